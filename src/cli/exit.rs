@@ -1,0 +1,49 @@
+//! Exit codes, for scripts.
+
+use std::fmt;
+use std::process::{ExitCode, Termination};
+
+/// How a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Everything was done.
+    Done,
+    /// The job failed; the message says what to do.
+    Failed,
+    /// Bad usage, or a bad job file.
+    Usage,
+    /// Interrupted; run again to go on.
+    Interrupted,
+    /// A service (broker, store) cannot be reached.
+    Unavailable,
+    /// A bug in bsft.
+    Bug,
+}
+
+impl Termination for Exit {
+    fn report(self) -> ExitCode {
+        ExitCode::from(match self {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Interrupted => 3,
+            Exit::Unavailable => 4,
+            Exit::Bug => 70,
+        })
+    }
+}
+
+/// Tells a person what went wrong.
+#[expect(
+    clippy::print_stderr,
+    reason = "the last word to a person, whatever the log level"
+)]
+pub(super) fn say(what: impl fmt::Display) {
+    eprintln!("{what}");
+}
+
+/// Gives a person or a script what was asked for.
+#[expect(clippy::print_stdout, reason = "what was asked for goes to stdout")]
+pub(super) fn answer(what: impl fmt::Display) {
+    println!("{what}");
+}

@@ -1,0 +1,16 @@
+//! Log lines on stderr; `BSFT_LOG` sets their level.
+
+use std::io::IsTerminal as _;
+use tracing_subscriber::EnvFilter;
+
+/// Starts logging. `info` tells a job's story in tens of lines.
+pub(super) fn start() {
+    let filter = EnvFilter::try_from_env("BSFT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .compact()
+        .init();
+}

@@ -1,0 +1,96 @@
+//! Phase three: traces and failures in order, and a training file per LM key.
+
+use super::bootstrap::Bootstrapped;
+use super::prepare::Prepared;
+use super::{Coordinator, RunError};
+use crate::dataset::{LmKey, write_data};
+use crate::finetune::Shard;
+use crate::report::{Phase, ShardReport};
+use crate::run_dir::{take_place, unfinished};
+use std::collections::HashSet;
+use std::fs;
+use std::time::Instant;
+
+/// Every LM key has its training file.
+pub(super) struct Collected {
+    pub(super) prepared: Prepared,
+    /// In the order of the keys.
+    pub(super) shards: Vec<Shard>,
+}
+
+/// Runs the phase. Plain I/O on byte ranges; nothing else runs by now that it could hold up.
+pub(super) async fn collect(
+    coordinator: &Coordinator,
+    bootstrapped: Bootstrapped,
+) -> Result<Collected, RunError> {
+    let started = Instant::now();
+    let mut prepared = bootstrapped.prepared;
+    prepared.manifest.phase = Phase::Collect;
+    prepared.ledger.sort()?;
+    let mut shards = Vec::with_capacity(prepared.keys.len());
+    for key in &prepared.keys {
+        shards.push(shard(coordinator, &prepared, key)?);
+    }
+    remove_other_data(coordinator, &prepared.keys)?;
+    prepared.manifest.shards = shards
+        .iter()
+        .zip(&prepared.keys)
+        .map(|(s, key)| report(s, key))
+        .collect();
+    prepared.manifest.spent("collect", started.elapsed());
+    prepared.write_manifest(coordinator)?;
+    Ok(Collected { prepared, shards })
+}
+
+fn shard(coordinator: &Coordinator, prepared: &Prepared, key: &LmKey) -> Result<Shard, RunError> {
+    let path = coordinator.dir.data(&key.file_name());
+    let written = write_data(
+        prepared.ledger.traces(),
+        &prepared.ledger.rows,
+        key,
+        &unfinished(&path),
+    )
+    .map_err(RunError::at(&path))?;
+    take_place(&path).map_err(RunError::at(&path))?;
+    let finetune = &prepared.job.finetune[&key.lm];
+    Ok(Shard {
+        lm: key.lm.clone(),
+        predictor: key.predictor.as_ref().map(|(_, name)| name.clone()),
+        model: prepared.job.spec.lms[&key.lm].model.clone(),
+        provider: finetune.provider.clone(),
+        train: finetune.train.clone(),
+        options: finetune.options.clone(),
+        data: path,
+        sha256: written.sha256,
+        rows: written.rows,
+    })
+}
+
+/// Training files of keys that the job no longer has: derived data, made again whenever it is asked for.
+fn remove_other_data(coordinator: &Coordinator, keys: &[LmKey]) -> Result<(), RunError> {
+    let ours: HashSet<String> = keys.iter().map(LmKey::file_name).collect();
+    let folder = coordinator.dir.root().join("data");
+    for entry in fs::read_dir(&folder).map_err(RunError::at(&folder))? {
+        let entry = entry.map_err(RunError::at(&folder))?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_data = name.ends_with(".jsonl") || name.ends_with(".jsonl.tmp");
+        if is_data && !ours.contains(name.as_ref()) {
+            fs::remove_file(entry.path()).map_err(RunError::at(entry.path()))?;
+        }
+    }
+    Ok(())
+}
+
+fn report(shard: &Shard, key: &LmKey) -> ShardReport {
+    ShardReport {
+        lm: shard.lm.clone(),
+        predictor: shard.predictor.clone(),
+        file: format!("data/{}", key.file_name()),
+        rows: shard.rows,
+        sha256: shard.sha256.clone(),
+        provider: shard.provider.clone(),
+        training: None,
+        model: None,
+    }
+}

@@ -1,0 +1,396 @@
+//! The ledger: `traces.jsonl` and `failures.jsonl`, every task's outcome in one of the two.
+//!
+//! Lines are appended as they come and fsynced before the store may forget them; the index in memory says where each is. On start
+//! the files are read again: what belongs to the job as it is now counts, the rest is set aside in `stale.jsonl`.
+
+use crate::dataset::Rows;
+use crate::report::Tally;
+use crate::run_dir::{RunDir, take_place, unfinished};
+use crate::trace::{Failure, LineIndex, RecordedAnswer, answers_of};
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+/// The ledger cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {source}")]
+pub struct LedgerError {
+    /// Which file.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+/// Where a task's failure stands; 0 long: it has none.
+#[derive(Clone, Copy, Debug, Default)]
+struct FailureSlot {
+    offset: u64,
+    len: u32,
+}
+
+/// One of the two files, open for appending.
+struct Lines {
+    path: PathBuf,
+    file: File,
+    end: u64,
+}
+
+/// Both files and where each task's outcome is.
+pub(super) struct Ledger {
+    dir: RunDir,
+    traces: Lines,
+    failures: Lines,
+    pub(super) rows: Rows,
+    failed: Vec<FailureSlot>,
+    tally: Tally,
+    /// Lines that are not the job's any more: still in the files, to be set aside.
+    stale: Stale,
+    /// Tasks without an outcome whose answers `stale.jsonl` has, and where.
+    remakes: HashMap<usize, (u64, u32)>,
+}
+
+/// Which lines are to be set aside.
+#[derive(Default)]
+struct Stale {
+    traces: Vec<(u64, u32)>,
+    failures: Vec<(u64, u32)>,
+}
+
+/// What to do with a line that was found on start.
+pub(super) enum Verdict {
+    /// It is the outcome of this task of the job.
+    Task(usize),
+    /// It belongs to the job as it once was, or to another shape of its traces.
+    Stale,
+}
+
+impl Ledger {
+    /// Opens the files for a job of `tasks` tasks. `trace` and `failure` judge each line that is there.
+    pub(super) fn open(
+        dir: &RunDir,
+        tasks: usize,
+        predictors: &[String],
+        mut trace: impl FnMut(&LineIndex) -> Verdict,
+        mut failure: impl FnMut(&Failure) -> Verdict,
+    ) -> Result<Ledger, LedgerError> {
+        let mut ledger = Ledger {
+            dir: dir.clone(),
+            traces: Lines::open(dir.traces())?,
+            failures: Lines::open(dir.failures())?,
+            rows: Rows::new(tasks),
+            failed: vec![FailureSlot::default(); tasks],
+            tally: Tally::default(),
+            stale: Stale::default(),
+            remakes: HashMap::new(),
+        };
+        let end = for_each_line(&dir.traces(), |offset, line| {
+            let verdict = LineIndex::of(line).map(|index| (trace(&index), index));
+            match verdict {
+                Ok((Verdict::Task(task), index)) if !ledger.has(task) => {
+                    ledger
+                        .rows
+                        .enter(task, offset, line.len() as u32, &index, predictors);
+                    ledger.tally.trace(&index);
+                }
+                _ => ledger.stale.traces.push((offset, line.len() as u32)),
+            }
+        })?;
+        ledger.traces.truncate(end)?;
+        let end = for_each_line(&dir.failures(), |offset, line| {
+            match serde_json::from_str::<Failure>(line).map(|found| (failure(&found), found)) {
+                Ok((Verdict::Task(task), found)) if !ledger.has(task) => {
+                    ledger.enter_failure(task, offset, line.len() as u32, &found);
+                }
+                _ => ledger.stale.failures.push((offset, line.len() as u32)),
+            }
+        })?;
+        ledger.failures.truncate(end)?;
+        ledger.set_stale_aside()?;
+        Ok(ledger)
+    }
+
+    /// Looks through what was ever set aside for answers to questions that the job still asks: `task` gives the task of
+    /// the job that a line answers, whatever shape the line has.
+    pub(super) fn find_remakes(
+        &mut self,
+        mut task: impl FnMut(&LineIndex) -> Option<usize>,
+    ) -> Result<(), LedgerError> {
+        let path = self.dir.stale();
+        if !path.exists() {
+            return Ok(());
+        }
+        for_each_line(&path, |offset, line| {
+            if let Ok(index) = LineIndex::of(line)
+                && let Some(task) = task(&index)
+                && !self.has(task)
+            {
+                self.remakes.insert(task, (offset, line.len() as u32));
+            }
+        })?;
+        Ok(())
+    }
+
+    /// How many tasks can be made anew from answers that are paid for.
+    pub(super) fn remakes(&self) -> usize {
+        self.remakes.len()
+    }
+
+    /// The answers to a task's questions that were set aside.
+    pub(super) fn remake(&self, task: usize) -> Result<Vec<RecordedAnswer>, LedgerError> {
+        let Some((offset, len)) = self.remakes.get(&task) else {
+            return Ok(Vec::new());
+        };
+        let line = Lines::open(self.dir.stale())?.line(*offset, *len)?;
+        Ok(answers_of(&line).unwrap_or_default())
+    }
+
+    /// Whether the task has an outcome.
+    pub(super) fn has(&self, task: usize) -> bool {
+        self.rows.slot(task).len > 0 || self.failed[task].len > 0
+    }
+
+    /// What the outcomes come to.
+    pub(super) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Lines that were set aside on start.
+    pub(super) fn stale(&self) -> usize {
+        self.stale.traces.len() + self.stale.failures.len()
+    }
+
+    /// Takes a task's trace.
+    pub(super) fn append_trace(
+        &mut self,
+        task: usize,
+        line: &str,
+        index: &LineIndex,
+        predictors: &[String],
+        buffer: &mut Appended,
+    ) {
+        let offset = self.traces.end + buffer.traces.len() as u64;
+        self.rows
+            .enter(task, offset, line.len() as u32, index, predictors);
+        buffer.traces.extend_from_slice(line.as_bytes());
+        buffer.traces.push(b'\n');
+        self.tally.trace(index);
+    }
+
+    /// Takes a task's failure.
+    pub(super) fn append_failure(
+        &mut self,
+        task: usize,
+        line: &str,
+        failure: &Failure,
+        buffer: &mut Appended,
+    ) {
+        let offset = self.failures.end + buffer.failures.len() as u64;
+        self.enter_failure(task, offset, line.len() as u32, failure);
+        buffer.failures.extend_from_slice(line.as_bytes());
+        buffer.failures.push(b'\n');
+    }
+
+    fn enter_failure(&mut self, task: usize, offset: u64, len: u32, failure: &Failure) {
+        self.failed[task] = FailureSlot { offset, len };
+        self.tally.failure(failure);
+    }
+
+    /// Keeps an outcome that is not the job's any more.
+    pub(super) fn append_stale(&self, line: &str) -> Result<(), LedgerError> {
+        Lines::open(self.dir.stale())?.append(&mut format!("{line}\n").into_bytes())
+    }
+
+    /// Hands what was appended to the operating system.
+    pub(super) fn flush(&mut self, buffer: &mut Appended) -> Result<(), LedgerError> {
+        self.traces.append(&mut buffer.traces)?;
+        self.failures.append(&mut buffer.failures)
+    }
+
+    /// Waits until what was flushed is on the disk.
+    pub(super) async fn sync(&self) -> Result<(), LedgerError> {
+        for lines in [&self.traces, &self.failures] {
+            let file = lines.file.try_clone().map_err(at(&lines.path))?;
+            let synced = tokio::task::spawn_blocking(move || file.sync_data()).await;
+            // The closure does nothing that could panic; a runtime that is going down cancels it.
+            synced
+                .unwrap_or_else(|gone| Err(io::Error::other(gone)))
+                .map_err(at(&lines.path))?;
+        }
+        Ok(())
+    }
+
+    /// Puts both files into task order, leaving them alone where they are.
+    pub(super) fn sort(&mut self) -> Result<(), LedgerError> {
+        let order: Vec<(usize, u64, u32)> = self
+            .rows
+            .traced()
+            .map(|(task, slot)| (task, slot.offset, slot.len))
+            .collect();
+        let rows = &mut self.rows;
+        self.traces
+            .rewrite(&order, |task, offset| rows.moved(task, offset))?;
+        let order: Vec<(usize, u64, u32)> = (self.failed.iter().enumerate())
+            .filter(|(_, slot)| slot.len > 0)
+            .map(|(task, slot)| (task, slot.offset, slot.len))
+            .collect();
+        let failed = &mut self.failed;
+        self.failures
+            .rewrite(&order, |task, offset| failed[task].offset = offset)
+    }
+
+    /// The file of the traces, for reading at the offsets that `rows` has.
+    pub(super) fn traces(&self) -> &File {
+        &self.traces.file
+    }
+
+    fn set_stale_aside(&mut self) -> Result<(), LedgerError> {
+        if self.stale() == 0 {
+            return Ok(());
+        }
+        let path = self.dir.stale();
+        let mut aside = Lines::open(path)?;
+        let mut bytes = Vec::new();
+        for (lines, stale) in [
+            (&self.traces, &self.stale.traces),
+            (&self.failures, &self.stale.failures),
+        ] {
+            for (offset, len) in stale {
+                bytes.extend_from_slice(lines.line(*offset, *len)?.as_bytes());
+                bytes.push(b'\n');
+                if bytes.len() > FLUSH_BYTES {
+                    aside.append(&mut bytes)?;
+                }
+            }
+        }
+        aside.append(&mut bytes)?;
+        aside.file.sync_all().map_err(at(&aside.path))?;
+        // Only now may they go from where they were.
+        self.sort()
+    }
+}
+
+/// Bytes that are appended, not yet flushed.
+#[derive(Default)]
+pub(super) struct Appended {
+    traces: Vec<u8>,
+    failures: Vec<u8>,
+}
+
+impl Appended {
+    /// How many bytes wait.
+    pub(super) fn len(&self) -> usize {
+        self.traces.len() + self.failures.len()
+    }
+}
+
+/// How much is gathered before a write.
+const FLUSH_BYTES: usize = 1 << 20;
+
+impl Lines {
+    fn open(path: PathBuf) -> Result<Lines, LedgerError> {
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(at(&path))?;
+        let end = file.metadata().map_err(at(&path))?.len();
+        Ok(Lines { path, file, end })
+    }
+
+    /// Drops the half line that a death left behind.
+    fn truncate(&mut self, end: u64) -> Result<(), LedgerError> {
+        if end < self.end {
+            self.file.set_len(end).map_err(at(&self.path))?;
+            self.end = end;
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &mut Vec<u8>) -> Result<(), LedgerError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.file.write_all_at(bytes, self.end).map_err(at(&self.path))?;
+        self.end += bytes.len() as u64;
+        bytes.clear();
+        Ok(())
+    }
+
+    fn line(&self, offset: u64, len: u32) -> Result<String, LedgerError> {
+        let mut bytes = vec![0; len as usize];
+        self.file
+            .read_exact_at(&mut bytes, offset)
+            .map_err(at(&self.path))?;
+        String::from_utf8(bytes).map_err(|error| at(&self.path)(io::Error::other(error)))
+    }
+
+    /// Writes the lines anew in this order, unless they stand so already.
+    fn rewrite(
+        &mut self,
+        order: &[(usize, u64, u32)],
+        mut moved: impl FnMut(usize, u64),
+    ) -> Result<(), LedgerError> {
+        let mut expected = 0;
+        let in_place = order.iter().all(|(_, offset, len)| {
+            let here = *offset == expected;
+            expected += u64::from(*len) + 1;
+            here
+        });
+        if in_place && expected == self.end {
+            return self.file.sync_all().map_err(at(&self.path));
+        }
+        let tmp = unfinished(&self.path);
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .read(true)
+            .write(true)
+            .open(&tmp)
+            .map_err(at(&tmp))?;
+        let mut out = BufWriter::with_capacity(FLUSH_BYTES, file);
+        let (mut end, mut bytes) = (0, Vec::new());
+        for (task, offset, len) in order {
+            bytes.resize(*len as usize + 1, 0);
+            self.file
+                .read_exact_at(&mut bytes, *offset)
+                .map_err(at(&self.path))?;
+            out.write_all(&bytes).map_err(at(&tmp))?;
+            moved(*task, end);
+            end += bytes.len() as u64;
+        }
+        let file = out.into_inner().map_err(|error| at(&tmp)(error.into_error()))?;
+        file.sync_all().map_err(at(&tmp))?;
+        take_place(&self.path).map_err(at(&self.path))?;
+        self.file = file;
+        self.end = end;
+        Ok(())
+    }
+}
+
+/// Calls `each` with offset and text of every whole line; gives the end of the last one. A line that is not UTF-8 is
+/// given as an empty one, which no reader takes for its own.
+fn for_each_line(path: &Path, mut each: impl FnMut(u64, &str)) -> Result<u64, LedgerError> {
+    let mut reader = BufReader::with_capacity(FLUSH_BYTES, File::open(path).map_err(at(path))?);
+    let (mut offset, mut line) = (0, Vec::new());
+    loop {
+        line.clear();
+        let read = reader.read_until(b'\n', &mut line).map_err(at(path))?;
+        if line.pop() != Some(b'\n') {
+            return Ok(offset);
+        }
+        each(offset, std::str::from_utf8(&line).unwrap_or(""));
+        offset += read as u64;
+    }
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> LedgerError {
+    let path = path.to_owned();
+    move |source| LedgerError { path, source }
+}
+
+#[cfg(test)]
+mod tests;

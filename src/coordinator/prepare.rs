@@ -1,0 +1,185 @@
+//! Phase one: what is to be done, and what of it an earlier run has done already.
+
+use super::ledger::{Ledger, Verdict};
+use super::{Coordinator, RunError};
+use crate::dataset::{LmKey, lm_keys};
+use crate::job::{Job, TeacherIdentity, made_by, run_id, spec_digest, trace_shape};
+use crate::report::Manifest;
+use crate::task::{RunId, TaskId};
+use tracing::info;
+
+/// A job with its run, its tasks and its ledger.
+pub(super) struct Prepared {
+    pub(super) job: Job,
+    pub(super) run: RunId,
+    /// Of the job spec as the store has it.
+    pub(super) spec_digest: String,
+    pub(super) identities: Vec<TeacherIdentity>,
+    /// As DSPy's `named_predictors()` names them.
+    pub(super) predictors: Vec<String>,
+    /// The job's part in what its traces are made by.
+    pub(super) shape: String,
+    pub(super) keys: Vec<LmKey>,
+    pub(super) ledger: Ledger,
+    pub(super) manifest: Manifest,
+}
+
+impl Prepared {
+    /// Brings `run.json` up to date.
+    pub(super) fn write_manifest(&self, coordinator: &Coordinator) -> Result<(), RunError> {
+        let path = coordinator.dir.manifest();
+        self.manifest.write(&path).map_err(RunError::at(path))
+    }
+
+    /// All tasks: every teacher on every example.
+    pub(super) fn tasks(&self) -> usize {
+        self.identities.len() * self.job.trainset.len()
+    }
+
+    /// Teacher and example of a task number.
+    pub(super) fn place(&self, task: usize) -> (u32, u32) {
+        let examples = self.job.trainset.len();
+        ((task / examples) as u32, (task % examples) as u32)
+    }
+
+    /// The id of a task number.
+    pub(super) fn task_id(&self, task: usize) -> TaskId {
+        let (teacher, example) = self.place(task);
+        id(&self.job, &self.identities, teacher, example)
+    }
+
+    /// Looks for answers that are paid for among the outcomes that were set aside.
+    pub(super) fn find_remakes(&mut self) -> Result<(), RunError> {
+        let (job, identities) = (&self.job, &self.identities);
+        self.ledger.find_remakes(|line| {
+            number(job, identities, line.teacher, line.example)
+                .filter(|_| id(job, identities, line.teacher, line.example) == line.task)
+        })?;
+        if self.ledger.remakes() > 0 {
+            info!(
+                tasks = self.ledger.remakes(),
+                "tasks are made anew from answers that are already paid for"
+            );
+        }
+        Ok(())
+    }
+
+    /// What a trace of this example is made by.
+    pub(super) fn made_by(&self, example: u32) -> String {
+        made_by_of(&self.job, &self.shape, example)
+    }
+
+    /// The number of the task of a teacher and an example.
+    pub(super) fn number(&self, teacher: u32, example: u32) -> Option<usize> {
+        number(&self.job, &self.identities, teacher, example)
+    }
+}
+
+/// Reads what is there and puts the job where workers find it.
+pub(super) async fn prepare(coordinator: &Coordinator, job: Job) -> Result<Prepared, RunError> {
+    let dir = &coordinator.dir;
+    let before = Manifest::read(&dir.manifest()).map_err(RunError::at(dir.manifest()))?;
+    if let Some(before) = &before
+        && coordinator.rehearsal
+        && !before.rehearsal
+    {
+        return Err(RunError::OtherRun(format!(
+            "{} holds a real run, which a rehearsal would overwrite; rehearse with another --out",
+            dir.root().display()
+        )));
+    }
+    let spec = serde_json::to_vec(&job.spec).expect("a job spec is plain data with string keys");
+    let spec_digest = spec_digest(&spec);
+    // A changed job keeps its run, so that what the store still holds of it is found.
+    let run = match &before {
+        Some(before) => before.run.clone(),
+        None => run_id(&job.spec, job.trainset.sha256()),
+    };
+    coordinator.store.put_job(&run, &spec).await?;
+
+    let identities: Vec<TeacherIdentity> = (0..job.spec.teachers.len())
+        .map(|teacher| TeacherIdentity::of(&job.spec, teacher))
+        .collect();
+    let predictors: Vec<String> = job
+        .spec
+        .student
+        .predictors
+        .iter()
+        .map(|predictor| predictor.predictor_name())
+        .collect();
+    let tasks = identities.len() * job.trainset.len();
+    let shape = trace_shape(&job.spec);
+    let judge = |teacher, example, found: TaskId, by: &str| match number(&job, &identities, teacher, example)
+    {
+        Some(task)
+            if by == made_by_of(&job, &shape, example)
+                && id(&job, &identities, teacher, example) == found =>
+        {
+            Verdict::Task(task)
+        }
+        _ => Verdict::Stale,
+    };
+    let ledger = Ledger::open(
+        dir,
+        tasks,
+        &predictors,
+        |line| judge(line.teacher, line.example, line.task, &line.made_by),
+        |failure| judge(failure.teacher, failure.example, failure.task, &failure.made_by),
+    )?;
+    report(&ledger, tasks, before.is_some());
+
+    let keys = lm_keys(&job.spec);
+    let manifest = Manifest::start(&job, run.clone(), coordinator.rehearsal, before);
+    manifest
+        .write(&dir.manifest())
+        .map_err(RunError::at(dir.manifest()))?;
+    Ok(Prepared {
+        job,
+        run,
+        spec_digest,
+        identities,
+        predictors,
+        shape,
+        keys,
+        ledger,
+        manifest,
+    })
+}
+
+fn report(ledger: &Ledger, tasks: usize, resumed: bool) {
+    if resumed {
+        let tally = ledger.tally();
+        info!(
+            done = tally.done(),
+            failed = tally.failed(),
+            tasks,
+            "going on with an earlier run"
+        );
+    }
+    if ledger.stale() > 0 {
+        info!(
+            lines = ledger.stale(),
+            "the job or its data have changed: outcomes that no longer fit are kept in stale.jsonl"
+        );
+    }
+}
+
+fn made_by_of(job: &Job, shape: &str, example: u32) -> String {
+    made_by(
+        shape,
+        job.trainset.label_digest(example as usize).unwrap_or_default(),
+    )
+}
+
+fn id(job: &Job, identities: &[TeacherIdentity], teacher: u32, example: u32) -> TaskId {
+    identities[teacher as usize].task(
+        example,
+        job.trainset.row_digest(example as usize).unwrap_or_default(),
+    )
+}
+
+fn number(job: &Job, identities: &[TeacherIdentity], teacher: u32, example: u32) -> Option<usize> {
+    let (teacher, example) = (teacher as usize, example as usize);
+    (teacher < identities.len() && example < job.trainset.len())
+        .then(|| teacher * job.trainset.len() + example)
+}

@@ -1,0 +1,47 @@
+//! LM keys: which LM is trained on whose rows.
+
+use crate::job::JobSpec;
+use indexmap::IndexSet;
+
+/// One LM and the predictor whose rows it is trained on; none: all of them (`multitask`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LmKey {
+    /// The LM's name in the job file.
+    pub lm: String,
+    /// Index and name of the predictor.
+    pub predictor: Option<(u16, String)>,
+}
+
+impl LmKey {
+    /// The training file's name, relative to the run's `data` folder.
+    pub fn file_name(&self) -> String {
+        match &self.predictor {
+            None => format!("{}.jsonl", self.lm),
+            Some((_, predictor)) => format!("{}@{predictor}.jsonl", self.lm),
+        }
+    }
+
+    /// Whether a predictor of the student is served by the model of this key.
+    pub fn serves(&self, lm: &str, predictor: usize) -> bool {
+        self.lm == lm
+            && self
+                .predictor
+                .as_ref()
+                .is_none_or(|(index, _)| usize::from(*index) == predictor)
+    }
+}
+
+/// The job's LM keys, in the order in which DSPy makes them: by the student's predictors.
+pub fn lm_keys(spec: &JobSpec) -> Vec<LmKey> {
+    let keys: IndexSet<LmKey> = spec
+        .student
+        .predictors
+        .iter()
+        .enumerate()
+        .map(|(index, predictor)| LmKey {
+            lm: predictor.lm.clone(),
+            predictor: (!spec.multitask).then(|| (index as u16, predictor.predictor_name())),
+        })
+        .collect();
+    keys.into_iter().collect()
+}

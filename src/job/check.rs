@@ -1,0 +1,196 @@
+//! What holds between the sections of a job: names that are used exist, and what is read is provided.
+
+use super::data::Data;
+use super::lm::Lms;
+use super::problem::Problems;
+use super::program::Draft;
+use super::reader::{Place, Section, nearest};
+use super::spec::{JobSpec, PredictorSpec, ProgramSpec};
+use crate::metric::MetricSpec;
+use crate::program::Program;
+
+/// Gives every predictor of `draft` the LM that `section` (`[student]` or a `[[teacher]]`) names.
+pub(super) fn assign(draft: &mut Draft<'_>, section: &Section<'_>, lms: &Lms, problems: &mut Problems) {
+    let Some(item) = section.need("lm", "\"NAME\"", problems) else {
+        return;
+    };
+    if !item.is_table() {
+        let Some(name) = item
+            .word(problems)
+            .filter(|name| exists(name, item.place, lms, problems))
+        else {
+            return;
+        };
+        for predictor in &mut draft.predictors {
+            predictor.spec.lm = name.to_owned();
+        }
+        return;
+    }
+    let Some(table) = item.section(problems) else {
+        return;
+    };
+    for (key, value) in table.items() {
+        let Some(name) = value.word(problems) else {
+            continue;
+        };
+        exists(name, value.place, lms, problems);
+        let mut found = false;
+        for predictor in draft.predictors.iter_mut().filter(|p| answers_to(&p.spec, key)) {
+            predictor.spec.lm = name.to_owned();
+            found = true;
+        }
+        if !found {
+            let names = draft.predictors.iter().map(|p| p.spec.name.as_str());
+            value.place.report(
+                problems,
+                format!("`{}` names no predictor", value.name),
+                nearest(key, names),
+            );
+        }
+    }
+    for predictor in draft.predictors.iter().filter(|p| p.spec.lm.is_empty()) {
+        let name = &predictor.spec.name;
+        let message = format!("the predictor `{name}` has no LM in `{}`", item.name);
+        item.place
+            .report(problems, message, format!("write `{name} = \"NAME\"` there"));
+    }
+}
+
+fn answers_to(predictor: &PredictorSpec, key: &str) -> bool {
+    predictor.name == key || predictor.predictor_name() == key
+}
+
+fn exists(name: &str, place: Place<'_>, lms: &Lms, problems: &mut Problems) -> bool {
+    let known = lms.lines.contains_key(name);
+    if !known {
+        let remedy = nearest(name, lms.lines.keys().map(String::as_str));
+        place.report(problems, format!("there is no LM `{name}`"), remedy);
+    }
+    known
+}
+
+/// DSPy's assertions on a teacher: as many predictors as the student, with the same names in the same order.
+pub(super) fn same_structure(student: &Draft<'_>, teacher: &Draft<'_>, problems: &mut Problems) {
+    let names = |draft: &Draft<'_>| {
+        draft
+            .predictors
+            .iter()
+            .map(|p| p.spec.predictor_name())
+            .collect::<Vec<_>>()
+    };
+    let (ours, theirs) = (names(student), names(teacher));
+    if ours != theirs {
+        let message = format!(
+            "the teacher's predictors ({}) are not the student's ({})",
+            theirs.join(", "),
+            ours.join(", ")
+        );
+        teacher.place.report(
+            problems,
+            message,
+            "give both the same predictors, by name, in the same order",
+        );
+    }
+}
+
+/// Every input field of a predictor is an input column or an earlier predictor's output.
+pub(super) fn provided(draft: &Draft<'_>, columns: &[String], problems: &mut Problems) {
+    let mut namespace: Vec<&str> = columns.iter().map(String::as_str).collect();
+    for predictor in &draft.predictors {
+        let Some(shape) = &predictor.shape else { return };
+        let own = if predictor.spec.repeat > 1 {
+            shape.outputs.as_slice()
+        } else {
+            &[]
+        };
+        for field in &shape.inputs {
+            let name = predictor.spec.inputs.get(field).unwrap_or(field);
+            if !namespace.contains(&name.as_str()) && !own.contains(name) {
+                let message = format!("the predictor `{}` is given no `{name}`", predictor.spec.name);
+                let remedy = format!(
+                    "it can read {}; rename with `inputs = {{ {field} = \"…\" }}` or add a column to `data.inputs`",
+                    namespace.join(", ")
+                );
+                predictor.place.report(problems, message, remedy);
+            }
+        }
+        namespace.extend(shape.outputs.iter().map(String::as_str));
+    }
+}
+
+/// The metric's field is an output of the program and a column of every example.
+pub(super) fn scorable(
+    metric: &MetricSpec,
+    place: Place<'_>,
+    drafts: &[&Draft<'_>],
+    data: Option<&Data>,
+    problems: &mut Problems,
+) {
+    let field = &metric.field;
+    for draft in drafts {
+        let shapes: Option<Vec<_>> = draft.predictors.iter().map(|p| p.shape.as_ref()).collect();
+        let Some(shapes) = shapes.filter(|shapes| !shapes.is_empty()) else {
+            continue;
+        };
+        let outputs: Vec<&str> = shapes
+            .iter()
+            .flat_map(|s| &s.outputs)
+            .map(String::as_str)
+            .collect();
+        if !outputs.contains(&field.as_str()) {
+            let message = format!("the metric compares `{field}`, which no predictor outputs");
+            place.report(problems, message, nearest(field, outputs.into_iter()));
+        }
+    }
+    let Some(data) = data else { return };
+    for set in std::iter::once(&data.trainset).chain(&data.devset) {
+        if let Some(line) = set.first_without(field) {
+            let labels: Vec<_> = set.labels().iter().map(String::as_str).collect();
+            let remedy = format!(
+                "add it to every row, or compare a column that all rows have ({})",
+                if labels.is_empty() {
+                    "there is none".to_owned()
+                } else {
+                    labels.join(", ")
+                }
+            );
+            problems.add(
+                set.path(),
+                Some(line),
+                format!("this row has no `{field}`, which the metric compares"),
+                remedy,
+            );
+        }
+    }
+}
+
+/// Every LM of the student says how it is fine-tuned.
+pub(super) fn tunable(student: &ProgramSpec, place: Place<'_>, lms: &Lms, problems: &mut Problems) {
+    let mut seen: Vec<&str> = Vec::new();
+    for lm in student.predictors.iter().map(|p| p.lm.as_str()) {
+        let told = lms.finetune.contains_key(lm) || lms.spoilt.iter().any(|s| s == lm);
+        let Some(line) = lms.lines.get(lm).filter(|_| !told && !seen.contains(&lm)) else {
+            continue;
+        };
+        seen.push(lm);
+        let message = format!("the student's LM `{lm}` has no [lm.{lm}.finetune]");
+        let remedy = format!(
+            "write `[lm.{lm}.finetune]` and under it `provider = \"export\"` (training files only) or another"
+        );
+        Place { line: *line, ..place }.report(problems, message, remedy);
+    }
+}
+
+/// What only building the programs shows: LM arguments that cannot be sent, demos that no prompt can show.
+pub(super) fn buildable(spec: &JobSpec, places: &[Place<'_>], problems: &mut Problems) {
+    // A job without teachers has one place and the student twice.
+    for (program, place) in std::iter::once(&spec.student).chain(&spec.teachers).zip(places) {
+        if let Err(error) = Program::build(program, spec) {
+            place.report(
+                problems,
+                error.to_string(),
+                "change this in the program or in the tables that it names",
+            );
+        }
+    }
+}

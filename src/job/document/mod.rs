@@ -1,0 +1,119 @@
+//! A TOML or JSON file as a tree of values that know their lines.
+
+mod json;
+mod toml;
+
+use super::problem::Problems;
+use crate::python::json::{dumps, to_serde};
+use crate::value::Value;
+use indexmap::IndexMap;
+use std::path::Path;
+
+/// A value and the line on which it starts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// From 1.
+    pub line: u32,
+    /// What is there.
+    pub datum: Datum,
+}
+
+/// What a file can hold.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Datum {
+    /// JSON's `null`; in a job file as good as absent.
+    Null,
+    /// A boolean.
+    Bool(bool),
+    /// An integer or a float.
+    Number(Value),
+    /// A string.
+    Text(String),
+    /// TOML's dates and times, as written.
+    Time(String),
+    /// An array.
+    List(Vec<Node>),
+    /// A table or object in the file's order.
+    Table(IndexMap<String, Entry>),
+}
+
+/// One key of a table and its value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// The key's line.
+    pub line: u32,
+    /// The value.
+    pub node: Node,
+}
+
+impl Datum {
+    /// What it is, for messages.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Datum::Null => "null",
+            Datum::Bool(_) => "a boolean",
+            Datum::Number(Value::Float(_)) => "a float",
+            Datum::Number(_) => "an integer",
+            Datum::Text(_) => "a string",
+            Datum::Time(_) => "a date or time",
+            Datum::List(_) => "a list",
+            Datum::Table(_) => "a table",
+        }
+    }
+}
+
+impl Node {
+    /// The value as Python would have it; dates are their text.
+    pub fn to_value(&self) -> Value {
+        match &self.datum {
+            Datum::Null => Value::None,
+            Datum::Bool(b) => Value::Bool(*b),
+            Datum::Number(n) => n.clone(),
+            Datum::Text(s) | Datum::Time(s) => Value::Str(s.clone()),
+            Datum::List(items) => Value::List(items.iter().map(Node::to_value).collect()),
+            Datum::Table(entries) => Value::Dict(
+                entries
+                    .iter()
+                    .map(|(k, e)| (Value::Str(k.clone()), e.node.to_value()))
+                    .collect(),
+            ),
+        }
+    }
+
+    /// The value as plain JSON data.
+    pub fn to_json(&self) -> serde_json::Value {
+        to_serde(&self.to_value())
+    }
+
+    /// The value as JSON text in which `1` and `1.0` stay apart.
+    pub fn to_text(&self) -> String {
+        dumps(&self.to_value())
+    }
+}
+
+/// Reads `text` by the extension of `file`: `.json` is JSON, everything else TOML.
+pub fn parse(file: &Path, text: &str) -> Result<Node, Problems> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    match file.extension() {
+        Some(extension) if extension.eq_ignore_ascii_case("json") => json::parse(file, text),
+        _ => toml::parse(file, text),
+    }
+}
+
+/// Where lines start, to turn byte offsets into lines.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Lines {
+        Lines(
+            std::iter::once(0)
+                .chain(memchr::memchr_iter(b'\n', text.as_bytes()).map(|i| i + 1))
+                .collect(),
+        )
+    }
+
+    /// The line, from 1, of a byte offset.
+    fn at(&self, offset: usize) -> u32 {
+        u32::try_from(self.0.partition_point(|start| *start <= offset)).unwrap_or(u32::MAX)
+    }
+}

@@ -1,0 +1,120 @@
+//! Ids that are derived from what a job says, so that the same job always gives the same tasks.
+
+use super::spec::{JobSpec, ProgramSpec};
+use crate::lm::LmSettings;
+use crate::task::{RunId, TaskId};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+/// Changes whenever a trace of the same answers would get other bytes; older traces are then made anew from their
+/// recorded answers, at no cost.
+const TRACE_VERSION: u32 = 1;
+
+/// What an LM's answers depend on, per teacher.
+#[derive(Serialize)]
+struct Asked<'a> {
+    program: &'a ProgramSpec,
+    types: &'a serde_json::Map<String, serde_json::Value>,
+    adapter: super::AdapterKind,
+    inputs: &'a [String],
+    lms: Vec<Answering<'a>>,
+}
+
+/// What an LM's answers depend on, per LM: not its key, timeouts, prices or fine-tuning.
+#[derive(Serialize)]
+struct Answering<'a> {
+    name: &'a str,
+    model: &'a str,
+    api_base: Option<&'a str>,
+    temperature: Option<f64>,
+    max_tokens: Option<u64>,
+    extra: &'a serde_json::Map<String, serde_json::Value>,
+    simulate: Option<crate::lm::Simulation>,
+}
+
+/// Digest of everything that a teacher's questions and an LM's answers depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TeacherIdentity([u8; 32]);
+
+impl TeacherIdentity {
+    /// The identity of teacher number `teacher` of the job.
+    pub fn of(spec: &JobSpec, teacher: usize) -> TeacherIdentity {
+        let program = &spec.teachers[teacher];
+        let lms = spec
+            .lms
+            .values()
+            .filter(|lm| program.predictors.iter().any(|p| p.lm == lm.name))
+            .map(answering)
+            .collect();
+        let asked = Asked {
+            program,
+            types: &spec.types,
+            adapter: spec.adapter,
+            inputs: &spec.inputs,
+            lms,
+        };
+        TeacherIdentity(digest(&(teacher, asked)))
+    }
+
+    /// The task of running this teacher on an example.
+    pub fn task(&self, example: u32, row_digest: u64) -> TaskId {
+        TaskId::derive(&[
+            b"bootstrap",
+            &self.0,
+            &example.to_le_bytes(),
+            &row_digest.to_le_bytes(),
+        ])
+    }
+}
+
+fn answering(lm: &LmSettings) -> Answering<'_> {
+    Answering {
+        name: &lm.name,
+        model: &lm.model,
+        api_base: lm.api_base.as_deref(),
+        temperature: lm.temperature,
+        max_tokens: lm.max_tokens,
+        extra: &lm.extra,
+        simulate: lm.model.starts_with("simulated/").then_some(lm.simulate),
+    }
+}
+
+/// Digest of what a job has to do with the shape of its traces beside the LM's answers: metric, rows, layout of the line.
+pub fn trace_shape(spec: &JobSpec) -> String {
+    hex(&digest(&(TRACE_VERSION, &spec.metric, spec.exclude_demos))[..8])
+}
+
+/// Everything that shapes a trace beside the LM's answers: the job's part and the example's labels.
+pub fn made_by(shape: &str, label_digest: u64) -> String {
+    format!("{shape}-{label_digest:016x}")
+}
+
+/// The run of this job: workers keep jobs apart by it.
+pub fn run_id(spec: &JobSpec, trainset_sha256: &str) -> RunId {
+    RunId(format!(
+        "{}-{}",
+        spec.name,
+        hex(&digest(&(spec, trainset_sha256))[..8])
+    ))
+}
+
+/// Digest of a job spec as the store keeps it.
+pub fn spec_digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes)[..8])
+}
+
+fn digest<T: Serialize>(value: &T) -> [u8; 32] {
+    let bytes = serde_json::to_vec(value).expect("plain data with string keys serialises");
+    Sha256::digest(bytes).into()
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+            let _ = write!(out, "{byte:02x}");
+            out
+        })
+}

@@ -1,0 +1,83 @@
+//! What is wrong with a job file or a data file: where, what, and what to write instead.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// One thing to put right.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// The file that holds it.
+    pub file: PathBuf,
+    /// The line in that file, from 1; none where the whole file is meant.
+    pub line: Option<u32>,
+    /// What is wrong.
+    pub message: String,
+    /// What to write or do instead.
+    pub remedy: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        write!(f, ": {}\n  = help: {}", self.message, self.remedy)
+    }
+}
+
+/// All that is wrong, found in one go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Problems(pub Vec<Problem>);
+
+impl Problems {
+    /// Adds one.
+    pub fn add(
+        &mut self,
+        file: &Path,
+        line: Option<u32>,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        let (message, remedy) = (message.into(), remedy.into());
+        self.0.push(Problem {
+            file: file.to_owned(),
+            line,
+            message,
+            remedy,
+        });
+    }
+
+    /// Whether nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// `value` where nothing is wrong; else all problems by file and line.
+    pub(crate) fn or<T>(mut self, value: Option<T>) -> Result<T, Problems> {
+        match value {
+            Some(value) if self.is_empty() => Ok(value),
+            _ => {
+                self.0.sort();
+                self.0.dedup();
+                Err(self)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut sorted: Vec<_> = self.0.iter().collect();
+        sorted.sort();
+        for problem in &sorted {
+            writeln!(f, "{problem}")?;
+        }
+        match sorted.len() {
+            1 => write!(f, "1 problem"),
+            n => write!(f, "{n} problems"),
+        }
+    }
+}
+
+impl std::error::Error for Problems {}

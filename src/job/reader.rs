@@ -1,0 +1,284 @@
+//! Typed access to a document: what is not as it should be becomes a problem with its line.
+
+use super::document::{Datum, Entry, Node};
+use super::problem::Problems;
+use crate::value::Value;
+use indexmap::IndexMap;
+use num_traits::ToPrimitive;
+use serde_json::{Map, Value as Json};
+use std::path::Path;
+
+/// A place in a file.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) file: &'a Path,
+    pub(super) line: u32,
+}
+
+impl Place<'_> {
+    /// Reports a problem here.
+    pub(super) fn report(
+        self,
+        problems: &mut Problems,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        problems.add(self.file, Some(self.line), message, remedy);
+    }
+}
+
+/// A table of a document: `[name]`.
+#[derive(Clone)]
+pub(super) struct Section<'a> {
+    pub(super) name: String,
+    pub(super) place: Place<'a>,
+    entries: &'a IndexMap<String, Entry>,
+}
+
+/// A value of a document and the dotted name under which it is found.
+#[derive(Clone)]
+pub(super) struct Item<'a> {
+    pub(super) name: String,
+    pub(super) place: Place<'a>,
+    node: &'a Node,
+}
+
+impl<'a> Section<'a> {
+    /// The table of a whole file.
+    pub(super) fn root(file: &'a Path, node: &'a Node, problems: &mut Problems) -> Option<Section<'a>> {
+        let place = Place {
+            file,
+            line: node.line,
+        };
+        Item {
+            name: String::new(),
+            place,
+            node,
+        }
+        .section(problems)
+    }
+
+    /// Refuses keys other than `known`, naming the nearest of those.
+    pub(super) fn only(&self, known: &[&str], problems: &mut Problems) {
+        for (key, entry) in self.entries {
+            if known.contains(&key.as_str()) {
+                continue;
+            }
+            let place = Place {
+                line: entry.line,
+                ..self.place
+            };
+            let within = match self.name.is_empty() {
+                true => String::new(),
+                false => format!(" in [{}]", self.name),
+            };
+            place.report(
+                problems,
+                format!("unknown key `{key}`{within}"),
+                nearest(key, known.iter().copied()),
+            );
+        }
+    }
+
+    /// The value of `key`; null is as good as absent.
+    pub(super) fn get(&self, key: &str) -> Option<Item<'a>> {
+        self.entries
+            .get_key_value(key)
+            .and_then(|(key, entry)| self.item(key, entry))
+    }
+
+    /// All values in the file's order, without nulls.
+    pub(super) fn items(&self) -> impl Iterator<Item = (&'a str, Item<'a>)> {
+        self.entries
+            .iter()
+            .filter_map(|(key, entry)| Some((key.as_str(), self.item(key, entry)?)))
+    }
+
+    fn item(&self, key: &str, entry: &'a Entry) -> Option<Item<'a>> {
+        let name = match self.name.is_empty() {
+            true => key.to_owned(),
+            false => format!("{}.{key}", self.name),
+        };
+        let place = Place {
+            line: entry.line,
+            ..self.place
+        };
+        (entry.node.datum != Datum::Null).then_some(Item {
+            name,
+            place,
+            node: &entry.node,
+        })
+    }
+
+    /// The value of `key`, which has to be there.
+    pub(super) fn need(&self, key: &str, example: &str, problems: &mut Problems) -> Option<Item<'a>> {
+        let item = self.get(key);
+        if item.is_none() {
+            let within = match self.name.is_empty() {
+                true => "the job".to_owned(),
+                false => format!("[{}]", self.name),
+            };
+            self.place.report(
+                problems,
+                format!("{within} has no `{key}`"),
+                format!("write `{key} = {example}`"),
+            );
+        }
+        item
+    }
+}
+
+impl<'a> Item<'a> {
+    fn wrong<T>(&self, what: &str, example: &str, problems: &mut Problems) -> Option<T> {
+        let message = format!("`{}` is {}, not {what}", self.name, self.node.datum.kind());
+        let key = self.name.rsplit('.').next().unwrap_or(&self.name);
+        self.place
+            .report(problems, message, format!("write `{key} = {example}`"));
+        None
+    }
+
+    pub(super) fn text(&self, problems: &mut Problems) -> Option<&'a str> {
+        match &self.node.datum {
+            Datum::Text(s) => Some(s),
+            _ => self.wrong("a string", "\"…\"", problems),
+        }
+    }
+
+    /// A string with something in it.
+    pub(super) fn word(&self, problems: &mut Problems) -> Option<&'a str> {
+        let text = self.text(problems)?;
+        if text.trim().is_empty() {
+            self.place.report(
+                problems,
+                format!("`{}` is empty", self.name),
+                "write something there or leave the key out",
+            );
+            return None;
+        }
+        Some(text)
+    }
+
+    pub(super) fn flag(&self, problems: &mut Problems) -> Option<bool> {
+        match &self.node.datum {
+            Datum::Bool(b) => Some(*b),
+            _ => self.wrong("a boolean", "true", problems),
+        }
+    }
+
+    /// An integer of at least `least`.
+    pub(super) fn count(&self, least: u64, problems: &mut Problems) -> Option<u64> {
+        let Datum::Number(Value::Int(i)) = &self.node.datum else {
+            return self.wrong("an integer", &least.max(1).to_string(), problems);
+        };
+        match u64::try_from(*i) {
+            Ok(i) if i >= least => Some(i),
+            _ => {
+                let message = format!("`{}` is {i}", self.name);
+                self.place
+                    .report(problems, message, format!("write an integer of at least {least}"));
+                None
+            }
+        }
+    }
+
+    /// A number within `least..=most`.
+    pub(super) fn number(&self, least: f64, most: f64, problems: &mut Problems) -> Option<f64> {
+        let number = match &self.node.datum {
+            Datum::Number(Value::Float(f)) => *f,
+            Datum::Number(Value::Int(i)) => i.to_f64().unwrap_or(f64::NAN),
+            _ => return self.wrong("a number", "0.5", problems),
+        };
+        if (least..=most).contains(&number) {
+            return Some(number);
+        }
+        let remedy = match most.is_finite() {
+            true => format!("write a number from {least} to {most}"),
+            false => format!("write a number of at least {least}"),
+        };
+        self.place
+            .report(problems, format!("`{}` is {number}", self.name), remedy);
+        None
+    }
+
+    pub(super) fn section(&self, problems: &mut Problems) -> Option<Section<'a>> {
+        match &self.node.datum {
+            Datum::Table(entries) => Some(Section {
+                name: self.name.clone(),
+                place: self.place,
+                entries,
+            }),
+            _ => self.wrong("a table", "{ … }", problems),
+        }
+    }
+
+    pub(super) fn list(&self, problems: &mut Problems) -> Option<Vec<Item<'a>>> {
+        match &self.node.datum {
+            Datum::List(nodes) => {
+                let item = |node: &'a Node| {
+                    let place = Place {
+                        line: node.line,
+                        ..self.place
+                    };
+                    Item {
+                        name: self.name.clone(),
+                        place,
+                        node,
+                    }
+                };
+                Some(nodes.iter().map(item).collect())
+            }
+            _ => self.wrong("a list", "[ … ]", problems),
+        }
+    }
+
+    /// A table of strings.
+    pub(super) fn texts(&self, problems: &mut Problems) -> IndexMap<String, String> {
+        let section = self.section(problems);
+        let pairs = section.iter().flat_map(Section::items);
+        pairs
+            .filter_map(|(key, item)| Some((key.to_owned(), item.text(problems)?.to_owned())))
+            .collect()
+    }
+
+    /// A table of anything.
+    pub(super) fn free(&self, problems: &mut Problems) -> Map<String, Json> {
+        let section = self.section(problems);
+        section
+            .iter()
+            .flat_map(Section::items)
+            .map(|(key, item)| (key.to_owned(), item.node.to_json()))
+            .collect()
+    }
+
+    pub(super) fn is_table(&self) -> bool {
+        matches!(self.node.datum, Datum::Table(_))
+    }
+
+    pub(super) fn is_text(&self) -> bool {
+        matches!(self.node.datum, Datum::Text(_))
+    }
+
+    pub(super) fn node(&self) -> &'a Node {
+        self.node
+    }
+}
+
+/// "did you mean …" where one of `known` is near, else all of them.
+pub(super) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str> + Clone) -> String {
+    let near = known
+        .clone()
+        .map(|k| {
+            (
+                strsim::damerau_levenshtein(&word.to_lowercase(), &k.to_lowercase()),
+                k,
+            )
+        })
+        .min();
+    match near {
+        None => "there are none; leave it out".to_owned(),
+        Some((distance, k)) if distance <= (word.chars().count().max(k.chars().count()) / 3).max(1) => {
+            format!("did you mean `{k}`?")
+        }
+        _ => format!("write one of: {}", known.collect::<Vec<_>>().join(", ")),
+    }
+}

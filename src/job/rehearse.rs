@@ -1,0 +1,40 @@
+//! A rehearsal: the same job with simulated LMs and fine-tunes, so that nothing is spent.
+
+use super::{FinetuneSpec, Job, JobSpec};
+use crate::lm::Simulation;
+
+/// How often a rehearsed LM answers what does not parse, and how often a first try fails.
+const ROUGHNESS: f64 = 0.02;
+
+impl JobSpec {
+    /// The job with every LM simulated, its server and key dropped.
+    ///
+    /// An LM without a `simulate` table of its own is made a little unreliable, so that failures are rehearsed too.
+    pub fn rehearsed(mut self) -> JobSpec {
+        for lm in self.lms.values_mut() {
+            if !lm.model.starts_with("simulated/") {
+                let model = lm
+                    .model
+                    .split_once('/')
+                    .map_or(lm.model.as_str(), |(_, model)| model);
+                lm.model = format!("simulated/{model}");
+            }
+            (lm.api_base, lm.api_key_env) = (None, None);
+            if lm.simulate == Simulation::default() {
+                lm.simulate.malformed_rate = ROUGHNESS;
+                lm.simulate.error_rate = ROUGHNESS;
+            }
+        }
+        self
+    }
+}
+
+impl Job {
+    /// Makes the job a rehearsal: LMs as [`JobSpec::rehearsed`], every fine-tune by the provider `simulated`.
+    pub fn rehearse(&mut self) {
+        self.spec = self.spec.clone().rehearsed();
+        for FinetuneSpec { provider, .. } in self.finetune.values_mut() {
+            "simulated".clone_into(provider);
+        }
+    }
+}

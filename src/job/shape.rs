@@ -1,0 +1,32 @@
+//! The field names of a predictor's signature, in DSPy's order.
+
+use super::spec::ModuleKind;
+use crate::signature::{Field, Signature, SignatureError, TypeTable};
+
+/// A predictor's fields by name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Shape {
+    pub(super) inputs: Vec<String>,
+    /// With ChainOfThought's `reasoning`.
+    pub(super) outputs: Vec<String>,
+}
+
+impl Shape {
+    /// The shape of a signature text, or what is wrong with it.
+    pub(super) fn of(text: &str, module: ModuleKind, types: &TypeTable) -> Result<Shape, SignatureError> {
+        let mut signature = Signature::parse(text, None, types)?;
+        if module == ModuleKind::ChainOfThought {
+            signature = signature.with_reasoning();
+        }
+        let names = |fields: Vec<Field>| fields.into_iter().map(|field| field.name).collect();
+        Ok(Shape {
+            inputs: names(signature.inputs),
+            outputs: names(signature.outputs),
+        })
+    }
+
+    /// All names, inputs first: the order in which DSPy saves fields.
+    pub(super) fn fields(&self) -> impl Iterator<Item = &str> + Clone {
+        self.inputs.iter().chain(&self.outputs).map(String::as_str)
+    }
+}

@@ -1,0 +1,88 @@
+//! DSPy's saved state: its instructions, field texts and demos are taken into a program.
+
+use super::problem::Problems;
+use super::program::Draft;
+use super::reader::{Item, Section};
+use super::source::{Sources, sibling};
+
+/// Takes the state file that `item` names into `draft`, as `program.load(...)` does; LMs in the state are not taken.
+pub(super) fn take(draft: &mut Draft<'_>, item: &Item<'_>, sources: &Sources, problems: &mut Problems) {
+    let Some(path) = item.word(problems).map(|text| sibling(item.place.file, text)) else {
+        return;
+    };
+    let Some((file, node)) = sources.document(&path, item, problems) else {
+        return;
+    };
+    let Some(root) = Section::root(file, node, problems) else {
+        return;
+    };
+    for predictor in &mut draft.predictors {
+        let name = predictor.spec.predictor_name();
+        // A bare `dspy.Predict` is its own root and saved flat.
+        let section = match root.get(&name) {
+            Some(item) => item.section(problems),
+            None if name == "self" && root.get("signature").is_some() => Some(root.clone()),
+            None => {
+                let message = format!("the saved state has no predictor `{name}`");
+                let known: Vec<_> = root
+                    .items()
+                    .map(|(key, _)| key)
+                    .filter(|key| *key != "metadata")
+                    .collect();
+                let remedy = match known.is_empty() {
+                    true => "give a file that DSPy's `program.save(\"….json\")` wrote".to_owned(),
+                    false => format!(
+                        "it has {}; name the predictors as the saved program does",
+                        known.join(", ")
+                    ),
+                };
+                root.place.report(problems, message, remedy);
+                None
+            }
+        };
+        let Some(section) = section else { continue };
+        if let Some(item) = section.get("extended_signature") {
+            let message = "this state was saved by a DSPy before 2.6, which DSPy 3 does not load either";
+            item.place
+                .report(problems, message, "save the program again with DSPy 3");
+            continue;
+        }
+        let wanted = "{ \"instructions\": …, \"fields\": […] }";
+        let Some(signature) = section
+            .need("signature", wanted, problems)
+            .and_then(|s| s.section(problems))
+        else {
+            continue;
+        };
+        if let Some(item) = signature.need("instructions", "…", problems) {
+            predictor.spec.instructions = item.text(problems).map(str::to_owned);
+        }
+        let saved = signature
+            .need("fields", "[…]", problems)
+            .and_then(|item| item.list(problems));
+        let names = predictor.shape.iter().flat_map(|shape| shape.fields());
+        // DSPy zips by position; a longer or shorter list is accepted.
+        for (field, saved) in names.zip(saved.into_iter().flatten()) {
+            let Some(saved) = saved.section(problems) else {
+                continue;
+            };
+            if let Some(item) = saved.get("description") {
+                predictor
+                    .spec
+                    .desc
+                    .extend(item.text(problems).map(|t| (field.to_owned(), t.to_owned())));
+            }
+            if let Some(item) = saved.get("prefix") {
+                predictor
+                    .spec
+                    .prefix
+                    .extend(item.text(problems).map(|t| (field.to_owned(), t.to_owned())));
+            }
+        }
+        if let Some(item) = section.get("demos") {
+            let demos = item.list(problems).into_iter().flatten();
+            let text = |demo: Item<'_>| demo.section(problems).map(|_| demo.node().to_text());
+            predictor.spec.demos = demos.filter_map(text).collect();
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! bsft: DSPy's `BootstrapFinetune` as a durable job-queue system.
+//!
+//! Data goes one way: job file, check, tasks, queue, worker, teacher program, LM, trace, store, shards, fine-tune jobs,
+//! compiled student. See `ARCHITECTURE.md` for the map.
+
+pub mod adapter;
+pub mod cli;
+pub mod coordinator;
+pub mod dataset;
+pub mod finetune;
+pub mod job;
+pub mod lm;
+pub mod message;
+pub mod metric;
+pub mod program;
+pub mod python;
+pub mod queue;
+pub mod report;
+pub mod run_dir;
+pub mod shutdown;
+pub mod signature;
+pub mod store;
+pub mod task;
+pub mod trace;
+pub mod trainset;
+pub mod value;
+pub mod worker;

@@ -1,0 +1,114 @@
+//! Which LM a job's `model` stands for.
+
+use super::openai::{OPENAI_BASE, OpenAi};
+use super::secret::Secret;
+use super::simulated::Simulated;
+use super::{Lm, LmSettings};
+use std::sync::Arc;
+
+/// The variable that holds the key of OpenAI itself.
+pub const OPENAI_KEY: &str = "OPENAI_API_KEY";
+
+/// Why an LM of the job cannot be asked at all.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ConnectError {
+    /// The model's prefix names no kind of LM.
+    #[error(
+        "lm `{lm}`: model = \"{model}\" is of no known kind: write \"openai/{model}\" (and api_base) for any \
+         OpenAI-compatible server, \"hosted_vllm/…\" for vLLM, \"simulated/…\" for none"
+    )]
+    UnknownModel {
+        /// The LM's name in the job file.
+        lm: String,
+        /// Its model.
+        model: String,
+    },
+    /// The key's variable is not set.
+    #[error(
+        "lm `{lm}`: the environment variable {variable} is not set; it should hold the API key for {base}"
+    )]
+    MissingKey {
+        /// The LM's name in the job file.
+        lm: String,
+        /// The variable.
+        variable: String,
+        /// The server.
+        base: String,
+    },
+    /// The key has characters that no HTTP header can hold.
+    #[error("lm `{lm}`: the API key has characters that cannot be sent; set the variable again")]
+    UnsendableKey {
+        /// The LM's name in the job file.
+        lm: String,
+    },
+    /// `api_base` is not the address of an HTTP server.
+    #[error("lm `{lm}`: api_base is not an address such as http://127.0.0.1:8000/v1: {reason}")]
+    Base {
+        /// The LM's name in the job file.
+        lm: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// `api_base` holds a user name or password.
+    #[error("lm `{lm}`: api_base holds credentials; put the key into a variable and name it in api_key_env")]
+    Credentials {
+        /// The LM's name in the job file.
+        lm: String,
+    },
+    /// The timeout is no length of time.
+    #[error("lm `{lm}`: a timeout of {secs} seconds cannot be kept; give a positive number")]
+    Timeout {
+        /// The LM's name in the job file.
+        lm: String,
+        /// What was given.
+        secs: f64,
+    },
+    /// The HTTP client could not be made.
+    #[error("lm `{lm}`: no HTTP client: {reason}")]
+    Client {
+        /// The LM's name in the job file.
+        lm: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The LM that `settings.model` stands for; reads the key from the environment, opens no connection.
+pub fn connect(settings: &LmSettings, job_seed: u64) -> Result<Arc<dyn Lm>, ConnectError> {
+    match settings.model.split_once('/') {
+        Some(("simulated", _)) => Ok(Arc::new(Simulated::new(settings, job_seed))),
+        Some(("openai" | "hosted_vllm", name)) if !name.is_empty() => {
+            Ok(Arc::new(OpenAi::new(settings, key(settings)?)?))
+        }
+        _ => Err(ConnectError::UnknownModel {
+            lm: settings.name.clone(),
+            model: settings.model.clone(),
+        }),
+    }
+}
+
+/// OpenAI's own address and every `https` one with a named variable need the key; a plain local server gets it where
+/// the named variable is set, and never a key that was not meant for it.
+fn key(settings: &LmSettings) -> Result<Option<Secret>, ConnectError> {
+    let variable = match (&settings.api_key_env, &settings.api_base) {
+        (Some(variable), _) => variable.as_str(),
+        (None, None) => OPENAI_KEY,
+        (None, Some(_)) => return Ok(None),
+    };
+    let key = Secret::from_env(variable);
+    let local = settings
+        .api_base
+        .as_deref()
+        .is_some_and(|base| !base.starts_with("https:"));
+    if key.is_none() && !local {
+        return Err(ConnectError::MissingKey {
+            lm: settings.name.clone(),
+            variable: variable.to_owned(),
+            base: settings
+                .api_base
+                .clone()
+                .unwrap_or_else(|| OPENAI_BASE.to_owned()),
+        });
+    }
+    Ok(key)
+}

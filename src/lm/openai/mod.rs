@@ -1,0 +1,304 @@
+//! The client for every OpenAI-compatible server: one connection pool per LM, bounded retries, bounded bodies.
+
+mod reply;
+mod retry;
+#[cfg(test)]
+mod tests;
+
+use super::connect::ConnectError;
+use super::secret::Secret;
+use super::{Answer, Ask, Lm, LmError, LmSettings, Tally, Usage};
+use async_trait::async_trait;
+use reply::{NoAnswer, ServerError};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Client, Response, StatusCode, Url};
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, SystemTime};
+
+/// OpenAI's own address.
+pub const OPENAI_BASE: &str = "https://api.openai.com/v1";
+
+/// Tries after the first, as DSPy.
+pub const DEFAULT_RETRIES: u32 = 3;
+
+/// The largest body of an answer that is read, in bytes; a larger one is refused.
+pub const LARGEST_ANSWER: usize = 32 << 20;
+
+/// How much of an error's body is read, in bytes.
+const LARGEST_ERROR: usize = 64 << 10;
+
+/// How long a connection may take to open; thousands of TLS handshakes at once need their time.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long an unused connection is kept.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// An LM behind `{api_base}/chat/completions`.
+#[derive(Debug)]
+pub struct OpenAi {
+    name: String,
+    client: Client,
+    url: Url,
+    /// The URL as errors show it: no credentials, no query.
+    shown_url: String,
+    key: Option<Secret>,
+    retries: u32,
+    /// The longest wait after a first failure.
+    backoff_base: Duration,
+    counts: Counts,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    requests: AtomicU64,
+    tries: AtomicU64,
+    prompt_tokens: AtomicU64,
+    completion_tokens: AtomicU64,
+}
+
+/// What one try came to, when not to an answer.
+enum Failure {
+    /// Asking again would not help.
+    Final(LmError),
+    /// It may: what happened, and how long the server wants to be left alone.
+    Passing(String, Option<Duration>),
+}
+
+impl OpenAi {
+    /// A client; opens no connection yet. Without a key no `Authorization` is sent.
+    pub fn new(settings: &LmSettings, key: Option<Secret>) -> Result<OpenAi, ConnectError> {
+        let lm = || settings.name.clone();
+        let url = endpoint(settings)?;
+        let timeout = match settings.timeout_secs {
+            None => super::DEFAULT_TIMEOUT,
+            Some(secs) => Duration::try_from_secs_f64(secs)
+                .ok()
+                .filter(|timeout| !timeout.is_zero())
+                .ok_or_else(|| ConnectError::Timeout { lm: lm(), secs })?,
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(key) = &key {
+            let mut bearer = HeaderValue::from_str(&format!("Bearer {}", key.reveal()))
+                .map_err(|_| ConnectError::UnsendableKey { lm: lm() })?;
+            bearer.set_sensitive(true);
+            headers.insert(AUTHORIZATION, bearer);
+        }
+        // Someone else in the process may have chosen a provider already: theirs will do.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = Client::builder()
+            .user_agent(concat!("bsft/", env!("CARGO_PKG_VERSION")))
+            .default_headers(headers)
+            .timeout(timeout)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_max_idle_per_host(usize::MAX)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .tcp_nodelay(true)
+            // A redirect would carry prompts to a place that nobody named.
+            .redirect(reqwest::redirect::Policy::none());
+        if url.scheme() == "http" {
+            // Machines without any certificates reach their local servers all the same.
+            builder = builder.tls_certs_only([]);
+        }
+        let client = builder.build().map_err(|error| ConnectError::Client {
+            lm: lm(),
+            reason: chain(&error),
+        })?;
+        let mut shown = url.clone();
+        shown.set_query(None);
+        Ok(OpenAi {
+            name: settings.name.clone(),
+            client,
+            shown_url: shown.to_string(),
+            url,
+            key,
+            retries: settings.num_retries.unwrap_or(DEFAULT_RETRIES),
+            backoff_base: Duration::from_secs(1),
+            counts: Counts::default(),
+        })
+    }
+
+    async fn once(&self, body: &str) -> Result<Answer, Failure> {
+        let sent = self
+            .client
+            .post(self.url.clone())
+            .body(body.to_owned())
+            .send()
+            .await;
+        let response = sent.map_err(|error| self.broken(error))?;
+        let status = response.status();
+        if status != StatusCode::OK {
+            return Err(self.no_success(status, response).await);
+        }
+        let (body, whole) = collect(response, LARGEST_ANSWER)
+            .await
+            .map_err(|error| self.broken(error))?;
+        if !whole {
+            let message = format!("{}: more than {LARGEST_ANSWER} bytes", self.shown_url);
+            return Err(Failure::Final(self.garbled(message, Usage::default())));
+        }
+        reply::read(&body).map_err(|no_answer| match no_answer {
+            NoAnswer::Garbled(why, usage) => {
+                Failure::Final(self.garbled(format!("{}: {}", self.shown_url, self.say(&why)), usage))
+            }
+            NoAnswer::Error(error) => self.error(200, error, None),
+        })
+    }
+
+    async fn no_success(&self, status: StatusCode, response: Response) -> Failure {
+        let wait = retry::imposed(response.headers(), SystemTime::now());
+        // An error whose words do not arrive is still that error.
+        let words = collect(response, LARGEST_ERROR)
+            .await
+            .map_or_else(|_| Vec::new(), |(body, _)| body);
+        self.error(status.as_u16(), reply::server_error(&words), wait)
+    }
+
+    fn error(&self, http_status: u16, error: ServerError, wait: Option<Duration>) -> Failure {
+        let is = |kind: &str| error.kinds.iter().any(|k| k == kind);
+        let status = if http_status == 200 {
+            error.status.unwrap_or(200)
+        } else {
+            http_status
+        };
+        // Within a 200 only words may tell.
+        let passing = retry::may_pass(status)
+            || (status == 200
+                && ["rate_limit_exceeded", "server_error", "overloaded_error"]
+                    .into_iter()
+                    .any(is));
+        let words = self.say(&error.words);
+        if passing && !is("insufficient_quota") {
+            return Failure::Passing(format!("{}: HTTP {status}: {words}", self.shown_url), wait);
+        }
+        let message = format!("{}: {words}", self.shown_url);
+        Failure::Final(LmError::Refused {
+            lm: self.name.clone(),
+            status,
+            message,
+        })
+    }
+
+    /// A request that could not be sent, or an answer that did not arrive whole.
+    fn broken(&self, error: reqwest::Error) -> Failure {
+        Failure::Passing(
+            format!("{}: {}", self.shown_url, self.say(&chain(&error.without_url()))),
+            None,
+        )
+    }
+
+    fn garbled(&self, message: String, usage: Usage) -> LmError {
+        self.spent(usage);
+        LmError::Garbled {
+            lm: self.name.clone(),
+            message,
+        }
+    }
+
+    fn spent(&self, usage: Usage) {
+        self.counts.prompt_tokens.fetch_add(usage.prompt_tokens, Relaxed);
+        self.counts
+            .completion_tokens
+            .fetch_add(usage.completion_tokens, Relaxed);
+    }
+
+    /// Someone else's words: without the key first, shortened then, so that no half of a key is left.
+    fn say(&self, words: &str) -> String {
+        match &self.key {
+            Some(key) => reply::shorten(&key.scrub(words)),
+            None => reply::shorten(words),
+        }
+    }
+}
+
+#[async_trait]
+impl Lm for OpenAi {
+    async fn ask(&self, ask: Ask<'_>) -> Result<Answer, LmError> {
+        self.counts.requests.fetch_add(1, Relaxed);
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            self.counts.tries.fetch_add(1, Relaxed);
+            let (message, wait) = match self.once(ask.body).await {
+                Ok(answer) => {
+                    self.spent(answer.usage);
+                    return Ok(answer);
+                }
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Passing(message, wait)) => (message, wait),
+            };
+            if attempts > self.retries {
+                return Err(LmError::Unavailable {
+                    lm: self.name.clone(),
+                    attempts,
+                    message,
+                });
+            }
+            let wait = wait.unwrap_or_else(|| retry::backoff(self.backoff_base, attempts));
+            tracing::debug!(lm = self.name, attempts, ?wait, message, "asking again");
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
+        }
+    }
+
+    fn tally(&self) -> Tally {
+        Tally {
+            requests: self.counts.requests.load(Relaxed),
+            tries: self.counts.tries.load(Relaxed),
+            usage: Usage {
+                prompt_tokens: self.counts.prompt_tokens.load(Relaxed),
+                completion_tokens: self.counts.completion_tokens.load(Relaxed),
+            },
+        }
+    }
+}
+
+/// `{api_base}/chat/completions`, where `api_base` is an address that holds no credentials.
+fn endpoint(settings: &LmSettings) -> Result<Url, ConnectError> {
+    let lm = || settings.name.clone();
+    let base = settings.api_base.as_deref().unwrap_or(OPENAI_BASE);
+    let mut url = Url::parse(base).map_err(|error| ConnectError::Base {
+        lm: lm(),
+        reason: error.to_string(),
+    })?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(ConnectError::Credentials { lm: lm() });
+    }
+    if !matches!(url.scheme(), "http" | "https") {
+        let reason = format!("`{}` is neither http nor https", url.scheme());
+        return Err(ConnectError::Base { lm: lm(), reason });
+    }
+    let path = format!("{}/chat/completions", url.path().trim_end_matches('/'));
+    url.set_path(&path);
+    Ok(url)
+}
+
+/// Reads a body up to a limit; whether that was all of it.
+async fn collect(mut response: Response, limit: usize) -> Result<(Vec<u8>, bool), reqwest::Error> {
+    let announced = response
+        .content_length()
+        .and_then(|len| usize::try_from(len).ok())
+        .unwrap_or(0);
+    let mut body = Vec::with_capacity(announced.min(LARGEST_ERROR));
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > limit {
+            return Ok((body, false));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok((body, true))
+}
+
+/// An error and what caused it, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        // Writing to a string cannot fail.
+        let _ = write!(text, ": {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,158 @@
+//! What a chat-completions server sent back, as an answer or as its own words about why there is none.
+
+use super::super::{Answer, Usage};
+use serde::Deserialize;
+use serde_json::Value as Json;
+use serde_json::value::RawValue;
+
+/// The most characters of a server's own words that an error shows.
+const SHOWN: usize = 300;
+
+/// Why a body with status 200 is no answer.
+#[derive(Debug, PartialEq)]
+pub(super) enum NoAnswer {
+    /// Not a chat completion; the tokens that the server counted all the same.
+    Garbled(String, Usage),
+    /// An error object in place of a completion.
+    Error(ServerError),
+}
+
+/// A server's `{"error": …}`, or whatever it sent instead.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct ServerError {
+    /// The HTTP status in `error.code`, where it is a number.
+    pub(super) status: Option<u16>,
+    /// `error.code` and `error.type`, where they are words.
+    pub(super) kinds: Vec<String>,
+    /// The message, or the body's text.
+    pub(super) words: String,
+}
+
+#[derive(Deserialize)]
+struct Completion<'a> {
+    #[serde(borrow, default)]
+    choices: Option<Vec<Choice<'a>>>,
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Choice<'a> {
+    #[serde(borrow, default)]
+    message: Option<Message<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow, default)]
+    content: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Part {
+    #[serde(default)]
+    text: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Counts {
+    #[serde(default)]
+    prompt_tokens: Option<u64>,
+    #[serde(default)]
+    completion_tokens: Option<u64>,
+}
+
+/// Reads the body of a 200.
+pub(super) fn read(body: &[u8]) -> Result<Answer, NoAnswer> {
+    let completion: Completion = match serde_json::from_slice(body) {
+        Ok(completion) => completion,
+        Err(error) => {
+            let shown = shorten(&String::from_utf8_lossy(body));
+            return Err(NoAnswer::Garbled(format!("{error}: {shown}"), Usage::default()));
+        }
+    };
+    let usage = completion.usage.map(usage).unwrap_or_default();
+    let garbled = |why: String| Err(NoAnswer::Garbled(why, usage));
+    let choices = match (completion.choices, completion.error) {
+        (Some(choices), _) => choices,
+        (None, Some(_)) => return Err(NoAnswer::Error(server_error(body))),
+        (None, None) => {
+            return garbled(format!(
+                "no `choices`: {}",
+                shorten(&String::from_utf8_lossy(body))
+            ));
+        }
+    };
+    if choices.len() > 1 {
+        return garbled(format!("{} choices where one was asked for", choices.len()));
+    }
+    let content = choices
+        .first()
+        .and_then(|choice| choice.message.as_ref()?.content);
+    match content.map_or(Ok(String::new()), text) {
+        Ok(text) => Ok(Answer { text, usage }),
+        Err(error) => garbled(format!("`content` is neither text nor a list of parts: {error}")),
+    }
+}
+
+/// `content`: a string, null, or parts whose texts are joined.
+fn text(content: &RawValue) -> Result<String, serde_json::Error> {
+    if content.get().starts_with('[') {
+        let parts: Vec<Part> = serde_json::from_str(content.get())?;
+        return Ok(parts.into_iter().filter_map(|part| part.text).collect());
+    }
+    serde_json::from_str::<Option<String>>(content.get()).map(Option::unwrap_or_default)
+}
+
+/// Counts that cannot be read are 0: they never cost an answer.
+fn usage(raw: &RawValue) -> Usage {
+    let counts = serde_json::from_str::<Counts>(raw.get());
+    counts.map_or(Usage::default(), |counts| Usage {
+        prompt_tokens: counts.prompt_tokens.unwrap_or(0),
+        completion_tokens: counts.completion_tokens.unwrap_or(0),
+    })
+}
+
+/// Reads the body of an error: OpenAI's `{"error": {"message", "type", "code"}}`, vLLM's `{"message"}`, FastAPI's
+/// `{"detail"}`, or plain text.
+pub(super) fn server_error(body: &[u8]) -> ServerError {
+    let raw = || String::from_utf8_lossy(body).into_owned();
+    let Ok(Json::Object(top)) = serde_json::from_slice::<Json>(body) else {
+        return ServerError {
+            words: raw(),
+            ..ServerError::default()
+        };
+    };
+    let at = |key: &str| match top.get("error") {
+        Some(Json::Object(error)) => error.get(key),
+        _ => top.get(key),
+    };
+    let word = |value: &Json| value.as_str().map(str::to_owned);
+    ServerError {
+        status: at("code")
+            .and_then(Json::as_u64)
+            .and_then(|code| u16::try_from(code).ok()),
+        kinds: [at("code"), at("type")]
+            .into_iter()
+            .flatten()
+            .filter_map(word)
+            .collect(),
+        words: [at("message"), top.get("error"), top.get("detail")]
+            .into_iter()
+            .flatten()
+            .find_map(word)
+            .unwrap_or_else(raw),
+    }
+}
+
+/// The first [`SHOWN`] characters, on one line.
+pub(super) fn shorten(words: &str) -> String {
+    let line: Vec<&str> = words.split_whitespace().collect();
+    let line = line.join(" ");
+    match line.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}

@@ -1,0 +1,67 @@
+//! What a job file says of an LM.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+
+/// One `[lm.NAME]` table, checked. Holds the name of the key's variable, never the key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LmSettings {
+    /// `NAME`.
+    pub name: String,
+    /// Such as `openai/gpt-4.1` or `simulated/teacher`.
+    pub model: String,
+    /// The server's address up to and including `/v1`; none: OpenAI's.
+    pub api_base: Option<String>,
+    /// The environment variable that holds the API key.
+    pub api_key_env: Option<String>,
+    /// Sampling temperature; none: the server's default.
+    pub temperature: Option<f64>,
+    /// The most tokens that an answer may have.
+    pub max_tokens: Option<u64>,
+    /// Further arguments of the request, passed through.
+    pub extra: Map<String, Json>,
+    /// Seconds that one request may take; none: [`super::DEFAULT_TIMEOUT`].
+    pub timeout_secs: Option<f64>,
+    /// Tries after the first; none: 3, as DSPy.
+    pub num_retries: Option<u32>,
+    /// Prices; none: unknown, no cost is shown.
+    pub price: Option<Price>,
+    /// How a `simulated/…` LM behaves.
+    pub simulate: Simulation,
+}
+
+/// Prices in US dollars per million tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Price {
+    /// Of requests.
+    pub input: f64,
+    /// Of answers.
+    pub output: f64,
+}
+
+/// How a simulated LM behaves: a pure function of the request and the seed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Simulation {
+    /// Chance that an answer agrees with the example's labels (0..1).
+    pub accuracy: f64,
+    /// Milliseconds that an answer takes.
+    pub latency_ms: u64,
+    /// Chance that an answer does not parse (0..1).
+    pub malformed_rate: f64,
+    /// Chance that a request's first try is answered by 429 or 500 (0..1).
+    pub error_rate: f64,
+    /// Other seed, other answers.
+    pub seed: u64,
+}
+
+impl Default for Simulation {
+    fn default() -> Simulation {
+        Simulation {
+            accuracy: 0.8,
+            latency_ms: 0,
+            malformed_rate: 0.0,
+            error_rate: 0.0,
+            seed: 0,
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The simulated LM: answers from an example's own labels, right or wrong by a seeded draw, with no server behind it.
+
+mod draw;
+#[cfg(test)]
+mod tests;
+mod wrong;
+
+use super::{Answer, Ask, Lm, LmError, LmSettings, Simulation, Tally, Usage};
+use crate::value::Record;
+use async_trait::async_trait;
+use draw::Draw;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// An LM whose answers are a pure function of the request body and the seeds.
+#[derive(Debug)]
+pub struct Simulated {
+    name: String,
+    simulation: Simulation,
+    seed: u64,
+    retries: u32,
+    requests: AtomicU64,
+    tries: AtomicU64,
+    prompt_tokens: AtomicU64,
+    completion_tokens: AtomicU64,
+}
+
+impl Simulated {
+    /// An LM that behaves as `settings.simulate` says; two names or job seeds give different answers.
+    pub fn new(settings: &LmSettings, job_seed: u64) -> Simulated {
+        let seed = draw::hash(settings.simulate.seed, settings.model.as_bytes());
+        Simulated {
+            name: settings.name.clone(),
+            simulation: settings.simulate,
+            seed: draw::hash(seed ^ job_seed.rotate_left(32), &job_seed.to_le_bytes()),
+            retries: settings.num_retries.unwrap_or(super::openai::DEFAULT_RETRIES),
+            requests: AtomicU64::new(0),
+            tries: AtomicU64::new(0),
+            prompt_tokens: AtomicU64::new(0),
+            completion_tokens: AtomicU64::new(0),
+        }
+    }
+
+    /// The tries that this request takes; none: every one failed. Only a rate of 1 fails them all.
+    fn tries(&self, draw: &mut Draw) -> Option<u32> {
+        if self.simulation.error_rate >= 1.0 {
+            return None;
+        }
+        let failed = draw.chance(self.simulation.error_rate) && self.retries > 0;
+        Some(1 + u32::from(failed))
+    }
+
+    fn outputs(&self, ask: &Ask<'_>, draw: &mut Draw) -> Record {
+        let outputs = ask.about.signature.outputs.iter().map(|field| {
+            let label = ask.about.example.get(&field.name);
+            let right = draw.chance(self.simulation.accuracy);
+            let value = match label {
+                Some(label) if right => label.clone(),
+                Some(label) => wrong::wrong(&field.ty, label, draw),
+                None => wrong::plausible(&field.ty, draw),
+            };
+            (field.name.clone(), value)
+        });
+        outputs.collect()
+    }
+
+    fn written(&self, ask: &Ask<'_>, outputs: &Record) -> Result<String, LmError> {
+        let written = ask.about.adapter.assistant(ask.about.signature, outputs);
+        written.map_err(|error| LmError::Garbled {
+            lm: self.name.clone(),
+            message: error.to_string(),
+        })
+    }
+}
+
+/// What LMs send in place of the answer that was asked for: nothing, prose, or the answer without its first header.
+fn spoil(answer: String, draw: &mut Draw) -> String {
+    match (
+        draw.below(3),
+        answer
+            .split_once("[[ ## ")
+            .and_then(|(_, rest)| rest.split_once(" ## ]]")),
+    ) {
+        (0, _) => String::new(),
+        (1, Some((field, rest))) => format!("{field}:{rest}"),
+        _ => "I would rather talk about the weather. It is mild for the season.".to_owned(),
+    }
+}
+
+#[async_trait]
+impl Lm for Simulated {
+    async fn ask(&self, ask: Ask<'_>) -> Result<Answer, LmError> {
+        let mut draw = Draw::new(draw::hash(self.seed, ask.body.as_bytes()));
+        self.requests.fetch_add(1, Relaxed);
+        if self.simulation.latency_ms > 0 {
+            tokio::time::sleep(Duration::from_millis(self.simulation.latency_ms)).await;
+        }
+        let status = if draw.chance(0.5) { 429 } else { 500 };
+        let Some(tries) = self.tries(&mut draw) else {
+            let attempts = self.retries + 1;
+            self.tries.fetch_add(u64::from(attempts), Relaxed);
+            let message = format!("HTTP {status}: simulated");
+            return Err(LmError::Unavailable {
+                lm: self.name.clone(),
+                attempts,
+                message,
+            });
+        };
+        self.tries.fetch_add(u64::from(tries), Relaxed);
+
+        let malformed = draw.chance(self.simulation.malformed_rate);
+        let outputs = self.outputs(&ask, &mut draw);
+        let text = if malformed {
+            spoil(self.written(&ask, &outputs)?, &mut draw)
+        } else {
+            self.written(&ask, &outputs)?
+        };
+        let usage = Usage {
+            prompt_tokens: ask.body.len() as u64 / 4,
+            completion_tokens: text.len() as u64 / 4,
+        };
+        self.prompt_tokens.fetch_add(usage.prompt_tokens, Relaxed);
+        self.completion_tokens.fetch_add(usage.completion_tokens, Relaxed);
+        Ok(Answer { text, usage })
+    }
+
+    fn tally(&self) -> Tally {
+        Tally {
+            requests: self.requests.load(Relaxed),
+            tries: self.tries.load(Relaxed),
+            usage: Usage {
+                prompt_tokens: self.prompt_tokens.load(Relaxed),
+                completion_tokens: self.completion_tokens.load(Relaxed),
+            },
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! The simulated LM: what it draws, how often, and that it draws the same again.
+
+use super::*;
+use crate::adapter::{Adapter, FormatError, Message, ParseFailure};
+use crate::lm::About;
+use crate::signature::{EnumClass, Field, ModelClass, ModelField, Signature, TupleItems, Type};
+use crate::value::Value;
+use std::sync::Arc;
+
+/// Writes one `[[ ## name ## ]]` header per field and a debug print of its value.
+#[derive(Debug)]
+struct Headers;
+
+impl Adapter for Headers {
+    fn prelude(&self, _: &Signature, _: &[Record]) -> Result<Vec<Message>, FormatError> {
+        Ok(Vec::new())
+    }
+    fn user(&self, _: &Signature, _: &Record) -> Result<String, FormatError> {
+        Ok(String::new())
+    }
+    fn assistant(&self, signature: &Signature, outputs: &Record) -> Result<String, FormatError> {
+        let fields = signature.outputs.iter();
+        Ok(fields
+            .map(|field| format!("[[ ## {} ## ]]\n{:?}\n\n", field.name, outputs[&field.name]))
+            .collect())
+    }
+    fn parse(&self, signature: &Signature, answer: &str) -> Result<Record, ParseFailure> {
+        let found = signature.outputs.iter().map(|field| {
+            let (_, text) = answer.split_once(&format!("[[ ## {} ## ]]\n", field.name))?;
+            Some((field.name.clone(), Value::Str(text.lines().next()?.to_owned())))
+        });
+        found.collect::<Option<Record>>().ok_or(ParseFailure {
+            reason: "no header".to_owned(),
+            partial: None,
+        })
+    }
+}
+
+fn signature(outputs: &[(&str, Type)]) -> Signature {
+    let field = |(name, ty): &(&str, Type)| Field {
+        name: (*name).to_owned(),
+        ty: ty.clone(),
+        desc: String::new(),
+        prefix: String::new(),
+    };
+    Signature {
+        instructions: String::new(),
+        inputs: vec![],
+        outputs: outputs.iter().map(field).collect(),
+    }
+}
+
+fn lm(simulate: Simulation, job_seed: u64) -> Simulated {
+    let settings = LmSettings {
+        name: "teacher".to_owned(),
+        model: "simulated/teacher".to_owned(),
+        api_base: None,
+        api_key_env: None,
+        temperature: None,
+        max_tokens: None,
+        extra: serde_json::Map::new(),
+        timeout_secs: None,
+        num_retries: None,
+        price: None,
+        simulate,
+    };
+    Simulated::new(&settings, job_seed)
+}
+
+fn labels() -> Type {
+    Type::Literal(vec!["a".into(), "b".into(), "c".into()])
+}
+
+/// Asks question number `i`, whose right label is `"b"`.
+async fn ask(lm: &Simulated, signature: &Signature, i: usize) -> Result<Answer, LmError> {
+    let example = Record::from_iter([("label".to_owned(), Value::from("b"))]);
+    let about = About {
+        signature,
+        adapter: &Headers,
+        example: &example,
+    };
+    lm.ask(Ask {
+        body: &format!("{{\"question\":{i}}}"),
+        about,
+    })
+    .await
+}
+
+#[tokio::test]
+async fn answers_are_right_and_malformed_as_often_as_said() {
+    let signature = signature(&[("reasoning", Type::Str), ("label", labels())]);
+    for (accuracy, malformed_rate) in [(0.0, 0.0), (0.3, 0.2), (0.8, 0.05), (1.0, 0.0), (0.5, 1.0)] {
+        let lm = lm(
+            Simulation {
+                accuracy,
+                malformed_rate,
+                ..Simulation::default()
+            },
+            1,
+        );
+        let (mut right, mut parsed) = (0.0, 0.0);
+        for i in 0..2000 {
+            if let Ok(outputs) = Headers.parse(&signature, &ask(&lm, &signature, i).await.unwrap().text) {
+                parsed += 1.0;
+                right += f64::from(u8::from(outputs["label"] == Value::from("Str(\"b\")")));
+            }
+        }
+        // Four standard deviations of 2,000 draws.
+        assert!(
+            (parsed / 2000.0 - (1.0 - malformed_rate)).abs() < 0.045,
+            "{parsed}"
+        );
+        if parsed > 0.0 {
+            assert!((right / parsed - accuracy).abs() < 0.05, "{right} of {parsed}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_same_question_gets_the_same_answer_and_another_seed_another() {
+    let signature = signature(&[("text", Type::Str), ("label", labels())]);
+    let simulate = Simulation {
+        accuracy: 0.5,
+        malformed_rate: 0.1,
+        error_rate: 0.3,
+        ..Simulation::default()
+    };
+    let (first, again) = (lm(simulate, 1), lm(simulate, 1));
+    let others = [lm(simulate, 2), lm(Simulation { seed: 9, ..simulate }, 1)];
+    let mut differ = [0; 2];
+    for i in 0..300 {
+        let answer = ask(&first, &signature, i).await.unwrap();
+        for (other, differ) in others.iter().zip(&mut differ) {
+            *differ += u32::from(ask(other, &signature, i).await.unwrap() != answer);
+        }
+        // Asked in another order by another process.
+        ask(&again, &signature, 299 - i).await.unwrap();
+        assert_eq!(ask(&again, &signature, i).await.unwrap(), answer);
+    }
+    assert!(differ.iter().all(|differ| *differ > 250), "{differ:?}");
+}
+
+#[tokio::test]
+async fn failures_are_retried_inside_and_only_a_rate_of_one_fails_for_good() {
+    let signature = signature(&[("label", labels())]);
+    let some = lm(
+        Simulation {
+            error_rate: 0.25,
+            ..Simulation::default()
+        },
+        1,
+    );
+    for i in 0..2000 {
+        ask(&some, &signature, i).await.unwrap();
+    }
+    let tally = some.tally();
+    assert_eq!(tally.requests, 2000);
+    assert!((2400..2600).contains(&tally.tries), "{tally:?}");
+    let all = lm(
+        Simulation {
+            error_rate: 1.0,
+            ..Simulation::default()
+        },
+        1,
+    );
+    assert_eq!(ask(&all, &signature, 0).await.unwrap_err().attempts(), 4);
+}
+
+/// Whether a value is one of the type's.
+fn valid(ty: &Type, value: &Value) -> bool {
+    let each = |ty: &Option<Box<Type>>, items: &[Value]| {
+        items
+            .iter()
+            .all(|item| valid(ty.as_deref().unwrap_or(&Type::Any), item))
+    };
+    match (ty, value) {
+        (Type::Any, _)
+        | (Type::None, Value::None)
+        | (Type::Str, Value::Str(_))
+        | (Type::Int, Value::Int(_))
+        | (Type::Float, Value::Float(_))
+        | (Type::Bool, Value::Bool(_)) => true,
+        (Type::Literal(members), value) => members.contains(value),
+        (Type::Enum(class), Value::Enum(got)) => class
+            .members
+            .iter()
+            .any(|(name, value)| *name == got.name && *value == *got.value),
+        (Type::Model(class), Value::Model(got)) => {
+            let both = class.fields.iter().zip(&got.fields);
+            class.fields.len() == got.fields.len()
+                && both
+                    .into_iter()
+                    .all(|(field, (name, value))| field.name == *name && valid(&field.ty, value))
+        }
+        (Type::List(ty), Value::List(items)) => each(ty, items),
+        (Type::Set(ty), Value::Set(items)) => {
+            each(ty, items)
+                && items
+                    .iter()
+                    .enumerate()
+                    .all(|(i, item)| !items[..i].contains(item))
+        }
+        (Type::Dict(ty), Value::Dict(entries)) => ty.as_deref().is_none_or(|(k, v)| {
+            entries
+                .iter()
+                .all(|(key, value)| valid(k, key) && valid(v, value))
+        }),
+        (Type::Tuple(TupleItems::Bare), Value::Tuple(_)) => true,
+        (Type::Tuple(TupleItems::Repeated(ty)), Value::Tuple(items)) => {
+            items.iter().all(|item| valid(ty, item))
+        }
+        (Type::Tuple(TupleItems::Fixed(types)), Value::Tuple(items)) => {
+            types.len() == items.len() && types.iter().zip(items).all(|(ty, item)| valid(ty, item))
+        }
+        (Type::Union(types), value) => types.iter().any(|ty| valid(ty, value)),
+        _ => false,
+    }
+}
+
+/// A type drawn at random, nested up to `depth` levels.
+fn any_type(draw: &mut Draw, depth: usize) -> Type {
+    let inner = |draw: &mut Draw| Box::new(any_type(draw, depth - 1));
+    match draw.below(if depth == 0 { 7 } else { 14 }) {
+        0 => Type::Str,
+        1 => Type::Int,
+        2 => Type::Float,
+        3 => Type::Bool,
+        4 => Type::None,
+        5 => Type::Literal(vec![Value::Int(1), Value::from("x"), Value::Bool(true)]),
+        6 => {
+            let members = vec![("RED".into(), Value::from("red")), ("TWO".into(), Value::Int(2))];
+            Type::Enum(Arc::new(EnumClass {
+                name: "Color".into(),
+                members,
+            }))
+        }
+        7 => Type::List(Some(inner(draw))),
+        8 => Type::Set(Some(inner(draw))),
+        9 => Type::Dict(Some(Box::new((Type::Str, *inner(draw))))),
+        10 => Type::Tuple(TupleItems::Fixed(vec![*inner(draw), *inner(draw)])),
+        11 => Type::Tuple(TupleItems::Repeated(inner(draw))),
+        12 => Type::Union(vec![*inner(draw), Type::None]),
+        _ => {
+            let field = |name: &str, ty: Box<Type>| ModelField {
+                name: name.into(),
+                ty: *ty,
+                default: None,
+            };
+            let fields = vec![field("a", inner(draw)), field("b", inner(draw))];
+            Type::Model(Arc::new(ModelClass {
+                name: "Person".into(),
+                doc: None,
+                fields,
+            }))
+        }
+    }
+}
+
+#[test]
+fn every_value_is_valid_for_its_type_and_a_wrong_one_is_not_the_label() {
+    let mut draw = Draw::new(5);
+    let mut let_through = 0;
+    for _ in 0..3000 {
+        let ty = any_type(&mut draw, 3);
+        let label = wrong::plausible(&ty, &mut draw);
+        assert!(valid(&ty, &label), "{ty:?} {label:?}");
+        let other = wrong::wrong(&ty, &label, &mut draw);
+        assert!(valid(&ty, &other), "{ty:?} {other:?}");
+        let_through += u32::from(other == label);
+    }
+    // Types with one value, `None` and what is made of it alone, have no wrong one.
+    assert!(let_through < 600, "{let_through}");
+}
+
+#[test]
+fn a_wrong_enum_member_is_not_the_one_whose_value_the_label_is() {
+    let members = vec![
+        ("RED".into(), Value::from("red")),
+        ("BLUE".into(), Value::from("blue")),
+    ];
+    let ty = Type::Enum(Arc::new(EnumClass {
+        name: "Color".into(),
+        members,
+    }));
+    let mut draw = Draw::new(1);
+    for _ in 0..5 {
+        let Value::Enum(member) = wrong::wrong(&ty, &"red".into(), &mut draw) else {
+            panic!("no member")
+        };
+        assert_eq!(&*member.name, "BLUE");
+    }
+}

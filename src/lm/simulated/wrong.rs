@@ -1,0 +1,137 @@
+//! Values of a type that an LM might have answered: wrong ones, where the right one is known, and plausible ones.
+
+use super::draw::Draw;
+use crate::signature::{EnumClass, TupleItems, Type};
+use crate::value::{EnumMember, ModelInstance, Value};
+use std::sync::Arc;
+
+const WORDS: [&str; 16] = [
+    "amber", "birch", "copper", "delta", "ember", "fjord", "granite", "harbor", "indigo", "juniper", "kelp",
+    "lumen", "maple", "nimbus", "onyx", "prairie",
+];
+
+/// How often a wrong value is drawn before the right one is let through, as for a type with one value.
+const DRAWS: usize = 8;
+
+/// A value of the type that is not the label.
+pub(super) fn wrong(ty: &Type, label: &Value, draw: &mut Draw) -> Value {
+    match (ty, label) {
+        (Type::Bool, Value::Bool(label)) => return Value::Bool(!label),
+        (Type::Literal(members), _) => {
+            let others: Vec<&Value> = members.iter().filter(|member| *member != label).collect();
+            return draw
+                .pick(&others)
+                .map_or_else(|| label.clone(), |other| (*other).clone());
+        }
+        (Type::Enum(class), _) => {
+            // The label may be the member or, as data files have it, the member's value.
+            let is_label = |name: &Arc<str>, value: &Value| match label {
+                Value::Enum(label) => label.name == *name,
+                label => value == label,
+            };
+            let others: Vec<_> = class
+                .members
+                .iter()
+                .filter(|(name, value)| !is_label(name, value))
+                .collect();
+            let other = draw.pick(&others).map(|(name, value)| member(class, name, value));
+            return other.unwrap_or_else(|| label.clone());
+        }
+        _ => {}
+    }
+    for _ in 0..DRAWS {
+        let value = plausible(ty, draw);
+        if value != *label {
+            return value;
+        }
+    }
+    plausible(ty, draw)
+}
+
+/// A value that is valid for the type.
+pub(super) fn plausible(ty: &Type, draw: &mut Draw) -> Value {
+    match ty {
+        Type::Any | Type::Str => Value::Str(words(draw)),
+        Type::None => Value::None,
+        Type::Int => Value::Int(number(draw)),
+        Type::Float => Value::Float(number(draw) as f64 / 4.0),
+        Type::Bool => Value::Bool(draw.chance(0.5)),
+        Type::Literal(members) => draw.pick(members).cloned().unwrap_or(Value::None),
+        Type::Enum(class) => draw
+            .pick(&class.members)
+            .map_or(Value::None, |(name, value)| member(class, name, value)),
+        Type::Model(class) => {
+            let fields = class
+                .fields
+                .iter()
+                .map(|field| (field.name.clone(), plausible(&field.ty, draw)));
+            Value::Model(ModelInstance {
+                class: class.name.clone(),
+                fields: fields.collect(),
+            })
+        }
+        Type::List(item) => Value::List(several(item.as_deref(), draw)),
+        Type::Set(item) => {
+            let mut members = several(item.as_deref(), draw);
+            dedup(&mut members, |value| value);
+            Value::Set(members)
+        }
+        Type::Dict(types) => {
+            let (key, value) = types
+                .as_deref()
+                .map_or((&Type::Str, &Type::Str), |(key, value)| (key, value));
+            let mut entries: Vec<_> = (0..=draw.below(2))
+                .map(|_| (plausible(key, draw), plausible(value, draw)))
+                .collect();
+            dedup(&mut entries, |(key, _)| key);
+            Value::Dict(entries)
+        }
+        Type::Tuple(TupleItems::Bare) => Value::Tuple(several(None, draw)),
+        Type::Tuple(TupleItems::Repeated(item)) => Value::Tuple(several(Some(item), draw)),
+        Type::Tuple(TupleItems::Fixed(items)) => {
+            Value::Tuple(items.iter().map(|item| plausible(item, draw)).collect())
+        }
+        Type::Union(members) => {
+            let index = draw.below(members.len().max(1));
+            members
+                .get(index)
+                .map_or(Value::None, |member| plausible(member, draw))
+        }
+    }
+}
+
+fn member(class: &EnumClass, name: &Arc<str>, value: &Value) -> Value {
+    Value::Enum(EnumMember {
+        class: class.name.clone(),
+        name: name.clone(),
+        value: Box::new(value.clone()),
+    })
+}
+
+fn words(draw: &mut Draw) -> String {
+    let words: Vec<&str> = (0..=draw.below(3))
+        .map(|_| WORDS[draw.below(WORDS.len())])
+        .collect();
+    words.join(" ")
+}
+
+fn number(draw: &mut Draw) -> i64 {
+    i64::try_from(draw.below(1000)).expect("below 1000")
+}
+
+fn several(item: Option<&Type>, draw: &mut Draw) -> Vec<Value> {
+    (0..=draw.below(3))
+        .map(|_| plausible(item.unwrap_or(&Type::Str), draw))
+        .collect()
+}
+
+/// Keeps the first of equal ones; there are three at most.
+fn dedup<T>(of: &mut Vec<T>, key: impl Fn(&T) -> &Value) {
+    let mut kept: Vec<T> = Vec::with_capacity(of.len());
+    for one in of.drain(..) {
+        if !kept.iter().any(|other| key(other) == key(&one)) {
+            kept.push(one);
+        }
+    }
+    *of = kept;
+}

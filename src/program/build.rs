@@ -1,0 +1,181 @@
+//! From a checked program spec to a program that runs.
+
+use super::{Predictor, Program, Retry};
+use crate::adapter::{self, Adapter, FormatError, JsonAdapter, Message, structured};
+use crate::job::{AdapterKind, JobSpec, ModuleKind, PredictorSpec, ProgramSpec};
+use crate::lm::Body;
+use crate::python::json;
+use crate::signature::{Signature, SignatureError, TypeTable, parse_types};
+use crate::value::{Record, Value};
+
+/// Why a program cannot be built. `check` finds these before anything is spent.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A named type is wrong.
+    #[error("types: {0}")]
+    Types(String),
+    /// A signature is wrong.
+    #[error("predictor {predictor}: {source}")]
+    Signature {
+        /// The predictor.
+        predictor: String,
+        /// What is wrong.
+        source: SignatureError,
+    },
+    /// A demo is no JSON object, or holds a value that no prompt can show.
+    #[error("predictor {predictor}: demos: {reason}")]
+    Demos {
+        /// The predictor.
+        predictor: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The LM's arguments cannot be sent.
+    #[error("predictor {predictor}: {reason}")]
+    Arguments {
+        /// The predictor.
+        predictor: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Programs cannot talk through this adapter yet.
+    #[error("compile.adapter: this version has no {kind:?} adapter; use \"chat\" or \"json\"")]
+    Adapter {
+        /// The adapter.
+        kind: AdapterKind,
+    },
+    /// The predictor names an LM that the job does not define.
+    #[error("predictor {predictor} names the lm {lm:?}, which the job does not define")]
+    UnknownLm {
+        /// The predictor.
+        predictor: String,
+        /// The LM.
+        lm: String,
+    },
+}
+
+impl Program {
+    /// Builds a program of a job.
+    pub fn build(program: &ProgramSpec, job: &JobSpec) -> Result<Program, BuildError> {
+        let types = parse_types(&job.types).map_err(|errors| {
+            BuildError::Types(
+                errors
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join("; "),
+            )
+        })?;
+        let predictors = program
+            .predictors
+            .iter()
+            .map(|spec| build(spec, job, &types))
+            .collect::<Result<_, _>>()?;
+        Ok(Program { predictors })
+    }
+}
+
+/// The signature of a predictor as its module shows it to the LM.
+pub(crate) fn signature_of(spec: &PredictorSpec, types: &TypeTable) -> Result<Signature, SignatureError> {
+    let mut signature = Signature::parse(&spec.signature, spec.instructions.as_deref(), types)?;
+    for (field, desc) in &spec.desc {
+        signature = signature.with_desc(field, desc);
+    }
+    if spec.module == ModuleKind::ChainOfThought {
+        signature = signature.with_reasoning();
+    }
+    // A saved state speaks of the finished signature, reasoning included.
+    for (field, desc) in &spec.desc {
+        signature = signature.with_desc(field, desc);
+    }
+    for (field, prefix) in &spec.prefix {
+        signature = signature.with_prefix(field, prefix);
+    }
+    Ok(signature)
+}
+
+/// The demos of a predictor, as values.
+pub(crate) fn demos_of(spec: &PredictorSpec) -> Result<Vec<Record>, String> {
+    spec.demos
+        .iter()
+        .map(|text| match json::parse(text) {
+            Ok(Value::Dict(items)) => Ok(record(items)),
+            Ok(_) => Err(format!("{text} is not an object")),
+            Err(error) => Err(format!("{text}: {error}")),
+        })
+        .collect()
+}
+
+fn record(items: Vec<(Value, Value)>) -> Record {
+    let named = |(name, value)| match name {
+        Value::Str(name) => Some((name, value)),
+        _ => None, // JSON has string keys only
+    };
+    items.into_iter().filter_map(named).collect()
+}
+
+fn build(spec: &PredictorSpec, job: &JobSpec, types: &TypeTable) -> Result<Predictor, BuildError> {
+    let predictor = || spec.predictor_name();
+    let signature = signature_of(spec, types).map_err(|source| BuildError::Signature {
+        predictor: predictor(),
+        source,
+    })?;
+    let demos = demos_of(spec).map_err(|reason| BuildError::Demos {
+        predictor: predictor(),
+        reason,
+    })?;
+    let lm = job.lms.get(&spec.lm).ok_or_else(|| BuildError::UnknownLm {
+        predictor: predictor(),
+        lm: spec.lm.clone(),
+    })?;
+    let body = Body::new(lm, &spec.config).map_err(|error| BuildError::Arguments {
+        predictor: predictor(),
+        reason: error.to_string(),
+    })?;
+    let unformatted = |error: FormatError| BuildError::Demos {
+        predictor: predictor(),
+        reason: error.to_string(),
+    };
+    let not_built = |kind| BuildError::Adapter { kind };
+    let adapter = adapter::of(job.adapter).ok_or_else(|| not_built(job.adapter))?;
+    let prelude = open_array(adapter, &signature, &demos).map_err(unformatted)?;
+    let row_prelude = if job.exclude_demos && !demos.is_empty() {
+        Some(open_array(adapter, &signature, &[]).map_err(unformatted)?)
+    } else {
+        None
+    };
+    let retry = match job.adapter {
+        AdapterKind::Json => None,
+        AdapterKind::Chat | AdapterKind::Xml => Some(Retry {
+            prelude: open_array(&JsonAdapter, &signature, &demos).map_err(unformatted)?,
+            response_format: structured::response_format(&lm.model, &signature),
+        }),
+    };
+    let wiring = signature
+        .inputs
+        .iter()
+        .map(|field| {
+            let key = spec.inputs.get(&field.name).unwrap_or(&field.name);
+            (field.name.clone(), key.clone())
+        })
+        .collect();
+    Ok(Predictor {
+        name: predictor(),
+        lm: spec.lm.clone(),
+        signature,
+        adapter,
+        body,
+        prelude,
+        row_prelude,
+        retry,
+        wiring,
+        repeat: spec.repeat,
+    })
+}
+
+fn open_array(adapter: &dyn Adapter, signature: &Signature, demos: &[Record]) -> Result<String, FormatError> {
+    let messages: Vec<Message> = adapter.prelude(signature, demos)?;
+    let mut json = serde_json::to_string(&messages).expect("messages are plain strings");
+    json.pop();
+    Ok(json)
+}

@@ -1,0 +1,85 @@
+//! What of a job's demos no prompt will show.
+
+use super::build::{demos_of, signature_of};
+use crate::job::JobSpec;
+use crate::signature::parse_types;
+
+/// A warning for every demo key that names no field: DSPy passes over it. `augmented` is DSPy's own mark.
+pub fn unread_demo_keys(job: &JobSpec) -> Vec<String> {
+    let Ok(types) = parse_types(&job.types) else {
+        return Vec::new();
+    };
+    let mut warnings = Vec::new();
+    for spec in job
+        .teachers
+        .iter()
+        .chain([&job.student])
+        .flat_map(|program| &program.predictors)
+    {
+        let (Ok(signature), Ok(demos)) = (signature_of(spec, &types), demos_of(spec)) else {
+            continue;
+        };
+        let known = |key: &str| key == "augmented" || signature.fields().any(|field| field.name == key);
+        for key in demos
+            .iter()
+            .flat_map(|demo| demo.keys())
+            .filter(|key| !known(key))
+        {
+            let warning = format!(
+                "a demo of {} has `{key}`, which is no field: no prompt shows it",
+                spec.name
+            );
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+        }
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{AdapterKind, ModuleKind, PredictorSpec, ProgramSpec};
+
+    #[test]
+    fn a_demo_key_that_names_no_field_is_told_once_and_dspys_own_mark_is_not() {
+        let predictor = PredictorSpec {
+            name: "p".to_owned(),
+            module: ModuleKind::ChainOfThought,
+            signature: "q -> a".to_owned(),
+            instructions: None,
+            desc: Default::default(),
+            prefix: Default::default(),
+            demos: vec![
+                r#"{"q": 1, "reasoning": "r", "augmented": true, "answer": 2}"#.to_owned(),
+                r#"{"answer": 3}"#.to_owned(),
+            ],
+            config: Default::default(),
+            inputs: Default::default(),
+            repeat: 1,
+            lm: "l".to_owned(),
+        };
+        let program = ProgramSpec {
+            predictors: vec![predictor],
+        };
+        let job = JobSpec {
+            version: 1,
+            name: "j".to_owned(),
+            seed: 0,
+            inputs: vec!["q".to_owned()],
+            types: Default::default(),
+            lms: Default::default(),
+            student: program.clone(),
+            teachers: vec![program],
+            metric: None,
+            adapter: AdapterKind::Chat,
+            multitask: true,
+            exclude_demos: false,
+        };
+        assert_eq!(
+            unread_demo_keys(&job),
+            ["a demo of p has `answer`, which is no field: no prompt shows it"]
+        );
+    }
+}

@@ -1,0 +1,71 @@
+//! Programs: predictors wired through a namespace, ready to run on examples.
+//!
+//! A program is built once per teacher and job. All that does not depend on the example (system message, demos, request head)
+//! is rendered then.
+
+mod build;
+mod demos;
+mod run;
+mod saved_state;
+
+pub use build::BuildError;
+pub use demos::unread_demo_keys;
+pub(crate) use run::usage_of;
+pub use run::{Answers, Ending, TaskFailure};
+pub use saved_state::saved_state;
+
+use crate::adapter::Adapter;
+use crate::lm::Body;
+use crate::signature::Signature;
+
+/// A declarative program.
+pub struct Program {
+    predictors: Vec<Predictor>,
+}
+
+/// One predictor of a program.
+struct Predictor {
+    /// As DSPy's `named_predictors()` names it.
+    name: String,
+    /// The LM's name in the job file.
+    lm: String,
+    signature: Signature,
+    adapter: &'static dyn Adapter,
+    body: Body,
+    /// System message and demos: a JSON array without its closing bracket.
+    prelude: String,
+    /// The same for training rows, where they go without demos.
+    row_prelude: Option<String>,
+    retry: Option<Retry>,
+    /// Input field and its name in the namespace.
+    wiring: Vec<(String, String)>,
+    repeat: u32,
+}
+
+/// The one retry that DSPy makes with its JSON adapter when an answer does not parse.
+struct Retry {
+    prelude: String,
+    response_format: Option<serde_json::Value>,
+}
+
+impl Program {
+    /// The annotation of an output field of that name, by the last predictor that has one.
+    pub fn output_type(&self, field: &str) -> Option<&crate::signature::Type> {
+        let outputs = self.predictors.iter().rev().flat_map(|p| &p.signature.outputs);
+        outputs
+            .into_iter()
+            .find(|output| output.name == field)
+            .map(|output| &output.ty)
+    }
+
+    /// For each call: the LM's name and the characters of its messages, but for inputs that only a run makes.
+    pub fn prompt_sizes<'a>(
+        &'a self,
+        example: &'a crate::value::Record,
+    ) -> impl Iterator<Item = (&'a str, usize)> + 'a {
+        self.predictors.iter().flat_map(move |p| {
+            let user = p.user(p.adapter, example).map_or(0, |turn| turn.len());
+            std::iter::repeat_n((p.lm.as_str(), p.prelude.len() + user), p.repeat as usize)
+        })
+    }
+}

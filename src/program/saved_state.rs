@@ -1,0 +1,174 @@
+//! DSPy's saved state of a compiled student, as `program.save("compiled.json")` writes it: `program.load` takes it back.
+
+use super::BuildError;
+use super::build::{demos_of, signature_of};
+use crate::finetune::Trained;
+use crate::job::{JobSpec, PredictorSpec};
+use crate::lm::LmSettings;
+use crate::python::{float, json};
+use crate::signature::{TypeTable, parse_types};
+use crate::value::Value;
+
+/// What `dspy.LM` does unless told otherwise.
+const DSPY_NUM_RETRIES: u32 = 3;
+
+/// The state of the student with each predictor's model; `models` has one entry per predictor. DSPy's layout of a
+/// program whose root is itself a predictor (named `self`) is flat.
+pub fn saved_state(job: &JobSpec, models: &[&Trained]) -> Result<String, BuildError> {
+    let types = parse_types(&job.types).map_err(|errors| {
+        BuildError::Types(
+            errors
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("; "),
+        )
+    })?;
+    let mut state = Vec::new();
+    for (predictor, trained) in job.student.predictors.iter().zip(models) {
+        let entry = predictor_state(job, predictor, trained, &types)?;
+        match predictor.predictor_name().as_str() {
+            "self" => state.extend(entry),
+            name => state.push((name.to_owned(), object(entry))),
+        }
+    }
+    let versions = [("python", "3.11"), ("dspy", "3.4.1"), ("cloudpickle", "3.1")];
+    let versions = object(versions.map(|(name, version)| (name.to_owned(), Value::from(version))));
+    state.push((
+        "metadata".to_owned(),
+        object([("dependency_versions".to_owned(), versions)]),
+    ));
+    let mut out = String::new();
+    write_pretty(&object(state), 0, &mut out);
+    out.push('\n');
+    Ok(out)
+}
+
+fn predictor_state(
+    job: &JobSpec,
+    spec: &PredictorSpec,
+    trained: &Trained,
+    types: &TypeTable,
+) -> Result<Vec<(String, Value)>, BuildError> {
+    let predictor = spec.predictor_name();
+    let signature = signature_of(spec, types).map_err(|source| BuildError::Signature {
+        predictor: predictor.clone(),
+        source,
+    })?;
+    let demos = if job.exclude_demos {
+        Vec::new()
+    } else {
+        demos_of(spec).map_err(|reason| BuildError::Demos {
+            predictor: predictor.clone(),
+            reason,
+        })?
+    };
+    let lm = job.lms.get(&spec.lm).ok_or_else(|| BuildError::UnknownLm {
+        predictor,
+        lm: spec.lm.clone(),
+    })?;
+    let fields = signature.fields().map(|field| {
+        named([
+            ("prefix", Value::from(field.prefix.as_str())),
+            ("description", Value::from(field.desc.as_str())),
+        ])
+    });
+    let signature_state = named([
+        ("instructions", Value::from(signature.instructions.as_str())),
+        ("fields", Value::List(fields.collect())),
+    ]);
+    let demos = demos.into_iter().map(object).collect();
+    Ok([
+        ("traces", Value::List(Vec::new())),
+        ("train", Value::List(Vec::new())),
+        ("demos", Value::List(demos)),
+        ("signature", signature_state),
+        ("lm", lm_state(lm, trained)),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into())
+}
+
+/// What `LM.dump_state` gives: never the key.
+fn lm_state(lm: &LmSettings, trained: &Trained) -> Value {
+    let model = trained.model.as_deref().unwrap_or(&lm.model);
+    let api_base = trained.api_base.as_deref().or(lm.api_base.as_deref());
+    let mut state = vec![
+        ("_dspy_lm_class", Value::from("dspy.clients.lm.LM")),
+        ("model", Value::from(model)),
+        ("model_type", Value::from("chat")),
+        ("cache", Value::Bool(true)),
+        (
+            "num_retries",
+            Value::Int(i64::from(lm.num_retries.unwrap_or(DSPY_NUM_RETRIES))),
+        ),
+        ("temperature", lm.temperature.map_or(Value::None, Value::Float)),
+        (
+            "max_tokens",
+            lm.max_tokens.map_or(Value::None, |n| Value::Int(n as i64)),
+        ),
+    ];
+    state.extend(api_base.map(|api_base| ("api_base", Value::from(api_base))));
+    state.extend(
+        lm.extra
+            .iter()
+            .map(|(name, value)| (name.as_str(), json::from_serde(value))),
+    );
+    state.extend([
+        ("finetuning_model", Value::None),
+        ("launch_kwargs", Value::Dict(Vec::new())),
+        ("train_kwargs", Value::Dict(Vec::new())),
+    ]);
+    named(state)
+}
+
+fn named<'a>(items: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
+    object(items.into_iter().map(|(name, value)| (name.to_owned(), value)))
+}
+
+fn object(items: impl IntoIterator<Item = (String, Value)>) -> Value {
+    Value::Dict(
+        items
+            .into_iter()
+            .map(|(name, value)| (Value::Str(name), value))
+            .collect(),
+    )
+}
+
+/// orjson's two-space layout and its way with floats.
+fn write_pretty(value: &Value, depth: usize, out: &mut String) {
+    match value {
+        Value::Dict(items) if !items.is_empty() => {
+            out.push('{');
+            for (i, (name, value)) in items.iter().enumerate() {
+                next_line(i > 0, depth + 1, out);
+                json::write_compact(name, out);
+                out.push_str(": ");
+                write_pretty(value, depth + 1, out);
+            }
+            next_line(false, depth, out);
+            out.push('}');
+        }
+        Value::List(items) | Value::Tuple(items) | Value::Set(items) if !items.is_empty() => {
+            out.push('[');
+            for (i, value) in items.iter().enumerate() {
+                next_line(i > 0, depth + 1, out);
+                write_pretty(value, depth + 1, out);
+            }
+            next_line(false, depth, out);
+            out.push(']');
+        }
+        Value::Float(number) => out.push_str(&float::orjson(*number)),
+        plain => json::write_compact(plain, out),
+    }
+}
+
+fn next_line(comma: bool, depth: usize, out: &mut String) {
+    if comma {
+        out.push(',');
+    }
+    out.push('\n');
+    for _ in 0..depth {
+        out.push_str("  ");
+    }
+}

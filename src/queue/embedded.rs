@@ -1,0 +1,274 @@
+//! The queue of a self-contained run: lanes in the process, with the promises of a broker that never restarts.
+//!
+//! A lane has no thread and no task: whoever waits on it also keeps its clock for messages that come back later. One waiter
+//! is woken per burst of messages, and wakes the next only when it leaves something behind.
+
+use super::{Delivery, Intake, Lane, Queue, QueueError, Receipt, Settlement};
+use async_trait::async_trait;
+use std::collections::{BTreeMap, VecDeque};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// How many dead letters a lane keeps for inspection, the newest: a run with more has one cause, and memory has an end.
+pub const DEAD_LETTERS_KEPT: usize = 1_000;
+
+/// The lanes. Clones are the same queue.
+#[derive(Clone)]
+pub struct EmbeddedQueue {
+    lanes: [Arc<LaneState>; Lane::ALL.len()],
+}
+
+impl EmbeddedQueue {
+    /// An empty queue.
+    pub fn new() -> EmbeddedQueue {
+        EmbeddedQueue {
+            lanes: Lane::ALL.map(|_| Arc::default()),
+        }
+    }
+
+    /// Ends every intake, once and for all; nothing can be published any more. Deliveries on loan can still be settled.
+    pub fn close(&self) {
+        for lane in &self.lanes {
+            let mut inner = lane.lock();
+            inner.closed = true;
+            for idle in std::mem::take(&mut inner.idle) {
+                idle.wake.notify_one();
+            }
+            for blocked in std::mem::take(&mut inner.blocked) {
+                blocked.wake.notify_one();
+            }
+        }
+    }
+
+    /// The newest messages that were settled with [`Settlement::Reject`], oldest first.
+    pub fn dead_letters(&self, lane: Lane) -> Vec<Vec<u8>> {
+        self.lane(lane).lock().dead.iter().cloned().collect()
+    }
+
+    fn lane(&self, lane: Lane) -> &Arc<LaneState> {
+        match lane {
+            Lane::Bootstrap => &self.lanes[0],
+            Lane::Finetune => &self.lanes[1],
+            Lane::Completions => &self.lanes[2],
+        }
+    }
+}
+
+impl Default for EmbeddedQueue {
+    fn default() -> EmbeddedQueue {
+        EmbeddedQueue::new()
+    }
+}
+
+#[async_trait]
+impl Queue for EmbeddedQueue {
+    async fn publish(&self, lane: Lane, messages: Vec<Vec<u8>>) -> Result<(), QueueError> {
+        let mut inner = self.lane(lane).lock();
+        if inner.closed {
+            return Err(QueueError::Closed);
+        }
+        inner.ready.extend(messages.into_iter().map(|body| Message {
+            body,
+            redelivered: false,
+        }));
+        inner.pass_on();
+        Ok(())
+    }
+
+    async fn consume(&self, lane: Lane, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, QueueError> {
+        let lane = Arc::clone(self.lane(lane));
+        if lane.lock().closed {
+            return Err(QueueError::Closed);
+        }
+        let consumer = Consumer {
+            prefetch: prefetch.get(),
+            unsettled: AtomicUsize::new(0),
+            wake: Notify::new(),
+        };
+        Ok(Box::new(EmbeddedIntake {
+            lane,
+            consumer: Arc::new(consumer),
+        }))
+    }
+}
+
+#[derive(Default)]
+struct LaneState(Mutex<Inner>);
+
+impl LaneState {
+    /// No code panics while it holds the lock, so what a poisoned one guards is whole.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Clone)]
+struct Message {
+    body: Vec<u8>,
+    redelivered: bool,
+}
+
+#[derive(Default)]
+struct Inner {
+    ready: VecDeque<Message>,
+    /// Messages that were returned with a delay, by when they are due; the number keeps equal times apart.
+    later: BTreeMap<(Instant, u64), Message>,
+    returned: u64,
+    /// Consumers that wait for a message, each at most once. Whoever leaves `ready` or `later` non-empty wakes one.
+    idle: VecDeque<Arc<Consumer>>,
+    /// Consumers that wait for one of their own deliveries to be settled; here so that closing ends them.
+    blocked: Vec<Arc<Consumer>>,
+    dead: VecDeque<Vec<u8>>,
+    closed: bool,
+}
+
+impl Inner {
+    fn pass_on(&mut self) {
+        if (!self.ready.is_empty() || !self.later.is_empty())
+            && let Some(idle) = self.idle.pop_front()
+        {
+            idle.wake.notify_one();
+        }
+    }
+
+    fn take(&mut self) -> Option<Message> {
+        if !self.later.is_empty() {
+            let now = Instant::now();
+            while let Some(due) = self.later.first_entry().filter(|entry| entry.key().0 <= now) {
+                self.ready.push_back(due.remove());
+            }
+        }
+        self.ready.pop_front()
+    }
+}
+
+struct Consumer {
+    prefetch: usize,
+    unsettled: AtomicUsize,
+    wake: Notify,
+}
+
+struct EmbeddedIntake {
+    lane: Arc<LaneState>,
+    consumer: Arc<Consumer>,
+}
+
+#[async_trait]
+impl Intake for EmbeddedIntake {
+    /// Cancel safe: a message is taken in the same poll that returns it.
+    async fn next(&mut self) -> Result<Option<Delivery>, QueueError> {
+        loop {
+            let due = {
+                let mut inner = self.lane.lock();
+                if inner.closed {
+                    return Ok(None);
+                }
+                if self.consumer.unsettled.load(Ordering::Acquire) >= self.consumer.prefetch {
+                    inner.blocked.push(Arc::clone(&self.consumer));
+                    None
+                } else if let Some(message) = inner.take() {
+                    inner.pass_on();
+                    self.consumer.unsettled.fetch_add(1, Ordering::AcqRel);
+                    let (body, redelivered) = (message.body.clone(), message.redelivered);
+                    let (lane, consumer) = (Arc::clone(&self.lane), Arc::clone(&self.consumer));
+                    let loan = Loan {
+                        lane,
+                        consumer,
+                        message: Some(message),
+                    };
+                    return Ok(Some(Delivery::new(body, redelivered, Box::new(loan))));
+                } else {
+                    inner.idle.push_back(Arc::clone(&self.consumer));
+                    inner.later.first_key_value().map(|((due, _), _)| *due)
+                }
+            };
+            let mut waiting = Waiting {
+                intake: self,
+                cancelled: true,
+            };
+            match due {
+                // Woken or due, the loop finds out.
+                Some(due) => drop(tokio::time::timeout_at(due, self.consumer.wake.notified()).await),
+                None => self.consumer.wake.notified().await,
+            }
+            waiting.cancelled = false;
+        }
+    }
+}
+
+/// Takes the consumer off the lists however its wait ends. Cancelled, it hands a wake-up that it may have been given, or the
+/// watch over `later`, to another; woken, it must not, or two waiters would wake each other for ever.
+struct Waiting<'a> {
+    intake: &'a EmbeddedIntake,
+    cancelled: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let consumer = &self.intake.consumer;
+        let mut inner = self.intake.lane.lock();
+        inner.idle.retain(|idle| !Arc::ptr_eq(idle, consumer));
+        inner.blocked.retain(|blocked| !Arc::ptr_eq(blocked, consumer));
+        if self.cancelled {
+            inner.pass_on();
+        }
+    }
+}
+
+/// The lane's side of a delivery. It keeps its own copy of the message: the delivery's body is its reader's to take apart.
+struct Loan {
+    lane: Arc<LaneState>,
+    consumer: Arc<Consumer>,
+    message: Option<Message>,
+}
+
+impl Loan {
+    fn end(&mut self, settlement: Settlement) {
+        let Some(mut message) = self.message.take() else {
+            return;
+        };
+        message.redelivered = true;
+        let mut inner = self.lane.lock();
+        match settlement {
+            Settlement::Done => {}
+            Settlement::Return { after } if after.is_zero() => inner.ready.push_back(message),
+            Settlement::Return { after } => {
+                inner.returned += 1;
+                let key = (Instant::now() + after, inner.returned);
+                inner.later.insert(key, message);
+            }
+            Settlement::Reject => {
+                if inner.dead.len() == DEAD_LETTERS_KEPT {
+                    inner.dead.pop_front();
+                }
+                inner.dead.push_back(message.body);
+            }
+        }
+        let before = self.consumer.unsettled.fetch_sub(1, Ordering::AcqRel);
+        if before == self.consumer.prefetch {
+            self.consumer.wake.notify_one();
+        }
+        if settlement != Settlement::Done {
+            inner.pass_on();
+        }
+    }
+}
+
+#[async_trait]
+impl Receipt for Loan {
+    async fn settle(mut self: Box<Self>, settlement: Settlement) -> Result<(), QueueError> {
+        self.end(settlement);
+        Ok(())
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        self.end(Settlement::Return {
+            after: std::time::Duration::ZERO,
+        });
+    }
+}

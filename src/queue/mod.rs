@@ -1,0 +1,173 @@
+//! The queue: lanes of messages, each on loan until it is settled.
+//!
+//! At least once: a message that was published is delivered until a delivery of it is settled with
+//! [`Settlement::Done`] or [`Settlement::Reject`]. Order is not promised. `tests/conformance/queue.rs` says the rest.
+
+pub mod embedded;
+
+use async_trait::async_trait;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+/// A named queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Lane {
+    /// Tasks: run one example with one teacher.
+    Bootstrap,
+    /// Tasks: train one shard.
+    Finetune,
+    /// Notices to the coordinator that a task has an outcome.
+    Completions,
+}
+
+impl Lane {
+    /// Every lane, in the order of the data.
+    pub const ALL: [Lane; 3] = [Lane::Bootstrap, Lane::Finetune, Lane::Completions];
+
+    /// The lane's name in flags, queue names and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Lane::Bootstrap => "bootstrap",
+            Lane::Finetune => "finetune",
+            Lane::Completions => "completions",
+        }
+    }
+}
+
+impl std::fmt::Display for Lane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Where tasks and notices wait.
+#[async_trait]
+pub trait Queue: Send + Sync {
+    /// Puts the messages on the lane; they are safe, as far as this queue keeps anything safe, when this returns. After an
+    /// error some of them may have been published: publishing again is harmless.
+    async fn publish(&self, lane: Lane, messages: Vec<Vec<u8>>) -> Result<(), QueueError>;
+
+    /// Starts taking from the lane, with at most `prefetch` unsettled deliveries at a time.
+    async fn consume(&self, lane: Lane, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, QueueError>;
+}
+
+/// A consumer of one lane. Deliveries that it handed out stay valid after it is dropped.
+#[async_trait]
+pub trait Intake: Send {
+    /// The next delivery; `None` when the queue was closed. Waits while the prefetch is used up. Cancel safe: a delivery is
+    /// handed out or stays on the lane.
+    async fn next(&mut self) -> Result<Option<Delivery>, QueueError>;
+}
+
+/// A message on loan. Dropped unsettled, it is delivered again.
+#[must_use = "a delivery that is dropped unsettled is delivered again"]
+pub struct Delivery {
+    /// The message.
+    pub body: Vec<u8>,
+    /// Whether it may have been delivered before.
+    pub redelivered: bool,
+    receipt: Box<dyn Receipt>,
+}
+
+impl Delivery {
+    /// A delivery whose settlement is the receipt's business; for implementations of [`Intake`].
+    pub fn new(body: Vec<u8>, redelivered: bool, receipt: Box<dyn Receipt>) -> Delivery {
+        Delivery {
+            body,
+            redelivered,
+            receipt,
+        }
+    }
+
+    /// Gives the message back. After an error it will be delivered again.
+    pub async fn settle(self, settlement: Settlement) -> Result<(), QueueError> {
+        self.receipt.settle(settlement).await
+    }
+}
+
+impl std::fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Delivery")
+            .field("bytes", &self.body.len())
+            .field("redelivered", &self.redelivered)
+            .finish()
+    }
+}
+
+/// An implementation's side of a [`Delivery`]. Its `Drop` must give an unsettled message back to the lane.
+#[async_trait]
+pub trait Receipt: Send + Sync {
+    /// Settles.
+    async fn settle(self: Box<Self>, settlement: Settlement) -> Result<(), QueueError>;
+}
+
+/// What becomes of a delivered message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// It is finished and forgotten.
+    Done,
+    /// It is delivered again, not before the delay is over.
+    Return {
+        /// The least delay; zero: at once.
+        after: Duration,
+    },
+    /// It goes to the dead letters.
+    Reject,
+}
+
+/// Why the queue did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// The queue was closed, by us.
+    #[error("the queue is closed")]
+    Closed,
+    /// The delivery is no longer ours to settle: the message is or will be delivered again.
+    #[error("the delivery expired; the message will be delivered again")]
+    ReceiptExpired,
+    /// The broker cannot be reached or did not answer in time.
+    #[error("the queue at {url} cannot be reached: {message}")]
+    Unreachable {
+        /// Where it should be, without its password.
+        url: String,
+        /// What happened.
+        message: String,
+    },
+    /// The broker answers, but not to this: wrong password, missing permission, a queue declared otherwise.
+    #[error("the queue at {url} refused: {message}")]
+    Refused {
+        /// Where it is, without its password.
+        url: String,
+        /// Its own words and what to change.
+        message: String,
+    },
+}
+
+/// What to do about an error of the queue or the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recourse {
+    /// Do it again after a delay.
+    Retry {
+        /// The least delay.
+        after: Duration,
+    },
+    /// Let this piece of work go: somebody else has it or will get it.
+    Discard,
+    /// Stop the process and say why: a human has to act.
+    Halt,
+}
+
+/// How long to wait before asking an unreachable service again; the caller's backoff grows from here.
+pub const RETRY_UNREACHABLE: Duration = Duration::from_millis(200);
+
+impl QueueError {
+    /// What to do about it.
+    pub fn recourse(&self) -> Recourse {
+        match self {
+            QueueError::Closed | QueueError::Refused { .. } => Recourse::Halt,
+            QueueError::ReceiptExpired => Recourse::Discard,
+            QueueError::Unreachable { .. } => Recourse::Retry {
+                after: RETRY_UNREACHABLE,
+            },
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! `run.json`: what was run, on what, with what result; rewritten at the end of every phase.
+
+use super::tally::Tally;
+use crate::job::Job;
+use crate::run_dir::write_whole;
+use crate::task::RunId;
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+/// The version of the manifest's layout.
+const MANIFEST_VERSION: u32 = 1;
+
+/// The DSPy whose bytes are matched.
+const DSPY_VERSION: &str = "3.4.1";
+
+/// A run's manifest.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Layout of this file.
+    pub version: u32,
+    /// The bsft that wrote it.
+    pub bsft: String,
+    /// The DSPy whose bytes are matched.
+    pub dspy: String,
+    /// The run's id.
+    pub run: RunId,
+    /// The job's name.
+    pub name: String,
+    /// How far it is.
+    pub phase: Phase,
+    /// Whether every LM and provider was simulated.
+    pub rehearsal: bool,
+    /// The job file as it was given.
+    pub job_file: String,
+    /// SHA-256 of the job file and of what it pulls in.
+    pub job_sha256: String,
+    /// SHA-256 of the trainset.
+    pub trainset_sha256: String,
+    /// Tasks: teachers times examples.
+    pub tasks: usize,
+    /// What the outcomes come to.
+    pub tally: Tally,
+    /// US dollars by LM, where a price is known.
+    pub cost: IndexMap<String, f64>,
+    /// Seconds by phase, over all processes that worked on the run.
+    pub seconds: IndexMap<String, f64>,
+    /// How many processes have worked on the run.
+    pub starts: u32,
+    /// One per LM key.
+    pub shards: Vec<ShardReport>,
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Teachers are being run.
+    Bootstrap,
+    /// Training files are being written.
+    Collect,
+    /// Fine-tune jobs are under way.
+    Train,
+    /// The compiled student is there.
+    Compiled,
+}
+
+/// An LM key's training file and what came of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShardReport {
+    /// The LM's name in the job file.
+    pub lm: String,
+    /// The predictor; none: all of them.
+    pub predictor: Option<String>,
+    /// The training file, relative to DIR.
+    pub file: String,
+    /// Its rows.
+    pub rows: u64,
+    /// Its SHA-256.
+    pub sha256: String,
+    /// Who trains.
+    pub provider: String,
+    /// The provider's id of the training.
+    pub training: Option<String>,
+    /// The new model.
+    pub model: Option<String>,
+}
+
+impl Manifest {
+    /// The manifest of a run that starts, or goes on after `before`.
+    pub fn start(job: &Job, run: RunId, rehearsal: bool, before: Option<Manifest>) -> Manifest {
+        let (seconds, starts) = before.map_or_else(Default::default, |b| (b.seconds, b.starts));
+        Manifest {
+            version: MANIFEST_VERSION,
+            bsft: env!("CARGO_PKG_VERSION").to_owned(),
+            dspy: DSPY_VERSION.to_owned(),
+            run,
+            name: job.spec.name.clone(),
+            phase: Phase::Bootstrap,
+            rehearsal,
+            job_file: job.file.display().to_string(),
+            job_sha256: job.digest.clone(),
+            trainset_sha256: job.trainset.sha256().to_owned(),
+            tasks: job.spec.teachers.len() * job.trainset.len(),
+            tally: Tally::default(),
+            cost: IndexMap::new(),
+            seconds,
+            starts: starts + 1,
+            shards: Vec::new(),
+        }
+    }
+
+    /// The manifest of an earlier process, if there is one.
+    pub fn read(path: &Path) -> io::Result<Option<Manifest>> {
+        match fs::read(path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+                io::Error::other(format!(
+                    "not a manifest of this version ({error}); use another --out"
+                ))
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes over what the outcomes come to.
+    pub fn count(&mut self, tally: &Tally, job: &Job) {
+        self.tally = tally.clone();
+        self.cost = (tally.lms.iter())
+            .filter_map(|(lm, totals)| {
+                let price = job.spec.lms.get(lm)?.price?;
+                Some((lm.clone(), totals.cost(price)))
+            })
+            .collect();
+    }
+
+    /// Adds to a phase's time.
+    pub fn spent(&mut self, phase: &str, time: Duration) {
+        *self.seconds.entry(phase.to_owned()).or_default() += time.as_secs_f64();
+    }
+
+    /// Writes it whole.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let mut bytes = serde_json::to_vec_pretty(self).expect("a manifest is plain data");
+        bytes.push(b'\n');
+        write_whole(path, &bytes)
+    }
+}

@@ -1,0 +1,12 @@
+//! What a person sees: the live line while a phase goes on, the summary when all is done.
+
+mod figures;
+mod manifest;
+mod progress;
+mod summary;
+mod tally;
+
+pub use manifest::{Manifest, Phase, ShardReport};
+pub use progress::Progress;
+pub use summary::summary;
+pub use tally::{LmTotals, Tally};

@@ -1,0 +1,139 @@
+//! The live line of a phase: on a terminal one line that changes, elsewhere a log line every few seconds.
+
+use super::figures::{count, dollars, percent, short, time};
+use super::tally::Tally;
+use crate::lm::Price;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::HashMap;
+use std::io::IsTerminal as _;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tracing::info;
+
+/// How often a log line tells how far things are.
+const LOG_EVERY: Duration = Duration::from_secs(5);
+
+/// How often the terminal's line changes.
+const DRAW_EVERY: Duration = Duration::from_millis(100);
+
+/// Told by the coordinator, read by a person.
+pub struct Progress {
+    prices: HashMap<String, Price>,
+    terminal: bool,
+    /// Touched a few times a second by one task; never held across an await.
+    phase: Mutex<Option<Phase>>,
+}
+
+/// The phase that goes on.
+struct Phase {
+    bar: ProgressBar,
+    total: usize,
+    /// Done when the phase started: the rate is of this process.
+    before: usize,
+    started: Instant,
+    told: Instant,
+}
+
+impl Progress {
+    /// Progress on stderr: live where that is a terminal.
+    pub fn new(prices: HashMap<String, Price>) -> Progress {
+        Progress {
+            prices,
+            terminal: std::io::stderr().is_terminal(),
+            phase: Mutex::new(None),
+        }
+    }
+
+    /// Prints above the live line.
+    pub fn note(&self, text: &str) {
+        match &*self.lock() {
+            Some(phase) if self.terminal => phase.bar.println(text),
+            _ => info!("{text}"),
+        }
+    }
+
+    /// The bootstrap phase starts, with what earlier processes have done.
+    pub fn bootstrap_starts(&self, total: usize, tally: &Tally) {
+        let target = if self.terminal {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let bar = ProgressBar::with_draw_target(Some(total as u64), target);
+        let style = ProgressStyle::with_template("bootstrap {wide_bar} {msg}").expect("a fixed template");
+        bar.set_style(style);
+        let now = Instant::now();
+        let told = if self.terminal {
+            now.checked_sub(DRAW_EVERY).unwrap_or(now)
+        } else {
+            now
+        };
+        *self.lock() = Some(Phase {
+            bar,
+            total,
+            before: tally.done(),
+            started: now,
+            told,
+        });
+    }
+
+    /// The bootstrap phase goes on.
+    pub fn bootstrap(&self, tally: &Tally) {
+        let mut phase = self.lock();
+        let Some(phase) = phase.as_mut() else { return };
+        let every = if self.terminal { DRAW_EVERY } else { LOG_EVERY };
+        if phase.told.elapsed() < every {
+            return;
+        }
+        phase.told = Instant::now();
+        let line = self.line(phase, tally);
+        if self.terminal {
+            phase.bar.set_position(tally.done() as u64);
+            phase.bar.set_message(line);
+        } else {
+            info!("bootstrap {line}");
+        }
+    }
+
+    /// The bootstrap phase is over.
+    pub fn bootstrap_ends(&self, tally: &Tally) {
+        if let Some(phase) = self.lock().take() {
+            phase.bar.finish_and_clear();
+            let made = tally.done().saturating_sub(phase.before);
+            if made > 0 {
+                let took = time(phase.started.elapsed());
+                info!("bootstrap {} in {took}", self.line(&phase, tally));
+            }
+        }
+    }
+
+    fn line(&self, phase: &Phase, tally: &Tally) -> String {
+        let done = tally.done();
+        let secs = phase.started.elapsed().as_secs_f64().max(1e-3);
+        let rate = (done.saturating_sub(phase.before)) as f64 / secs;
+        let left = phase.total.saturating_sub(done);
+        let eta = match rate {
+            rate if rate > 0.0 => time(Duration::from_secs_f64((left as f64 / rate).min(1e9))),
+            _ => "?".to_owned(),
+        };
+        let mut line = format!(
+            "{}/{} {rate:.0}/s eta {eta} kept {}",
+            count(done as u64),
+            count(phase.total as u64),
+            percent(tally.kept, tally.traces),
+        );
+        if tally.failed() > 0 {
+            line.push_str(&format!(" failed {}", count(tally.failed() as u64)));
+        }
+        line.push_str(&format!(
+            " tokens {} cost {}",
+            short(tally.tokens()),
+            dollars(tally.cost(&self.prices))
+        ));
+        line
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Phase>> {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

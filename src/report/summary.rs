@@ -1,0 +1,62 @@
+//! The last words of a run: what it came to and where the files are.
+
+use super::figures::{count, dollars, percent, short, time};
+use super::manifest::Manifest;
+use crate::run_dir::RunDir;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// A few lines for a person.
+pub fn summary(manifest: &Manifest, dir: &RunDir) -> String {
+    let tally = &manifest.tally;
+    let seconds = Duration::from_secs_f64(manifest.seconds.values().sum::<f64>().clamp(0.0, 1e12));
+    let mut out = String::new();
+    let rehearsal = if manifest.rehearsal {
+        " (a rehearsal: every LM and provider was simulated)"
+    } else {
+        ""
+    };
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "compiled {} in {}{rehearsal}", manifest.name, time(seconds));
+    let _ = writeln!(
+        out,
+        "  examples   {} ran, {} kept ({}), {} failed",
+        count(tally.traces as u64),
+        count(tally.kept as u64),
+        percent(tally.kept, tally.traces),
+        count(tally.failed() as u64),
+    );
+    for (kind, failed) in &tally.failures {
+        let _ = writeln!(
+            out,
+            "             {} {} failed",
+            count(*failed as u64),
+            kind.name()
+        );
+    }
+    for (lm, totals) in &tally.lms {
+        let _ = writeln!(
+            out,
+            "  lm {lm}: {} answers, {} + {} tokens, {}",
+            count(totals.answers),
+            short(totals.prompt_tokens),
+            short(totals.completion_tokens),
+            dollars(manifest.cost.get(lm).copied()),
+        );
+    }
+    for shard in &manifest.shards {
+        let model = shard
+            .model
+            .as_deref()
+            .unwrap_or("not trained: the rows are yours to train on");
+        let _ = writeln!(out, "  {} rows {} -> {model}", count(shard.rows), shard.file);
+    }
+    let file = |path: std::path::PathBuf| path.display().to_string();
+    let _ = writeln!(out, "  student    {}", file(dir.compiled()));
+    let _ = writeln!(out, "  traces     {}", file(dir.traces()));
+    if tally.failed() > 0 {
+        let _ = writeln!(out, "  failures   {}", file(dir.failures()));
+    }
+    let _ = write!(out, "  manifest   {}", file(dir.manifest()));
+    out
+}

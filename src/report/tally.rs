@@ -1,0 +1,94 @@
+//! Counts over a run's outcomes, whichever process made them.
+
+use crate::lm::{Price, Usage};
+use crate::trace::{Failure, FailureKind, LineIndex};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+
+/// What the outcomes so far come to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Tasks that ran to their end.
+    pub traces: usize,
+    /// Of those, the ones whose rows are trained on.
+    pub kept: usize,
+    /// Failed tasks by kind.
+    pub failures: BTreeMap<FailureKind, usize>,
+    /// What each LM was asked, in order of first use.
+    pub lms: IndexMap<String, LmTotals>,
+}
+
+/// What an LM was asked and what it cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LmTotals {
+    /// Answers.
+    pub answers: u64,
+    /// Tokens of the requests.
+    pub prompt_tokens: u64,
+    /// Tokens of the answers.
+    pub completion_tokens: u64,
+}
+
+impl Tally {
+    /// Counts a trace.
+    pub fn trace(&mut self, line: &LineIndex) {
+        self.traces += 1;
+        self.kept += usize::from(line.kept);
+        for call in &line.calls {
+            self.spent(&call.lm, call.usage, u64::from(call.exchanges));
+        }
+    }
+
+    /// Counts a failure.
+    pub fn failure(&mut self, failure: &Failure) {
+        *self.failures.entry(failure.kind).or_default() += 1;
+        for (lm, usage) in &failure.usage {
+            self.spent(lm, *usage, 1);
+        }
+    }
+
+    /// Failed tasks of every kind.
+    pub fn failed(&self) -> usize {
+        self.failures.values().sum()
+    }
+
+    /// Tasks with an outcome.
+    pub fn done(&self) -> usize {
+        self.traces + self.failed()
+    }
+
+    /// Tokens of all LMs, requests and answers.
+    pub fn tokens(&self) -> u64 {
+        self.lms
+            .values()
+            .map(|lm| lm.prompt_tokens + lm.completion_tokens)
+            .sum()
+    }
+
+    /// US dollars; none where an LM that was asked has no price.
+    pub fn cost(&self, prices: &HashMap<String, Price>) -> Option<f64> {
+        self.lms
+            .iter()
+            .map(|(lm, totals)| Some(totals.cost(*prices.get(lm)?)))
+            .sum()
+    }
+
+    fn spent(&mut self, lm: &str, usage: Usage, answers: u64) {
+        // `entry` would ask for an owned name on every call.
+        if !self.lms.contains_key(lm) {
+            self.lms.insert(lm.to_owned(), LmTotals::default());
+        }
+        let totals = &mut self.lms[lm];
+        totals.answers += answers;
+        totals.prompt_tokens += usage.prompt_tokens;
+        totals.completion_tokens += usage.completion_tokens;
+    }
+}
+
+impl LmTotals {
+    /// US dollars at these prices.
+    pub fn cost(&self, price: Price) -> f64 {
+        (self.prompt_tokens as f64 * price.input + self.completion_tokens as f64 * price.output) / 1e6
+    }
+}

@@ -1,0 +1,147 @@
+//! Signatures: the typed input and output fields of a predictor and its instructions, as `dspy.Signature` makes them.
+
+mod annotation;
+pub mod coerce;
+mod error;
+mod instructions;
+mod name;
+mod parse;
+mod prefix;
+mod schema;
+mod strict;
+mod table;
+mod tokens;
+mod types;
+
+#[cfg(test)]
+mod tests;
+
+pub use annotation::parse_type;
+pub use error::SignatureError;
+pub use name::{note, type_name};
+pub use schema::json_schema;
+pub use strict::strict_schema;
+pub use table::{TypeError, parse_types};
+pub use types::{EnumClass, ModelClass, ModelField, TupleItems, Type, TypeTable};
+
+/// One input or output field.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Field {
+    /// The Python identifier.
+    pub name: String,
+    /// The annotation; `str` where the signature names none.
+    pub ty: Type,
+    /// The description; `${name}` unless the job gives one (that exact text is hidden in prompts).
+    pub desc: String,
+    /// DSPy's saved prefix, `infer_prefix(name)` and a colon unless a state file gives another. Never shown in prompts.
+    pub prefix: String,
+}
+
+/// Input fields, output fields and the text that says what to do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Signature {
+    /// Cleaned, as `Signature.instructions` gives them.
+    pub instructions: String,
+    /// In declaration order.
+    pub inputs: Vec<Field>,
+    /// In declaration order.
+    pub outputs: Vec<Field>,
+}
+
+/// The output that `dspy.ChainOfThought` puts before the others.
+const REASONING: &str = "reasoning";
+
+impl Signature {
+    /// Reads DSPy's mini-language, such as `text -> label: Literal['a', 'b'], score: float`. Without instructions, or with
+    /// empty ones, the text is DSPy's default.
+    pub fn parse(
+        text: &str,
+        instructions: Option<&str>,
+        types: &TypeTable,
+    ) -> Result<Signature, SignatureError> {
+        let (inputs, outputs) = parse::fields(text, types)?;
+        let instructions = match instructions {
+            Some(given) if !given.is_empty() => given.to_owned(),
+            _ => instructions::default(&inputs, &outputs),
+        };
+        Ok(Signature {
+            instructions: instructions::clean(&instructions),
+            inputs,
+            outputs,
+        })
+    }
+
+    /// All fields, inputs first, as DSPy's `signature.fields`.
+    pub fn fields(&self) -> impl Iterator<Item = &Field> {
+        self.inputs.iter().chain(&self.outputs)
+    }
+
+    /// With other instructions, or with DSPy's default where they are empty.
+    pub fn with_instructions(mut self, instructions: &str) -> Signature {
+        instructions.clone_into(&mut self.instructions);
+        self.rebuilt()
+    }
+
+    /// With another description of a field; a name that no field has, and the description that the field has already,
+    /// change nothing. DSPy rebuilds the signature for it, which cleans the instructions once more.
+    pub fn with_desc(mut self, field: &str, desc: &str) -> Signature {
+        match self.field_mut(field) {
+            Some(field) if field.desc != desc => {
+                desc.clone_into(&mut field.desc);
+                self.rebuilt()
+            }
+            _ => self,
+        }
+    }
+
+    /// With another prefix of a field, as a saved state may have one.
+    pub fn with_prefix(mut self, field: &str, prefix: &str) -> Signature {
+        if let Some(field) = self.field_mut(field) {
+            prefix.clone_into(&mut field.prefix);
+        }
+        self
+    }
+
+    /// As `dspy.ChainOfThought` shows it: with `reasoning` as the first output. One that is among the outputs moves
+    /// there as it is; an input of that name becomes the output.
+    pub fn with_reasoning(mut self) -> Signature {
+        self.inputs.retain(|field| field.name != REASONING);
+        let at = self.outputs.iter().position(|field| field.name == REASONING);
+        let reasoning = match at {
+            Some(at) => self.outputs.remove(at),
+            None => Field::new(REASONING.to_owned(), Type::Str),
+        };
+        self.outputs.insert(0, reasoning);
+        self.rebuilt()
+    }
+
+    /// As DSPy makes a new signature of the old one's cleaned text; where none is left, of the default.
+    fn rebuilt(mut self) -> Signature {
+        if self.instructions.is_empty() {
+            self.instructions = instructions::default(&self.inputs, &self.outputs);
+        }
+        self.instructions = instructions::clean(&self.instructions);
+        self
+    }
+
+    fn field_mut(&mut self, name: &str) -> Option<&mut Field> {
+        self.inputs
+            .iter_mut()
+            .chain(&mut self.outputs)
+            .find(|field| field.name == name)
+    }
+}
+
+impl Field {
+    /// A field with DSPy's default description and prefix.
+    pub fn new(name: String, ty: Type) -> Field {
+        let desc = format!("${{{name}}}");
+        let prefix = format!("{}:", prefix::infer(&name));
+        Field {
+            name,
+            ty,
+            desc,
+            prefix,
+        }
+    }
+}

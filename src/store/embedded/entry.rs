@@ -1,0 +1,159 @@
+//! What the log of the embedded store is made of: entries, one after the other in a row, little endian.
+
+use crate::task::TaskId;
+
+/// One change to one task of one run.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Entry<'a> {
+    /// The task's bookkeeping as a claim, a release or a rewrite left it.
+    Standing(Standing),
+    /// A slot's bytes.
+    Record { slot: u32, bytes: &'a [u8] },
+    /// The task's outcome, at its position.
+    Outcome { position: u64, bytes: &'a [u8] },
+    /// What was known of the task counts no more: it is to run again.
+    Reopened,
+    /// The task's outcome is safe elsewhere. Written only for a task that was reopened, whose mark in the file is older.
+    Trimmed,
+}
+
+/// What is known of a task's attempts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// The latest attempt; 0 before the first.
+    pub(super) attempt: u32,
+    /// How many attempts lost their lease.
+    pub(super) lost: u32,
+    /// How many attempts died with the process.
+    pub(super) deaths: u32,
+    /// Whether the latest attempt runs.
+    pub(super) held: bool,
+}
+
+/// Bytes of an entry before its payload: kind, run, task.
+const HEAD: usize = 1 + 4 + 16;
+
+/// What an entry adds to its payload, roughly; for accounting.
+pub(super) const OVERHEAD: usize = HEAD + 12;
+
+impl Entry<'_> {
+    /// Appends the entry to a row.
+    pub(super) fn write(&self, run: u32, task: TaskId, row: &mut Vec<u8>) {
+        let kind = match self {
+            Entry::Standing(_) => 1,
+            Entry::Record { .. } => 2,
+            Entry::Outcome { .. } => 3,
+            Entry::Reopened => 4,
+            Entry::Trimmed => 5,
+        };
+        row.push(kind);
+        row.extend_from_slice(&run.to_le_bytes());
+        row.extend_from_slice(&task.0);
+        let bytes = match self {
+            Entry::Standing(s) => {
+                for number in [s.attempt, s.lost, s.deaths, u32::from(s.held)] {
+                    row.extend_from_slice(&number.to_le_bytes());
+                }
+                return;
+            }
+            Entry::Reopened | Entry::Trimmed => return,
+            Entry::Record { slot, bytes } => {
+                row.extend_from_slice(&slot.to_le_bytes());
+                bytes
+            }
+            Entry::Outcome { position, bytes } => {
+                row.extend_from_slice(&position.to_le_bytes());
+                bytes
+            }
+        };
+        row.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+        row.extend_from_slice(bytes);
+    }
+
+    /// Takes the next entry off a row; `None`: the row does not hold one.
+    pub(super) fn read<'a>(row: &mut &'a [u8]) -> Option<(u32, TaskId, Entry<'a>)> {
+        let [kind] = take(row)?;
+        let run = u32::from_le_bytes(take(row)?);
+        let task = TaskId(take(row)?);
+        let entry = match kind {
+            1 => {
+                let mut number = || Some(u32::from_le_bytes(take(row)?));
+                let (attempt, lost, deaths, held) = (number()?, number()?, number()?, number()? != 0);
+                Entry::Standing(Standing {
+                    attempt,
+                    lost,
+                    deaths,
+                    held,
+                })
+            }
+            2 => Entry::Record {
+                slot: u32::from_le_bytes(take(row)?),
+                bytes: take_bytes(row)?,
+            },
+            3 => Entry::Outcome {
+                position: u64::from_le_bytes(take(row)?),
+                bytes: take_bytes(row)?,
+            },
+            4 => Entry::Reopened,
+            5 => Entry::Trimmed,
+            _ => return None,
+        };
+        Some((run, task, entry))
+    }
+}
+
+fn take<const N: usize>(row: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, rest) = row.split_first_chunk::<N>()?;
+    *row = rest;
+    Some(*head)
+}
+
+fn take_bytes<'a>(row: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let len = usize::try_from(u64::from_le_bytes(take(row)?)).ok()?;
+    let (bytes, rest) = row.split_at_checked(len)?;
+    *row = rest;
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_read_back_and_no_prefix_of_one_is_an_entry() {
+        let task = TaskId([7; 16]);
+        let standing = Standing {
+            attempt: 3,
+            lost: 1,
+            deaths: 2,
+            held: true,
+        };
+        let entries = [
+            Entry::Standing(standing),
+            Entry::Record {
+                slot: 9,
+                bytes: b"answer",
+            },
+            Entry::Outcome {
+                position: 1 << 40,
+                bytes: b"",
+            },
+            Entry::Reopened,
+            Entry::Trimmed,
+        ];
+        let mut whole = Vec::new();
+        for entry in &entries {
+            let mut row = Vec::new();
+            entry.write(5, task, &mut row);
+            for cut in 0..row.len() {
+                assert_eq!(Entry::read(&mut &row[..cut]), None);
+            }
+            whole.extend(row);
+        }
+        let mut rest = &whole[..];
+        for entry in entries {
+            assert_eq!(Entry::read(&mut rest), Some((5, task, entry)));
+        }
+        assert!(rest.is_empty());
+    }
+}

@@ -1,0 +1,248 @@
+//! The embedded store's file: a redb database used as a log of rows, one per commit, plus what must outlive the log.
+//!
+//! Sequential keys and one value per commit keep the B-tree out of the price of an operation: 2.5 KB cost their copying.
+//! Rows leave at the old end only; what still lives in them is written anew first, in the same transaction.
+
+use super::index::{Index, Run};
+use crate::store::StoreError;
+use crate::task::TaskId;
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+
+/// Row number -> the last position given when it was written (8 bytes), entries.
+const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
+/// Number in order -> run (4 bytes), task ids that were trimmed (16 bytes each).
+const DONE: TableDefinition<u64, &[u8]> = TableDefinition::new("done");
+/// Run id -> its number.
+const RUNS: TableDefinition<&str, u32> = TableDefinition::new("runs");
+/// Run number -> its job.
+const JOBS: TableDefinition<u32, &[u8]> = TableDefinition::new("jobs");
+/// `format` -> the version of all of the above.
+const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+
+/// What this code writes.
+const FORMAT: u64 = 1;
+
+/// Memory that redb may use: the log is read only at the start, so pages are cached for the trees' inner nodes alone.
+const CACHE_BYTES: usize = 16 << 20;
+
+/// How much longer than what lives in it the log may get before its old half is written anew: rewriting 1 byte per
+/// several written costs less than the file it saves.
+const LOG_SLACK_BYTES: usize = 8 << 20;
+
+/// What one commit writes.
+pub(super) struct Batch {
+    pub(super) row_number: u64,
+    pub(super) row: Vec<u8>,
+    /// The last position given.
+    pub(super) position: u64,
+    pub(super) trimmed: Vec<(u32, TaskId)>,
+    pub(super) runs: Vec<(String, u32)>,
+    pub(super) jobs: Vec<(u32, Vec<u8>)>,
+}
+
+/// The open file. Only the writer thread has it.
+pub(super) struct LogFile {
+    path: PathBuf,
+    database: Database,
+    /// Rows in the log and their sizes, oldest first.
+    rows: VecDeque<(u64, usize)>,
+    bytes: usize,
+    next_done: u64,
+}
+
+impl LogFile {
+    /// Opens or makes the file and reads what it holds. Last come the runs' names, by number.
+    pub(super) fn open(path: &Path) -> Result<(LogFile, Index, Vec<String>), StoreError> {
+        let mut builder = Database::builder();
+        builder.set_cache_size(CACHE_BYTES);
+        let database = builder.create(path).map_err(|e| match e {
+            DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => StoreError::InUse {
+                path: path.to_owned(),
+            },
+            DatabaseError::Storage(redb::StorageError::Corrupted(message)) => corrupt(path, message),
+            DatabaseError::Storage(redb::StorageError::Io(e))
+                if e.kind() == std::io::ErrorKind::InvalidData =>
+            {
+                corrupt(path, e.to_string())
+            }
+            DatabaseError::UpgradeRequired(_) => corrupt(path, e.to_string()),
+            other => failed(path, other),
+        })?;
+        let mut file = LogFile {
+            path: path.to_owned(),
+            database,
+            rows: VecDeque::new(),
+            bytes: 0,
+            next_done: 0,
+        };
+        file.found_or_made()?;
+        let (index, names) = file.read()?;
+        Ok((file, index, names))
+    }
+
+    fn found_or_made(&self) -> Result<(), StoreError> {
+        let made = || -> Result<u64, redb::Error> {
+            let write = self.database.begin_write()?;
+            let format = {
+                let mut meta = write.open_table(META)?;
+                let found = meta.get("format")?.map(|format| format.value());
+                if found.is_none() {
+                    meta.insert("format", FORMAT)?;
+                }
+                write.open_table(LOG)?;
+                write.open_table(DONE)?;
+                write.open_table(RUNS)?;
+                write.open_table(JOBS)?;
+                found.unwrap_or(FORMAT)
+            };
+            write.commit()?;
+            Ok(format)
+        };
+        match made().map_err(|e| failed(&self.path, e))? {
+            FORMAT => Ok(()),
+            other => Err(corrupt(
+                &self.path,
+                format!("format {other}, this bsft reads format {FORMAT}"),
+            )),
+        }
+    }
+
+    fn read(&mut self) -> Result<(Index, Vec<String>), StoreError> {
+        let path = self.path.clone();
+        self.read_all()
+            .map_err(|e| failed(&path, e))?
+            .ok_or_else(|| corrupt(&path, "a row is not one of ours".into()))
+    }
+
+    fn read_all(&mut self) -> Result<Option<(Index, Vec<String>)>, redb::Error> {
+        let read = self.database.begin_read()?;
+        let mut index = Index::default();
+        let mut names = Vec::new();
+        for entry in read.open_table(RUNS)?.iter()? {
+            let (name, number) = entry?;
+            let number = number.value() as usize;
+            if names.len() <= number {
+                names.resize(number + 1, String::new());
+            }
+            names[number] = name.value().to_owned();
+        }
+        index.runs.resize_with(names.len(), Run::default);
+        for entry in read.open_table(JOBS)?.iter()? {
+            let (run, job) = entry?;
+            let Some(run) = index.runs.get_mut(run.value() as usize) else {
+                return Ok(None);
+            };
+            run.job = Some(job.value().to_vec());
+        }
+        for entry in read.open_table(DONE)?.iter()? {
+            let (number, row) = entry?;
+            self.next_done = number.value() + 1;
+            let Some((run, tasks)) = row.value().split_first_chunk::<4>() else {
+                return Ok(None);
+            };
+            let run = u32::from_le_bytes(*run) as usize;
+            let Some(run) = index.runs.get_mut(run) else {
+                return Ok(None);
+            };
+            run.done
+                .extend(tasks.as_chunks::<16>().0.iter().map(|id| TaskId(*id)));
+        }
+        for entry in read.open_table(LOG)?.iter()? {
+            let (number, row) = entry?;
+            let Some((position, entries)) = row.value().split_first_chunk::<8>() else {
+                return Ok(None);
+            };
+            if index.replay(number.value(), entries).is_none() {
+                return Ok(None);
+            }
+            index.position = u64::from_le_bytes(*position);
+            index.row_number = number.value() + 1;
+            self.rows.push_back((number.value(), row.value().len()));
+            self.bytes += row.value().len();
+        }
+        index.durable = index.position;
+        index.open_again();
+        Ok(Some((index, names)))
+    }
+
+    /// The row from which on the log is to be kept, when it has grown too long; what lives in older ones is to be in the
+    /// batch that is committed next.
+    pub(super) fn cut(&self, live: usize) -> Option<u64> {
+        if self.bytes < 2 * live + LOG_SLACK_BYTES {
+            return None;
+        }
+        let mut kept = self.bytes;
+        let keep = live + LOG_SLACK_BYTES / 2;
+        let mut rows = self.rows.iter();
+        rows.find(|(_, bytes)| {
+            kept -= bytes;
+            kept < keep
+        })
+        .map(|(number, _)| *number)
+    }
+
+    /// Writes the batch and drops the rows before `cut`; durable when it returns: redb's commit ends in an fdatasync.
+    pub(super) fn commit(&mut self, batch: &Batch, cut: Option<u64>) -> Result<(), StoreError> {
+        self.write(batch, cut).map_err(|e| failed(&self.path, e))
+    }
+
+    fn write(&mut self, batch: &Batch, cut: Option<u64>) -> Result<(), redb::Error> {
+        let write = self.database.begin_write()?;
+        {
+            let mut log = write.open_table(LOG)?;
+            let bytes = 8 + batch.row.len();
+            let mut row = log.insert_reserve(batch.row_number, bytes)?;
+            row.as_mut()[..8].copy_from_slice(&batch.position.to_le_bytes());
+            row.as_mut()[8..].copy_from_slice(&batch.row);
+            drop(row);
+            let old = self
+                .rows
+                .iter()
+                .take_while(|(number, _)| Some(*number) < cut)
+                .count();
+            for (number, bytes) in self.rows.drain(..old) {
+                log.remove(number)?;
+                self.bytes -= bytes;
+            }
+            self.rows.push_back((batch.row_number, bytes));
+            self.bytes += bytes;
+        }
+        if !batch.trimmed.is_empty() {
+            let mut done = write.open_table(DONE)?;
+            for of_one_run in batch.trimmed.chunk_by(|a, b| a.0 == b.0) {
+                let mut row = Vec::with_capacity(4 + 16 * of_one_run.len());
+                row.extend_from_slice(&of_one_run[0].0.to_le_bytes());
+                of_one_run
+                    .iter()
+                    .for_each(|(_, task)| row.extend_from_slice(&task.0));
+                done.insert(self.next_done, row.as_slice())?;
+                self.next_done += 1;
+            }
+        }
+        for (name, number) in &batch.runs {
+            write.open_table(RUNS)?.insert(name.as_str(), number)?;
+        }
+        for (run, job) in &batch.jobs {
+            write.open_table(JOBS)?.insert(run, job.as_slice())?;
+        }
+        write.commit()?;
+        Ok(())
+    }
+}
+
+fn failed(path: &Path, e: impl Into<redb::Error>) -> StoreError {
+    let message = e.into().to_string();
+    StoreError::Failed {
+        place: path.display().to_string(),
+        message,
+    }
+}
+
+fn corrupt(path: &Path, message: String) -> StoreError {
+    StoreError::Corrupt {
+        place: path.display().to_string(),
+        message,
+    }
+}

@@ -1,0 +1,369 @@
+//! What the embedded store holds, in memory: serves every read, and turns every write into log entries.
+//!
+//! Holds the window of tasks at work with their bytes, and 16 bytes for each task whose outcome was trimmed.
+
+use super::entry::{Entry, OVERHEAD, Standing};
+use crate::store::{Claim, Position, StoreError, Stored};
+use crate::task::{Attempt, AttemptRef, TaskId};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How many attempts of a task may die with the process before each further one counts as a failure: a machine that reboots
+/// is no fault of the task, a task that kills its process every time is.
+pub const DEATHS_FORGIVEN: u32 = 5;
+
+/// The runs by their number in the file, and the row that waits to be committed.
+#[derive(Default)]
+pub(super) struct Index {
+    pub(super) runs: Vec<Run>,
+    /// Entries that are not committed yet, in order: the next row.
+    pub(super) row: Vec<u8>,
+    /// That row's number.
+    pub(super) row_number: u64,
+    /// Trimmed tasks that the file does not know as trimmed yet.
+    pub(super) trimmed: Vec<(u32, TaskId)>,
+    /// The last position given.
+    pub(super) position: u64,
+    /// The last position that is durable. Readers see no further: what was read and then lost by a crash would give its
+    /// position to another outcome.
+    pub(super) durable: u64,
+    /// Bytes that writing everything anew would take.
+    pub(super) live: usize,
+}
+
+/// One run.
+#[derive(Default)]
+pub(super) struct Run {
+    pub(super) job: Option<Vec<u8>>,
+    pub(super) done: HashSet<TaskId>,
+    tasks: HashMap<TaskId, Task>,
+    outcomes: BTreeMap<u64, TaskId>,
+}
+
+/// One task that is not trimmed.
+struct Task {
+    standing: Standing,
+    /// When the latest attempt's lease ends.
+    until: Instant,
+    /// No row before this one holds anything of the task.
+    oldest: u64,
+    records: BTreeMap<u32, Vec<u8>>,
+    outcome: Option<(u64, Vec<u8>)>,
+    /// Whether an earlier outcome of it was trimmed: the file's mark of that is to be outdone.
+    reopened: bool,
+}
+
+impl Task {
+    fn new(row: u64) -> Task {
+        let standing = Standing::default();
+        Task {
+            standing,
+            until: Instant::now(),
+            oldest: row,
+            records: BTreeMap::new(),
+            outcome: None,
+            reopened: false,
+        }
+    }
+
+    /// What writing the task anew takes.
+    fn bytes(&self) -> usize {
+        let held = self
+            .records
+            .values()
+            .chain(self.outcome.as_ref().map(|(_, bytes)| bytes));
+        OVERHEAD + held.map(|bytes| bytes.len() + OVERHEAD).sum::<usize>()
+    }
+}
+
+/// What became of a call that needs no more than memory, or has to wait for the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// Finished.
+    No,
+    /// Finished when the waiting row is durable.
+    Commit,
+}
+
+impl Index {
+    /// `None`: the task's outcome is not durable yet; to be asked again after the commit.
+    pub(super) fn claim(&mut self, run: u32, id: TaskId, lease: Duration) -> Option<Claim> {
+        let of = &mut self.runs[run as usize];
+        if of.done.contains(&id) {
+            return Some(Claim::Done);
+        }
+        let task = of.tasks.entry(id).or_insert_with(|| {
+            self.live += OVERHEAD;
+            Task::new(self.row_number)
+        });
+        if let Some((position, _)) = task.outcome {
+            return (position <= self.durable).then_some(Claim::Done);
+        }
+        let now = Instant::now();
+        if task.standing.held {
+            if now < task.until {
+                return Some(Claim::Held);
+            }
+            task.standing.lost += 1;
+        }
+        task.standing.attempt += 1;
+        task.standing.held = true;
+        task.until = now + lease;
+        Entry::Standing(task.standing).write(run, id, &mut self.row);
+        Some(Claim::Run {
+            attempt: Attempt(task.standing.attempt),
+            failures: task.standing.lost + task.standing.deaths.saturating_sub(DEATHS_FORGIVEN),
+            records: task
+                .records
+                .iter()
+                .map(|(slot, bytes)| (*slot, bytes.clone()))
+                .collect(),
+        })
+    }
+
+    pub(super) fn renew(&mut self, run: u32, attempt: AttemptRef, lease: Duration) -> Result<(), StoreError> {
+        held(&mut self.runs, run, attempt)?.until = Instant::now() + lease;
+        Ok(())
+    }
+
+    pub(super) fn release(&mut self, run: u32, attempt: AttemptRef) -> Result<(), StoreError> {
+        let task = held(&mut self.runs, run, attempt)?;
+        task.standing.held = false;
+        Entry::Standing(task.standing).write(run, attempt.task, &mut self.row);
+        Ok(())
+    }
+
+    pub(super) fn record(
+        &mut self,
+        run: u32,
+        attempt: AttemptRef,
+        slot: u32,
+        bytes: Vec<u8>,
+    ) -> Result<(), StoreError> {
+        let task = held(&mut self.runs, run, attempt)?;
+        Entry::Record { slot, bytes: &bytes }.write(run, attempt.task, &mut self.row);
+        self.live += bytes.len() + OVERHEAD;
+        if let Some(old) = task.records.insert(slot, bytes) {
+            self.live -= old.len() + OVERHEAD;
+        }
+        Ok(())
+    }
+
+    /// The same attempt may finish twice, as after a lost answer; only the first outcome is kept.
+    pub(super) fn finish(
+        &mut self,
+        run: u32,
+        attempt: AttemptRef,
+        outcome: Vec<u8>,
+    ) -> Result<Wait, StoreError> {
+        let of = &mut self.runs[run as usize];
+        if let Some(Task {
+            standing,
+            outcome: Some((position, _)),
+            ..
+        }) = of.tasks.get(&attempt.task)
+            && standing.attempt == attempt.attempt.0
+        {
+            return Ok(if *position <= self.durable {
+                Wait::No
+            } else {
+                Wait::Commit
+            });
+        }
+        held(&mut self.runs, run, attempt)?;
+        self.position += 1;
+        Entry::Outcome {
+            position: self.position,
+            bytes: &outcome,
+        }
+        .write(run, attempt.task, &mut self.row);
+        self.conclude(run, attempt.task, self.position, outcome);
+        Ok(Wait::Commit)
+    }
+
+    fn conclude(&mut self, run: u32, id: TaskId, position: u64, outcome: Vec<u8>) {
+        let of = &mut self.runs[run as usize];
+        if let Some(task) = of.tasks.get_mut(&id) {
+            self.live -= task.bytes();
+            task.standing.held = false;
+            // Nobody claims the task any more, so nobody reads its records.
+            task.records = BTreeMap::new();
+            task.outcome = Some((position, outcome));
+            self.live += task.bytes();
+            of.outcomes.insert(position, id);
+        }
+    }
+
+    /// `None`: it is not durable yet.
+    pub(super) fn outcome(&self, run: u32, task: TaskId) -> Option<Vec<u8>> {
+        let (position, bytes) = self.runs[run as usize].tasks.get(&task)?.outcome.as_ref()?;
+        (*position <= self.durable).then(|| bytes.clone())
+    }
+
+    pub(super) fn outcomes(&self, run: u32, after: Position, limit: usize) -> Vec<Stored> {
+        let of = &self.runs[run as usize];
+        let after = of.outcomes.range(after.0.saturating_add(1)..).take(limit);
+        let durable = after.take_while(|(position, _)| **position <= self.durable);
+        let stored = durable.filter_map(|(position, task)| {
+            let outcome = of.tasks.get(task)?.outcome.as_ref()?.1.clone();
+            Some(Stored {
+                position: Position(*position),
+                task: *task,
+                outcome,
+            })
+        });
+        stored.collect()
+    }
+
+    pub(super) fn trim(&mut self, run: u32, stored: &[(Position, TaskId)]) {
+        let of = &mut self.runs[run as usize];
+        for (position, id) in stored {
+            let there = position.0 <= self.durable && of.outcomes.get(&position.0) == Some(id);
+            if there && let Some(task) = of.tasks.remove(id) {
+                self.live -= task.bytes();
+                of.outcomes.remove(&position.0);
+                of.done.insert(*id);
+                if task.reopened {
+                    Entry::Trimmed.write(run, *id, &mut self.row);
+                }
+                self.trimmed.push((run, *id));
+            }
+        }
+    }
+
+    /// Lets trimmed tasks run again; gives how many of these were trimmed.
+    pub(super) fn reopen(&mut self, run: u32, tasks: &[TaskId]) -> usize {
+        let of = &mut self.runs[run as usize];
+        let before = of.done.len();
+        for id in tasks {
+            if of.done.remove(id) {
+                Entry::Reopened.write(run, *id, &mut self.row);
+                self.live += OVERHEAD;
+                of.tasks.insert(
+                    *id,
+                    Task {
+                        reopened: true,
+                        ..Task::new(self.row_number)
+                    },
+                );
+            }
+        }
+        before - of.done.len()
+    }
+
+    pub(super) fn import(&mut self, run: u32, id: TaskId, records: Vec<(u32, Vec<u8>)>) {
+        let of = &mut self.runs[run as usize];
+        if of.done.contains(&id) {
+            return;
+        }
+        let row = self.row_number;
+        let task = of.tasks.entry(id).or_insert_with(|| {
+            self.live += OVERHEAD;
+            Task::new(row)
+        });
+        for (slot, bytes) in records {
+            if task.outcome.is_none() && !task.records.contains_key(&slot) {
+                Entry::Record { slot, bytes: &bytes }.write(run, id, &mut self.row);
+                self.live += bytes.len() + OVERHEAD;
+                task.records.insert(slot, bytes);
+            }
+        }
+    }
+
+    /// Writes every task anew, whole, that has anything in a row before `cut`, so that those rows can go.
+    pub(super) fn rewrite(&mut self, cut: u64) {
+        for (run, of) in (0..).zip(&mut self.runs) {
+            for (id, task) in of.tasks.iter_mut().filter(|(_, task)| task.oldest < cut) {
+                task.oldest = self.row_number;
+                if task.reopened {
+                    Entry::Reopened.write(run, *id, &mut self.row);
+                }
+                Entry::Standing(task.standing).write(run, *id, &mut self.row);
+                for (slot, bytes) in &task.records {
+                    Entry::Record { slot: *slot, bytes }.write(run, *id, &mut self.row);
+                }
+                if let Some((position, bytes)) = &task.outcome {
+                    Entry::Outcome {
+                        position: *position,
+                        bytes,
+                    }
+                    .write(run, *id, &mut self.row);
+                }
+            }
+        }
+    }
+
+    /// Applies a row as a start finds it. Entries may repeat what rows before them said; `None`: not a row of ours.
+    pub(super) fn replay(&mut self, number: u64, mut row: &[u8]) -> Option<()> {
+        while !row.is_empty() {
+            let (run, id, entry) = Entry::read(&mut row)?;
+            let of = self.runs.get_mut(run as usize)?;
+            match entry {
+                Entry::Reopened => {
+                    self.forget(run, id);
+                    self.live += OVERHEAD;
+                    let task = Task {
+                        reopened: true,
+                        ..Task::new(number)
+                    };
+                    self.runs[run as usize].tasks.insert(id, task);
+                    continue;
+                }
+                Entry::Trimmed => {
+                    self.forget(run, id);
+                    self.runs[run as usize].done.insert(id);
+                    continue;
+                }
+                // The file learns that a task is trimmed before its rows go.
+                _ if of.done.contains(&id) => continue,
+                _ => {}
+            }
+            let task = of.tasks.entry(id).or_insert_with(|| {
+                self.live += OVERHEAD;
+                Task::new(number)
+            });
+            match entry {
+                Entry::Standing(standing) => task.standing = standing,
+                Entry::Record { .. } if task.outcome.is_some() => {}
+                Entry::Record { slot, bytes } => {
+                    self.live += bytes.len() + OVERHEAD;
+                    if let Some(old) = task.records.insert(slot, bytes.to_vec()) {
+                        self.live -= old.len() + OVERHEAD;
+                    }
+                }
+                Entry::Outcome { position, bytes } => self.conclude(run, id, position, bytes.to_vec()),
+                Entry::Reopened | Entry::Trimmed => {}
+            }
+        }
+        Some(())
+    }
+
+    /// Drops everything that is known of a task.
+    fn forget(&mut self, run: u32, id: TaskId) {
+        let of = &mut self.runs[run as usize];
+        of.done.remove(&id);
+        if let Some(task) = of.tasks.remove(&id) {
+            self.live -= task.bytes();
+            if let Some((position, _)) = task.outcome {
+                of.outcomes.remove(&position);
+            }
+        }
+    }
+
+    /// Ends a replay: no attempt outlives its process.
+    pub(super) fn open_again(&mut self) {
+        for task in self.runs.iter_mut().flat_map(|of| of.tasks.values_mut()) {
+            if task.standing.held && task.outcome.is_none() {
+                task.standing.deaths += 1;
+            }
+            task.standing.held = false;
+        }
+    }
+}
+
+fn held(runs: &mut [Run], run: u32, attempt: AttemptRef) -> Result<&mut Task, StoreError> {
+    let task = runs[run as usize].tasks.get_mut(&attempt.task);
+    task.filter(|task| task.standing.held && task.standing.attempt == attempt.attempt.0)
+        .ok_or(StoreError::Fenced(attempt))
+}

@@ -1,0 +1,289 @@
+//! The store of a self-contained run: one durable file, and all that it holds in memory.
+//!
+//! A call changes the index under a lock and appends to the row that waits; a writer thread takes the row, commits it with
+//! one fdatasync and wakes everyone whose change is in it. While it does so the next row fills: the price of an operation
+//! falls with the load.
+//!
+//! What is awaited: records, outcomes, imports, jobs. What goes with the next row, at the latest after [`LINGER`]: claims,
+//! releases, trims. That is safe under kill -9, because rows are committed whole and in order. A durable record or outcome has its
+//! claim before it, so the attempts that count are known. A claim that is lost left nothing behind it; its number is given
+//! again, to an attempt that shares no process with the first (the file's lock sees to that), so nobody is mistaken for
+//! another. A lost release costs one of the deaths that are forgiven. A lost trim is asked for again by whoever reads the
+//! outcome again.
+
+mod entry;
+mod file;
+mod index;
+mod writer;
+
+pub use index::DEATHS_FORGIVEN;
+
+use super::{Claim, Position, Store, StoreError, Stored};
+use crate::task::{AttemptRef, RunId, TaskId};
+use async_trait::async_trait;
+use file::LogFile;
+use index::{Index, Run, Wait};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use writer::{Commit, write_on};
+
+/// How long a change that nobody awaits may stay in memory: short enough that a task that kills its process in its first
+/// moments is found out, long enough to cost nothing.
+pub const LINGER: Duration = Duration::from_millis(50);
+
+/// An open store. Dropped, it commits what waits and lets the file go.
+pub struct EmbeddedStore {
+    shared: Arc<Shared>,
+    writer: Option<std::thread::JoinHandle<()>>,
+}
+
+struct Shared {
+    place: String,
+    state: Mutex<State>,
+    /// Rings for the writer.
+    work: Condvar,
+    /// Rings when outcomes have become durable.
+    outcomes: Notify,
+}
+
+struct State {
+    index: Index,
+    numbers: HashMap<String, u32>,
+    new_runs: Vec<(String, u32)>,
+    new_jobs: Vec<(u32, Vec<u8>)>,
+    /// The commit that the waiting row will be part of.
+    commit: Arc<Commit>,
+    /// Whether somebody awaits it.
+    awaited: bool,
+    closing: bool,
+    /// Why nothing works any more: after a failed write, memory is ahead of the disk.
+    broken: Option<StoreError>,
+}
+
+impl EmbeddedStore {
+    /// Opens the file, or makes it. [`StoreError::InUse`] when a process has it open.
+    pub fn open(path: &Path) -> Result<EmbeddedStore, StoreError> {
+        let (mut file, index, names) = LogFile::open(path)?;
+        let state = State {
+            index,
+            numbers: names.into_iter().zip(0..).collect(),
+            new_runs: Vec::new(),
+            new_jobs: Vec::new(),
+            commit: Arc::default(),
+            awaited: false,
+            closing: false,
+            broken: None,
+        };
+        let place = path.display().to_string();
+        let shared = Shared {
+            place,
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            outcomes: Notify::new(),
+        };
+        let shared = Arc::new(shared);
+        let theirs = Arc::clone(&shared);
+        let writer = std::thread::Builder::new().name("store-writer".into());
+        let writer = writer
+            .spawn(move || write_on(&theirs, &mut file))
+            .map_err(|e| StoreError::Failed {
+                place: shared.place.clone(),
+                message: format!("no thread for its writer: {e}"),
+            })?;
+        Ok(EmbeddedStore {
+            shared,
+            writer: Some(writer),
+        })
+    }
+
+    /// Changes the index; the commit to await, if any, is of the row that holds the change.
+    fn change<T>(
+        &self,
+        run: &RunId,
+        change: impl FnOnce(&mut Index, u32) -> Result<(T, Wait), StoreError>,
+    ) -> Result<(T, Option<Arc<Commit>>), StoreError> {
+        let mut state = self.shared.lock();
+        if let Some(broken) = &state.broken {
+            return Err(broken.clone());
+        }
+        let number = state.number(run);
+        let (done, wait) = change(&mut state.index, number)?;
+        let commit = (wait == Wait::Commit).then(|| self.shared.awaited(&mut state));
+        Ok((done, commit))
+    }
+
+    async fn change_and_wait(
+        &self,
+        run: &RunId,
+        change: impl FnOnce(&mut Index, u32) -> Result<Wait, StoreError> + Send,
+    ) -> Result<(), StoreError> {
+        let ((), commit) = self.change(run, |index, run| Ok(((), change(index, run)?)))?;
+        match commit {
+            Some(commit) => commit.wait().await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for EmbeddedStore {
+    fn drop(&mut self) {
+        self.shared.lock().closing = true;
+        self.shared.work.notify_one();
+        if let Some(writer) = self.writer.take() {
+            // A panic of the writer has been seen already, as the end of every commit.
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Shared {
+    /// Nothing that holds the lock panics half way through a change.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn awaited(&self, state: &mut State) -> Arc<Commit> {
+        if !state.awaited {
+            state.awaited = true;
+            self.work.notify_one();
+        }
+        Arc::clone(&state.commit)
+    }
+}
+
+impl State {
+    fn number(&mut self, run: &RunId) -> u32 {
+        if let Some(number) = self.numbers.get(&run.0) {
+            return *number;
+        }
+        let number =
+            u32::try_from(self.index.runs.len()).expect("a file of runs ends long before 2^32 of them");
+        self.index.runs.push(Run::default());
+        self.numbers.insert(run.0.clone(), number);
+        self.new_runs.push((run.0.clone(), number));
+        number
+    }
+}
+
+#[async_trait]
+impl Store for EmbeddedStore {
+    async fn put_job(&self, run: &RunId, spec: &[u8]) -> Result<(), StoreError> {
+        let commit = {
+            let mut state = self.shared.lock();
+            if let Some(broken) = &state.broken {
+                return Err(broken.clone());
+            }
+            let number = state.number(run);
+            state.index.runs[number as usize].job = Some(spec.to_vec());
+            state.new_jobs.push((number, spec.to_vec()));
+            self.shared.awaited(&mut state)
+        };
+        commit.wait().await
+    }
+
+    async fn job(&self, run: &RunId) -> Result<Option<Vec<u8>>, StoreError> {
+        let (job, _) = self.change(run, |index, run| {
+            Ok((index.runs[run as usize].job.clone(), Wait::No))
+        })?;
+        Ok(job)
+    }
+
+    async fn claim(&self, run: &RunId, task: TaskId, lease: Duration) -> Result<Claim, StoreError> {
+        let claim = |index: &mut Index, run: u32| {
+            let claim = index.claim(run, task, lease);
+            let wait = if claim.is_some() { Wait::No } else { Wait::Commit };
+            Ok((claim, wait))
+        };
+        match self.change(run, claim)? {
+            (Some(claim), _) => Ok(claim),
+            (None, commit) => {
+                if let Some(commit) = commit {
+                    commit.wait().await?;
+                }
+                Ok(Claim::Done)
+            }
+        }
+    }
+
+    async fn renew(&self, run: &RunId, attempt: AttemptRef, lease: Duration) -> Result<(), StoreError> {
+        self.change(run, |index, run| {
+            Ok((index.renew(run, attempt, lease)?, Wait::No))
+        })
+        .map(drop)
+    }
+
+    async fn record(
+        &self,
+        run: &RunId,
+        attempt: AttemptRef,
+        slot: u32,
+        bytes: Vec<u8>,
+    ) -> Result<(), StoreError> {
+        let record = |index: &mut Index, run| index.record(run, attempt, slot, bytes).map(|()| Wait::Commit);
+        self.change_and_wait(run, record).await
+    }
+
+    async fn finish(&self, run: &RunId, attempt: AttemptRef, outcome: Vec<u8>) -> Result<(), StoreError> {
+        self.change_and_wait(run, |index, run| index.finish(run, attempt, outcome))
+            .await
+    }
+
+    async fn release(&self, run: &RunId, attempt: AttemptRef) -> Result<(), StoreError> {
+        self.change(run, |index, run| Ok((index.release(run, attempt)?, Wait::No)))
+            .map(drop)
+    }
+
+    async fn outcome(&self, run: &RunId, task: TaskId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.change(run, |index, run| Ok((index.outcome(run, task), Wait::No)))
+            .map(|(outcome, _)| outcome)
+    }
+
+    /// Cancel safe: it changes nothing.
+    async fn outcomes(
+        &self,
+        run: &RunId,
+        after: Position,
+        limit: usize,
+        wait: Duration,
+    ) -> Result<Vec<Stored>, StoreError> {
+        let until = Instant::now() + wait;
+        loop {
+            let mut news = std::pin::pin!(self.shared.outcomes.notified());
+            news.as_mut().enable();
+            let (stored, _) = self.change(run, |index, run| {
+                Ok((index.outcomes(run, after, limit), Wait::No))
+            })?;
+            if !stored.is_empty() || limit == 0 || tokio::time::timeout_at(until, news).await.is_err() {
+                return Ok(stored);
+            }
+        }
+    }
+
+    async fn trim(&self, run: &RunId, stored: &[(Position, TaskId)]) -> Result<(), StoreError> {
+        self.change(run, |index, run| Ok((index.trim(run, stored), Wait::No)))
+            .map(drop)
+    }
+
+    async fn reopen(&self, run: &RunId, tasks: &[TaskId]) -> Result<usize, StoreError> {
+        // Not awaited: the row with the next record of such a task holds it too.
+        self.change(run, |index, run| Ok((index.reopen(run, tasks), Wait::No)))
+            .map(|(reopened, _)| reopened)
+    }
+
+    async fn import(
+        &self,
+        run: &RunId,
+        task: TaskId,
+        records: Vec<(u32, Vec<u8>)>,
+    ) -> Result<(), StoreError> {
+        let import = |index: &mut Index, run| {
+            index.import(run, task, records);
+            Ok(Wait::Commit)
+        };
+        self.change_and_wait(run, import).await
+    }
+}

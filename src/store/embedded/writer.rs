@@ -1,0 +1,145 @@
+//! The embedded store's writer thread: one commit for all that waits.
+
+use super::file::{Batch, LogFile};
+use super::{LINGER, Shared, State};
+use crate::store::StoreError;
+use std::sync::{Arc, OnceLock, PoisonError};
+use tokio::sync::Notify;
+
+/// The writer's life: take what waits, commit it, wake who awaits it; until the store is closed or a write fails.
+pub(super) fn write_on(shared: &Shared, file: &mut LogFile) {
+    let _last_words = LastWords(shared);
+    loop {
+        let mut state = shared.lock();
+        let linger = std::time::Instant::now() + LINGER;
+        while !state.awaited && !state.closing {
+            let left = linger.saturating_duration_since(std::time::Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = shared
+                .work
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        if !state.waits() {
+            if state.closing {
+                return;
+            }
+            continue;
+        }
+        let cut = file.cut(state.index.live);
+        if let Some(cut) = cut {
+            state.index.rewrite(cut);
+        }
+        let (batch, commit) = state.take();
+        drop(state);
+        let in_flight = InFlight(
+            commit,
+            StoreError::Closed {
+                place: shared.place.clone(),
+            },
+        );
+        let commit = &in_flight.0;
+        let result = file.commit(&batch, cut);
+        let mut state = shared.lock();
+        match &result {
+            Ok(()) => {
+                let news = state.index.durable < batch.position;
+                state.index.durable = batch.position;
+                drop(state);
+                commit.end(result);
+                if news {
+                    shared.outcomes.notify_waiters();
+                }
+            }
+            Err(e) => {
+                state.broken = Some(e.clone());
+                drop(state);
+                commit.end(result);
+                return;
+            }
+        }
+    }
+}
+
+/// Ends a commit that a panic cut short; one that has ended stays as it is.
+struct InFlight(Arc<Commit>, StoreError);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.end(Err(self.1.clone()));
+    }
+}
+
+/// Ends what nobody will commit any more, however the writer ended.
+struct LastWords<'a>(&'a Shared);
+
+impl Drop for LastWords<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        let closed = StoreError::Closed {
+            place: self.0.place.clone(),
+        };
+        let broken = state.broken.get_or_insert(closed).clone();
+        let commit = std::mem::take(&mut state.commit);
+        drop(state);
+        commit.end(Err(broken));
+        self.0.outcomes.notify_waiters();
+    }
+}
+
+impl State {
+    fn waits(&self) -> bool {
+        let index = &self.index;
+        self.awaited || !index.row.is_empty() || !index.trimmed.is_empty() || !self.new_jobs.is_empty()
+    }
+
+    fn take(&mut self) -> (Batch, Arc<Commit>) {
+        let index = &mut self.index;
+        let row_number = index.row_number;
+        index.row_number += 1;
+        self.awaited = false;
+        let size = index.row.len();
+        let batch = Batch {
+            row_number,
+            row: std::mem::replace(&mut index.row, Vec::with_capacity(size)),
+            position: index.position,
+            trimmed: std::mem::take(&mut index.trimmed),
+            runs: std::mem::take(&mut self.new_runs),
+            jobs: std::mem::take(&mut self.new_jobs),
+        };
+        (batch, std::mem::take(&mut self.commit))
+    }
+}
+
+/// A commit to come, for those whose change it holds.
+#[derive(Default)]
+pub(super) struct Commit {
+    result: OnceLock<Result<(), StoreError>>,
+    ended: Notify,
+}
+
+impl Commit {
+    fn end(&self, result: Result<(), StoreError>) {
+        // The first end counts; later ones are guards that had nothing to guard.
+        if self.result.set(result).is_ok() {
+            self.ended.notify_waiters();
+        }
+    }
+
+    pub(super) async fn wait(&self) -> Result<(), StoreError> {
+        let mut ended = std::pin::pin!(self.ended.notified());
+        // Registered before the look, so that an end in between is not missed.
+        ended.as_mut().enable();
+        if let Some(result) = self.result.get() {
+            return result.clone();
+        }
+        ended.await;
+        self.result
+            .get()
+            .expect("the result is set before the bell rings")
+            .clone()
+    }
+}

@@ -1,0 +1,130 @@
+//! A JSON array of objects, split into its elements as it streams by.
+
+use super::Format;
+use super::pass::{Pass, Source};
+use std::io::{self, BufRead};
+
+/// What comes next in the array.
+#[derive(Clone, Copy)]
+enum Expect {
+    Open,
+    ElementOrEnd,
+    Element,
+    Inside,
+    CommaOrEnd,
+    End,
+}
+
+/// The element at hand.
+#[derive(Default)]
+struct Element {
+    bytes: Vec<u8>,
+    offset: u64,
+    line: u32,
+    depth: u32,
+    quoted: bool,
+    escaped: bool,
+}
+
+pub(super) fn scan(source: &mut Source, pass: &mut Pass<'_>) -> io::Result<Option<Format>> {
+    let mut offset = source.skip_mark()?;
+    let (mut line, mut expect, mut element) = (1u32, Expect::Open, Element::default());
+    let remedy = "write `[{…}, {…}]`, or one object per line in a .jsonl file";
+    'file: loop {
+        let chunk = source.fill_buf()?;
+        if chunk.is_empty() {
+            break;
+        }
+        let n = chunk.len();
+        for &byte in chunk {
+            expect = match (expect, byte) {
+                (Expect::Inside, _) => match element.take(byte) {
+                    // The byte after a bare word or number is not part of it.
+                    Step::Inside => Expect::Inside,
+                    Step::Done => {
+                        pass.json_row(element.offset, element.line, &element.bytes);
+                        Expect::CommaOrEnd
+                    }
+                    Step::DoneBefore => {
+                        pass.json_row(element.offset, element.line, &element.bytes);
+                        match byte {
+                            b',' => Expect::Element,
+                            b']' => Expect::End,
+                            _ => Expect::CommaOrEnd,
+                        }
+                    }
+                },
+                (expect, b' ' | b'\t' | b'\r' | b'\n') => expect,
+                (Expect::Open, b'[') => Expect::ElementOrEnd,
+                (Expect::ElementOrEnd | Expect::CommaOrEnd, b']') => Expect::End,
+                (Expect::CommaOrEnd, b',') => Expect::Element,
+                (Expect::ElementOrEnd | Expect::Element, _) if !matches!(byte, b',' | b']' | b'}') => {
+                    if pass.is_full() {
+                        break 'file;
+                    }
+                    element.start(offset, line, byte);
+                    Expect::Inside
+                }
+                (Expect::Open, _) => {
+                    pass.bad(line, "the file is not a JSON array", remedy);
+                    return Ok(None);
+                }
+                _ => {
+                    pass.bad(
+                        line,
+                        format!("`{}` is not expected here", char::from(byte).escape_debug()),
+                        remedy,
+                    );
+                    return Ok(None);
+                }
+            };
+            line = line.saturating_add(u32::from(byte == b'\n'));
+            offset += 1;
+        }
+        source.consume(n);
+    }
+    if !matches!(expect, Expect::End) && !pass.is_full() {
+        pass.bad(line, "the JSON array is not closed", remedy);
+        return Ok(None);
+    }
+    pass.close(offset);
+    Ok(Some(Format::Json))
+}
+
+enum Step {
+    Inside,
+    /// This byte is the element's last.
+    Done,
+    /// The element ended before this byte.
+    DoneBefore,
+}
+
+impl Element {
+    fn start(&mut self, offset: u64, line: u32, byte: u8) {
+        self.bytes.clear();
+        (self.offset, self.line, self.depth, self.quoted, self.escaped) = (offset, line, 0, false, false);
+        self.take(byte);
+    }
+
+    fn take(&mut self, byte: u8) -> Step {
+        let bare = self.depth == 0 && !self.quoted && !self.bytes.is_empty();
+        if bare && matches!(byte, b',' | b']' | b' ' | b'\t' | b'\r' | b'\n') {
+            return Step::DoneBefore;
+        }
+        self.bytes.push(byte);
+        match byte {
+            _ if self.escaped => self.escaped = false,
+            b'\\' if self.quoted => self.escaped = true,
+            b'"' => self.quoted = !self.quoted,
+            b'{' | b'[' if !self.quoted => self.depth += 1,
+            b'}' | b']' if !self.quoted => {
+                self.depth = self.depth.saturating_sub(1);
+                if self.depth == 0 {
+                    return Step::Done;
+                }
+            }
+            _ => {}
+        }
+        Step::Inside
+    }
+}

@@ -1,0 +1,291 @@
+//! Examples in a file: every row is checked once in one pass, then read by its offset.
+//!
+//! Only 24 bytes per row stay in memory, so a million rows cost 24 MB whatever their length.
+
+mod csv;
+mod json;
+mod jsonl;
+mod pass;
+
+use crate::job::{Problems, hex};
+use crate::python::json::write_compact;
+use crate::value::{Record, Value};
+use pass::{Pass, Source};
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// A checked file of examples.
+#[derive(Debug)]
+pub struct Trainset {
+    path: PathBuf,
+    file: File,
+    stamp: Stamp,
+    format: Format,
+    /// Where each row starts, and where the last one ends.
+    offsets: Vec<u64>,
+    digests: Vec<u64>,
+    label_digests: Vec<u64>,
+    labels: Vec<String>,
+    /// Columns that some row lacks, and the first line that lacks them.
+    gaps: Vec<(String, u32)>,
+    /// The line of the first row.
+    first_line: u32,
+    inputs: Vec<String>,
+    sha256: String,
+}
+
+/// How rows are written.
+#[derive(Clone, Debug)]
+enum Format {
+    Jsonl,
+    Json,
+    /// The header's columns.
+    Csv(Vec<String>),
+}
+
+/// What tells that a file is still the one that was checked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Stamp {
+    bytes: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Stamp {
+        Stamp {
+            bytes: metadata.len(),
+            modified: metadata.modified().ok(),
+        }
+    }
+}
+
+/// Why an example cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainsetError {
+    /// There is no such row.
+    #[error("{} has {len} rows, no row {index}", path.display())]
+    OutOfRange {
+        /// The file.
+        path: PathBuf,
+        /// The row that was asked for, from 0.
+        index: usize,
+        /// How many there are.
+        len: usize,
+    },
+    /// The file is not the one that was checked.
+    #[error("{} was changed while the job ran; run the job again to check it anew", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file cannot be read.
+    #[error("{} cannot be read", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Trainset {
+    /// Checks the first `limit` rows of a `.jsonl`, `.json` or `.csv` file: each is an object with all `inputs`.
+    ///
+    /// At most 20 bad rows are reported one by one.
+    pub fn open(path: &Path, limit: Option<u64>, inputs: &[String]) -> Result<Trainset, Problems> {
+        let mut problems = Problems::default();
+        let set = Trainset::check(path, limit, inputs, &mut problems);
+        problems.or(set)
+    }
+
+    fn check(
+        path: &Path,
+        limit: Option<u64>,
+        inputs: &[String],
+        problems: &mut Problems,
+    ) -> Option<Trainset> {
+        let extension = path
+            .extension()
+            .map(|e| e.to_string_lossy().to_lowercase())
+            .unwrap_or_default();
+        let mut pass = Pass::new(path, limit.unwrap_or(u64::MAX), inputs, problems);
+        let scan = match extension.as_str() {
+            "jsonl" | "ndjson" => jsonl::scan,
+            "json" => json::scan,
+            "csv" => csv::scan,
+            _ => {
+                let remedy = "give a file whose name ends in .jsonl, .json or .csv";
+                problems.add(
+                    path,
+                    None,
+                    "the name does not say how the examples are written",
+                    remedy,
+                );
+                return None;
+            }
+        };
+        let mut read = || {
+            let mut source = Source::open(path)?;
+            let stamp = Stamp::of(&source.metadata()?);
+            let format = scan(&mut source, &mut pass)?;
+            let (file, sha) = source.finish()?;
+            let same = Stamp::of(&file.metadata()?) == stamp;
+            io::Result::Ok((file, sha, stamp, format, same))
+        };
+        let outcome = read();
+        let found = pass.finish();
+        match outcome {
+            Err(error) => {
+                let message = format!("the file cannot be read: {error}");
+                problems.add(path, None, message, "give the path of a readable file");
+                None
+            }
+            Ok((.., false)) => {
+                problems.add(
+                    path,
+                    None,
+                    "the file changed while it was read",
+                    "check it again when it is complete",
+                );
+                None
+            }
+            Ok((file, sha, stamp, format, true)) => Some(Trainset {
+                path: path.to_owned(),
+                file,
+                stamp,
+                format: format?,
+                labels: found.labels(inputs),
+                offsets: found.offsets,
+                digests: found.digests,
+                label_digests: found.label_digests,
+                gaps: found.gaps,
+                first_line: found.first_line,
+                inputs: inputs.to_vec(),
+                sha256: hex(&sha),
+            }),
+        }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How many examples there are.
+    pub fn len(&self) -> usize {
+        self.digests.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.digests.is_empty()
+    }
+
+    /// Example `index`, from 0: one positioned read, from any thread.
+    pub fn example(&self, index: usize) -> Result<Record, TrainsetError> {
+        let bytes = self.bytes(index)?;
+        let row = match &self.format {
+            Format::Jsonl | Format::Json => json_row(&bytes),
+            Format::Csv(columns) => csv::row(columns, &bytes),
+        };
+        // The row was readable when it was checked.
+        row.ok_or_else(|| TrainsetError::Changed {
+            path: self.path.clone(),
+        })
+    }
+
+    fn bytes(&self, index: usize) -> Result<Vec<u8>, TrainsetError> {
+        let path = || self.path.clone();
+        let (Some(&start), Some(&end)) = (self.offsets.get(index), self.offsets.get(index + 1)) else {
+            return Err(TrainsetError::OutOfRange {
+                path: path(),
+                index,
+                len: self.len(),
+            });
+        };
+        let mut bytes = vec![0; usize::try_from(end - start).unwrap_or(usize::MAX)];
+        let metadata = self
+            .file
+            .metadata()
+            .map_err(|source| TrainsetError::Io { path: path(), source })?;
+        if Stamp::of(&metadata) != self.stamp {
+            return Err(TrainsetError::Changed { path: path() });
+        }
+        self.file
+            .read_exact_at(&mut bytes, start)
+            .map_err(|source| TrainsetError::Io { path: path(), source })?;
+        Ok(bytes)
+    }
+
+    /// Tells rows with the same input values apart from others: the same in every run and for every format of file.
+    pub fn row_digest(&self, index: usize) -> Option<u64> {
+        self.digests.get(index).copied()
+    }
+
+    /// Tells rows with the same labels apart from others.
+    pub fn label_digest(&self, index: usize) -> Option<u64> {
+        self.label_digests.get(index).copied()
+    }
+
+    /// Example `index` as a JSON object, as the file has it where it has JSON: what travels to a worker.
+    pub fn json(&self, index: usize) -> Result<String, TrainsetError> {
+        let bytes = self.bytes(index)?;
+        let changed = || TrainsetError::Changed {
+            path: self.path.clone(),
+        };
+        match &self.format {
+            // Commas and white space between rows belong to no row.
+            Format::Jsonl | Format::Json => {
+                let text = String::from_utf8(bytes).map_err(|_| changed())?;
+                let start = text.find('{').ok_or_else(changed)?;
+                let end = text.rfind('}').ok_or_else(changed)?;
+                text.get(start..=end).map(str::to_owned).ok_or_else(changed)
+            }
+            Format::Csv(columns) => {
+                let row = csv::row(columns, &bytes).ok_or_else(changed)?;
+                let items = row
+                    .into_iter()
+                    .map(|(name, value)| (Value::Str(name), value))
+                    .collect();
+                let mut out = String::new();
+                write_compact(&Value::Dict(items), &mut out);
+                Ok(out)
+            }
+        }
+    }
+
+    /// Hex SHA-256 of the whole file.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// The columns that are no inputs and that every row has.
+    pub fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
+    /// The line of the first row that has no `column`; none: every row has it.
+    pub fn first_without(&self, column: &str) -> Option<u32> {
+        let everywhere = self.is_empty() || self.labels.iter().chain(&self.inputs).any(|c| c == column);
+        let gap = self.gaps.iter().find(|(name, _)| name == column);
+        (!everywhere).then(|| gap.map_or(self.first_line, |(_, line)| *line))
+    }
+}
+
+fn json_row(bytes: &[u8]) -> Option<Record> {
+    let text = std::str::from_utf8(bytes).ok()?.trim_start();
+    let (value, _) = crate::python::json::parse_prefix(text).ok()?;
+    let Value::Dict(pairs) = value else { return None };
+    let named = |(key, value)| match key {
+        Value::Str(key) => Some((key, value)),
+        _ => None,
+    };
+    Some(pairs.into_iter().filter_map(named).collect())
+}
+
+#[cfg(test)]
+mod tests;

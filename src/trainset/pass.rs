@@ -1,0 +1,362 @@
+//! The one pass over a file: hashes its bytes, checks its rows and remembers where they are.
+
+use crate::job::Problems;
+use crate::python::json::{dumps, parse};
+use crate::value::Value;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+use std::borrow::Cow;
+use std::fmt;
+use std::fs::{File, Metadata};
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+
+/// How many bad rows are reported one by one.
+const MAX_REPORTED: usize = 20;
+/// Read at a time.
+const CHUNK: usize = 1 << 18;
+
+/// A file that hashes what is read from it.
+pub(super) struct Source(BufReader<Hashing>);
+
+struct Hashing {
+    file: File,
+    sha: Sha256,
+}
+
+impl Read for Hashing {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read(buffer)?;
+        self.sha.update(&buffer[..n]);
+        Ok(n)
+    }
+}
+
+impl Source {
+    pub(super) fn open(path: &Path) -> io::Result<Source> {
+        Ok(Source(BufReader::with_capacity(
+            CHUNK,
+            Hashing {
+                file: File::open(path)?,
+                sha: Sha256::new(),
+            },
+        )))
+    }
+
+    pub(super) fn metadata(&self) -> io::Result<Metadata> {
+        self.0.get_ref().file.metadata()
+    }
+
+    /// Skips a UTF-8 byte order mark at the start; gives its length.
+    pub(super) fn skip_mark(&mut self) -> io::Result<u64> {
+        let mark = self.0.fill_buf()?.starts_with(b"\xef\xbb\xbf");
+        self.0.consume(if mark { 3 } else { 0 });
+        Ok(if mark { 3 } else { 0 })
+    }
+
+    /// The file and its SHA-256, whatever was left unread included.
+    pub(super) fn finish(mut self) -> io::Result<(File, [u8; 32])> {
+        io::copy(&mut self.0, &mut io::sink())?;
+        let hashing = self.0.into_inner();
+        Ok((hashing.file, hashing.sha.finalize().into()))
+    }
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl BufRead for Source {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.0.fill_buf()
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.0.consume(n);
+    }
+}
+
+/// What a pass has found.
+pub(super) struct Found {
+    pub(super) offsets: Vec<u64>,
+    pub(super) digests: Vec<u64>,
+    pub(super) label_digests: Vec<u64>,
+    pub(super) gaps: Vec<(String, u32)>,
+    pub(super) first_line: u32,
+    columns: Vec<String>,
+}
+
+impl Found {
+    /// The columns of every row without `inputs`.
+    pub(super) fn labels(&self, inputs: &[String]) -> Vec<String> {
+        self.columns
+            .iter()
+            .filter(|c| !inputs.contains(c))
+            .cloned()
+            .collect()
+    }
+}
+
+/// Checks rows as a format's scanner finds them.
+pub(super) struct Pass<'p> {
+    path: &'p Path,
+    limit: u64,
+    inputs: &'p [String],
+    problems: &'p mut Problems,
+    bad: usize,
+    found: Found,
+    /// Of the row at hand: whether each of `found.columns` was seen.
+    seen: Vec<bool>,
+    /// Of the row at hand: the digest of each input's value; 0 marks one that is missing.
+    parts: Vec<Option<[u8; 16]>>,
+    /// Of the row at hand: every other column and its value, in order.
+    rest: Sha256,
+}
+
+impl<'p> Pass<'p> {
+    pub(super) fn new(
+        path: &'p Path,
+        limit: u64,
+        inputs: &'p [String],
+        problems: &'p mut Problems,
+    ) -> Pass<'p> {
+        let found = Found {
+            offsets: Vec::new(),
+            digests: Vec::new(),
+            label_digests: Vec::new(),
+            gaps: Vec::new(),
+            first_line: 1,
+            columns: Vec::new(),
+        };
+        Pass {
+            path,
+            limit,
+            inputs,
+            problems,
+            bad: 0,
+            found,
+            seen: Vec::new(),
+            parts: vec![None; inputs.len()],
+            rest: Sha256::new(),
+        }
+    }
+
+    /// Whether no more rows are wanted.
+    pub(super) fn is_full(&self) -> bool {
+        self.found.digests.len() as u64 + self.bad as u64 >= self.limit
+    }
+
+    /// Reports a bad row, or a bad file.
+    pub(super) fn bad(&mut self, line: u32, message: impl Into<String>, remedy: &str) {
+        self.bad += 1;
+        if self.bad <= MAX_REPORTED {
+            self.problems.add(self.path, Some(line), message, remedy);
+        }
+    }
+
+    /// A row written as a JSON object: `bytes` at `offset`, on `line`.
+    pub(super) fn json_row(&mut self, offset: u64, line: u32, bytes: &[u8]) {
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            return self.bad(line, "this row is not UTF-8", "save the file as UTF-8");
+        };
+        self.begin();
+        let mut row = serde_json::Deserializer::from_str(text);
+        let fast = row.deserialize_map(Columns(self)).and_then(|()| row.end());
+        if fast.is_err() {
+            // Python reads more than plain JSON (lone surrogates, deeper nesting): it has the last word.
+            self.begin();
+            match parse(text.trim()) {
+                Ok(Value::Dict(_)) if serde_json::from_str::<&RawValue>(text).is_err() => {
+                    let message = "this row holds NaN or Infinity, which JSON does not have";
+                    return self.bad(line, message, "write null, a string or a finite number");
+                }
+                Ok(Value::Dict(pairs)) => {
+                    for (key, value) in &pairs {
+                        self.column(key.as_str().unwrap_or_default(), |d| d.update(dumps(value)));
+                    }
+                }
+                Ok(other) => {
+                    let message = format!("this row is {}, not an object", kind(&other));
+                    return self.bad(line, message, "write one `{\"column\": value, …}` per row");
+                }
+                Err(error) => {
+                    let message = format!("this row is not JSON: {error}");
+                    return self.bad(line, message, "write one `{\"column\": value, …}` per row");
+                }
+            }
+        }
+        self.end(offset, line);
+    }
+
+    /// A row of texts, one for each of `columns`.
+    pub(super) fn text_row<'t>(
+        &mut self,
+        offset: u64,
+        line: u32,
+        row: impl Iterator<Item = (&'t str, &'t str)>,
+    ) {
+        self.begin();
+        for (column, text) in row {
+            self.column(column, |d| digest_text(text, d));
+        }
+        self.end(offset, line);
+    }
+
+    fn begin(&mut self) {
+        self.seen.fill(false);
+        self.parts.fill(None);
+        self.rest.reset();
+    }
+
+    fn column(&mut self, name: &str, value: impl FnOnce(&mut Sha256)) {
+        if let Some(i) = self.inputs.iter().position(|c| c == name) {
+            let mut digest = Sha256::new();
+            value(&mut digest);
+            let mut part = [0; 16];
+            part.copy_from_slice(&digest.finalize()[..16]);
+            self.parts[i] = Some(part);
+        } else {
+            self.rest.update(name);
+            value(&mut self.rest);
+        }
+        match self.found.columns.iter().position(|c| c == name) {
+            Some(i) => {
+                if let Some(seen) = self.seen.get_mut(i) {
+                    *seen = true;
+                }
+            }
+            None if self.found.digests.is_empty() => {
+                self.found.columns.push(name.to_owned());
+                self.seen.push(true);
+            }
+            None => {}
+        }
+    }
+
+    fn end(&mut self, offset: u64, line: u32) {
+        let missing: Vec<&str> = self
+            .inputs
+            .iter()
+            .zip(&self.parts)
+            .filter(|(_, p)| p.is_none())
+            .map(|(c, _)| c.as_str())
+            .collect();
+        if !missing.is_empty() {
+            let message = format!("this row has no `{}`, an input column", missing.join("`, `"));
+            return self.bad(
+                line,
+                message,
+                "add it to the row, or change `data.inputs` in the job file",
+            );
+        }
+        if self.found.digests.is_empty() {
+            self.found.first_line = line;
+        }
+        if self.seen.contains(&false) {
+            let mut seen = self.seen.iter();
+            let gaps = &mut self.found.gaps;
+            self.found.columns.retain(|column| {
+                let keep = seen.next().is_none_or(|s| *s);
+                if !keep {
+                    gaps.push((column.clone(), line));
+                }
+                keep
+            });
+            self.seen.truncate(self.found.columns.len());
+        }
+        let digest = match self.parts.as_slice() {
+            [Some(only)] => *only,
+            parts => {
+                let mut digest = Sha256::new();
+                parts.iter().flatten().for_each(|part| digest.update(part));
+                let mut first = [0; 16];
+                first.copy_from_slice(&digest.finalize()[..16]);
+                first
+            }
+        };
+        self.found.digests.push(first_8(&digest));
+        self.found
+            .label_digests
+            .push(first_8(&self.rest.finalize_reset()));
+        self.found.offsets.push(offset);
+    }
+
+    /// Where the last row ends.
+    pub(super) fn close(&mut self, offset: u64) {
+        self.found.offsets.push(offset);
+    }
+
+    /// What was found; says how many bad rows went unreported.
+    pub(super) fn finish(mut self) -> Found {
+        if self.bad > MAX_REPORTED {
+            let message = format!("and {} more rows are bad", self.bad - MAX_REPORTED);
+            self.problems.add(
+                self.path,
+                Some(u32::MAX),
+                message,
+                "put the reported ones right first",
+            );
+        }
+        self.found.offsets.shrink_to_fit();
+        self.found.digests.shrink_to_fit();
+        self.found.label_digests.shrink_to_fit();
+        self.found
+    }
+}
+
+fn first_8(digest: &[u8]) -> u64 {
+    digest
+        .iter()
+        .take(8)
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+/// A text's digest is that of its JSON, so that all formats agree.
+fn digest_text(text: &str, digest: &mut Sha256) {
+    if text.bytes().any(|b| b < 0x20 || b == b'"' || b == b'\\') {
+        return digest.update(dumps(&Value::from(text)));
+    }
+    digest.update(b"\"");
+    digest.update(text);
+    digest.update(b"\"");
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::None => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Int(_) | Value::BigInt(_) | Value::Float(_) => "a number",
+        Value::Str(_) => "a string",
+        _ => "a list",
+    }
+}
+
+/// Gives the columns of a JSON object to a pass without building their values.
+struct Columns<'a, 'p>(&'a mut Pass<'p>);
+
+impl<'de> Visitor<'de> for Columns<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Key(key)) = map.next_key()? {
+            let raw: &RawValue = map.next_value()?;
+            self.0.column(&key, |digest| match raw.get() {
+                // A plain string's JSON is itself.
+                text if text.starts_with('"') && !text.contains('\\') => digest.update(text),
+                // What serde_json has read, Python's reader reads too.
+                text => digest.update(parse(text).map_or_else(|_| text.to_owned(), |value| dumps(&value))),
+            });
+        }
+        Ok(())
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);

@@ -1,0 +1,199 @@
+//! A bootstrap task: claim, run the teacher, store the outcome, settle.
+
+use super::answers::RecordedAnswers;
+use super::jobs::{Job, JobError};
+use super::{LEASE, RETURN_AFTER, Shared, hand_back, settle};
+use crate::job::made_by;
+use crate::message::{BootstrapTask, Refusal};
+use crate::program::{Ending, TaskFailure};
+use crate::python::json;
+use crate::queue::{Delivery, Settlement};
+use crate::store::{Claim, StoreError};
+use crate::task::AttemptRef;
+use crate::trace::{Failure, FailureKind, Outcome, Trace};
+use crate::value::{Record, Value};
+use futures_util::FutureExt as _;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use tracing::{error, warn};
+
+/// How often a task may end its worker before it is given up.
+const MAX_LOST_ATTEMPTS: u32 = 5;
+
+/// Carries out one delivery of the bootstrap lane.
+pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
+    let message = match BootstrapTask::decode(&delivery.body) {
+        Ok(message) => message,
+        Err(why @ Refusal::OtherVersion { .. }) => return hand_back(delivery, &why).await,
+        Err(why @ (Refusal::Foreign(_) | Refusal::NotText)) => {
+            warn!(%why, "message refused to the dead letters");
+            return settle(delivery, Settlement::Reject).await;
+        }
+    };
+    let job = match shared.jobs.get(&message.run, &message.job).await {
+        Ok(job) => job,
+        Err(JobError::Changed(_)) => return settle(delivery, Settlement::Done).await,
+        Err(why) => return hand_back(delivery, &why).await,
+    };
+    match attempt(&shared, &job, message).await {
+        Ok(Settled::Done) => settle(delivery, Settlement::Done).await,
+        Ok(Settled::Held) => settle(delivery, Settlement::Return { after: RETURN_AFTER }).await,
+        // Dropped unsettled: the queue delivers it again, to another worker.
+        Ok(Settled::Interrupted) => drop(delivery),
+        // A newer attempt has taken over; what it does counts.
+        Err(StoreError::Fenced(_)) => settle(delivery, Settlement::Done).await,
+        Err(why) => hand_back(delivery, &why).await,
+    }
+}
+
+/// What became of a delivery.
+enum Settled {
+    /// The outcome is stored.
+    Done,
+    /// Another worker is at it.
+    Held,
+    /// This worker is stopping.
+    Interrupted,
+}
+
+async fn attempt(shared: &Shared, job: &Job, message: BootstrapTask) -> Result<Settled, StoreError> {
+    let store = shared.store.as_ref();
+    let run = &message.run;
+    let (attempt, failures, records) = match store.claim(run, message.task, LEASE).await? {
+        Claim::Done => return Ok(Settled::Done),
+        Claim::Held => return Ok(Settled::Held),
+        Claim::Run {
+            attempt,
+            failures,
+            records,
+        } => (attempt, failures, records),
+    };
+    let reference = AttemptRef {
+        task: message.task,
+        attempt,
+    };
+    let outcome = if failures > MAX_LOST_ATTEMPTS {
+        failed(job, &message, lost(failures))
+    } else {
+        let mut answers = RecordedAnswers::new(job, store, run, reference, records);
+        let work = AssertUnwindSafe(teach(job, &message, &mut answers)).catch_unwind();
+        let ended = tokio::select! {
+            ended = work => ended,
+            () = shared.shutdown.aborting() => {
+                store.release(run, reference).await?;
+                return Ok(Settled::Interrupted);
+            }
+        };
+        match ended {
+            Ok(Ok(trace)) => Outcome::Trace(trace.to_line()),
+            Ok(Err(Ending::Failed(failure))) => failed(job, &message, failure),
+            Ok(Err(Ending::Interrupted(error))) => return Err(error),
+            Err(_panic) => {
+                error!(task = %message.task, "bug: the task panicked; please report it");
+                failed(job, &message, panicked())
+            }
+        }
+    };
+    store.finish(run, reference, outcome.encode()).await?;
+    Ok(Settled::Done)
+}
+
+async fn teach(
+    job: &Job,
+    message: &BootstrapTask,
+    answers: &mut RecordedAnswers<'_>,
+) -> Result<Trace, Ending<TaskFailure, StoreError>> {
+    let Some(teacher) = job.teachers.get(message.teacher as usize) else {
+        return Err(Ending::Failed(bug(format!(
+            "the job has no teacher number {}",
+            message.teacher
+        ))));
+    };
+    let example = example(message).map_err(|reason| Ending::Failed(bug(reason)))?;
+    let (calls, prediction) = teacher.run(&example, &job.spec.inputs, answers).await?;
+    let (score, kept) = match &job.metric {
+        None => (Value::Bool(true), true),
+        Some(metric) => {
+            let score = metric
+                .score(teacher.output_type(metric.field()), &example, &prediction)
+                .map_err(|error| {
+                    let usage = crate::program::usage_of(&calls);
+                    Ending::Failed(TaskFailure {
+                        kind: FailureKind::Metric,
+                        message: error.to_string(),
+                        attempts: 1,
+                        predictor: None,
+                        raw_answer: None,
+                        usage,
+                    })
+                })?;
+            let kept = metric.keeps(&score);
+            (score, kept)
+        }
+    };
+    Ok(Trace {
+        task: message.task,
+        made_by: made_by(&job.shape, message.labels),
+        teacher: message.teacher,
+        example: message.example,
+        calls,
+        prediction,
+        score,
+        kept,
+    })
+}
+
+fn example(message: &BootstrapTask) -> Result<Record, String> {
+    match json::parse(&message.data) {
+        Ok(Value::Dict(items)) => Ok(items
+            .into_iter()
+            .filter_map(|(name, value)| match name {
+                Value::Str(name) => Some((name, value)),
+                _ => None, // JSON has string keys only
+            })
+            .collect()),
+        Ok(_) => Err("the example is not an object".to_owned()),
+        Err(error) => Err(format!("the example is not JSON: {error}")),
+    }
+}
+
+fn failed(job: &Job, message: &BootstrapTask, failure: TaskFailure) -> Outcome {
+    let failure = Failure {
+        teacher: message.teacher,
+        example: message.example,
+        kind: failure.kind,
+        message: failure.message,
+        attempts: failure.attempts,
+        predictor: failure.predictor,
+        raw_answer: failure.raw_answer,
+        usage: failure.usage,
+        task: message.task,
+        made_by: made_by(&job.shape, message.labels),
+    };
+    Outcome::Failure(serde_json::to_string(&failure).expect("strings and numbers serialise"))
+}
+
+fn lost(failures: u32) -> TaskFailure {
+    TaskFailure {
+        kind: FailureKind::Lost,
+        attempts: failures,
+        ..bug(format!(
+            "{failures} attempts ended with their worker; the task is given up"
+        ))
+    }
+}
+
+fn panicked() -> TaskFailure {
+    bug("bug: the task panicked; the log says where".to_owned())
+}
+
+fn bug(message: String) -> TaskFailure {
+    TaskFailure {
+        kind: FailureKind::Bug,
+        message,
+        attempts: 1,
+        predictor: None,
+        raw_answer: None,
+        usage: Vec::new(),
+    }
+}

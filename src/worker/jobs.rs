@@ -1,0 +1,121 @@
+//! The jobs that a worker has in hand: fetched once, built once, shared by all their tasks.
+
+use crate::job::{JOB_SPEC_VERSION, JobSpec, spec_digest, trace_shape};
+use crate::lm::{ConnectError, Lm, connect};
+use crate::metric::Metric;
+use crate::program::{BuildError, Program};
+use crate::store::{Store, StoreError};
+use crate::task::RunId;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A job, ready to run its tasks.
+pub(super) struct Job {
+    pub(super) spec: JobSpec,
+    pub(super) teachers: Vec<Program>,
+    pub(super) lms: HashMap<String, Arc<dyn Lm>>,
+    pub(super) metric: Option<Metric>,
+    pub(super) shape: String,
+}
+
+/// Why a worker cannot work on a job.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum JobError {
+    #[error("job {0} is not in the store")]
+    Unknown(RunId),
+    /// The job file has changed and the coordinator has planned anew: the task is void.
+    #[error("job {0} has changed since the task was published")]
+    Changed(RunId),
+    #[error("job {run} is not of a version that this worker knows: {reason}")]
+    OtherVersion { run: RunId, reason: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("job {run}: {source}")]
+    Build { run: RunId, source: BuildError },
+    #[error("job {run}: {source}")]
+    Connect { run: RunId, source: ConnectError },
+}
+
+/// The jobs by run.
+pub(super) struct Jobs {
+    store: Arc<dyn Store>,
+    /// By digest of the spec. Few at a time; held for look-ups only, never across an await.
+    built: Mutex<HashMap<String, Arc<Job>>>,
+}
+
+impl Jobs {
+    pub(super) fn new(store: Arc<dyn Store>) -> Jobs {
+        Jobs {
+            store,
+            built: Mutex::default(),
+        }
+    }
+
+    /// The job of a run, of that digest. Two tasks that come first at once may both build it; one of the two is kept.
+    pub(super) async fn get(&self, run: &RunId, digest: &str) -> Result<Arc<Job>, JobError> {
+        if let Some(job) = self.lock().get(digest) {
+            return Ok(Arc::clone(job));
+        }
+        let bytes = self
+            .store
+            .job(run)
+            .await?
+            .ok_or_else(|| JobError::Unknown(run.clone()))?;
+        if spec_digest(&bytes) != digest {
+            return Err(JobError::Changed(run.clone()));
+        }
+        let job = Arc::new(build(run, &bytes)?);
+        Ok(Arc::clone(self.lock().entry(digest.to_owned()).or_insert(job)))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Job>>> {
+        self.built.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn build(run: &RunId, bytes: &[u8]) -> Result<Job, JobError> {
+    let other = |reason: String| JobError::OtherVersion {
+        run: run.clone(),
+        reason,
+    };
+    let spec: JobSpec = serde_json::from_slice(bytes).map_err(|error| other(error.to_string()))?;
+    if spec.version != JOB_SPEC_VERSION {
+        return Err(other(format!(
+            "it is version {}, known is {JOB_SPEC_VERSION}",
+            spec.version
+        )));
+    }
+    let teachers = spec
+        .teachers
+        .iter()
+        .map(|teacher| Program::build(teacher, &spec))
+        .collect::<Result<_, _>>()
+        .map_err(|source| JobError::Build {
+            run: run.clone(),
+            source,
+        })?;
+    let asked = |name: &str| {
+        spec.teachers
+            .iter()
+            .any(|teacher| teacher.predictors.iter().any(|p| p.lm == name))
+    };
+    let lms = spec
+        .lms
+        .iter()
+        .filter(|(name, _)| asked(name))
+        .map(|(name, settings)| Ok((name.clone(), connect(settings, spec.seed)?)))
+        .collect::<Result<_, _>>()
+        .map_err(|source| JobError::Connect {
+            run: run.clone(),
+            source,
+        })?;
+    let metric = spec.metric.as_ref().map(Metric::new);
+    let shape = trace_shape(&spec);
+    Ok(Job {
+        spec,
+        teachers,
+        lms,
+        metric,
+        shape,
+    })
+}
