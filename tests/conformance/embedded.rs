@@ -1,0 +1,259 @@
+//! The embedded queue and store: every case, and what only a file can promise.
+
+use crate::queue::{QueueUnderTest, queue_cases};
+use crate::store::{LEASE, StoreUnderTest, claimed, run, store_cases, task};
+use async_trait::async_trait;
+use bsft::queue::embedded::EmbeddedQueue;
+use bsft::queue::{Lane, Queue};
+use bsft::store::embedded::{DEATHS_FORGIVEN, EmbeddedStore};
+use bsft::store::{Claim, Position, Store, StoreError};
+use bsft::task::Attempt;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+
+#[async_trait]
+impl QueueUnderTest for EmbeddedQueue {
+    async fn start() -> EmbeddedQueue {
+        EmbeddedQueue::new()
+    }
+
+    fn queue(&self) -> &dyn Queue {
+        self
+    }
+
+    async fn dead_letters(&self, lane: Lane) -> Vec<Vec<u8>> {
+        EmbeddedQueue::dead_letters(self, lane)
+    }
+
+    async fn close(&self) {
+        EmbeddedQueue::close(self);
+    }
+}
+
+queue_cases!(EmbeddedQueue, tokio::test(start_paused = true));
+
+struct InTempDir {
+    store: EmbeddedStore,
+    dir: TempDir,
+}
+
+#[async_trait]
+impl StoreUnderTest for InTempDir {
+    async fn start() -> InTempDir {
+        let dir = tempfile::tempdir().unwrap();
+        InTempDir {
+            store: open(&file(&dir)),
+            dir,
+        }
+    }
+
+    fn store(&self) -> &dyn Store {
+        &self.store
+    }
+
+    async fn reopened(self) -> InTempDir {
+        let InTempDir { store, dir } = self;
+        drop(store);
+        InTempDir {
+            store: open(&file(&dir)),
+            dir,
+        }
+    }
+}
+
+store_cases!(InTempDir, tokio::test);
+
+fn file(dir: &TempDir) -> PathBuf {
+    dir.path().join("store.redb")
+}
+
+fn open(path: &Path) -> EmbeddedStore {
+    EmbeddedStore::open(path).unwrap()
+}
+
+#[tokio::test]
+async fn a_file_has_one_process_and_says_so() {
+    let t = InTempDir::start().await;
+    let Err(e) = EmbeddedStore::open(&file(&t.dir)) else {
+        panic!("the file was opened twice")
+    };
+    assert!(matches!(&e, StoreError::InUse { path } if *path == file(&t.dir)));
+    let message = e.to_string();
+    assert!(
+        message.contains("store.redb") && message.contains("another bsft"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_file_that_is_something_else_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    for bytes in [b"{}".to_vec(), vec![b'x'; 100_000]] {
+        std::fs::write(file(&dir), &bytes).unwrap();
+        let Err(e) = EmbeddedStore::open(&file(&dir)) else {
+            panic!("it was opened")
+        };
+        assert!(matches!(e, StoreError::Corrupt { .. }), "{e}");
+        assert_eq!(std::fs::read(file(&dir)).unwrap(), bytes);
+    }
+}
+
+#[tokio::test]
+async fn attempts_that_die_with_the_process_are_open_again_and_count_when_they_are_many() {
+    let mut t = InTempDir::start().await;
+    for death in 0..DEATHS_FORGIVEN + 3 {
+        let (attempt, failures, _) = claimed(t.store(), task(1), LEASE).await;
+        assert_eq!(attempt.attempt, Attempt(death + 1));
+        assert_eq!(failures, death.saturating_sub(DEATHS_FORGIVEN));
+        t = t.reopened().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_on_the_disk_when_a_call_returns_is_enough() {
+    let t = InTempDir::start().await;
+    let (attempt, _, _) = claimed(t.store(), task(1), LEASE).await;
+    t.store.record(&run(), attempt, 0, b"paid".into()).await.unwrap();
+    // The bytes of the file at this moment, with nobody given the chance to close it.
+    let copy = t.dir.path().join("copy.redb");
+    std::fs::copy(file(&t.dir), &copy).unwrap();
+    let (again, failures, records) = claimed(&open(&copy), task(1), LEASE).await;
+    assert_eq!(
+        (again.attempt, failures, records),
+        (Attempt(2), 0, vec![(0, b"paid".into())])
+    );
+}
+
+/// Names the file to the child of the next test; without it the child has nothing to do.
+const CHILD_FILE: &str = "BSFT_TEST_STORE_FILE";
+/// Acknowledged writes before the child is killed.
+const ACKNOWLEDGED: usize = 2_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_that_prints_what_was_acknowledged() {
+    let Some(path) = std::env::var_os(CHILD_FILE) else {
+        return;
+    };
+    let store = Arc::new(open(Path::new(&path)));
+    let mut writers = tokio::task::JoinSet::new();
+    for first in 0..16 {
+        let store = Arc::clone(&store);
+        writers.spawn(async move {
+            for n in (first..).step_by(16) {
+                let (attempt, _, _) = claimed(&*store, task(n), LEASE).await;
+                store
+                    .record(&run(), attempt, n, n.to_le_bytes().to_vec())
+                    .await
+                    .unwrap();
+                if n % 2 == 0 {
+                    store
+                        .finish(&run(), attempt, n.to_le_bytes().to_vec())
+                        .await
+                        .unwrap();
+                }
+                writeln!(std::io::stdout().lock(), "acknowledged {n}").unwrap();
+            }
+        });
+    }
+    writers.join_all().await;
+}
+
+#[tokio::test]
+async fn everything_acknowledged_survives_kill_9() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "embedded::a_child_that_prints_what_was_acknowledged",
+            "--nocapture",
+        ])
+        .env(CHILD_FILE, file(&dir))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut acknowledged = Vec::new();
+    for line in BufReader::new(child.stdout.take().unwrap())
+        .lines()
+        .map_while(Result::ok)
+    {
+        let number = line
+            .split_once("acknowledged ")
+            .and_then(|(_, number)| number.parse::<u32>().ok());
+        acknowledged.extend(number);
+        if acknowledged.len() == ACKNOWLEDGED {
+            // SIGKILL; what the pipe still holds was acknowledged as well.
+            child.kill().unwrap();
+        }
+    }
+    child.wait().unwrap();
+    assert!(acknowledged.len() >= ACKNOWLEDGED);
+    let store = open(&file(&dir));
+    for n in acknowledged {
+        let bytes = n.to_le_bytes().to_vec();
+        if n % 2 == 0 {
+            assert_eq!(
+                store.outcome(&run(), task(n)).await.unwrap(),
+                Some(bytes),
+                "outcome {n}"
+            );
+        } else {
+            let (attempt, _, records) = claimed(&store, task(n), LEASE).await;
+            assert_eq!((attempt.attempt, records), (Attempt(2), vec![(n, bytes)]));
+        }
+    }
+}
+
+/// Tasks of the growth test.
+const TASKS: u32 = 200_000;
+/// How many of them are not trimmed at once.
+const WINDOW: u32 = 2_000;
+/// Bytes that the file may have at the end.
+const SIZE: u64 = 64 << 20;
+
+#[tokio::test]
+async fn the_file_holds_the_window_and_not_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(open(&file(&dir)));
+    // Stays at work from the first to the last: it must not pin what came after it.
+    let (straggler, _, _) = claimed(&*store, task(TASKS), LEASE).await;
+    store.record(&run(), straggler, 0, b"paid".into()).await.unwrap();
+    let mut after = Position::default();
+    for window in 0..TASKS / WINDOW {
+        let mut work = tokio::task::JoinSet::new();
+        for n in window * WINDOW..(window + 1) * WINDOW {
+            let store = Arc::clone(&store);
+            work.spawn(async move {
+                let (attempt, _, _) = claimed(&*store, task(n), LEASE).await;
+                store.record(&run(), attempt, 0, vec![1; 300]).await.unwrap();
+                store.finish(&run(), attempt, vec![2; 2_500]).await.unwrap();
+            });
+        }
+        work.join_all().await;
+        let stored = store
+            .outcomes(&run(), after, WINDOW as usize, Duration::ZERO)
+            .await
+            .unwrap();
+        assert_eq!(stored.len(), WINDOW as usize);
+        after = stored[stored.len() - 1].position;
+        let places: Vec<_> = stored
+            .iter()
+            .map(|stored| (stored.position, stored.task))
+            .collect();
+        store.trim(&run(), &places).await.unwrap();
+    }
+    drop(store);
+    let size = std::fs::metadata(file(&dir)).unwrap().len();
+    assert!(size < SIZE, "{size} bytes");
+    let store = open(&file(&dir));
+    for n in (0..TASKS).step_by(997) {
+        assert_eq!(store.claim(&run(), task(n), LEASE).await.unwrap(), Claim::Done);
+    }
+    assert_eq!(
+        claimed(&store, task(TASKS), LEASE).await.2,
+        [(0, b"paid".to_vec())]
+    );
+}

@@ -1,0 +1,12 @@
+//! What every queue and every store promises, run on each implementation.
+//!
+//! A bug found in one implementation becomes a case here for all of them.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on panics; clippy spares functions marked as tests only"
+)]
+
+mod embedded;
+mod queue;
+mod store;

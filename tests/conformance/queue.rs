@@ -1,0 +1,269 @@
+//! The promises of [`Queue`], each a case; `queue_cases!` makes them the tests of one implementation.
+
+use async_trait::async_trait;
+use bsft::queue::{Delivery, Intake, Lane, Queue, QueueError, Settlement};
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+/// A queue of its own for one test.
+#[async_trait]
+pub(crate) trait QueueUnderTest: Sized {
+    async fn start() -> Self;
+    fn queue(&self) -> &dyn Queue;
+    async fn dead_letters(&self, lane: Lane) -> Vec<Vec<u8>>;
+    async fn close(&self);
+}
+
+/// How long silence has to last to count as such.
+const QUIET: Duration = Duration::from_millis(200);
+/// How long anything that must happen may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+const DELAY: Duration = Duration::from_millis(300);
+
+macro_rules! queue_cases {
+    ($under_test:ty, $test:meta: $($case:ident)+) => {$(
+        #[$test]
+        async fn $case() {
+            crate::queue::$case::<$under_test>().await;
+        }
+    )+};
+    ($under_test:ty, $test:meta) => { queue_cases! { $under_test, $test:
+        every_message_is_delivered_and_done_ones_never_again
+        lanes_are_apart
+        no_more_than_the_prefetch_is_on_loan
+        a_dropped_delivery_comes_back_marked
+        a_delivery_outlives_its_intake
+        a_returned_message_comes_back_when_its_delay_is_over
+        a_delayed_message_does_not_hold_up_others
+        a_rejected_message_goes_to_the_dead_letters
+        a_cancelled_wait_loses_nothing
+        a_waiting_intake_wakes_for_a_message
+        two_intakes_share_a_lane
+        closing_ends_intakes_and_refuses_messages
+    } };
+}
+pub(crate) use queue_cases;
+
+fn at_most(n: usize) -> NonZeroUsize {
+    NonZeroUsize::new(n).unwrap()
+}
+
+fn numbered(n: u32) -> Vec<Vec<u8>> {
+    (0..n).map(|i| i.to_be_bytes().to_vec()).collect()
+}
+
+async fn take(intake: &mut Box<dyn Intake>) -> Delivery {
+    timeout(PATIENCE, intake.next())
+        .await
+        .expect("a delivery comes")
+        .unwrap()
+        .expect("the queue is open")
+}
+
+async fn is_quiet(intake: &mut Box<dyn Intake>) -> bool {
+    timeout(QUIET, intake.next()).await.is_err()
+}
+
+pub(crate) async fn every_message_is_delivered_and_done_ones_never_again<T: QueueUnderTest>() {
+    let t = T::start().await;
+    let mut intake = t.queue().consume(Lane::Bootstrap, at_most(7)).await.unwrap();
+    t.queue().publish(Lane::Bootstrap, numbered(500)).await.unwrap();
+    let mut seen = BTreeSet::new();
+    for _ in 0..500 {
+        let delivery = take(&mut intake).await;
+        assert!(!delivery.redelivered);
+        seen.insert(delivery.body.clone());
+        delivery.settle(Settlement::Done).await.unwrap();
+    }
+    assert_eq!(seen, numbered(500).into_iter().collect());
+    assert!(is_quiet(&mut intake).await);
+}
+
+pub(crate) async fn lanes_are_apart<T: QueueUnderTest>() {
+    let t = T::start().await;
+    for lane in Lane::ALL {
+        t.queue().publish(lane, vec![lane.name().into()]).await.unwrap();
+    }
+    for lane in Lane::ALL {
+        let mut intake = t.queue().consume(lane, at_most(9)).await.unwrap();
+        let delivery = take(&mut intake).await;
+        assert_eq!(delivery.body, lane.name().as_bytes());
+        assert!(is_quiet(&mut intake).await);
+        delivery.settle(Settlement::Done).await.unwrap();
+    }
+}
+
+pub(crate) async fn no_more_than_the_prefetch_is_on_loan<T: QueueUnderTest>() {
+    let t = T::start().await;
+    t.queue().publish(Lane::Finetune, numbered(10)).await.unwrap();
+    let mut intake = t.queue().consume(Lane::Finetune, at_most(3)).await.unwrap();
+    let mut loans = vec![
+        take(&mut intake).await,
+        take(&mut intake).await,
+        take(&mut intake).await,
+    ];
+    assert!(is_quiet(&mut intake).await);
+    let settled = loans.swap_remove(1).settle(Settlement::Done);
+    let (settled, next) = tokio::join!(settled, take(&mut intake));
+    settled.unwrap();
+    assert!(!next.redelivered);
+    assert!(is_quiet(&mut intake).await);
+}
+
+pub(crate) async fn a_dropped_delivery_comes_back_marked<T: QueueUnderTest>() {
+    let t = T::start().await;
+    t.queue().publish(Lane::Bootstrap, numbered(1)).await.unwrap();
+    let mut intake = t.queue().consume(Lane::Bootstrap, at_most(1)).await.unwrap();
+    let mut delivery = take(&mut intake).await;
+    assert_eq!(std::mem::take(&mut delivery.body), numbered(1)[0]);
+    drop(delivery);
+    let again = take(&mut intake).await;
+    assert_eq!((&again.body, again.redelivered), (&numbered(1)[0], true));
+}
+
+pub(crate) async fn a_delivery_outlives_its_intake<T: QueueUnderTest>() {
+    let t = T::start().await;
+    t.queue().publish(Lane::Bootstrap, numbered(1)).await.unwrap();
+    let mut intake = t.queue().consume(Lane::Bootstrap, at_most(5)).await.unwrap();
+    let delivery = take(&mut intake).await;
+    drop(intake);
+    delivery.settle(Settlement::Done).await.unwrap();
+    let mut other = t.queue().consume(Lane::Bootstrap, at_most(5)).await.unwrap();
+    assert!(is_quiet(&mut other).await);
+}
+
+pub(crate) async fn a_returned_message_comes_back_when_its_delay_is_over<T: QueueUnderTest>() {
+    let t = T::start().await;
+    t.queue().publish(Lane::Bootstrap, numbered(1)).await.unwrap();
+    let mut intake = t.queue().consume(Lane::Bootstrap, at_most(1)).await.unwrap();
+    for after in [Duration::ZERO, DELAY] {
+        let returned = Instant::now();
+        take(&mut intake)
+            .await
+            .settle(Settlement::Return { after })
+            .await
+            .unwrap();
+        let again = take(&mut intake).await;
+        assert!(again.redelivered);
+        assert!(returned.elapsed() >= after);
+        again
+            .settle(Settlement::Return {
+                after: Duration::ZERO,
+            })
+            .await
+            .unwrap();
+    }
+}
+
+pub(crate) async fn a_delayed_message_does_not_hold_up_others<T: QueueUnderTest>() {
+    let t = T::start().await;
+    t.queue().publish(Lane::Bootstrap, numbered(1)).await.unwrap();
+    let mut intake = t.queue().consume(Lane::Bootstrap, at_most(1)).await.unwrap();
+    let returned = Instant::now();
+    take(&mut intake)
+        .await
+        .settle(Settlement::Return { after: DELAY })
+        .await
+        .unwrap();
+    t.queue()
+        .publish(Lane::Bootstrap, vec![b"new".to_vec()])
+        .await
+        .unwrap();
+    let new = take(&mut intake).await;
+    assert_eq!(new.body, b"new");
+    new.settle(Settlement::Done).await.unwrap();
+    take(&mut intake).await.settle(Settlement::Done).await.unwrap();
+    assert!(returned.elapsed() >= DELAY);
+}
+
+pub(crate) async fn a_rejected_message_goes_to_the_dead_letters<T: QueueUnderTest>() {
+    let t = T::start().await;
+    t.queue().publish(Lane::Bootstrap, numbered(2)).await.unwrap();
+    let mut intake = t.queue().consume(Lane::Bootstrap, at_most(2)).await.unwrap();
+    let bad = take(&mut intake).await;
+    let body = bad.body.clone();
+    bad.settle(Settlement::Reject).await.unwrap();
+    take(&mut intake).await.settle(Settlement::Done).await.unwrap();
+    assert!(is_quiet(&mut intake).await);
+    assert_eq!(t.dead_letters(Lane::Bootstrap).await, [body]);
+    assert!(t.dead_letters(Lane::Finetune).await.is_empty());
+}
+
+pub(crate) async fn a_cancelled_wait_loses_nothing<T: QueueUnderTest>() {
+    let t = T::start().await;
+    let mut intake = t.queue().consume(Lane::Bootstrap, at_most(4)).await.unwrap();
+    let mut seen = BTreeSet::new();
+    for message in numbered(100) {
+        assert!(timeout(Duration::from_micros(1), intake.next()).await.is_err());
+        t.queue().publish(Lane::Bootstrap, vec![message]).await.unwrap();
+        let delivery = loop {
+            if let Ok(next) = timeout(Duration::from_millis(1), intake.next()).await {
+                break next.unwrap().expect("the queue is open");
+            }
+        };
+        assert!(!delivery.redelivered);
+        seen.insert(delivery.body.clone());
+        delivery.settle(Settlement::Done).await.unwrap();
+    }
+    assert_eq!(seen.len(), 100);
+}
+
+pub(crate) async fn a_waiting_intake_wakes_for_a_message<T: QueueUnderTest>() {
+    let t = T::start().await;
+    let mut abandoned = t.queue().consume(Lane::Completions, at_most(1)).await.unwrap();
+    assert!(is_quiet(&mut abandoned).await);
+    drop(abandoned);
+    let mut intake = t.queue().consume(Lane::Completions, at_most(1)).await.unwrap();
+    let (delivery, published) = tokio::join!(
+        take(&mut intake),
+        t.queue().publish(Lane::Completions, numbered(1))
+    );
+    published.unwrap();
+    assert_eq!(delivery.body, numbered(1)[0]);
+}
+
+pub(crate) async fn two_intakes_share_a_lane<T: QueueUnderTest>() {
+    let t = T::start().await;
+    let mut one = t.queue().consume(Lane::Bootstrap, at_most(1)).await.unwrap();
+    let mut two = t.queue().consume(Lane::Bootstrap, at_most(1)).await.unwrap();
+    let (a, b, published) = tokio::join!(
+        take(&mut one),
+        take(&mut two),
+        t.queue().publish(Lane::Bootstrap, numbered(2))
+    );
+    published.unwrap();
+    assert_ne!(a.body, b.body);
+    drop(a);
+    b.settle(Settlement::Done).await.unwrap();
+    assert!(take(&mut two).await.redelivered);
+}
+
+pub(crate) async fn closing_ends_intakes_and_refuses_messages<T: QueueUnderTest>() {
+    let t = T::start().await;
+    t.queue().publish(Lane::Bootstrap, numbered(1)).await.unwrap();
+    let mut full = t.queue().consume(Lane::Bootstrap, at_most(1)).await.unwrap();
+    let mut idle = t.queue().consume(Lane::Finetune, at_most(1)).await.unwrap();
+    let loan = take(&mut full).await;
+    let ended = async {
+        (
+            full.next().await.unwrap().is_none(),
+            idle.next().await.unwrap().is_none(),
+        )
+    };
+    let (ended, ()) = timeout(PATIENCE, async { tokio::join!(ended, t.close()) })
+        .await
+        .expect("it ends");
+    assert_eq!(ended, (true, true));
+    // Whether a loan can still be settled depends on the broker; that it does not hang does not.
+    drop(loan.settle(Settlement::Done).await);
+    assert!(matches!(
+        t.queue().publish(Lane::Bootstrap, numbered(1)).await,
+        Err(QueueError::Closed)
+    ));
+    assert!(matches!(
+        t.queue().consume(Lane::Bootstrap, at_most(1)).await,
+        Err(QueueError::Closed)
+    ));
+}
