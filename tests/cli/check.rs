@@ -1,0 +1,107 @@
+//! `check`, and `compile` before it spends anything: all mistakes at once, each with its line.
+
+use crate::support::{Folder, JobFile, LmServer, questions};
+
+/// The job with a mistake in five of its lines.
+fn mistaken(api_base: &str) -> String {
+    let mut job = JobFile::at(api_base);
+    job.metric = "exact_match = \"answr\"".to_owned();
+    job.compile = "multitaks = true".to_owned();
+    job.to_toml()
+        .replace("module = \"Predict\"", "module = \"Predikt\"")
+        .replace("provider = \"simulated\"", "provider = \"simulate\"")
+        .replace("[student]\nlm = \"student\"", "[student]\nlm = \"studen\"")
+}
+
+/// What is said of each mistake: the file, the line of this text, and what was meant.
+fn expected(text: &str) -> Vec<String> {
+    let mistakes = [
+        ("module = \"Predikt\"", "`Predict`"),
+        ("provider = \"simulate\"", "`simulated`"),
+        ("lm = \"studen\"", "`student`"),
+        ("exact_match = \"answr\"", "`answer`"),
+        ("multitaks = true", "`multitask`"),
+    ];
+    let said = mistakes.map(|(mistake, meant)| {
+        let line = text.lines().position(|line| line == mistake).unwrap() + 1;
+        [format!("job.toml:{line}: "), meant.to_owned()]
+    });
+    said.concat()
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_with_their_lines_and_nothing_is_written() {
+    let folder = Folder::new();
+    folder.write("train.jsonl", questions(3));
+    let text = mistaken("http://127.0.0.1:1/v1");
+    folder.write("job.toml", &text);
+    let before = folder.files();
+    let mut ended = folder.run(&["check", "job.toml"]).with(2);
+    for words in expected(&text) {
+        ended = ended.saying(&words);
+    }
+    assert_eq!(ended.stdout, "");
+    assert_eq!(folder.files(), before);
+}
+
+#[test]
+fn compile_refuses_the_same_mistakes_before_any_lm_is_asked() {
+    let server = LmServer::start("mild");
+    let folder = Folder::new();
+    folder.write("train.jsonl", questions(3));
+    let text = mistaken(&server.base());
+    folder.write("job.toml", &text);
+    let before = folder.files();
+    let mut ended = folder.compile("run").with(2);
+    for words in expected(&text) {
+        ended = ended.saying(&words);
+    }
+    assert_eq!(folder.files(), before);
+    assert_eq!(server.count().requests, 0);
+}
+
+#[test]
+fn a_sound_job_passes_and_writes_nothing() {
+    let folder = Folder::new();
+    JobFile::at("http://127.0.0.1:1/v1").write(&folder, 3);
+    let before = folder.files();
+    let ended = folder.run(&["check", "job.toml"]).with(0);
+    assert!(ended.stdout.contains('3'), "{}", ended.stdout);
+    assert_eq!(folder.files(), before);
+}
+
+#[test]
+fn a_row_that_is_no_example_is_named_by_its_line_in_the_trainset() {
+    let folder = Folder::new();
+    JobFile::at("http://127.0.0.1:1/v1").write(&folder, 3);
+    folder.write("train.jsonl", format!("{}{{\"question\": \n", questions(3)));
+    folder
+        .run(&["check", "job.toml"])
+        .with(2)
+        .saying("train.jsonl:4: ");
+}
+
+#[test]
+fn a_plan_asks_nothing_and_writes_nothing() {
+    let server = LmServer::start("mild");
+    let folder = Folder::new();
+    JobFile::at(&server.base()).write(&folder, 12);
+    let before = folder.files();
+    let ended = folder.run(&["plan", "job.toml"]).with(0);
+    assert!(ended.stdout.contains("12"), "{}", ended.stdout);
+    let json = folder.run(&["plan", "job.toml", "--json"]).with(0);
+    let _: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(folder.files(), before);
+    assert_eq!(server.count().requests, 0);
+}
+
+#[test]
+fn the_example_that_init_writes_compiles_as_it_stands() {
+    let folder = Folder::new();
+    folder.run(&["init", "example"]).with(0);
+    folder.run(&["check", "example/job.toml"]).with(0);
+    folder
+        .run(&["compile", "example/job.toml", "--out", "run"])
+        .with(0);
+    assert!(folder.path("run/compiled.json").exists());
+}

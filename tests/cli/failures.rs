@@ -1,0 +1,117 @@
+//! Examples that fail: they are in the ledger, the run goes on, and `retry` takes them up again.
+
+use crate::support::{Folder, JobFile, Line, LmServer, free_port, lines};
+
+/// Teacher and example of a line.
+fn place(line: &Line) -> (u64, u64) {
+    (
+        line["teacher"].as_u64().unwrap(),
+        line["example"].as_u64().unwrap(),
+    )
+}
+
+/// A job whose LM server is not up.
+fn without_server(port: u16) -> JobFile {
+    let mut job = JobFile::at(&format!("http://127.0.0.1:{port}/v1"));
+    job.teacher = job.teacher.replace("num_retries = 3", "num_retries = 0");
+    job
+}
+
+#[test]
+fn answers_that_no_adapter_reads_are_in_the_ledger_and_the_run_goes_on() {
+    const EXAMPLES: usize = 200;
+    let server = LmServer::start("wild");
+    let folder = Folder::new();
+    let mut job = JobFile::at(&server.base());
+    job.teachers = "[[teacher]]\nlm = \"teacher\"\n[[teacher]]\nlm = \"student\"".to_owned();
+    job.teachers = job.teachers.replace("\"student\"", "\"second\"");
+    job.teacher.push_str(&format!(
+        "\n[lm.second]\nmodel = \"openai/second\"\napi_base = \"{}\"",
+        server.base()
+    ));
+    job.teachers
+        .push_str("\n[teacher.program]\npredictors = [{ name = \"plan\", module = \"Predict\", signature = \"question -> plan\", instructions = \"Otherwise.\" }, { name = \"answer\", module = \"ChainOfThought\", signature = \"question, plan -> answer\" }]");
+    job.write(&folder, EXAMPLES);
+    folder.compile("run").with(0);
+    let failures = lines(&folder.read("run/failures.jsonl"));
+    let traces = lines(&folder.read("run/traces.jsonl"));
+    assert_eq!(traces.len() + failures.len(), 2 * EXAMPLES);
+    assert!(failures.len() > 4, "the profile is not wild: {}", failures.len());
+    for failure in &failures {
+        assert_eq!(failure["kind"], "parse", "{failure}");
+        assert!(failure["raw_answer"].is_string(), "{failure}");
+        assert!(!failure["message"].as_str().unwrap().is_empty(), "{failure}");
+    }
+    for lines in [&failures, &traces] {
+        assert!(lines.is_sorted_by_key(place));
+        assert!(lines.iter().any(|line| place(line).0 == 1));
+    }
+}
+
+#[test]
+fn a_server_that_is_down_fails_every_example_and_retry_makes_them_good() {
+    const EXAMPLES: usize = 40;
+    let port = free_port();
+    let folder = Folder::new();
+    without_server(port).write(&folder, EXAMPLES);
+    folder.compile("run").with(1).saying("failures.jsonl");
+    let failures = lines(&folder.read("run/failures.jsonl"));
+    assert_eq!(failures.len(), EXAMPLES);
+    for failure in &failures {
+        assert_eq!(failure["kind"], "lm", "{failure}");
+    }
+    assert_eq!(folder.traced("run"), 0);
+
+    let _server = LmServer::start_on(port, &["--profile", "mild"]);
+    folder.run(&["retry", "run"]).with(0);
+    assert_eq!(folder.read("run/failures.jsonl"), "");
+    assert_eq!(folder.traced("run"), EXAMPLES);
+}
+
+#[test]
+fn retry_asks_for_the_failed_examples_only() {
+    let server = LmServer::start_on(0, &["--profile", "mild", "--fail-first", "0.3"]);
+    let folder = Folder::new();
+    let mut job = JobFile::at(&server.base());
+    job.teacher = job.teacher.replace("num_retries = 3", "num_retries = 0");
+    job.write(&folder, 100);
+    folder.compile("run").with(0);
+    let failed = lines(&folder.read("run/failures.jsonl")).len();
+    assert!(failed > 0);
+    let before = server.count().requests;
+    // Two predictors, each with a second question when the first answer does not parse, may each fail first.
+    for _ in 0..4 {
+        folder.run(&["retry", "run"]).with(0);
+    }
+    assert_eq!(folder.read("run/failures.jsonl"), "");
+    assert_eq!(folder.traced("run"), 100);
+    let asked = server.count().requests - before;
+    assert!(
+        asked <= failed * 8,
+        "{asked} requests for {failed} failed examples"
+    );
+}
+
+#[test]
+fn more_failures_than_the_job_allows_end_the_run_early() {
+    const EXAMPLES: usize = 6000;
+    let folder = Folder::new();
+    let mut job = without_server(free_port());
+    job.compile = "max_failure_rate = 0.1".to_owned();
+    job.write(&folder, EXAMPLES);
+    folder.compile("run").with(1).saying("max_failure_rate");
+    let failed = lines(&folder.read("run/failures.jsonl")).len();
+    assert!(failed > EXAMPLES / 10, "{failed} failed");
+    assert!(failed < EXAMPLES, "it went on to the end");
+    assert!(!folder.path("run/compiled.json").exists());
+}
+
+#[test]
+fn no_rows_to_train_on_is_an_error_that_says_what_to_do() {
+    let folder = Folder::new();
+    let mut job = JobFile::with_teacher("model = \"simulated/teacher\"\nsimulate = { accuracy = 0.0 }");
+    job.metric = "equals = \"answer\"".to_owned();
+    job.write(&folder, 20);
+    folder.compile("run").with(1).saying("traces.jsonl");
+    assert_eq!(folder.traced("run"), 20);
+}

@@ -1,0 +1,118 @@
+//! A run that is killed or interrupted goes on where it stopped, and ends with the same bytes.
+
+use crate::support::{Ended, Folder, JobFile, LmServer, Running, lines, same, until};
+
+const EXAMPLES: usize = 500;
+
+/// Examples in flight at once.
+const IN_FLIGHT: usize = 64;
+
+const COMPILE: [&str; 4] = ["compile", "job.toml", "--out", "run"];
+
+/// The result of a run that nobody disturbs, on an empty log.
+fn undisturbed(server: &LmServer) -> Folder {
+    let folder = Folder::new();
+    JobFile::at(&server.base()).write(&folder, EXAMPLES);
+    folder.compile("run").with(0);
+    server.reset();
+    folder
+}
+
+/// Starts it and waits until this many traces are in DIR.
+fn run_until(folder: &Folder, traces: usize) -> Running {
+    let mut running = folder.start(&COMPILE);
+    until("traces", || {
+        assert!(!running.has_ended(), "it ended before it had {traces} traces");
+        (folder.traced("run") >= traces).then_some(())
+    });
+    running
+}
+
+fn kill(running: Running) -> Ended {
+    running.signal("KILL");
+    running.end()
+}
+
+#[test]
+fn a_run_killed_twice_ends_with_the_bytes_of_an_undisturbed_one_and_asks_nothing_recorded_again() {
+    let server = LmServer::start("mild");
+    let reference = undisturbed(&server);
+    let folder = Folder::new();
+    JobFile::at(&server.base()).write(&folder, EXAMPLES);
+    for traces in [EXAMPLES / 4, EXAMPLES * 6 / 10] {
+        assert_eq!(kill(run_until(&folder, traces)).code, None);
+    }
+    folder.compile("run").with(0);
+    same(&folder.result("run"), &reference.result("run"));
+    let count = server.count();
+    assert!(count.repeated <= 2 * IN_FLIGHT, "{count:?}");
+    assert!(count.most_asked <= 3, "{count:?}");
+}
+
+#[test]
+fn a_killed_run_on_a_server_that_fails_first_loses_no_example() {
+    let server = LmServer::start_on(0, &["--profile", "mild", "--fail-first", "0.2"]);
+    let reference = undisturbed(&server);
+    assert_eq!(reference.read("run/failures.jsonl"), "");
+    let folder = Folder::new();
+    JobFile::at(&server.base()).write(&folder, EXAMPLES);
+    kill(run_until(&folder, EXAMPLES / 2));
+    folder.compile("run").with(0);
+    same(&folder.result("run"), &reference.result("run"));
+    assert_eq!(folder.read("run/failures.jsonl"), "");
+    assert_eq!(lines(&folder.read("run/traces.jsonl")).len(), EXAMPLES);
+}
+
+#[test]
+fn an_undisturbed_run_asks_every_question_once() {
+    let server = LmServer::start("mild");
+    let folder = Folder::new();
+    JobFile::at(&server.base()).write(&folder, 100);
+    folder.compile("run").with(0);
+    let count = server.count();
+    assert_eq!((count.repeated, count.most_asked), (0, 1), "{count:?}");
+    // And a second run of what is done asks nothing at all.
+    folder.compile("run").with(0);
+    assert_eq!(server.count(), count);
+}
+
+#[test]
+fn an_interrupt_ends_with_code_3_and_names_the_command_that_goes_on() {
+    for signal in ["INT", "TERM"] {
+        let server = LmServer::start("mild");
+        let reference = undisturbed(&server);
+        let folder = Folder::new();
+        JobFile::at(&server.base()).write(&folder, EXAMPLES);
+        let running = run_until(&folder, EXAMPLES / 4);
+        running.signal(signal);
+        let ended = running.end().with(3);
+        assert!(
+            folder.traced("run") < EXAMPLES,
+            "it was not interrupted in the middle"
+        );
+        let again = ended
+            .stderr
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("bsft-coordinator "))
+            .unwrap_or_else(|| panic!("no command in:\n{}", ended.stderr));
+        assert_eq!(again.split(' ').collect::<Vec<_>>(), COMPILE);
+        folder.run(&again.split(' ').collect::<Vec<_>>()).with(0);
+        same(&folder.result("run"), &reference.result("run"));
+        // What was in flight was finished: nothing was asked twice.
+        assert_eq!(server.count().repeated, 0, "{signal}");
+    }
+}
+
+#[test]
+fn a_second_process_on_a_live_run_is_refused() {
+    let server = LmServer::start_on(0, &["--latency-ms", "200"]);
+    let folder = Folder::new();
+    JobFile::at(&server.base()).write(&folder, EXAMPLES);
+    let running = run_until(&folder, 1);
+    let second = folder.compile("run");
+    assert_ne!(second.code, Some(0));
+    let second = second.saying("in use");
+    assert!(second.stderr.contains("run"), "{}", second.stderr);
+    running.signal("INT");
+    running.end().with(3);
+}

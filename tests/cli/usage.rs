@@ -1,0 +1,104 @@
+//! Flags, help and exit codes.
+
+use crate::support::{Folder, JobFile};
+
+#[test]
+fn help_is_no_error_and_names_every_command() {
+    let folder = Folder::new();
+    let ended = folder.run(&["--help"]).with(0);
+    for command in ["compile", "plan", "check", "status", "retry", "init"] {
+        assert!(
+            ended.stdout.contains(command),
+            "{command} is not in:\n{}",
+            ended.stdout
+        );
+    }
+    for command in ["compile", "check", "status", "retry", "plan", "init"] {
+        let ended = folder.run(&[command, "--help"]).with(0);
+        assert!(ended.stdout.contains("Usage"), "{}", ended.stdout);
+    }
+    assert!(
+        folder
+            .run(&["--version"])
+            .with(0)
+            .stdout
+            .contains(env!("CARGO_PKG_VERSION"))
+    );
+}
+
+#[test]
+fn bad_usage_ends_with_code_2() {
+    let folder = Folder::new();
+    JobFile::with_teacher("model = \"simulated/x\"").write(&folder, 3);
+    for arguments in [
+        &[][..],
+        &["frobnicate"],
+        &["compile"],
+        &["compile", "job.toml", "--frobnicate"],
+        &["compile", "job.toml", "--concurrency", "0"],
+        &["compile", "job.toml", "--workers", "0"],
+        &["compile", "nowhere.toml"],
+        &["check", "nowhere.toml"],
+        &["status", "nowhere"],
+        &["retry", "nowhere"],
+    ] {
+        let ended = folder.run(arguments);
+        assert_eq!(ended.code, Some(2), "{arguments:?}: {}", ended.stderr);
+        assert!(!ended.stderr.is_empty(), "{arguments:?}");
+        assert_eq!(ended.stdout, "", "{arguments:?}");
+    }
+    assert!(!folder.path("runs").exists());
+}
+
+#[test]
+fn one_of_the_two_urls_alone_is_bad_usage_that_names_the_other() {
+    let folder = Folder::new();
+    JobFile::with_teacher("model = \"simulated/x\"").write(&folder, 3);
+    let (amqp, redis) = ("amqp://u:hidden@localhost", "redis://:hidden@localhost");
+    let ended = [
+        folder
+            .run(&["compile", "job.toml", "--amqp-url", amqp])
+            .saying("--redis-url"),
+        folder
+            .run(&["compile", "job.toml", "--redis-url", redis])
+            .saying("--amqp-url"),
+        folder
+            .start_with(&["compile", "job.toml"], &[("BSFT_AMQP_URL", amqp)])
+            .end()
+            .saying("BSFT_REDIS_URL"),
+        folder
+            .start_with(&["compile", "job.toml"], &[("BSFT_REDIS_URL", redis)])
+            .end()
+            .saying("BSFT_AMQP_URL"),
+    ];
+    for ended in ended {
+        let ended = ended.with(2);
+        assert!(!ended.stderr.contains("hidden"), "{}", ended.stderr);
+    }
+    assert!(!folder.path("runs").exists());
+}
+
+#[test]
+fn without_out_a_run_lies_under_its_name_and_status_finds_it() {
+    let folder = Folder::new();
+    JobFile::with_teacher("model = \"simulated/x\"").write(&folder, 12);
+    let ended = folder.run(&["compile", "job.toml"]).with(0);
+    assert_eq!(ended.stdout, "", "stdout is for machines");
+    assert!(folder.path("runs/tested/compiled.json").exists());
+    for arguments in [&["status"][..], &["status", "runs/tested"]] {
+        let ended = folder.run(arguments).with(0);
+        assert!(ended.stdout.contains("12 of 12"), "{}", ended.stdout);
+    }
+    let ended = folder.run(&["status", "--json"]).with(0);
+    let runs: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(runs[0]["phase"], "compiled");
+}
+
+#[test]
+fn an_out_that_is_a_file_is_an_error_that_names_it() {
+    let folder = Folder::new();
+    JobFile::with_teacher("model = \"simulated/x\"").write(&folder, 3);
+    folder.write("taken", "not a folder");
+    folder.compile("taken").with(1).saying("taken");
+    assert_eq!(folder.read("taken"), "not a folder");
+}

@@ -1,0 +1,117 @@
+//! `bsft-coordinator` as a process.
+
+use super::until;
+use std::io::Read;
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::thread::{self, JoinHandle};
+
+/// What a process left behind.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// The exit code; none when a signal ended it.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// A process at work; killed when dropped.
+pub(crate) struct Running {
+    child: Child,
+    stdout: Option<JoinHandle<String>>,
+    stderr: Option<JoinHandle<String>>,
+}
+
+impl Ended {
+    /// Itself, when this was the exit code.
+    #[track_caller]
+    pub(crate) fn with(self, code: i32) -> Ended {
+        assert_eq!(self.code, Some(code), "{}\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Itself, when stderr says so.
+    #[track_caller]
+    pub(crate) fn saying(self, words: &str) -> Ended {
+        assert!(
+            self.stderr.contains(words),
+            "{words:?} is not in:\n{}",
+            self.stderr
+        );
+        self
+    }
+}
+
+/// The binary with an environment that no one's shell has a say in.
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bsft-coordinator"));
+    command.args(arguments);
+    for variable in [
+        "BSFT_AMQP_URL",
+        "BSFT_REDIS_URL",
+        "BSFT_LOG",
+        "OPENAI_API_KEY",
+        "RUST_LOG",
+    ] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+impl Running {
+    pub(crate) fn start(mut command: Command) -> Running {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout: ChildStdout = child.stdout.take().unwrap();
+        let stderr: ChildStderr = child.stderr.take().unwrap();
+        Running {
+            child,
+            stdout: Some(read(stdout)),
+            stderr: Some(read(stderr)),
+        }
+    }
+
+    /// Sends a signal, such as `INT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args([format!("-{name}"), self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(sent.success(), "kill -{name}");
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn end(mut self) -> Ended {
+        let status = until("the process to end", || self.child.try_wait().unwrap());
+        let text = |reader: &mut Option<JoinHandle<String>>| reader.take().unwrap().join().unwrap();
+        Ended {
+            code: status.code(),
+            stdout: text(&mut self.stdout),
+            stderr: text(&mut self.stderr),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn read(mut from: impl Read + Send + 'static) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        from.read_to_end(&mut bytes).unwrap();
+        String::from_utf8(bytes).unwrap()
+    })
+}

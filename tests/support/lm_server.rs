@@ -1,0 +1,100 @@
+//! `tests/parity/lm_server.py` as a process: a real HTTP server with deterministic answers.
+
+use serde::Deserialize;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+
+/// The server; it ends with the test.
+pub(crate) struct LmServer {
+    child: Child,
+    port: u16,
+}
+
+/// What it was asked since the last reset, told apart by the messages.
+#[derive(Debug, PartialEq, Deserialize)]
+pub(crate) struct Count {
+    pub(crate) requests: usize,
+    pub(crate) distinct: usize,
+    /// Messages that were asked more than once.
+    pub(crate) repeated: usize,
+    /// How often the messages that were asked most were asked.
+    pub(crate) most_asked: usize,
+}
+
+/// A port that nobody listened on just now.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+impl LmServer {
+    /// On a free port, answering as the profile says.
+    pub(crate) fn start(profile: &str) -> LmServer {
+        LmServer::start_on(0, &["--profile", profile])
+    }
+
+    /// On that port (0: a free one), with further arguments.
+    pub(crate) fn start_on(port: u16, arguments: &[&str]) -> LmServer {
+        let mut child = Command::new("python3")
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/parity/lm_server.py"))
+            .args(["--while-stdin", "--port", &port.to_string()])
+            .args(arguments)
+            // It ends when this end of the pipe goes, however the test ends.
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("these tests need python3: install it (apt-get install python3), or put it on PATH");
+        let mut line = String::new();
+        let stdout = child.stdout.take().unwrap();
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+        let port = line
+            .trim()
+            .trim_end_matches("/v1")
+            .rsplit(':')
+            .next()
+            .and_then(|port| port.parse().ok())
+            .unwrap_or_else(|| panic!("lm_server.py did not start; it printed {line:?}"));
+        LmServer { child, port }
+    }
+
+    /// What a job file calls `api_base`.
+    pub(crate) fn base(&self) -> String {
+        format!("http://127.0.0.1:{}/v1", self.port)
+    }
+
+    pub(crate) fn count(&self) -> Count {
+        serde_json::from_str(&self.http("GET /_count")).unwrap()
+    }
+
+    /// Every request so far, as a JSON array of `{path, body}`.
+    pub(crate) fn log(&self) -> Vec<serde_json::Value> {
+        serde_json::from_str(&self.http("GET /_log")).unwrap()
+    }
+
+    /// Forgets what was asked.
+    pub(crate) fn reset(&self) {
+        self.http("POST /_reset");
+    }
+
+    fn http(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        write!(
+            stream,
+            "{request} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        body.to_owned()
+    }
+}
+
+impl Drop for LmServer {
+    fn drop(&mut self) {
+        // Both fail when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
