@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# The one check command: formatting, lints, tests, documentation. Installs what the tests need on Debian and Ubuntu, says so
+# first, and leaves nothing running; elsewhere it names what is missing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+missing=()
+command -v python3 >/dev/null || missing+=(python3)
+python3 -c 'import ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
+command -v cc >/dev/null || missing+=(gcc libc6-dev)
+if [ ${#missing[@]} -gt 0 ]; then
+    if command -v apt-get >/dev/null; then
+        echo "installing by apt: ${missing[*]} (the tests' LM server is written in Python; a C compiler links Rust programs)"
+        sudo=""
+        [ "$(id -u)" -eq 0 ] || sudo=sudo
+        $sudo apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}"
+    else
+        echo "missing: ${missing[*]}; install them with your package manager and run this again" >&2
+        exit 1
+    fi
+fi
+for component in fmt clippy; do
+    cargo "$component" --version >/dev/null 2>&1 || {
+        echo "missing: cargo $component; run: rustup component add rustfmt clippy" >&2
+        exit 1
+    }
+done
+
+# The parity tests compare with the real DSPy, which needs a Python of its own. Without PyPI they say that they are skipped.
+dspy=dspy==3.4.1
+venv="${CARGO_TARGET_DIR:-$PWD/target}/dspy-venv"
+is_dspy() {
+    LITELLM_LOCAL_MODEL_COST_MAP=true "$1" -c 'import importlib.metadata as m, sys; sys.exit(m.version("dspy") != "3.4.1")' 2>/dev/null
+}
+if [ -z "${BSFT_DSPY_PYTHON:-}" ]; then
+    if ! is_dspy "$venv/bin/python"; then
+        echo "installing by pip into $venv: $dspy (the parity tests compare with it)"
+        if ! { python3 -m venv --clear "$venv" && "$venv/bin/pip" install --quiet --retries 1 --timeout 20 \
+            --disable-pip-version-check --no-input "$dspy"; }; then
+            echo "NOTE: $dspy could not be installed: nothing will be compared with the real DSPy" >&2
+        fi
+    fi
+    if is_dspy "$venv/bin/python"; then
+        export BSFT_DSPY_PYTHON="$venv/bin/python"
+    fi
+fi
+if [ -n "${BSFT_DSPY_PYTHON:-}" ]; then
+    echo "comparing with the DSPy of $BSFT_DSPY_PYTHON"
+fi
+
+step() {
+    echo
+    echo "== $*"
+    "$@"
+}
+
+step cargo fmt --all --check
+step cargo clippy --all-targets --features bench --quiet -- -D warnings
+if cargo nextest --version >/dev/null 2>&1; then
+    step cargo nextest run --no-fail-fast
+else
+    step cargo test --no-fail-fast
+fi
+step env RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
+echo
+if [ -z "${BSFT_DSPY_PYTHON:-}" ]; then
+    echo "SKIPPED: nothing was compared with the real DSPy ($dspy could not be installed)"
+fi
+echo "all checks passed"
