@@ -79,7 +79,7 @@ pub struct WorkerFlags {
     /// Workers inside this process [default: 1]
     #[arg(long, value_name = "N")]
     pub workers: Option<NonZeroUsize>,
-    /// Examples that each worker has in flight at once
+    /// LM calls that each worker has in flight at once
     #[arg(long, value_name = "N", default_value = "64")]
     pub concurrency: NonZeroUsize,
     /// RabbitMQ; needs --redis-url too

@@ -223,21 +223,20 @@ impl Ledger {
 
     /// Puts both files into task order, leaving them alone where they are.
     pub(super) fn sort(&mut self) -> Result<(), LedgerError> {
-        let order: Vec<(usize, u64, u32)> = self
-            .rows
-            .traced()
-            .map(|(task, slot)| (task, slot.offset, slot.len))
-            .collect();
-        let rows = &mut self.rows;
+        let tasks = self.failed.len();
+        let trace = |rows: &Rows, task: usize| {
+            let slot = rows.slot(task);
+            (slot.offset, slot.len)
+        };
         self.traces
-            .rewrite(&order, |task, offset| rows.moved(task, offset))?;
-        let order: Vec<(usize, u64, u32)> = (self.failed.iter().enumerate())
-            .filter(|(_, slot)| slot.len > 0)
-            .map(|(task, slot)| (task, slot.offset, slot.len))
-            .collect();
-        let failed = &mut self.failed;
+            .rewrite(tasks, &mut self.rows, trace, |rows, task, offset| {
+                rows.moved(task, offset)
+            })?;
+        let failure = |failed: &Vec<FailureSlot>, task: usize| (failed[task].offset, failed[task].len);
         self.failures
-            .rewrite(&order, |task, offset| failed[task].offset = offset)
+            .rewrite(tasks, &mut self.failed, failure, |failed, task, offset| {
+                failed[task].offset = offset;
+            })
     }
 
     /// The file of the traces, for reading at the offsets that `rows` has.
@@ -328,18 +327,24 @@ impl Lines {
         String::from_utf8(bytes).map_err(|error| at(&self.path)(io::Error::other(error)))
     }
 
-    /// Writes the lines anew in this order, unless they stand so already.
-    fn rewrite(
+    /// Writes the lines anew in the order of their tasks, unless they stand so already. `at_task` gives offset and length of a
+    /// task's line in `index`, 0 long where it has none; `moved` is told where it went.
+    fn rewrite<I>(
         &mut self,
-        order: &[(usize, u64, u32)],
-        mut moved: impl FnMut(usize, u64),
+        tasks: usize,
+        index: &mut I,
+        at_task: impl Fn(&I, usize) -> (u64, u32),
+        moved: impl Fn(&mut I, usize, u64),
     ) -> Result<(), LedgerError> {
         let mut expected = 0;
-        let in_place = order.iter().all(|(_, offset, len)| {
-            let here = *offset == expected;
-            expected += u64::from(*len) + 1;
-            here
-        });
+        let in_place = (0..tasks)
+            .map(|task| at_task(index, task))
+            .filter(|(_, len)| *len > 0)
+            .all(|(offset, len)| {
+                let here = offset == expected;
+                expected += u64::from(len) + 1;
+                here
+            });
         if in_place && expected == self.end {
             return self.file.sync_all().map_err(at(&self.path));
         }
@@ -353,13 +358,17 @@ impl Lines {
             .map_err(at(&tmp))?;
         let mut out = BufWriter::with_capacity(FLUSH_BYTES, file);
         let (mut end, mut bytes) = (0, Vec::new());
-        for (task, offset, len) in order {
-            bytes.resize(*len as usize + 1, 0);
+        for task in 0..tasks {
+            let (offset, len) = at_task(index, task);
+            if len == 0 {
+                continue;
+            }
+            bytes.resize(len as usize + 1, 0);
             self.file
-                .read_exact_at(&mut bytes, *offset)
+                .read_exact_at(&mut bytes, offset)
                 .map_err(at(&self.path))?;
             out.write_all(&bytes).map_err(at(&tmp))?;
-            moved(*task, end);
+            moved(index, task, end);
             end += bytes.len() as u64;
         }
         let file = out.into_inner().map_err(|error| at(&tmp)(error.into_error()))?;

@@ -7,11 +7,13 @@ use crate::store::{Store, StoreError};
 use crate::task::{AttemptRef, RunId};
 use crate::trace::{RecordedAnswer, question};
 use std::collections::HashMap;
+use tokio::sync::Semaphore;
 
 /// One attempt's answers.
 pub(super) struct RecordedAnswers<'a> {
     job: &'a Job,
     store: &'a dyn Store,
+    calls: &'a Semaphore,
     run: &'a RunId,
     attempt: AttemptRef,
     /// From earlier attempts, by slot.
@@ -24,6 +26,7 @@ impl<'a> RecordedAnswers<'a> {
     pub(super) fn new(
         job: &'a Job,
         store: &'a dyn Store,
+        calls: &'a Semaphore,
         run: &'a RunId,
         attempt: AttemptRef,
         records: Vec<(u32, Vec<u8>)>,
@@ -32,6 +35,7 @@ impl<'a> RecordedAnswers<'a> {
         RecordedAnswers {
             job,
             store,
+            calls,
             run,
             attempt,
             known,
@@ -63,7 +67,9 @@ impl Answers for RecordedAnswers<'_> {
             .lms
             .get(lm)
             .expect("a program is built only with LMs that the job defines");
+        let call = self.calls.acquire().await.expect("nobody closes the semaphore");
         let answer = server.ask(ask).await.map_err(Ending::Failed)?;
+        drop(call);
         let recorded = RecordedAnswer { question, answer };
         self.store
             .record(self.run, self.attempt, slot, recorded.encode())

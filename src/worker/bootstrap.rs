@@ -75,7 +75,7 @@ async fn attempt(shared: &Shared, job: &Job, message: BootstrapTask) -> Result<S
     let outcome = if failures > MAX_LOST_ATTEMPTS {
         failed(job, &message, lost(failures))
     } else {
-        let mut answers = RecordedAnswers::new(job, store, run, reference, records);
+        let mut answers = RecordedAnswers::new(job, store, &shared.calls, run, reference, records);
         let work = AssertUnwindSafe(teach(job, &message, &mut answers)).catch_unwind();
         let ended = tokio::select! {
             ended = work => ended,

@@ -14,6 +14,7 @@ use jobs::Jobs;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::{debug, error, warn};
 
@@ -22,6 +23,9 @@ const LEASE: Duration = Duration::from_secs(60);
 
 /// After how long a task comes back that could not be worked on just now: its job is unknown here, the store is down, somebody else holds it.
 const RETURN_AFTER: Duration = Duration::from_secs(2);
+
+/// One task in so many is in hand beyond the calls in flight, so that no call waits while others' answers go to the disk.
+const TASKS_BEYOND_CALLS: usize = 4;
 
 /// Fine-tune tasks that one worker has in hand; each is only a short tick.
 const FINETUNE_PREFETCH: NonZeroUsize = NonZeroUsize::new(4).expect("4 is not 0");
@@ -32,7 +36,7 @@ pub struct Worker {
     pub queue: Arc<dyn Queue>,
     /// Where jobs are read and outcomes written.
     pub store: Arc<dyn Store>,
-    /// Bootstrap tasks in flight at once.
+    /// LM calls in flight at once.
     pub concurrency: NonZeroUsize,
     /// How long a drain may take before what is in flight is handed back.
     pub drain: Duration,
@@ -43,17 +47,24 @@ struct Shared {
     queue: Arc<dyn Queue>,
     store: Arc<dyn Store>,
     jobs: Jobs,
+    /// A permit for each LM call in flight.
+    calls: Semaphore,
     shutdown: Shutdown,
 }
 
 /// Works until told to stop or the queue is closed.
 pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), QueueError> {
-    let mut bootstrap = worker.queue.consume(Lane::Bootstrap, worker.concurrency).await?;
+    let calls = worker.concurrency.get().min(Semaphore::MAX_PERMITS / 2);
+    let prefetch = worker
+        .concurrency
+        .saturating_add(calls.div_ceil(TASKS_BEYOND_CALLS));
+    let mut bootstrap = worker.queue.consume(Lane::Bootstrap, prefetch).await?;
     let mut finetune = worker.queue.consume(Lane::Finetune, FINETUNE_PREFETCH).await?;
     let shared = Arc::new(Shared {
         queue: Arc::clone(&worker.queue),
         store: Arc::clone(&worker.store),
         jobs: Jobs::new(worker.store),
+        calls: Semaphore::new(calls),
         shutdown: shutdown.clone(),
     });
     let mut in_flight = JoinSet::new();

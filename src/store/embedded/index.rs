@@ -28,6 +28,8 @@ pub(super) struct Index {
     /// The last position that is durable. Readers see no further: what was read and then lost by a crash would give its
     /// position to another outcome.
     pub(super) durable: u64,
+    /// Tasks whose latest attempt runs.
+    pub(super) at_work: usize,
     /// Bytes that writing everything anew would take.
     pub(super) live: usize,
 }
@@ -106,6 +108,8 @@ impl Index {
                 return Some(Claim::Held);
             }
             task.standing.lost += 1;
+        } else {
+            self.at_work += 1;
         }
         task.standing.attempt += 1;
         task.standing.held = true;
@@ -131,6 +135,7 @@ impl Index {
         let task = held(&mut self.runs, run, attempt)?;
         task.standing.held = false;
         Entry::Standing(task.standing).write(run, attempt.task, &mut self.row);
+        self.at_work -= 1;
         Ok(())
     }
 
@@ -172,6 +177,7 @@ impl Index {
             });
         }
         held(&mut self.runs, run, attempt)?;
+        self.at_work -= 1;
         self.position += 1;
         Entry::Outcome {
             position: self.position,

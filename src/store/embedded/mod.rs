@@ -35,6 +35,13 @@ use writer::{Commit, write_on};
 /// moments is found out, long enough to cost nothing.
 pub const LINGER: Duration = Duration::from_millis(50);
 
+/// How long somebody may wait for others to share a commit with: little beside an LM's answer, and with calls that take long and
+/// come back one by one it makes one commit of many.
+const GATHER: Duration = Duration::from_millis(2);
+
+/// How often the writer looks whether enough wait.
+const GATHER_STEP: Duration = Duration::from_millis(1);
+
 /// An open store. Dropped, it commits what waits and lets the file go.
 pub struct EmbeddedStore {
     shared: Arc<Shared>,
@@ -57,8 +64,8 @@ struct State {
     new_jobs: Vec<(u32, Vec<u8>)>,
     /// The commit that the waiting row will be part of.
     commit: Arc<Commit>,
-    /// Whether somebody awaits it.
-    awaited: bool,
+    /// How many await it.
+    awaited: usize,
     closing: bool,
     /// Why nothing works any more: after a failed write, memory is ahead of the disk.
     broken: Option<StoreError>,
@@ -74,7 +81,7 @@ impl EmbeddedStore {
             new_runs: Vec::new(),
             new_jobs: Vec::new(),
             commit: Arc::default(),
-            awaited: false,
+            awaited: 0,
             closing: false,
             broken: None,
         };
@@ -147,8 +154,8 @@ impl Shared {
     }
 
     fn awaited(&self, state: &mut State) -> Arc<Commit> {
-        if !state.awaited {
-            state.awaited = true;
+        state.awaited += 1;
+        if state.awaited == 1 {
             self.work.notify_one();
         }
         Arc::clone(&state.commit)

@@ -1,7 +1,7 @@
 //! The embedded store's writer thread: one commit for all that waits.
 
 use super::file::{Batch, LogFile};
-use super::{LINGER, Shared, State};
+use super::{GATHER, GATHER_STEP, LINGER, Shared, State};
 use crate::store::StoreError;
 use std::sync::{Arc, OnceLock, PoisonError};
 use tokio::sync::Notify;
@@ -12,7 +12,7 @@ pub(super) fn write_on(shared: &Shared, file: &mut LogFile) {
     loop {
         let mut state = shared.lock();
         let linger = std::time::Instant::now() + LINGER;
-        while !state.awaited && !state.closing {
+        while state.awaited == 0 && !state.closing {
             let left = linger.saturating_duration_since(std::time::Instant::now());
             if left.is_zero() {
                 break;
@@ -22,6 +22,17 @@ pub(super) fn write_on(shared: &Shared, file: &mut LogFile) {
                 .wait_timeout(state, left)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
+        }
+        // Where most tasks at work wait for this commit, nobody else is about to come.
+        let gathered = std::time::Instant::now() + GATHER;
+        while state.awaited > 0
+            && 2 * state.awaited < state.index.at_work
+            && !state.closing
+            && std::time::Instant::now() < gathered
+        {
+            drop(state);
+            std::thread::sleep(GATHER_STEP);
+            state = shared.lock();
         }
         if !state.waits() {
             if state.closing {
@@ -93,14 +104,14 @@ impl Drop for LastWords<'_> {
 impl State {
     fn waits(&self) -> bool {
         let index = &self.index;
-        self.awaited || !index.row.is_empty() || !index.trimmed.is_empty() || !self.new_jobs.is_empty()
+        self.awaited > 0 || !index.row.is_empty() || !index.trimmed.is_empty() || !self.new_jobs.is_empty()
     }
 
     fn take(&mut self) -> (Batch, Arc<Commit>) {
         let index = &mut self.index;
         let row_number = index.row_number;
         index.row_number += 1;
-        self.awaited = false;
+        self.awaited = 0;
         let size = index.row.len();
         let batch = Batch {
             row_number,
