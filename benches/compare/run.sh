@@ -24,7 +24,8 @@ else
     bin=$target/release
 fi
 python=${BSFT_BENCH_PYTHON:-$target/bench-venv/bin/python}
-if [ ! -x "$python" ]; then
+if ! "$python" -c 'import aiohttp, dspy' 2>/dev/null; then
+    if [ -n "${BSFT_BENCH_PYTHON:-}" ]; then echo "$python has no dspy or no aiohttp" >&2; exit 2; fi
     python3 -m venv "$target/bench-venv"
     "$python" -m pip install --quiet 'dspy==3.4.1' aiohttp >&2
 fi
@@ -97,7 +98,7 @@ if [ $quick = yes ]; then
     bsft 2000 256; bsft 20000 256; aiohttp 20000 256; bare 100000 256; dspy 2000
     prepare 20000
     serve 200
-    bsft 20000 1024; bare 20000 1024; dspy 2000
+    bsft 20480 1024; bare 20480 1024; dspy 2000
     simulated 100000
 else
     serve 0
@@ -110,8 +111,8 @@ else
     serve 50
     bsft 20000 256; bsft 50000 1024; bare 50000 1024
     serve 200
-    for _ in 1 2 3; do bsft 2000 256; bsft 20480 1024; bsft 204800 8192; bare 204800 8192; done
-    bare 20480 1024; aiohttp 20480 1024; dspy 2000
+    for _ in 1 2 3; do bsft 2000 256; bsft 51200 1024; bsft 204800 8192; bare 204800 8192; done
+    bare 51200 1024; aiohttp 51200 1024; dspy 2000
     if [ $million = yes ]; then simulated 1000000; else simulated 100000; fi
 fi
 rm -rf "$(out bsft)" "$work/dspy-data"
