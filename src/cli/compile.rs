@@ -24,8 +24,22 @@ use tokio::task::JoinSet;
 /// How long Ctrl-C waits for LM calls in flight.
 const DRAIN: Duration = Duration::from_secs(60);
 
+/// What becomes of the failures that DIR has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failures {
+    /// They count: their examples are done.
+    Keep,
+    /// They are forgotten: their examples run again.
+    Forget,
+}
+
 /// `compile JOB`.
 pub(super) fn compile(flags: &CompileFlags) -> Exit {
+    checked(flags, Failures::Keep)
+}
+
+/// Checks everything, and only then touches DIR.
+fn checked(flags: &CompileFlags, failures: Failures) -> Exit {
     if let Some(exit) = no_cluster(&flags.workers) {
         return exit;
     }
@@ -52,7 +66,7 @@ pub(super) fn compile(flags: &CompileFlags) -> Exit {
         .clone()
         .unwrap_or_else(|| PathBuf::from("runs").join(&job.spec.name));
     let again = again(&flags.job, flags.out.as_deref(), flags.rehearse);
-    run(job, &out, flags.rehearse, &flags.workers, &again)
+    run(job, &out, flags, failures, &again)
 }
 
 /// `retry RUN`: forgets the failures, then goes on.
@@ -75,18 +89,13 @@ pub(super) fn retry(flags: &RetryFlags) -> Exit {
             return Exit::Failed;
         }
     };
-    if let Err(error) = fs::remove_file(dir.failures())
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        say(format_args!("{}: {error}", dir.failures().display()));
-        return Exit::Failed;
-    }
-    compile(&CompileFlags {
+    let flags = CompileFlags {
         job: PathBuf::from(&manifest.job_file),
         out: Some(flags.run.clone()),
         rehearse: manifest.rehearsal,
         workers: flags.workers.clone(),
-    })
+    };
+    checked(&flags, Failures::Forget)
 }
 
 /// The cluster's backends are not in this version: said before anything is read.
@@ -114,7 +123,7 @@ fn again(job: &Path, out: Option<&Path>, rehearse: bool) -> String {
     command
 }
 
-fn run(job: Job, out: &Path, rehearsal: bool, flags: &WorkerFlags, again: &str) -> Exit {
+fn run(job: Job, out: &Path, flags: &CompileFlags, failures: Failures, again: &str) -> Exit {
     let dir = match RunDir::create(out) {
         Ok(dir) => dir,
         Err(error) => {
@@ -129,7 +138,7 @@ fn run(job: Job, out: &Path, rehearsal: bool, flags: &WorkerFlags, again: &str) 
             return Exit::Failed;
         }
     };
-    let ended = runtime.block_on(embedded(job, dir.clone(), rehearsal, flags));
+    let ended = runtime.block_on(embedded(job, dir.clone(), flags, failures));
     // What still sleeps in the runtime (a draw, a poll) must not hold up the exit.
     runtime.shutdown_background();
     match ended {
@@ -149,6 +158,16 @@ fn run(job: Job, out: &Path, rehearsal: bool, flags: &WorkerFlags, again: &str) 
             say(format_args!("error: {error}"));
             Exit::Failed
         }
+    }
+}
+
+fn forget(failures: &Path) -> Result<(), RunError> {
+    match fs::remove_file(failures) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(RunError::File {
+            path: failures.to_owned(),
+            source,
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -178,8 +197,18 @@ fn unreachable_lms(job: &Job) -> Vec<ConnectError> {
 }
 
 /// The whole system in one process: queue, store, workers and coordinator.
-async fn embedded(job: Job, dir: RunDir, rehearsal: bool, flags: &WorkerFlags) -> Result<Manifest, RunError> {
+async fn embedded(
+    job: Job,
+    dir: RunDir,
+    flags: &CompileFlags,
+    failures: Failures,
+) -> Result<Manifest, RunError> {
+    let (rehearsal, flags) = (flags.rehearse, &flags.workers);
+    // The store is locked from here on: nobody else works on this run.
     let store = Arc::new(EmbeddedStore::open(&dir.store())?);
+    if failures == Failures::Forget {
+        forget(&dir.failures())?;
+    }
     let queue = Arc::new(EmbeddedQueue::new());
     let shutdown = Shutdown::new();
     let mut workers = JoinSet::new();
@@ -197,7 +226,7 @@ async fn embedded(job: Job, dir: RunDir, rehearsal: bool, flags: &WorkerFlags) -
         .spec
         .lms
         .iter()
-        .filter_map(|(name, lm)| Some((name.clone(), lm.price?)))
+        .filter_map(|(name, lm)| Some((name.clone(), lm.known_price()?)))
         .collect();
     let coordinator = Coordinator {
         queue,

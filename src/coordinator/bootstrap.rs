@@ -29,6 +29,9 @@ const SYNC_EVERY: Duration = Duration::from_millis(500);
 /// Bytes in DIR that ask for an fsync before that time.
 const SYNC_BYTES: usize = 8 << 20;
 
+/// How often `run.json` learns how far things are, for `status`.
+const MANIFEST_EVERY: Duration = Duration::from_secs(2);
+
 /// How long tasks may be outstanding without a single outcome before those without one are published again: a message
 /// can be lost, the list of tasks cannot.
 const REPUBLISH_AFTER: Duration = Duration::from_secs(1800);
@@ -57,6 +60,7 @@ pub(super) async fn bootstrap(
     let window = MIN_WINDOW.max(2 * coordinator.in_flight);
     let mut publisher = Publisher { next: 0, window };
     let mut outcome_seen = Instant::now();
+    let mut told = Instant::now();
     let ended = loop {
         if coordinator.shutdown.is_draining() {
             break Err(RunError::Interrupted);
@@ -86,6 +90,11 @@ pub(super) async fn bootstrap(
             outcome_seen = Instant::now();
         }
         drain.sync_when_due(&prepared).await?;
+        if told.elapsed() >= MANIFEST_EVERY {
+            told = Instant::now();
+            prepared.manifest.count(prepared.ledger.tally(), &prepared.job);
+            prepared.write_manifest(coordinator)?;
+        }
         coordinator.progress.bootstrap(prepared.ledger.tally());
     };
     drain.sync(&prepared).await?;
@@ -102,7 +111,7 @@ fn too_many_failures(coordinator: &Coordinator, prepared: &Prepared, tasks: usiz
         failed,
         tasks,
         allowed,
-        ledger: coordinator.dir.failures(),
+        dir: coordinator.dir.clone(),
     })
 }
 

@@ -3,6 +3,7 @@
 use super::ledger::LedgerError;
 use crate::program::BuildError;
 use crate::queue::QueueError;
+use crate::run_dir::RunDir;
 use crate::store::StoreError;
 use std::io;
 use std::path::PathBuf;
@@ -16,7 +17,8 @@ pub enum RunError {
     /// More examples failed than `max_failure_rate` allows.
     #[error(
         "{failed} of {tasks} examples failed, more than compile.max_failure_rate = {allowed} allows; \
-         {ledger} says why. Mend what it names, or allow more, and run again"
+         {} says why. Mend what it names and run them again with\n  bsft-coordinator retry {}\nor allow more",
+        .dir.failures().display(), .dir.root().display()
     )]
     TooManyFailures {
         /// Failed tasks.
@@ -25,8 +27,8 @@ pub enum RunError {
         tasks: usize,
         /// The limit.
         allowed: f64,
-        /// The failure ledger.
-        ledger: PathBuf,
+        /// Where the failure ledger is.
+        dir: RunDir,
     },
     /// Shards that could not be trained.
     #[error("{}", .0.join("\n"))]

@@ -7,10 +7,10 @@ use crate::finetune::{Shard, Trained, Training, TrainingOutcome};
 use crate::message::{Completion, FinetuneTask, MESSAGE_VERSION, decode, encode};
 use crate::queue::{Lane, Settlement};
 use crate::report::Phase;
+use crate::run_dir::RunDir;
 use crate::task::TaskId;
 use crate::trace::Outcome;
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::time::{Duration, Instant};
 use tracing::warn;
 
@@ -36,7 +36,7 @@ pub(super) async fn train(coordinator: &Coordinator, collected: Collected) -> Re
     let mut endings: Vec<Option<TrainingOutcome>> = vec![None; shards.len()];
     for (ending, shard) in endings.iter_mut().zip(&shards) {
         if shard.rows == 0 {
-            *ending = Some(empty(&prepared, &coordinator.dir.failures()));
+            *ending = Some(empty(&prepared, &coordinator.dir));
         }
     }
     look(coordinator, &prepared, &tasks, &mut endings).await?;
@@ -93,12 +93,13 @@ fn message(prepared: &Prepared, shard: &Shard, task: TaskId) -> Vec<u8> {
     })
 }
 
-fn empty(prepared: &Prepared, ledger: &Path) -> TrainingOutcome {
+fn empty(prepared: &Prepared, dir: &RunDir) -> TrainingOutcome {
     let tally = prepared.ledger.tally();
     let reason = if tally.traces == 0 {
         format!(
-            "no training rows: every example failed; {} says why",
-            ledger.display()
+            "no training rows: every example failed; {} says why. Mend it, then: bsft-coordinator retry {}",
+            dir.failures().display(),
+            dir.root().display()
         )
     } else if tally.kept == 0 {
         "no training rows: the metric kept no trace. Look at the scores in traces.jsonl; a weaker metric or a \

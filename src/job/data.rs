@@ -45,6 +45,10 @@ pub(super) fn read(root: &Section<'_>, problems: &mut Problems) -> Option<Data> 
         }
         let columns = inputs.as_deref().unwrap_or_default();
         match Trainset::open(&path, limit, columns) {
+            Ok(set) if set.is_empty() => {
+                problems.add(&path, None, "it has no rows", "put at least one example into it");
+                None
+            }
             Ok(set) => Some(set),
             Err(more) => {
                 problems.0.extend(more.0);

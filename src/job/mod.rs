@@ -120,7 +120,7 @@ fn assemble(root: &Section<'_>, sources: &Sources, problems: &mut Problems) -> O
         teachers.push(student.clone());
     }
     let (data, metric) = (data?, metric.map(|(metric, _)| metric));
-    let warnings = warnings(&data, &lms, &student, &teachers, metric.is_none());
+    let warnings = warnings(&lms, &student, &teachers, metric.is_none());
     let job = Job {
         file: root.place.file.to_owned(),
         digest: sources.digest(),
@@ -212,13 +212,7 @@ fn teachers<'a>(
     teachers
 }
 
-fn warnings(
-    data: &data::Data,
-    lms: &lm::Lms,
-    student: &ProgramSpec,
-    teachers: &[ProgramSpec],
-    unfiltered: bool,
-) -> Vec<String> {
+fn warnings(lms: &lm::Lms, student: &ProgramSpec, teachers: &[ProgramSpec], unfiltered: bool) -> Vec<String> {
     let mut warnings = Vec::new();
     if unfiltered {
         warnings.push("there is no [metric]: every trace is kept, right or wrong".to_owned());
@@ -231,9 +225,6 @@ fn warnings(
         .collect();
     for name in lms.settings.keys().filter(|name| !used.contains(&name.as_str())) {
         warnings.push(format!("no predictor uses [lm.{name}]"));
-    }
-    if data.trainset.is_empty() {
-        warnings.push("the trainset has no rows".to_owned());
     }
     warnings
 }

@@ -58,7 +58,9 @@ impl Problems {
         match value {
             Some(value) if self.is_empty() => Ok(value),
             _ => {
-                self.0.sort();
+                // What is meant of a whole file comes behind what is meant of its lines.
+                self.0
+                    .sort_by_key(|p| (p.file.clone(), p.line.unwrap_or(u32::MAX)));
                 self.0.dedup();
                 Err(self)
             }

@@ -30,6 +30,17 @@ pub struct LmSettings {
     pub simulate: Simulation,
 }
 
+impl LmSettings {
+    /// Its prices, where they are known: a simulated LM costs nothing.
+    pub fn known_price(&self) -> Option<Price> {
+        let free = self.model.starts_with("simulated/").then_some(Price {
+            input: 0.0,
+            output: 0.0,
+        });
+        self.price.or(free)
+    }
+}
+
 /// Prices in US dollars per million tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Price {

@@ -34,7 +34,7 @@ pub struct Manifest {
     pub phase: Phase,
     /// Whether every LM and provider was simulated.
     pub rehearsal: bool,
-    /// The job file as it was given.
+    /// The job file, as an absolute path: `retry` reads it again from anywhere.
     pub job_file: String,
     /// SHA-256 of the job file and of what it pulls in.
     pub job_sha256: String,
@@ -101,7 +101,10 @@ impl Manifest {
             name: job.spec.name.clone(),
             phase: Phase::Bootstrap,
             rehearsal,
-            job_file: job.file.display().to_string(),
+            job_file: std::path::absolute(&job.file)
+                .unwrap_or_else(|_| job.file.clone())
+                .display()
+                .to_string(),
             job_sha256: job.digest.clone(),
             trainset_sha256: job.trainset.sha256().to_owned(),
             tasks: job.spec.teachers.len() * job.trainset.len(),
@@ -131,7 +134,7 @@ impl Manifest {
         self.tally = tally.clone();
         self.cost = (tally.lms.iter())
             .filter_map(|(lm, totals)| {
-                let price = job.spec.lms.get(lm)?.price?;
+                let price = job.spec.lms.get(lm)?.known_price()?;
                 Some((lm.clone(), totals.cost(price)))
             })
             .collect();

@@ -55,7 +55,12 @@ pub fn summary(manifest: &Manifest, dir: &RunDir) -> String {
     let _ = writeln!(out, "  student    {}", file(dir.compiled()));
     let _ = writeln!(out, "  traces     {}", file(dir.traces()));
     if tally.failed() > 0 {
-        let _ = writeln!(out, "  failures   {}", file(dir.failures()));
+        let _ = writeln!(
+            out,
+            "  failures   {} (again: bsft-coordinator retry {})",
+            file(dir.failures()),
+            dir.root().display()
+        );
     }
     let _ = write!(out, "  manifest   {}", file(dir.manifest()));
     out

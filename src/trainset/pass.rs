@@ -1,7 +1,7 @@
 //! The one pass over a file: hashes its bytes, checks its rows and remembers where they are.
 
 use crate::job::Problems;
-use crate::python::json::{dumps, parse};
+use crate::python::json::{MAX_DEPTH, dumps, parse};
 use crate::value::Value;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -165,7 +165,7 @@ impl<'p> Pass<'p> {
         self.begin();
         let mut row = serde_json::Deserializer::from_str(text);
         let fast = row.deserialize_map(Columns(self)).and_then(|()| row.end());
-        if fast.is_err() {
+        if fast.is_err() || may_nest_too_deeply(bytes) {
             // Python reads more than plain JSON (lone surrogates, deeper nesting): it has the last word.
             self.begin();
             match parse(text.trim()) {
@@ -293,18 +293,19 @@ impl<'p> Pass<'p> {
     pub(super) fn finish(mut self) -> Found {
         if self.bad > MAX_REPORTED {
             let message = format!("and {} more rows are bad", self.bad - MAX_REPORTED);
-            self.problems.add(
-                self.path,
-                Some(u32::MAX),
-                message,
-                "put the reported ones right first",
-            );
+            self.problems
+                .add(self.path, None, message, "put the reported ones right first");
         }
         self.found.offsets.shrink_to_fit();
         self.found.digests.shrink_to_fit();
         self.found.label_digests.shrink_to_fit();
         self.found
     }
+}
+
+/// Raw values are skipped whatever their depth; what runs the example reads them for good.
+fn may_nest_too_deeply(row: &[u8]) -> bool {
+    row.len() > MAX_DEPTH && row.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() > MAX_DEPTH
 }
 
 fn first_8(digest: &[u8]) -> u64 {

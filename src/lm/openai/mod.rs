@@ -138,7 +138,8 @@ impl OpenAi {
             let message = format!("{}: more than {LARGEST_ANSWER} bytes", self.shown_url);
             return Err(Failure::Final(self.garbled(message, Usage::default())));
         }
-        reply::read(&body).map_err(|no_answer| match no_answer {
+        let read = reply::read(&body).map(|answer| self.without_key(answer));
+        read.map_err(|no_answer| match no_answer {
             NoAnswer::Garbled(why, usage) => {
                 Failure::Final(self.garbled(format!("{}: {}", self.shown_url, self.say(&why)), usage))
             }
@@ -201,6 +202,17 @@ impl OpenAi {
         self.counts
             .completion_tokens
             .fetch_add(usage.completion_tokens, Relaxed);
+    }
+
+    /// A server that echoes the key must not bring it into DIR.
+    fn without_key(&self, answer: Answer) -> Answer {
+        match &self.key {
+            Some(key) if answer.text.contains(key.reveal()) => Answer {
+                text: key.scrub(&answer.text),
+                ..answer
+            },
+            _ => answer,
+        }
     }
 
     /// Someone else's words: without the key first, shortened then, so that no half of a key is left.

@@ -6,7 +6,8 @@ mod tests;
 mod wrong;
 
 use super::{Answer, Ask, Lm, LmError, LmSettings, Simulation, Tally, Usage};
-use crate::value::Record;
+use crate::signature::Type;
+use crate::value::{Record, Value};
 use async_trait::async_trait;
 use draw::Draw;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -52,7 +53,11 @@ impl Simulated {
 
     fn outputs(&self, ask: &Ask<'_>, draw: &mut Draw) -> Record {
         let outputs = ask.about.signature.outputs.iter().map(|field| {
-            let label = ask.about.example.get(&field.name);
+            let label = ask
+                .about
+                .example
+                .get(&field.name)
+                .map(|label| accepted(label, &field.ty));
             let right = draw.chance(self.simulation.accuracy);
             let value = match label {
                 Some(label) if right => label.clone(),
@@ -84,6 +89,15 @@ fn spoil(answer: String, draw: &mut Draw) -> String {
         (0, _) => String::new(),
         (1, Some((field, rest))) => format!("{field}:{rest}"),
         _ => "I would rather talk about the weather. It is mild for the season.".to_owned(),
+    }
+}
+
+/// One of the accepted answers, where the label lists several for a field that is no list.
+fn accepted<'a>(label: &'a Value, ty: &Type) -> &'a Value {
+    match (label, ty) {
+        (Value::List(_), Type::List(_) | Type::Tuple(_) | Type::Set(_) | Type::Any | Type::Union(_)) => label,
+        (Value::List(answers), _) => answers.first().unwrap_or(label),
+        _ => label,
     }
 }
 
