@@ -18,14 +18,14 @@ fn main() {
         let queue = EmbeddedQueue::new();
         let prefetch = NonZeroUsize::new(WINDOW).expect("a window is not empty");
         let mut intake = queue
-            .consume(Lane::Bootstrap, prefetch)
+            .consume(&Lane::Bootstrap, prefetch)
             .await
             .expect("the queue is open");
         let start = Instant::now();
         for _ in 0..MESSAGES / WINDOW {
             let messages = vec![vec![b'm'; 200]; WINDOW];
             queue
-                .publish(Lane::Bootstrap, messages)
+                .publish(&Lane::Bootstrap, messages)
                 .await
                 .expect("the queue is open");
             for _ in 0..WINDOW {

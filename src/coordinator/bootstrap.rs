@@ -146,7 +146,7 @@ impl Publisher {
             }
             reopen(coordinator, prepared, &ids).await?;
             *outstanding += batch.len();
-            coordinator.queue.publish(Lane::Bootstrap, batch).await?;
+            coordinator.queue.publish(&Lane::Bootstrap, batch).await?;
         }
         Ok(())
     }

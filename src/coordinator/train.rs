@@ -44,8 +44,9 @@ pub(super) async fn train(coordinator: &Coordinator, collected: Collected) -> Re
         .filter(|(_, ending)| ending.is_none())
         .map(|((shard, task), _)| message(&prepared, shard, *task))
         .collect();
-    let mut completions = coordinator.queue.consume(Lane::Completions, PREFETCH).await?;
-    coordinator.queue.publish(Lane::Finetune, messages).await?;
+    let completions = Lane::Completions(prepared.run.clone());
+    let mut completions = coordinator.queue.consume(&completions, PREFETCH).await?;
+    coordinator.queue.publish(&Lane::Finetune, messages).await?;
     while endings.iter().any(Option::is_none) {
         tokio::select! {
             () = coordinator.shutdown.draining() => return Err(RunError::Interrupted),

@@ -5,7 +5,7 @@
 
 use super::{Delivery, Intake, Lane, Queue, QueueError, Receipt, Settlement};
 use async_trait::async_trait;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,20 +18,22 @@ pub const DEAD_LETTERS_KEPT: usize = 1_000;
 /// The lanes. Clones are the same queue.
 #[derive(Clone)]
 pub struct EmbeddedQueue {
-    lanes: [Arc<LaneState>; Lane::ALL.len()],
+    lanes: Arc<Mutex<Lanes>>,
 }
 
 impl EmbeddedQueue {
     /// An empty queue.
     pub fn new() -> EmbeddedQueue {
         EmbeddedQueue {
-            lanes: Lane::ALL.map(|_| Arc::default()),
+            lanes: Arc::default(),
         }
     }
 
     /// Ends every intake, once and for all; nothing can be published any more. Deliveries on loan can still be settled.
     pub fn close(&self) {
-        for lane in &self.lanes {
+        let mut lanes = self.lock();
+        lanes.closed = true;
+        for lane in lanes.by_name.values() {
             let mut inner = lane.lock();
             inner.closed = true;
             for idle in std::mem::take(&mut inner.idle) {
@@ -44,16 +46,24 @@ impl EmbeddedQueue {
     }
 
     /// The newest messages that were settled with [`Settlement::Reject`], oldest first.
-    pub fn dead_letters(&self, lane: Lane) -> Vec<Vec<u8>> {
+    pub fn dead_letters(&self, lane: &Lane) -> Vec<Vec<u8>> {
         self.lane(lane).lock().dead.iter().cloned().collect()
     }
 
-    fn lane(&self, lane: Lane) -> &Arc<LaneState> {
-        match lane {
-            Lane::Bootstrap => &self.lanes[0],
-            Lane::Finetune => &self.lanes[1],
-            Lane::Completions => &self.lanes[2],
+    /// The lane, which begins to exist when it is first named.
+    fn lane(&self, lane: &Lane) -> Arc<LaneState> {
+        let mut lanes = self.lock();
+        if let Some(known) = lanes.by_name.get(lane) {
+            return Arc::clone(known);
         }
+        let new = Arc::new(LaneState::default());
+        new.lock().closed = lanes.closed;
+        lanes.by_name.insert(lane.clone(), Arc::clone(&new));
+        new
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -65,8 +75,9 @@ impl Default for EmbeddedQueue {
 
 #[async_trait]
 impl Queue for EmbeddedQueue {
-    async fn publish(&self, lane: Lane, messages: Vec<Vec<u8>>) -> Result<(), QueueError> {
-        let mut inner = self.lane(lane).lock();
+    async fn publish(&self, lane: &Lane, messages: Vec<Vec<u8>>) -> Result<(), QueueError> {
+        let lane = self.lane(lane);
+        let mut inner = lane.lock();
         if inner.closed {
             return Err(QueueError::Closed);
         }
@@ -78,8 +89,8 @@ impl Queue for EmbeddedQueue {
         Ok(())
     }
 
-    async fn consume(&self, lane: Lane, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, QueueError> {
-        let lane = Arc::clone(self.lane(lane));
+    async fn consume(&self, lane: &Lane, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, QueueError> {
+        let lane = self.lane(lane);
         if lane.lock().closed {
             return Err(QueueError::Closed);
         }
@@ -93,6 +104,12 @@ impl Queue for EmbeddedQueue {
             consumer: Arc::new(consumer),
         }))
     }
+}
+
+#[derive(Default)]
+struct Lanes {
+    by_name: HashMap<Lane, Arc<LaneState>>,
+    closed: bool,
 }
 
 #[derive(Default)]

@@ -5,31 +5,29 @@
 
 pub mod embedded;
 
+use crate::task::RunId;
 use async_trait::async_trait;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
 /// A named queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Lane {
     /// Tasks: run one example with one teacher.
     Bootstrap,
     /// Tasks: train one shard.
     Finetune,
-    /// Notices to the coordinator that a task has an outcome.
-    Completions,
+    /// Notices to the coordinator of one run that a task of it has an outcome.
+    Completions(RunId),
 }
 
 impl Lane {
-    /// Every lane, in the order of the data.
-    pub const ALL: [Lane; 3] = [Lane::Bootstrap, Lane::Finetune, Lane::Completions];
-
-    /// The lane's name in flags, queue names and logs.
-    pub fn name(self) -> &'static str {
+    /// The lane's name in flags, queue names and logs; the completions of every run share one.
+    pub fn name(&self) -> &'static str {
         match self {
             Lane::Bootstrap => "bootstrap",
             Lane::Finetune => "finetune",
-            Lane::Completions => "completions",
+            Lane::Completions(_) => "completions",
         }
     }
 }
@@ -45,10 +43,10 @@ impl std::fmt::Display for Lane {
 pub trait Queue: Send + Sync {
     /// Puts the messages on the lane; they are safe, as far as this queue keeps anything safe, when this returns. After an
     /// error some of them may have been published: publishing again is harmless.
-    async fn publish(&self, lane: Lane, messages: Vec<Vec<u8>>) -> Result<(), QueueError>;
+    async fn publish(&self, lane: &Lane, messages: Vec<Vec<u8>>) -> Result<(), QueueError>;
 
     /// Starts taking from the lane, with at most `prefetch` unsettled deliveries at a time.
-    async fn consume(&self, lane: Lane, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, QueueError>;
+    async fn consume(&self, lane: &Lane, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, QueueError>;
 }
 
 /// A consumer of one lane. Deliveries that it handed out stay valid after it is dropped.

@@ -140,6 +140,6 @@ async fn announce(shared: &Shared, message: &FinetuneTask) -> Result<(), QueueEr
     };
     shared
         .queue
-        .publish(Lane::Completions, vec![encode(&completion)])
+        .publish(&Lane::Completions(message.run.clone()), vec![encode(&completion)])
         .await
 }

@@ -58,8 +58,8 @@ pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), QueueError> {
     let prefetch = worker
         .concurrency
         .saturating_add(calls.div_ceil(TASKS_BEYOND_CALLS));
-    let mut bootstrap = worker.queue.consume(Lane::Bootstrap, prefetch).await?;
-    let mut finetune = worker.queue.consume(Lane::Finetune, FINETUNE_PREFETCH).await?;
+    let mut bootstrap = worker.queue.consume(&Lane::Bootstrap, prefetch).await?;
+    let mut finetune = worker.queue.consume(&Lane::Finetune, FINETUNE_PREFETCH).await?;
     let shared = Arc::new(Shared {
         queue: Arc::clone(&worker.queue),
         store: Arc::clone(&worker.store),

@@ -25,7 +25,7 @@ impl QueueUnderTest for EmbeddedQueue {
         self
     }
 
-    async fn dead_letters(&self, lane: Lane) -> Vec<Vec<u8>> {
+    async fn dead_letters(&self, lane: &Lane) -> Vec<Vec<u8>> {
         EmbeddedQueue::dead_letters(self, lane)
     }
 

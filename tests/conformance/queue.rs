@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use bsft::queue::{Delivery, Intake, Lane, Queue, QueueError, Settlement};
+use bsft::task::RunId;
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use tokio::time::{Instant, timeout};
 pub(crate) trait QueueUnderTest: Sized {
     async fn start() -> Self;
     fn queue(&self) -> &dyn Queue;
-    async fn dead_letters(&self, lane: Lane) -> Vec<Vec<u8>>;
+    async fn dead_letters(&self, lane: &Lane) -> Vec<Vec<u8>>;
     async fn close(&self);
 }
 
@@ -50,6 +51,10 @@ fn at_most(n: usize) -> NonZeroUsize {
     NonZeroUsize::new(n).unwrap()
 }
 
+fn completions() -> Lane {
+    Lane::Completions(RunId("a run".to_owned()))
+}
+
 fn numbered(n: u32) -> Vec<Vec<u8>> {
     (0..n).map(|i| i.to_be_bytes().to_vec()).collect()
 }
@@ -68,8 +73,8 @@ async fn is_quiet(intake: &mut Box<dyn Intake>) -> bool {
 
 pub(crate) async fn every_message_is_delivered_and_done_ones_never_again<T: QueueUnderTest>() {
     let t = T::start().await;
-    let mut intake = t.queue().consume(Lane::Bootstrap, at_most(7)).await.unwrap();
-    t.queue().publish(Lane::Bootstrap, numbered(500)).await.unwrap();
+    let mut intake = t.queue().consume(&Lane::Bootstrap, at_most(7)).await.unwrap();
+    t.queue().publish(&Lane::Bootstrap, numbered(500)).await.unwrap();
     let mut seen = BTreeSet::new();
     for _ in 0..500 {
         let delivery = take(&mut intake).await;
@@ -83,13 +88,15 @@ pub(crate) async fn every_message_is_delivered_and_done_ones_never_again<T: Queu
 
 pub(crate) async fn lanes_are_apart<T: QueueUnderTest>() {
     let t = T::start().await;
-    for lane in Lane::ALL {
-        t.queue().publish(lane, vec![lane.name().into()]).await.unwrap();
+    let other_run = Lane::Completions(RunId("another run".to_owned()));
+    let lanes = [Lane::Bootstrap, Lane::Finetune, completions(), other_run];
+    for (i, lane) in (0u8..).zip(&lanes) {
+        t.queue().publish(lane, vec![vec![i]]).await.unwrap();
     }
-    for lane in Lane::ALL {
+    for (i, lane) in (0u8..).zip(&lanes) {
         let mut intake = t.queue().consume(lane, at_most(9)).await.unwrap();
         let delivery = take(&mut intake).await;
-        assert_eq!(delivery.body, lane.name().as_bytes());
+        assert_eq!(delivery.body, [i]);
         assert!(is_quiet(&mut intake).await);
         delivery.settle(Settlement::Done).await.unwrap();
     }
@@ -97,8 +104,8 @@ pub(crate) async fn lanes_are_apart<T: QueueUnderTest>() {
 
 pub(crate) async fn no_more_than_the_prefetch_is_on_loan<T: QueueUnderTest>() {
     let t = T::start().await;
-    t.queue().publish(Lane::Finetune, numbered(10)).await.unwrap();
-    let mut intake = t.queue().consume(Lane::Finetune, at_most(3)).await.unwrap();
+    t.queue().publish(&Lane::Finetune, numbered(10)).await.unwrap();
+    let mut intake = t.queue().consume(&Lane::Finetune, at_most(3)).await.unwrap();
     let mut loans = vec![
         take(&mut intake).await,
         take(&mut intake).await,
@@ -114,8 +121,8 @@ pub(crate) async fn no_more_than_the_prefetch_is_on_loan<T: QueueUnderTest>() {
 
 pub(crate) async fn a_dropped_delivery_comes_back_marked<T: QueueUnderTest>() {
     let t = T::start().await;
-    t.queue().publish(Lane::Bootstrap, numbered(1)).await.unwrap();
-    let mut intake = t.queue().consume(Lane::Bootstrap, at_most(1)).await.unwrap();
+    t.queue().publish(&Lane::Bootstrap, numbered(1)).await.unwrap();
+    let mut intake = t.queue().consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
     let mut delivery = take(&mut intake).await;
     assert_eq!(std::mem::take(&mut delivery.body), numbered(1)[0]);
     drop(delivery);
@@ -125,19 +132,19 @@ pub(crate) async fn a_dropped_delivery_comes_back_marked<T: QueueUnderTest>() {
 
 pub(crate) async fn a_delivery_outlives_its_intake<T: QueueUnderTest>() {
     let t = T::start().await;
-    t.queue().publish(Lane::Bootstrap, numbered(1)).await.unwrap();
-    let mut intake = t.queue().consume(Lane::Bootstrap, at_most(5)).await.unwrap();
+    t.queue().publish(&Lane::Bootstrap, numbered(1)).await.unwrap();
+    let mut intake = t.queue().consume(&Lane::Bootstrap, at_most(5)).await.unwrap();
     let delivery = take(&mut intake).await;
     drop(intake);
     delivery.settle(Settlement::Done).await.unwrap();
-    let mut other = t.queue().consume(Lane::Bootstrap, at_most(5)).await.unwrap();
+    let mut other = t.queue().consume(&Lane::Bootstrap, at_most(5)).await.unwrap();
     assert!(is_quiet(&mut other).await);
 }
 
 pub(crate) async fn a_returned_message_comes_back_when_its_delay_is_over<T: QueueUnderTest>() {
     let t = T::start().await;
-    t.queue().publish(Lane::Bootstrap, numbered(1)).await.unwrap();
-    let mut intake = t.queue().consume(Lane::Bootstrap, at_most(1)).await.unwrap();
+    t.queue().publish(&Lane::Bootstrap, numbered(1)).await.unwrap();
+    let mut intake = t.queue().consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
     for after in [Duration::ZERO, DELAY] {
         let returned = Instant::now();
         take(&mut intake)
@@ -159,8 +166,8 @@ pub(crate) async fn a_returned_message_comes_back_when_its_delay_is_over<T: Queu
 
 pub(crate) async fn a_delayed_message_does_not_hold_up_others<T: QueueUnderTest>() {
     let t = T::start().await;
-    t.queue().publish(Lane::Bootstrap, numbered(1)).await.unwrap();
-    let mut intake = t.queue().consume(Lane::Bootstrap, at_most(1)).await.unwrap();
+    t.queue().publish(&Lane::Bootstrap, numbered(1)).await.unwrap();
+    let mut intake = t.queue().consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
     let returned = Instant::now();
     take(&mut intake)
         .await
@@ -168,7 +175,7 @@ pub(crate) async fn a_delayed_message_does_not_hold_up_others<T: QueueUnderTest>
         .await
         .unwrap();
     t.queue()
-        .publish(Lane::Bootstrap, vec![b"new".to_vec()])
+        .publish(&Lane::Bootstrap, vec![b"new".to_vec()])
         .await
         .unwrap();
     let new = take(&mut intake).await;
@@ -180,24 +187,24 @@ pub(crate) async fn a_delayed_message_does_not_hold_up_others<T: QueueUnderTest>
 
 pub(crate) async fn a_rejected_message_goes_to_the_dead_letters<T: QueueUnderTest>() {
     let t = T::start().await;
-    t.queue().publish(Lane::Bootstrap, numbered(2)).await.unwrap();
-    let mut intake = t.queue().consume(Lane::Bootstrap, at_most(2)).await.unwrap();
+    t.queue().publish(&Lane::Bootstrap, numbered(2)).await.unwrap();
+    let mut intake = t.queue().consume(&Lane::Bootstrap, at_most(2)).await.unwrap();
     let bad = take(&mut intake).await;
     let body = bad.body.clone();
     bad.settle(Settlement::Reject).await.unwrap();
     take(&mut intake).await.settle(Settlement::Done).await.unwrap();
     assert!(is_quiet(&mut intake).await);
-    assert_eq!(t.dead_letters(Lane::Bootstrap).await, [body]);
-    assert!(t.dead_letters(Lane::Finetune).await.is_empty());
+    assert_eq!(t.dead_letters(&Lane::Bootstrap).await, [body]);
+    assert!(t.dead_letters(&Lane::Finetune).await.is_empty());
 }
 
 pub(crate) async fn a_cancelled_wait_loses_nothing<T: QueueUnderTest>() {
     let t = T::start().await;
-    let mut intake = t.queue().consume(Lane::Bootstrap, at_most(4)).await.unwrap();
+    let mut intake = t.queue().consume(&Lane::Bootstrap, at_most(4)).await.unwrap();
     let mut seen = BTreeSet::new();
     for message in numbered(100) {
         assert!(timeout(Duration::from_micros(1), intake.next()).await.is_err());
-        t.queue().publish(Lane::Bootstrap, vec![message]).await.unwrap();
+        t.queue().publish(&Lane::Bootstrap, vec![message]).await.unwrap();
         let delivery = loop {
             if let Ok(next) = timeout(Duration::from_millis(1), intake.next()).await {
                 break next.unwrap().expect("the queue is open");
@@ -212,26 +219,25 @@ pub(crate) async fn a_cancelled_wait_loses_nothing<T: QueueUnderTest>() {
 
 pub(crate) async fn a_waiting_intake_wakes_for_a_message<T: QueueUnderTest>() {
     let t = T::start().await;
-    let mut abandoned = t.queue().consume(Lane::Completions, at_most(1)).await.unwrap();
+    let lane = completions();
+    let mut abandoned = t.queue().consume(&lane, at_most(1)).await.unwrap();
     assert!(is_quiet(&mut abandoned).await);
     drop(abandoned);
-    let mut intake = t.queue().consume(Lane::Completions, at_most(1)).await.unwrap();
-    let (delivery, published) = tokio::join!(
-        take(&mut intake),
-        t.queue().publish(Lane::Completions, numbered(1))
-    );
+    let mut intake = t.queue().consume(&lane, at_most(1)).await.unwrap();
+    let (delivery, published) =
+        tokio::join!(take(&mut intake), t.queue().publish(&lane, numbered(1)));
     published.unwrap();
     assert_eq!(delivery.body, numbered(1)[0]);
 }
 
 pub(crate) async fn two_intakes_share_a_lane<T: QueueUnderTest>() {
     let t = T::start().await;
-    let mut one = t.queue().consume(Lane::Bootstrap, at_most(1)).await.unwrap();
-    let mut two = t.queue().consume(Lane::Bootstrap, at_most(1)).await.unwrap();
+    let mut one = t.queue().consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
+    let mut two = t.queue().consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
     let (a, b, published) = tokio::join!(
         take(&mut one),
         take(&mut two),
-        t.queue().publish(Lane::Bootstrap, numbered(2))
+        t.queue().publish(&Lane::Bootstrap, numbered(2))
     );
     published.unwrap();
     assert_ne!(a.body, b.body);
@@ -242,9 +248,9 @@ pub(crate) async fn two_intakes_share_a_lane<T: QueueUnderTest>() {
 
 pub(crate) async fn closing_ends_intakes_and_refuses_messages<T: QueueUnderTest>() {
     let t = T::start().await;
-    t.queue().publish(Lane::Bootstrap, numbered(1)).await.unwrap();
-    let mut full = t.queue().consume(Lane::Bootstrap, at_most(1)).await.unwrap();
-    let mut idle = t.queue().consume(Lane::Finetune, at_most(1)).await.unwrap();
+    t.queue().publish(&Lane::Bootstrap, numbered(1)).await.unwrap();
+    let mut full = t.queue().consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
+    let mut idle = t.queue().consume(&Lane::Finetune, at_most(1)).await.unwrap();
     let loan = take(&mut full).await;
     let ended = async {
         (
@@ -259,11 +265,11 @@ pub(crate) async fn closing_ends_intakes_and_refuses_messages<T: QueueUnderTest>
     // Whether a loan can still be settled depends on the broker; that it does not hang does not.
     drop(loan.settle(Settlement::Done).await);
     assert!(matches!(
-        t.queue().publish(Lane::Bootstrap, numbered(1)).await,
+        t.queue().publish(&Lane::Bootstrap, numbered(1)).await,
         Err(QueueError::Closed)
     ));
     assert!(matches!(
-        t.queue().consume(Lane::Bootstrap, at_most(1)).await,
+        t.queue().consume(&Lane::Bootstrap, at_most(1)).await,
         Err(QueueError::Closed)
     ));
 }
