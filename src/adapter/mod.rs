@@ -6,9 +6,11 @@ mod json;
 mod prompt;
 pub mod structured;
 pub mod value;
+mod xml;
 
 pub use chat::ChatAdapter;
 pub use json::JsonAdapter;
+pub use xml::XmlAdapter;
 
 use crate::job::AdapterKind;
 use crate::signature::Signature;
@@ -52,12 +54,12 @@ pub trait Adapter: Send + Sync + Debug {
     fn parse(&self, signature: &Signature, answer: &str) -> Result<Record, ParseFailure>;
 }
 
-/// The adapter of this kind; none for a kind that is not built yet, which a job's check reports.
-pub fn of(kind: AdapterKind) -> Option<&'static dyn Adapter> {
+/// The adapter of this kind.
+pub fn of(kind: AdapterKind) -> &'static dyn Adapter {
     match kind {
-        AdapterKind::Chat => Some(&ChatAdapter),
-        AdapterKind::Json => Some(&JsonAdapter),
-        AdapterKind::Xml => None,
+        AdapterKind::Chat => &ChatAdapter,
+        AdapterKind::Json => &JsonAdapter,
+        AdapterKind::Xml => &XmlAdapter,
     }
 }
 

@@ -113,7 +113,7 @@ pub(super) fn write_section(field: &Field, value: &Value, out: &mut String) -> R
     })
 }
 
-fn separate(out: &mut String) {
+pub(super) fn separate(out: &mut String) {
     if !out.is_empty() {
         out.push_str("\n\n");
     }

@@ -62,12 +62,11 @@ fn record(value: &Value) -> Record {
 }
 
 fn adapter(name: &str) -> &'static dyn Adapter {
-    let kind = if name == "json" {
-        AdapterKind::Json
-    } else {
-        AdapterKind::Chat
-    };
-    super::of(kind).expect("chat and json are there")
+    super::of(match name {
+        "json" => AdapterKind::Json,
+        "xml" => AdapterKind::Xml,
+        _ => AdapterKind::Chat,
+    })
 }
 
 fn signature(row: &Value, types: &TypeTable) -> Signature {
@@ -96,8 +95,7 @@ fn assert_none(what: &str, wrong: &[String], of: usize) {
 #[test]
 fn prompts_are_those_of_dspy() {
     let (types, mut wrong) = (types(), Vec::new());
-    let mut rows = rows("format");
-    rows.retain(|row| text(row, "adapter") != "xml");
+    let rows = rows("format");
     for row in &rows {
         let signature = signature(row, &types);
         let demos: Vec<Record> = items(at(row, "demos")).iter().map(record).collect();
@@ -194,6 +192,21 @@ fn json_answers_are_read_as_in_dspy() {
 }
 
 #[test]
+fn xml_answers_are_read_as_in_dspy() {
+    compare_answers("xml_parse", adapter("xml"));
+}
+
+#[test]
+fn an_answer_that_nests_for_ever_is_refused() {
+    let signature = Signature::parse("q -> a, b: dict[str, Any]", None, &types()).expect("it is sound");
+    for depth in [300, 200_000] {
+        let (open, close) = ("<b>".repeat(depth), "</b>".repeat(depth));
+        let answer = format!("<a>x</a>{open}{close}");
+        assert_eq!(adapter("xml").parse(&signature, &answer).is_ok(), depth == 300);
+    }
+}
+
+#[test]
 fn response_formats_follow_the_model_table_of_dspy() {
     for row in rows("response_format") {
         let got = structured::response_format(text(&row, "model"), &signature(&row, &types()));
@@ -232,6 +245,14 @@ fn no_answer_makes_a_reader_panic() {
         "\u{1c}",
         "[[ ## é ## ]]",
         "[[ ## b ## ]]",
+        "<a>",
+        "</a>",
+        "<b>3</b>",
+        "<!--",
+        "<![CDATA[",
+        "]]>",
+        "&amp;",
+        "&#x",
     ];
     let signature = signature(
         &json::parse(r#"{"sig": "q -> a, b: Optional[int]"}"#).expect("this is JSON"),
@@ -245,7 +266,7 @@ fn no_answer_makes_a_reader_panic() {
             .collect();
         let bytes: Vec<u8> = (0..n).map(|_| random.below(256) as u8).collect();
         for answer in [answer.as_str(), &String::from_utf8_lossy(&bytes)] {
-            for name in ["chat", "json"] {
+            for name in ["chat", "json", "xml"] {
                 if let Ok(fields) = adapter(name).parse(&signature, answer) {
                     assert!(fields.keys().eq(["a", "b"]), "{answer:?}");
                 }

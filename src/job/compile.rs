@@ -45,19 +45,15 @@ pub(super) fn read(root: &Section<'_>, problems: &mut Problems) -> Compile {
     };
     match item.word(problems) {
         Some("json") => compile.adapter = AdapterKind::Json,
-        Some("xml") => {
-            let message = "the adapter `xml` is not supported yet by this version";
-            item.place.report(
-                problems,
-                message,
-                "write `adapter = \"chat\"` or `adapter = \"json\"`",
-            );
-        }
+        Some("xml") => compile.adapter = AdapterKind::Xml,
         Some("chat") | None => {}
         Some(other) => {
             let message = format!("there is no adapter `{other}`");
-            item.place
-                .report(problems, message, nearest(other, ["chat", "json"].into_iter()));
+            item.place.report(
+                problems,
+                message,
+                nearest(other, ["chat", "json", "xml"].into_iter()),
+            );
         }
     }
     compile

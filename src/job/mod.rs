@@ -21,6 +21,7 @@ mod state;
 pub use identity::{TeacherIdentity, hex, made_by, run_id, spec_digest, trace_shape};
 pub use lm::FinetuneSpec;
 pub use problem::{Problem, Problems};
+pub(crate) use reader::nearest;
 pub use spec::{AdapterKind, JOB_SPEC_VERSION, JobSpec, ModuleKind, PredictorSpec, ProgramSpec};
 
 use crate::trainset::Trainset;
@@ -120,7 +121,13 @@ fn assemble(root: &Section<'_>, sources: &Sources, problems: &mut Problems) -> O
         teachers.push(student.clone());
     }
     let (data, metric) = (data?, metric.map(|(metric, _)| metric));
-    let warnings = warnings(&lms, &student, &teachers, metric.is_none());
+    let mut warnings = warnings(&lms, &student, &teachers, metric.is_none());
+    for (column, line, rows) in data.trainset.without_input() {
+        let path = data.trainset.path().display();
+        warnings.push(format!(
+            "{path}:{line}: {rows} rows lack the input column `{column}` (this is the first); they run without it"
+        ));
+    }
     let job = Job {
         file: root.place.file.to_owned(),
         digest: sources.digest(),

@@ -264,7 +264,7 @@ impl<'a> Item<'a> {
 }
 
 /// "did you mean …" where one of `known` is near, else all of them.
-pub(super) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str> + Clone) -> String {
+pub(crate) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str> + Clone) -> String {
     let near = known
         .clone()
         .map(|k| {

@@ -439,7 +439,6 @@ const BROKEN: &[(&str, &str, u32, &str, &str)] = &[
         "no adapter `jsno`",
         "did you mean `json`?",
     ),
-    ("\"json\"", "\"xml\"", 48, "not supported yet", "chat"),
     (
         "max_failure_rate = 0.5",
         "max_failure_rate = 50",
@@ -481,7 +480,7 @@ fn all_faults_are_told_together() {
     let text = good()
         .replace("seed = 3", "sed = 3")
         .replace("temperature = 0.7", "temperature = -1")
-        .replace("\"json\"", "\"xml\"");
+        .replace("\"json\"", "\"yaml\"");
     let problems = read_text(dir().path(), "job.toml", &text).expect_err("three faults");
     assert_eq!(problems.0.len(), 3, "{problems}");
     assert!(problems.to_string().ends_with("\n3 problems"));

@@ -38,12 +38,6 @@ pub enum BuildError {
         /// What is wrong.
         reason: String,
     },
-    /// Programs cannot talk through this adapter yet.
-    #[error("compile.adapter: this version has no {kind:?} adapter; use \"chat\" or \"json\"")]
-    Adapter {
-        /// The adapter.
-        kind: AdapterKind,
-    },
     /// The predictor names an LM that the job does not define.
     #[error("predictor {predictor} names the lm {lm:?}, which the job does not define")]
     UnknownLm {
@@ -136,8 +130,7 @@ fn build(spec: &PredictorSpec, job: &JobSpec, types: &TypeTable) -> Result<Predi
         predictor: predictor(),
         reason: error.to_string(),
     };
-    let not_built = |kind| BuildError::Adapter { kind };
-    let adapter = adapter::of(job.adapter).ok_or_else(|| not_built(job.adapter))?;
+    let adapter = adapter::of(job.adapter);
     let prelude = open_array(adapter, &signature, &demos).map_err(unformatted)?;
     let row_prelude = if job.exclude_demos && !demos.is_empty() {
         Some(open_array(adapter, &signature, &[]).map_err(unformatted)?)

@@ -19,8 +19,9 @@ mod tests;
 pub use annotation::parse_type;
 pub use error::SignatureError;
 pub use name::{note, type_name};
-pub use schema::json_schema;
+pub use schema::{json_schema, schema};
 pub use strict::strict_schema;
+pub(crate) use table::is_identifier;
 pub use table::{TypeError, parse_types};
 pub use types::{EnumClass, ModelClass, ModelField, TupleItems, Type, TypeTable};
 

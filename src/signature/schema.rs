@@ -8,6 +8,11 @@ use serde_json::{Map, Value as Json, json};
 
 /// The schema in a prompt: keys sorted with `type` first, `json.dumps` spacing.
 pub fn json_schema(ty: &Type) -> String {
+    json::dumps(&json::from_serde(&type_first(schema(ty))))
+}
+
+/// `TypeAdapter(ty).json_schema()`, properties in declaration order.
+pub fn schema(ty: &Type) -> Json {
     let mut definitions = Map::new();
     let mut schema = match ty {
         // At the root a model or an enum is written out, not referred to.
@@ -20,7 +25,7 @@ pub fn json_schema(ty: &Type) -> String {
     {
         schema.insert("$defs".to_owned(), Json::Object(definitions));
     }
-    json::dumps(&json::from_serde(&type_first(schema)))
+    schema
 }
 
 /// The schema of a type that stands somewhere inside another; enums and models are referred to.

@@ -189,7 +189,8 @@ impl Reading<'_> {
     }
 }
 
-fn is_identifier(name: &str) -> bool {
+/// Python's `str.isidentifier`.
+pub(crate) fn is_identifier(name: &str) -> bool {
     let starts = |first: char| first == '_' || text::is_alpha(first);
     name.chars().next().is_some_and(starts) && name.chars().all(text::is_word)
 }

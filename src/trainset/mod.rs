@@ -31,6 +31,7 @@ pub struct Trainset {
     labels: Vec<String>,
     /// Columns that some row lacks, and the first line that lacks them.
     gaps: Vec<(String, u32)>,
+    lacking: Vec<Option<(u32, usize)>>,
     /// The line of the first row.
     first_line: u32,
     inputs: Vec<String>,
@@ -93,7 +94,8 @@ pub enum TrainsetError {
 }
 
 impl Trainset {
-    /// Checks the first `limit` rows of a `.jsonl`, `.json` or `.csv` file: each is an object with all `inputs`.
+    /// Checks the first `limit` rows of a `.jsonl`, `.json` or `.csv` file: each is an object with some of the `inputs`, and each
+    /// of the `inputs` is in some row.
     ///
     /// At most 20 bad rows are reported one by one.
     pub fn open(path: &Path, limit: Option<u64>, inputs: &[String]) -> Result<Trainset, Problems> {
@@ -163,6 +165,7 @@ impl Trainset {
                 digests: found.digests,
                 label_digests: found.label_digests,
                 gaps: found.gaps,
+                lacking: found.lacking,
                 first_line: found.first_line,
                 inputs: inputs.to_vec(),
                 sha256: hex(&sha),
@@ -268,9 +271,20 @@ impl Trainset {
         &self.labels
     }
 
+    /// The input columns that some rows lack, with the first such line and how many they are. Programs run without what is
+    /// missing, as in DSPy.
+    pub fn without_input(&self) -> impl Iterator<Item = (&str, u32, usize)> {
+        let lacking = self.inputs.iter().zip(&self.lacking);
+        lacking.filter_map(|(column, lacking)| lacking.map(|(line, rows)| (column.as_str(), line, rows)))
+    }
+
     /// The line of the first row that has no `column`; none: every row has it.
     pub fn first_without(&self, column: &str) -> Option<u32> {
-        let everywhere = self.is_empty() || self.labels.iter().chain(&self.inputs).any(|c| c == column);
+        let is_input = self.inputs.iter().any(|c| c == column);
+        if let Some((_, line, _)) = self.without_input().find(|(name, ..)| *name == column) {
+            return Some(line);
+        }
+        let everywhere = self.is_empty() || is_input || self.labels.iter().any(|c| c == column);
         let gap = self.gaps.iter().find(|(name, _)| name == column);
         (!everywhere).then(|| gap.map_or(self.first_line, |(_, line)| *line))
     }

@@ -1,6 +1,6 @@
 //! The one pass over a file: hashes its bytes, checks its rows and remembers where they are.
 
-use crate::job::Problems;
+use crate::job::{Problems, nearest};
 use crate::python::json::{MAX_DEPTH, dumps, parse};
 use crate::value::Value;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -85,6 +85,8 @@ pub(super) struct Found {
     pub(super) digests: Vec<u64>,
     pub(super) label_digests: Vec<u64>,
     pub(super) gaps: Vec<(String, u32)>,
+    /// Of each input: the first line that lacks it and how many do.
+    pub(super) lacking: Vec<Option<(u32, usize)>>,
     pub(super) first_line: u32,
     columns: Vec<String>,
 }
@@ -128,6 +130,7 @@ impl<'p> Pass<'p> {
             digests: Vec::new(),
             label_digests: Vec::new(),
             gaps: Vec::new(),
+            lacking: vec![None; inputs.len()],
             first_line: 1,
             columns: Vec::new(),
         };
@@ -244,13 +247,18 @@ impl<'p> Pass<'p> {
             .filter(|(_, p)| p.is_none())
             .map(|(c, _)| c.as_str())
             .collect();
-        if !missing.is_empty() {
+        if missing.len() == self.inputs.len() && !missing.is_empty() {
             let message = format!("this row has no `{}`, an input column", missing.join("`, `"));
             return self.bad(
                 line,
                 message,
                 "add it to the row, or change `data.inputs` in the job file",
             );
+        }
+        for (part, lacking) in self.parts.iter().zip(&mut self.found.lacking) {
+            if part.is_none() {
+                lacking.get_or_insert((line, 0)).1 += 1;
+            }
         }
         if self.found.digests.is_empty() {
             self.found.first_line = line;
@@ -271,7 +279,12 @@ impl<'p> Pass<'p> {
             [Some(only)] => *only,
             parts => {
                 let mut digest = Sha256::new();
-                parts.iter().flatten().for_each(|part| digest.update(part));
+                for part in parts {
+                    match part {
+                        Some(part) => digest.update(part),
+                        None => digest.update(b"missing"),
+                    }
+                }
                 let mut first = [0; 16];
                 first.copy_from_slice(&digest.finalize()[..16]);
                 first
@@ -291,6 +304,15 @@ impl<'p> Pass<'p> {
 
     /// What was found; says how many bad rows went unreported.
     pub(super) fn finish(mut self) -> Found {
+        let rows = self.found.digests.len();
+        for (column, lacking) in self.inputs.iter().zip(&self.found.lacking) {
+            if lacking.is_some_and(|(_, count)| count == rows) {
+                let message = format!("no row has `{column}`, an input column");
+                let known = self.found.columns.iter().map(String::as_str);
+                self.problems
+                    .add(self.path, None, message, nearest(column, known));
+            }
+        }
         if self.bad > MAX_REPORTED {
             let message = format!("and {} more rows are bad", self.bad - MAX_REPORTED);
             self.problems

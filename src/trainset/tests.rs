@@ -154,3 +154,34 @@ fn a_file_that_changes_is_noticed() {
     fs::write(dir.path().join("a.jsonl"), b"{\"q\": 1}\n{\"q\": 2}\n").expect("written");
     assert!(matches!(set.example(0), Err(TrainsetError::Changed { .. })));
 }
+
+#[test]
+fn a_row_may_lack_an_input_that_others_have() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("train.jsonl");
+    let rows = "{\"a\": 1, \"b\": 2}\n{\"a\": 1}\n{\"b\": 1}\n{\"a\": 1, \"b\": null}\n{\"a\": 1}\n";
+    std::fs::write(&path, rows).expect("it can be written");
+    let set = Trainset::open(&path, None, &["a".to_owned(), "b".to_owned()]).expect("the rows are sound");
+    let lacking: Vec<_> = set.without_input().collect();
+    assert_eq!(lacking, [("a", 3, 1), ("b", 2, 2)]);
+    let digests: Vec<_> = (0..5).map(|row| set.row_digest(row)).collect();
+    assert_eq!(digests[1], digests[4]);
+    assert_ne!(digests[1], digests[2], "the same value in another column");
+    assert_ne!(digests[1], digests[3], "null is not missing");
+    let told = |inputs: &[&str]| {
+        let inputs: Vec<String> = inputs.iter().map(|name| (*name).to_owned()).collect();
+        Trainset::open(&path, None, &inputs)
+            .expect_err("it is refused")
+            .to_string()
+    };
+    assert!(
+        told(&["a", "c"]).contains("no row has `c`"),
+        "{}",
+        told(&["a", "c"])
+    );
+    assert!(
+        told(&["a"]).contains("train.jsonl:3: this row has no `a`"),
+        "{}",
+        told(&["a"])
+    );
+}

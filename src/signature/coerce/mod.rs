@@ -66,6 +66,15 @@ pub fn from_value(value: &Value, ty: &Type) -> Result<Value, CoerceError> {
     }
 }
 
+/// [`from_value`], else pydantic's validation of the value as it is, as `dspy.XMLAdapter` reads one. An enum's member is
+/// not looked for twice.
+pub fn from_value_or_as_it_is(value: &Value, ty: &Type) -> Result<Value, CoerceError> {
+    from_value(value, ty).or_else(|refused| match ty {
+        Type::Enum(_) => Err(refused),
+        _ => validated(value.clone(), ty),
+    })
+}
+
 /// What the text stands for: JSON, repaired where it must be; else a Python literal; else the text.
 fn candidate(answer: &str) -> Value {
     let repaired = repair::loads(answer);
