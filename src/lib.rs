@@ -24,4 +24,6 @@ pub mod task;
 pub mod trace;
 pub mod trainset;
 pub mod value;
+#[cfg(test)]
+mod vectors;
 pub mod worker;

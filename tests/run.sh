@@ -27,27 +27,8 @@ for component in fmt clippy; do
     }
 done
 
-# The parity tests compare with the real DSPy, which needs a Python of its own. Without PyPI they say that they are skipped.
-dspy=dspy==3.4.1
-venv="${CARGO_TARGET_DIR:-$PWD/target}/dspy-venv"
-is_dspy() {
-    LITELLM_LOCAL_MODEL_COST_MAP=true "$1" -c 'import importlib.metadata as m, sys; sys.exit(m.version("dspy") != "3.4.1")' 2>/dev/null
-}
-if [ -z "${BSFT_DSPY_PYTHON:-}" ]; then
-    if ! is_dspy "$venv/bin/python"; then
-        echo "installing by pip into $venv: $dspy (the parity tests compare with it)"
-        if ! { python3 -m venv --clear "$venv" && "$venv/bin/pip" install --quiet --retries 1 --timeout 20 \
-            --disable-pip-version-check --no-input "$dspy"; }; then
-            echo "NOTE: $dspy could not be installed: nothing will be compared with the real DSPy" >&2
-        fi
-    fi
-    if is_dspy "$venv/bin/python"; then
-        export BSFT_DSPY_PYTHON="$venv/bin/python"
-    fi
-fi
-if [ -n "${BSFT_DSPY_PYTHON:-}" ]; then
-    echo "comparing with the DSPy of $BSFT_DSPY_PYTHON"
-fi
+# Without PyPI nothing is compared with the real DSPy, and this says so.
+. tests/parity/python.sh
 
 step() {
     echo
@@ -61,6 +42,11 @@ if cargo nextest --version >/dev/null 2>&1; then
     step cargo nextest run --no-fail-fast
 else
     step cargo test --no-fail-fast
+fi
+if [ -n "${BSFT_DSPY_PYTHON:-}" ]; then
+    differential=("$BSFT_DSPY_PYTHON" tests/parity/differential.py --bsft "${CARGO_TARGET_DIR:-target}/debug/bsft-coordinator")
+    step "${differential[@]}" --cases tests/parity/cases.json
+    step "${differential[@]}" -n 300 --seed 1
 fi
 step env RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
 echo

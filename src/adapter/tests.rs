@@ -17,14 +17,10 @@ fn types() -> TypeTable {
     parse_types(definitions.as_object().expect("a table")).expect("the types are sound")
 }
 
-/// The rows of `tests/vectors/adapter/<name>.jsonl`, or of the folder that `ADAPTER_VECTORS` names; read as Python
-/// reads them, because `serde_json` may miss a float's last digit.
+/// The rows of `tests/vectors/adapter/<name>.jsonl`, read as Python reads them, because `serde_json` may miss a float's last digit.
 fn rows(name: &str) -> Vec<Value> {
-    let dir = std::env::var("ADAPTER_VECTORS")
-        .unwrap_or_else(|_| format!("{}/tests/vectors/adapter", env!("CARGO_MANIFEST_DIR")));
-    let text =
-        std::fs::read_to_string(format!("{dir}/{name}.jsonl")).expect("the vector file is in the repository");
-    text.lines()
+    crate::vectors::lines(&format!("adapter/{name}"))
+        .iter()
         .map(|line| json::parse(line).expect("a vector is JSON"))
         .collect()
 }
@@ -126,7 +122,7 @@ fn training_answers_are_those_of_dspy() {
     let (types, mut wrong) = (types(), Vec::new());
     let rows = rows("training");
     for row in &rows {
-        let got = adapter("chat")
+        let got = adapter(at(row, "adapter").as_str().unwrap_or("chat"))
             .assistant(&signature(row, &types), &record(at(row, "outputs")))
             .expect("it can be written");
         if got != text(row, "assistant") {
@@ -170,7 +166,11 @@ fn compare_answers(name: &str, adapter: &dyn Adapter) {
                 let names = |p: &Record| Value::List(p.keys().map(|k| Value::from(k.as_str())).collect());
                 // DSPy's adapters do not get to see an empty answer, which here has the failure of its caller.
                 let expected = at(row, "partial");
-                let is_same = partial.as_ref().map_or(Value::None, names) == *expected || answer.is_empty();
+                // Where DSPy stumbles instead (a list where an enum's member should be), it gives nothing back.
+                let stumbles = at(row, "err").as_str().is_some_and(|e| e != "AdapterParseError");
+                let is_same = partial.as_ref().map_or(Value::None, names) == *expected
+                    || answer.is_empty()
+                    || stumbles;
                 *at(row, "ok") == Value::Bool(false) && is_same
             }
         };

@@ -5,10 +5,6 @@ use crate::python::json::{from_serde, parse};
 use serde_json::json;
 
 fn rows(name: &str) -> Vec<Record> {
-    let dir = std::env::var("METRIC_VECTORS")
-        .unwrap_or_else(|_| format!("{}/tests/vectors/metric", env!("CARGO_MANIFEST_DIR")));
-    let text =
-        std::fs::read_to_string(format!("{dir}/{name}.jsonl")).expect("the vector file is in the repository");
     let row = |line: &str| match parse(line) {
         Ok(Value::Dict(entries)) => entries
             .into_iter()
@@ -16,7 +12,10 @@ fn rows(name: &str) -> Vec<Record> {
             .collect(),
         other => panic!("no object: {other:?}"),
     };
-    text.lines().map(row).collect()
+    crate::vectors::lines(&format!("metric/{name}"))
+        .iter()
+        .map(|line| row(line))
+        .collect()
 }
 
 fn record(value: &serde_json::Value) -> Record {

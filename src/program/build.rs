@@ -1,6 +1,6 @@
 //! From a checked program spec to a program that runs.
 
-use super::{Predictor, Program, Retry};
+use super::{Predictor, Program};
 use crate::adapter::{self, Adapter, FormatError, JsonAdapter, Message, structured};
 use crate::job::{AdapterKind, JobSpec, ModuleKind, PredictorSpec, ProgramSpec};
 use crate::lm::Body;
@@ -137,13 +137,13 @@ fn build(spec: &PredictorSpec, job: &JobSpec, types: &TypeTable) -> Result<Predi
     } else {
         None
     };
-    let retry = match job.adapter {
+    let retry_prelude = match job.adapter {
         AdapterKind::Json => None,
-        AdapterKind::Chat | AdapterKind::Xml => Some(Retry {
-            prelude: open_array(&JsonAdapter, &signature, &demos).map_err(unformatted)?,
-            response_format: structured::response_format(&lm.model, &signature),
-        }),
+        AdapterKind::Chat | AdapterKind::Xml => {
+            Some(open_array(&JsonAdapter, &signature, &demos).map_err(unformatted)?)
+        }
     };
+    let response_format = structured::response_format(&lm.model, &signature);
     let wiring = signature
         .inputs
         .iter()
@@ -160,7 +160,8 @@ fn build(spec: &PredictorSpec, job: &JobSpec, types: &TypeTable) -> Result<Predi
         body,
         prelude,
         row_prelude,
-        retry,
+        retry_prelude,
+        response_format,
         wiring,
         repeat: spec.repeat,
     })

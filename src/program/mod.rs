@@ -36,16 +36,13 @@ struct Predictor {
     prelude: String,
     /// The same for training rows, where they go without demos.
     row_prelude: Option<String>,
-    retry: Option<Retry>,
+    /// The same for the one retry that DSPy makes with its JSON adapter when an answer does not parse.
+    retry_prelude: Option<String>,
+    /// Of requests by the JSON adapter.
+    response_format: Option<serde_json::Value>,
     /// Input field and its name in the namespace.
     wiring: Vec<(String, String)>,
     repeat: u32,
-}
-
-/// The one retry that DSPy makes with its JSON adapter when an answer does not parse.
-struct Retry {
-    prelude: String,
-    response_format: Option<serde_json::Value>,
 }
 
 impl Program {

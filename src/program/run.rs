@@ -119,21 +119,22 @@ impl Predictor {
             .user(self.adapter, &inputs)
             .map_err(|error| self.unformatted(&error))?;
         let messages = close_array(&self.prelude, &user);
+        let format = self.response_format.as_ref();
+        let first_format = format.filter(|_| self.retry_prelude.is_none());
         let first = self
-            .exchange(self.adapter, messages, None, example, &[], answers)
+            .exchange(self.adapter, messages, first_format, example, &[], answers)
             .await?;
         let (outputs, used, unparsed) = match self.adapter.parse(&self.signature, &first.raw_answer) {
             Ok(outputs) => (outputs, first, Vec::new()),
             Err(failure) => {
-                let Some(retry) = &self.retry else {
+                let Some(retry_prelude) = &self.retry_prelude else {
                     return Err(self.unparsed(failure.reason, vec![first]));
                 };
                 let json = &JsonAdapter;
                 let turn = self
                     .user(json, &inputs)
                     .map_err(|error| self.unformatted(&error))?;
-                let messages = close_array(&retry.prelude, &turn);
-                let format = retry.response_format.as_ref();
+                let messages = close_array(retry_prelude, &turn);
                 let spent = std::slice::from_ref(&first);
                 let second = self
                     .exchange(json, messages, format, example, spent, answers)

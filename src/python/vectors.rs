@@ -4,14 +4,11 @@ use serde_json::Value;
 
 /// The rows of `tests/vectors/python/<name>.jsonl`.
 pub(super) fn rows(name: &str) -> Vec<Value> {
-    let path = format!("{}/tests/vectors/python/{name}.jsonl", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(&path).expect("the vector file is in the repository");
-    let rows: Vec<Value> = text
-        .lines()
+    let lines = crate::vectors::lines(&format!("python/{name}"));
+    lines
+        .iter()
         .map(|line| serde_json::from_str(line).expect("a vector is JSON"))
-        .collect();
-    assert!(!rows.is_empty(), "{path} has no rows");
-    rows
+        .collect()
 }
 
 /// The string at `key`.

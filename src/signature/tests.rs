@@ -22,16 +22,9 @@ fn types() -> TypeTable {
     parse_types(definitions.as_object().expect("an object")).expect("good types")
 }
 
-/// `BSFT_VECTORS_<NAME>` names a larger file of the same form.
 fn rows(name: &str) -> Vec<Json> {
-    let path = std::env::var(format!("BSFT_VECTORS_{}", name.to_uppercase())).unwrap_or_else(|_| {
-        format!(
-            "{}/tests/vectors/signature/{name}.jsonl",
-            env!("CARGO_MANIFEST_DIR")
-        )
-    });
-    let text = std::fs::read_to_string(path).expect("the vectors are in the repository");
-    text.lines()
+    crate::vectors::lines(&format!("signature/{name}"))
+        .iter()
         .map(|line| serde_json::from_str(line).expect("a row"))
         .collect()
 }

@@ -160,7 +160,7 @@ fn a_row_may_lack_an_input_that_others_have() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("train.jsonl");
     let rows = "{\"a\": 1, \"b\": 2}\n{\"a\": 1}\n{\"b\": 1}\n{\"a\": 1, \"b\": null}\n{\"a\": 1}\n";
-    std::fs::write(&path, rows).expect("it can be written");
+    fs::write(&path, rows).expect("it can be written");
     let set = Trainset::open(&path, None, &["a".to_owned(), "b".to_owned()]).expect("the rows are sound");
     let lacking: Vec<_> = set.without_input().collect();
     assert_eq!(lacking, [("a", 3, 1), ("b", 2, 2)]);

@@ -10,7 +10,6 @@ mod support;
 
 mod changes;
 mod check;
-mod dspy;
 
 mod failures;
 mod files;

@@ -74,6 +74,7 @@ from dspy.evaluate.metrics import EM, F1  # noqa: E402
 from dspy.signatures.signature import _parse_type_node  # noqa: E402
 from dspy.teleprompt import bootstrap_finetune as bf_mod  # noqa: E402
 from dspy.teleprompt.bootstrap_finetune import BootstrapFinetune  # noqa: E402
+from dspy.teleprompt.bootstrap_trace import FailedPrediction  # noqa: E402
 
 import lm_server  # noqa: E402
 
@@ -230,7 +231,14 @@ def make_metric(spec):
     return metric
 
 
-ADAPTERS = {None: lambda: None, "chat": dspy.ChatAdapter, "json": dspy.JSONAdapter, "xml": dspy.XMLAdapter}
+class TrainableJSONAdapter(dspy.JSONAdapter):
+    """DSPy's JSON adapter writes no training rows; a row's answer is what its demos would show."""
+
+    def format_finetune_data(self, signature, demos, inputs, outputs):
+        return dspy.ChatAdapter.format_finetune_data(self, signature, demos, inputs, outputs)
+
+
+ADAPTERS = {None: lambda: None, "chat": dspy.ChatAdapter, "json": TrainableJSONAdapter, "xml": dspy.XMLAdapter}
 
 
 # ---------------------------------------------------------------------------------------------------- provider
@@ -326,10 +334,25 @@ def _run_case(case, outdir, server_url=None):
                                  "train_kwargs": kws["train_kwargs"], "data": kws["train_data"]})
             return BootstrapFinetune.finetune_lms(finetune_dict)
 
+        def _prepare_finetune_data(self, trace_data, lm, pred_ind=None):
+            # By the predictor that made the call, where DSPy goes by position.
+            if pred_ind is None:
+                return super()._prepare_finetune_data(trace_data, lm)
+            own = [{**d, "trace": [e for e in d["trace"] if position_of[id(e[0])] == pred_ind]} for d in trace_data]
+            return super()._prepare_finetune_data(own, lm)
+
     orig_btd = bf_mod.bootstrap_trace_data
 
     def capturing_btd(*a, **k):
-        data = orig_btd(*a, **k)
+        # DSPy aborts when an example fails, or chokes on the placeholder for an answer that does not parse: these are left out here.
+        data = orig_btd(*a, **{**k, "raise_on_error": False})
+        data = [d for d in data if not isinstance(d["prediction"], FailedPrediction)]
+        done = {d["example_ind"] for d in data}
+        failed.extend({"teacher": len(teachers_seen), "example_ind": i} for i in range(len(k["dataset"])) if i not in done)
+        position_of.update({id(p): i for i, p in enumerate(k["program"].predictors())})
+        for d in data:
+            if any(position_of[id(p)] != i for i, (p, _, _) in enumerate(d["trace"])):
+                position_differs.append(not case.get("multitask", True))
         name_of = {id(p): n for n, p in k["program"].named_predictors()}
         for d in data:
             traces.append({
@@ -340,7 +363,7 @@ def _run_case(case, outdir, server_url=None):
         teachers_seen.append(1)
         return data
 
-    teachers_seen = []
+    teachers_seen, failed, position_of, position_differs = [], [], {}, []
     bf_mod.bootstrap_trace_data = capturing_btd
     out = {"name": case.get("name"), "dspy": dspy.__version__}
     compiled = None
@@ -398,6 +421,8 @@ def _run_case(case, outdir, server_url=None):
         out["finetune"].append({**c, "file": fn, "lines": raw.count(b"\n"), "sha256": sha, "written_by_provider": sha in on_disk,
                                 "save_data_name": on_disk.get(sha)})
     out["traces"] = traces
+    out["failed"] = failed
+    out["position_differs"] = any(position_differs)
 
     # --- compiled program
     if compiled is not None:
@@ -420,6 +445,18 @@ def _run_case(case, outdir, server_url=None):
     return out
 
 
+def save_state(case, own, path):
+    """The state file that a user of DSPy has of the student, or of a teacher with demos and instructions of its `own`."""
+    build_program(case, build_types(case.get("types")), {lm["id"]: None for lm in case["lms"]}, own).save(path)
+
+
+def load_and_save(case, path, saved):
+    """Loads a saved state into the case's program, as a user of DSPy would, and saves it again."""
+    program = build_program(case, build_types(case.get("types")), {lm["id"]: None for lm in case["lms"]})
+    program.load(path, allow_unsafe_lm_state=True)  # else DSPy drops api_base
+    program.save(saved)
+
+
 if __name__ == "__main__":
     ap = argparse.ArgumentParser()
     ap.add_argument("case")
@@ -430,9 +467,7 @@ if __name__ == "__main__":
     with open(a.case, encoding="utf-8") as f:
         cases = json.load(f)
     if a.load:
-        program = build_program(cases, build_types(cases.get("types")), {l["id"]: None for l in cases["lms"]})
-        program.load(a.load, allow_unsafe_lm_state=True)  # else DSPy drops api_base
-        program.save(a.out)
+        load_and_save(cases, a.load, a.out)
         sys.exit()
     if isinstance(cases, dict):
         cases = [cases]

@@ -74,9 +74,12 @@ impl Layout for XmlAdapter {
     ) -> Result<String, FormatError> {
         let fields = signature.outputs.iter().map(|field| {
             let value = outputs.get(&field.name).unwrap_or(missing);
-            let plain = value::jsonable(value);
-            if is_nested(&field.ty) && matches!(*plain, Value::List(_) | Value::Dict(_)) {
-                return Ok(write::nested(&field.name, &plain));
+            let has_parts = matches!(
+                value,
+                Value::List(_) | Value::Tuple(_) | Value::Set(_) | Value::Dict(_) | Value::Model(_)
+            );
+            if has_parts && is_nested(&field.ty) {
+                return Ok(write::nested(&field.name, &value::jsonable(value)));
             }
             let text = rendered(field, value)?;
             Ok(match field.ty {

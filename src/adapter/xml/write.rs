@@ -24,29 +24,43 @@ pub(super) fn nested(tag: &str, value: &Value) -> String {
 
 /// `attribute` is empty or starts with a space.
 fn write(tag: &str, attribute: &str, value: &Value, out: &mut String) {
-    if matches!(value, Value::None) || matches!(value, Value::List(items) if items.is_empty()) {
+    let is_void = match value {
+        Value::None => true,
+        Value::List(items) | Value::Tuple(items) | Value::Set(items) => items.is_empty(),
+        _ => false,
+    };
+    if is_void {
         out.push_str(&format!("<{tag}{attribute} />"));
         return;
     }
     out.push_str(&format!("<{tag}{attribute}>"));
     match value {
-        Value::List(items) => {
+        Value::List(items) | Value::Tuple(items) | Value::Set(items) => {
             for item in items {
                 write("item", "", item, out);
             }
         }
-        Value::Dict(entries) => {
-            for (name, child) in entries {
-                let name = repr::str(name);
-                match is_tag(&name) {
-                    true => write(&name, "", child, out),
-                    false => write("entry", &format!(" key={}", quoted(&name)), child, out),
-                }
+        Value::Model(model) => {
+            for (name, child) in &model.fields {
+                write_entry(name, child, out);
             }
         }
+        Value::Dict(entries) => {
+            for (name, child) in entries {
+                write_entry(&repr::str(name), child, out);
+            }
+        }
+        Value::Enum(member) => out.push_str(&escaped(&repr::str(&member.value))),
         scalar => out.push_str(&escaped(&repr::str(scalar))),
     }
     out.push_str(&format!("</{tag}>"));
+}
+
+fn write_entry(name: &str, value: &Value, out: &mut String) {
+    match is_tag(name) {
+        true => write(name, "", value, out),
+        false => write("entry", &format!(" key={}", quoted(name)), value, out),
+    }
 }
 
 /// A Python identifier that may have hyphens and full stops behind its first character.

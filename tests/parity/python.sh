@@ -1,0 +1,18 @@
+# Sourced: makes BSFT_DSPY_PYTHON name a Python with the DSPy that everything is compared with, where that is possible.
+dspy=dspy==3.4.1
+is_dspy() {
+    LITELLM_LOCAL_MODEL_COST_MAP=true "$1" -c 'import importlib.metadata as m, sys; sys.exit(m.version("dspy") != "3.4.1")' 2>/dev/null
+}
+if [ -z "${BSFT_DSPY_PYTHON:-}" ]; then
+    venv="${CARGO_TARGET_DIR:-$PWD/target}/dspy-venv"
+    if ! is_dspy "$venv/bin/python"; then
+        echo "installing by pip into $venv: $dspy (the parity tests compare with it)"
+        if ! { python3 -m venv --clear "$venv" && "$venv/bin/pip" install --quiet --retries 1 --timeout 20 \
+            --disable-pip-version-check --no-input "$dspy"; }; then
+            echo "NOTE: $dspy could not be installed: nothing will be compared with the real DSPy" >&2
+        fi
+    fi
+    if is_dspy "$venv/bin/python"; then
+        export BSFT_DSPY_PYTHON="$venv/bin/python"
+    fi
+fi
