@@ -168,9 +168,8 @@ fn compare_answers(name: &str, adapter: &dyn Adapter) {
                 let expected = at(row, "partial");
                 // Where DSPy stumbles instead (a list where an enum's member should be), it gives nothing back.
                 let stumbles = at(row, "err").as_str().is_some_and(|e| e != "AdapterParseError");
-                let is_same = partial.as_ref().map_or(Value::None, names) == *expected
-                    || answer.is_empty()
-                    || stumbles;
+                let is_same =
+                    partial.as_ref().map_or(Value::None, names) == *expected || answer.is_empty() || stumbles;
                 *at(row, "ok") == Value::Bool(false) && is_same
             }
         };
