@@ -3,7 +3,7 @@
 use super::train::AllTrained;
 use super::{Coordinator, RunError};
 use crate::finetune::Trained;
-use crate::program::saved_state;
+use crate::program::{has_private_models, saved_state};
 use crate::report::{Manifest, Phase};
 use crate::run_dir::write_whole;
 
@@ -22,6 +22,11 @@ pub(super) fn compile(coordinator: &Coordinator, trained: AllTrained) -> Result<
         .collect();
     let path = coordinator.dir.compiled();
     write_whole(&path, saved_state(job, &by_predictor)?.as_bytes()).map_err(RunError::at(&path))?;
+    let flag = match has_private_models(job, &by_predictor) {
+        true => ", allow_unsafe_lm_state=True",
+        false => "",
+    };
+    prepared.manifest.load = Some(format!("program.load({:?}{flag})", path.display().to_string()));
     prepared.manifest.phase = Phase::Compiled;
     prepared.write_manifest(coordinator)?;
     Ok(prepared.manifest)

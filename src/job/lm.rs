@@ -2,7 +2,7 @@
 
 use super::problem::Problems;
 use super::reader::{Item, Section, nearest};
-use crate::lm::{LmSettings, Price, Simulation};
+use crate::lm::{LEAST_MAX_TOKENS, LmSettings, Price, Simulation, is_reasoning_model};
 use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
 use url::Url;
@@ -117,6 +117,27 @@ fn settings(name: &str, lm: &Section<'_>, problems: &mut Problems) -> Option<LmS
         .get("temperature")
         .and_then(|item| item.number(0.0, f64::INFINITY, problems));
     let max_tokens = lm.get("max_tokens").and_then(|item| item.count(1, problems));
+    if model.as_deref().is_some_and(is_reasoning_model) {
+        // As `dspy.LM` insists, which could not load the compiled student otherwise.
+        if let (Some(item), Some(t)) = (lm.get("temperature"), temperature)
+            && t != 0.0
+            && t != 1.0
+        {
+            let message = format!("`{}` is {t}: a reasoning model takes 1.0 or none", item.name);
+            item.place
+                .report(problems, message, "write `temperature = 1.0`, or leave it out");
+        }
+        if let (Some(item), Some(n)) = (lm.get("max_tokens"), max_tokens)
+            && n < LEAST_MAX_TOKENS
+        {
+            let message = format!("`{}` is {n}: a reasoning model needs room to think", item.name);
+            item.place.report(
+                problems,
+                message,
+                format!("write `max_tokens = {LEAST_MAX_TOKENS}` or more, or leave it out"),
+            );
+        }
+    }
     let timeout_secs = lm
         .get("timeout_secs")
         .and_then(|item| item.number(0.001, 1e6, problems));

@@ -5,6 +5,7 @@
 pub mod body;
 mod connect;
 pub mod openai;
+mod reasoning;
 mod secret;
 mod settings;
 pub mod simulated;
@@ -12,6 +13,7 @@ pub mod simulated;
 pub use body::{Body, BodyError};
 pub use connect::{ConnectError, OPENAI_KEY, connect};
 pub use openai::OpenAi;
+pub use reasoning::{LEAST_MAX_TOKENS, is_reasoning_model};
 pub use secret::Secret;
 pub use settings::{LmSettings, Price, Simulation};
 

@@ -12,7 +12,7 @@ pub use build::BuildError;
 pub use demos::unread_demo_keys;
 pub(crate) use run::usage_of;
 pub use run::{Answers, Ending, TaskFailure};
-pub use saved_state::saved_state;
+pub use saved_state::{has_private_models, saved_state};
 
 use crate::adapter::Adapter;
 use crate::lm::Body;

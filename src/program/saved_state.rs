@@ -4,7 +4,7 @@ use super::BuildError;
 use super::build::{demos_of, signature_of};
 use crate::finetune::Trained;
 use crate::job::{JobSpec, PredictorSpec};
-use crate::lm::LmSettings;
+use crate::lm::{LmSettings, is_reasoning_model};
 use crate::python::{float, json};
 use crate::signature::{TypeTable, parse_types};
 use crate::value::Value;
@@ -42,6 +42,20 @@ pub fn saved_state(job: &JobSpec, models: &[&Trained]) -> Result<String, BuildEr
     write_pretty(&object(state), 0, &mut out);
     out.push('\n');
     Ok(out)
+}
+
+/// Whether a saved model has an address of its own. `program.load` drops it and asks OpenAI instead, unless it is called with
+/// `allow_unsafe_lm_state=True`.
+pub fn has_private_models(job: &JobSpec, models: &[&Trained]) -> bool {
+    let mut predictors = job.student.predictors.iter().zip(models);
+    predictors.any(|(predictor, trained)| {
+        let lm = job.lms.get(&predictor.lm);
+        lm.is_some_and(|lm| address(lm, trained).is_some())
+    })
+}
+
+fn address<'a>(lm: &'a LmSettings, trained: &'a Trained) -> Option<&'a str> {
+    trained.api_base.as_deref().or(lm.api_base.as_deref())
 }
 
 fn predictor_state(
@@ -92,7 +106,7 @@ fn predictor_state(
 /// What `LM.dump_state` gives: never the key.
 fn lm_state(lm: &LmSettings, trained: &Trained) -> Value {
     let model = trained.model.as_deref().unwrap_or(&lm.model);
-    let api_base = trained.api_base.as_deref().or(lm.api_base.as_deref());
+    let api_base = address(lm, trained);
     let mut state = vec![
         ("_dspy_lm_class", Value::from("dspy.clients.lm.LM")),
         ("model", Value::from(model)),
@@ -103,11 +117,15 @@ fn lm_state(lm: &LmSettings, trained: &Trained) -> Value {
             Value::Int(i64::from(lm.num_retries.unwrap_or(DSPY_NUM_RETRIES))),
         ),
         ("temperature", lm.temperature.map_or(Value::None, Value::Float)),
-        (
-            "max_tokens",
-            lm.max_tokens.map_or(Value::None, |n| Value::Int(n as i64)),
-        ),
     ];
+    let max_tokens = lm.max_tokens.map_or(Value::None, |n| Value::Int(n as i64));
+    // DSPy renames the limit of a reasoning model, and gives it its name and a place at the end while the model is one.
+    let (limit, moved) = match (is_reasoning_model(&lm.model), is_reasoning_model(model)) {
+        (true, true) => (None, Some(("max_tokens", max_tokens))),
+        (true, false) => (Some(("max_completion_tokens", max_tokens)), None),
+        (false, _) => (Some(("max_tokens", max_tokens)), None),
+    };
+    state.extend(limit);
     state.extend(api_base.map(|api_base| ("api_base", Value::from(api_base))));
     state.extend(
         lm.extra
@@ -119,6 +137,7 @@ fn lm_state(lm: &LmSettings, trained: &Trained) -> Value {
         ("launch_kwargs", Value::Dict(Vec::new())),
         ("train_kwargs", Value::Dict(Vec::new())),
     ]);
+    state.extend(moved);
     named(state)
 }
 

@@ -52,6 +52,9 @@ pub struct Manifest {
     pub starts: u32,
     /// One per LM key.
     pub shards: Vec<ShardReport>,
+    /// How DSPy loads the compiled student, once it is there.
+    #[serde(default)]
+    pub load: Option<String>,
 }
 
 /// How far a run is.
@@ -113,6 +116,7 @@ impl Manifest {
             seconds,
             starts: starts + 1,
             shards: Vec::new(),
+            load: None,
         }
     }
 

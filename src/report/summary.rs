@@ -53,6 +53,15 @@ pub fn summary(manifest: &Manifest, dir: &RunDir) -> String {
     }
     let file = |path: std::path::PathBuf| path.display().to_string();
     let _ = writeln!(out, "  student    {}", file(dir.compiled()));
+    if let Some(load) = &manifest.load {
+        let _ = writeln!(out, "  in DSPy    {load}");
+        if load.contains("allow_unsafe_lm_state") {
+            let _ = writeln!(
+                out,
+                "             (its models are on a private server: without the flag DSPy drops their address and asks OpenAI)"
+            );
+        }
+    }
     let _ = writeln!(out, "  traces     {}", file(dir.traces()));
     if tally.failed() > 0 {
         let _ = writeln!(

@@ -18,7 +18,7 @@ TYPES = {
     "Pet": {"doc": "A pet.\n    With a name.", "fields": [["petName", "str", "Tom"], ["lives", "int", 9], ["level", "Optional[Level]", None], ["coat", "Literal['long', 'short']", "long"]]},
     "Person": {"fields": [["name", "str"], ["age", "int"], ["addr", "Address"], ["tags", "list[str]", []], ["score", "float", 1.0]]},
 }
-MODELS = ["openai/gpt-4o-mini", "openai/gpt-3.5-turbo", "openai/local-llm", "openai/meta-llama/Llama-3.2-1B-Instruct", "hosted_vllm/qwen"]
+MODELS = ["openai/gpt-5-mini", "openai/o3", "openai/gpt-4o-mini", "openai/gpt-3.5-turbo", "openai/local-llm", "openai/meta-llama/Llama-3.2-1B-Instruct", "hosted_vllm/qwen"]
 
 
 class G:
@@ -119,6 +119,8 @@ class G:
                 l["temperature"] = r.choice([0.0, 0.5, 1.0])
             if r.random() < 0.3:
                 l["max_tokens"] = r.choice([256, 1000])
+            if l["model"] in MODELS[:2]:  # reasoning models, for which DSPy insists on these
+                l.update({k: v for k, v in {"temperature": 1.0, "max_tokens": 20000}.items() if k in l})
             if r.random() < 0.2:
                 l["kwargs"] = r.choice([{"top_p": 0.9}, {"seed": 7, "presence_penalty": 0.5}, {"stop": ["END"], "top_p": 1.0}])
             lms.append(l)
@@ -162,7 +164,7 @@ class G:
                 st["desc"] = {r.choice(list(outs) + ins): r.choice(["a short desc", "multi\nline", "${weird}", "é «x»"])}
             if r.random() < 0.15:
                 st["config"] = {"temperature": r.choice([0.1, 0.9])}
-            elif r.random() < 0.05:
+            elif r.random() < 0.05 and not any(lm["model"] in MODELS[:2] for lm in lms):  # for a reasoning model DSPy would send it by LiteLLM
                 st["config"] = r.choice([{"max_tokens": 300}, {"top_p": 0.5, "temperature": 0.0}])
             if r.random() < 0.1:
                 st["repeat"] = 2

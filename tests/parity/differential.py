@@ -103,10 +103,13 @@ def job(case, url):
 
 # ------------------------------------------------------------------------------------------------------------- comparing
 def read_lines(path):
-    if not os.path.exists(path):
-        return []
-    with open(path, encoding="utf-8") as f:
-        return [json.loads(line) for line in f.read().split("\n") if line]
+    text = read_text(path) if os.path.exists(path) else ""
+    return [json.loads(line) for line in text.split("\n") if line]
+
+
+def read_text(path):
+    with open(path, encoding="utf-8", newline="") as f:
+        return f.read()
 
 
 def canonical(value):
@@ -189,14 +192,9 @@ def differences(case, folder, bsft):
 
     for shard in result["finetune"]:
         name = shard["lm"] if shard["pred_ind"] is None else f"{shard['lm']}@{result['predictors'][shard['pred_ind']]['name']}"
-        with open(os.path.join(dspy_dir, shard["file"]), encoding="utf-8", newline="") as f:
-            dspys = f.read()
         path = os.path.join(run, "data", f"{name}.jsonl")
-        mine = ""
-        if os.path.exists(path):
-            with open(path, encoding="utf-8", newline="") as f:
-                mine = f.read()
-        compare(f"training file {name}.jsonl", mine, dspys, found)
+        mine = read_text(path) if os.path.exists(path) else ""
+        compare(f"training file {name}.jsonl", mine, read_text(os.path.join(dspy_dir, shard["file"])), found)
     if empty:
         notes.append(EMPTY)
         return found, notes
@@ -205,14 +203,11 @@ def differences(case, folder, bsft):
         lines = text.replace(url, oracle.PLACEHOLDER).split("\n")
         return "\n".join('"model"' if line.lstrip().startswith('"model": ') else line for line in lines)
 
-    with open(os.path.join(run, "compiled.json"), encoding="utf-8") as f:
-        compiled = f.read()
-    with open(os.path.join(dspy_dir, "program.json"), encoding="utf-8") as f:
-        compare("compiled.json", anonymous(compiled), anonymous(f.read()), found)
-    saved = os.path.join(folder, "saved.json")
-    oracle.load_and_save(case, os.path.join(run, "compiled.json"), saved)
-    with open(saved, encoding="utf-8") as f:
-        compare("compiled.json loaded and saved by DSPy", compiled, f.read(), found)
+    states = [os.path.join(run, "compiled.json"), os.path.join(dspy_dir, "program.json")]
+    compare("compiled.json", *(anonymous(read_text(path)) for path in states), found)
+    for path in states:
+        oracle.load_and_save(case, path, path + ".again.json")
+    compare("compiled.json loaded and saved by DSPy", *(anonymous(read_text(path + ".again.json")) for path in states), found)
     return found, notes
 
 
