@@ -115,3 +115,26 @@ fn no_rows_to_train_on_is_an_error_that_says_what_to_do() {
     folder.compile("run").with(1).saying("traces.jsonl");
     assert_eq!(folder.traced("run"), 20);
 }
+
+#[test]
+fn retry_works_from_any_folder_and_forgets_nothing_before_its_checks_pass() {
+    const EXAMPLES: usize = 20;
+    let port = free_port();
+    let (folder, elsewhere) = (Folder::new(), Folder::new());
+    let job = without_server(port);
+    job.write(&folder, EXAMPLES);
+    let run = folder.path("run");
+    let run = run.to_str().unwrap();
+    folder.compile("run").with(1).saying("bsft-coordinator retry run");
+    let failures = folder.read("run/failures.jsonl");
+    assert_eq!(lines(&failures).len(), EXAMPLES);
+
+    folder.write("job.toml", job.to_toml().replace("\"Predict\"", "\"Perdict\""));
+    elsewhere.run(&["retry", run]).with(2).saying("Perdict");
+    assert_eq!(folder.read("run/failures.jsonl"), failures);
+
+    folder.write("job.toml", job.to_toml());
+    let _server = LmServer::start_on(port, &["--profile", "mild"]);
+    elsewhere.run(&["retry", run]).with(0);
+    assert_eq!(folder.traced("run"), EXAMPLES);
+}

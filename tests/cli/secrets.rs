@@ -1,6 +1,7 @@
 //! An API key is in no file, no log line and no message, whatever the server does with it.
 
 use crate::support::{Ended, Folder, JobFile, LmServer};
+use serde_json::json;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
@@ -33,20 +34,20 @@ fn assert_no_key(folder: &Folder, ended: &Ended) {
     }
 }
 
-/// Answers every request with status 401 and the request's own `Authorization`; gives the address.
-fn refusing_server() -> String {
+/// Answers every request with what `answer` makes of the request's own `Authorization`: a status line and a body. Gives the address.
+fn echoing_server(answer: fn(&str) -> (&'static str, String)) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}/v1", listener.local_addr().unwrap());
     // Ends with the test's process.
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            thread::spawn(move || refuse(stream));
+            thread::spawn(move || echo(stream, answer));
         }
     });
     base
 }
 
-fn refuse(stream: TcpStream) {
+fn echo(stream: TcpStream, answer: fn(&str) -> (&'static str, String)) {
     let mut reader = BufReader::new(stream);
     let (mut authorization, mut length) = (String::new(), 0);
     loop {
@@ -70,9 +71,9 @@ fn refuse(stream: TcpStream) {
         authorization.ends_with(KEY),
         "the key was not sent: {authorization:?}"
     );
-    let said = format!("{{\"error\": {{\"message\": \"incorrect API key provided: {authorization}\"}}}}");
+    let (status, said) = answer(&authorization);
     let head = format!(
-        "HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nX-Key: {KEY}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nX-Key: {KEY}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
         said.len()
     );
     // A client that is gone needs no answer.
@@ -91,9 +92,34 @@ fn a_key_that_the_server_takes_is_nowhere() {
 #[test]
 fn a_key_that_the_server_echoes_is_nowhere() {
     let folder = Folder::new();
-    job(&refusing_server()).write(&folder, 20);
+    let server = echoing_server(|authorization| {
+        let said = format!("incorrect API key provided: {authorization}");
+        (
+            "401 Unauthorized",
+            json!({"error": {"message": said}}).to_string(),
+        )
+    });
+    job(&server).write(&folder, 20);
     let ended = compile(&folder).with(1);
     assert!(folder.read("run/failures.jsonl").contains("401"));
+    assert_no_key(&folder, &ended);
+}
+
+#[test]
+fn a_key_in_an_answer_is_nowhere() {
+    let folder = Folder::new();
+    let server = echoing_server(|authorization| {
+        let said = format!(
+            "[[ ## plan ## ]]\n{authorization}\n\n[[ ## reasoning ## ]]\n{authorization}\n\n[[ ## answer ## ]]\nparis"
+        );
+        (
+            "200 OK",
+            json!({"choices": [{"message": {"content": said}}]}).to_string(),
+        )
+    });
+    job(&server).write(&folder, 20);
+    let ended = compile(&folder);
+    assert_eq!(folder.traced("run"), 20, "{}", ended.stderr);
     assert_no_key(&folder, &ended);
 }
 
