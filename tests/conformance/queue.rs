@@ -224,8 +224,7 @@ pub(crate) async fn a_waiting_intake_wakes_for_a_message<T: QueueUnderTest>() {
     assert!(is_quiet(&mut abandoned).await);
     drop(abandoned);
     let mut intake = t.queue().consume(&lane, at_most(1)).await.unwrap();
-    let (delivery, published) =
-        tokio::join!(take(&mut intake), t.queue().publish(&lane, numbered(1)));
+    let (delivery, published) = tokio::join!(take(&mut intake), t.queue().publish(&lane, numbered(1)));
     published.unwrap();
     assert_eq!(delivery.body, numbered(1)[0]);
 }
