@@ -236,7 +236,7 @@ async fn the_server_holds_the_window_and_not_the_run() {
     let store = Arc::new(connect(&server.url(), NAMESPACE).await);
     finish(&*store, TASKS).await;
     store.trim(&run(), &outcomes(&*store).await).await.unwrap();
-    let before = server.info("used_memory");
+    let before = server.info::<u64>("used_memory");
     for window in 0..10 {
         let mut work = tokio::task::JoinSet::new();
         for n in window * TASKS / 10..(window + 1) * TASKS / 10 {
@@ -263,7 +263,7 @@ async fn the_server_holds_the_window_and_not_the_run() {
         "{done} bytes for the tasks that are done"
     );
     // Beside the set: buffers and what the allocator rounds up. The outcomes alone were 25 MB.
-    let grown = server.info("used_memory").saturating_sub(before);
+    let grown = server.info::<u64>("used_memory").saturating_sub(before);
     assert!(
         grown < done + (1 << 20),
         "{grown} bytes, {done} of them for the tasks that are done"
@@ -579,6 +579,79 @@ async fn a_write_to_a_replica_is_an_error_and_the_connection_is_made_anew() {
     );
     server.ask(&["REPLICAOF", "NO", "ONE"]);
     store.finish(&run(), attempt, b"outcome".into()).await.unwrap();
+}
+
+#[tokio::test]
+async fn outcomes_of_many_megabytes_come_in_small_pages_and_all_of_them() {
+    if !is_installed() {
+        return;
+    }
+    let server = RedisServer::start(&[]);
+    let store = connect(&server.url(), NAMESPACE).await;
+    for n in 0..40 {
+        let (attempt, _, _) = claimed(&store, task(n), LEASE).await;
+        store.finish(&run(), attempt, vec![b'o'; 1 << 20]).await.unwrap();
+    }
+    let (mut after, mut seen) = (Position::default(), 0);
+    while let page @ [_, ..] = &store.outcomes(&run(), after, 40, Duration::ZERO).await.unwrap()[..] {
+        after = page[page.len() - 1].position;
+        assert!(seen == 0 || page.len() <= 4, "{} in a page", page.len());
+        seen += page.len();
+    }
+    assert_eq!(seen, 40);
+}
+
+#[tokio::test]
+async fn a_reader_goes_on_after_the_server_lost_everything() {
+    if !is_installed() {
+        return;
+    }
+    let server = RedisServer::start(&[]);
+    let store = connect(&server.url(), NAMESPACE).await;
+    finish(&store, 1).await;
+    finish(&store, 2).await;
+    let read = outcomes(&store).await[1].0;
+    server.ask(&["FLUSHALL"]);
+    finish(&store, 1).await;
+    let new = store.outcomes(&run(), read, 9, Duration::ZERO).await.unwrap();
+    assert_eq!(new.len(), 1);
+}
+
+#[tokio::test]
+async fn positions_grow_though_the_clock_was_set_back() {
+    if !is_installed() {
+        return;
+    }
+    let server = RedisServer::start(&[]);
+    let store = connect(&server.url(), NAMESPACE).await;
+    let ahead = "3999999999999999";
+    server.ask(&["SET", "bsft-test:v1:{run}:position", ahead]);
+    for n in 1..3 {
+        finish(&store, n).await;
+    }
+    let positions: Vec<u64> = outcomes(&store)
+        .await
+        .iter()
+        .map(|(position, _)| position.0)
+        .collect();
+    assert_eq!(positions, [4_000_000_000_000_000, 4_000_000_000_000_001]);
+}
+
+#[tokio::test]
+async fn an_attempt_of_an_earlier_life_is_fenced_off() {
+    if !is_installed() {
+        return;
+    }
+    let server = RedisServer::start(&[]);
+    let store = connect(&server.url(), NAMESPACE).await;
+    let old = finish(&store, 1).await;
+    store.trim(&run(), &outcomes(&store).await).await.unwrap();
+    assert_eq!(store.reopen(&run(), &[task(1)]).await.unwrap(), 1);
+    let (new, _, _) = claimed(&store, task(1), LEASE).await;
+    assert!(new.attempt > old.attempt);
+    let late = store.record(&run(), old, 0, b"late".into()).await;
+    assert!(matches!(late, Err(StoreError::Fenced(_))), "{late:?}");
+    store.record(&run(), new, 0, b"paid".into()).await.unwrap();
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use crate::wait::until;
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::str::FromStr;
 use tempfile::TempDir;
 
 /// Runs a server until this shell's input ends, however the test ends, and says which process it is.
@@ -98,7 +99,7 @@ impl RedisServer {
     }
 
     /// A number that INFO tells.
-    pub(crate) fn info(&self, name: &str) -> u64 {
+    pub(crate) fn info<T: FromStr>(&self, name: &str) -> T {
         let info: String = redis::from_redis_value(self.ask(&["INFO"])).unwrap();
         field(&info, name).unwrap()
     }
@@ -132,8 +133,8 @@ impl Process {
             match ask(port, &["INFO"]) {
                 Ok(info) => {
                     let info: String = redis::from_redis_value(info).unwrap();
-                    let ours = field(&info, "process_id") == Some(process.pid.into());
-                    (ours && field(&info, "loading") == Some(0)).then_some(true)
+                    let ours = field(&info, "process_id") == Some(process.pid);
+                    (ours && field(&info, "loading") == Some(0u8)).then_some(true)
                 }
                 // It has a password: it is ready to ask for it.
                 Err(e) if e.code() == Some("NOAUTH") => Some(true),
@@ -175,7 +176,7 @@ fn ask(port: u16, command: &[&str]) -> redis::RedisResult<redis::Value> {
     request.query(&mut client.get_connection()?)
 }
 
-fn field(info: &str, name: &str) -> Option<u64> {
+fn field<T: FromStr>(info: &str, name: &str) -> Option<T> {
     let mut fields = info.lines().filter_map(|line| line.trim_end().split_once(':'));
     fields.find(|(field, _)| *field == name)?.1.parse().ok()
 }

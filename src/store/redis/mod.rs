@@ -15,6 +15,7 @@ mod fault;
 mod keys;
 mod lifetime;
 mod link;
+mod page;
 mod reply;
 mod script;
 mod start;
@@ -29,6 +30,7 @@ use doubt::{Asked, Doubts};
 use keys::Keys;
 use lifetime::Lifetimes;
 use link::Link;
+use page::Sizes;
 use redis::Value;
 use script::{CLAIM, Call, FINISH, IMPORT, KEEP, OUTCOME, RECORD, RELEASE, RENEW, REOPEN, TRIM};
 use std::time::Duration;
@@ -51,6 +53,7 @@ pub struct RedisStore {
     keys: Keys,
     doubts: Doubts,
     lifetimes: Lifetimes,
+    sizes: Sizes,
 }
 
 impl std::fmt::Debug for RedisStore {
@@ -88,6 +91,7 @@ impl RedisStore {
             keys,
             doubts: Doubts::default(),
             lifetimes: Lifetimes::default(),
+            sizes: Sizes::default(),
         })
     }
 
@@ -129,18 +133,6 @@ impl RedisStore {
                 self.keys.namespace()
             ),
         })
-    }
-
-    async fn look(&self, run: &RunId, after: Position, limit: usize) -> Result<Vec<Stored>, StoreError> {
-        let mut range = redis::cmd("XRANGE");
-        range
-            .arg(self.keys.outcomes(run))
-            .arg(format!("{}-0", after.0.saturating_add(1)))
-            .arg("+")
-            .arg("COUNT")
-            .arg(limit);
-        let reply = self.link.ask(&range).await?;
-        self.read(reply, reply::outcomes)
     }
 }
 
@@ -236,7 +228,7 @@ impl Store for RedisStore {
         self.keep(run).await?;
         let mut pause = LOOK_FIRST;
         loop {
-            let stored = self.look(run, after, limit).await?;
+            let stored = self.page(run, after, limit).await?;
             let left = until.saturating_duration_since(Instant::now());
             if !stored.is_empty() || left.is_zero() {
                 return Ok(stored);
