@@ -290,7 +290,7 @@ async fn every_step_may_lose_its_answer_and_be_repeated() {
     assert!(warm.renew(&run(), released, LEASE).await.is_err());
     assert!(warm.release(&run(), released).await.is_err());
 
-    let store = connect(&format!("redis://127.0.0.1:{}", lossy.port()), NAMESPACE).await;
+    let store = connect(&lossy.url(), NAMESPACE).await;
     let (run, id) = (run(), task(1));
     macro_rules! twice {
         ($step:expr) => {{
@@ -347,14 +347,35 @@ async fn a_claim_that_was_given_up_is_taken_up_by_whoever_repeats_it() {
     finish(&store, 1).await;
     server.ask(&["CLIENT", "PAUSE", "60000", "WRITE"]);
     tokio::time::pause();
-    assert!(is_unreachable(&store.claim(&run(), task(2), LEASE).await));
-    assert!(is_unreachable(&store.put_job(&run(), b"job").await));
+    let run = run();
+    let claim = store.claim(&run, task(2), LEASE);
+    assert!(tokio::time::timeout(Duration::from_secs(1), claim).await.is_err());
     tokio::time::resume();
+    // Now the server does what it was asked, and answers nobody.
     server.ask(&["CLIENT", "UNPAUSE"]);
     let (attempt, failures, _) = claimed(&store, task(2), LEASE).await;
     assert_eq!((attempt.attempt.0, failures), (1, 0));
     // Somebody else in the same process does not share it.
-    assert_eq!(store.claim(&run(), task(2), LEASE).await.unwrap(), Claim::Held);
+    assert_eq!(store.claim(&run, task(2), LEASE).await.unwrap(), Claim::Held);
+}
+
+#[tokio::test]
+async fn a_connection_that_fell_mute_is_made_anew() {
+    if !is_installed() {
+        return;
+    }
+    let server = RedisServer::start(&[]);
+    let lossy = Lossy::before(server.port()).await;
+    let store = connect(&lossy.url(), NAMESPACE).await;
+    let (attempt, _, _) = claimed(&store, task(1), LEASE).await;
+    lossy.fall_mute();
+    tokio::time::pause();
+    assert!(is_unreachable(
+        &store.finish(&run(), attempt, b"outcome".into()).await
+    ));
+    tokio::time::resume();
+    store.finish(&run(), attempt, b"outcome".into()).await.unwrap();
+    assert_eq!(outcomes(&store).await.len(), 1);
 }
 
 #[tokio::test]
@@ -561,24 +582,32 @@ async fn full_memory_refuses_before_any_effect_and_lets_go_what_can_go() {
 }
 
 #[tokio::test]
-async fn a_write_to_a_replica_is_an_error_and_the_connection_is_made_anew() {
+async fn a_replica_is_refused_at_the_start() {
     if !is_installed() {
         return;
     }
-    let server = RedisServer::start(&[]);
-    let store = connect(&server.url(), NAMESPACE).await;
-    let (attempt, _, _) = claimed(&store, task(1), LEASE).await;
-    server.ask(&["REPLICAOF", "127.0.0.1", "1"]);
-    assert!(is_unreachable(
-        &store.finish(&run(), attempt, b"outcome".into()).await
-    ));
+    let server = RedisServer::start(&["--replicaof", "127.0.0.1 1"]);
     let error = refusal(&server.url()).await;
     assert!(
         matches!(&error, StoreError::Misconfigured { message, .. } if message.contains("replica")),
         "{error}"
     );
-    server.ask(&["REPLICAOF", "NO", "ONE"]);
-    store.finish(&run(), attempt, b"outcome".into()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_write_that_a_replica_refused_is_an_error_and_the_next_goes_where_the_address_leads() {
+    if !is_installed() {
+        return;
+    }
+    let (old, new) = (RedisServer::start(&[]), RedisServer::start(&[]));
+    let lossy = Lossy::before(old.port()).await;
+    let store = connect(&lossy.url(), NAMESPACE).await;
+    claimed(&store, task(1), LEASE).await;
+    old.ask(&["REPLICAOF", "127.0.0.1", "1"]);
+    lossy.lead_to(new.port());
+    assert!(is_unreachable(&store.claim(&run(), task(2), LEASE).await));
+    claimed(&store, task(2), LEASE).await;
+    assert_eq!(keys(&new).len(), 1);
 }
 
 #[tokio::test]
