@@ -8,9 +8,10 @@ missing=()
 command -v python3 >/dev/null || missing+=(python3)
 python3 -c 'import ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
+command -v redis-server >/dev/null || missing+=(redis-server)
 if [ ${#missing[@]} -gt 0 ]; then
     if command -v apt-get >/dev/null; then
-        echo "installing by apt: ${missing[*]} (the tests' LM server is written in Python; a C compiler links Rust programs)"
+        echo "installing by apt: ${missing[*]} (the tests' LM server is written in Python; a C compiler links Rust programs; tests of the store start Redis servers of their own)"
         sudo=""
         [ "$(id -u)" -eq 0 ] || sudo=sudo
         $sudo apt-get update -qq

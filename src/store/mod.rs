@@ -4,6 +4,7 @@
 //! `tests/conformance/store.rs` says what each implementation promises.
 
 pub mod embedded;
+pub mod redis;
 
 use crate::queue::{RETRY_UNREACHABLE, Recourse};
 use crate::task::{Attempt, AttemptRef, RunId, TaskId};
@@ -126,6 +127,22 @@ pub enum StoreError {
         /// What happened and what to change.
         message: String,
     },
+    /// The server answers, but not to this user: wrong password, missing right.
+    #[error("the store at {place} refused: {message}")]
+    Refused {
+        /// URL without its password.
+        place: String,
+        /// Its own words and what to change.
+        message: String,
+    },
+    /// What we were told of the store, or how it is set up, will not do: it would lose what it is given, or cannot be used at all.
+    #[error("the store at {place} cannot be used: {message}")]
+    Misconfigured {
+        /// URL without its password.
+        place: String,
+        /// What is wrong and what to set.
+        message: String,
+    },
     /// The store holds something that this version cannot have written.
     #[error(
         "the store at {place} is damaged: {message}; move it away and compile again, which starts from DIR's traces"
@@ -159,6 +176,8 @@ impl StoreError {
                 after: RETRY_UNREACHABLE,
             },
             StoreError::Failed { .. }
+            | StoreError::Refused { .. }
+            | StoreError::Misconfigured { .. }
             | StoreError::Corrupt { .. }
             | StoreError::InUse { .. }
             | StoreError::Closed { .. } => Recourse::Halt,

@@ -8,5 +8,12 @@
 )]
 
 mod embedded;
+#[path = "../support/lossy.rs"]
+mod lossy;
 mod queue;
+mod redis;
+#[path = "../support/redis.rs"]
+mod redis_server;
 mod store;
+#[path = "../support/wait.rs"]
+mod wait;

@@ -1,0 +1,103 @@
+//! Calls whose answers got lost: the command may have been carried out, and its repetition must not count twice.
+//!
+//! A claim carries a nonce; repeated with the same one, it is given the attempt that it took, and a release that is repeated finds
+//! its work done. Records, outcomes and the rest can be repeated as they are.
+
+use crate::task::{Attempt, RunId, TaskId};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+/// Calls in doubt that are remembered. One that is forgotten costs its task at most one failure, and the wait for a lease to end.
+const REMEMBERED: usize = 1 << 16;
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Asked {
+    Claim(RunId, TaskId),
+    Release(RunId, TaskId, Attempt),
+}
+
+/// The calls in doubt, with their nonces.
+#[derive(Default)]
+pub(super) struct Doubts {
+    lost: Mutex<HashMap<Asked, u64>>,
+}
+
+/// A call whose answer is awaited. Dropped without [`Doubt::settle`], as after an error or when its caller went away, it is remembered.
+pub(super) struct Doubt<'a> {
+    doubts: &'a Doubts,
+    asked: Option<Asked>,
+    pub(super) nonce: u64,
+    /// Whether the call repeats one whose answer got lost.
+    pub(super) repeats: bool,
+}
+
+impl Doubts {
+    /// A call begins. A second one beside it, for the same, is a call of its own.
+    pub(super) fn begin(&self, asked: Asked) -> Doubt<'_> {
+        let lost = self
+            .lost
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&asked);
+        Doubt {
+            doubts: self,
+            asked: Some(asked),
+            nonce: lost.unwrap_or_else(|| fastrand::u64(..)),
+            repeats: lost.is_some(),
+        }
+    }
+}
+
+impl Doubt<'_> {
+    /// The answer is here.
+    pub(super) fn settle(mut self) {
+        self.asked = None;
+    }
+}
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        let Some(asked) = self.asked.take() else { return };
+        let mut lost = self.doubts.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        if lost.len() >= REMEMBERED {
+            lost.clear();
+        }
+        lost.insert(asked, self.nonce);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(task: u8) -> Asked {
+        Asked::Claim(RunId("r".into()), TaskId([task; 16]))
+    }
+
+    #[test]
+    fn only_a_call_whose_answer_got_lost_is_repeated_and_only_once() {
+        let doubts = Doubts::default();
+        let first = doubts.begin(claim(1));
+        let beside = doubts.begin(claim(1));
+        assert_ne!(first.nonce, beside.nonce);
+        beside.settle();
+        let nonce = first.nonce;
+        drop(first);
+        assert!(!doubts.begin(claim(2)).repeats);
+        let again = doubts.begin(claim(1));
+        assert!(again.repeats && again.nonce == nonce);
+        again.settle();
+        assert!(!doubts.begin(claim(1)).repeats);
+    }
+
+    #[test]
+    fn what_is_remembered_has_a_limit() {
+        let doubts = Doubts::default();
+        for n in 0..=REMEMBERED as u64 {
+            let asked = Asked::Release(RunId(n.to_string()), TaskId([0; 16]), Attempt(1));
+            drop(doubts.begin(asked));
+        }
+        assert_eq!(doubts.lost.lock().unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,197 @@
+//! What the server or the connection said, as an error of the store: does it pass by itself, and if not, who has to do what.
+
+use super::url::Address;
+use crate::store::StoreError;
+use redis::{ErrorKind, RedisError};
+use std::time::Duration;
+
+/// Why a command has no answer.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The connection's or the server's own words.
+    Redis(RedisError),
+    /// None came within this time.
+    Silent(Duration),
+}
+
+/// Error codes that scripts of an older server wrap into a text of their own.
+const CODES: [&str; 14] = [
+    "OOM",
+    "READONLY",
+    "MISCONF",
+    "LOADING",
+    "NOPERM",
+    "NOAUTH",
+    "WRONGTYPE",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "MOVED",
+    "ASK",
+    "NOREPLICAS",
+    "BUSY",
+];
+
+/// What a server says that lets the user run scripts, but not what is in them.
+const DENIED_IN_SCRIPT: &str = "The user executing the script";
+
+impl Fault {
+    pub(super) fn is_unknown_script(&self) -> bool {
+        matches!(self, Fault::Redis(e) if e.code() == Some("NOSCRIPT"))
+    }
+
+    /// Whether another connection may do better: this one is broken, mute or leads to a server that is no longer the master.
+    pub(super) fn wants_new_connection(&self) -> bool {
+        match self {
+            Fault::Silent(_) => true,
+            Fault::Redis(e) => match e.kind() {
+                ErrorKind::Server(_) | ErrorKind::Extension => {
+                    matches!(code(e), Some("READONLY" | "MASTERDOWN" | "NOAUTH"))
+                }
+                _ => true,
+            },
+        }
+    }
+
+    pub(super) fn at(&self, address: &Address) -> StoreError {
+        let place = address.place.clone();
+        let error = match self {
+            Fault::Redis(error) => error,
+            Fault::Silent(waited) => {
+                let message = format!(
+                    "no answer within {} s; check that the server is there and not overloaded",
+                    waited.as_secs()
+                );
+                return StoreError::Unreachable { place, message };
+            }
+        };
+        let said = error.to_string();
+        if let Some(code) = code(error) {
+            return of_server(code, place, said);
+        }
+        match error.kind() {
+            ErrorKind::AuthenticationFailed => StoreError::Refused {
+                place,
+                message: format!("{said}; check user and password in the URL"),
+            },
+            ErrorKind::InvalidClientConfig => StoreError::Misconfigured { place, message: said },
+            ErrorKind::Parse => StoreError::Unreachable {
+                place,
+                message: format!(
+                    "{said}; check that host and port are a Redis server's, and whether it wants TLS (rediss://)"
+                ),
+            },
+            ErrorKind::Server(_) | ErrorKind::Extension if said.contains(DENIED_IN_SCRIPT) => {
+                refused(place, &said)
+            }
+            ErrorKind::Server(_) | ErrorKind::Extension => StoreError::Failed { place, message: said },
+            _ if address.is_encrypted() => StoreError::Unreachable {
+                place,
+                message: format!(
+                    "{said}; check host and port, and that this machine trusts the server's certificate"
+                ),
+            },
+            _ => StoreError::Unreachable {
+                place,
+                message: format!("{said}; check host and port, and that the server runs"),
+            },
+        }
+    }
+}
+
+fn of_server(code: &str, place: String, said: String) -> StoreError {
+    match code {
+        "NOAUTH" => StoreError::Refused {
+            place,
+            message: format!("{said}; put user and password into the URL"),
+        },
+        "NOPERM" => refused(place, &said),
+        "WRONGTYPE" => StoreError::Corrupt {
+            place,
+            message: format!("{said}; another program may use these keys: choose another namespace"),
+        },
+        "MISCONF" => StoreError::Failed {
+            place,
+            message: format!("{said}; the server cannot write to its disk: free space there"),
+        },
+        "OOM" => StoreError::Unreachable {
+            place,
+            message: format!(
+                "{said}; its memory is full until outcomes are taken to DIR; if it stays so, raise maxmemory"
+            ),
+        },
+        "READONLY" => StoreError::Unreachable {
+            place,
+            message: format!(
+                "{said}; it is a replica now: wait for the failover, or give the master's address"
+            ),
+        },
+        _ => StoreError::Unreachable { place, message: said },
+    }
+}
+
+fn refused(place: String, said: &str) -> StoreError {
+    StoreError::Refused {
+        place,
+        message: format!(
+            "{said}; the user needs: ~NAMESPACE:* +@read +@write +@scripting +@connection +info +time, and +cluster on a cluster"
+        ),
+    }
+}
+
+/// The error's code, also one that an older server wrapped because it came from within a script.
+fn code(error: &RedisError) -> Option<&'static str> {
+    let plain = error.code()?;
+    let known = |code: &&&'static str| **code == plain;
+    CODES.iter().find(known).copied().or_else(|| {
+        let detail = error.detail()?;
+        let wrapped = |code: &&&'static str| detail.contains(&format!(": -{code} "));
+        CODES.iter().find(wrapped).copied()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::Recourse;
+
+    fn of(reply: &str) -> StoreError {
+        let error = redis::parse_redis_value(reply.as_bytes())
+            .unwrap()
+            .extract_error()
+            .unwrap_err();
+        Fault::Redis(error).at(&Address::parse("redis://u:hunter2@host").unwrap())
+    }
+
+    #[test]
+    fn what_passes_is_tried_again_and_what_does_not_stops() {
+        for reply in [
+            "-OOM command not allowed when used memory > 'maxmemory'.\r\n",
+            "-ERR Error running script (call to f_1): @user_script:4: @user_script: 4: -OOM command not allowed\r\n",
+            "-LOADING Redis is loading the dataset in memory\r\n",
+            "-READONLY You can't write against a read only replica.\r\n",
+            "-CLUSTERDOWN The cluster is down\r\n",
+            "-BUSY Redis is busy running a script.\r\n",
+        ] {
+            assert!(matches!(of(reply).recourse(), Recourse::Retry { .. }), "{reply}");
+        }
+        for reply in [
+            "-NOAUTH Authentication required.\r\n",
+            "-NOPERM this user has no permissions to run the 'xadd' command\r\n",
+            "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n",
+            "-MISCONF Errors writing to the AOF file: No space left on device\r\n",
+            "-ERR unknown command 'EVALSHA'\r\n",
+        ] {
+            assert_eq!(of(reply).recourse(), Recourse::Halt, "{reply}");
+        }
+    }
+
+    #[test]
+    fn the_message_has_the_place_and_not_the_password() {
+        let told = of("-NOAUTH Authentication required.\r\n").to_string();
+        assert!(
+            told.contains("redis://u@host") && !told.contains("hunter2"),
+            "{told}"
+        );
+    }
+}

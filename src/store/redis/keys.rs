@@ -1,0 +1,94 @@
+//! Every key that the store has in Redis. All of a run share its id as hash tag, so that a cluster keeps them on one node and
+//! a script may touch them together.
+
+use crate::task::{RunId, TaskId};
+
+/// Of the layout below and of the Lua steps: another layout takes another number, and does not see this one's keys.
+const LAYOUT: &str = "v1";
+
+/// The keys of one namespace.
+#[derive(Clone, Debug)]
+pub(super) struct Keys {
+    namespace: String,
+}
+
+impl Keys {
+    /// `None`: no name for a namespace. Braces would take the hash tag's place; what is left reads well in an ACL's `~name:*`.
+    pub(super) fn new(namespace: &str) -> Option<Keys> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
+        let named = !namespace.is_empty() && namespace.bytes().all(plain);
+        named.then(|| Keys {
+            namespace: namespace.to_owned(),
+        })
+    }
+
+    pub(super) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// A string: the job's bytes.
+    pub(super) fn job(&self, run: &RunId) -> String {
+        self.of(run, "job")
+    }
+
+    /// A stream: an entry for each outcome that is not trimmed, its id the position.
+    pub(super) fn outcomes(&self, run: &RunId) -> String {
+        self.of(run, "outcomes")
+    }
+
+    /// A string: the last position given.
+    pub(super) fn position(&self, run: &RunId) -> String {
+        self.of(run, "position")
+    }
+
+    /// A set: the ids of trimmed tasks, 16 bytes each.
+    pub(super) fn done(&self, run: &RunId) -> String {
+        self.of(run, "done")
+    }
+
+    /// A hash: what is known of a task that is not trimmed; the Lua prelude says its fields.
+    pub(super) fn task(&self, run: &RunId, task: TaskId) -> String {
+        format!("{}:{LAYOUT}:{{{run}}}:task:{task}", self.namespace)
+    }
+
+    /// The keys that the probe at the start makes and removes again.
+    pub(super) fn probe(&self) -> [String; 4] {
+        let run = RunId("probe".to_owned());
+        ["hash", "stream", "set", "string"].map(|kind| self.of(&run, &format!("probe:{kind}")))
+    }
+
+    fn of(&self, run: &RunId, what: &str) -> String {
+        format!("{}:{LAYOUT}:{{{run}}}:{what}", self.namespace)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_has_no_braces_and_is_not_empty() {
+        for name in ["bsft", "team-a:bsft_2.0"] {
+            assert!(Keys::new(name).is_some(), "{name}");
+        }
+        for name in ["", "{a}", "a b", "ä", "a*"] {
+            assert!(Keys::new(name).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_key_of_a_run_has_its_id_as_hash_tag() {
+        let keys = Keys::new("ns").unwrap();
+        let run = RunId("r7".into());
+        let task = keys.task(&run, TaskId([1; 16]));
+        for key in [
+            keys.job(&run),
+            keys.outcomes(&run),
+            keys.position(&run),
+            keys.done(&run),
+            task,
+        ] {
+            assert!(key.starts_with("ns:v1:{r7}:"), "{key}");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The connection: one for all calls, which go out and come back interleaved; made anew when it breaks or falls mute.
+//!
+//! The redis crate's own `ConnectionManager` is not used: it keeps a connection that answers nothing any more, it gives up for good
+//! when a reconnection is refused (a password that is being changed), and it makes callers wait for its own retries. Here a
+//! call fails at once or after [`CALL_TIMEOUT`], and the caller, who knows what it is worth, tries again.
+
+use super::fault::Fault;
+use super::script::Call;
+use super::url::Address;
+use crate::store::StoreError;
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
+use redis::aio::MultiplexedConnection;
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, Value};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long a call may take, connecting included. Well above a server's pauses (a fork, a slow fsync of several seconds), well
+/// below a lease. The command of a call that ran out of time may still be carried out.
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Commands that wait for the socket; beyond, callers wait.
+const BUFFERED: usize = 1024;
+
+/// What we are connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Topology {
+    /// One server.
+    Single,
+    /// A cluster, of which the address is one node's.
+    Cluster,
+}
+
+pub(super) struct Link {
+    address: Address,
+    topology: Topology,
+    current: Mutex<Dialled>,
+}
+
+/// A connection being made, made, or not made: whoever awaits it drives it.
+#[derive(Clone)]
+struct Dialled {
+    number: u64,
+    connection: Shared<BoxFuture<'static, Result<Connection, RedisError>>>,
+}
+
+#[derive(Clone)]
+enum Connection {
+    Single(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+impl Link {
+    /// Connects at the first call.
+    pub(super) fn new(address: Address, topology: Topology) -> Link {
+        let current = Mutex::new(Dialled {
+            number: 0,
+            connection: dial(address.clone(), topology),
+        });
+        Link {
+            address,
+            topology,
+            current,
+        }
+    }
+
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Runs a step.
+    pub(super) async fn run(&self, call: Call<'_>) -> Result<Value, StoreError> {
+        let mut answer = self.send(&call.by_digest()).await;
+        if answer.as_ref().is_err_and(Fault::is_unknown_script) {
+            answer = self.send(&call.in_full()).await;
+        }
+        answer.map_err(|fault| fault.at(&self.address))
+    }
+
+    /// Runs a command.
+    pub(super) async fn ask(&self, command: &Cmd) -> Result<Value, StoreError> {
+        self.send(command).await.map_err(|fault| fault.at(&self.address))
+    }
+
+    async fn send(&self, command: &Cmd) -> Result<Value, Fault> {
+        let Dialled { number, connection } = self.current();
+        let answer = async {
+            match connection.await? {
+                Connection::Single(mut connection) => command.query_async(&mut connection).await,
+                Connection::Cluster(mut connection) => command.query_async(&mut connection).await,
+            }
+        };
+        let answer = match tokio::time::timeout(CALL_TIMEOUT, answer).await {
+            Ok(answer) => answer.map_err(Fault::Redis),
+            Err(_) => Err(Fault::Silent(CALL_TIMEOUT)),
+        };
+        if answer.as_ref().is_err_and(Fault::wants_new_connection) {
+            self.redial(number);
+        }
+        answer
+    }
+
+    fn current(&self) -> Dialled {
+        self.current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Replaces the connection, unless another call has done so.
+    fn redial(&self, broken: u64) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.number == broken {
+            *current = Dialled {
+                number: broken + 1,
+                connection: dial(self.address.clone(), self.topology),
+            };
+        }
+    }
+}
+
+fn dial(address: Address, topology: Topology) -> Shared<BoxFuture<'static, Result<Connection, RedisError>>> {
+    let made = async move {
+        match topology {
+            Topology::Single => {
+                // `send` keeps the time.
+                let config = AsyncConnectionConfig::new()
+                    .set_connection_timeout(None)
+                    .set_response_timeout(None)
+                    .set_pipeline_buffer_size(BUFFERED);
+                let client = Client::open(address.info)?;
+                let connection = client
+                    .get_multiplexed_async_connection_with_config(&config)
+                    .await?;
+                Ok(Connection::Single(connection))
+            }
+            Topology::Cluster => {
+                let client = ClusterClient::builder([address.info])
+                    .connection_timeout(CONNECT_TIMEOUT)
+                    .response_timeout(CALL_TIMEOUT)
+                    .build()?;
+                Ok(Connection::Cluster(client.get_async_connection().await?))
+            }
+        }
+    };
+    let in_time = async {
+        let late = |_| RedisError::from((ErrorKind::Io, "connecting took too long"));
+        // The time runs from the first call that needs the connection.
+        tokio::time::timeout(CONNECT_TIMEOUT, made).await.map_err(late)?
+    };
+    in_time.boxed().shared()
+}

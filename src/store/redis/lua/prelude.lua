@@ -1,0 +1,20 @@
+-- Prepended to every step. The server's clock is the only one; numbers are written in full, for Lua rounds to 14 digits.
+-- A task is a hash: a = latest attempt, u = end of its lease in ms (only while it runs), f = attempts that lost their lease,
+-- n = nonce of the latest claim, p = position of the outcome (only once there is one), digits = what the slot recorded.
+local function micros()
+    local time = redis.call('TIME')
+    return time[1] * 1000000 + time[2]
+end
+
+local function whole(number)
+    return string.format('%.0f', number)
+end
+
+local function lease_end(lease)
+    return whole(math.floor(micros() / 1000) + lease)
+end
+
+local function holds(task, attempt)
+    local found = redis.call('HMGET', task, 'a', 'u')
+    return found[1] == attempt and found[2]
+end

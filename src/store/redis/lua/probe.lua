@@ -1,0 +1,21 @@
+-- KEYS: hash, stream, set, string. ARGV: seconds kept. Does once what the other steps do, and leaves nothing: what a user lacks rights for is
+-- found at the start and not at the first outcome.
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
+redis.call('HSETNX', KEYS[1], 'a', '1')
+redis.call('HSET', KEYS[1], 'u', lease_end(0))
+redis.call('HGETALL', KEYS[1])
+redis.call('HGET', KEYS[1], 'a')
+redis.call('HEXISTS', KEYS[1], 'a')
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+redis.call('TTL', KEYS[1])
+redis.call('HDEL', KEYS[1], 'u')
+redis.call('XADD', KEYS[2], '1-0', 't', 'o')
+redis.call('XRANGE', KEYS[2], '1-0', '+')
+redis.call('XDEL', KEYS[2], '1-0')
+redis.call('SADD', KEYS[3], '1')
+redis.call('SISMEMBER', KEYS[3], '1')
+redis.call('SREM', KEYS[3], '1')
+redis.call('SET', KEYS[4], '1', 'EX', ARGV[1])
+redis.call('GET', KEYS[4])
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
+return holds(KEYS[1], '1') and 0 or 1

@@ -1,0 +1,289 @@
+//! The store of a run on many machines: a window of its tasks on a Redis server or cluster.
+//!
+//! Every change is one Lua step, so it happens whole or not at all, by the server's clock. Every step may be carried out twice: a
+//! call that had no answer is repeated by its caller, whether or not it was carried out.
+//!
+//! Redis holds tasks at work, outcomes that are not in DIR yet, and 16 bytes (about 70 with Redis's own) for each task whose
+//! outcome was trimmed. All of it goes away [`KEPT`] after the last call about the run.
+//!
+//! Durable means: as durable as the server keeps things. With `appendonly yes` and `appendfsync everysec` a killed server loses
+//! nothing, and a power failure at most the last second or two, which are run again; with `appendfsync always` neither loses
+//! what a call has returned for. A failover to a replica may lose what the replica had not got.
+
+mod doubt;
+mod fault;
+mod keys;
+mod lifetime;
+mod link;
+mod page;
+mod reply;
+mod script;
+mod start;
+mod url;
+
+pub use lifetime::KEPT;
+
+use super::{Claim, Position, Store, StoreError, Stored};
+use crate::task::{AttemptRef, RunId, TaskId};
+use async_trait::async_trait;
+use doubt::{Asked, Doubts};
+use keys::Keys;
+use lifetime::Lifetimes;
+use link::Link;
+use page::Sizes;
+use redis::Value;
+use script::{CLAIM, Call, FINISH, IMPORT, KEEP, OUTCOME, RECORD, RELEASE, RENEW, REOPEN, TRIM};
+use std::time::Duration;
+use tokio::time::Instant;
+use url::Address;
+
+/// How soon a reader that found nothing looks again, at first.
+const LOOK_FIRST: Duration = Duration::from_millis(2);
+
+/// How often a reader that waits looks, in the end: seldom enough to be no load. It looks instead of blocking, because one
+/// connection serves all calls, and a blocked one would hold up the rest.
+const LOOK_LAST: Duration = Duration::from_millis(50);
+
+/// Tasks that one step trims or reopens: about a millisecond in which the server does nothing else.
+const STEP_TASKS: usize = 512;
+
+/// A namespace on a Redis server or cluster. Many processes may use it at once.
+pub struct RedisStore {
+    link: Link,
+    keys: Keys,
+    doubts: Doubts,
+    lifetimes: Lifetimes,
+    sizes: Sizes,
+}
+
+impl std::fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisStore")
+            .field("place", &self.place())
+            .field("namespace", &self.keys.namespace())
+            .finish()
+    }
+}
+
+impl RedisStore {
+    /// Connects to `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS, and checks that the server will do.
+    /// Stores of one namespace see each other, others do not; its name is made of letters, digits and `-_.:`.
+    ///
+    /// [`StoreError::Unreachable`]: nobody answers there, or not yet. [`StoreError::Refused`]: wrong user or password, or a right is
+    /// missing. [`StoreError::Misconfigured`]: the URL, the namespace, or a server that may delete outcomes or takes no writes.
+    pub async fn connect(url: &str, namespace: &str) -> Result<RedisStore, StoreError> {
+        let address = Address::parse(url)?;
+        let Some(keys) = Keys::new(namespace) else {
+            return Err(StoreError::Misconfigured {
+                place: address.place,
+                message: format!(
+                    "{namespace:?} is no name for a namespace: it takes letters, digits and -_.:"
+                ),
+            });
+        };
+        if address.is_encrypted() {
+            // An error says that another part of the process has chosen, which is as good.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        let link = start::checked(address, &keys).await?;
+        Ok(RedisStore {
+            link,
+            keys,
+            doubts: Doubts::default(),
+            lifetimes: Lifetimes::default(),
+            sizes: Sizes::default(),
+        })
+    }
+
+    /// The server's URL, without its password.
+    pub fn place(&self) -> &str {
+        &self.link.address().place
+    }
+
+    /// Puts off the end of the run's keys, now and then.
+    async fn keep(&self, run: &RunId) -> Result<(), StoreError> {
+        if !self.lifetimes.is_due(run) {
+            return Ok(());
+        }
+        let keys = [
+            self.keys.job(run),
+            self.keys.outcomes(run),
+            self.keys.position(run),
+            self.keys.done(run),
+        ];
+        self.link.run(KEEP.call(keys).number(KEPT.as_secs())).await?;
+        self.lifetimes.put_off(run);
+        Ok(())
+    }
+
+    /// Runs a step that answers 0 when the attempt is stale.
+    async fn fenced(&self, attempt: AttemptRef, call: Call<'_>) -> Result<(), StoreError> {
+        let reply = self.link.run(call).await?;
+        match self.read(reply, reply::integer)? {
+            0 => Err(StoreError::Fenced(attempt)),
+            _ => Ok(()),
+        }
+    }
+
+    fn read<T>(&self, reply: Value, read: impl FnOnce(Value) -> Option<T>) -> Result<T, StoreError> {
+        read(reply).ok_or_else(|| StoreError::Corrupt {
+            place: self.place().to_owned(),
+            message: format!(
+                "namespace {} holds what bsft did not write",
+                self.keys.namespace()
+            ),
+        })
+    }
+}
+
+#[async_trait]
+impl Store for RedisStore {
+    async fn put_job(&self, run: &RunId, spec: &[u8]) -> Result<(), StoreError> {
+        let mut set = redis::cmd("SET");
+        set.arg(self.keys.job(run))
+            .arg(spec)
+            .arg("EX")
+            .arg(KEPT.as_secs());
+        self.link.ask(&set).await?;
+        self.keep(run).await
+    }
+
+    async fn job(&self, run: &RunId) -> Result<Option<Vec<u8>>, StoreError> {
+        let reply = self.link.ask(redis::cmd("GET").arg(self.keys.job(run))).await?;
+        self.read(reply, reply::optional)
+    }
+
+    async fn claim(&self, run: &RunId, task: TaskId, lease: Duration) -> Result<Claim, StoreError> {
+        self.keep(run).await?;
+        let doubt = self.doubts.begin(Asked::Claim(run.clone(), task));
+        let nonce = doubt.nonce.to_be_bytes();
+        let keys = [self.keys.task(run, task), self.keys.done(run)];
+        let call = CLAIM.call(keys).bytes(&task.0).number(millis(lease));
+        let reply = self.link.run(call.bytes(&nonce).number(KEPT.as_secs())).await?;
+        let claim = self.read(reply, reply::claim)?;
+        doubt.settle();
+        Ok(claim)
+    }
+
+    async fn renew(&self, run: &RunId, attempt: AttemptRef, lease: Duration) -> Result<(), StoreError> {
+        let call = RENEW.call([self.keys.task(run, attempt.task)]);
+        let call = call.number(attempt.attempt.0.into()).number(millis(lease));
+        self.fenced(attempt, call.number(KEPT.as_secs())).await
+    }
+
+    async fn record(
+        &self,
+        run: &RunId,
+        attempt: AttemptRef,
+        slot: u32,
+        bytes: Vec<u8>,
+    ) -> Result<(), StoreError> {
+        let call = RECORD.call([self.keys.task(run, attempt.task)]);
+        let call = call.number(attempt.attempt.0.into()).number(slot.into());
+        self.fenced(attempt, call.bytes(&bytes)).await
+    }
+
+    async fn finish(&self, run: &RunId, attempt: AttemptRef, outcome: Vec<u8>) -> Result<(), StoreError> {
+        let keys = [
+            self.keys.task(run, attempt.task),
+            self.keys.outcomes(run),
+            self.keys.position(run),
+        ];
+        let call = FINISH.call(keys).number(attempt.attempt.0.into());
+        let call = call.bytes(&attempt.task.0).bytes(&outcome);
+        self.fenced(attempt, call.number(KEPT.as_secs())).await
+    }
+
+    async fn release(&self, run: &RunId, attempt: AttemptRef) -> Result<(), StoreError> {
+        let doubt = self
+            .doubts
+            .begin(Asked::Release(run.clone(), attempt.task, attempt.attempt));
+        let call = RELEASE.call([self.keys.task(run, attempt.task)]);
+        let call = call.number(attempt.attempt.0.into()).number(doubt.repeats.into());
+        let released = self.fenced(attempt, call).await;
+        if let Ok(()) | Err(StoreError::Fenced(_)) = released {
+            doubt.settle();
+        }
+        released
+    }
+
+    async fn outcome(&self, run: &RunId, task: TaskId) -> Result<Option<Vec<u8>>, StoreError> {
+        let keys = [self.keys.task(run, task), self.keys.outcomes(run)];
+        let reply = self.link.run(OUTCOME.call(keys)).await?;
+        self.read(reply, reply::optional)
+    }
+
+    /// Cancel safe: it changes nothing.
+    async fn outcomes(
+        &self,
+        run: &RunId,
+        after: Position,
+        limit: usize,
+        wait: Duration,
+    ) -> Result<Vec<Stored>, StoreError> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let until = Instant::now() + wait;
+        self.keep(run).await?;
+        let mut pause = LOOK_FIRST;
+        loop {
+            let stored = self.page(run, after, limit).await?;
+            let left = until.saturating_duration_since(Instant::now());
+            if !stored.is_empty() || left.is_zero() {
+                return Ok(stored);
+            }
+            tokio::time::sleep(pause.min(left)).await;
+            pause = LOOK_LAST.min(pause * 2);
+        }
+    }
+
+    async fn trim(&self, run: &RunId, stored: &[(Position, TaskId)]) -> Result<(), StoreError> {
+        self.keep(run).await?;
+        for part in stored.chunks(STEP_TASKS) {
+            let keys = [self.keys.outcomes(run), self.keys.done(run)].into_iter();
+            let keys = keys.chain(part.iter().map(|(_, task)| self.keys.task(run, *task)));
+            let mut call = TRIM.call(keys).number(KEPT.as_secs());
+            for (position, task) in part {
+                call = call.number(position.0).bytes(&task.0);
+            }
+            self.link.run(call).await?;
+        }
+        Ok(())
+    }
+
+    async fn reopen(&self, run: &RunId, tasks: &[TaskId]) -> Result<usize, StoreError> {
+        let mut reopened = 0;
+        for part in tasks.chunks(STEP_TASKS) {
+            let keys = [self.keys.done(run)].into_iter();
+            let keys = keys.chain(part.iter().map(|task| self.keys.task(run, *task)));
+            let mut call = REOPEN.call(keys).number(KEPT.as_secs());
+            for task in part {
+                call = call.bytes(&task.0);
+            }
+            let reply = self.link.run(call).await?;
+            let some = self.read(reply, |reply| usize::try_from(reply::integer(reply)?).ok())?;
+            reopened += some;
+        }
+        Ok(reopened)
+    }
+
+    async fn import(
+        &self,
+        run: &RunId,
+        task: TaskId,
+        records: Vec<(u32, Vec<u8>)>,
+    ) -> Result<(), StoreError> {
+        let keys = [self.keys.task(run, task), self.keys.done(run)];
+        let mut call = IMPORT.call(keys).bytes(&task.0).number(KEPT.as_secs());
+        for (slot, bytes) in &records {
+            call = call.number((*slot).into()).bytes(bytes);
+        }
+        self.link.run(call).await.map(drop)
+    }
+}
+
+/// A lease in the unit of the steps.
+fn millis(lease: Duration) -> u64 {
+    u64::try_from(lease.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,98 @@
+//! Reading outcomes in pages that fit into memory and into the time of a call, be they of a hundred bytes or of many megabytes.
+
+use super::{RedisStore, reply};
+use crate::store::{Position, StoreError, Stored};
+use crate::task::RunId;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Bytes that one read should bring, and beyond which a page ends though there is more: the reader comes again.
+const PAGE: usize = 4 << 20;
+
+/// Outcomes that a process reads at first, before it knows how big they are.
+const FIRST: usize = 16;
+
+/// What is known of the sizes of outcomes.
+pub(super) struct Sizes {
+    /// Of them, one read is to bring so many.
+    per_read: AtomicUsize,
+}
+
+impl Default for Sizes {
+    fn default() -> Sizes {
+        Sizes {
+            per_read: AtomicUsize::new(FIRST),
+        }
+    }
+}
+
+impl Sizes {
+    fn per_read(&self) -> usize {
+        self.per_read.load(Ordering::Relaxed)
+    }
+
+    /// A read brought so many, of so many bytes together.
+    fn learn(&self, read: usize, bytes: usize) {
+        if read > 0 {
+            let fit = (PAGE * read / bytes.max(1)).clamp(1, FIRST * read);
+            self.per_read.store(fit, Ordering::Relaxed);
+        }
+    }
+}
+
+impl RedisStore {
+    /// Outcomes after a position that are there, at most `limit`.
+    pub(super) async fn page(
+        &self,
+        run: &RunId,
+        mut after: Position,
+        limit: usize,
+    ) -> Result<Vec<Stored>, StoreError> {
+        let (mut page, mut bytes) = (Vec::new(), 0);
+        while page.len() < limit && bytes < PAGE {
+            let count = self.sizes.per_read().min(limit - page.len());
+            let mut range = redis::cmd("XRANGE");
+            range
+                .arg(self.keys.outcomes(run))
+                .arg(format!("{}-0", after.0.saturating_add(1)))
+                .arg("+")
+                .arg("COUNT")
+                .arg(count);
+            let reply = self.link.ask(&range).await?;
+            let read = self.read(reply, reply::outcomes)?;
+            let brought = read.iter().map(|stored| stored.outcome.len()).sum();
+            self.sizes.learn(read.len(), brought);
+            bytes += brought;
+            let is_last = read.len() < count;
+            if let Some(last) = read.last() {
+                after = last.position;
+            }
+            page.extend(read);
+            if is_last {
+                break;
+            }
+        }
+        Ok(page)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_brings_fewer_of_big_outcomes_and_more_of_small_ones() {
+        let sizes = Sizes::default();
+        for (read, bytes, next) in [
+            (16, 16 * 100, 256),
+            (256, 256 * 100, 4096),
+            (4096, 4096 * 2_500, PAGE / 2_500),
+            (1_677, 1_677 * PAGE * 3, 1),
+            (1, 1_000, 16),
+            (0, 0, 16),
+            (3, 0, 48),
+        ] {
+            sizes.learn(read, bytes);
+            assert_eq!(sizes.per_read(), next, "after {read} of {bytes} bytes");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What the steps answer, read strictly: anything else was not written by this version.
+
+use crate::store::{Claim, Position, Stored};
+use crate::task::{Attempt, TaskId};
+use redis::Value;
+
+/// A claim's answer; `None`: it is none.
+pub(super) fn claim(reply: Value) -> Option<Claim> {
+    let Value::Array(parts) = reply else { return None };
+    let mut parts = parts.into_iter();
+    match integer(parts.next()?)? {
+        0 => Some(Claim::Done),
+        1 => Some(Claim::Held),
+        2 => {
+            let attempt = Attempt(u32::try_from(integer(parts.next()?)?).ok()?);
+            let failures = u32::try_from(integer(parts.next()?)?).ok()?;
+            let mut records = Vec::with_capacity(parts.len() / 2);
+            while let Some(slot) = parts.next() {
+                records.push((number(&bytes(slot)?)?, bytes(parts.next()?)?));
+            }
+            records.sort_unstable_by_key(|(slot, _)| *slot);
+            Some(Claim::Run {
+                attempt,
+                failures,
+                records,
+            })
+        }
+        _ => None,
+    }
+}
+
+/// Outcomes, oldest first.
+pub(super) fn outcomes(reply: Value) -> Option<Vec<Stored>> {
+    let Value::Array(entries) = reply else { return None };
+    entries.into_iter().map(stored).collect()
+}
+
+fn stored(entry: Value) -> Option<Stored> {
+    let [id, fields] = array(entry)?;
+    let id = bytes(id)?;
+    let position = Position(number(id.strip_suffix(b"-0")?)?);
+    let [_, task, _, outcome] = array(fields)?;
+    Some(Stored {
+        position,
+        task: TaskId(bytes(task)?.try_into().ok()?),
+        outcome: bytes(outcome)?,
+    })
+}
+
+/// Bytes that may be missing.
+pub(super) fn optional(reply: Value) -> Option<Option<Vec<u8>>> {
+    match reply {
+        Value::Nil => Some(None),
+        reply => bytes(reply).map(Some),
+    }
+}
+
+pub(super) fn integer(reply: Value) -> Option<i64> {
+    match reply {
+        Value::Int(number) => Some(number),
+        _ => None,
+    }
+}
+
+fn bytes(reply: Value) -> Option<Vec<u8>> {
+    match reply {
+        Value::BulkString(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
+fn array<const N: usize>(reply: Value) -> Option<[Value; N]> {
+    match reply {
+        Value::Array(values) => values.try_into().ok(),
+        _ => None,
+    }
+}
+
+fn number<T: std::str::FromStr>(digits: &[u8]) -> Option<T> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}

@@ -1,0 +1,93 @@
+//! The store's atomic steps: one Lua script each, sent by its digest, in full when the server does not know it.
+
+use redis::{Cmd, Script};
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+macro_rules! steps {
+    ($($name:ident $file:literal)+) => {$(
+        pub(super) static $name: LazyLock<Step> = LazyLock::new(|| {
+            Step::new(concat!(include_str!("lua/prelude.lua"), include_str!($file)))
+        });
+    )+};
+}
+
+steps! {
+    CLAIM "lua/claim.lua"
+    RENEW "lua/renew.lua"
+    RECORD "lua/record.lua"
+    FINISH "lua/finish.lua"
+    RELEASE "lua/release.lua"
+    OUTCOME "lua/outcome.lua"
+    TRIM "lua/trim.lua"
+    REOPEN "lua/reopen.lua"
+    IMPORT "lua/import.lua"
+    KEEP "lua/keep.lua"
+    PROBE "lua/probe.lua"
+}
+
+/// A script and its digest.
+pub(super) struct Step {
+    source: &'static str,
+    digest: String,
+}
+
+impl Step {
+    fn new(source: &'static str) -> Step {
+        Step {
+            source,
+            digest: Script::new(source).get_hash().to_owned(),
+        }
+    }
+
+    /// A call of the step. Its keys must share a hash tag.
+    pub(super) fn call<'a>(&'a self, keys: impl IntoIterator<Item = String>) -> Call<'a> {
+        Call {
+            step: self,
+            keys: keys.into_iter().collect(),
+            arguments: Vec::new(),
+        }
+    }
+}
+
+/// A step with its keys and arguments.
+pub(super) struct Call<'a> {
+    step: &'a Step,
+    keys: Vec<String>,
+    arguments: Vec<Cow<'a, [u8]>>,
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn number(mut self, number: u64) -> Call<'a> {
+        self.arguments.push(number.to_string().into_bytes().into());
+        self
+    }
+
+    pub(super) fn bytes(mut self, bytes: &'a [u8]) -> Call<'a> {
+        self.arguments.push(bytes.into());
+        self
+    }
+
+    /// The command that the server answers if it has seen the script before.
+    pub(super) fn by_digest(&self) -> Cmd {
+        self.command("EVALSHA", &self.step.digest)
+    }
+
+    /// The command with the script in it, which the server remembers.
+    pub(super) fn in_full(&self) -> Cmd {
+        self.command("EVAL", self.step.source)
+    }
+
+    fn command(&self, verb: &str, script: &str) -> Cmd {
+        let keys = self.keys.iter().map(|key| key.as_bytes());
+        let all = keys.chain(self.arguments.iter().map(|argument| &**argument));
+        let parts = 3 + self.keys.len() + self.arguments.len();
+        let size = verb.len() + script.len() + all.clone().map(|part| part.len() + 16).sum::<usize>();
+        let mut command = Cmd::with_capacity(parts, size);
+        command.arg(verb).arg(script).arg(self.keys.len());
+        for part in all {
+            command.arg(part);
+        }
+        command
+    }
+}

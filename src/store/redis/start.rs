@@ -1,0 +1,169 @@
+//! What is checked before the first call: a server that would lose outcomes, or refuse them later, is refused now.
+
+use super::keys::Keys;
+use super::lifetime::KEPT;
+use super::link::{Link, Topology};
+use super::script::PROBE;
+use super::url::Address;
+use crate::store::StoreError;
+use std::collections::HashMap;
+use tracing::warn;
+
+/// Memory that should be free: a window of a few thousand tasks with traces of 10 KB, several times over.
+const ROOM: u64 = 128 << 20;
+
+/// The first version whose scripts may read the clock before they write.
+const OLDEST: u64 = 5;
+
+/// Connects and checks.
+pub(super) async fn checked(address: Address, keys: &Keys) -> Result<Link, StoreError> {
+    let link = Link::new(address, Topology::Single);
+    let told = link.ask(&redis::cmd("INFO")).await;
+    let topology = match told {
+        Ok(told) => {
+            let text: String = redis::from_redis_value(told).map_err(|e| StoreError::Corrupt {
+                place: link.address().place.clone(),
+                message: format!("INFO has no text for an answer: {e}"),
+            })?;
+            let about = look(&text).map_err(|message| StoreError::Misconfigured {
+                place: link.address().place.clone(),
+                message,
+            })?;
+            for warning in &about.warnings {
+                warn!(store = link.address().place, "{warning}");
+            }
+            about.topology
+        }
+        Err(StoreError::Refused { message, .. }) if message.contains("'info'") => {
+            warn!(
+                store = link.address().place,
+                "this user may not ask INFO: whether the server evicts keys or writes to its disk is not known"
+            );
+            Topology::Single
+        }
+        Err(error) => return Err(error),
+    };
+    let link = match topology {
+        Topology::Single => link,
+        Topology::Cluster => Link::new(link.address().clone(), Topology::Cluster),
+    };
+    link.run(PROBE.call(keys.probe()).number(KEPT.as_secs())).await?;
+    Ok(link)
+}
+
+#[derive(Debug)]
+struct About {
+    topology: Topology,
+    warnings: Vec<String>,
+}
+
+/// Reads INFO; an error says what to change.
+fn look(info: &str) -> Result<About, String> {
+    let fields: HashMap<&str, &str> = info
+        .lines()
+        .filter_map(|line| line.trim_end().split_once(':'))
+        .collect();
+    let number = |name: &str| {
+        fields
+            .get(name)
+            .and_then(|value| value.parse::<u64>().ok())
+            .unwrap_or(0)
+    };
+    let version = fields.get("redis_version").copied().unwrap_or("unknown");
+    if let Some(major) = version
+        .split('.')
+        .next()
+        .and_then(|major| major.parse::<u64>().ok())
+        && major < OLDEST
+    {
+        return Err(format!(
+            "it is Redis {version}; version {OLDEST} or newer is needed"
+        ));
+    }
+    if fields.get("role") == Some(&"slave") {
+        return Err(format!(
+            "it is a replica and takes no writes; give the address of its master ({}:{})",
+            fields.get("master_host").unwrap_or(&"?"),
+            fields.get("master_port").unwrap_or(&"?"),
+        ));
+    }
+    let policy = fields.get("maxmemory_policy").copied().unwrap_or("noeviction");
+    let (limit, used) = (number("maxmemory"), number("used_memory"));
+    if limit > 0 && policy != "noeviction" {
+        return Err(format!(
+            "maxmemory-policy is {policy}: when its memory is full it deletes outcomes that nobody has read; set \
+             `maxmemory-policy noeviction` (CONFIG SET maxmemory-policy noeviction, and in redis.conf), or use another server"
+        ));
+    }
+    let mut warnings = Vec::new();
+    let free = limit.saturating_sub(used);
+    if limit > 0 && free < ROOM {
+        warnings.push(format!(
+            "only {} MiB of its maxmemory are free: when it is full, tasks wait; raise maxmemory to {} MiB or more",
+            free >> 20,
+            (used + ROOM).div_ceil(1 << 20)
+        ));
+    }
+    if fields.get("aof_enabled") == Some(&"0") {
+        warnings.push(
+            "it has appendonly off: what it holds is lost when it restarts, and is paid for again; set `appendonly yes`"
+                .to_owned(),
+        );
+    }
+    let topology = match number("cluster_enabled") {
+        0 => Topology::Single,
+        _ => Topology::Cluster,
+    };
+    Ok(About { topology, warnings })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOUND: &str = "# Server\r\nredis_version:7.0.15\r\nrole:master\r\nused_memory:1000000\r\nmaxmemory:0\r\n\
+                         maxmemory_policy:noeviction\r\naof_enabled:1\r\ncluster_enabled:0\r\n";
+
+    #[test]
+    fn a_sound_server_is_taken_without_a_word() {
+        let about = look(SOUND).unwrap();
+        assert_eq!((about.topology, about.warnings.len()), (Topology::Single, 0));
+    }
+
+    #[test]
+    fn what_would_lose_outcomes_is_refused_with_what_to_change() {
+        for (sound, unsound, told) in [
+            ("redis_version:7.0.15", "redis_version:4.0.14", "4.0.14"),
+            (
+                "role:master",
+                "role:slave\r\nmaster_host:db\r\nmaster_port:1",
+                "db:1",
+            ),
+            (
+                "maxmemory:0\r\nmaxmemory_policy:noeviction",
+                "maxmemory:1\r\nmaxmemory_policy:volatile-lru",
+                "maxmemory-policy noeviction",
+            ),
+        ] {
+            let message = look(&SOUND.replace(sound, unsound)).unwrap_err();
+            assert!(message.contains(told), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_is_risky_is_warned_of() {
+        for (sound, unsound, told) in [
+            ("maxmemory:0", "maxmemory:2000000", "maxmemory to 129 MiB"),
+            ("aof_enabled:1", "aof_enabled:0", "appendonly"),
+        ] {
+            let about = look(&SOUND.replace(sound, unsound)).unwrap();
+            assert!(
+                about.warnings.len() == 1 && about.warnings[0].contains(told),
+                "{:?}",
+                about.warnings
+            );
+        }
+        // Without a limit on its memory it never evicts.
+        look(&SOUND.replace("noeviction", "allkeys-lru")).unwrap();
+    }
+}

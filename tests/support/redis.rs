@@ -1,0 +1,183 @@
+//! A Redis server of the test's own: on a free port, in a folder of its own, gone with the test.
+
+use crate::wait::until;
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::str::FromStr;
+use tempfile::TempDir;
+
+/// Runs a server until this shell's input ends, however the test ends, and says which process it is.
+const WHILE_STDIN: &str = r#"redis-server "$@" >/dev/null & echo $!; cat >/dev/null; kill -9 $! 2>/dev/null"#;
+
+/// The port of a cluster's bus is this much above the server's, and has to be one.
+const BUS: u16 = 10_000;
+
+/// A running server.
+pub(crate) struct RedisServer {
+    dir: TempDir,
+    port: u16,
+    settings: Vec<String>,
+    process: Process,
+}
+
+struct Process {
+    shell: Child,
+    pid: u32,
+}
+
+/// Whether there is one to start; says so where there is none.
+pub(crate) fn is_installed() -> bool {
+    let there = Command::new("redis-server").arg("--version").output().is_ok();
+    if !there {
+        #[expect(clippy::print_stderr, reason = "a test that does nothing has to say so")]
+        {
+            eprintln!("SKIPPED: redis-server is not installed (apt-get install redis-server)");
+        }
+    }
+    there
+}
+
+impl RedisServer {
+    /// With these settings, as on the command line, beside an append-only file.
+    pub(crate) fn start(settings: &[&str]) -> RedisServer {
+        let dir = tempfile::tempdir().unwrap();
+        let settings: Vec<String> = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let (port, process) = until("a port that nobody takes before Redis does", || {
+            let port = TcpListener::bind("127.0.0.1:0")
+                .unwrap()
+                .local_addr()
+                .unwrap()
+                .port();
+            if port > u16::MAX - BUS {
+                return None;
+            }
+            Some((port, Process::start(&dir, port, &settings)?))
+        });
+        RedisServer {
+            dir,
+            port,
+            settings,
+            process,
+        }
+    }
+
+    /// A cluster of one node.
+    pub(crate) fn start_cluster() -> RedisServer {
+        let server = RedisServer::start(&["--cluster-enabled", "yes"]);
+        server.ask(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+        until("the cluster to be complete", || {
+            let state: String = redis::from_redis_value(server.ask(&["CLUSTER", "INFO"])).unwrap();
+            state.contains("cluster_state:ok").then_some(())
+        });
+        server
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// The server again, after [`RedisServer::kill`], with what its files have.
+    pub(crate) fn start_again(&mut self) {
+        self.process = until("the port to be free again", || {
+            Process::start(&self.dir, self.port, &self.settings)
+        });
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Does as the administrator does, over a connection of its own.
+    pub(crate) fn ask(&self, command: &[&str]) -> redis::Value {
+        ask(self.port, command).unwrap()
+    }
+
+    /// A number that INFO tells.
+    pub(crate) fn info<T: FromStr>(&self, name: &str) -> T {
+        let info: String = redis::from_redis_value(self.ask(&["INFO"])).unwrap();
+        field(&info, name).unwrap()
+    }
+}
+
+impl Process {
+    /// `None`: the port was taken.
+    fn start(dir: &TempDir, port: u16, settings: &[String]) -> Option<Process> {
+        let mut shell = Command::new("sh")
+            .args(["-c", WHILE_STDIN, "sh", "--bind", "127.0.0.1", "--save", ""])
+            .args(["--port", &port.to_string(), "--appendonly", "yes"])
+            .arg("--dir")
+            .arg(dir.path())
+            .args(settings)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(shell.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let mut process = Process {
+            shell,
+            pid: line.trim().parse().unwrap(),
+        };
+        let ready = until("Redis to be ready", || {
+            if !process.is_alive() {
+                return Some(false);
+            }
+            match ask(port, &["INFO"]) {
+                Ok(info) => {
+                    let info: String = redis::from_redis_value(info).unwrap();
+                    let ours = field(&info, "process_id") == Some(process.pid);
+                    (ours && field(&info, "loading") == Some(0u8)).then_some(true)
+                }
+                // It has a password: it is ready to ask for it.
+                Err(e) if e.code() == Some("NOAUTH") => Some(true),
+                Err(_) => None,
+            }
+        });
+        if !ready {
+            process.kill();
+        }
+        ready.then_some(process)
+    }
+
+    fn is_alive(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid));
+        stat.is_ok_and(|stat| !stat.contains(") Z "))
+    }
+
+    fn kill(&mut self) {
+        // The end of its input makes the shell kill the server.
+        drop(self.shell.stdin.take());
+        // It fails only when the shell has ended already.
+        let _ = self.shell.wait();
+        until("Redis to be gone", || (!self.is_alive()).then_some(()));
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn ask(port: u16, command: &[&str]) -> redis::RedisResult<redis::Value> {
+    let client = redis::Client::open(("127.0.0.1", port))?;
+    let mut request = redis::Cmd::new();
+    for part in command {
+        request.arg(part);
+    }
+    request.query(&mut client.get_connection()?)
+}
+
+fn field<T: FromStr>(info: &str, name: &str) -> Option<T> {
+    let mut fields = info.lines().filter_map(|line| line.trim_end().split_once(':'));
+    fields.find(|(field, _)| *field == name)?.1.parse().ok()
+}
