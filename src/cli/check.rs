@@ -2,7 +2,9 @@
 
 use super::exit::{Exit, answer, say};
 use crate::job::{self, Job};
+use crate::lm::{ConnectError, connect};
 use crate::program::unread_demo_keys;
+use std::collections::HashSet;
 use std::path::Path;
 
 /// Tells what is allowed but hardly meant.
@@ -12,11 +14,26 @@ pub(super) fn warn(job: &Job) {
     }
 }
 
+/// LMs that cannot be asked from here, such as one whose key is not set: found before the first task.
+pub(super) fn unreachable_lms(job: &Job) -> Vec<ConnectError> {
+    let teachers = job.spec.teachers.iter().flat_map(|teacher| &teacher.predictors);
+    let asked: HashSet<&str> = teachers.map(|predictor| predictor.lm.as_str()).collect();
+    let lms = job
+        .spec
+        .lms
+        .values()
+        .filter(|lm| asked.contains(lm.name.as_str()));
+    lms.filter_map(|lm| connect(lm, job.spec.seed).err()).collect()
+}
+
 /// `check JOB`.
 pub(super) fn check(path: &Path) -> Exit {
     match job::read(path) {
         Ok(job) => {
             warn(&job);
+            for error in unreachable_lms(&job) {
+                say(format_args!("warning: to compile it here: {error}"));
+            }
             answer(format_args!(
                 "{}: no problems; {} examples, {} teachers",
                 path.display(),

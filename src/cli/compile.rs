@@ -1,12 +1,11 @@
 //! `compile` and `retry`: the embedded backends, the workers, the coordinator, and how it ended.
 
-use super::check::warn;
+use super::check::{unreachable_lms, warn};
 use super::exit::{Exit, say};
 use super::flags::{CompileFlags, RetryFlags, WorkerFlags};
 use super::signals;
 use crate::coordinator::{self, Coordinator, RunError};
 use crate::job::{self, Job};
-use crate::lm::{ConnectError, connect};
 use crate::queue::QueueError;
 use crate::queue::embedded::EmbeddedQueue;
 use crate::report::{Manifest, Progress, summary};
@@ -14,7 +13,6 @@ use crate::run_dir::RunDir;
 use crate::shutdown::Shutdown;
 use crate::store::embedded::EmbeddedStore;
 use crate::worker::{self, Worker};
-use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -182,18 +180,6 @@ fn worker_ended(
         Some(Err(panicked)) => RunError::Worker(panicked.to_string()),
         Some(Ok(Ok(()))) | None => RunError::Worker("no reason given".to_owned()),
     }
-}
-
-/// LMs that cannot be asked from here, such as one whose key is not set: found before the first task.
-fn unreachable_lms(job: &Job) -> Vec<ConnectError> {
-    let teachers = job.spec.teachers.iter().flat_map(|teacher| &teacher.predictors);
-    let asked: HashSet<&str> = teachers.map(|predictor| predictor.lm.as_str()).collect();
-    let lms = job
-        .spec
-        .lms
-        .values()
-        .filter(|lm| asked.contains(lm.name.as_str()));
-    lms.filter_map(|lm| connect(lm, job.spec.seed).err()).collect()
 }
 
 /// The whole system in one process: queue, store, workers and coordinator.

@@ -145,4 +145,9 @@ fn a_variable_that_is_not_set_is_told_before_anything_runs() {
     let ended = folder.compile("run").with(2).saying(VARIABLE);
     assert!(ended.stderr.contains("not set"), "{}", ended.stderr);
     assert!(!folder.path("run/traces.jsonl").exists());
+    folder
+        .run(&["check", "job.toml"])
+        .with(0)
+        .saying("warning: to compile it here")
+        .saying(VARIABLE);
 }
