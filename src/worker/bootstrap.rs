@@ -2,7 +2,8 @@
 
 use super::answers::RecordedAnswers;
 use super::jobs::{Job, JobError};
-use super::{LEASE, RETURN_AFTER, Shared, hand_back, settle};
+use super::lease::{LEASE, under_lease};
+use super::{RETURN_AFTER, Shared, hand_back, settle};
 use crate::job::made_by;
 use crate::message::{BootstrapTask, Refusal};
 use crate::program::{Ending, TaskFailure};
@@ -78,7 +79,7 @@ async fn attempt(shared: &Shared, job: &Job, message: BootstrapTask) -> Result<S
         let mut answers = RecordedAnswers::new(job, store, &shared.calls, run, reference, records);
         let work = AssertUnwindSafe(teach(job, &message, &mut answers)).catch_unwind();
         let ended = tokio::select! {
-            ended = work => ended,
+            ended = under_lease(store, run, reference, work) => ended?,
             () = shared.shutdown.aborting() => {
                 store.release(run, reference).await?;
                 return Ok(Settled::Interrupted);

@@ -3,7 +3,8 @@
 //! Order of things, so that no death between two of them starts a second training: the intent is stored, the training is found or
 //! started, its id is stored, it is polled; when it has ended, the outcome is stored and announced.
 
-use super::{LEASE, RETURN_AFTER, Shared, hand_back, settle};
+use super::lease::{LEASE, under_lease};
+use super::{RETURN_AFTER, Shared, hand_back, settle};
 use crate::finetune::{Training, TrainingId, TrainingOutcome, provider};
 use crate::message::{Completion, FinetuneTask, MESSAGE_VERSION, Refusal, decode, encode};
 use crate::queue::{Delivery, Lane, QueueError, Settlement};
@@ -74,7 +75,8 @@ async fn tick(shared: &Shared, message: &FinetuneTask) -> Result<Tick, TickError
         task: message.task,
         attempt,
     };
-    let ending = match advance(shared, message, reference, &records).await {
+    let work = advance(shared, message, reference, &records);
+    let ending = match under_lease(store, &message.run, reference, work).await? {
         Ok(ending) => ending,
         Err(error) => {
             store.release(&message.run, reference).await?;

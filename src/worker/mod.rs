@@ -6,6 +6,7 @@ mod answers;
 mod bootstrap;
 mod finetune;
 mod jobs;
+mod lease;
 
 use crate::queue::{Delivery, Lane, Queue, QueueError, Settlement};
 use crate::shutdown::Shutdown;
@@ -17,9 +18,6 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::{debug, error, warn};
-
-/// How long an attempt may go without a sign of life before another worker may take the task.
-const LEASE: Duration = Duration::from_secs(60);
 
 /// After how long a task comes back that could not be worked on just now: its job is unknown here, the store is down, somebody else holds it.
 const RETURN_AFTER: Duration = Duration::from_secs(2);

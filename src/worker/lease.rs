@@ -1,0 +1,94 @@
+//! Work under a lease, which is renewed as long as the work goes on.
+
+use crate::queue::Recourse;
+use crate::store::{Store, StoreError};
+use crate::task::{AttemptRef, RunId};
+use std::time::Duration;
+use tracing::debug;
+
+/// How long an attempt may go without a sign of life before another worker may take the task.
+pub(super) const LEASE: Duration = Duration::from_secs(60);
+
+/// Signs of life come so often that two of them may get lost.
+const HEARTBEAT: Duration = LEASE.checked_div(3).expect("3 is not 0");
+
+/// Does the work and renews the attempt's lease meanwhile. Ends early, with [`StoreError::Fenced`], when the attempt is no longer
+/// ours: another worker has the task.
+pub(super) async fn under_lease<T>(
+    store: &dyn Store,
+    run: &RunId,
+    attempt: AttemptRef,
+    work: impl Future<Output = T>,
+) -> Result<T, StoreError> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return Ok(done),
+            () = tokio::time::sleep(HEARTBEAT) => {}
+        }
+        // The answer to a sign of life must not hold up the work.
+        let renewed = tokio::select! {
+            biased;
+            done = &mut work => return Ok(done),
+            renewed = store.renew(run, attempt, LEASE) => renewed,
+        };
+        match renewed {
+            Ok(()) => {}
+            Err(lost) if lost.recourse() == Recourse::Discard => return Err(lost),
+            Err(error) => {
+                debug!(%error, task = %attempt.task, "lease not renewed; the next heartbeat tries again")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Claim;
+    use crate::store::embedded::EmbeddedStore;
+    use crate::task::TaskId;
+
+    const TASK: TaskId = TaskId([7; 16]);
+
+    async fn claim(store: &EmbeddedStore, run: &RunId) -> Option<AttemptRef> {
+        match store.claim(run, TASK, LEASE).await.expect("the store works") {
+            Claim::Run { attempt, .. } => Some(AttemptRef { task: TASK, attempt }),
+            _ => None,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_outlasts_its_lease_keeps_the_task() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let store = EmbeddedStore::open(&dir.path().join("store.redb")).expect("it opens");
+        let run = RunId("run".to_owned());
+        let attempt = claim(&store, &run).await.expect("the task is free");
+        let work = async {
+            for _ in 0..100 {
+                tokio::time::sleep(LEASE / 7).await;
+                assert_eq!(
+                    claim(&store, &run).await,
+                    None,
+                    "another worker was given the task"
+                );
+            }
+            "done"
+        };
+        let done = under_lease(&store, &run, attempt, work).await;
+        assert_eq!(done.expect("the lease holds"), "done");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_whose_task_another_worker_has_is_given_up() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let store = EmbeddedStore::open(&dir.path().join("store.redb")).expect("it opens");
+        let run = RunId("run".to_owned());
+        let stale = claim(&store, &run).await.expect("the task is free");
+        tokio::time::sleep(LEASE * 2).await;
+        claim(&store, &run).await.expect("the lease ran out");
+        let ended = under_lease(&store, &run, stale, std::future::pending::<()>()).await;
+        assert!(matches!(ended, Err(StoreError::Fenced(_))), "{ended:?}");
+    }
+}
