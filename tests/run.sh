@@ -8,9 +8,11 @@ missing=()
 command -v python3 >/dev/null || missing+=(python3)
 python3 -c 'import ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
+[ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing+=(rabbitmq-server)
 if [ ${#missing[@]} -gt 0 ]; then
     if command -v apt-get >/dev/null; then
-        echo "installing by apt: ${missing[*]} (the tests' LM server is written in Python; a C compiler links Rust programs)"
+        echo "installing by apt: ${missing[*]} (the tests' LM server is written in Python; a C compiler links Rust programs; the" \
+            "queue is tested on a RabbitMQ of its own, and one that the package starts can be stopped)"
         sudo=""
         [ "$(id -u)" -eq 0 ] || sudo=sudo
         $sudo apt-get update -qq
@@ -47,6 +49,25 @@ if [ -z "${BSFT_DSPY_PYTHON:-}" ]; then
 fi
 if [ -n "${BSFT_DSPY_PYTHON:-}" ]; then
     echo "comparing with the DSPy of $BSFT_DSPY_PYTHON"
+fi
+
+# One private broker for all tests of the queue on RabbitMQ. It ends when this end of its pipe does.
+if [ -z "${BSFT_TEST_AMQP_URL:-}" ]; then
+    broker_dir=$(mktemp -d)
+    coproc BROKER { exec tests/support/rabbitmq.sh "$broker_dir"; }
+    broker_pid=$BROKER_PID
+    exec {broker_in}>&"${BROKER[1]}" {broker_out}<&"${BROKER[0]}"
+    eval "exec ${BROKER[1]}>&- ${BROKER[0]}<&-"
+    stop_broker() {
+        exec {broker_in}>&-
+        kill "$broker_pid" 2>/dev/null || true
+        wait "$broker_pid" || true
+        rm -rf "$broker_dir"
+    }
+    trap stop_broker EXIT
+    read -r BSFT_TEST_AMQP_URL <&"$broker_out" || { echo "the tests' RabbitMQ did not start" >&2; exit 1; }
+    export BSFT_TEST_AMQP_URL
+    echo "testing the queue on a RabbitMQ at $BSFT_TEST_AMQP_URL"
 fi
 
 step() {

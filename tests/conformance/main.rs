@@ -7,6 +7,11 @@
     reason = "a test that cannot go on panics; clippy spares functions marked as tests only"
 )]
 
+mod amqp;
 mod embedded;
 mod queue;
+#[path = "../support/rabbitmq.rs"]
+mod rabbitmq;
 mod store;
+#[path = "../support/wait.rs"]
+mod wait;
