@@ -9,9 +9,11 @@ command -v python3 >/dev/null || missing+=(python3)
 python3 -c 'import ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
 command -v redis-server >/dev/null || missing+=(redis-server)
+[ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing+=(rabbitmq-server)
 if [ ${#missing[@]} -gt 0 ]; then
     if command -v apt-get >/dev/null; then
-        echo "installing by apt: ${missing[*]} (the tests' LM server is written in Python; a C compiler links Rust programs; tests of the store start Redis servers of their own)"
+        echo "installing by apt: ${missing[*]} (the tests' LM server is written in Python; a C compiler links Rust programs; queue" \
+            "and store are tested on servers of their own, and those that the packages start can be stopped)"
         sudo=""
         [ "$(id -u)" -eq 0 ] || sudo=sudo
         $sudo apt-get update -qq
@@ -30,6 +32,25 @@ done
 
 # Without PyPI nothing is compared with the real DSPy, and this says so.
 . tests/parity/python.sh
+
+# One private broker for all tests of the queue on RabbitMQ. It ends when this end of its pipe does.
+if [ -z "${BSFT_TEST_AMQP_URL:-}" ]; then
+    broker_dir=$(mktemp -d)
+    coproc BROKER { exec tests/support/rabbitmq.sh "$broker_dir"; }
+    broker_pid=$BROKER_PID
+    exec {broker_in}>&"${BROKER[1]}" {broker_out}<&"${BROKER[0]}"
+    eval "exec ${BROKER[1]}>&- ${BROKER[0]}<&-"
+    stop_broker() {
+        exec {broker_in}>&-
+        kill "$broker_pid" 2>/dev/null || true
+        wait "$broker_pid" || true
+        rm -rf "$broker_dir"
+    }
+    trap stop_broker EXIT
+    read -r BSFT_TEST_AMQP_URL <&"$broker_out" || { echo "the tests' RabbitMQ did not start" >&2; exit 1; }
+    export BSFT_TEST_AMQP_URL
+    echo "testing the queue on a RabbitMQ at $BSFT_TEST_AMQP_URL"
+fi
 
 step() {
     echo

@@ -3,6 +3,7 @@
 //! At least once: a message that was published is delivered until a delivery of it is settled with
 //! [`Settlement::Done`] or [`Settlement::Reject`]. Order is not promised. `tests/conformance/queue.rs` says the rest.
 
+pub mod amqp;
 pub mod embedded;
 
 use crate::task::RunId;

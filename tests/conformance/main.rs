@@ -7,10 +7,13 @@
     reason = "a test that cannot go on panics; clippy spares functions marked as tests only"
 )]
 
+mod amqp;
 mod embedded;
 #[path = "../support/lossy.rs"]
 mod lossy;
 mod queue;
+#[path = "../support/rabbitmq.rs"]
+mod rabbitmq;
 mod redis;
 #[path = "../support/redis.rs"]
 mod redis_server;

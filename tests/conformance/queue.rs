@@ -11,6 +11,10 @@ use tokio::time::{Instant, timeout};
 /// A queue of its own for one test.
 #[async_trait]
 pub(crate) trait QueueUnderTest: Sized {
+    /// Whether there is what it runs on; says so when there is not.
+    fn available() -> bool {
+        true
+    }
     async fn start() -> Self;
     fn queue(&self) -> &dyn Queue;
     async fn dead_letters(&self, lane: &Lane) -> Vec<Vec<u8>>;
@@ -27,7 +31,9 @@ macro_rules! queue_cases {
     ($under_test:ty, $test:meta: $($case:ident)+) => {$(
         #[$test]
         async fn $case() {
-            crate::queue::$case::<$under_test>().await;
+            if <$under_test as crate::queue::QueueUnderTest>::available() {
+                crate::queue::$case::<$under_test>().await;
+            }
         }
     )+};
     ($under_test:ty, $test:meta) => { queue_cases! { $under_test, $test:
@@ -242,7 +248,12 @@ pub(crate) async fn two_intakes_share_a_lane<T: QueueUnderTest>() {
     assert_ne!(a.body, b.body);
     drop(a);
     b.settle(Settlement::Done).await.unwrap();
-    assert!(take(&mut two).await.redelivered);
+    // Both have room for it; a broker hands it to whichever it likes.
+    let again = tokio::select! {
+        again = take(&mut one) => again,
+        again = take(&mut two) => again,
+    };
+    assert!(again.redelivered);
 }
 
 pub(crate) async fn closing_ends_intakes_and_refuses_messages<T: QueueUnderTest>() {

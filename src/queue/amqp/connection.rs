@@ -1,0 +1,185 @@
+//! One connection to the broker, from the handshake until somebody finds that it is of no use any more.
+
+use super::fault::{ANSWER, Fault, NOT_ALLOWED, REFUSED, reply_code};
+use super::url::Address;
+use lapin::tcp::AMQPUriTcpExt as _;
+use lapin::types::ShortString;
+use lapin::{Channel, Connection, ConnectionProperties};
+use std::collections::HashSet;
+use std::io;
+use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// What a connection is for. A broker that is short of memory or disk blocks connections that publish; acks must not wait
+/// behind that.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Role {
+    Publish,
+    Consume,
+}
+
+impl Role {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Role::Publish => "publish",
+            Role::Consume => "consume",
+        }
+    }
+}
+
+/// A connection, and what was declared over it.
+pub(super) struct Live {
+    pub(super) connection: Connection,
+    condemned: CancellationToken,
+    declared: Mutex<HashSet<ShortString>>,
+}
+
+impl Live {
+    /// Connects and logs in.
+    pub(super) async fn open(address: &Address, role: Role) -> Result<Live, Fault> {
+        let properties =
+            ConnectionProperties::default().with_connection_name(format!("bsft {}", role.name()).into());
+        let runtime = lapin::runtime::default_runtime().map_err(|e| Fault::new("start", &e))?;
+        let connecting = Connection::connector(
+            address.uri().clone(),
+            runtime,
+            async |uri, runtime| {
+                // The attempt ends with the wait for it: an unanswered one would otherwise keep its thread for minutes.
+                let stream = timeout(ANSWER, async { uri.connect_async(&runtime).await });
+                match stream.await {
+                    Ok(stream) => Ok(stream?),
+                    Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+                }
+            },
+            properties,
+        );
+        let connection = match timeout(ANSWER * 2, connecting).await {
+            Ok(connection) => connection.map_err(|e| explain(address, &e))?,
+            Err(_) => {
+                return Err(Fault::Unreachable(format!(
+                    "failed to log in: it accepts connections but did not answer in {:?}; it may be starting, or not be \
+                     an AMQP server",
+                    ANSWER * 2
+                )));
+            }
+        };
+        Ok(Live {
+            connection,
+            condemned: CancellationToken::new(),
+            declared: Mutex::default(),
+        })
+    }
+
+    /// A new channel.
+    pub(super) async fn channel(&self) -> Result<Channel, Fault> {
+        let opened = self.answer(self.connection.create_channel()).await?;
+        opened.map_err(|e| {
+            self.condemn();
+            Fault::new("open a channel", &e)
+        })
+    }
+
+    /// The answer to a request made over this connection. When none comes in [`ANSWER`] the connection is condemned, unless it
+    /// is blocked: then nothing leaves it, and the wait goes on.
+    pub(super) async fn answer<T>(
+        &self,
+        request: impl Future<Output = lapin::Result<T>>,
+    ) -> Result<lapin::Result<T>, Fault> {
+        let mut request = pin!(request);
+        loop {
+            match timeout(ANSWER, &mut request).await {
+                Ok(answer) => return Ok(answer),
+                Err(_) if self.blocked() => {}
+                Err(_) => {
+                    self.condemn();
+                    return Err(Fault::Unreachable(format!(
+                        "rabbitmq did not answer in {ANSWER:?}"
+                    )));
+                }
+            }
+        }
+    }
+
+    /// The same, with a word on what it is for, where no error needs to be told from another.
+    pub(super) async fn done<T>(
+        &self,
+        doing: &str,
+        request: impl Future<Output = lapin::Result<T>>,
+    ) -> Result<T, Fault> {
+        self.answer(request).await?.map_err(|e| Fault::new(doing, &e))
+    }
+
+    /// Marks it as useless, for its supervisor to replace.
+    pub(super) fn condemn(&self) {
+        self.condemned.cancel();
+    }
+
+    /// Waits until somebody condemns it.
+    pub(super) async fn condemned(&self) {
+        self.condemned.cancelled().await;
+    }
+
+    /// Whether it can be used, as far as is known.
+    pub(super) fn usable(&self) -> bool {
+        self.connection.status().connected() && !self.condemned.is_cancelled()
+    }
+
+    /// Whether the broker takes no messages just now, for want of memory or disk.
+    pub(super) fn blocked(&self) -> bool {
+        self.connection.status().blocked()
+    }
+
+    /// Whether the queue was declared over this connection.
+    pub(super) fn has_declared(&self, queue: &ShortString) -> bool {
+        self.declared().contains(queue)
+    }
+
+    /// Remembers that the queue was declared.
+    pub(super) fn remember(&self, queue: ShortString) {
+        self.declared().insert(queue);
+    }
+
+    /// Forgets it, since it turned out to be gone.
+    pub(super) fn forget(&self, queue: &ShortString) {
+        self.declared().remove(queue);
+    }
+
+    fn declared(&self) -> std::sync::MutexGuard<'_, HashSet<ShortString>> {
+        self.declared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn explain(address: &Address, error: &lapin::Error) -> Fault {
+    let fault = Fault::new("connect", error);
+    let user = address.user();
+    match reply_code(error) {
+        Some(REFUSED) => fault.hint(&format!(
+            "check the user {user:?} and its password in the URL (the user guest may log in from the broker's own host only)"
+        )),
+        Some(NOT_ALLOWED) => fault.hint(&format!(
+            "check that the vhost {vhost:?} exists (rabbitmqctl list_vhosts; / is written %2f) and that the user {user:?} \
+             may use it (rabbitmqctl set_permissions -p {vhost} {user} '.*' '.*' '.*')",
+            vhost = address.vhost()
+        )),
+        Some(_) => fault,
+        None => match error.kind() {
+            // What TLS does not like: nothing that waiting changes.
+            lapin::ErrorKind::IOError(io) if io.kind() == io::ErrorKind::InvalidData => {
+                Fault::Refused(fault.message().to_owned()).hint(
+                    "check that the port speaks TLS (it is 5671, plain AMQP is 5672), and that the authority of its \
+                     certificate is trusted here (SSL_CERT_FILE)",
+                )
+            }
+            _ => fault.hint(&format!(
+                "check that RabbitMQ runs there, that the port is its AMQP port (5672, with TLS 5671) and that nothing \
+                 between blocks it{}",
+                match address.uri().scheme {
+                    lapin::uri::AMQPScheme::AMQP => "; a port that wants TLS needs amqps://",
+                    lapin::uri::AMQPScheme::AMQPS => "",
+                }
+            )),
+        },
+    }
+}

@@ -1,0 +1,267 @@
+//! Consuming: a task per intake that keeps a subscription alive, across outages, for as long as somebody listens.
+
+use super::Shared;
+use super::backoff::Backoff;
+use super::connection::Live;
+use super::fault::{ANSWER, Fault};
+use super::loan::Loan;
+use super::publish::RETURNED;
+use crate::queue::{Delivery, Intake, Lane, QueueError};
+use async_trait::async_trait;
+use futures_util::StreamExt as _;
+use lapin::message::Delivery as Message;
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{Channel, Consumer};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tracing::{debug, warn};
+
+/// How often a subscription that brings nothing is looked at: a stream may hang on a channel that is closed.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A subscription that brought nothing for so long, and has nothing on loan, is made anew. When a queue is deleted and declared
+/// again at once, RabbitMQ may move a consumer over to the new queue and give it messages that never leave the broker; the end
+/// of its channel sets them free.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// A consumer of one lane.
+pub(super) struct AmqpIntake {
+    shared: Arc<Shared>,
+    /// Never holds more than the prefetch, which the broker keeps to.
+    loans: mpsc::UnboundedReceiver<Result<Loan, Fault>>,
+}
+
+impl AmqpIntake {
+    /// Subscribes; when the broker cannot be reached just now, it will be later.
+    pub(super) async fn start(
+        shared: &Arc<Shared>,
+        lane: &Lane,
+        prefetch: NonZeroUsize,
+    ) -> Result<AmqpIntake, Fault> {
+        let (hand, loans) = mpsc::unbounded_channel();
+        let pump = Pump {
+            shared: Arc::clone(shared),
+            lane: lane.clone(),
+            prefetch: u16::try_from(prefetch.get()).unwrap_or(u16::MAX),
+            hand,
+        };
+        let live = shared.consuming.up_soon().await?;
+        let first = match pump.subscribe(&live).await {
+            Ok(subscription) => Some(subscription),
+            Err(Fault::Unreachable(reason)) => {
+                debug!(%lane, reason, "not subscribed yet");
+                None
+            }
+            Err(fault @ (Fault::Refused(_) | Fault::Closed)) => return Err(fault),
+        };
+        shared.tasks.spawn(pump.run(first));
+        Ok(AmqpIntake {
+            shared: Arc::clone(shared),
+            loans,
+        })
+    }
+}
+
+#[async_trait]
+impl Intake for AmqpIntake {
+    /// Cancel safe: a loan is taken off the channel in the same poll that returns it.
+    async fn next(&mut self) -> Result<Option<Delivery>, QueueError> {
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = self.shared.closing.cancelled() => return Ok(None),
+                next = self.loans.recv() => next,
+            };
+            match next {
+                // Its connection broke while it lay here: it comes again, and nobody should work on it twice.
+                Some(Ok(loan)) if loan.expired() => {}
+                Some(Ok(loan)) => {
+                    let (body, redelivered) = (loan.body.clone(), loan.redelivered);
+                    return Ok(Some(Delivery::new(body, redelivered, Box::new(loan))));
+                }
+                Some(Err(Fault::Closed)) | None => return Ok(None),
+                Some(Err(fault)) => return Err(self.shared.address.error(fault)),
+            }
+        }
+    }
+}
+
+struct Pump {
+    shared: Arc<Shared>,
+    lane: Lane,
+    prefetch: u16,
+    hand: mpsc::UnboundedSender<Result<Loan, Fault>>,
+}
+
+struct Subscription {
+    /// Shared with the loans of the subscription.
+    channel: Arc<Channel>,
+    consumer: Consumer,
+}
+
+/// Why a subscription ended.
+enum End {
+    /// It can be made again.
+    Broken(String),
+    /// It should be made again, to be sure.
+    Idle,
+    /// Nobody listens any more.
+    Unwanted,
+    /// The queue is closed.
+    Closed,
+}
+
+impl Pump {
+    async fn run(self, first: Option<Subscription>) {
+        let mut subscription = first;
+        loop {
+            let current = match subscription.take() {
+                Some(current) => current,
+                None => match self.again().await {
+                    Ok(Some(current)) => current,
+                    Ok(None) => return,
+                    Err(fault) => {
+                        // Nobody may listen any more.
+                        let _ = self.hand.send(Err(fault));
+                        return;
+                    }
+                },
+            };
+            match self.forward(current).await {
+                End::Broken(reason) => {
+                    warn!(lane = %self.lane, reason, "the subscription broke, making it again")
+                }
+                End::Idle => {}
+                End::Unwanted | End::Closed => return,
+            }
+        }
+    }
+
+    /// Subscribes, however long it takes; `None` when nobody listens any more.
+    async fn again(&self) -> Result<Option<Subscription>, Fault> {
+        let mut backoff = Backoff::default();
+        let mut told = false;
+        loop {
+            let attempt = async {
+                backoff.pause().await;
+                let live = self.shared.consuming.up().await?;
+                self.subscribe(&live).await
+            };
+            let fault = tokio::select! {
+                () = self.hand.closed() => return Ok(None),
+                () = self.shared.closing.cancelled() => return Ok(None),
+                attempt = attempt => match attempt {
+                    Ok(subscription) => return Ok(Some(subscription)),
+                    Err(fault) => fault,
+                },
+            };
+            match fault {
+                Fault::Unreachable(reason) if std::mem::replace(&mut told, true) => {
+                    debug!(lane = %self.lane, reason, "still not subscribed");
+                }
+                Fault::Unreachable(reason) => {
+                    warn!(lane = %self.lane, reason, "could not subscribe, trying again and again");
+                }
+                Fault::Closed => return Ok(None),
+                Fault::Refused(_) => return Err(fault),
+            }
+        }
+    }
+
+    async fn subscribe(&self, live: &Live) -> Result<Subscription, Fault> {
+        let queue = self.shared.topology.names.lane(&self.lane);
+        self.shared.topology.ensure(live, &queue).await?;
+        let channel = live.channel().await?;
+        let qos = channel.basic_qos(self.prefetch, BasicQosOptions { global: false });
+        live.done("set the prefetch", qos).await?;
+        let consumed = channel.basic_consume(
+            queue.name.clone(),
+            ShortString::default(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        );
+        // A broken queue never answers, and that is no reason to take the other lanes' deliveries back.
+        let consumer = match timeout(ANSWER, consumed).await {
+            Ok(Ok(consumer)) => consumer,
+            Ok(Err(e)) => {
+                live.forget(&queue.name);
+                return Err(Fault::new(&format!("consume from the queue {}", queue.name), &e));
+            }
+            Err(_) => {
+                return Err(Fault::Unreachable(format!(
+                    "the queue {} takes no consumer; it may be without a leader",
+                    queue.name
+                )));
+            }
+        };
+        Ok(Subscription {
+            channel: Arc::new(channel),
+            consumer,
+        })
+    }
+
+    async fn forward(&self, subscription: Subscription) -> End {
+        let Subscription {
+            channel,
+            mut consumer,
+        } = subscription;
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last = Instant::now();
+        let end = loop {
+            tokio::select! {
+                () = self.hand.closed() => break End::Unwanted,
+                () = self.shared.closing.cancelled() => return End::Closed,
+                message = consumer.next() => match message {
+                    // A loan that nobody takes gives itself back.
+                    Some(Ok(message)) => {
+                        last = Instant::now();
+                        drop(self.hand.send(Ok(self.loan(&channel, message))));
+                    }
+                    Some(Err(e)) => return End::Broken(e.to_string()),
+                    None => return End::Broken("the broker ended it; was the queue deleted?".to_owned()),
+                },
+                _ = look.tick() => if !channel.status().connected() {
+                    return End::Broken("its channel is closed".to_owned());
+                } else if Arc::strong_count(&channel) > 1 {
+                    last = Instant::now();
+                } else if last.elapsed() > IDLE {
+                    break End::Idle;
+                },
+            }
+        };
+        self.wind_down(&channel, consumer).await;
+        end
+    }
+
+    /// Ends the subscription and gives back what it still brings; what was handed out keeps its channel.
+    async fn wind_down(&self, channel: &Arc<Channel>, mut consumer: Consumer) {
+        let cancelled = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
+        if !matches!(timeout(ANSWER, cancelled).await, Ok(Ok(()))) {
+            return;
+        }
+        while let Ok(Some(Ok(message))) = timeout(ANSWER, consumer.next()).await {
+            drop(self.loan(channel, message));
+        }
+    }
+
+    fn loan(&self, channel: &Arc<Channel>, message: Message) -> Loan {
+        let returned = message
+            .properties
+            .headers()
+            .as_ref()
+            .is_some_and(|headers| headers.inner().contains_key(RETURNED));
+        Loan::new(
+            Arc::clone(&self.shared),
+            self.lane.clone(),
+            Arc::clone(channel),
+            message.delivery_tag,
+            message.data,
+            message.redelivered || returned,
+        )
+    }
+}

@@ -1,0 +1,144 @@
+//! A delivery on loan and its settlement.
+//!
+//! Acks go through the channel, not through lapin's `Acker`: that spawns a task for each, which re-orders them, and says `false`
+//! where this says that the delivery expired. A call on the channel puts its frame into the connection's outbox
+//! at once, so that a drop can give back without a runtime, and what is settled close together leaves in one write.
+
+use super::Shared;
+use super::fault::ANSWER;
+use crate::queue::{Lane, QueueError, Receipt, Settlement};
+use async_trait::async_trait;
+use futures_util::FutureExt as _;
+use lapin::Channel;
+use lapin::options::{BasicAckOptions, BasicNackOptions};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+use tracing::debug;
+
+/// The broker's side of a delivery; gives it back when it is dropped.
+pub(super) struct Loan {
+    shared: Arc<Shared>,
+    lane: Lane,
+    channel: Arc<Channel>,
+    /// Its number on the channel, until it is settled: a second settlement would close the channel.
+    tag: Option<u64>,
+    /// The message as it came: the delivery's body is its reader's to take apart.
+    pub(super) body: Vec<u8>,
+    pub(super) redelivered: bool,
+}
+
+impl Loan {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        lane: Lane,
+        channel: Arc<Channel>,
+        tag: u64,
+        body: Vec<u8>,
+        redelivered: bool,
+    ) -> Loan {
+        Loan {
+            shared,
+            lane,
+            channel,
+            tag: Some(tag),
+            body,
+            redelivered,
+        }
+    }
+
+    /// Whether the broker has taken it back already.
+    pub(super) fn expired(&self) -> bool {
+        !self.channel.status().connected()
+    }
+
+    async fn ack(&mut self) -> Result<(), QueueError> {
+        let Some(tag) = self.tag.take() else { return Ok(()) };
+        let written = self.channel.basic_ack(tag, BasicAckOptions::default());
+        in_time(written).await
+    }
+
+    async fn nack(&mut self, requeue: bool) -> Result<(), QueueError> {
+        let Some(tag) = self.tag.take() else { return Ok(()) };
+        let options = BasicNackOptions {
+            requeue,
+            ..BasicNackOptions::default()
+        };
+        in_time(self.channel.basic_nack(tag, options)).await
+    }
+
+    /// Publishes a copy that waits, then acks. A death in between makes two of one, which at-least-once allows; the
+    /// other order could make none of it.
+    async fn postpone(mut self: Box<Self>, after: Duration) -> Result<(), QueueError> {
+        let ms = u64::try_from(after.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
+        let shared = Arc::clone(&self.shared);
+        let wait = shared.topology.names.wait(&self.lane, ms);
+        let body = std::mem::take(&mut self.body);
+        match shared.publisher.delay(&wait, body, ms).await {
+            Ok(_) if shared.topology.safe_at(&wait.name).is_none() => self.ack().await,
+            Ok(sent) => {
+                let tasks = shared.tasks.clone();
+                tasks.spawn(async move {
+                    // Not safe, or not acked: then the message itself is delivered again, too.
+                    if shared.publisher.safe(sent).await.is_ok() {
+                        let _ = self.ack().await;
+                    }
+                });
+                Ok(())
+            }
+            Err(fault) => {
+                // Held here for the delay, it is not delivered again and again while the broker takes no messages.
+                debug!(
+                    reason = fault.message(),
+                    "a message waits in the process for its return"
+                );
+                let tasks = shared.tasks.clone();
+                tasks.spawn(async move {
+                    tokio::select! {
+                        () = sleep(after) => {}
+                        () = shared.closing.cancelled() => {}
+                    }
+                    drop(self);
+                });
+                Ok(())
+            }
+        }
+    }
+}
+
+/// lapin answers when the frame is written. When that fails the channel is dead or about to be: the message comes again.
+async fn in_time(written: impl Future<Output = lapin::Result<()>>) -> Result<(), QueueError> {
+    match timeout(ANSWER, written).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(QueueError::ReceiptExpired),
+    }
+}
+
+#[async_trait]
+impl Receipt for Loan {
+    async fn settle(mut self: Box<Self>, settlement: Settlement) -> Result<(), QueueError> {
+        if self.expired() {
+            self.tag = None;
+            return Err(QueueError::ReceiptExpired);
+        }
+        match settlement {
+            Settlement::Done => self.ack().await,
+            Settlement::Reject => self.nack(false).await,
+            Settlement::Return { after } if after.is_zero() => self.nack(true).await,
+            Settlement::Return { after } => self.postpone(after).await,
+        }
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        if let Some(tag) = self.tag.take() {
+            let options = BasicNackOptions {
+                requeue: true,
+                ..BasicNackOptions::default()
+            };
+            // The first poll puts the frame into the outbox; on a dead channel there is nothing to give back.
+            let _ = self.channel.basic_nack(tag, options).now_or_never();
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The queue on RabbitMQ, 3.10 and later, for workers on many machines.
+//!
+//! A lane is a durable quorum queue, `bsft.NAMESPACE.v1.bootstrap`, `….finetune` and `….completions.RUN`; what is
+//! rejected, or delivered a hundred times without being settled, goes to `….dead.LANE`. A process has two connections, one
+//! that publishes and one that consumes, each with a supervisor that replaces it when it breaks.
+//!
+//! - **Publishing** waits for the broker's confirmation of every message, hundreds on their way at a time. A message that no queue
+//!   took is confirmed like any other, so each is sent `mandatory` and what comes back is published again, to the queue declared anew.
+//! - **Consuming** hides outages: an intake subscribes again for as long as somebody listens. A delivery whose
+//!   connection broke is not handed out, and settling it says that it expired.
+//! - **Returning with a delay** publishes a copy to a wait queue, `….wait.LANE.…ms`, whose messages go back to the lane when
+//!   their time is over, and then acks. Holding the delivery in the process would use up the prefetch, and nacking it later would
+//!   count as a failed delivery, of which a fine-tune task that is looked at for hours would have too many. Only when the
+//!   copy cannot be published is it held. A process that dies loses neither.
+
+mod backoff;
+mod connection;
+mod fault;
+mod intake;
+mod loan;
+mod names;
+mod publish;
+mod supervisor;
+mod topology;
+mod url;
+
+use self::connection::Role;
+use self::fault::{ANSWER, Fault};
+use self::intake::AmqpIntake;
+use self::names::Names;
+use self::publish::Publisher;
+use self::supervisor::Link;
+use self::topology::Topology;
+use self::url::Address;
+use super::{Intake, Lane, Queue, QueueError};
+use async_trait::async_trait;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+/// The lanes of one namespace on a broker. Clones are the same queue.
+#[derive(Clone)]
+pub struct AmqpQueue {
+    shared: Arc<Shared>,
+}
+
+/// What a queue, its intakes and its deliveries have in common; the connections close with the last of them.
+struct Shared {
+    address: Address,
+    topology: Arc<Topology>,
+    publisher: Publisher,
+    consuming: Link,
+    closing: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl AmqpQueue {
+    /// Connects to the broker at `amqp://user:password@host:port/vhost` (`amqps://` for TLS), tries whether the user has the
+    /// permissions that the queue takes, and declares the lanes that every namespace has.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::Unreachable`] when nobody answers there, now; [`QueueError::Refused`] when the URL, the password, the
+    /// vhost, a permission or a queue that is declared otherwise has to be put right. Both say what was tried and what
+    /// to check, and show the URL without its password.
+    pub async fn connect(url: &str, namespace: &str) -> Result<AmqpQueue, QueueError> {
+        let address = Address::parse(url)?;
+        let topology = Topology::new(Names::new(namespace)?, &address);
+        match connect(address.clone(), topology).await {
+            Ok(shared) => Ok(AmqpQueue {
+                shared: Arc::new(shared),
+            }),
+            Err(fault) => Err(address.error(fault)),
+        }
+    }
+
+    /// How many messages of the lane wait to be delivered; those on loan or returned with a delay do not count.
+    ///
+    /// # Errors
+    ///
+    /// As [`Queue::publish`].
+    pub async fn depth(&self, lane: &Lane) -> Result<u32, QueueError> {
+        let shared = &self.shared;
+        let asked = async {
+            // The connection that is never blocked.
+            let live = shared.consuming.up_soon().await?;
+            let name = shared.topology.names.lane(lane).name;
+            shared.topology.ready(&live, &name).await
+        };
+        let ready = asked.await.map_err(|fault| shared.address.error(fault))?;
+        Ok(ready.unwrap_or(0))
+    }
+
+    /// Ends every intake, once and for all, and closes the connections: nothing can be published any more, and what is
+    /// not settled goes back to its lane. Acks that were written before are with the broker when this returns.
+    pub async fn close(&self) {
+        self.shared.closing.cancel();
+        self.shared.tasks.close();
+        if timeout(ANSWER, self.shared.tasks.wait()).await.is_err() {
+            warn!("the queue's connections did not close in {ANSWER:?}");
+        }
+    }
+}
+
+async fn connect(address: Address, topology: Topology) -> Result<Shared, Fault> {
+    let closing = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    let abandoned = closing.clone().drop_guard();
+    let publishing = Link::open(&address, Role::Publish, &closing, &tasks).await?;
+    let live = publishing.up_soon().await?;
+    topology.probe(&live).await?;
+    for lane in [Lane::Bootstrap, Lane::Finetune] {
+        topology.ensure(&live, &topology.names.lane(&lane)).await?;
+    }
+    let consuming = Link::open(&address, Role::Consume, &closing, &tasks).await?;
+    let topology = Arc::new(topology);
+    abandoned.disarm();
+    Ok(Shared {
+        address,
+        publisher: Publisher::new(publishing, Arc::clone(&topology)),
+        topology,
+        consuming,
+        closing,
+        tasks,
+    })
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.closing.cancel();
+    }
+}
+
+#[async_trait]
+impl Queue for AmqpQueue {
+    async fn publish(&self, lane: &Lane, messages: Vec<Vec<u8>>) -> Result<(), QueueError> {
+        let shared = &self.shared;
+        let queue = shared.topology.names.lane(lane);
+        let sent = tokio::select! {
+            biased;
+            () = shared.closing.cancelled() => Err(Fault::Closed),
+            sent = shared.publisher.send(&queue, messages) => sent,
+        };
+        sent.map_err(|fault| shared.address.error(fault))
+    }
+
+    async fn consume(&self, lane: &Lane, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, QueueError> {
+        match AmqpIntake::start(&self.shared, lane, prefetch).await {
+            Ok(intake) => Ok(Box::new(intake)),
+            Err(fault) => Err(self.shared.address.error(fault)),
+        }
+    }
+}

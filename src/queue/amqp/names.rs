@@ -1,0 +1,217 @@
+//! What the queues are called, and with which arguments they are declared.
+//!
+//! The names carry a version: whoever changes an argument raises it, or every declaration is refused.
+
+use crate::queue::{Lane, QueueError};
+use crate::task::TaskId;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use std::time::Duration;
+
+/// After so many deliveries that ended without a settlement a message goes to the dead letters. RabbitMQ charges every message
+/// that a dying worker had prefetched, so a few would bury healthy tasks in one bad night; the limit is only there for
+/// a message that kills whatever reads it before the store, which counts the failures of a task, hears of it.
+const DELIVERY_LIMIT: i64 = 100;
+
+/// Dead letters that are kept, the newest: a queue with more has one cause, and a disk has an end.
+const DEAD_LETTERS_KEPT: i64 = 100_000;
+
+/// How long after its last reader the completions of a run are kept. They are notices; what they tell is in the store.
+const COMPLETIONS_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// The longest namespace, and the longest run id that is used as it is: a queue's name has 255 bytes.
+const LONGEST_PART: usize = 100;
+
+/// Delays share a wait queue within a factor of two, from this to [`LONGEST_WAIT_MS`].
+const SHORTEST_WAIT_MS: u64 = 256;
+/// About an hour; longer delays share the last queue.
+const LONGEST_WAIT_MS: u64 = 1 << 22;
+
+/// The namespace that all queues of one installation share.
+#[derive(Clone, Debug)]
+pub(super) struct Names {
+    namespace: String,
+}
+
+/// A queue as it is declared.
+pub(super) struct Declaration {
+    pub(super) name: ShortString,
+    pub(super) arguments: FieldTable,
+    /// Where its dead letters go, unless it is such a place itself. Declared first.
+    pub(super) dead: Option<Box<Declaration>>,
+}
+
+impl Names {
+    /// Takes letters, digits, `-`, `_` and `.`.
+    pub(super) fn new(namespace: &str) -> Result<Names, QueueError> {
+        if plain(namespace) {
+            return Ok(Names {
+                namespace: namespace.to_owned(),
+            });
+        }
+        Err(QueueError::Refused {
+            url: "(not asked)".to_owned(),
+            message: format!(
+                "the namespace {namespace:?} cannot be part of a queue's name: write 1 to {LONGEST_PART} letters, digits, \
+                 '-', '_' or '.'"
+            ),
+        })
+    }
+
+    /// The queue of a lane.
+    pub(super) fn lane(&self, lane: &Lane) -> Declaration {
+        let mut arguments = quorum();
+        put(
+            &mut arguments,
+            "x-delivery-limit",
+            AMQPValue::LongLongInt(DELIVERY_LIMIT),
+        );
+        dead_letters_to(&mut arguments, &self.name(&format!("dead.{}", lane.name())));
+        self.expires_with(lane, &mut arguments);
+        let mut dead = quorum();
+        put(
+            &mut dead,
+            "x-max-length",
+            AMQPValue::LongLongInt(DEAD_LETTERS_KEPT),
+        );
+        Declaration {
+            name: self.lane_name(lane),
+            arguments,
+            dead: Some(Box::new(Declaration {
+                name: self.name(&format!("dead.{}", lane.name())),
+                arguments: dead,
+                dead: None,
+            })),
+        }
+    }
+
+    /// Where messages of the lane wait that come back after about that delay. A message at the head holds up the ones behind
+    /// it, so that a message may wait for the longest of its queue: for twice its own delay.
+    pub(super) fn wait(&self, lane: &Lane, delay_ms: u64) -> Declaration {
+        let bound = delay_ms
+            .checked_next_power_of_two()
+            .unwrap_or(LONGEST_WAIT_MS)
+            .clamp(SHORTEST_WAIT_MS, LONGEST_WAIT_MS);
+        let mut arguments = quorum();
+        dead_letters_to(&mut arguments, &self.lane_name(lane));
+        self.expires_with(lane, &mut arguments);
+        Declaration {
+            name: self.name(&format!("wait.{}.{bound}ms", own_name(lane))),
+            arguments,
+            dead: None,
+        }
+    }
+
+    /// A queue of one connection, for finding out what it may do.
+    pub(super) fn probe(&self) -> ShortString {
+        self.name(&format!("probe.{:016x}", fastrand::u64(..)))
+    }
+
+    fn lane_name(&self, lane: &Lane) -> ShortString {
+        self.name(&own_name(lane))
+    }
+
+    fn expires_with(&self, lane: &Lane, arguments: &mut FieldTable) {
+        if let Lane::Completions(_) = lane {
+            let ms = i64::try_from(COMPLETIONS_KEPT.as_millis()).unwrap_or(i64::MAX);
+            put(arguments, "x-expires", AMQPValue::LongLongInt(ms));
+        }
+    }
+
+    fn name(&self, rest: &str) -> ShortString {
+        format!("bsft.{}.v1.{rest}", self.namespace).into()
+    }
+}
+
+fn own_name(lane: &Lane) -> String {
+    match lane {
+        Lane::Bootstrap | Lane::Finetune => lane.name().to_owned(),
+        Lane::Completions(run) if plain(&run.0) => format!("{}.{run}", lane.name()),
+        Lane::Completions(run) => format!("{}.~{}", lane.name(), TaskId::derive(&[run.0.as_bytes()])),
+    }
+}
+
+fn plain(part: &str) -> bool {
+    (1..=LONGEST_PART).contains(&part.len())
+        && part
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+}
+
+fn quorum() -> FieldTable {
+    let mut arguments = FieldTable::default();
+    put(&mut arguments, "x-queue-type", text("quorum"));
+    arguments
+}
+
+/// At least once: a dead letter stays where it is until its queue has it. That takes `reject-publish`, or the broker silently
+/// falls back to at most once.
+fn dead_letters_to(arguments: &mut FieldTable, queue: &ShortString) {
+    put(arguments, "x-dead-letter-exchange", text(""));
+    put(arguments, "x-dead-letter-routing-key", text(queue.as_str()));
+    put(arguments, "x-dead-letter-strategy", text("at-least-once"));
+    put(arguments, "x-overflow", text("reject-publish"));
+}
+
+fn put(arguments: &mut FieldTable, name: &str, value: AMQPValue) {
+    arguments.insert(name.into(), value);
+}
+
+fn text(value: &str) -> AMQPValue {
+    AMQPValue::LongString(value.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::RunId;
+
+    fn names() -> Names {
+        Names::new("team-a").unwrap()
+    }
+
+    #[test]
+    fn lanes_have_the_names_that_operators_know() {
+        let run = Lane::Completions(RunId("0af3".to_owned()));
+        let name = |lane| names().lane(&lane).name.to_string();
+        assert_eq!(name(Lane::Bootstrap), "bsft.team-a.v1.bootstrap");
+        assert_eq!(name(Lane::Finetune), "bsft.team-a.v1.finetune");
+        assert_eq!(name(run), "bsft.team-a.v1.completions.0af3");
+        let dead = names().lane(&Lane::Finetune).dead.unwrap();
+        assert_eq!(dead.name.as_str(), "bsft.team-a.v1.dead.finetune");
+    }
+
+    #[test]
+    fn any_run_id_gives_a_name_of_its_own() {
+        let name = |id: &str| {
+            let lane = Lane::Completions(RunId(id.to_owned()));
+            names().lane(&lane).name.to_string()
+        };
+        let odd = [
+            name("a run"),
+            name("a\u{a0}run"),
+            name(""),
+            name(&"x".repeat(300)),
+        ];
+        for (i, one) in odd.iter().enumerate() {
+            assert!(one.len() < 200, "{one}");
+            assert!(!odd[..i].contains(one), "{one}");
+        }
+    }
+
+    #[test]
+    fn delays_share_a_queue_within_a_factor_of_two() {
+        let queue = |ms| names().wait(&Lane::Bootstrap, ms).name.to_string();
+        assert_eq!(queue(1), "bsft.team-a.v1.wait.bootstrap.256ms");
+        assert_eq!(queue(2_000), "bsft.team-a.v1.wait.bootstrap.2048ms");
+        assert_eq!(queue(2_049), "bsft.team-a.v1.wait.bootstrap.4096ms");
+        assert_eq!(queue(u64::MAX), "bsft.team-a.v1.wait.bootstrap.4194304ms");
+    }
+
+    #[test]
+    fn a_namespace_that_no_queue_can_have_is_refused() {
+        for namespace in ["", "a b", "a/b", "ä", &"x".repeat(101)] {
+            let e = Names::new(namespace).unwrap_err();
+            assert!(e.to_string().contains("cannot be part of a queue's name"), "{e}");
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Publishing: many messages on their way at once, each confirmed, none silently unroutable.
+//!
+//! One call has a channel to itself while it lasts: lapin hands a returned message to whichever confirmation comes next, so
+//! calls that share a channel would take each other's.
+
+use super::connection::Live;
+use super::fault::Fault;
+use super::names::Declaration;
+use super::supervisor::Link;
+use super::topology::Topology;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{BasicProperties, Channel, Confirmation};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::{sleep_until, timeout};
+use tracing::warn;
+
+/// Messages of one call on their way at once. Throughput is flat from a few hundred on, and lapin looks through all of
+/// them when the broker confirms several together.
+const WINDOW: usize = 500;
+/// Calls at work at once, each with its channel; further ones wait.
+const CHANNELS: usize = 8;
+/// How long no confirmation at all may come, while the broker takes messages.
+const SILENCE: Duration = Duration::from_secs(10);
+/// How often a queue may turn out to be gone within one call.
+const DECLARATIONS: usize = 3;
+/// How often a queue has to be silent, with a connection that is well and without one confirmation in between, to be broken.
+const SILENCES: u32 = 2;
+
+/// Marks a message that was delivered before under another delivery tag.
+pub(super) const RETURNED: &str = "bsft-returned";
+
+/// What publishes.
+pub(super) struct Publisher {
+    link: Link,
+    topology: Arc<Topology>,
+    calls: Semaphore,
+    /// Channels that a call left in order, with their connection.
+    idle: Mutex<Vec<(Arc<Live>, Channel)>>,
+    /// How often each queue stayed silent since it last confirmed.
+    silent: Mutex<HashMap<ShortString, u32>>,
+}
+
+impl Publisher {
+    pub(super) fn new(link: Link, topology: Arc<Topology>) -> Publisher {
+        Publisher {
+            link,
+            topology,
+            calls: Semaphore::new(CHANNELS),
+            idle: Mutex::default(),
+            silent: Mutex::default(),
+        }
+    }
+
+    /// Puts the messages into the queue; they are on the disks of the broker when this returns.
+    pub(super) async fn send(&self, queue: &Declaration, messages: Vec<Vec<u8>>) -> Result<(), Fault> {
+        let sent = self.send_as(queue, messages, BasicProperties::default()).await?;
+        self.safe(sent).await
+    }
+
+    /// Puts a message that comes back later into its wait queue.
+    pub(super) async fn delay(&self, queue: &Declaration, body: Vec<u8>, ms: u64) -> Result<Sent, Fault> {
+        let mut headers = FieldTable::default();
+        headers.insert(RETURNED.into(), AMQPValue::Boolean(true));
+        let ms = u32::try_from(ms).unwrap_or(u32::MAX);
+        let properties = BasicProperties::default()
+            .with_headers(headers)
+            .with_expiration(ms.to_string().into());
+        self.send_as(queue, vec![body], properties).await
+    }
+
+    async fn send_as(
+        &self,
+        queue: &Declaration,
+        messages: Vec<Vec<u8>>,
+        properties: BasicProperties,
+    ) -> Result<Sent, Fault> {
+        let Ok(_call) = self.calls.acquire().await else {
+            return Err(Fault::Closed);
+        };
+        let properties = properties.with_delivery_mode(2);
+        let mut left = messages;
+        for _ in 0..DECLARATIONS {
+            let live = self.link.up_soon().await?;
+            self.topology.ensure(&live, queue).await?;
+            let channel = self.channel(&live).await?;
+            match window(&live, &channel, &queue.name, &left, &properties).await {
+                Ok(returned) if returned.is_empty() => {
+                    self.silences().remove(&queue.name);
+                    self.idle().push((Arc::clone(&live), channel));
+                    let queue = queue.name.clone();
+                    return Ok(Sent { live, queue });
+                }
+                Ok(returned) => {
+                    warn!(queue = %queue.name, messages = returned.len(), "the queue is gone, declaring it again");
+                    self.topology.replace(&live, queue).await?;
+                    self.idle().push((live, channel));
+                    left = returned;
+                }
+                Err(Stop::Failed(fault)) => {
+                    if matches!(fault, Fault::Unreachable(_)) {
+                        live.condemn();
+                    }
+                    return Err(fault);
+                }
+                Err(Stop::Silent) => return Err(self.silent(&live, queue).await),
+            }
+        }
+        Err(Fault::Unreachable(format!(
+            "the queue {} vanished {DECLARATIONS} times while messages were published to it",
+            queue.name
+        )))
+    }
+
+    /// Returns when what was sent is safe, which it is unless its queue is new.
+    pub(super) async fn safe(&self, sent: Sent) -> Result<(), Fault> {
+        let Some(safe_at) = self.topology.safe_at(&sent.queue) else {
+            return Ok(());
+        };
+        sleep_until(safe_at).await;
+        let Ok(_call) = self.calls.acquire().await else {
+            return Err(Fault::Closed);
+        };
+        self.topology.is_safe(&sent.live, &sent.queue).await
+    }
+
+    /// Finds out whose silence it is. The caller publishes again in any case.
+    async fn silent(&self, live: &Live, queue: &Declaration) -> Fault {
+        let name = &queue.name;
+        let fault = Fault::Unreachable(format!(
+            "no message to {name} was confirmed in {SILENCE:?}; the broker may be overloaded"
+        ));
+        if self.topology.probe(live).await.is_err() {
+            live.condemn();
+            return fault;
+        }
+        let times = {
+            let mut silences = self.silences();
+            let times = silences.entry(name.clone()).or_default();
+            *times += 1;
+            *times
+        };
+        if times < SILENCES || !matches!(self.topology.ready(live, name).await, Ok(Some(0))) {
+            return fault;
+        }
+        match self.topology.renew(live, queue).await {
+            Ok(()) => {
+                self.silences().remove(name);
+                Fault::Unreachable(format!(
+                    "the queue {name} was broken and is declared anew; what it held is lost"
+                ))
+            }
+            Err(fault) => fault,
+        }
+    }
+
+    async fn channel(&self, live: &Arc<Live>) -> Result<Channel, Fault> {
+        let idle = {
+            let mut idle = self.idle();
+            idle.retain(|(of, channel)| Arc::ptr_eq(of, live) && channel.status().connected());
+            idle.pop()
+        };
+        if let Some((_, channel)) = idle {
+            return Ok(channel);
+        }
+        let channel = live.channel().await?;
+        let selected = channel.confirm_select(ConfirmSelectOptions::default());
+        live.done("ask for confirmations", selected).await?;
+        Ok(channel)
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<(Arc<Live>, Channel)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn silences(&self) -> std::sync::MutexGuard<'_, HashMap<ShortString, u32>> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Messages that are confirmed, and what they were sent over.
+pub(super) struct Sent {
+    live: Arc<Live>,
+    queue: ShortString,
+}
+
+enum Stop {
+    Failed(Fault),
+    Silent,
+}
+
+/// Publishes and waits for every confirmation; returns the messages that no queue took.
+async fn window(
+    live: &Live,
+    channel: &Channel,
+    queue: &ShortString,
+    messages: &[Vec<u8>],
+    properties: &BasicProperties,
+) -> Result<Vec<Vec<u8>>, Stop> {
+    let mut left = messages.iter();
+    let mut confirmations = FuturesUnordered::new();
+    for body in left.by_ref().take(WINDOW) {
+        confirmations.push(confirmed(channel, queue, body, properties));
+    }
+    let mut returned = Vec::new();
+    let mut refused = 0usize;
+    loop {
+        let next = timeout(SILENCE, confirmations.next()).await;
+        if let (Ok(Some(_)), Some(body)) = (&next, left.next()) {
+            confirmations.push(confirmed(channel, queue, body, properties));
+        }
+        match next {
+            Ok(Some(Ok(Confirmation::Ack(None)))) => {}
+            Ok(Some(Ok(Confirmation::Ack(Some(message)) | Confirmation::Nack(Some(message))))) => {
+                returned.push(message.delivery.data);
+            }
+            Ok(Some(Ok(Confirmation::Nack(None) | Confirmation::NotRequested))) => refused += 1,
+            Ok(Some(Err(e))) => {
+                return Err(Stop::Failed(Fault::new(
+                    &format!("publish to the queue {queue}"),
+                    &e,
+                )));
+            }
+            Ok(None) if refused == 0 => return Ok(returned),
+            Ok(None) => {
+                return Err(Stop::Failed(Fault::Unreachable(format!(
+                    "the queue {queue} took {refused} of {} messages back",
+                    messages.len()
+                ))));
+            }
+            // The supervisor says that it is blocked, once. Whoever publishes waits, as the broker wants.
+            Err(_) if live.blocked() => {}
+            Err(_) => return Err(Stop::Silent),
+        }
+    }
+}
+
+async fn confirmed(
+    channel: &Channel,
+    queue: &ShortString,
+    body: &[u8],
+    properties: &BasicProperties,
+) -> lapin::Result<Confirmation> {
+    let options = BasicPublishOptions {
+        mandatory: true,
+        ..BasicPublishOptions::default()
+    };
+    let written = channel.basic_publish(
+        ShortString::default(),
+        queue.clone(),
+        options,
+        body,
+        properties.clone(),
+    );
+    written.await?.await
+}

@@ -1,0 +1,181 @@
+//! Keeps one connection up: notices that it is gone, waits, connects again, and tells everybody who uses it.
+//!
+//! lapin can recover by itself, but its consumers hang for ever after an error of their channel, publishing hangs during an
+//! outage, and it gives up after some tries. So a broken connection is dropped here, whole, and everything on it made anew.
+
+use super::backoff::Backoff;
+use super::connection::{Live, Role};
+use super::fault::{ANSWER, Fault};
+use super::url::Address;
+use futures_util::StreamExt as _;
+use lapin::Event;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
+
+/// How often a connection that says nothing is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long somebody who wants to publish waits for a broken connection to come back, before hearing of it.
+const OUTAGE: Duration = Duration::from_secs(10);
+
+#[derive(Clone)]
+enum Phase {
+    Up(Arc<Live>),
+    Down(Fault),
+}
+
+/// A connection that is replaced when it breaks.
+#[derive(Clone)]
+pub(super) struct Link {
+    phase: watch::Receiver<Phase>,
+    closing: CancellationToken,
+}
+
+impl Link {
+    /// Connects; what breaks later is mended by a task on the tracker, until `closing`.
+    pub(super) async fn open(
+        address: &Address,
+        role: Role,
+        closing: &CancellationToken,
+        tasks: &TaskTracker,
+    ) -> Result<Link, Fault> {
+        let live = Arc::new(Live::open(address, role).await?);
+        let (tell, phase) = watch::channel(Phase::Up(Arc::clone(&live)));
+        let supervisor = Supervisor {
+            address: address.clone(),
+            role,
+            tell,
+        };
+        let stop = closing.clone();
+        tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                never = supervisor.run(live) => match never {},
+            }
+            let last = supervisor.tell.send_replace(Phase::Down(Fault::Closed));
+            if let Phase::Up(live) = last {
+                // A close that is answered has taken the acks before it along; an unanswered one is as good as a crash.
+                let closed = live.connection.close(200, "bye".into());
+                if let Ok(Err(error)) = timeout(ANSWER, closed).await {
+                    debug!(%error, "the connection did not close cleanly");
+                }
+            }
+        });
+        Ok(Link {
+            phase,
+            closing: closing.clone(),
+        })
+    }
+
+    /// The connection, as soon as there is one. Only a refusal ends the wait.
+    pub(super) async fn up(&self) -> Result<Arc<Live>, Fault> {
+        let mut phase = self.phase.clone();
+        loop {
+            if self.closing.is_cancelled() {
+                return Err(Fault::Closed);
+            }
+            match &*phase.borrow_and_update() {
+                Phase::Up(live) if live.usable() => return Ok(Arc::clone(live)),
+                Phase::Up(live) => live.condemn(),
+                Phase::Down(fault @ (Fault::Refused(_) | Fault::Closed)) => return Err(fault.clone()),
+                Phase::Down(Fault::Unreachable(_)) => {}
+            }
+            if phase.changed().await.is_err() {
+                return Err(Fault::Closed);
+            }
+        }
+    }
+
+    /// The connection, if there is one before long.
+    pub(super) async fn up_soon(&self) -> Result<Arc<Live>, Fault> {
+        match timeout(OUTAGE, self.up()).await {
+            Ok(up) => up,
+            Err(_) => Err(match &*self.phase.borrow() {
+                Phase::Down(fault) => fault.clone(),
+                Phase::Up(_) => Fault::Unreachable(format!("no usable connection for {OUTAGE:?}")),
+            }),
+        }
+    }
+}
+
+enum Never {}
+
+struct Supervisor {
+    address: Address,
+    role: Role,
+    tell: watch::Sender<Phase>,
+}
+
+impl Supervisor {
+    async fn run(&self, first: Arc<Live>) -> Never {
+        let mut live = first;
+        loop {
+            let reason = self.watch(&live).await;
+            live.condemn();
+            warn!(
+                connection = self.role.name(),
+                reason, "rabbitmq is gone, connecting again"
+            );
+            self.tell.send_replace(Phase::Down(Fault::Unreachable(reason)));
+            drop(live);
+            live = self.again().await;
+            info!(connection = self.role.name(), "rabbitmq is back");
+            self.tell.send_replace(Phase::Up(Arc::clone(&live)));
+        }
+    }
+
+    /// Returns why the connection is of no use any more.
+    async fn watch(&self, live: &Live) -> String {
+        let mut events = live.connection.events_listener().boxed();
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = live.condemned() => return "it stopped answering or broke".to_owned(),
+                _ = look.tick() => if !live.connection.status().connected() {
+                    return "the connection closed".to_owned();
+                },
+                event = events.next() => match event {
+                    Some(Event::ConnectionBlocked(reason)) => warn!(
+                        connection = self.role.name(), reason,
+                        "rabbitmq takes no messages: it is short of memory or disk; publishing waits"
+                    ),
+                    Some(Event::ConnectionUnblocked) => {
+                        info!(connection = self.role.name(), "rabbitmq takes messages again");
+                    }
+                    Some(Event::Error(error)) if !live.connection.status().connected() => {
+                        return error.to_string();
+                    }
+                    Some(_) => {}
+                    None => return "the connection ended".to_owned(),
+                },
+            }
+        }
+    }
+
+    async fn again(&self) -> Arc<Live> {
+        let mut backoff = Backoff::default();
+        let mut refused = false;
+        loop {
+            backoff.pause().await;
+            match Live::open(&self.address, self.role).await {
+                Ok(live) => return Arc::new(live),
+                Err(fault) => {
+                    if matches!(fault, Fault::Refused(_)) && !std::mem::replace(&mut refused, true) {
+                        warn!(
+                            connection = self.role.name(),
+                            reason = fault.message(),
+                            "rabbitmq refuses us"
+                        );
+                    }
+                    self.tell.send_replace(Phase::Down(fault));
+                }
+            }
+        }
+    }
+}

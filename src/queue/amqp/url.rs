@@ -1,0 +1,143 @@
+//! Where the broker is: the URL read once, and shown without its password ever after.
+
+use super::fault::Fault;
+use crate::queue::QueueError;
+use lapin::uri::AMQPUri;
+use url::Url;
+
+/// A silent peer counts as dead after two of these; fewer seconds make false alarms under load.
+const HEARTBEAT_SECS: u16 = 10;
+
+/// Stands for a URL that cannot be shown, as nobody knows where in it the password is.
+const UNREADABLE: &str = "(a URL that cannot be read)";
+
+/// A broker's address.
+#[derive(Clone)]
+pub(super) struct Address {
+    uri: AMQPUri,
+    shown: String,
+}
+
+impl Address {
+    /// Reads `amqp://user:password@host:port/vhost` or `amqps://…`. No path and `/` both mean the default vhost.
+    pub(super) fn parse(text: &str) -> Result<Address, QueueError> {
+        let unreadable = |reason: String| QueueError::Refused {
+            url: UNREADABLE.to_owned(),
+            message: format!("{reason}; write amqp://user:password@host:5672/vhost, or amqps:// for TLS"),
+        };
+        let url = Url::parse(text).map_err(|e| unreadable(format!("it is no URL: {e}")))?;
+        if !matches!(url.scheme(), "amqp" | "amqps") {
+            return Err(unreadable(format!("its scheme is {:?}", url.scheme())));
+        }
+        let Some(host) = url.host_str().filter(|host| !host.is_empty()) else {
+            return Err(unreadable("it names no host".to_owned()));
+        };
+        let mut uri: AMQPUri = text.parse().map_err(unreadable)?;
+        // The parser behind `AMQPUri` takes an IPv6 address for no host at all, and reads a lone `/` as a vhost without a name.
+        host.trim_matches(['[', ']']).clone_into(&mut uri.authority.host);
+        if uri.vhost.is_empty() {
+            "/".clone_into(&mut uri.vhost);
+        }
+        uri.query.heartbeat.get_or_insert(HEARTBEAT_SECS);
+        let shown = format!(
+            "{}://{}@{}:{}/{}",
+            uri.scheme,
+            uri.authority.userinfo.username,
+            host,
+            uri.authority.port,
+            if uri.vhost == "/" { "%2f" } else { &uri.vhost },
+        );
+        Ok(Address { uri, shown })
+    }
+
+    /// What to connect to.
+    pub(super) fn uri(&self) -> &AMQPUri {
+        &self.uri
+    }
+
+    /// Who connects.
+    pub(super) fn user(&self) -> &str {
+        &self.uri.authority.userinfo.username
+    }
+
+    /// The part of the broker that is used.
+    pub(super) fn vhost(&self) -> &str {
+        &self.uri.vhost
+    }
+
+    /// The fault as the queue's callers know it.
+    pub(super) fn error(&self, fault: Fault) -> QueueError {
+        let url = self.shown.clone();
+        match fault {
+            Fault::Closed => QueueError::Closed,
+            Fault::Unreachable(message) => QueueError::Unreachable { url, message },
+            Fault::Refused(message) => QueueError::Refused { url, message },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> String {
+        Address::parse(text).unwrap().shown
+    }
+
+    #[test]
+    fn the_password_is_not_shown_and_the_rest_is() {
+        assert_eq!(
+            shown("amqp://me:secret@example.org"),
+            "amqp://me@example.org:5672/%2f"
+        );
+        assert_eq!(
+            shown("amqps://me:secret@example.org/prod"),
+            "amqps://me@example.org:5671/prod"
+        );
+        assert_eq!(shown("amqp://[::1]:5673/x"), "amqp://guest@[::1]:5673/x");
+    }
+
+    #[test]
+    fn an_ipv6_address_is_a_host() {
+        let address = Address::parse("amqp://[::1]:5673/x").unwrap();
+        assert_eq!(address.uri().authority.host, "::1");
+    }
+
+    #[test]
+    fn the_default_vhost_has_three_spellings() {
+        for text in ["amqp://h", "amqp://h/", "amqp://h/%2f"] {
+            assert_eq!(Address::parse(text).unwrap().vhost(), "/", "{text}");
+        }
+    }
+
+    #[test]
+    fn a_heartbeat_in_the_url_wins() {
+        let heartbeat = |text: &str| Address::parse(text).unwrap().uri().query.heartbeat;
+        assert_eq!(heartbeat("amqp://h"), Some(HEARTBEAT_SECS));
+        assert_eq!(heartbeat("amqp://h?heartbeat=30"), Some(30));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_url_is_said_without_its_password() {
+        for (text, reason) in [
+            ("", "it is no URL"),
+            ("me:secret@host", "scheme"),
+            ("http://me:secret@host", "its scheme is \"http\""),
+            ("amqp://", "it names no host"),
+            ("amqp://me:secret@host:port", "it is no URL: invalid port number"),
+            ("amqp://me:secret@host?heartbeat=soon", "invalid digit"),
+        ] {
+            let Err(e) = Address::parse(text) else {
+                panic!("{text} was read")
+            };
+            assert!(matches!(e, QueueError::Refused { .. }));
+            let message = e.to_string();
+            assert!(message.contains(reason), "{message}");
+            assert!(
+                message.contains("amqp://user:password@host:5672/vhost"),
+                "{message}"
+            );
+            assert!(!message.contains("secret"), "{message}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The queue on RabbitMQ: every case, on a broker that is shared, each in a namespace of its own.
+
+mod crashes;
+mod refused;
+mod traps;
+
+use crate::queue::{QueueUnderTest, queue_cases};
+use crate::rabbitmq;
+use async_trait::async_trait;
+use bsft::queue::amqp::AmqpQueue;
+use bsft::queue::{Delivery, Intake, Lane, Queue, QueueError};
+use lapin::options::{BasicAckOptions, BasicGetOptions};
+use lapin::{Channel, Connection, ConnectionProperties};
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+/// How long anything that must happen may take, broker restarts included, on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// How long a dead letter may take from its lane to where it ends.
+const BURIAL: Duration = Duration::from_secs(5);
+/// Between two looks at something that the broker does by itself.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// A queue in a namespace of its own, and the broker's own view of it.
+struct Fresh {
+    queue: AmqpQueue,
+    url: String,
+    namespace: String,
+}
+
+impl Fresh {
+    async fn on(url: String) -> Fresh {
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_writer(std::io::stderr)
+            .try_init();
+        let namespace = format!("test-{:016x}", fastrand::u64(..));
+        Fresh {
+            queue: AmqpQueue::connect(&url, &namespace).await.unwrap(),
+            url,
+            namespace,
+        }
+    }
+
+    fn name(&self, of: &str) -> String {
+        format!("bsft.{}.v1.{of}", self.namespace)
+    }
+}
+
+/// A channel that the queue under test knows nothing of.
+async fn raw_channel(url: &str) -> (Connection, Channel) {
+    let connection = Connection::connect(url, ConnectionProperties::default())
+        .await
+        .unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    (connection, channel)
+}
+
+#[async_trait]
+impl QueueUnderTest for Fresh {
+    fn available() -> bool {
+        rabbitmq::installed()
+    }
+
+    async fn start() -> Fresh {
+        Fresh::on(rabbitmq::shared_url()).await
+    }
+
+    fn queue(&self) -> &dyn Queue {
+        &self.queue
+    }
+
+    /// The broker moves dead letters when it likes: whoever asks for those of a lane waits a while for the first.
+    async fn dead_letters(&self, lane: &Lane) -> Vec<Vec<u8>> {
+        let (_connection, channel) = raw_channel(&self.url).await;
+        let queue = self.name(&format!("dead.{}", lane.name()));
+        let deadline = Instant::now() + BURIAL;
+        let mut dead = Vec::new();
+        while dead.is_empty() && Instant::now() < deadline {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let get = || channel.basic_get(queue.as_str().into(), BasicGetOptions::default());
+            while let Some(message) = get().await.unwrap() {
+                dead.push(message.delivery.data.clone());
+                message
+                    .delivery
+                    .acker
+                    .ack(BasicAckOptions::default())
+                    .await
+                    .unwrap();
+            }
+        }
+        dead
+    }
+
+    async fn close(&self) {
+        self.queue.close().await;
+    }
+}
+
+queue_cases!(Fresh, tokio::test(flavor = "multi_thread", worker_threads = 2));
+
+fn at_most(n: usize) -> NonZeroUsize {
+    NonZeroUsize::new(n).unwrap()
+}
+
+fn numbered(range: std::ops::Range<u32>) -> Vec<Vec<u8>> {
+    range.map(|i| i.to_be_bytes().to_vec()).collect()
+}
+
+fn number(body: &[u8]) -> u32 {
+    u32::from_be_bytes(body.try_into().unwrap())
+}
+
+async fn take(intake: &mut Box<dyn Intake>) -> Delivery {
+    timeout(PATIENCE, intake.next())
+        .await
+        .expect("a delivery comes")
+        .unwrap()
+        .expect("the queue is open")
+}
+
+/// Publishes as every caller does: again, until it is safe.
+async fn publish(queue: &AmqpQueue, lane: &Lane, messages: Vec<Vec<u8>>) {
+    let repeated = async {
+        loop {
+            match queue.publish(lane, messages.clone()).await {
+                Err(QueueError::Unreachable { .. }) => {}
+                done => break done.unwrap(),
+            }
+        }
+    };
+    timeout(PATIENCE, repeated)
+        .await
+        .expect("it is published in the end");
+}
+
+/// Takes and settles until every one of the messages was there at least once.
+async fn take_all(intake: &mut Box<dyn Intake>, expected: std::ops::Range<u32>) -> Vec<(u32, bool)> {
+    let mut missing: BTreeSet<u32> = expected.collect();
+    let mut taken = Vec::new();
+    while !missing.is_empty() {
+        let delivery = take(intake).await;
+        let (number, redelivered) = (number(&delivery.body), delivery.redelivered);
+        match delivery.settle(bsft::queue::Settlement::Done).await {
+            Ok(()) => {
+                missing.remove(&number);
+                taken.push((number, redelivered));
+            }
+            Err(QueueError::ReceiptExpired) => {}
+            Err(e) => panic!("{e}"),
+        }
+    }
+    taken
+}

@@ -1,0 +1,131 @@
+//! Brokers and workers that are killed with signal 9.
+
+use super::{Fresh, PATIENCE, at_most, number, numbered, publish, take, take_all};
+use crate::queue::QueueUnderTest as _;
+use crate::rabbitmq::{self, Broker};
+use bsft::queue::amqp::AmqpQueue;
+use bsft::queue::{Lane, Queue as _, QueueError, Settlement};
+use bsft::task::RunId;
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Command, Stdio};
+use tokio::time::timeout;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_killed_keeps_what_is_unsettled_and_forgets_what_is_done() {
+    if !rabbitmq::installed() {
+        return;
+    }
+    let mut broker = Broker::start("[].");
+    let t = Fresh::on(broker.url()).await;
+    publish(&t.queue, &Lane::Bootstrap, numbered(0..300)).await;
+    let mut intake = t.queue.consume(&Lane::Bootstrap, at_most(40)).await.unwrap();
+    let mut done = BTreeSet::new();
+    for _ in 0..100 {
+        let delivery = take(&mut intake).await;
+        done.insert(number(&delivery.body));
+        delivery.settle(Settlement::Done).await.unwrap();
+    }
+    let held = take(&mut intake).await;
+    // Handed on after the acks, and the broker's disk has it when this returns: so it has the acks.
+    broker.until_ctl_says(&["list_queues", "messages"], "200");
+    publish(&t.queue, &Lane::Bootstrap, numbered(300..301)).await;
+    broker.kill_9();
+    let queue = t.queue.clone();
+    let meanwhile = tokio::spawn(async move { publish(&queue, &Lane::Bootstrap, numbered(301..400)).await });
+    broker.start_again();
+    meanwhile.await.unwrap();
+    let mut missing: BTreeSet<u32> = (0..400).filter(|n| !done.contains(n)).collect();
+    while !missing.is_empty() {
+        let delivery = take(&mut intake).await;
+        let number = number(&delivery.body);
+        assert!(!done.contains(&number), "{number} came back after its ack");
+        delivery.settle(Settlement::Done).await.unwrap();
+        missing.remove(&number);
+    }
+    assert!(held.settle(Settlement::Done).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_whose_broker_was_killed_right_after_its_declaration_heals() {
+    if !rabbitmq::installed() {
+        return;
+    }
+    let mut broker = Broker::start("[].");
+    let t = Fresh::on(broker.url()).await;
+    let lane = Lane::Completions(RunId("new".to_owned()));
+    let early = {
+        let (queue, lane) = (t.queue.clone(), lane.clone());
+        tokio::spawn(async move { queue.publish(&lane, numbered(0..20)).await })
+    };
+    // All are with the broker, and the queue is younger than it takes to be safe.
+    let ready = async { while t.queue.depth(&lane).await.unwrap() < 20 {} };
+    timeout(PATIENCE, ready).await.expect("they are published");
+    broker.kill_9();
+    let early = early.await.unwrap();
+    assert!(early.is_err(), "what the hole can swallow is not called safe");
+    broker.start_again();
+    let mut intake = loop {
+        match t.queue.consume(&lane, at_most(9)).await {
+            Err(QueueError::Unreachable { .. }) => {}
+            intake => break intake.unwrap(),
+        }
+    };
+    publish(&t.queue, &lane, numbered(0..20)).await;
+    take_all(&mut intake, 0..20).await;
+}
+
+/// Names the broker and the namespace to the child of the next test; without it the child has nothing to do.
+const CHILD: &str = "BSFT_TEST_AMQP_CHILD";
+const HOARDED: u32 = 20;
+const DEATHS: usize = 30;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_that_hoards_deliveries_until_it_is_killed() {
+    let Ok(child) = std::env::var(CHILD) else { return };
+    let (url, namespace) = child.split_once(' ').unwrap();
+    let queue = AmqpQueue::connect(url, namespace).await.unwrap();
+    let mut intake = queue
+        .consume(&Lane::Bootstrap, at_most(HOARDED as usize))
+        .await
+        .unwrap();
+    let mut hoard = Vec::new();
+    while hoard.len() < HOARDED as usize {
+        hoard.push(take(&mut intake).await);
+    }
+    writeln!(std::io::stdout().lock(), "hoarded").unwrap();
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_dies_again_and_again_loses_no_prefetched_message() {
+    if !Fresh::available() {
+        return;
+    }
+    let t = Fresh::start().await;
+    publish(&t.queue, &Lane::Bootstrap, numbered(0..HOARDED)).await;
+    for _ in 0..DEATHS {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "amqp::crashes::a_child_that_hoards_deliveries_until_it_is_killed",
+                "--nocapture",
+            ])
+            .env(CHILD, format!("{} {}", t.url, t.namespace))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let hoarded = stdout
+            .lines()
+            .map_while(Result::ok)
+            .any(|line| line.contains("hoarded"));
+        assert!(hoarded, "the child ended by itself");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let mut intake = t.queue.consume(&Lane::Bootstrap, at_most(5)).await.unwrap();
+    let taken = take_all(&mut intake, 0..HOARDED).await;
+    assert!(taken.iter().all(|(_, redelivered)| *redelivered));
+    assert!(t.dead_letters(&Lane::Bootstrap).await.is_empty());
+}

@@ -1,0 +1,153 @@
+//! What a human has to put right, and whether the message says so.
+
+use super::{Fresh, raw_channel};
+use crate::queue::QueueUnderTest as _;
+use crate::rabbitmq::{self, Broker};
+use bsft::queue::QueueError;
+use bsft::queue::amqp::AmqpQueue;
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+use std::net::TcpListener;
+
+async fn failure(url: &str) -> QueueError {
+    match AmqpQueue::connect(url, "refused").await {
+        Ok(_) => panic!("{url} was connected to"),
+        Err(e) => e,
+    }
+}
+
+fn says(e: &QueueError, texts: &[&str]) {
+    let message = e.to_string();
+    for text in texts {
+        assert!(message.contains(text), "{text:?} is missing from {message:?}");
+    }
+    assert!(!message.contains("secret"), "{message}");
+}
+
+#[tokio::test]
+async fn a_port_where_nobody_listens_may_pass_and_is_named() {
+    let port = {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        free.local_addr().unwrap().port()
+    };
+    let e = failure(&format!("amqp://me:secret@127.0.0.1:{port}")).await;
+    assert!(matches!(e, QueueError::Unreachable { .. }), "{e}");
+    let url = format!("amqp://me@127.0.0.1:{port}/%2f");
+    says(
+        &e,
+        &[
+            &url,
+            "Connection refused",
+            "check that RabbitMQ runs there",
+            "5671",
+        ],
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_up_is_named_with_what_it_may_want() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("amqp://me:secret@{}", listener.local_addr().unwrap());
+    let hangs_up = std::thread::spawn(move || listener.accept().map(drop));
+    let e = failure(&url).await;
+    hangs_up.join().unwrap().unwrap();
+    assert!(matches!(e, QueueError::Unreachable { .. }), "{e}");
+    says(&e, &["check that RabbitMQ runs there", "amqps://"]);
+}
+
+#[tokio::test]
+async fn a_wrong_password_and_a_missing_vhost_are_refused_and_named() {
+    if !rabbitmq::installed() {
+        return;
+    }
+    let url = rabbitmq::shared_url();
+    let e = failure(&url.replace("guest:guest", "guest:secret")).await;
+    assert!(matches!(e, QueueError::Refused { .. }), "{e}");
+    says(
+        &e,
+        &["ACCESS_REFUSED", "check the user \"guest\" and its password"],
+    );
+    let e = failure(&format!("{url}/no-such")).await;
+    assert!(matches!(e, QueueError::Refused { .. }), "{e}");
+    says(
+        &e,
+        &[
+            "/no-such",
+            "check that the vhost \"no-such\" exists",
+            "rabbitmqctl",
+        ],
+    );
+}
+
+#[tokio::test]
+async fn tls_that_meets_a_plain_port_is_refused_and_never_plain() {
+    if !rabbitmq::installed() {
+        return;
+    }
+    let e = failure(&rabbitmq::shared_url().replace("amqp:", "amqps:")).await;
+    assert!(matches!(e, QueueError::Refused { .. }), "{e}");
+    says(&e, &["amqps://guest@", "5671"]);
+}
+
+#[tokio::test]
+async fn each_missing_permission_is_named() {
+    if !rabbitmq::installed() {
+        return;
+    }
+    let broker = Broker::start("[].");
+    broker.ctl(&["add_user", "worker", "secret"]);
+    let url = broker.url_of("worker", "secret");
+    let e = failure(&url).await;
+    assert!(matches!(e, QueueError::Refused { .. }), "{e}");
+    says(
+        &e,
+        &["the user \"worker\" may use it", "rabbitmqctl set_permissions"],
+    );
+    let (all, none) = (".*", "^$");
+    for (permission, patterns) in [
+        ("configure", [none, all, all]),
+        ("write", [all, none, all]),
+        ("read", [all, all, none]),
+    ] {
+        let [configure, write, read] = patterns;
+        broker.ctl(&["set_permissions", "worker", configure, write, read]);
+        let e = failure(&url).await;
+        assert!(matches!(e, QueueError::Refused { .. }), "{e}");
+        says(&e, &["\"worker\"", &format!("needs the {permission} permission")]);
+    }
+    let ours = r"^bsft\..*$";
+    broker.ctl(&[
+        "set_permissions",
+        "worker",
+        ours,
+        r"^(bsft\..*|amq\.default)$",
+        ours,
+    ]);
+    AmqpQueue::connect(&url, "refused")
+        .await
+        .expect("what the messages ask for is enough");
+}
+
+#[tokio::test]
+async fn a_queue_that_is_declared_otherwise_is_refused() {
+    if !Fresh::available() {
+        return;
+    }
+    let url = rabbitmq::shared_url();
+    let namespace = format!("test-{:016x}", fastrand::u64(..));
+    let (_connection, channel) = raw_channel(&url).await;
+    let durable = QueueDeclareOptions {
+        durable: true,
+        ..QueueDeclareOptions::default()
+    };
+    let name = format!("bsft.{namespace}.v1.bootstrap");
+    channel
+        .queue_declare(name.as_str().into(), durable, FieldTable::default())
+        .await
+        .unwrap();
+    let Err(e) = AmqpQueue::connect(&url, &namespace).await else {
+        panic!("the queue was taken as it is")
+    };
+    assert!(matches!(e, QueueError::Refused { .. }), "{e}");
+    says(&e, &[&name, "other arguments", "another namespace"]);
+}
