@@ -16,6 +16,9 @@ const SERVER: &str = "BSFT_TEST_REDIS_URL";
 
 const NAMESPACE: &str = "bsft-test";
 
+/// The longest that a cluster may take to be one again.
+const DEADLINE: Duration = Duration::from_secs(60);
+
 struct OnServer {
     store: RedisStore,
     url: String,
@@ -403,6 +406,43 @@ async fn a_server_that_is_down_is_waited_for() {
     assert_eq!(outcomes(&store).await.len(), 1);
 }
 
+#[tokio::test]
+async fn a_cluster_that_is_down_is_waited_for() {
+    if !is_installed() {
+        return;
+    }
+    let mut server = RedisServer::start_cluster();
+    let store = connect(&server.url(), NAMESPACE).await;
+    let (attempt, _, _) = claimed(&store, task(1), LEASE).await;
+    server.kill();
+    for _ in 0..2 {
+        assert!(is_unreachable(
+            &store.record(&run(), attempt, 0, b"paid".into()).await
+        ));
+    }
+    server.start_again();
+    let finish = async {
+        while let Err(error) = store.finish(&run(), attempt, b"outcome".into()).await {
+            assert!(is_unreachable(&Err::<(), _>(error)));
+        }
+    };
+    tokio::time::timeout(DEADLINE, finish).await.unwrap();
+    assert_eq!(outcomes(&store).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_database_that_there_is_not_is_said_so() {
+    if !is_installed() {
+        return;
+    }
+    let server = RedisServer::start(&[]);
+    let error = refusal(&format!("{}/99", server.url())).await;
+    assert!(
+        matches!(&error, StoreError::Misconfigured { message, .. } if message.contains("database number")),
+        "{error}"
+    );
+}
+
 /// Acknowledged writes before the server is killed.
 const ACKNOWLEDGED: usize = 2_000;
 
@@ -469,6 +509,7 @@ async fn wrong_credentials_are_refused_and_not_shown() {
     let host = format!("127.0.0.1:{}", server.port());
     for url in [
         format!("redis://{host}"),
+        format!("redis://{host}/2"),
         format!("redis://:hunter2@{host}/2"),
         format!("redis://u:hunter2@{host}"),
     ] {
