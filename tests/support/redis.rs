@@ -62,9 +62,9 @@ impl RedisServer {
         }
     }
 
-    /// A cluster of one node.
+    /// A cluster of one node, which keeps what it has acknowledged.
     pub(crate) fn start_cluster() -> RedisServer {
-        let server = RedisServer::start(&["--cluster-enabled", "yes"]);
+        let server = RedisServer::start(&["--cluster-enabled", "yes", "--appendfsync", "always"]);
         server.ask(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
         until("the cluster to be complete", || {
             let state: String = redis::from_redis_value(server.ask(&["CLUSTER", "INFO"])).unwrap();

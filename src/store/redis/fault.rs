@@ -35,6 +35,9 @@ const CODES: [&str; 14] = [
 /// What a server says that lets the user run scripts, but not what is in them.
 const DENIED_IN_SCRIPT: &str = "The user executing the script";
 
+/// What the redis crate says in place of the error code when the URL's database is not given to us.
+const DATABASE_REFUSED: &str = "refused to switch database";
+
 impl Fault {
     pub(super) fn is_unknown_script(&self) -> bool {
         matches!(self, Fault::Redis(e) if e.code() == Some("NOSCRIPT"))
@@ -65,7 +68,7 @@ impl Fault {
                 return StoreError::Unreachable { place, message };
             }
         };
-        let said = error.to_string();
+        let said = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
         if let Some(code) = code(error) {
             return of_server(code, place, said);
         }
@@ -81,6 +84,7 @@ impl Fault {
                     "{said}; check that host and port are a Redis server's, and whether it wants TLS (rediss://)"
                 ),
             },
+            _ if said.contains(DATABASE_REFUSED) => of_database(place, &said),
             ErrorKind::Server(_) | ErrorKind::Extension if said.contains(DENIED_IN_SCRIPT) => {
                 refused(place, &said)
             }
@@ -93,7 +97,9 @@ impl Fault {
             },
             _ => StoreError::Unreachable {
                 place,
-                message: format!("{said}; check host and port, and that the server runs"),
+                message: format!(
+                    "{said}; check host and port, that the server runs, and whether it wants TLS (rediss://)"
+                ),
             },
         }
     }
@@ -126,7 +132,24 @@ fn of_server(code: &str, place: String, said: String) -> StoreError {
                 "{said}; it is a replica now: wait for the failover, or give the master's address"
             ),
         },
+        "MOVED" | "ASK" => StoreError::Unreachable {
+            place,
+            message: format!(
+                "{said}; a cluster moves its keys; if it stays so, let this user ask INFO, by which a cluster is known"
+            ),
+        },
         _ => StoreError::Unreachable { place, message: said },
+    }
+}
+
+/// Choosing the database is the first that we ask for: a server that wants a password first says so here.
+fn of_database(place: String, said: &str) -> StoreError {
+    if said.contains("Authentication required") {
+        return of_server("NOAUTH", place, said.to_owned());
+    }
+    StoreError::Misconfigured {
+        place,
+        message: format!("{said}; check the database number in the URL: a cluster has only 0"),
     }
 }
 

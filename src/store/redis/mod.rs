@@ -6,9 +6,9 @@
 //! Redis holds tasks at work, outcomes that are not in DIR yet, and 16 bytes (about 70 with Redis's own) for each task whose
 //! outcome was trimmed. All of it goes away [`KEPT`] after the last call about the run.
 //!
-//! Durable means: as durable as the server keeps things. With `appendonly yes` and `appendfsync everysec` a killed server loses
-//! nothing, and a power failure at most the last second or two, which are run again; with `appendfsync always` neither loses
-//! what a call has returned for. A failover to a replica may lose what the replica had not got.
+//! Durable means: as durable as the server keeps things. With `appendonly yes` and `appendfsync always`, what a call has returned
+//! for survives a killed server and a power failure. With `appendfsync everysec` either may lose the last second or two (a
+//! killed server does when its disk was slow just then), which are run again. So may a failover to a replica.
 
 mod doubt;
 mod fault;

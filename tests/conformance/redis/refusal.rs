@@ -1,0 +1,167 @@
+//! What is refused, when, and in which words.
+
+use super::{NAMESPACE, connect, finish, is_unreachable, outcomes, refusal, server};
+use crate::redis_server::RedisServer;
+use crate::store::{LEASE, claimed, run, task};
+use bsft::queue::Recourse;
+use bsft::store::{Claim, Position, Store, StoreError};
+use bsft::task::RunId;
+
+#[tokio::test]
+async fn wrong_credentials_are_refused_and_not_shown() {
+    let Some(server) = server(&["--requirepass", "swordfish"]) else {
+        return;
+    };
+    let host = format!("127.0.0.1:{}", server.port());
+    for url in [
+        format!("redis://{host}"),
+        format!("redis://{host}/2"),
+        format!("redis://:hunter2@{host}/2"),
+        format!("redis://u:hunter2@{host}"),
+    ] {
+        let error = refusal(&url).await;
+        assert!(matches!(error, StoreError::Refused { .. }), "{url}: {error}");
+        assert_eq!(error.recourse(), Recourse::Halt);
+        let told = format!("{error} {error:?}");
+        assert!(
+            told.contains(&host) && told.contains("URL") && !told.contains("hunter2"),
+            "{told}"
+        );
+    }
+    let store = connect(&format!("redis://:swordfish@{host}/2"), NAMESPACE).await;
+    finish(&store, 1).await;
+    assert!(!format!("{store:?}").contains("swordfish"));
+}
+
+#[tokio::test]
+async fn a_database_that_there_is_not_is_said_so() {
+    let Some(server) = server(&[]) else { return };
+    let error = refusal(&format!("{}/99", server.url())).await;
+    assert!(
+        matches!(&error, StoreError::Misconfigured { message, .. } if message.contains("database number")),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_user_with_too_few_rights_is_refused_at_the_start() {
+    let Some(server) = server(&[]) else { return };
+    let url = format!("redis://worker:hunter2@127.0.0.1:{}", server.port());
+    let rights =
+        "on >hunter2 resetkeys ~bsft-test:* nocommands +@read +@write +@scripting +@connection +info +time";
+    for lacking in ["~other:*", "-eval", "-xadd", "-xrange", "-time", "-@scripting"] {
+        let rights = match lacking.starts_with('~') {
+            true => rights.replace("~bsft-test:*", lacking),
+            false => format!("{rights} {lacking}"),
+        };
+        set_user(&server, &rights);
+        let error = refusal(&url).await;
+        assert!(matches!(error, StoreError::Refused { .. }), "{lacking}: {error}");
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+    for enough in [rights.to_owned(), format!("{rights} -info")] {
+        set_user(&server, &enough);
+        let store = connect(&url, NAMESPACE).await;
+        let run = RunId("run".into());
+        store.put_job(&run, b"job").await.unwrap();
+        store.job(&run).await.unwrap();
+        let attempt = finish(&store, 1).await;
+        store.outcome(&run, attempt.task).await.unwrap();
+        store.trim(&run, &outcomes(&store).await).await.unwrap();
+        assert_eq!(store.reopen(&run, &[attempt.task]).await.unwrap(), 1);
+        store
+            .import(&run, task(2), vec![(0, b"known".into())])
+            .await
+            .unwrap();
+    }
+}
+
+fn set_user(server: &RedisServer, rights: &str) {
+    let rights: Vec<&str> = ["ACL", "SETUSER", "worker", "reset"]
+        .into_iter()
+        .chain(rights.split(' '))
+        .collect();
+    server.ask(&rights);
+}
+
+#[tokio::test]
+async fn a_server_that_evicts_is_refused_with_what_to_set() {
+    let Some(server) = server(&["--maxmemory", "500mb", "--maxmemory-policy", "allkeys-lru"]) else {
+        return;
+    };
+    let error = refusal(&server.url()).await;
+    assert!(matches!(error, StoreError::Misconfigured { .. }), "{error}");
+    assert!(
+        error.to_string().contains("maxmemory-policy noeviction"),
+        "{error}"
+    );
+    server.ask(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    connect(&server.url(), NAMESPACE).await;
+}
+
+#[tokio::test]
+async fn a_replica_is_refused_at_the_start() {
+    let Some(server) = server(&["--replicaof", "127.0.0.1 1"]) else {
+        return;
+    };
+    let error = refusal(&server.url()).await;
+    assert!(
+        matches!(&error, StoreError::Misconfigured { message, .. } if message.contains("replica")),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn full_memory_refuses_before_any_effect_and_lets_go_what_can_go() {
+    let Some(server) = server(&[]) else { return };
+    let store = connect(&server.url(), NAMESPACE).await;
+    finish(&store, 1).await;
+    let (working, _, _) = claimed(&store, task(2), LEASE).await;
+    let (leaving, _, _) = claimed(&store, task(3), LEASE).await;
+    let stored = outcomes(&store).await;
+    server.ask(&["CONFIG", "SET", "maxmemory", "1"]);
+    assert!(is_unreachable(&store.put_job(&run(), b"job").await));
+    assert!(is_unreachable(&store.claim(&run(), task(4), LEASE).await));
+    assert!(is_unreachable(
+        &store.record(&run(), working, 0, b"paid".into()).await
+    ));
+    assert!(is_unreachable(
+        &store.finish(&run(), working, b"outcome".into()).await
+    ));
+    assert!(is_unreachable(
+        &store.import(&run(), task(5), vec![(0, b"known".into())]).await
+    ));
+    assert_eq!(outcomes(&store).await, stored);
+    store.renew(&run(), working, LEASE).await.unwrap();
+    store.release(&run(), leaving).await.unwrap();
+    store.trim(&run(), &stored).await.unwrap();
+    assert_eq!(outcomes(&store).await, []);
+    server.ask(&["CONFIG", "SET", "maxmemory", "0"]);
+    store.finish(&run(), working, b"outcome".into()).await.unwrap();
+    assert_eq!(claimed(&store, task(4), LEASE).await.0.attempt.0, 1);
+    assert_eq!(claimed(&store, task(5), LEASE).await.2, []);
+    assert_eq!(store.claim(&run(), task(1), LEASE).await.unwrap(), Claim::Done);
+}
+
+#[tokio::test]
+async fn keys_of_another_program_are_not_taken_for_ours() {
+    let Some(server) = server(&[]) else { return };
+    let store = connect(&server.url(), NAMESPACE).await;
+    server.ask(&["SET", "bsft-test:v1:{run}:outcomes", "a string"]);
+    let (attempt, _, _) = claimed(&store, task(1), LEASE).await;
+    let error = store
+        .finish(&run(), attempt, b"outcome".into())
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, StoreError::Corrupt { message, .. } if message.contains("namespace")),
+        "{error}"
+    );
+    server.ask(&["DEL", "bsft-test:v1:{run}:outcomes"]);
+    server.ask(&["XADD", "bsft-test:v1:{run}:outcomes", "1-7", "a", "b"]);
+    let error = store
+        .outcomes(&run(), Position::default(), 9, LEASE)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+}

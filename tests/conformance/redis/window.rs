@@ -1,0 +1,168 @@
+//! What Redis holds: the window of a run, apart from others, and not for ever.
+
+use super::{NAMESPACE, connect, finish, keys, outcomes, server};
+use crate::store::{LEASE, claimed, run, task};
+use bsft::store::redis::KEPT;
+use bsft::store::{Claim, Position, Store, StoreError};
+use std::sync::Arc;
+use std::time::Duration;
+
+#[tokio::test]
+async fn nothing_but_the_run_is_left_by_a_start() {
+    let Some(server) = server(&[]) else { return };
+    let store = connect(&server.url(), NAMESPACE).await;
+    assert_eq!(keys(&server), [""; 0]);
+    store.put_job(&run(), b"job").await.unwrap();
+    assert_eq!(keys(&server), ["bsft-test:v1:{run}:job"]);
+}
+
+#[tokio::test]
+async fn two_namespaces_do_not_see_each_other() {
+    let Some(server) = server(&[]) else { return };
+    let (a, b) = (
+        connect(&server.url(), "a").await,
+        connect(&server.url(), "b").await,
+    );
+    a.put_job(&run(), b"job").await.unwrap();
+    finish(&a, 1).await;
+    assert_eq!(b.job(&run()).await.unwrap(), None);
+    assert_eq!(outcomes(&b).await, []);
+    claimed(&b, task(1), LEASE).await;
+}
+
+#[tokio::test]
+async fn two_processes_share_a_namespace() {
+    let Some(server) = server(&[]) else { return };
+    let (a, b) = (
+        connect(&server.url(), NAMESPACE).await,
+        connect(&server.url(), NAMESPACE).await,
+    );
+    let (attempt, _, _) = claimed(&a, task(1), LEASE).await;
+    assert_eq!(b.claim(&run(), task(1), LEASE).await.unwrap(), Claim::Held);
+    a.finish(&run(), attempt, b"by a".into()).await.unwrap();
+    assert_eq!(b.outcome(&run(), task(1)).await.unwrap(), Some(b"by a".to_vec()));
+}
+
+#[tokio::test]
+async fn every_key_goes_away_by_itself() {
+    let Some(server) = server(&[]) else { return };
+    let store = connect(&server.url(), NAMESPACE).await;
+    store.put_job(&run(), b"job").await.unwrap();
+    for n in 0..4 {
+        finish(&store, n).await;
+    }
+    let stored = outcomes(&store).await;
+    store.trim(&run(), &stored[..2]).await.unwrap();
+    assert_eq!(store.reopen(&run(), &[task(0)]).await.unwrap(), 1);
+    store
+        .import(&run(), task(10), vec![(0, b"known".into())])
+        .await
+        .unwrap();
+    claimed(&store, task(11), LEASE).await;
+    let (released, _, _) = claimed(&store, task(12), LEASE).await;
+    store.release(&run(), released).await.unwrap();
+    let keys = keys(&server);
+    assert_eq!(keys.len(), 4 + 6, "{keys:?}");
+    for key in keys {
+        let left: i64 = redis::from_redis_value(server.ask(&["TTL", &key])).unwrap();
+        assert!(left > 0, "{key} stays for ever: {left}");
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_a_run_that_is_worked_on_is_put_off() {
+    let Some(server) = server(&[]) else { return };
+    let store = connect(&server.url(), NAMESPACE).await;
+    store.put_job(&run(), b"job").await.unwrap();
+    finish(&store, 1).await;
+    finish(&store, 2).await;
+    store.trim(&run(), &outcomes(&store).await[..1]).await.unwrap();
+    let soon: u64 = 1_000;
+    let of_the_run = ["job", "outcomes", "position", "done"].map(|key| format!("bsft-test:v1:{{run}}:{key}"));
+    for key in &of_the_run {
+        server.ask(&["EXPIRE", key, &soon.to_string()]);
+    }
+    let next = connect(&server.url(), NAMESPACE).await;
+    claimed(&next, task(3), LEASE).await;
+    for key in &of_the_run {
+        let left: u64 = redis::from_redis_value(server.ask(&["TTL", key])).unwrap();
+        assert!(left > KEPT.as_secs() / 2, "{key} ends in {left} s");
+    }
+}
+
+/// Tasks of the growth test.
+const TASKS: u32 = 10_000;
+
+#[tokio::test]
+async fn the_server_holds_the_window_and_not_the_run() {
+    let Some(server) = server(&[]) else { return };
+    let store = Arc::new(connect(&server.url(), NAMESPACE).await);
+    finish(&*store, TASKS).await;
+    store.trim(&run(), &outcomes(&*store).await).await.unwrap();
+    let before = server.info::<u64>("used_memory");
+    for window in 0..10 {
+        let mut work = tokio::task::JoinSet::new();
+        for n in window * TASKS / 10..(window + 1) * TASKS / 10 {
+            let store = Arc::clone(&store);
+            work.spawn(async move {
+                let (attempt, _, _) = claimed(&*store, task(n), LEASE).await;
+                store.record(&run(), attempt, 0, vec![1; 300]).await.unwrap();
+                store.finish(&run(), attempt, vec![2; 2_500]).await.unwrap();
+            });
+        }
+        work.join_all().await;
+        let stored = outcomes(&*store).await;
+        assert_eq!(stored.len(), TASKS as usize / 10);
+        store.trim(&run(), &stored).await.unwrap();
+    }
+    let done = "bsft-test:v1:{run}:done";
+    assert_eq!(
+        keys(&server),
+        [done, "bsft-test:v1:{run}:outcomes", "bsft-test:v1:{run}:position"]
+    );
+    let done: u64 = redis::from_redis_value(server.ask(&["MEMORY", "USAGE", done, "SAMPLES", "0"])).unwrap();
+    assert!(
+        done < 100 * u64::from(TASKS),
+        "{done} bytes for the tasks that are done"
+    );
+    // Beside the set: buffers and what the allocator rounds up. The outcomes alone were 25 MB.
+    let grown = server.info::<u64>("used_memory").saturating_sub(before);
+    assert!(
+        grown < done + (1 << 20),
+        "{grown} bytes, {done} of them for the tasks that are done"
+    );
+    for n in (0..TASKS).step_by(97) {
+        assert_eq!(store.claim(&run(), task(n), LEASE).await.unwrap(), Claim::Done);
+    }
+}
+
+#[tokio::test]
+async fn outcomes_of_many_megabytes_come_in_small_pages_and_all_of_them() {
+    let Some(server) = server(&[]) else { return };
+    let store = connect(&server.url(), NAMESPACE).await;
+    for n in 0..40 {
+        let (attempt, _, _) = claimed(&store, task(n), LEASE).await;
+        store.finish(&run(), attempt, vec![b'o'; 1 << 20]).await.unwrap();
+    }
+    let (mut after, mut seen) = (Position::default(), 0);
+    while let page @ [_, ..] = &store.outcomes(&run(), after, 40, Duration::ZERO).await.unwrap()[..] {
+        after = page[page.len() - 1].position;
+        assert!(seen == 0 || page.len() <= 4, "{} in a page", page.len());
+        seen += page.len();
+    }
+    assert_eq!(seen, 40);
+}
+
+#[tokio::test]
+async fn an_attempt_of_an_earlier_life_is_fenced_off() {
+    let Some(server) = server(&[]) else { return };
+    let store = connect(&server.url(), NAMESPACE).await;
+    let old = finish(&store, 1).await;
+    store.trim(&run(), &outcomes(&store).await).await.unwrap();
+    assert_eq!(store.reopen(&run(), &[task(1)]).await.unwrap(), 1);
+    let (new, _, _) = claimed(&store, task(1), LEASE).await;
+    assert!(new.attempt > old.attempt);
+    let late = store.record(&run(), old, 0, b"late".into()).await;
+    assert!(matches!(late, Err(StoreError::Fenced(_))), "{late:?}");
+    store.record(&run(), new, 0, b"paid".into()).await.unwrap();
+}
