@@ -149,7 +149,7 @@ fn settings(name: &str, lm: &Section<'_>, problems: &mut Problems) -> Option<LmS
     let simulate = lm.get("simulate").and_then(|item| item.section(problems));
     let extra = lm
         .get("extra")
-        .map(|item| open_arguments(&item, problems))
+        .map(|item| lm_arguments(&item, problems))
         .unwrap_or_default();
     Some(LmSettings {
         name: name.to_owned(),
@@ -235,12 +235,67 @@ fn looks_secret(text: &str) -> bool {
 }
 
 /// A table that is passed through, unless there is a key in it.
-pub(super) fn open_arguments(item: &Item<'_>, problems: &mut Problems) -> Map<String, Json> {
+fn open_arguments(item: &Item<'_>, problems: &mut Problems) -> Map<String, Json> {
     let section = item.section(problems);
     for (key, value) in section.iter().flat_map(Section::items) {
         refuse_secrets(key, &value, problems);
     }
     item.free(&mut Problems::default())
+}
+
+/// Arguments of `dspy.LM` and of the clients under it that are no part of a request: a server would refuse them, and what they
+/// mean is said elsewhere in the file, if at all.
+const CLIENT_OPTIONS: [&str; 31] = [
+    "model",
+    "messages",
+    "api_base",
+    "base_url",
+    "api_version",
+    "organization",
+    "headers",
+    "extra_headers",
+    "extra_body",
+    "timeout",
+    "request_timeout",
+    "num_retries",
+    "max_retries",
+    "cache",
+    "rollout_id",
+    "model_type",
+    "provider",
+    "engine",
+    "callbacks",
+    "finetuning_model",
+    "launch_kwargs",
+    "train_kwargs",
+    "use_developer_role",
+    "drop_params",
+    "additional_drop_params",
+    "allowed_openai_params",
+    "custom_llm_provider",
+    "mock_response",
+    "num_generations",
+    "stream_options",
+    "prompt_cache",
+];
+
+/// Arguments that go into an LM's requests as they are.
+pub(super) fn lm_arguments(item: &Item<'_>, problems: &mut Problems) -> Map<String, Json> {
+    for (key, value) in item.section(problems).iter().flat_map(Section::items) {
+        if CLIENT_OPTIONS.contains(&key) {
+            let message = format!("`{}` is no part of a request", value.name);
+            let remedy = match key {
+                "num_retries" | "max_retries" => "write `num_retries` into [lm.NAME] itself",
+                "timeout" | "request_timeout" => "write `timeout_secs` into [lm.NAME] itself",
+                "api_base" | "base_url" => "write `api_base` into [lm.NAME] itself",
+                "model" => "write another [lm.NAME] and name that",
+                "train_kwargs" => "write `train` into [lm.NAME.finetune]",
+                _ => "take it out: this version does not have it",
+            };
+            value.place.report(problems, message, remedy);
+        }
+    }
+    open_arguments(item, problems)
 }
 
 fn refuse_secrets(key: &str, item: &Item<'_>, problems: &mut Problems) {

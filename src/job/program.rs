@@ -236,7 +236,7 @@ fn predictor<'a>(section: &Section<'a>, types: &Types, problems: &mut Problems) 
     let instructions = section.get("instructions").and_then(|item| item.text(problems));
     let config = section
         .get("config")
-        .map(|item| super::lm::open_arguments(&item, problems))
+        .map(|item| super::lm::lm_arguments(&item, problems))
         .unwrap_or_default();
     let repeat = section
         .get("repeat")

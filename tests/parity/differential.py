@@ -34,7 +34,7 @@ STEP_KEYS = ["name", "module", "signature", "instructions", "desc", "demos", "co
 WANTED = {"clean": 1.0, "mild": 1.0, "messy": 0.99, "wild": 0.99}
 ABORTS = "DSPy aborts, for an example fails: compared on the others"
 POSITION = "DSPy gives rows to predictors by position: compared by predictor"
-EMPTY = "DSPy starts a fine-tune job without rows: bsft refuses it"
+EMPTY = "DSPy starts a fine-tune job without rows: bsft refuses it, so there is no state to compare"
 # The hand-written cases share these rows.
 TEXTS = ["plain", "two\nlines\n\n  indented", "«quoted» \"double\" 'single' back\\slash", "😀 naïve 東京 e\u0301", "[[ ## answer ## ]]\nnot a header",
          "<answer>tag</answer> & {curly} [1] list", " leading, trailing \t", "sep\u2028para\u0085end\r\nhere"]
@@ -112,6 +112,19 @@ def read_text(path):
         return f.read()
 
 
+def models(path):
+    """The predictors' models in a saved state."""
+    state = json.loads(read_text(path))
+    flat = [state] if "lm" in state else [entry for name, entry in state.items() if name != "metadata"]
+    return [entry["lm"]["model"] for entry in flat]
+
+
+def requests(log):
+    """Requests without order, each with how often it was sent: path, messages and parameters in the order of their keys."""
+    bodies = [dict(entry["body"]) for entry in log]
+    return collections.Counter(json.dumps([entry["path"], body.pop("messages", None), body], ensure_ascii=False) for entry, body in zip(log, bodies))
+
+
 def canonical(value):
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
@@ -155,8 +168,8 @@ def differences(case, folder, bsft):
         result = oracle.run_case(case, dspy_dir, url)
         if result["status"] != "ok":
             return [("DSPy itself", json.dumps(result["error"], ensure_ascii=False))], notes
-        asked = read_lines(os.path.join(dspy_dir, "requests.jsonl"))
         with state.lock:
+            asked = requests(state.log)
             state.log.clear()
         ended = subprocess.run([bsft, "compile", "job.json", "--out", "run"], cwd=folder, capture_output=True, text=True, encoding="utf-8")
         with open(os.path.join(folder, "bsft.stderr"), "w", encoding="utf-8") as f:
@@ -165,16 +178,14 @@ def differences(case, folder, bsft):
         if ended.returncode != (1 if empty else 0):
             return [(f"bsft ended with {ended.returncode}", ended.stderr[-1500:])], notes
         with state.lock:
-            log = [dict(entry["body"]) for entry in state.log]
+            sent = requests(state.log)
     finally:
         server.shutdown()
         server.server_close()
 
-    ours = {canonical({"messages": body.pop("messages", None), "params": body}) for body in log}
-    dspys = {canonical(request) for request in asked}
-    if ours != dspys:
-        more, less = min(ours - dspys, default=""), min(dspys - ours, default="")
-        found.append((f"requests ({len(ours - dspys)} only ours, {len(dspys - ours)} only DSPy's)", first_difference(more, less)))
+    if sent != asked:
+        more, less = sent - asked, asked - sent
+        found.append((f"requests ({more.total()} only ours, {less.total()} only DSPy's)", first_difference(min(more, default=""), min(less, default=""))))
 
     ours_failed = sorted((f["teacher"], f["example"]) for f in read_lines(os.path.join(run, "failures.jsonl")))
     dspys_failed = sorted((f["teacher"], f["example_ind"]) for f in result["failed"])
@@ -190,11 +201,16 @@ def differences(case, folder, bsft):
               for t in result["traces"]]
     compare("traces", "\n".join(json.dumps(x, ensure_ascii=False) for x in lines), "\n".join(json.dumps(x, ensure_ascii=False) for x in theirs), found)
 
+    expected = set()
     for shard in result["finetune"]:
         name = shard["lm"] if shard["pred_ind"] is None else f"{shard['lm']}@{result['predictors'][shard['pred_ind']]['name']}"
+        expected.add(f"{name}.jsonl")
         path = os.path.join(run, "data", f"{name}.jsonl")
         mine = read_text(path) if os.path.exists(path) else ""
         compare(f"training file {name}.jsonl", mine, read_text(os.path.join(dspy_dir, shard["file"])), found)
+    more = sorted(set(os.listdir(os.path.join(run, "data"))) - expected)
+    if more:
+        found.append(("training files that DSPy does not have", ", ".join(more)))
     if empty:
         notes.append(EMPTY)
         return found, notes
@@ -204,6 +220,10 @@ def differences(case, folder, bsft):
         return "\n".join('"model"' if line.lstrip().startswith('"model": ') else line for line in lines)
 
     states = [os.path.join(run, "compiled.json"), os.path.join(dspy_dir, "program.json")]
+    # Both providers name a model after the digest of its training file, in their own ways.
+    pairs = [(of["lm"], mine) for of, mine in zip(result["predictors"], models(states[0]), strict=True)]
+    if not all(mine.split(":")[-1].startswith(theirs.split(":")[-1]) for theirs, mine in pairs):
+        found.append(("models of the compiled predictors", f"DSPy's and ours: {pairs}"))
     compare("compiled.json", *(anonymous(read_text(path)) for path in states), found)
     for path in states:
         oracle.load_and_save(case, path, path + ".again.json")

@@ -1,5 +1,7 @@
 # Sourced: makes BSFT_DSPY_PYTHON name a Python with the DSPy that everything is compared with, where that is possible.
 dspy=dspy==3.4.1
+# What DSPy's bytes come from, as it was when the facts were taken.
+pins=(pydantic==2.14.3 json_repair==0.64.6 orjson==3.13.0 litellm==1.106.2 openai==2.54.0 regex==2026.11.15)
 is_dspy() {
     LITELLM_LOCAL_MODEL_COST_MAP=true "$1" -c 'import importlib.metadata as m, sys; sys.exit(m.version("dspy") != "3.4.1")' 2>/dev/null
 }
@@ -8,7 +10,7 @@ if [ -z "${BSFT_DSPY_PYTHON:-}" ]; then
     if ! is_dspy "$venv/bin/python"; then
         echo "installing by pip into $venv: $dspy (the parity tests compare with it)"
         if ! { python3 -m venv --clear "$venv" && "$venv/bin/pip" install --quiet --retries 1 --timeout 20 \
-            --disable-pip-version-check --no-input "$dspy"; }; then
+            --disable-pip-version-check --no-input "$dspy" "${pins[@]}"; }; then
             echo "NOTE: $dspy could not be installed: nothing will be compared with the real DSPy" >&2
         fi
     fi
