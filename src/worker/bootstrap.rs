@@ -41,8 +41,8 @@ pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
         Ok(Settled::Held) => settle(delivery, Settlement::Return { after: RETURN_AFTER }).await,
         // Dropped unsettled: the queue delivers it again, to another worker.
         Ok(Settled::Interrupted) => drop(delivery),
-        // A newer attempt has taken over; what it does counts.
-        Err(StoreError::Fenced(_)) => settle(delivery, Settlement::Done).await,
+        // A newer attempt has taken over, or the store has lost ours: the next claim tells which.
+        Err(StoreError::Fenced(_)) => settle(delivery, Settlement::Return { after: RETURN_AFTER }).await,
         Err(why) => hand_back(delivery, &why).await,
     }
 }
