@@ -32,10 +32,6 @@ struct Fresh {
 
 impl Fresh {
     async fn on(url: String) -> Fresh {
-        let _ = tracing_subscriber::fmt()
-            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-            .with_writer(std::io::stderr)
-            .try_init();
         let namespace = format!("test-{:016x}", fastrand::u64(..));
         Fresh {
             queue: AmqpQueue::connect(&url, &namespace).await.unwrap(),

@@ -59,10 +59,15 @@ impl Broker {
 
     /// Kills it without a chance to write anything.
     pub(crate) fn kill_9(&mut self) {
-        let pid = std::fs::read_to_string(self.dir.path().join("pid")).unwrap();
-        let killed = Command::new("kill").args(["-9", pid.trim()]).status().unwrap();
-        assert!(killed.success());
+        self.signal("-KILL");
         self.stop();
+    }
+
+    /// Sends a signal to its process.
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = std::fs::read_to_string(self.dir.path().join("pid")).unwrap();
+        let sent = Command::new("kill").args([signal, pid.trim()]).status().unwrap();
+        assert!(sent.success());
     }
 
     /// Starts what was killed.
@@ -99,6 +104,9 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
+        // A test may have stopped the clock of a broker that it no longer has any use for.
+        let _ = std::fs::read_to_string(self.dir.path().join("pid"))
+            .map(|pid| Command::new("kill").args(["-CONT", pid.trim()]).status());
         self.stop();
     }
 }

@@ -4,11 +4,14 @@ use super::fault::{ANSWER, Fault, NOT_ALLOWED, REFUSED, reply_code};
 use super::url::Address;
 use lapin::tcp::AMQPUriTcpExt as _;
 use lapin::types::ShortString;
+use lapin::uri::AMQPScheme;
 use lapin::{Channel, Connection, ConnectionProperties};
 use std::collections::HashSet;
 use std::io;
 use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -151,6 +154,27 @@ impl Live {
     }
 }
 
+/// Whether an AMQP server answers there. lapin has no end for a login that is never answered, and a thread for each, so that a
+/// broker that hangs must not be tried with it again and again. Over TLS the handshake, which has an end, shows the same.
+pub(super) async fn greets(address: &Address) -> Result<(), Fault> {
+    if address.uri().scheme == AMQPScheme::AMQPS {
+        return Ok(());
+    }
+    let authority = &address.uri().authority;
+    let greeting = async {
+        let mut stream = TcpStream::connect((authority.host.as_str(), authority.port)).await?;
+        stream.write_all(b"AMQP\x00\x00\x09\x01").await?;
+        stream.read_u8().await
+    };
+    match timeout(ANSWER, greeting).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(e)) => Err(explain(address, &e.into())),
+        Err(_) => Err(Fault::Unreachable(format!(
+            "failed to connect: no answer in {ANSWER:?}"
+        ))),
+    }
+}
+
 fn explain(address: &Address, error: &lapin::Error) -> Fault {
     let fault = Fault::new("connect", error);
     let user = address.user();
@@ -176,8 +200,8 @@ fn explain(address: &Address, error: &lapin::Error) -> Fault {
                 "check that RabbitMQ runs there, that the port is its AMQP port (5672, with TLS 5671) and that nothing \
                  between blocks it{}",
                 match address.uri().scheme {
-                    lapin::uri::AMQPScheme::AMQP => "; a port that wants TLS needs amqps://",
-                    lapin::uri::AMQPScheme::AMQPS => "",
+                    AMQPScheme::AMQP => "; a port that wants TLS needs amqps://",
+                    AMQPScheme::AMQPS => "",
                 }
             )),
         },

@@ -238,14 +238,14 @@ impl Pump {
         end
     }
 
-    /// Ends the subscription and gives back what it still brings; what was handed out keeps its channel.
+    /// Ends the subscription and hands on what it still brings, or gives that back when nobody listens. Loans keep the channel.
     async fn wind_down(&self, channel: &Arc<Channel>, mut consumer: Consumer) {
         let cancelled = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
         if !matches!(timeout(ANSWER, cancelled).await, Ok(Ok(()))) {
             return;
         }
         while let Ok(Some(Ok(message))) = timeout(ANSWER, consumer.next()).await {
-            drop(self.loan(channel, message));
+            drop(self.hand.send(Ok(self.loan(channel, message))));
         }
     }
 

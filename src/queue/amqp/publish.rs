@@ -12,7 +12,6 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation};
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -28,8 +27,6 @@ const CHANNELS: usize = 8;
 const SILENCE: Duration = Duration::from_secs(10);
 /// How often a queue may turn out to be gone within one call.
 const DECLARATIONS: usize = 3;
-/// How often a queue has to be silent, with a connection that is well and without one confirmation in between, to be broken.
-const SILENCES: u32 = 2;
 
 /// Marks a message that was delivered before under another delivery tag.
 pub(super) const RETURNED: &str = "bsft-returned";
@@ -41,8 +38,8 @@ pub(super) struct Publisher {
     calls: Semaphore,
     /// Channels that a call left in order, with their connection.
     idle: Mutex<Vec<(Arc<Live>, Channel)>>,
-    /// How often each queue stayed silent since it last confirmed.
-    silent: Mutex<HashMap<ShortString, u32>>,
+    /// Held by the one call that finds out about a silent queue.
+    doctor: Semaphore,
 }
 
 impl Publisher {
@@ -52,7 +49,7 @@ impl Publisher {
             topology,
             calls: Semaphore::new(CHANNELS),
             idle: Mutex::default(),
-            silent: Mutex::default(),
+            doctor: Semaphore::new(1),
         }
     }
 
@@ -90,7 +87,6 @@ impl Publisher {
             let channel = self.channel(&live).await?;
             match window(&live, &channel, &queue.name, &left, &properties).await {
                 Ok(returned) if returned.is_empty() => {
-                    self.silences().remove(&queue.name);
                     self.idle().push((Arc::clone(&live), channel));
                     let queue = queue.name.clone();
                     return Ok(Sent { live, queue });
@@ -107,7 +103,10 @@ impl Publisher {
                     }
                     return Err(fault);
                 }
-                Err(Stop::Silent) => return Err(self.silent(&live, queue).await),
+                Err(Stop::Silent) => {
+                    let message = &left[..left.len().min(1)];
+                    return Err(self.silent(&live, queue, message, &properties).await);
+                }
             }
         }
         Err(Fault::Unreachable(format!(
@@ -128,34 +127,59 @@ impl Publisher {
         self.topology.is_safe(&sent.live, &sent.queue).await
     }
 
-    /// Finds out whose silence it is. The caller publishes again in any case.
-    async fn silent(&self, live: &Live, queue: &Declaration) -> Fault {
+    /// Finds out whose silence it is, and replaces a queue that is broken. The caller publishes again in any case.
+    async fn silent(
+        &self,
+        live: &Arc<Live>,
+        queue: &Declaration,
+        message: &[Vec<u8>],
+        properties: &BasicProperties,
+    ) -> Fault {
         let name = &queue.name;
-        let fault = Fault::Unreachable(format!(
-            "no message to {name} was confirmed in {SILENCE:?}; the broker may be overloaded"
-        ));
         if self.topology.probe(live).await.is_err() {
             live.condemn();
-            return fault;
-        }
-        let times = {
-            let mut silences = self.silences();
-            let times = silences.entry(name.clone()).or_default();
-            *times += 1;
-            *times
-        };
-        if times < SILENCES || !matches!(self.topology.ready(live, name).await, Ok(Some(0))) {
-            return fault;
-        }
-        match self.topology.renew(live, queue).await {
-            Ok(()) => {
-                self.silences().remove(name);
-                Fault::Unreachable(format!(
-                    "the queue {name} was broken and is declared anew; what it held is lost"
-                ))
+        } else {
+            match self.heal(live, queue, message, properties).await {
+                Ok(Healed(true)) => {
+                    return Fault::Unreachable(format!(
+                        "the queue {name} was broken and is declared anew; what it held is lost"
+                    ));
+                }
+                Ok(Healed(false)) => {}
+                Err(fault) => return fault,
             }
-            Err(fault) => fault,
         }
+        Fault::Unreachable(format!(
+            "no message to {name} was confirmed in {SILENCE:?}; the broker may be overloaded"
+        ))
+    }
+
+    /// Of all calls and processes that find the queue silent one at a time asks it once more, and replaces it if it is silent still:
+    /// the next one finds the new queue, with messages in it, and it answers.
+    async fn heal(
+        &self,
+        live: &Arc<Live>,
+        queue: &Declaration,
+        message: &[Vec<u8>],
+        properties: &BasicProperties,
+    ) -> Result<Healed, Fault> {
+        let Ok(_only_one) = self.doctor.acquire().await else {
+            return Err(Fault::Closed);
+        };
+        if self.topology.ready(live, &queue.name).await? != Some(0) {
+            return Ok(Healed(false));
+        }
+        let lock = self.topology.lock(live, &queue.name).await?;
+        let channel = self.channel(live).await?;
+        let silent = matches!(
+            window(live, &channel, &queue.name, message, properties).await,
+            Err(Stop::Silent)
+        );
+        if silent {
+            self.topology.renew(live, queue).await?;
+        }
+        lock.release(live).await?;
+        Ok(Healed(silent))
     }
 
     async fn channel(&self, live: &Arc<Live>) -> Result<Channel, Fault> {
@@ -176,10 +200,6 @@ impl Publisher {
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<(Arc<Live>, Channel)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn silences(&self) -> std::sync::MutexGuard<'_, HashMap<ShortString, u32>> {
-        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Messages that are confirmed, and what they were sent over.
@@ -187,6 +207,9 @@ pub(super) struct Sent {
     live: Arc<Live>,
     queue: ShortString,
 }
+
+/// Whether a queue was replaced.
+struct Healed(bool);
 
 enum Stop {
     Failed(Fault),

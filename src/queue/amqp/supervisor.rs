@@ -4,7 +4,7 @@
 //! outage, and it gives up after some tries. So a broken connection is dropped here, whole, and everything on it made anew.
 
 use super::backoff::Backoff;
-use super::connection::{Live, Role};
+use super::connection::{Live, Role, greets};
 use super::fault::{ANSWER, Fault};
 use super::url::Address;
 use futures_util::StreamExt as _;
@@ -163,7 +163,11 @@ impl Supervisor {
         let mut refused = false;
         loop {
             backoff.pause().await;
-            match Live::open(&self.address, self.role).await {
+            let opened = async {
+                greets(&self.address).await?;
+                Live::open(&self.address, self.role).await
+            };
+            match opened.await {
                 Ok(live) => return Arc::new(live),
                 Err(fault) => {
                     if matches!(fault, Fault::Refused(_)) && !std::mem::replace(&mut refused, true) {

@@ -27,6 +27,21 @@ const SAFE_AGE: Duration = Duration::from_secs(2);
 /// How long a queue that is gone stays gone: its consumers hear of it only while there is no new one of its name.
 const MOURNING: Duration = Duration::from_secs(1);
 
+/// Held by whoever replaces a queue; it goes with the connection at the latest.
+pub(super) struct Lock {
+    name: ShortString,
+}
+
+impl Lock {
+    /// Lets the next one have it.
+    pub(super) async fn release(self, live: &Live) -> Result<(), Fault> {
+        let channel = live.channel().await?;
+        let deleted = channel.queue_delete(self.name, QueueDeleteOptions::default());
+        live.done("let go of a queue", deleted).await?;
+        Ok(())
+    }
+}
+
 /// What this process knows of the queues.
 pub(super) struct Topology {
     pub(super) names: Names,
@@ -159,6 +174,19 @@ impl Topology {
         }
         self.born().remove(name);
         Ok(())
+    }
+
+    /// Keeps everybody else from replacing the queue: only one connection can have a queue that is exclusive.
+    pub(super) async fn lock(&self, live: &Live, name: &ShortString) -> Result<Lock, Fault> {
+        let name: ShortString = format!("{name}.doctor").into();
+        let channel = live.channel().await?;
+        let exclusive = QueueDeclareOptions {
+            exclusive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let declared = channel.queue_declare(name.clone(), exclusive, FieldTable::default());
+        live.done(&format!("have {name} to ourselves"), declared).await?;
+        Ok(Lock { name })
     }
 
     /// Replaces a queue that confirms nothing although its connection is well.

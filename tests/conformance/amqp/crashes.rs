@@ -71,8 +71,42 @@ async fn a_queue_whose_broker_was_killed_right_after_its_declaration_heals() {
             intake => break intake.unwrap(),
         }
     };
-    publish(&t.queue, &lane, numbered(0..20)).await;
-    take_all(&mut intake, 0..20).await;
+    // Whoever heals it must not throw away what others have published to the new one.
+    let other = AmqpQueue::connect(&t.url, &t.namespace).await.unwrap();
+    tokio::join!(
+        publish(&t.queue, &lane, numbered(0..20)),
+        publish(&other, &lane, numbered(20..40)),
+        publish(&other, &lane, numbered(40..60)),
+    );
+    take_all(&mut intake, 0..60).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_freezes_is_noticed_and_found_again() {
+    if !rabbitmq::installed() {
+        return;
+    }
+    let broker = Broker::start("[].");
+    let t = Fresh::on(broker.url()).await;
+    publish(&t.queue, &Lane::Bootstrap, numbered(0..2)).await;
+    let mut intake = t.queue.consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
+    let held = take(&mut intake).await;
+    broker.signal("-STOP");
+    let frozen = t.queue.publish(&Lane::Bootstrap, numbered(2..3)).await;
+    assert!(
+        matches!(frozen, Err(QueueError::Unreachable { .. })),
+        "{frozen:?}"
+    );
+    // By its heartbeat the consuming connection finds out, too.
+    let expired = timeout(PATIENCE, async {
+        while t.queue.depth(&Lane::Bootstrap).await.is_ok() {}
+    });
+    expired.await.expect("the connection breaks");
+    broker.signal("-CONT");
+    publish(&t.queue, &Lane::Bootstrap, numbered(3..4)).await;
+    take_all(&mut intake, 0..2).await;
+    take_all(&mut intake, 3..4).await;
+    drop(held);
 }
 
 /// Names the broker and the namespace to the child of the next test; without it the child has nothing to do.
