@@ -1,7 +1,7 @@
 //! `dspy.ChatAdapter`: every field under a header line `[[ ## name ## ]]`.
 
 use super::prompt::{self, Layout};
-use super::{Adapter, FormatError, Message, ParseFailure, answer};
+use super::{FormatError, ParseFailure, answer};
 use crate::python::text;
 use crate::signature::{Field, Signature, Type, coerce};
 use crate::value::{Record, Value};
@@ -11,24 +11,6 @@ use std::fmt::Write;
 /// `dspy.ChatAdapter()`.
 #[derive(Clone, Copy, Debug)]
 pub struct ChatAdapter;
-
-impl Adapter for ChatAdapter {
-    fn prelude(&self, signature: &Signature, demos: &[Record]) -> Result<Vec<Message>, FormatError> {
-        prompt::prelude(self, signature, demos)
-    }
-
-    fn user(&self, signature: &Signature, inputs: &Record) -> Result<String, FormatError> {
-        prompt::user(self, signature, inputs)
-    }
-
-    fn assistant(&self, signature: &Signature, outputs: &Record) -> Result<String, FormatError> {
-        self.write_outputs(signature, outputs, &Value::None)
-    }
-
-    fn parse(&self, signature: &Signature, answer: &str) -> Result<Record, ParseFailure> {
-        parse(signature, answer)
-    }
-}
 
 impl Layout for ChatAdapter {
     fn structure(&self, signature: &Signature) -> String {
@@ -73,6 +55,10 @@ impl Layout for ChatAdapter {
         prompt::strip_end(&mut out);
         out.push_str("\n\n[[ ## completed ## ]]\n");
         Ok(out)
+    }
+
+    fn read(&self, signature: &Signature, answer: &str) -> Result<Record, ParseFailure> {
+        parse(signature, answer)
     }
 }
 

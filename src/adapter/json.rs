@@ -1,7 +1,7 @@
 //! `dspy.JSONAdapter`: inputs under header lines as in chat, outputs as one JSON object.
 
 use super::prompt::{self, Layout};
-use super::{Adapter, FormatError, Message, ParseFailure, answer, value};
+use super::{FormatError, ParseFailure, answer, value};
 use crate::python::{json, repair};
 use crate::signature::{Signature, Type, coerce};
 use crate::value::{Record, Value};
@@ -9,24 +9,6 @@ use crate::value::{Record, Value};
 /// `dspy.JSONAdapter()`. DSPy cannot write training rows with it; here a row's answer is what a demo's would be.
 #[derive(Clone, Copy, Debug)]
 pub struct JsonAdapter;
-
-impl Adapter for JsonAdapter {
-    fn prelude(&self, signature: &Signature, demos: &[Record]) -> Result<Vec<Message>, FormatError> {
-        prompt::prelude(self, signature, demos)
-    }
-
-    fn user(&self, signature: &Signature, inputs: &Record) -> Result<String, FormatError> {
-        prompt::user(self, signature, inputs)
-    }
-
-    fn assistant(&self, signature: &Signature, outputs: &Record) -> Result<String, FormatError> {
-        self.write_outputs(signature, outputs, &Value::None)
-    }
-
-    fn parse(&self, signature: &Signature, answer: &str) -> Result<Record, ParseFailure> {
-        parse(signature, answer)
-    }
-}
 
 impl Layout for JsonAdapter {
     fn structure(&self, signature: &Signature) -> String {
@@ -75,6 +57,10 @@ impl Layout for JsonAdapter {
         });
         let object = Value::Dict(entries.collect());
         Ok(json::dumps_indent(&value::jsonable(&object), 2))
+    }
+
+    fn read(&self, signature: &Signature, answer: &str) -> Result<Record, ParseFailure> {
+        parse(signature, answer)
     }
 }
 

@@ -1,10 +1,10 @@
 //! What the chat and the JSON adapter's prompts have in common: field lists, header sections, the task, the demo turns.
 
-use super::{FormatError, Message, Role, value};
+use super::{Adapter, FormatError, Message, ParseFailure, Role, value};
 use crate::python::text;
 use crate::signature::{self, Field, Signature, Type};
 use crate::value::{Record, Value};
-use std::fmt::Write;
+use std::fmt::{Debug, Write};
 
 /// What opens the description of the structure.
 pub(super) const STRUCTURE: &str =
@@ -31,24 +31,50 @@ pub(super) trait Layout {
         missing: &Value,
     ) -> Result<String, FormatError>;
 
-    /// The user turn without its requirement, at the end of `out`.
-    fn write_inputs(
-        &self,
-        signature: &Signature,
-        inputs: &Record,
-        out: &mut String,
-    ) -> Result<(), FormatError> {
-        for field in &signature.inputs {
-            if let Some(value) = inputs.get(&field.name) {
-                write_section(field, value, out)?;
-            }
-        }
-        Ok(())
+    /// An input of a user turn, at the end of `out`.
+    fn write_input(&self, field: &Field, value: &Value, out: &mut String) -> Result<(), FormatError> {
+        write_section(field, value, out)
+    }
+
+    /// Reads an answer.
+    fn read(&self, signature: &Signature, answer: &str) -> Result<Record, ParseFailure>;
+}
+
+impl<L: Layout + Send + Sync + Debug> Adapter for L {
+    fn prelude(&self, signature: &Signature, demos: &[Record]) -> Result<Vec<Message>, FormatError> {
+        prelude(self, signature, demos)
+    }
+
+    fn user(&self, signature: &Signature, inputs: &Record) -> Result<String, FormatError> {
+        user(self, signature, inputs)
+    }
+
+    fn assistant(&self, signature: &Signature, outputs: &Record) -> Result<String, FormatError> {
+        self.write_outputs(signature, outputs, &Value::None)
+    }
+
+    fn parse(&self, signature: &Signature, answer: &str) -> Result<Record, ParseFailure> {
+        self.read(signature, answer)
     }
 }
 
+/// The user turn without its requirement, at the end of `out`: the inputs that are there.
+fn write_inputs(
+    layout: &impl Layout,
+    signature: &Signature,
+    inputs: &Record,
+    out: &mut String,
+) -> Result<(), FormatError> {
+    for field in &signature.inputs {
+        if let Some(value) = inputs.get(&field.name) {
+            layout.write_input(field, value, out)?;
+        }
+    }
+    Ok(())
+}
+
 /// The system message and the demo turns: incomplete demos first, then complete ones, as DSPy orders them.
-pub(super) fn prelude(
+fn prelude(
     layout: &impl Layout,
     signature: &Signature,
     demos: &[Record],
@@ -74,7 +100,7 @@ pub(super) fn prelude(
         .map(|demo| (demo, INCOMPLETE));
     for (demo, opening) in incomplete.chain(complete.into_iter().map(|demo| (demo, ""))) {
         let mut content = opening.to_owned();
-        layout.write_inputs(signature, demo, &mut content)?;
+        write_inputs(layout, signature, demo, &mut content)?;
         strip_end(&mut content);
         messages.push(Message {
             role: Role::User,
@@ -89,13 +115,9 @@ pub(super) fn prelude(
 }
 
 /// The current user turn.
-pub(super) fn user(
-    layout: &impl Layout,
-    signature: &Signature,
-    inputs: &Record,
-) -> Result<String, FormatError> {
+fn user(layout: &impl Layout, signature: &Signature, inputs: &Record) -> Result<String, FormatError> {
     let mut out = String::with_capacity(512);
-    layout.write_inputs(signature, inputs, &mut out)?;
+    write_inputs(layout, signature, inputs, &mut out)?;
     separate(&mut out);
     layout.write_requirement(signature, &mut out);
     Ok(out)

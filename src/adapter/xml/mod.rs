@@ -4,31 +4,13 @@ mod read;
 mod write;
 
 use super::prompt::{self, Layout};
-use super::{Adapter, FormatError, Message, ParseFailure, value};
+use super::{FormatError, ParseFailure, value};
 use crate::signature::{Field, Signature, Type};
 use crate::value::{Record, Value};
 
 /// `dspy.XMLAdapter()`.
 #[derive(Clone, Copy, Debug)]
 pub struct XmlAdapter;
-
-impl Adapter for XmlAdapter {
-    fn prelude(&self, signature: &Signature, demos: &[Record]) -> Result<Vec<Message>, FormatError> {
-        prompt::prelude(self, signature, demos)
-    }
-
-    fn user(&self, signature: &Signature, inputs: &Record) -> Result<String, FormatError> {
-        prompt::user(self, signature, inputs)
-    }
-
-    fn assistant(&self, signature: &Signature, outputs: &Record) -> Result<String, FormatError> {
-        self.write_outputs(signature, outputs, &Value::None)
-    }
-
-    fn parse(&self, signature: &Signature, answer: &str) -> Result<Record, ParseFailure> {
-        read::parse(signature, answer)
-    }
-}
 
 impl Layout for XmlAdapter {
     fn structure(&self, signature: &Signature) -> String {
@@ -90,19 +72,14 @@ impl Layout for XmlAdapter {
         Ok(fields.collect::<Result<Vec<_>, _>>()?.join("\n\n"))
     }
 
-    fn write_inputs(
-        &self,
-        signature: &Signature,
-        inputs: &Record,
-        out: &mut String,
-    ) -> Result<(), FormatError> {
-        for field in &signature.inputs {
-            if let Some(value) = inputs.get(&field.name) {
-                prompt::separate(out);
-                out.push_str(&tagged(&field.name, &rendered(field, value)?));
-            }
-        }
+    fn write_input(&self, field: &Field, value: &Value, out: &mut String) -> Result<(), FormatError> {
+        prompt::separate(out);
+        out.push_str(&tagged(&field.name, &rendered(field, value)?));
         Ok(())
+    }
+
+    fn read(&self, signature: &Signature, answer: &str) -> Result<Record, ParseFailure> {
+        read::parse(signature, answer)
     }
 }
 
