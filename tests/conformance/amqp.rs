@@ -4,7 +4,7 @@ mod crashes;
 mod refused;
 mod traps;
 
-use crate::queue::{QueueUnderTest, queue_cases};
+use crate::queue::{QueueUnderTest, at_most, queue_cases};
 use crate::rabbitmq;
 use async_trait::async_trait;
 use bsft::queue::amqp::AmqpQueue;
@@ -12,7 +12,6 @@ use bsft::queue::{Delivery, Intake, Lane, Queue, QueueError};
 use lapin::options::{BasicAckOptions, BasicGetOptions};
 use lapin::{Channel, Connection, ConnectionProperties};
 use std::collections::BTreeSet;
-use std::num::NonZeroUsize;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -96,10 +95,6 @@ impl QueueUnderTest for Fresh {
 }
 
 queue_cases!(Fresh, tokio::test(flavor = "multi_thread", worker_threads = 2));
-
-fn at_most(n: usize) -> NonZeroUsize {
-    NonZeroUsize::new(n).unwrap()
-}
 
 fn numbered(range: std::ops::Range<u32>) -> Vec<Vec<u8>> {
     range.map(|i| i.to_be_bytes().to_vec()).collect()

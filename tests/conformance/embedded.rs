@@ -1,7 +1,7 @@
 //! The embedded queue and store: every case, and what only a file can promise.
 
 use crate::queue::{QueueUnderTest, queue_cases};
-use crate::store::{LEASE, StoreUnderTest, claimed, run, store_cases, task};
+use crate::store::{LEASE, StoreUnderTest, claimed, run, store_cases, task, work_through};
 use async_trait::async_trait;
 use bsft::queue::embedded::EmbeddedQueue;
 use bsft::queue::{Lane, Queue};
@@ -223,16 +223,7 @@ async fn the_file_holds_the_window_and_not_the_run() {
     store.record(&run(), straggler, 0, b"paid".into()).await.unwrap();
     let mut after = Position::default();
     for window in 0..TASKS / WINDOW {
-        let mut work = tokio::task::JoinSet::new();
-        for n in window * WINDOW..(window + 1) * WINDOW {
-            let store = Arc::clone(&store);
-            work.spawn(async move {
-                let (attempt, _, _) = claimed(&*store, task(n), LEASE).await;
-                store.record(&run(), attempt, 0, vec![1; 300]).await.unwrap();
-                store.finish(&run(), attempt, vec![2; 2_500]).await.unwrap();
-            });
-        }
-        work.join_all().await;
+        work_through(&store, window * WINDOW..(window + 1) * WINDOW).await;
         let stored = store
             .outcomes(&run(), after, WINDOW as usize, Duration::ZERO)
             .await

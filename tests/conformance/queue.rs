@@ -53,7 +53,7 @@ macro_rules! queue_cases {
 }
 pub(crate) use queue_cases;
 
-fn at_most(n: usize) -> NonZeroUsize {
+pub(crate) fn at_most(n: usize) -> NonZeroUsize {
     NonZeroUsize::new(n).unwrap()
 }
 

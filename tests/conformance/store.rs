@@ -3,6 +3,8 @@
 use async_trait::async_trait;
 use bsft::store::{Claim, Position, Store, StoreError, Stored};
 use bsft::task::{Attempt, AttemptRef, RunId, TaskId};
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A store of its own for one test.
@@ -87,6 +89,20 @@ pub(crate) async fn claimed(
         } => (AttemptRef { task, attempt }, failures, records),
         other => panic!("task {task} is not free: {other:?}"),
     }
+}
+
+/// Has tasks of real size done, all at once.
+pub(crate) async fn work_through<S: Store + 'static>(store: &Arc<S>, tasks: Range<u32>) {
+    let mut work = tokio::task::JoinSet::new();
+    for n in tasks {
+        let store = Arc::clone(store);
+        work.spawn(async move {
+            let (attempt, _, _) = claimed(&*store, task(n), LEASE).await;
+            store.record(&run(), attempt, 0, vec![1; 300]).await.unwrap();
+            store.finish(&run(), attempt, vec![2; 2_500]).await.unwrap();
+        });
+    }
+    work.join_all().await;
 }
 
 async fn attempt(store: &dyn Store, task: TaskId) -> AttemptRef {

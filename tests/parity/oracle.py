@@ -2,10 +2,8 @@
 """Runs the real dspy.BootstrapFinetune (dspy==3.4.1) on a declarative case and writes down everything observable.
 
     python oracle.py case.json --out outdir [--server http://127.0.0.1:18080/v1]
-    python oracle.py case.json --load compiled.json --out saved.json
 
-Without --server the deterministic LM of lm_server.py is started in-process (profile and salt from the case). With --load the
-case's program loads that state with `program.load` and saves it again.
+Without --server the deterministic LM of lm_server.py is started in-process (profile and salt from the case).
 
 Case file (JSON)
   name         str
@@ -462,13 +460,9 @@ if __name__ == "__main__":
     ap.add_argument("case")
     ap.add_argument("--out", required=True)
     ap.add_argument("--server", default=None)
-    ap.add_argument("--load", default=None)
     a = ap.parse_args()
     with open(a.case, encoding="utf-8") as f:
         cases = json.load(f)
-    if a.load:
-        load_and_save(cases, a.load, a.out)
-        sys.exit()
     if isinstance(cases, dict):
         cases = [cases]
         multi = False

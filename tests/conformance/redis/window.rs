@@ -1,7 +1,7 @@
 //! What Redis holds: the window of a run, apart from others, and not for ever.
 
 use super::{NAMESPACE, connect, finish, keys, outcomes, server};
-use crate::store::{LEASE, claimed, run, task};
+use crate::store::{LEASE, claimed, run, task, work_through};
 use bsft::store::redis::KEPT;
 use bsft::store::{Claim, Position, Store, StoreError};
 use std::sync::Arc;
@@ -101,16 +101,7 @@ async fn the_server_holds_the_window_and_not_the_run() {
     store.trim(&run(), &outcomes(&*store).await).await.unwrap();
     let before = server.info::<u64>("used_memory");
     for window in 0..10 {
-        let mut work = tokio::task::JoinSet::new();
-        for n in window * TASKS / 10..(window + 1) * TASKS / 10 {
-            let store = Arc::clone(&store);
-            work.spawn(async move {
-                let (attempt, _, _) = claimed(&*store, task(n), LEASE).await;
-                store.record(&run(), attempt, 0, vec![1; 300]).await.unwrap();
-                store.finish(&run(), attempt, vec![2; 2_500]).await.unwrap();
-            });
-        }
-        work.join_all().await;
+        work_through(&store, window * TASKS / 10..(window + 1) * TASKS / 10).await;
         let stored = outcomes(&*store).await;
         assert_eq!(stored.len(), TASKS as usize / 10);
         store.trim(&run(), &stored).await.unwrap();
