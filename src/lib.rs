@@ -4,6 +4,7 @@
 //! compiled student. See `ARCHITECTURE.md` for the map.
 
 pub mod adapter;
+mod backoff;
 pub mod cli;
 pub mod coordinator;
 pub mod dataset;
@@ -12,10 +13,12 @@ pub mod job;
 pub mod lm;
 pub mod message;
 pub mod metric;
+mod patience;
 pub mod program;
 pub mod python;
 pub mod queue;
 pub mod report;
+pub mod roster;
 pub mod run_dir;
 pub mod shutdown;
 pub mod signature;

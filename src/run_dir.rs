@@ -61,6 +61,31 @@ impl RunDir {
         self.root.join("run.json")
     }
 
+    /// There while somebody wants the run to be cancelled.
+    pub fn cancel_request(&self) -> PathBuf {
+        self.root.join("cancel")
+    }
+
+    /// Keeps other processes from working on the folder, until the lock is dropped or the process ends, however it ends.
+    /// `None`: another process has it.
+    pub fn lock(&self) -> io::Result<Option<File>> {
+        let path = self.root.join("lock");
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            // A file system without locks: the store has one of its own.
+            Err(fs::TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
+                Ok(Some(file))
+            }
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
     /// The embedded store's file.
     pub fn store(&self) -> PathBuf {
         self.root.join("state.redb")

@@ -1,19 +1,23 @@
-//! `compile` and `retry`: the embedded backends, the workers, the coordinator, and how it ended.
+//! `compile` and `retry`: the backends, the workers, the coordinator, and how it ended.
 
 use super::check::{unreachable_lms, warn};
 use super::exit::{Exit, say};
-use super::flags::{CompileFlags, RetryFlags, WorkerFlags};
+use super::flags::{CompileFlags, RetryFlags};
+use super::services::{Connected, Services};
 use super::signals;
 use crate::coordinator::{self, Coordinator, RunError};
 use crate::job::{self, Job};
-use crate::queue::QueueError;
+use crate::queue::Queue;
+use crate::queue::amqp::AmqpQueue;
 use crate::queue::embedded::EmbeddedQueue;
 use crate::report::{Manifest, Progress, summary};
+use crate::roster::{Alone, Roster};
 use crate::run_dir::RunDir;
 use crate::shutdown::Shutdown;
 use crate::store::embedded::EmbeddedStore;
-use crate::worker::{self, Worker};
-use std::fs;
+use crate::store::{Store, StoreError};
+use crate::worker::{self, Lanes, Worker, WorkerError};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +25,9 @@ use tokio::task::JoinSet;
 
 /// How long Ctrl-C waits for LM calls in flight.
 const DRAIN: Duration = Duration::from_secs(60);
+
+/// Where the embedded store is, relative to DIR.
+const EMBEDDED: &str = "state.redb";
 
 /// What becomes of the failures that DIR has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +45,10 @@ pub(super) fn compile(flags: &CompileFlags) -> Exit {
 
 /// Checks everything, and only then touches DIR.
 fn checked(flags: &CompileFlags, failures: Failures) -> Exit {
-    if let Some(exit) = no_cluster(&flags.workers) {
-        return exit;
-    }
+    let services = match Services::of(&flags.workers.services) {
+        Ok(services) => services,
+        Err(exit) => return exit,
+    };
     let mut job = match job::read(&flags.job) {
         Ok(job) => job,
         Err(problems) => {
@@ -64,7 +72,7 @@ fn checked(flags: &CompileFlags, failures: Failures) -> Exit {
         .clone()
         .unwrap_or_else(|| PathBuf::from("runs").join(&job.spec.name));
     let again = again(&flags.job, flags.out.as_deref(), flags.rehearse);
-    run(job, &out, flags, failures, &again)
+    run(job, &out, services.as_ref(), flags, failures, &again)
 }
 
 /// `retry RUN`: forgets the failures, then goes on.
@@ -96,19 +104,6 @@ pub(super) fn retry(flags: &RetryFlags) -> Exit {
     checked(&flags, Failures::Forget)
 }
 
-/// The cluster's backends are not in this version: said before anything is read.
-fn no_cluster(flags: &WorkerFlags) -> Option<Exit> {
-    match (&flags.amqp_url, &flags.redis_url) {
-        (None, None) => return None,
-        (Some(_), None) => say("--amqp-url needs --redis-url (or BSFT_REDIS_URL) beside it"),
-        (None, Some(_)) => say("--redis-url needs --amqp-url (or BSFT_AMQP_URL) beside it"),
-        (Some(_), Some(_)) => {
-            say("this version runs without RabbitMQ and Redis: leave --amqp-url and --redis-url away")
-        }
-    }
-    Some(Exit::Usage)
-}
-
 /// The command that goes on.
 fn again(job: &Path, out: Option<&Path>, rehearse: bool) -> String {
     let mut command = format!("bsft-coordinator compile {}", job.display());
@@ -121,13 +116,17 @@ fn again(job: &Path, out: Option<&Path>, rehearse: bool) -> String {
     command
 }
 
-fn run(job: Job, out: &Path, flags: &CompileFlags, failures: Failures, again: &str) -> Exit {
-    let dir = match RunDir::create(out) {
-        Ok(dir) => dir,
-        Err(error) => {
-            say(format_args!("{}: {error}", out.display()));
-            return Exit::Failed;
-        }
+fn run(
+    job: Job,
+    out: &Path,
+    services: Option<&Services>,
+    flags: &CompileFlags,
+    failures: Failures,
+    again: &str,
+) -> Exit {
+    let (dir, _lock) = match locked(out) {
+        Ok(locked) => locked,
+        Err(exit) => return exit,
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -136,23 +135,71 @@ fn run(job: Job, out: &Path, flags: &CompileFlags, failures: Failures, again: &s
             return Exit::Failed;
         }
     };
-    let ended = runtime.block_on(embedded(job, dir.clone(), flags, failures));
+    let exit = runtime.block_on(async {
+        let shutdown = Shutdown::new();
+        let backends = match services {
+            None => Backends::embedded(&dir),
+            Some(services) => match services.connect().await {
+                Ok(connected) => Backends::cluster(&dir, connected, &shutdown),
+                Err(exit) => return exit,
+            },
+        };
+        let ended = match backends {
+            Ok(backends) => compiled(job, dir.clone(), backends, flags, failures, shutdown.clone()).await,
+            Err(error) => Err(error.into()),
+        };
+        told(ended, &dir, services.is_some(), again)
+    });
     // What still sleeps in the runtime (a draw, a poll) must not hold up the exit.
     runtime.shutdown_background();
-    match ended {
-        Ok(manifest) => {
-            say(summary(&manifest, &dir));
-            Exit::Done
+    exit
+}
+
+/// The folder, ours alone until the lock goes.
+fn locked(out: &Path) -> Result<(RunDir, File), Exit> {
+    let failed = |error| {
+        say(format_args!("{}: {error}", out.display()));
+        Exit::Failed
+    };
+    let dir = RunDir::create(out).map_err(failed)?;
+    match dir.lock().map_err(failed)? {
+        Some(lock) => Ok((dir, lock)),
+        None => {
+            say(format_args!(
+                "error: {} is in use: another bsft is running on it; wait for it, or stop it with\n  bsft-coordinator \
+                 cancel {0}",
+                out.display()
+            ));
+            Err(Exit::Failed)
         }
-        Err(RunError::Interrupted) => {
-            say(format_args!("interrupted; nothing is lost. To go on:\n  {again}"));
+    }
+}
+
+/// Says how it ended.
+fn told(ended: Result<Manifest, RunError>, dir: &RunDir, in_cluster: bool, again: &str) -> Exit {
+    let error = match ended {
+        Ok(manifest) => {
+            say(summary(&manifest, dir));
+            return Exit::Done;
+        }
+        Err(error) => error,
+    };
+    match error {
+        RunError::Interrupted | RunError::Cancelled => {
+            say(format_args!("{error}; nothing is lost. To go on:\n  {again}"));
             Exit::Interrupted
         }
-        Err(error @ RunError::OtherRun(_)) => {
+        RunError::OtherRun(_) => {
             say(format_args!("error: {error}"));
             Exit::Usage
         }
-        Err(error) => {
+        RunError::Queue(_) | RunError::Store(_) if in_cluster => {
+            say(format_args!(
+                "error: {error}\nnothing is lost. To go on:\n  {again}"
+            ));
+            Exit::Unavailable
+        }
+        error => {
             say(format_args!("error: {error}"));
             Exit::Failed
         }
@@ -172,37 +219,84 @@ fn forget(failures: &Path) -> Result<(), RunError> {
 /// Why a worker is gone before the coordinator was.
 fn worker_ended(
     shutdown: &Shutdown,
-    ended: Option<Result<Result<(), QueueError>, tokio::task::JoinError>>,
+    ended: Option<Result<Result<(), WorkerError>, tokio::task::JoinError>>,
 ) -> RunError {
     match ended {
         Some(Ok(Ok(()))) if shutdown.is_draining() => RunError::Interrupted,
-        Some(Ok(Err(error))) => RunError::Queue(error),
+        Some(Ok(Err(WorkerError::Queue(error)))) => RunError::Queue(error),
+        Some(Ok(Err(WorkerError::Store(error)))) => RunError::Store(error),
         Some(Err(panicked)) => RunError::Worker(panicked.to_string()),
         Some(Ok(Ok(()))) | None => RunError::Worker("no reason given".to_owned()),
     }
 }
 
-/// The whole system in one process: queue, store, workers and coordinator.
-async fn embedded(
+/// What coordinator and workers meet in.
+struct Backends {
+    queue: Arc<dyn Queue>,
+    store: Arc<dyn Store>,
+    roster: Arc<dyn Roster>,
+    /// Where the store is, for people and for the next start.
+    place: String,
+    /// What an earlier process of the run, on one machine, has in its own store.
+    earlier: Option<Arc<dyn Store>>,
+    /// Workers in this process, unless flags say otherwise.
+    workers: usize,
+    broker: Option<AmqpQueue>,
+}
+
+impl Backends {
+    /// Everything in this process, and durable in DIR.
+    fn embedded(dir: &RunDir) -> Result<Backends, StoreError> {
+        Ok(Backends {
+            queue: Arc::new(EmbeddedQueue::new()),
+            store: Arc::new(EmbeddedStore::open(&dir.store())?),
+            roster: Arc::new(Alone),
+            place: EMBEDDED.to_owned(),
+            earlier: None,
+            workers: 1,
+            broker: None,
+        })
+    }
+
+    /// RabbitMQ and Redis.
+    fn cluster(dir: &RunDir, connected: Connected, shutdown: &Shutdown) -> Result<Backends, StoreError> {
+        let earlier = match dir.store().exists() {
+            true => Some(Arc::new(EmbeddedStore::open(&dir.store())?) as _),
+            false => None,
+        };
+        Ok(Backends {
+            queue: connected.patient_queue(shutdown),
+            store: connected.patient_store(shutdown),
+            place: connected.store.place().to_owned(),
+            roster: Arc::clone(&connected.store) as _,
+            earlier,
+            workers: 0,
+            broker: Some(connected.queue),
+        })
+    }
+}
+
+/// The coordinator, beside the workers that were asked for.
+async fn compiled(
     job: Job,
     dir: RunDir,
+    backends: Backends,
     flags: &CompileFlags,
     failures: Failures,
+    shutdown: Shutdown,
 ) -> Result<Manifest, RunError> {
     let (rehearsal, flags) = (flags.rehearse, &flags.workers);
-    // The store is locked from here on: nobody else works on this run.
-    let store = Arc::new(EmbeddedStore::open(&dir.store())?);
     if failures == Failures::Forget {
         forget(&dir.failures())?;
     }
-    let queue = Arc::new(EmbeddedQueue::new());
-    let shutdown = Shutdown::new();
     let mut workers = JoinSet::new();
-    let count = flags.workers.map_or(1, usize::from);
+    let count = flags.workers.map_or(backends.workers, usize::from);
     for _ in 0..count {
         let worker = Worker {
-            queue: Arc::clone(&queue) as _,
-            store: Arc::clone(&store) as _,
+            queue: Arc::clone(&backends.queue),
+            store: Arc::clone(&backends.store),
+            roster: Arc::clone(&backends.roster),
+            lanes: Lanes::ALL,
             concurrency: flags.concurrency,
             drain: DRAIN,
         };
@@ -215,8 +309,11 @@ async fn embedded(
         .filter_map(|(name, lm)| Some((name.clone(), lm.known_price()?)))
         .collect();
     let coordinator = Coordinator {
-        queue,
-        store,
+        queue: backends.queue,
+        store: backends.store,
+        roster: backends.roster,
+        place: backends.place,
+        earlier: backends.earlier,
         dir,
         shutdown: shutdown.clone(),
         progress: Progress::new(prices),
@@ -233,11 +330,19 @@ async fn embedded(
             Err(RunError::File { path: PathBuf::from("signals"), source })
         }
     };
+    let was_asked_to_stop = shutdown.is_draining();
     shutdown.drain();
     let stopped = async { while workers.join_next().await.is_some() {} };
     tokio::select! {
         () = stopped => {}
         _ = signals::listen(shutdown.clone()) => {}
     }
-    ended
+    if let Some(broker) = backends.broker {
+        broker.close().await;
+    }
+    match ended {
+        // A service was away just then.
+        Err(error) if was_asked_to_stop && error.passes() => Err(RunError::Interrupted),
+        ended => ended,
+    }
 }

@@ -1,6 +1,6 @@
 //! What can be asked of `bsft-coordinator`.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -32,14 +32,10 @@ pub enum Command {
         /// The job file (.toml or .json)
         job: PathBuf,
     },
-    /// Show how far a run is
-    Status {
-        /// The run's folder; default: every run in ./runs
-        run: Option<PathBuf>,
-        /// Machine-readable, on stdout
-        #[arg(long)]
-        json: bool,
-    },
+    /// Show how far a run is, and who works on it
+    Status(StatusFlags),
+    /// Stop a run: what is in flight is finished, nothing is lost, and compile goes on with it
+    Cancel(CancelFlags),
     /// Run the failed examples of a run again
     Retry(RetryFlags),
     /// Write a small example that compiles as it stands
@@ -64,6 +60,27 @@ pub struct CompileFlags {
     pub workers: WorkerFlags,
 }
 
+/// Flags of `status`.
+#[derive(Clone, Debug, Args)]
+pub struct StatusFlags {
+    /// The run's folder, or with RabbitMQ and Redis its id [default: every run in ./runs, or in the namespace]
+    pub run: Option<PathBuf>,
+    /// Machine-readable, on stdout
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub services: ServiceFlags,
+}
+
+/// Flags of `cancel`.
+#[derive(Clone, Debug, Args)]
+pub struct CancelFlags {
+    /// The run's folder, or with RabbitMQ and Redis its id
+    pub run: PathBuf,
+    #[command(flatten)]
+    pub services: ServiceFlags,
+}
+
 /// Flags of `retry`.
 #[derive(Clone, Debug, Args)]
 pub struct RetryFlags {
@@ -76,16 +93,58 @@ pub struct RetryFlags {
 /// Where work is done.
 #[derive(Clone, Debug, Args)]
 pub struct WorkerFlags {
-    /// Workers inside this process [default: 1]
+    /// Workers inside this process [default: 1; with RabbitMQ and Redis: none]
     #[arg(long, value_name = "N")]
     pub workers: Option<NonZeroUsize>,
     /// LM calls that each worker has in flight at once
     #[arg(long, value_name = "N", default_value = "64")]
     pub concurrency: NonZeroUsize,
-    /// RabbitMQ; needs --redis-url too
+    #[command(flatten)]
+    pub services: ServiceFlags,
+}
+
+/// The services that many machines work with. With neither, everything is done in one process.
+#[derive(Clone, Debug, Args)]
+pub struct ServiceFlags {
+    /// RabbitMQ, amqp:// or amqps://; needs --redis-url too
     #[arg(long, value_name = "URL", env = "BSFT_AMQP_URL", hide_env_values = true)]
     pub amqp_url: Option<String>,
-    /// Redis; needs --amqp-url too
+    /// Redis, redis:// or rediss://; needs --amqp-url too
     #[arg(long, value_name = "URL", env = "BSFT_REDIS_URL", hide_env_values = true)]
     pub redis_url: Option<String>,
+    /// Keeps environments apart that share RabbitMQ and Redis
+    #[arg(long, value_name = "NAME", env = "BSFT_NAMESPACE", default_value = "default")]
+    pub namespace: String,
+}
+
+/// Executes tasks: runs teachers on examples, and fine-tune jobs. Any number of them, on any machines.
+#[derive(Debug, Parser)]
+#[command(name = "bsft-worker", version, max_term_width = 100)]
+pub struct WorkerCommand {
+    /// The tasks that it takes
+    #[arg(
+        long,
+        value_name = "LANES",
+        value_delimiter = ',',
+        default_value = "bootstrap,finetune"
+    )]
+    pub lanes: Vec<LaneName>,
+    /// LM calls in flight at once
+    #[arg(long, value_name = "N", default_value = "64")]
+    pub concurrency: NonZeroUsize,
+    /// How long what is in flight may take after SIGTERM or Ctrl-C; then it is handed back
+    #[arg(long, value_name = "SECONDS", default_value = "60")]
+    pub drain: u64,
+    /// RabbitMQ and Redis
+    #[command(flatten)]
+    pub services: ServiceFlags,
+}
+
+/// A lane that workers take tasks from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LaneName {
+    /// Run a teacher on an example
+    Bootstrap,
+    /// Fine-tune an LM
+    Finetune,
 }

@@ -1,5 +1,6 @@
 //! The command line: flags, which backends they mean, exit codes. The only home of clap and of what goes to stdout.
 
+mod cancel;
 mod check;
 mod compile;
 mod exit;
@@ -7,26 +8,21 @@ mod flags;
 mod init;
 mod logging;
 mod plan;
+mod services;
 mod signals;
 mod status;
+mod worker;
 
 pub use exit::Exit;
-pub use flags::{Command, Flags};
+pub use flags::{Command, Flags, WorkerCommand};
 
-use clap::Parser as _;
+use clap::Parser;
 
 /// Runs `bsft-coordinator` on the process's own arguments.
 pub fn coordinator() -> Exit {
-    let flags = match Flags::try_parse() {
+    let flags: Flags = match parsed() {
         Ok(flags) => flags,
-        Err(error) => {
-            // clap's own words; help and version are not errors.
-            let usage = error.use_stderr();
-            if error.print().is_err() {
-                return Exit::Bug;
-            }
-            return if usage { Exit::Usage } else { Exit::Done };
-        }
+        Err(exit) => return exit,
     };
     logging::start();
     match flags.command {
@@ -34,7 +30,27 @@ pub fn coordinator() -> Exit {
         Command::Plan { job, json } => plan::plan(&job, json),
         Command::Check { job } => check::check(&job),
         Command::Init { dir } => init::init(&dir),
-        Command::Status { run, json } => status::status(run.as_deref(), json),
+        Command::Status(flags) => status::status(&flags),
+        Command::Cancel(flags) => cancel::cancel(&flags),
         Command::Retry(flags) => compile::retry(&flags),
     }
+}
+
+/// Runs `bsft-worker` on the process's own arguments.
+pub fn worker() -> Exit {
+    let flags: WorkerCommand = match parsed() {
+        Ok(flags) => flags,
+        Err(exit) => return exit,
+    };
+    logging::start();
+    worker::work(&flags)
+}
+
+/// The flags, or how a process ends that has none to follow: clap has said why. Help and version are not errors.
+fn parsed<T: Parser>() -> Result<T, Exit> {
+    T::try_parse().map_err(|error| match error.print() {
+        Err(_) => Exit::Bug,
+        Ok(()) if error.use_stderr() => Exit::Usage,
+        Ok(()) => Exit::Done,
+    })
 }

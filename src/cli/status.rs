@@ -1,52 +1,73 @@
-//! `status`: how far runs are, from their manifests.
+//! `status`: how far runs are, from their manifests, and who works on them.
 
 use super::exit::{Exit, answer, say};
-use crate::report::Manifest;
+use super::flags::StatusFlags;
+use super::services::{Connected, Services};
+use crate::queue::{Lane, Queue as _, QueueError};
+use crate::report::{Lanes, Manifest, Standing};
+use crate::roster::Roster as _;
+use crate::store::StoreError;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// `status [RUN]`.
-pub(super) fn status(run: Option<&Path>, json: bool) -> Exit {
+pub(super) fn status(flags: &StatusFlags) -> Exit {
+    let services = match Services::of(&flags.services) {
+        Ok(services) => services,
+        Err(exit) => return exit,
+    };
+    let found = match (&services, flags.run.as_deref()) {
+        (Some(services), run) => in_cluster(services, run),
+        (None, run) => in_folders(run),
+    };
+    let standings = match found {
+        Ok(standings) => standings,
+        Err(exit) => return exit,
+    };
+    if flags.json {
+        answer(serde_json::to_string_pretty(&standings).expect("manifests are plain data"));
+        return Exit::Done;
+    }
+    if standings.is_empty() {
+        say("no runs");
+    }
+    for standing in &standings {
+        answer(standing);
+    }
+    // Every run of a namespace has the same lanes.
+    if let Some(lanes) = standings.first().and_then(|standing| standing.queues.as_ref()) {
+        answer(lanes);
+    }
+    Exit::Done
+}
+
+fn in_folders(run: Option<&Path>) -> Result<Vec<Standing>, Exit> {
     let folders = match run {
         Some(run) => vec![run.to_owned()],
         None => runs(),
     };
-    let mut manifests = Vec::new();
+    let mut standings = Vec::new();
     for folder in folders {
-        match Manifest::read(&folder.join("run.json")) {
-            Ok(Some(manifest)) => manifests.push((folder, manifest)),
-            Ok(None) if run.is_some() => {
+        match read(&folder)? {
+            Some(manifest) => standings.push(Standing::of(folder.display().to_string(), manifest)),
+            None if run.is_some() => {
                 say(format_args!(
                     "{} holds no run: it has no run.json",
                     folder.display()
                 ));
-                return Exit::Usage;
+                return Err(Exit::Usage);
             }
-            Ok(None) => {}
-            Err(error) => {
-                say(format_args!("{}: {error}", folder.display()));
-                return Exit::Failed;
-            }
+            None => {}
         }
     }
-    if json {
-        let manifests: Vec<&Manifest> = manifests.iter().map(|(_, manifest)| manifest).collect();
-        answer(serde_json::to_string_pretty(&manifests).expect("manifests are plain data"));
-        return Exit::Done;
-    }
-    for (folder, manifest) in &manifests {
-        let tally = &manifest.tally;
-        answer(format_args!(
-            "{}  {:?}  {} of {} tasks, {} kept, {} failed",
-            folder.display(),
-            manifest.phase,
-            tally.done(),
-            manifest.tasks,
-            tally.kept,
-            tally.failed()
-        ));
-    }
-    Exit::Done
+    Ok(standings)
+}
+
+fn read(folder: &Path) -> Result<Option<Manifest>, Exit> {
+    Manifest::read(&folder.join("run.json")).map_err(|error| {
+        say(format_args!("{}: {error}", folder.display()));
+        Exit::Failed
+    })
 }
 
 /// The folders in `./runs`, in order of their names.
@@ -57,4 +78,75 @@ fn runs() -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     folders.sort();
     folders
+}
+
+fn in_cluster(services: &Services, run: Option<&Path>) -> Result<Vec<Standing>, Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            say(format_args!("the async runtime does not start: {error}"));
+            Exit::Failed
+        })?;
+    runtime.block_on(async {
+        let connected = services.connect().await?;
+        let wanted = match run {
+            None => None,
+            Some(run) => Some(match read(run)? {
+                Some(manifest) => manifest.run.0,
+                None => run.display().to_string(),
+            }),
+        };
+        let standings = asked(&connected, wanted.as_deref()).await.map_err(|error| {
+            say(format_args!("error: {error}"));
+            Exit::Unavailable
+        });
+        connected.queue.close().await;
+        let standings = standings?;
+        match wanted {
+            Some(wanted) if standings.is_empty() => {
+                say(format_args!(
+                    "no run {wanted} in namespace {}; without a name, status shows those that there are",
+                    services.namespace()
+                ));
+                Err(Exit::Usage)
+            }
+            _ => Ok(standings),
+        }
+    })
+}
+
+/// Why a service did not tell.
+#[derive(Debug, thiserror::Error)]
+enum Unavailable {
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+async fn asked(connected: &Connected, wanted: Option<&str>) -> Result<Vec<Standing>, Unavailable> {
+    let queue = &connected.queue;
+    let lanes = Lanes {
+        bootstrap: queue.depth(&Lane::Bootstrap).await?,
+        finetune: queue.depth(&Lane::Finetune).await?,
+        dead_bootstrap: queue.dead_letters(&Lane::Bootstrap).await?,
+        dead_finetune: queue.dead_letters(&Lane::Finetune).await?,
+    };
+    let mut standings = Vec::new();
+    for (run, report) in connected.store.reports().await? {
+        if wanted.is_some_and(|wanted| wanted != run.0) {
+            continue;
+        }
+        // Another version's report says other things; its own status reads it.
+        let Ok(manifest) = serde_json::from_slice::<Manifest>(&report) else {
+            continue;
+        };
+        let mut standing = Standing::of(run.0.clone(), manifest);
+        standing.workers = Some(connected.store.workers(&run).await?);
+        standing.cancelled = connected.store.is_cancelled(&run).await?;
+        standing.queues = Some(lanes);
+        standings.push(standing);
+    }
+    Ok(standings)
 }

@@ -38,7 +38,7 @@ pub(super) async fn collect(
         .map(|(s, key)| report(s, key))
         .collect();
     prepared.manifest.spent("collect", started.elapsed());
-    prepared.write_manifest(coordinator)?;
+    prepared.tell(coordinator).await?;
     Ok(Collected { prepared, shards })
 }
 

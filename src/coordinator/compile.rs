@@ -8,7 +8,7 @@ use crate::report::{Manifest, Phase};
 use crate::run_dir::write_whole;
 
 /// Runs the phase.
-pub(super) fn compile(coordinator: &Coordinator, trained: AllTrained) -> Result<Manifest, RunError> {
+pub(super) async fn compile(coordinator: &Coordinator, trained: AllTrained) -> Result<Manifest, RunError> {
     let AllTrained { mut prepared, models } = trained;
     let job = &prepared.job.spec;
     let by_predictor: Vec<&Trained> = (job.student.predictors.iter().enumerate())
@@ -28,6 +28,6 @@ pub(super) fn compile(coordinator: &Coordinator, trained: AllTrained) -> Result<
     };
     prepared.manifest.load = Some(format!("program.load({:?}{flag})", path.display().to_string()));
     prepared.manifest.phase = Phase::Compiled;
-    prepared.write_manifest(coordinator)?;
+    prepared.tell(coordinator).await?;
     Ok(prepared.manifest)
 }

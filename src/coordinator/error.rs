@@ -2,9 +2,11 @@
 
 use super::ledger::LedgerError;
 use crate::program::BuildError;
-use crate::queue::QueueError;
+use crate::queue::{QueueError, Recourse};
+use crate::roster::Process;
 use crate::run_dir::RunDir;
 use crate::store::StoreError;
+use crate::task::RunId;
 use std::io;
 use std::path::PathBuf;
 
@@ -14,6 +16,29 @@ pub enum RunError {
     /// Somebody asked for it; running again goes on.
     #[error("interrupted")]
     Interrupted,
+    /// Somebody cancelled the run; running again goes on.
+    #[error("cancelled")]
+    Cancelled,
+    /// Another coordinator has the run, and is alive.
+    #[error(
+        "run {run} is in use: {process} coordinates it; wait for it, or stop it with\n  bsft-coordinator cancel {run}"
+    )]
+    InUse {
+        /// The run.
+        run: RunId,
+        /// Which coordinator.
+        process: Process,
+    },
+    /// This process stood still for so long that another has taken the run.
+    #[error(
+        "run {run} is another coordinator's now: {process} has taken it, since this one gave no sign of life"
+    )]
+    Replaced {
+        /// The run.
+        run: RunId,
+        /// Which coordinator.
+        process: Process,
+    },
     /// More examples failed than `max_failure_rate` allows.
     #[error(
         "{failed} of {tasks} examples failed, more than compile.max_failure_rate = {allowed} allows; \
@@ -65,6 +90,16 @@ pub enum RunError {
 }
 
 impl RunError {
+    /// Whether it may pass by itself: a service is away.
+    pub fn passes(&self) -> bool {
+        let recourse = match self {
+            RunError::Queue(error) => error.recourse(),
+            RunError::Store(error) => error.recourse(),
+            _ => return false,
+        };
+        matches!(recourse, Recourse::Retry { .. })
+    }
+
     /// Names the file of an I/O error.
     pub(super) fn at(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> RunError {
         let path = path.into();

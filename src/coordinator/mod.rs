@@ -6,19 +6,25 @@ mod bootstrap;
 mod collect;
 mod compile;
 mod error;
+mod leadership;
 mod ledger;
+mod lost;
+mod outstanding;
 mod prepare;
+mod publisher;
 mod train;
 
 pub use error::RunError;
 pub use ledger::LedgerError;
 
-use crate::job::Job;
+use crate::job::{Job, run_id};
 use crate::queue::Queue;
 use crate::report::{Manifest, Progress};
+use crate::roster::Roster;
 use crate::run_dir::RunDir;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
+use leadership::Leadership;
 use std::sync::Arc;
 
 /// What the coordinator works with.
@@ -27,13 +33,19 @@ pub struct Coordinator {
     pub queue: Arc<dyn Queue>,
     /// Where outcomes come from.
     pub store: Arc<dyn Store>,
+    /// Where this process and the workers find each other.
+    pub roster: Arc<dyn Roster>,
+    /// Where the store is, in words.
+    pub place: String,
+    /// The store that an earlier process of the run may have left in DIR, when it is not the one above.
+    pub earlier: Option<Arc<dyn Store>>,
     /// The run's folder.
     pub dir: RunDir,
     /// Heard between any two steps.
     pub shutdown: Shutdown,
     /// Told how far things are.
     pub progress: Progress,
-    /// Tasks that the workers at hand have in flight at once; the window is never smaller than twice that.
+    /// LM calls that the workers of this process have in flight at once.
     pub in_flight: usize,
     /// Whether every LM and provider was swapped for a simulated one.
     pub rehearsal: bool,
@@ -41,9 +53,34 @@ pub struct Coordinator {
 
 /// Compiles a job; what an earlier run of it has done is not done again.
 pub async fn run(coordinator: &Coordinator, job: Job) -> Result<Manifest, RunError> {
-    let prepared = prepare::prepare(coordinator, job).await?;
+    let manifest = coordinator.dir.manifest();
+    let before = Manifest::read(&manifest).map_err(RunError::at(manifest))?;
+    // A changed job keeps its run, so that what the store still holds of it is found.
+    let run = match &before {
+        Some(before) => before.run.clone(),
+        None => run_id(&job.spec, job.trainset.sha256()),
+    };
+    let leadership = Arc::new(Leadership::take(coordinator, &run).await?);
+    let ended = tokio::select! {
+        ended = phases(coordinator, job, before, Arc::clone(&leadership)) => ended,
+        lost = leadership.keep(coordinator) => return Err(lost),
+    };
+    leadership.resign(coordinator).await;
+    match ended {
+        Err(RunError::Interrupted) if leadership.is_cancelled() => Err(RunError::Cancelled),
+        ended => ended,
+    }
+}
+
+async fn phases(
+    coordinator: &Coordinator,
+    job: Job,
+    before: Option<Manifest>,
+    leadership: Arc<Leadership>,
+) -> Result<Manifest, RunError> {
+    let prepared = prepare::prepare(coordinator, job, before, leadership).await?;
     let bootstrapped = bootstrap::bootstrap(coordinator, prepared).await?;
     let collected = collect::collect(coordinator, bootstrapped).await?;
     let trained = train::train(coordinator, collected).await?;
-    compile::compile(coordinator, trained)
+    compile::compile(coordinator, trained).await
 }

@@ -1,17 +1,24 @@
 //! Phase one: what is to be done, and what of it an earlier run has done already.
 
+use super::leadership::Leadership;
 use super::ledger::{Ledger, Verdict};
 use super::{Coordinator, RunError};
 use crate::dataset::{LmKey, lm_keys};
-use crate::job::{Job, TeacherIdentity, made_by, run_id, spec_digest, trace_shape};
-use crate::report::Manifest;
+use crate::job::{Job, TeacherIdentity, made_by, spec_digest, trace_shape};
+use crate::report::{Manifest, Phase};
+use crate::run_dir::write_whole;
 use crate::task::{RunId, TaskId};
-use tracing::info;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tracing::{debug, info, warn};
 
 /// A job with its run, its tasks and its ledger.
 pub(super) struct Prepared {
     pub(super) job: Job,
     pub(super) run: RunId,
+    pub(super) leadership: Arc<Leadership>,
+    /// The job spec's bytes.
+    pub(super) spec: Vec<u8>,
     /// Of the job spec as the store has it.
     pub(super) spec_digest: String,
     pub(super) identities: Vec<TeacherIdentity>,
@@ -25,10 +32,16 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    /// Brings `run.json` up to date.
-    pub(super) fn write_manifest(&self, coordinator: &Coordinator) -> Result<(), RunError> {
+    /// Brings `run.json` up to date, and what others see of the run.
+    pub(super) async fn tell(&mut self, coordinator: &Coordinator) -> Result<(), RunError> {
+        self.manifest.updated = unix_seconds();
         let path = coordinator.dir.manifest();
-        self.manifest.write(&path).map_err(RunError::at(path))
+        let bytes = self.manifest.to_bytes();
+        write_whole(&path, &bytes).map_err(RunError::at(path))?;
+        if let Err(error) = coordinator.roster.report(&self.run, &bytes).await {
+            debug!(%error, "not reported; run.json has it");
+        }
+        Ok(())
     }
 
     /// All tasks: every teacher on every example.
@@ -76,9 +89,13 @@ impl Prepared {
 }
 
 /// Reads what is there and puts the job where workers find it.
-pub(super) async fn prepare(coordinator: &Coordinator, job: Job) -> Result<Prepared, RunError> {
+pub(super) async fn prepare(
+    coordinator: &Coordinator,
+    job: Job,
+    before: Option<Manifest>,
+    leadership: Arc<Leadership>,
+) -> Result<Prepared, RunError> {
     let dir = &coordinator.dir;
-    let before = Manifest::read(&dir.manifest()).map_err(RunError::at(dir.manifest()))?;
     if let Some(before) = &before
         && coordinator.rehearsal
         && !before.rehearsal
@@ -90,11 +107,7 @@ pub(super) async fn prepare(coordinator: &Coordinator, job: Job) -> Result<Prepa
     }
     let spec = serde_json::to_vec(&job.spec).expect("a job spec is plain data with string keys");
     let spec_digest = spec_digest(&spec);
-    // A changed job keeps its run, so that what the store still holds of it is found.
-    let run = match &before {
-        Some(before) => before.run.clone(),
-        None => run_id(&job.spec, job.trainset.sha256()),
-    };
+    let run = leadership.run().clone();
     coordinator.store.put_job(&run, &spec).await?;
 
     let identities: Vec<TeacherIdentity> = (0..job.spec.teachers.len())
@@ -129,13 +142,24 @@ pub(super) async fn prepare(coordinator: &Coordinator, job: Job) -> Result<Prepa
     report(&ledger, tasks, before.is_some());
 
     let keys = lm_keys(&job.spec);
-    let manifest = Manifest::start(&job, run.clone(), coordinator.rehearsal, before);
-    manifest
-        .write(&dir.manifest())
-        .map_err(RunError::at(dir.manifest()))?;
-    Ok(Prepared {
+    if let Some(before) = &before
+        && before.phase != Phase::Compiled
+        && !before.store.is_empty()
+        && before.store != coordinator.place
+        && coordinator.earlier.is_none()
+    {
+        warn!(
+            "this run began with its state in {}: answers and outcomes that did not come to DIR are made again",
+            before.store
+        );
+    }
+    let mut manifest = Manifest::start(&job, run.clone(), dir.root(), coordinator.rehearsal, before);
+    manifest.store.clone_from(&coordinator.place);
+    let mut prepared = Prepared {
         job,
         run,
+        leadership,
+        spec,
         spec_digest,
         identities,
         predictors,
@@ -143,7 +167,9 @@ pub(super) async fn prepare(coordinator: &Coordinator, job: Job) -> Result<Prepa
         keys,
         ledger,
         manifest,
-    })
+    };
+    prepared.tell(coordinator).await?;
+    Ok(prepared)
 }
 
 fn report(ledger: &Ledger, tasks: usize, resumed: bool) {
@@ -182,4 +208,9 @@ fn number(job: &Job, identities: &[TeacherIdentity], teacher: u32, example: u32)
     let (teacher, example) = (teacher as usize, example as usize);
     (teacher < identities.len() && example < job.trainset.len())
         .then(|| teacher * job.trainset.len() + example)
+}
+
+fn unix_seconds() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }

@@ -1,21 +1,29 @@
 //! Phase four: a fine-tune job per LM key, and its completion.
 
 use super::collect::Collected;
+use super::lost::Watch;
 use super::prepare::Prepared;
 use super::{Coordinator, RunError};
 use crate::finetune::{Shard, Trained, Training, TrainingOutcome};
 use crate::message::{Completion, FinetuneTask, MESSAGE_VERSION, decode, encode};
-use crate::queue::{Lane, Settlement};
+use crate::queue::{Lane, Recourse, Settlement};
 use crate::report::Phase;
 use crate::run_dir::RunDir;
 use crate::task::TaskId;
 use crate::trace::Outcome;
 use std::num::NonZeroUsize;
-use std::time::{Duration, Instant};
-use tracing::warn;
+use std::time::Duration;
+use tokio::time::Instant;
+use tracing::{debug, warn};
 
 /// How long the coordinator waits for a completion message before it looks into the store, which is the truth.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// How often the coordinator looks for fine-tune tasks whose message is lost.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// How long nobody may hold a fine-tune task: several times as long as it is left alone between two looks at its training.
+const ABANDONED: Duration = Duration::from_secs(60);
 
 /// Completions in hand at once; each is only an id.
 const PREFETCH: NonZeroUsize = NonZeroUsize::new(16).expect("16 is not 0");
@@ -47,28 +55,85 @@ pub(super) async fn train(coordinator: &Coordinator, collected: Collected) -> Re
     let completions = Lane::Completions(prepared.run.clone());
     let mut completions = coordinator.queue.consume(&completions, PREFETCH).await?;
     coordinator.queue.publish(&Lane::Finetune, messages).await?;
+    let mut lookout = Lookout::new();
     while endings.iter().any(Option::is_none) {
         tokio::select! {
             () = coordinator.shutdown.draining() => return Err(RunError::Interrupted),
             delivery = completions.next() => if let Some(delivery) = delivery? {
-                if let Err(why) = decode::<Completion>(&delivery.body) {
-                    warn!(%why, "completion refused to the dead letters");
-                    delivery.settle(Settlement::Reject).await?;
-                    continue;
+                let settlement = match decode::<Completion>(&delivery.body) {
+                    Ok(_) => Settlement::Done,
+                    Err(why) => {
+                        warn!(%why, "completion refused to the dead letters");
+                        Settlement::Reject
+                    }
+                };
+                if let Err(lost) = delivery.settle(settlement).await {
+                    debug!(%lost, "completion not settled; it comes again");
                 }
-                delivery.settle(Settlement::Done).await?;
             },
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
         look(coordinator, &prepared, &tasks, &mut endings).await?;
+        let open: Vec<usize> = (0..shards.len())
+            .filter(|shard| endings[*shard].is_none())
+            .collect();
+        for lost in lookout.lost(coordinator, &prepared, &tasks, &open).await? {
+            warn!(shard = %shards[lost], "nobody has this fine-tune task and no message of it is left: publishing it again");
+            let message = message(&prepared, &shards[lost], tasks[lost]);
+            coordinator.queue.publish(&Lane::Finetune, vec![message]).await?;
+        }
     }
     prepared.manifest.spent("train", started.elapsed());
     let models = conclude(&mut prepared, &shards, endings.into_iter().flatten());
-    prepared.write_manifest(coordinator)?;
+    prepared.tell(coordinator).await?;
     Ok(AllTrained {
         models: models?,
         prepared,
     })
+}
+
+/// Looks for fine-tune tasks whose message is lost.
+struct Lookout {
+    watch: Watch,
+    looked: Instant,
+}
+
+impl Lookout {
+    fn new() -> Lookout {
+        Lookout {
+            watch: Watch::new(ABANDONED),
+            looked: Instant::now(),
+        }
+    }
+
+    /// Those of the open shards that are lost.
+    async fn lost(
+        &mut self,
+        coordinator: &Coordinator,
+        prepared: &Prepared,
+        tasks: &[TaskId],
+        open: &[usize],
+    ) -> Result<Vec<usize>, RunError> {
+        if self.looked.elapsed() < SWEEP_EVERY {
+            return Ok(Vec::new());
+        }
+        self.looked = Instant::now();
+        let is_empty = match coordinator.queue.depth(&Lane::Finetune).await {
+            Ok(waiting) => waiting == 0,
+            Err(error) if error.recourse() == Recourse::Halt => return Err(error.into()),
+            Err(_) => return Ok(Vec::new()),
+        };
+        let suspects: Vec<TaskId> = match is_empty {
+            true => open.iter().map(|shard| tasks[*shard]).collect(),
+            false => Vec::new(),
+        };
+        let lost = self.watch.lost(coordinator, &prepared.run, &suspects).await?;
+        Ok(open
+            .iter()
+            .copied()
+            .filter(|shard| lost.contains(&tasks[*shard]))
+            .collect())
+    }
 }
 
 /// Derived from all that a training depends on: the same data and arguments are the same training.

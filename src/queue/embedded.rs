@@ -89,6 +89,15 @@ impl Queue for EmbeddedQueue {
         Ok(())
     }
 
+    async fn depth(&self, lane: &Lane) -> Result<usize, QueueError> {
+        let lane = self.lane(lane);
+        let inner = lane.lock();
+        if inner.closed {
+            return Err(QueueError::Closed);
+        }
+        Ok(inner.ready.len() + inner.later.len())
+    }
+
     async fn consume(&self, lane: &Lane, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, QueueError> {
         let lane = self.lane(lane);
         if lane.lock().closed {

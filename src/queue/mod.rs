@@ -5,6 +5,9 @@
 
 pub mod amqp;
 pub mod embedded;
+mod patient;
+
+pub use patient::PatientQueue;
 
 use crate::task::RunId;
 use async_trait::async_trait;
@@ -45,6 +48,9 @@ pub trait Queue: Send + Sync {
     /// Puts the messages on the lane; they are safe, as far as this queue keeps anything safe, when this returns. After an
     /// error some of them may have been published: publishing again is harmless.
     async fn publish(&self, lane: &Lane, messages: Vec<Vec<u8>>) -> Result<(), QueueError>;
+
+    /// How many messages of the lane wait to be delivered. Those on loan do not count, those returned with a delay may not.
+    async fn depth(&self, lane: &Lane) -> Result<usize, QueueError>;
 
     /// Starts taking from the lane, with at most `prefetch` unsettled deliveries at a time.
     async fn consume(&self, lane: &Lane, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, QueueError>;

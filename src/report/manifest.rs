@@ -2,7 +2,6 @@
 
 use super::tally::Tally;
 use crate::job::Job;
-use crate::run_dir::write_whole;
 use crate::task::RunId;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -52,6 +51,18 @@ pub struct Manifest {
     pub starts: u32,
     /// One per LM key.
     pub shards: Vec<ShardReport>,
+    /// The run's folder, as an absolute path on the coordinator's machine.
+    #[serde(default)]
+    pub dir: String,
+    /// Where what is not in the folder yet is kept: the store's URL without its password, or its file.
+    #[serde(default)]
+    pub store: String,
+    /// When this was written, in seconds of the Unix clock.
+    #[serde(default)]
+    pub updated: u64,
+    /// Tasks a second that ended lately, while teachers are being run.
+    #[serde(default)]
+    pub rate: f64,
     /// How DSPy loads the compiled student, once it is there.
     #[serde(default)]
     pub load: Option<String>,
@@ -94,7 +105,7 @@ pub struct ShardReport {
 
 impl Manifest {
     /// The manifest of a run that starts, or goes on after `before`.
-    pub fn start(job: &Job, run: RunId, rehearsal: bool, before: Option<Manifest>) -> Manifest {
+    pub fn start(job: &Job, run: RunId, dir: &Path, rehearsal: bool, before: Option<Manifest>) -> Manifest {
         let (seconds, starts) = before.map_or_else(Default::default, |b| (b.seconds, b.starts));
         Manifest {
             version: MANIFEST_VERSION,
@@ -104,10 +115,7 @@ impl Manifest {
             name: job.spec.name.clone(),
             phase: Phase::Bootstrap,
             rehearsal,
-            job_file: std::path::absolute(&job.file)
-                .unwrap_or_else(|_| job.file.clone())
-                .display()
-                .to_string(),
+            job_file: absolute(&job.file),
             job_sha256: job.digest.clone(),
             trainset_sha256: job.trainset.sha256().to_owned(),
             tasks: job.spec.teachers.len() * job.trainset.len(),
@@ -116,6 +124,10 @@ impl Manifest {
             seconds,
             starts: starts + 1,
             shards: Vec::new(),
+            dir: absolute(dir),
+            store: String::new(),
+            updated: 0,
+            rate: 0.0,
             load: None,
         }
     }
@@ -149,10 +161,15 @@ impl Manifest {
         *self.seconds.entry(phase.to_owned()).or_default() += time.as_secs_f64();
     }
 
-    /// Writes it whole.
-    pub fn write(&self, path: &Path) -> io::Result<()> {
+    /// What `run.json` holds.
+    pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec_pretty(self).expect("a manifest is plain data");
         bytes.push(b'\n');
-        write_whole(path, &bytes)
+        bytes
     }
+}
+
+fn absolute(path: &Path) -> String {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    absolute.display().to_string()
 }

@@ -3,10 +3,12 @@
 mod figures;
 mod manifest;
 mod progress;
+mod standing;
 mod summary;
 mod tally;
 
 pub use manifest::{Manifest, Phase, ShardReport};
 pub use progress::Progress;
+pub use standing::{Lanes, Standing};
 pub use summary::summary;
 pub use tally::{LmTotals, Tally};

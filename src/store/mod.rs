@@ -4,7 +4,10 @@
 //! `tests/conformance/store.rs` says what each implementation promises.
 
 pub mod embedded;
+mod patient;
 pub mod redis;
+
+pub use patient::PatientStore;
 
 use crate::queue::{RETRY_UNREACHABLE, Recourse};
 use crate::task::{Attempt, AttemptRef, RunId, TaskId};
@@ -64,6 +67,9 @@ pub trait Store: Send + Sync {
     /// The outcomes of these tasks are no longer where they were brought to be safe, or are to be made again: those of them that were
     /// trimmed are as if nobody had ever worked on them. Gives how many these were.
     async fn reopen(&self, run: &RunId, tasks: &[TaskId]) -> Result<usize, StoreError>;
+
+    /// Those of the tasks that nobody holds and that have no outcome to read: never claimed, released, left by a dead worker, or trimmed.
+    async fn abandoned(&self, run: &RunId, tasks: &[TaskId]) -> Result<Vec<TaskId>, StoreError>;
 
     /// Records of a task as if an attempt had recorded them, for the coordinator to import what an older trace knows.
     /// Slots that hold something keep it. Durable when it returns.

@@ -8,6 +8,7 @@ use crate::task::{AttemptRef, RunId};
 use crate::trace::{RecordedAnswer, question};
 use std::collections::HashMap;
 use tokio::sync::Semaphore;
+use tracing::trace;
 
 /// One attempt's answers.
 pub(super) struct RecordedAnswers<'a> {
@@ -75,6 +76,7 @@ impl Answers for RecordedAnswers<'_> {
             .record(self.run, self.attempt, slot, recorded.encode())
             .await
             .map_err(Ending::Interrupted)?;
+        trace!(task = %self.attempt.task, slot, question = recorded.question, "answer recorded");
         Ok(recorded.answer)
     }
 }

@@ -3,7 +3,7 @@
 use super::answers::RecordedAnswers;
 use super::jobs::{Job, JobError};
 use super::lease::{LEASE, under_lease};
-use super::{RETURN_AFTER, Shared, hand_back, settle};
+use super::{HELD, RETURN_AFTER, Shared, hand_back, settle};
 use crate::job::made_by;
 use crate::message::{BootstrapTask, Refusal};
 use crate::program::{Ending, TaskFailure};
@@ -16,10 +16,10 @@ use crate::value::{Record, Value};
 use futures_util::FutureExt as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use tracing::{error, warn};
+use tracing::{error, trace, warn};
 
 /// How often a task may end its worker before it is given up.
-const MAX_LOST_ATTEMPTS: u32 = 5;
+const MAX_LOST_ATTEMPTS: u32 = 10;
 
 /// Carries out one delivery of the bootstrap lane.
 pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
@@ -31,19 +31,23 @@ pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
             return settle(delivery, Settlement::Reject).await;
         }
     };
+    if shared.presence.is_void(&message.run).await {
+        return settle(delivery, Settlement::Done).await;
+    }
     let job = match shared.jobs.get(&message.run, &message.job).await {
         Ok(job) => job,
         Err(JobError::Changed(_)) => return settle(delivery, Settlement::Done).await,
+        Err(JobError::Store(why)) => return shared.fail(delivery, why),
         Err(why) => return hand_back(delivery, &why).await,
     };
     match attempt(&shared, &job, message).await {
         Ok(Settled::Done) => settle(delivery, Settlement::Done).await,
-        Ok(Settled::Held) => settle(delivery, Settlement::Return { after: RETURN_AFTER }).await,
+        Ok(Settled::Held) => settle(delivery, Settlement::Return { after: HELD }).await,
         // Dropped unsettled: the queue delivers it again, to another worker.
         Ok(Settled::Interrupted) => drop(delivery),
         // A newer attempt has taken over, or the store has lost ours: the next claim tells which.
         Err(StoreError::Fenced(_)) => settle(delivery, Settlement::Return { after: RETURN_AFTER }).await,
-        Err(why) => hand_back(delivery, &why).await,
+        Err(why) => shared.fail(delivery, why),
     }
 }
 
@@ -96,6 +100,7 @@ async fn attempt(shared: &Shared, job: &Job, message: BootstrapTask) -> Result<S
         }
     };
     store.finish(run, reference, outcome.encode()).await?;
+    trace!(task = %message.task, attempt = %attempt, "outcome stored");
     Ok(Settled::Done)
 }
 

@@ -4,7 +4,7 @@
 //! started, its id is stored, it is polled; when it has ended, the outcome is stored and announced.
 
 use super::lease::{LEASE, under_lease};
-use super::{RETURN_AFTER, Shared, hand_back, settle};
+use super::{HELD, RETURN_AFTER, Shared, hand_back, settle};
 use crate::finetune::{Training, TrainingId, TrainingOutcome, provider};
 use crate::message::{Completion, FinetuneTask, MESSAGE_VERSION, Refusal, decode, encode};
 use crate::queue::{Delivery, Lane, QueueError, Settlement};
@@ -53,10 +53,17 @@ pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
             return settle(delivery, Settlement::Reject).await;
         }
     };
+    if shared.presence.is_void(&message.run).await {
+        return settle(delivery, Settlement::Done).await;
+    }
     match tick(&shared, &message).await {
         Ok(Tick::Ended) => settle(delivery, Settlement::Done).await,
         Ok(Tick::Running) => settle(delivery, Settlement::Return { after: TICK }).await,
-        Ok(Tick::Held) => settle(delivery, Settlement::Return { after: RETURN_AFTER }).await,
+        Ok(Tick::Held) => settle(delivery, Settlement::Return { after: HELD }).await,
+        Err(TickError::Store(StoreError::Fenced(_))) => {
+            settle(delivery, Settlement::Return { after: RETURN_AFTER }).await
+        }
+        Err(TickError::Store(why)) => shared.fail(delivery, why),
         Err(why) => hand_back(delivery, &why).await,
     }
 }

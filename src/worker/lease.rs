@@ -7,10 +7,10 @@ use std::time::Duration;
 use tracing::debug;
 
 /// How long an attempt may go without a sign of life before another worker may take the task.
-pub(super) const LEASE: Duration = Duration::from_secs(60);
+pub(super) const LEASE: Duration = Duration::from_secs(15);
 
 /// Signs of life come so often that two of them may get lost.
-const HEARTBEAT: Duration = LEASE.checked_div(3).expect("3 is not 0");
+pub(super) const HEARTBEAT: Duration = LEASE.checked_div(3).expect("3 is not 0");
 
 /// Does the work and renews the attempt's lease meanwhile. Ends early, with [`StoreError::Fenced`], when the attempt is no longer
 /// ours: another worker has the task.

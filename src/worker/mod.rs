@@ -7,20 +7,29 @@ mod bootstrap;
 mod finetune;
 mod jobs;
 mod lease;
+mod presence;
 
-use crate::queue::{Delivery, Lane, Queue, QueueError, Settlement};
+use crate::queue::{Delivery, Intake, Lane, Queue, QueueError, Recourse, Settlement};
+use crate::roster::{Process, Roster, WorkerSign};
 use crate::shutdown::Shutdown;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use jobs::Jobs;
+use presence::Presence;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tracing::{debug, error, warn};
 
 /// After how long a task comes back that could not be worked on just now: its job is unknown here, the store is down, somebody else holds it.
 const RETURN_AFTER: Duration = Duration::from_secs(2);
+
+/// After how long a task comes back that another worker is at: when that one is dead, its lease has run out by then or soon after.
+const HELD: Duration = Duration::from_secs(5);
+
+/// How long a process that is to stop at once may take to hand back what it has.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// One task in so many is in hand beyond the calls in flight, so that no call waits while others' answers go to the disk.
 const TASKS_BEYOND_CALLS: usize = 4;
@@ -34,10 +43,49 @@ pub struct Worker {
     pub queue: Arc<dyn Queue>,
     /// Where jobs are read and outcomes written.
     pub store: Arc<dyn Store>,
+    /// Where coordinators see that it is there.
+    pub roster: Arc<dyn Roster>,
+    /// Which tasks it takes.
+    pub lanes: Lanes,
     /// LM calls in flight at once.
     pub concurrency: NonZeroUsize,
     /// How long a drain may take before what is in flight is handed back.
     pub drain: Duration,
+}
+
+/// Which lanes a worker takes tasks from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lanes {
+    /// [`Lane::Bootstrap`].
+    pub bootstrap: bool,
+    /// [`Lane::Finetune`].
+    pub finetune: bool,
+}
+
+impl Lanes {
+    /// All of them.
+    pub const ALL: Lanes = Lanes {
+        bootstrap: true,
+        finetune: true,
+    };
+
+    /// Their names.
+    pub fn names(self) -> Vec<String> {
+        let all = [(self.bootstrap, Lane::Bootstrap), (self.finetune, Lane::Finetune)];
+        let taken = all.iter().filter(|(taken, _)| *taken);
+        taken.map(|(_, lane)| lane.name().to_owned()).collect()
+    }
+}
+
+/// Why a worker ends by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The queue.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// What every task in flight shares.
@@ -45,58 +93,139 @@ struct Shared {
     queue: Arc<dyn Queue>,
     store: Arc<dyn Store>,
     jobs: Jobs,
+    presence: Presence,
     /// A permit for each LM call in flight.
     calls: Semaphore,
     shutdown: Shutdown,
+    /// Why nothing can be done any more, if that is so; and the bell that tells of it.
+    failure: Mutex<Option<StoreError>>,
+    failed: Notify,
+}
+
+impl Shared {
+    /// The store refuses for good, or the process is to stop at once: the delivery goes back, unsettled, and the worker ends.
+    fn fail(&self, delivery: Delivery, why: StoreError) {
+        drop(delivery);
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.get_or_insert(why);
+        self.failed.notify_one();
+    }
+
+    fn failure(&self) -> Option<StoreError> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 /// Works until told to stop or the queue is closed.
-pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), QueueError> {
+///
+/// # Errors
+///
+/// What a human has to mend. What passes by itself is the business of a [`crate::store::PatientStore`] and a
+/// [`crate::queue::PatientQueue`].
+pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), WorkerError> {
     let calls = worker.concurrency.get().min(Semaphore::MAX_PERMITS / 2);
     let prefetch = worker
         .concurrency
         .saturating_add(calls.div_ceil(TASKS_BEYOND_CALLS));
-    let mut bootstrap = worker.queue.consume(&Lane::Bootstrap, prefetch).await?;
-    let mut finetune = worker.queue.consume(&Lane::Finetune, FINETUNE_PREFETCH).await?;
+    let sign = WorkerSign {
+        process: Process::current(),
+        lanes: worker.lanes.names(),
+        concurrency: calls,
+    };
+    let mut bootstrap = Lined::new(&worker, worker.lanes.bootstrap, &Lane::Bootstrap, prefetch).await?;
+    let mut finetune = Lined::new(&worker, worker.lanes.finetune, &Lane::Finetune, FINETUNE_PREFETCH).await?;
     let shared = Arc::new(Shared {
         queue: Arc::clone(&worker.queue),
         store: Arc::clone(&worker.store),
         jobs: Jobs::new(worker.store),
+        presence: Presence::new(worker.roster, sign),
         calls: Semaphore::new(calls),
         shutdown: shutdown.clone(),
+        failure: Mutex::default(),
+        failed: Notify::new(),
     });
     let mut in_flight = JoinSet::new();
-    loop {
-        tokio::select! {
-            biased;
-            () = shutdown.draining() => break,
-            delivery = finetune.next() => match delivery? {
-                Some(delivery) => { in_flight.spawn(finetune::execute(Arc::clone(&shared), delivery)); }
-                None => break,
-            },
-            delivery = bootstrap.next() => match delivery? {
-                Some(delivery) => { in_flight.spawn(bootstrap::execute(Arc::clone(&shared), delivery)); }
-                None => break,
-            },
-            Some(ended) = in_flight.join_next() => seen(ended),
+    let working = async {
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.draining() => return Ok(()),
+                () = shared.failed.notified() => return Ok(()),
+                delivery = finetune.next() => match delivery? {
+                    Some(delivery) => { in_flight.spawn(finetune::execute(Arc::clone(&shared), delivery)); }
+                    None => return Ok(()),
+                },
+                delivery = bootstrap.next() => match delivery? {
+                    Some(delivery) => { in_flight.spawn(bootstrap::execute(Arc::clone(&shared), delivery)); }
+                    None => return Ok(()),
+                },
+                Some(ended) = in_flight.join_next() => seen(ended),
+            }
+        }
+    };
+    let ended = tokio::select! {
+        ended = working => ended,
+        never = shared.presence.keep() => match never {},
+    };
+    // What waits for us in the lanes goes to other workers at once.
+    drop((bootstrap, finetune));
+    tokio::select! {
+        () = drain(in_flight, worker.drain, &shutdown) => {}
+        never = shared.presence.keep() => match never {},
+    }
+    match shared.failure() {
+        // Stopped at once, calls end with whatever error they had last.
+        Some(failure) if failure.recourse() == Recourse::Halt => Err(failure.into()),
+        _ => ended,
+    }
+}
+
+/// The intake of a lane, if the worker takes from it.
+struct Lined(Option<Box<dyn Intake>>);
+
+impl Lined {
+    async fn new(
+        worker: &Worker,
+        is_taken: bool,
+        lane: &Lane,
+        prefetch: NonZeroUsize,
+    ) -> Result<Lined, QueueError> {
+        Ok(Lined(match is_taken {
+            true => Some(worker.queue.consume(lane, prefetch).await?),
+            false => None,
+        }))
+    }
+
+    /// Cancel safe, as [`Intake::next`] is.
+    async fn next(&mut self) -> Result<Option<Delivery>, QueueError> {
+        match &mut self.0 {
+            Some(intake) => intake.next().await,
+            None => std::future::pending().await,
         }
     }
-    drain(in_flight, worker.drain, &shutdown).await;
-    Ok(())
 }
 
 /// Waits for what is in flight; what is left when the time is up is told to stop and handed back.
 async fn drain(mut in_flight: JoinSet<()>, patience: Duration, shutdown: &Shutdown) {
-    let all = async {
+    let all = async |in_flight: &mut JoinSet<()>| {
         while let Some(ended) = in_flight.join_next().await {
             seen(ended);
         }
     };
-    if tokio::time::timeout(patience, all).await.is_err() {
-        shutdown.abort();
-        while let Some(ended) = in_flight.join_next().await {
-            seen(ended);
-        }
+    tokio::select! {
+        () = all(&mut in_flight) => return,
+        () = tokio::time::sleep(patience) => {}
+        () = shutdown.aborting() => {}
+    }
+    shutdown.abort();
+    if tokio::time::timeout(LAST_WORDS, all(&mut in_flight))
+        .await
+        .is_err()
+    {
+        warn!(
+            tasks = in_flight.len(),
+            "tasks not handed back in time; they are delivered again"
+        );
     }
 }
 

@@ -1,11 +1,11 @@
 //! Consuming: a task per intake that keeps a subscription alive, across outages, for as long as somebody listens.
 
 use super::Shared;
-use super::backoff::Backoff;
 use super::connection::Live;
 use super::fault::{ANSWER, Fault};
 use super::loan::Loan;
 use super::publish::RETURNED;
+use crate::backoff::Backoff;
 use crate::queue::{Delivery, Intake, Lane, QueueError};
 use async_trait::async_trait;
 use futures_util::StreamExt as _;

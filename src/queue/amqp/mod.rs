@@ -13,7 +13,6 @@
 //!   count as a failed delivery, of which a fine-tune task that is looked at for hours would have too many. Only when the
 //!   copy cannot be published is it held. A process that dies loses neither.
 
-mod backoff;
 mod connection;
 mod fault;
 mod intake;
@@ -34,6 +33,7 @@ use self::topology::Topology;
 use self::url::Address;
 use super::{Intake, Lane, Queue, QueueError};
 use async_trait::async_trait;
+use lapin::types::ShortString;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use tokio::time::timeout;
@@ -58,6 +58,40 @@ struct Shared {
 }
 
 impl AmqpQueue {
+    /// Whether URL and namespace are what [`AmqpQueue::connect`] can work with; asks nobody.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::Refused`], saying how they are written.
+    pub fn check(url: &str, namespace: &str) -> Result<(), QueueError> {
+        Address::parse(url)?;
+        Names::new(namespace).map(drop)
+    }
+
+    /// How many messages of the lane were refused, or failed too often, and wait for an operator.
+    ///
+    /// # Errors
+    ///
+    /// As [`Queue::publish`].
+    pub async fn dead_letters(&self, lane: &Lane) -> Result<usize, QueueError> {
+        let declared = self.shared.topology.names.lane(lane);
+        match declared.dead {
+            Some(dead) => self.ready(&dead.name).await,
+            None => Ok(0),
+        }
+    }
+
+    async fn ready(&self, name: &ShortString) -> Result<usize, QueueError> {
+        let shared = &self.shared;
+        let asked = async {
+            // The connection that is never blocked.
+            let live = shared.consuming.up_soon().await?;
+            shared.topology.ready(&live, name).await
+        };
+        let ready = asked.await.map_err(|fault| shared.address.error(fault))?;
+        Ok(ready.map_or(0, |ready| ready as usize))
+    }
+
     /// Connects to the broker at `amqp://user:password@host:port/vhost` (`amqps://` for TLS), tries whether the user has the
     /// permissions that the queue takes, and declares the lanes that every namespace has.
     ///
@@ -75,23 +109,6 @@ impl AmqpQueue {
             }),
             Err(fault) => Err(address.error(fault)),
         }
-    }
-
-    /// How many messages of the lane wait to be delivered; those on loan or returned with a delay do not count.
-    ///
-    /// # Errors
-    ///
-    /// As [`Queue::publish`].
-    pub async fn depth(&self, lane: &Lane) -> Result<u32, QueueError> {
-        let shared = &self.shared;
-        let asked = async {
-            // The connection that is never blocked.
-            let live = shared.consuming.up_soon().await?;
-            let name = shared.topology.names.lane(lane).name;
-            shared.topology.ready(&live, &name).await
-        };
-        let ready = asked.await.map_err(|fault| shared.address.error(fault))?;
-        Ok(ready.unwrap_or(0))
     }
 
     /// Ends every intake, once and for all, and closes the connections: nothing can be published any more, and what is
@@ -145,6 +162,10 @@ impl Queue for AmqpQueue {
             sent = shared.publisher.send(&queue, messages) => sent,
         };
         sent.map_err(|fault| shared.address.error(fault))
+    }
+
+    async fn depth(&self, lane: &Lane) -> Result<usize, QueueError> {
+        self.ready(&self.shared.topology.names.lane(lane).name).await
     }
 
     async fn consume(&self, lane: &Lane, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, QueueError> {

@@ -3,10 +3,10 @@
 //! lapin can recover by itself, but its consumers hang for ever after an error of their channel, publishing hangs during an
 //! outage, and it gives up after some tries. So a broken connection is dropped here, whole, and everything on it made anew.
 
-use super::backoff::Backoff;
 use super::connection::{Live, Role, greets};
 use super::fault::{ANSWER, Fault};
 use super::url::Address;
+use crate::backoff::Backoff;
 use futures_util::StreamExt as _;
 use lapin::Event;
 use std::sync::Arc;

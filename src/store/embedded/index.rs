@@ -258,6 +258,17 @@ impl Index {
         before - of.done.len()
     }
 
+    pub(super) fn abandoned(&self, run: u32, tasks: &[TaskId]) -> Vec<TaskId> {
+        let known = &self.runs[run as usize].tasks;
+        let now = Instant::now();
+        let is_abandoned = |id: &&TaskId| {
+            known
+                .get(id)
+                .is_none_or(|task| task.outcome.is_none() && !(task.standing.held && now < task.until))
+        };
+        tasks.iter().filter(is_abandoned).copied().collect()
+    }
+
     pub(super) fn import(&mut self, run: u32, id: TaskId, records: Vec<(u32, Vec<u8>)>) {
         let of = &mut self.runs[run as usize];
         if of.done.contains(&id) {

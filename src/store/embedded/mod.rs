@@ -281,6 +281,11 @@ impl Store for EmbeddedStore {
             .map(|(reopened, _)| reopened)
     }
 
+    async fn abandoned(&self, run: &RunId, tasks: &[TaskId]) -> Result<Vec<TaskId>, StoreError> {
+        self.change(run, |index, run| Ok((index.abandoned(run, tasks), Wait::No)))
+            .map(|(abandoned, _)| abandoned)
+    }
+
     async fn import(
         &self,
         run: &RunId,

@@ -51,6 +51,31 @@ impl Keys {
         format!("{}:{LAYOUT}:{{{run}}}:task:{task}", self.namespace)
     }
 
+    /// A string: which coordinator has the run.
+    pub(super) fn leader(&self, run: &RunId) -> String {
+        self.of(run, "leader")
+    }
+
+    /// A hash: what each worker says of itself, by its id.
+    pub(super) fn workers(&self, run: &RunId) -> String {
+        self.of(run, "workers")
+    }
+
+    /// A string: there when the run was cancelled.
+    pub(super) fn cancelled(&self, run: &RunId) -> String {
+        self.of(run, "cancelled")
+    }
+
+    /// A string: how far the run is.
+    pub(super) fn report(&self, run: &RunId) -> String {
+        self.of(run, "report")
+    }
+
+    /// A hash: when each run of the namespace was last reported, in seconds of the Unix clock. The one key that is of no run.
+    pub(super) fn runs(&self) -> String {
+        format!("{}:{LAYOUT}:runs", self.namespace)
+    }
+
     /// The keys that the probe at the start makes and removes again.
     pub(super) fn probe(&self) -> [String; 4] {
         let run = RunId("probe".to_owned());
@@ -86,6 +111,10 @@ mod tests {
             keys.outcomes(&run),
             keys.position(&run),
             keys.done(&run),
+            keys.leader(&run),
+            keys.workers(&run),
+            keys.cancelled(&run),
+            keys.report(&run),
             task,
         ] {
             assert!(key.starts_with("ns:v1:{r7}:"), "{key}");

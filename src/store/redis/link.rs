@@ -17,7 +17,7 @@ use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, Value};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// How long a call may take, connecting included. Well above a server's pauses (a fork, a slow fsync of several seconds), well
+/// How long a call may take, connecting included. Well above a server's pauses (a fork, a slow fsync of several seconds), and
 /// below a lease. The command of a call that ran out of time may still be carried out.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -17,6 +17,7 @@ mod lifetime;
 mod link;
 mod page;
 mod reply;
+mod roster;
 mod script;
 mod start;
 mod url;
@@ -32,7 +33,7 @@ use lifetime::Lifetimes;
 use link::Link;
 use page::Sizes;
 use redis::Value;
-use script::{CLAIM, Call, FINISH, IMPORT, KEEP, OUTCOME, RECORD, RELEASE, RENEW, REOPEN, TRIM};
+use script::{ABANDONED, CLAIM, Call, FINISH, IMPORT, KEEP, OUTCOME, RECORD, RELEASE, RENEW, REOPEN, TRIM};
 use std::time::Duration;
 use tokio::time::Instant;
 use url::Address;
@@ -72,15 +73,7 @@ impl RedisStore {
     /// [`StoreError::Unreachable`]: nobody answers there, or not yet. [`StoreError::Refused`]: wrong user or password, or a right is
     /// missing. [`StoreError::Misconfigured`]: the URL, the namespace, or a server that may delete outcomes or takes no writes.
     pub async fn connect(url: &str, namespace: &str) -> Result<RedisStore, StoreError> {
-        let address = Address::parse(url)?;
-        let Some(keys) = Keys::new(namespace) else {
-            return Err(StoreError::Misconfigured {
-                place: address.place,
-                message: format!(
-                    "{namespace:?} is no name for a namespace: it takes letters, digits and -_.:"
-                ),
-            });
-        };
+        let (address, keys) = read(url, namespace)?;
         if address.is_encrypted() {
             // An error says that another part of the process has chosen, which is as good.
             let _ = rustls::crypto::ring::default_provider().install_default();
@@ -93,6 +86,13 @@ impl RedisStore {
             lifetimes: Lifetimes::default(),
             sizes: Sizes::default(),
         })
+    }
+
+    /// Whether URL and namespace are what [`RedisStore::connect`] can work with; asks nobody.
+    ///
+    /// [`StoreError::Misconfigured`] says how they are written.
+    pub fn check(url: &str, namespace: &str) -> Result<(), StoreError> {
+        read(url, namespace).map(drop)
     }
 
     /// The server's URL, without its password.
@@ -268,6 +268,22 @@ impl Store for RedisStore {
         Ok(reopened)
     }
 
+    async fn abandoned(&self, run: &RunId, tasks: &[TaskId]) -> Result<Vec<TaskId>, StoreError> {
+        let mut abandoned = Vec::new();
+        for part in tasks.chunks(STEP_TASKS) {
+            let keys = part.iter().map(|task| self.keys.task(run, *task));
+            let reply = self.link.run(ABANDONED.call(keys)).await?;
+            let places = self.read(reply, reply::places)?;
+            // Lua counts from 1.
+            abandoned.extend(
+                places
+                    .into_iter()
+                    .filter_map(|place| part.get(place.checked_sub(1)?)),
+            );
+        }
+        Ok(abandoned)
+    }
+
     async fn import(
         &self,
         run: &RunId,
@@ -280,6 +296,17 @@ impl Store for RedisStore {
             call = call.number((*slot).into()).bytes(bytes);
         }
         self.link.run(call).await.map(drop)
+    }
+}
+
+fn read(url: &str, namespace: &str) -> Result<(Address, Keys), StoreError> {
+    let address = Address::parse(url)?;
+    match Keys::new(namespace) {
+        Some(keys) => Ok((address, keys)),
+        None => Err(StoreError::Misconfigured {
+            place: address.place,
+            message: format!("{namespace:?} is no name for a namespace: it takes letters, digits and -_.:"),
+        }),
     }
 }
 

@@ -55,6 +55,31 @@ pub(super) fn optional(reply: Value) -> Option<Option<Vec<u8>>> {
     }
 }
 
+/// Places in a list.
+pub(super) fn places(reply: Value) -> Option<Vec<usize>> {
+    let Value::Array(places) = reply else { return None };
+    let place = |value| usize::try_from(integer(value)?).ok();
+    places.into_iter().map(place).collect()
+}
+
+/// Who else has the run, and for how many milliseconds more; none: we have it.
+pub(super) fn other_leader(reply: Value) -> Option<Option<(Vec<u8>, u64)>> {
+    let Value::Array(mut parts) = reply else {
+        return None;
+    };
+    match (parts.pop(), parts.pop()) {
+        (None, _) => Some(None),
+        (Some(left), Some(who)) => Some(Some((bytes(who)?, u64::try_from(integer(left)?).unwrap_or(0)))),
+        (Some(_), None) => None,
+    }
+}
+
+/// Texts, one after the other.
+pub(super) fn texts(reply: Value) -> Option<Vec<Vec<u8>>> {
+    let Value::Array(texts) = reply else { return None };
+    texts.into_iter().map(bytes).collect()
+}
+
 pub(super) fn integer(reply: Value) -> Option<i64> {
     match reply {
         Value::Int(number) => Some(number),

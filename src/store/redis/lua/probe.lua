@@ -17,5 +17,6 @@ redis.call('SISMEMBER', KEYS[3], '1')
 redis.call('SREM', KEYS[3], '1')
 redis.call('SET', KEYS[4], '1', 'EX', ARGV[1])
 redis.call('GET', KEYS[4])
+redis.call('PTTL', KEYS[4])
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 return holds(KEYS[1], '1') and 0 or 1

@@ -1,21 +1,21 @@
-//! How long to wait before trying again, so that a broker that comes back is not trampled.
+//! How long to wait before trying again, so that a service that comes back is not trampled.
 
 use std::time::Duration;
 
 /// The longest first wait.
 const BASE: Duration = Duration::from_millis(200);
-/// The longest wait of all: somebody who restarts a broker sees its users return within this time.
-const CAP: Duration = Duration::from_secs(10);
+/// The longest wait of all: somebody who restarts a service sees its users return within this time.
+const CAP: Duration = Duration::from_secs(5);
 
 /// Waits that grow, each drawn from zero to its bound (full jitter).
 #[derive(Default)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
     /// Waits after one more failure.
-    pub(super) async fn pause(&mut self) {
+    pub(crate) async fn pause(&mut self) {
         let bound = bound(self.failures);
         self.failures = self.failures.saturating_add(1);
         tokio::time::sleep(bound.mul_f64(fastrand::f64())).await;
@@ -31,10 +31,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bound_doubles_from_200_ms_to_10_s() {
-        let bounds: Vec<_> = [0, 1, 5, 6, 60, u32::MAX]
+    fn the_bound_doubles_from_200_ms_to_5_s() {
+        let bounds: Vec<_> = [0, 1, 4, 5, 60, u32::MAX]
             .map(|failures| bound(failures).as_millis())
             .into();
-        assert_eq!(bounds, [200, 400, 6_400, 10_000, 10_000, 10_000]);
+        assert_eq!(bounds, [200, 400, 3_200, 5_000, 5_000, 5_000]);
     }
 }

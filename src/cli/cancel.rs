@@ -1,0 +1,123 @@
+//! `cancel RUN`: the coordinator drains and ends, the workers drop the run's tasks; nothing is lost.
+
+use super::exit::{Exit, answer, say};
+use super::flags::CancelFlags;
+use super::services::Services;
+use crate::report::Manifest;
+use crate::roster::Roster as _;
+use crate::run_dir::RunDir;
+use crate::task::RunId;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How often DIR is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How long a process may take to finish what it has in flight, before the command that asked for it returns.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// `cancel RUN`.
+pub(super) fn cancel(flags: &CancelFlags) -> Exit {
+    match Services::of(&flags.services) {
+        Ok(Some(services)) => in_cluster(&services, &flags.run),
+        Ok(None) => in_folder(&flags.run),
+        Err(exit) => exit,
+    }
+}
+
+/// Tells the process that works on the folder, wherever it runs.
+fn in_folder(run: &Path) -> Exit {
+    let Some(dir) = RunDir::existing(run) else {
+        say(format_args!(
+            "{} holds no run: it has no run.json; a run on RabbitMQ and Redis is named by its id, with both URLs",
+            run.display()
+        ));
+        return Exit::Usage;
+    };
+    match asked(&dir) {
+        Ok(true) => {
+            answer(format_args!(
+                "{}: cancelled; compile goes on with it",
+                run.display()
+            ));
+            Exit::Done
+        }
+        Ok(false) => {
+            say(format_args!("{}: nobody is working on it", run.display()));
+            Exit::Failed
+        }
+        Err(error) => {
+            say(format_args!("{}: {error}", dir.cancel_request().display()));
+            Exit::Failed
+        }
+    }
+}
+
+/// Asks whoever works on the folder to stop; gives whether anybody does. Waits for its end.
+fn asked(dir: &RunDir) -> io::Result<bool> {
+    if dir.lock()?.is_some() {
+        return Ok(false);
+    }
+    File::create(dir.cancel_request())?;
+    let asked = Instant::now();
+    while dir.lock()?.is_none() {
+        if asked.elapsed() > PATIENCE {
+            say(format_args!(
+                "{}: it still finishes what is in flight; it ends by itself",
+                dir.root().display()
+            ));
+            break;
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+    Ok(true)
+}
+
+fn in_cluster(services: &Services, run: &Path) -> Exit {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            say(format_args!("the async runtime does not start: {error}"));
+            return Exit::Failed;
+        }
+    };
+    runtime.block_on(async {
+        let store = match services.store().await {
+            Ok(store) => store,
+            Err(exit) => return exit,
+        };
+        let id = match Manifest::read(&run.join("run.json")) {
+            Ok(Some(manifest)) => manifest.run,
+            Ok(None) => RunId(run.display().to_string()),
+            Err(error) => {
+                say(format_args!("{}: {error}", run.display()));
+                return Exit::Failed;
+            }
+        };
+        let reports = match store.reports().await {
+            Ok(reports) => reports,
+            Err(error) => return unavailable(&error),
+        };
+        if !reports.iter().any(|(known, _)| *known == id) {
+            say(format_args!(
+                "no run {id} in namespace {}; bsft-coordinator status names those that there are",
+                services.namespace()
+            ));
+            return Exit::Usage;
+        }
+        if let Err(error) = store.cancel(&id).await {
+            return unavailable(&error);
+        }
+        answer(format_args!(
+            "{id}: cancelled; its coordinator ends, workers drop its tasks, and compile goes on with it"
+        ));
+        Exit::Done
+    })
+}
+
+fn unavailable(error: &crate::store::StoreError) -> Exit {
+    say(format_args!("error: {error}"));
+    Exit::Unavailable
+}

@@ -1,0 +1,132 @@
+//! What the two URLs mean: nothing given is one process alone, both are RabbitMQ and Redis.
+
+use super::exit::{Exit, say};
+use super::flags::ServiceFlags;
+use crate::queue::amqp::AmqpQueue;
+use crate::queue::{PatientQueue, Queue};
+use crate::shutdown::Shutdown;
+use crate::store::redis::RedisStore;
+use crate::store::{PatientStore, Store};
+use std::sync::Arc;
+
+/// RabbitMQ and Redis, not connected to yet.
+#[derive(Clone, Debug)]
+pub(super) struct Services {
+    amqp_url: String,
+    redis_url: String,
+    namespace: String,
+}
+
+/// Connections to both.
+pub(super) struct Connected {
+    pub(super) queue: AmqpQueue,
+    pub(super) store: Arc<RedisStore>,
+}
+
+impl Services {
+    /// `None`: none were asked for. Wrong usage has been said when this fails.
+    pub(super) fn of(flags: &ServiceFlags) -> Result<Option<Services>, Exit> {
+        // An empty variable is as good as none.
+        let given = |url: &Option<String>| url.clone().filter(|url| !url.is_empty());
+        let (amqp_url, redis_url) = match (given(&flags.amqp_url), given(&flags.redis_url)) {
+            (None, None) => return Ok(None),
+            (Some(amqp_url), Some(redis_url)) => (amqp_url, redis_url),
+            (Some(_), None) => {
+                say("--amqp-url needs --redis-url (or BSFT_REDIS_URL) beside it");
+                return Err(Exit::Usage);
+            }
+            (None, Some(_)) => {
+                say("--redis-url needs --amqp-url (or BSFT_AMQP_URL) beside it");
+                return Err(Exit::Usage);
+            }
+        };
+        let services = Services {
+            amqp_url,
+            redis_url,
+            namespace: flags.namespace.clone(),
+        };
+        let wrong: Vec<String> = [
+            AmqpQueue::check(&services.amqp_url, &services.namespace)
+                .err()
+                .map(|error| format!("--amqp-url: {error}")),
+            RedisStore::check(&services.redis_url, &services.redis_namespace())
+                .err()
+                .map(|error| format!("--redis-url: {error}")),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        wrong.iter().for_each(say);
+        if wrong.is_empty() {
+            Ok(Some(services))
+        } else {
+            Err(Exit::Usage)
+        }
+    }
+
+    /// The same where they are needed: a worker has nothing to do without.
+    pub(super) fn required(flags: &ServiceFlags) -> Result<Services, Exit> {
+        Services::of(flags)?.ok_or_else(|| {
+            say(
+                "a worker needs --amqp-url and --redis-url (or BSFT_AMQP_URL and BSFT_REDIS_URL); without them \
+                 bsft-coordinator does everything in its own process",
+            );
+            Exit::Usage
+        })
+    }
+
+    /// Connects to both; all that is wrong is said.
+    pub(super) async fn connect(&self) -> Result<Connected, Exit> {
+        let namespace = self.redis_namespace();
+        let (queue, store) = tokio::join!(
+            AmqpQueue::connect(&self.amqp_url, &self.namespace),
+            RedisStore::connect(&self.redis_url, &namespace),
+        );
+        match (queue, store) {
+            (Ok(queue), Ok(store)) => Ok(Connected {
+                queue,
+                store: Arc::new(store),
+            }),
+            (queue, store) => {
+                if let Err(error) = queue {
+                    say(format_args!("error: {error}"));
+                }
+                if let Err(error) = store {
+                    say(format_args!("error: {error}"));
+                }
+                Err(Exit::Unavailable)
+            }
+        }
+    }
+
+    /// Connects to the store alone.
+    pub(super) async fn store(&self) -> Result<RedisStore, Exit> {
+        RedisStore::connect(&self.redis_url, &self.redis_namespace())
+            .await
+            .map_err(|error| {
+                say(format_args!("error: {error}"));
+                Exit::Unavailable
+            })
+    }
+
+    /// Where environments are kept apart.
+    pub(super) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    fn redis_namespace(&self) -> String {
+        format!("bsft:{}", self.namespace)
+    }
+}
+
+impl Connected {
+    /// The queue, holding on until `shutdown` asks to stop at once.
+    pub(super) fn patient_queue(&self, shutdown: &Shutdown) -> Arc<dyn Queue> {
+        Arc::new(PatientQueue::new(Arc::new(self.queue.clone()), shutdown.clone()))
+    }
+
+    /// The store, likewise.
+    pub(super) fn patient_store(&self, shutdown: &Shutdown) -> Arc<dyn Store> {
+        Arc::new(PatientStore::new(Arc::clone(&self.store) as _, shutdown.clone()))
+    }
+}

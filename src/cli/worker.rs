@@ -1,0 +1,76 @@
+//! `bsft-worker`: takes tasks from RabbitMQ until told to stop.
+
+use super::exit::{Exit, say};
+use super::flags::{LaneName, WorkerCommand};
+use super::services::Services;
+use super::signals;
+use crate::shutdown::Shutdown;
+use crate::worker::{self, Lanes, Worker};
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::info;
+
+/// `bsft-worker`.
+pub(super) fn work(flags: &WorkerCommand) -> Exit {
+    let services = match Services::required(&flags.services) {
+        Ok(services) => services,
+        Err(exit) => return exit,
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            say(format_args!("the async runtime does not start: {error}"));
+            return Exit::Failed;
+        }
+    };
+    let exit = runtime.block_on(connected(&services, flags));
+    runtime.shutdown_background();
+    exit
+}
+
+async fn connected(services: &Services, flags: &WorkerCommand) -> Exit {
+    let connected = match services.connect().await {
+        Ok(connected) => connected,
+        Err(exit) => return exit,
+    };
+    let shutdown = Shutdown::new();
+    let lanes = Lanes {
+        bootstrap: flags.lanes.contains(&LaneName::Bootstrap),
+        finetune: flags.lanes.contains(&LaneName::Finetune),
+    };
+    let worker = Worker {
+        queue: connected.patient_queue(&shutdown),
+        store: connected.patient_store(&shutdown),
+        roster: Arc::clone(&connected.store) as _,
+        lanes,
+        concurrency: flags.concurrency,
+        drain: Duration::from_secs(flags.drain),
+    };
+    info!(
+        lanes = lanes.names().join(","),
+        concurrency = flags.concurrency,
+        namespace = services.namespace(),
+        store = connected.store.place(),
+        "ready for tasks"
+    );
+    let ended = tokio::select! {
+        ended = worker::run(worker, shutdown.clone()) => ended,
+        heard = signals::listen(shutdown.clone()) => {
+            let error = heard.err().unwrap_or_else(|| std::io::Error::other("no more signals come"));
+            say(format_args!("error: signals: {error}"));
+            return Exit::Failed;
+        }
+    };
+    // Acks that were written before are with the broker when this returns.
+    connected.queue.close().await;
+    match ended {
+        Ok(()) => {
+            info!("stopped");
+            Exit::Done
+        }
+        Err(error) => {
+            say(format_args!("error: {error}"));
+            Exit::Unavailable
+        }
+    }
+}

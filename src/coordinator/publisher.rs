@@ -1,0 +1,228 @@
+//! Publishing the tasks of the bootstrap phase: within a window, in order, and again when their messages are lost.
+
+use super::lost::Watch;
+use super::outstanding::Outstanding;
+use super::prepare::Prepared;
+use super::{Coordinator, RunError};
+use crate::message::{BootstrapTask, MESSAGE_VERSION};
+use crate::queue::{Lane, Recourse};
+use crate::task::TaskId;
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+/// Tasks outstanding at the least: enough that no worker runs dry between two looks at the outcomes.
+const MIN_WINDOW: usize = 4096;
+
+/// Tasks outstanding at the most: some hundred megabytes of messages, and what a cancelled run leaves in the lane.
+const MAX_WINDOW: usize = 1 << 16;
+
+/// Tasks that are published in one go.
+const PUBLISH_BATCH: usize = 512;
+
+/// How often the coordinator looks for tasks whose message is lost.
+const SWEEP_EVERY: Duration = Duration::from_secs(3);
+
+/// How long nobody may hold a task that is not in its lane: longer than a message that was handed back waits.
+const ABANDONED: Duration = Duration::from_secs(10);
+
+/// How often the coordinator looks who works on the run.
+const COUNT_WORKERS_EVERY: Duration = Duration::from_secs(1);
+
+/// After how long without a worker the user is told what is missing.
+const LONELY: Duration = Duration::from_secs(10);
+
+/// Publishes tasks in order, skipping those with an outcome.
+pub(super) struct Publisher<'a> {
+    coordinator: &'a Coordinator,
+    next: usize,
+    window: usize,
+    counted: Option<Instant>,
+    started: Instant,
+    /// Whether the user was told that nobody works on the run, or need not be.
+    accompanied: bool,
+    swept: Instant,
+    pub(super) watch: Watch,
+    made_again: usize,
+}
+
+impl<'a> Publisher<'a> {
+    pub(super) fn new(coordinator: &'a Coordinator) -> Publisher<'a> {
+        let now = Instant::now();
+        Publisher {
+            coordinator,
+            next: 0,
+            window: window(coordinator.in_flight),
+            counted: None,
+            started: now,
+            accompanied: coordinator.in_flight > 0,
+            swept: now,
+            watch: Watch::new(ABANDONED),
+            made_again: 0,
+        }
+    }
+
+    /// Lets the window follow the workers that are there, now and then.
+    pub(super) async fn count_workers(&mut self, prepared: &Prepared) {
+        if self.counted.is_some_and(|at| at.elapsed() < COUNT_WORKERS_EVERY) {
+            return;
+        }
+        self.counted = Some(Instant::now());
+        let workers = match self.coordinator.roster.workers(&prepared.run).await {
+            Ok(workers) => workers,
+            Err(error) => return debug!(%error, "the workers are not counted"),
+        };
+        let elsewhere: usize = workers.iter().map(|worker| worker.concurrency).sum();
+        self.window = window(self.coordinator.in_flight.max(elsewhere));
+        if elsewhere > 0 {
+            self.accompanied = true;
+        } else if !self.accompanied && self.started.elapsed() >= LONELY {
+            self.accompanied = true;
+            let note = "no worker has taken a task of this run yet; start some with the same URLs and namespace: bsft-worker";
+            self.coordinator.progress.note(note);
+        }
+    }
+
+    /// Fills the window.
+    pub(super) async fn publish(
+        &mut self,
+        prepared: &Prepared,
+        outstanding: &mut Outstanding,
+    ) -> Result<(), RunError> {
+        let tasks = prepared.tasks();
+        // In batches: a wake-up of the publisher for every single outcome would cost more than the message.
+        while outstanding.len() + PUBLISH_BATCH <= self.window && self.next < tasks {
+            let mut batch = Vec::with_capacity(PUBLISH_BATCH);
+            while batch.len() < PUBLISH_BATCH && self.next < tasks {
+                if !prepared.ledger.has(self.next) {
+                    batch.push(self.next);
+                }
+                self.next += 1;
+            }
+            self.send(prepared, &batch, outstanding).await?;
+        }
+        Ok(())
+    }
+
+    /// Publishes again what is lost.
+    pub(super) async fn sweep(
+        &mut self,
+        prepared: &Prepared,
+        outstanding: &mut Outstanding,
+    ) -> Result<(), RunError> {
+        if self.swept.elapsed() < SWEEP_EVERY || outstanding.len() == 0 {
+            return Ok(());
+        }
+        self.swept = Instant::now();
+        let is_empty = match self.coordinator.queue.depth(&Lane::Bootstrap).await {
+            Ok(waiting) => waiting == 0,
+            Err(error) if error.recourse() == Recourse::Halt => return Err(error.into()),
+            Err(error) => {
+                debug!(%error, "the lane's depth is not known");
+                return Ok(());
+            }
+        };
+        let suspects: HashMap<TaskId, usize> = outstanding
+            .not_in_lane(is_empty, Instant::now())
+            .map(|task| (prepared.task_id(task), task))
+            .collect();
+        let ids: Vec<TaskId> = suspects.keys().copied().collect();
+        let lost = self.watch.lost(self.coordinator, &prepared.run, &ids).await?;
+        let mut lost: Vec<usize> = lost.iter().filter_map(|id| suspects.get(id).copied()).collect();
+        if lost.is_empty() {
+            return Ok(());
+        }
+        warn!(
+            tasks = lost.len(),
+            "nobody has these tasks and no message of them is left: publishing them again"
+        );
+        lost.sort_unstable();
+        // A store that lost its tasks may have lost the job, too.
+        self.coordinator
+            .store
+            .put_job(&prepared.run, &prepared.spec)
+            .await?;
+        for batch in lost.chunks(PUBLISH_BATCH) {
+            self.send(prepared, batch, outstanding).await?;
+        }
+        Ok(())
+    }
+
+    /// Says at the end how many tasks ran again because an earlier DIR is not there.
+    pub(super) fn tell_made_again(&self) {
+        if self.made_again > 0 {
+            warn!(
+                tasks = self.made_again,
+                "tasks ran again whose outcomes had been brought to another DIR"
+            );
+        }
+    }
+
+    async fn send(
+        &mut self,
+        prepared: &Prepared,
+        tasks: &[usize],
+        outstanding: &mut Outstanding,
+    ) -> Result<(), RunError> {
+        self.reopen(prepared, tasks).await?;
+        let messages = tasks.iter().map(|task| message(prepared, *task));
+        let messages: Vec<Vec<u8>> = messages.collect::<Result<_, _>>()?;
+        self.coordinator.queue.publish(&Lane::Bootstrap, messages).await?;
+        let now = Instant::now();
+        tasks.iter().for_each(|task| outstanding.published(*task, now));
+        Ok(())
+    }
+
+    /// Prepares the store for tasks that an earlier process may have had an outcome of, which DIR does not have: it was
+    /// deleted, set aside, or is to be tried again.
+    async fn reopen(&mut self, prepared: &Prepared, tasks: &[usize]) -> Result<(), RunError> {
+        let ids: Vec<TaskId> = tasks.iter().map(|task| prepared.task_id(*task)).collect();
+        let reopened = self.coordinator.store.reopen(&prepared.run, &ids).await?;
+        if reopened > 0 && prepared.manifest.starts == 1 {
+            if self.made_again == 0 {
+                warn!(
+                    "the store knows of outcomes that were brought to another DIR; where that is lost, so are they: their \
+                     examples run again"
+                );
+            }
+            self.made_again += reopened;
+        }
+        for task in tasks {
+            self.import(prepared, *task).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives the store the answers to a task's questions that an earlier shape of its trace has.
+    async fn import(&self, prepared: &Prepared, task: usize) -> Result<(), RunError> {
+        let answers = prepared.ledger.remake(task)?;
+        if answers.is_empty() {
+            return Ok(());
+        }
+        let records = (0..).zip(answers.iter().map(|answer| answer.encode())).collect();
+        let id = prepared.task_id(task);
+        Ok(self.coordinator.store.import(&prepared.run, id, records).await?)
+    }
+}
+
+/// Tasks outstanding for so many calls in flight: twice as many, since a worker has some tasks in hand beyond its calls.
+fn window(in_flight: usize) -> usize {
+    (2 * in_flight).clamp(MIN_WINDOW, MAX_WINDOW)
+}
+
+fn message(prepared: &Prepared, task: usize) -> Result<Vec<u8>, RunError> {
+    let (teacher, example) = prepared.place(task);
+    let trainset = &prepared.job.trainset;
+    let message = BootstrapTask {
+        v: MESSAGE_VERSION,
+        run: prepared.run.clone(),
+        job: prepared.spec_digest.clone(),
+        task: prepared.task_id(task),
+        teacher,
+        example,
+        labels: trainset.label_digest(example as usize).unwrap_or_default(),
+        data: trainset.json(example as usize)?,
+    };
+    Ok(message.encode())
+}

@@ -1,0 +1,108 @@
+//! Holding on: what a passing trouble kept from happening is done again until it happens.
+
+use crate::backoff::Backoff;
+use crate::queue::{QueueError, Recourse};
+use crate::shutdown::Shutdown;
+use crate::store::StoreError;
+use futures_util::future::BoxFuture;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tracing::{info, warn};
+
+/// How often an outage that goes on is told of again.
+const TELL_EVERY: Duration = Duration::from_secs(30);
+
+/// An error that may pass by itself.
+pub(crate) trait Passing: fmt::Display {
+    fn passes(&self) -> bool;
+}
+
+impl Passing for StoreError {
+    fn passes(&self) -> bool {
+        matches!(self.recourse(), Recourse::Retry { .. })
+    }
+}
+
+impl Passing for QueueError {
+    fn passes(&self) -> bool {
+        matches!(self.recourse(), Recourse::Retry { .. })
+    }
+}
+
+/// Holds on for one service. Many calls at once share it, so that an outage is told of once.
+pub(crate) struct Patience {
+    shutdown: Shutdown,
+    outage: Mutex<Option<Outage>>,
+}
+
+struct Outage {
+    began: Instant,
+    told: Instant,
+}
+
+impl Patience {
+    /// Until `shutdown` asks to stop at once.
+    pub(crate) fn new(shutdown: Shutdown) -> Patience {
+        Patience {
+            shutdown,
+            outage: Mutex::new(None),
+        }
+    }
+
+    /// Tries until it succeeds, fails for good, or the process is to stop at once: then the last error is given.
+    pub(crate) async fn insist<'a, T, E: Passing>(
+        &self,
+        mut attempt: impl FnMut() -> BoxFuture<'a, Result<T, E>>,
+    ) -> Result<T, E> {
+        let mut backoff = Backoff::default();
+        loop {
+            let error = match attempt().await {
+                Err(error) if error.passes() => error,
+                ended => {
+                    self.over(&ended);
+                    return ended;
+                }
+            };
+            self.tell(&error);
+            tokio::select! {
+                biased;
+                () = self.shutdown.aborting() => return Err(error),
+                () = backoff.pause() => {}
+            }
+        }
+    }
+
+    fn tell(&self, error: &impl fmt::Display) {
+        let mut outage = self.outage();
+        let now = Instant::now();
+        match &mut *outage {
+            None => {
+                *outage = Some(Outage {
+                    began: now,
+                    told: now,
+                });
+                warn!("{error}; holding on");
+            }
+            Some(outage) if outage.told.elapsed() >= TELL_EVERY => {
+                outage.told = now;
+                let for_s = outage.began.elapsed().as_secs();
+                warn!(for_s, "{error}; still holding on");
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn over<T, E>(&self, ended: &Result<T, E>) {
+        if ended.is_ok()
+            && let Some(outage) = self.outage().take()
+        {
+            let after_s = outage.began.elapsed().as_secs();
+            info!(after_s, "the service is back");
+        }
+    }
+
+    fn outage(&self) -> std::sync::MutexGuard<'_, Option<Outage>> {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

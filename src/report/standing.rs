@@ -1,0 +1,124 @@
+//! How far a run is, for `status`.
+
+use super::figures::{count, percent, time};
+use super::manifest::{Manifest, Phase};
+use crate::roster::WorkerSign;
+use serde::Serialize;
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A manifest that is older than this is of a run that nobody works on: a living coordinator writes it every two seconds.
+const FRESH: Duration = Duration::from_secs(15);
+
+/// What is known of a run, from its manifest and from the services.
+#[derive(Debug, Serialize)]
+pub struct Standing {
+    #[serde(skip)]
+    name: String,
+    /// The manifest.
+    #[serde(flatten)]
+    pub manifest: Manifest,
+    /// Whether a coordinator works on it, by the age of the manifest.
+    pub live: bool,
+    /// Seconds until every task has an outcome, at the present rate.
+    pub eta_seconds: Option<f64>,
+    /// Whether it was cancelled.
+    pub cancelled: bool,
+    /// Workers that gave a sign of life lately; none: not known.
+    pub workers: Option<Vec<WorkerSign>>,
+    /// Messages in the namespace's queues; none: not known.
+    pub queues: Option<Lanes>,
+}
+
+/// Messages in a namespace's queues.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Lanes {
+    /// Bootstrap tasks that wait for a worker.
+    pub bootstrap: usize,
+    /// Fine-tune tasks that wait for a worker.
+    pub finetune: usize,
+    /// Messages of the bootstrap lane that were refused, or failed too often.
+    pub dead_bootstrap: usize,
+    /// Messages of the finetune lane that were refused, or failed too often.
+    pub dead_finetune: usize,
+}
+
+impl Standing {
+    /// What the manifest alone tells.
+    pub fn of(name: String, manifest: Manifest) -> Standing {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let age = now.saturating_sub(Duration::from_secs(manifest.updated));
+        let live = manifest.phase != Phase::Compiled && age < FRESH;
+        let left = manifest.tasks.saturating_sub(manifest.tally.done());
+        let eta_seconds = (live && manifest.rate > 0.0).then(|| left as f64 / manifest.rate);
+        Standing {
+            name,
+            manifest,
+            live,
+            eta_seconds,
+            cancelled: false,
+            workers: None,
+            queues: None,
+        }
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (manifest, tally) = (&self.manifest, &self.manifest.tally);
+        write!(
+            f,
+            "{}  {:?}  {} of {} tasks, {} kept ({}), {} failed",
+            self.name,
+            manifest.phase,
+            count(tally.done() as u64),
+            count(manifest.tasks as u64),
+            count(tally.kept as u64),
+            percent(tally.kept, tally.traces),
+            count(tally.failed() as u64)
+        )?;
+        let kinds: Vec<String> = (tally.failures.iter())
+            .map(|(kind, failed)| format!("{} {}", kind.name(), count(*failed as u64)))
+            .collect();
+        if !kinds.is_empty() {
+            write!(f, " ({})", kinds.join(", "))?;
+        }
+        if let Some(eta) = self.eta_seconds {
+            let eta = time(Duration::from_secs_f64(eta.min(1e9)));
+            write!(f, "  {:.0}/s eta {eta}", manifest.rate)?;
+        }
+        if self.cancelled {
+            write!(f, "  cancelled")?;
+        } else if !self.live && manifest.phase != Phase::Compiled {
+            write!(f, "  no coordinator is at work: compile goes on with it")?;
+        }
+        for worker in self.workers.iter().flatten() {
+            let lanes = worker.lanes.join(",");
+            write!(
+                f,
+                "\n  worker {}: {lanes}, {} calls in flight at most",
+                worker.process, worker.concurrency
+            )?;
+        }
+        if self.live && self.workers.as_ref().is_some_and(Vec::is_empty) {
+            write!(f, "\n  no worker has given a sign of life lately")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Lanes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let n = |messages: usize| count(messages as u64);
+        write!(
+            f,
+            "queues: bootstrap {}, finetune {} waiting",
+            n(self.bootstrap),
+            n(self.finetune)
+        )?;
+        match self.dead_bootstrap + self.dead_finetune {
+            0 => Ok(()),
+            dead => write!(f, "; dead letters {}", n(dead)),
+        }
+    }
+}

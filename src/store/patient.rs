@@ -1,0 +1,108 @@
+//! A store that holds on while its server is away.
+
+use super::{Claim, Position, Store, StoreError, Stored};
+use crate::patience::Patience;
+use crate::shutdown::Shutdown;
+use crate::task::{AttemptRef, RunId, TaskId};
+use async_trait::async_trait;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Another store, every call to which is repeated until it has an answer or the process is to stop at once. What a call
+/// holds meanwhile (an answer to be recorded, an outcome) is not lost.
+///
+/// A renewal is the one call that is not repeated: the next heartbeat is its repetition.
+pub struct PatientStore {
+    store: Arc<dyn Store>,
+    patience: Patience,
+}
+
+impl PatientStore {
+    /// Holds on for that store until `shutdown` asks to stop at once.
+    pub fn new(store: Arc<dyn Store>, shutdown: Shutdown) -> PatientStore {
+        PatientStore {
+            store,
+            patience: Patience::new(shutdown),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for PatientStore {
+    async fn put_job(&self, run: &RunId, spec: &[u8]) -> Result<(), StoreError> {
+        self.patience.insist(|| self.store.put_job(run, spec)).await
+    }
+
+    async fn job(&self, run: &RunId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.patience.insist(|| self.store.job(run)).await
+    }
+
+    async fn claim(&self, run: &RunId, task: TaskId, lease: Duration) -> Result<Claim, StoreError> {
+        self.patience.insist(|| self.store.claim(run, task, lease)).await
+    }
+
+    async fn renew(&self, run: &RunId, attempt: AttemptRef, lease: Duration) -> Result<(), StoreError> {
+        self.store.renew(run, attempt, lease).await
+    }
+
+    async fn record(
+        &self,
+        run: &RunId,
+        attempt: AttemptRef,
+        slot: u32,
+        bytes: Vec<u8>,
+    ) -> Result<(), StoreError> {
+        self.patience
+            .insist(|| self.store.record(run, attempt, slot, bytes.clone()))
+            .await
+    }
+
+    async fn finish(&self, run: &RunId, attempt: AttemptRef, outcome: Vec<u8>) -> Result<(), StoreError> {
+        self.patience
+            .insist(|| self.store.finish(run, attempt, outcome.clone()))
+            .await
+    }
+
+    async fn release(&self, run: &RunId, attempt: AttemptRef) -> Result<(), StoreError> {
+        self.patience.insist(|| self.store.release(run, attempt)).await
+    }
+
+    async fn outcome(&self, run: &RunId, task: TaskId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.patience.insist(|| self.store.outcome(run, task)).await
+    }
+
+    async fn outcomes(
+        &self,
+        run: &RunId,
+        after: Position,
+        limit: usize,
+        wait: Duration,
+    ) -> Result<Vec<Stored>, StoreError> {
+        self.patience
+            .insist(|| self.store.outcomes(run, after, limit, wait))
+            .await
+    }
+
+    async fn trim(&self, run: &RunId, stored: &[(Position, TaskId)]) -> Result<(), StoreError> {
+        self.patience.insist(|| self.store.trim(run, stored)).await
+    }
+
+    async fn reopen(&self, run: &RunId, tasks: &[TaskId]) -> Result<usize, StoreError> {
+        self.patience.insist(|| self.store.reopen(run, tasks)).await
+    }
+
+    async fn abandoned(&self, run: &RunId, tasks: &[TaskId]) -> Result<Vec<TaskId>, StoreError> {
+        self.patience.insist(|| self.store.abandoned(run, tasks)).await
+    }
+
+    async fn import(
+        &self,
+        run: &RunId,
+        task: TaskId,
+        records: Vec<(u32, Vec<u8>)>,
+    ) -> Result<(), StoreError> {
+        self.patience
+            .insist(|| self.store.import(run, task, records.clone()))
+            .await
+    }
+}

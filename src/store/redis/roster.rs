@@ -1,0 +1,129 @@
+//! The roster in Redis: small keys beside the run's, each with an end of its own.
+
+use super::script::{LEAD, RESIGN, SIGN, WORKERS};
+use super::{KEPT, RedisStore, millis, reply};
+use crate::roster::{Lead, Process, Roster, WorkerSign};
+use crate::store::StoreError;
+use crate::task::RunId;
+use async_trait::async_trait;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+#[async_trait]
+impl Roster for RedisStore {
+    async fn lead(&self, run: &RunId, process: &Process, lease: Duration) -> Result<Lead, StoreError> {
+        let who = text(process);
+        let call = LEAD.call([self.keys.leader(run)]);
+        let reply = self.link.run(call.bytes(&who).number(millis(lease))).await?;
+        let other = self.read(reply, reply::other_leader)?;
+        other.map_or(Ok(Lead::Ours), |(who, left)| {
+            Ok(Lead::Theirs {
+                process: self.member(&who)?,
+                left: Duration::from_millis(left),
+            })
+        })
+    }
+
+    async fn resign(&self, run: &RunId, process: &Process) -> Result<(), StoreError> {
+        let who = text(process);
+        let call = RESIGN.call([self.keys.leader(run)]);
+        self.link.run(call.bytes(&who)).await.map(drop)
+    }
+
+    async fn sign(&self, run: &RunId, worker: &WorkerSign, lease: Duration) -> Result<(), StoreError> {
+        let about = text(worker);
+        let call = SIGN.call([self.keys.workers(run)]);
+        let call = call.bytes(worker.process.id.as_bytes()).bytes(&about);
+        let call = call.number(millis(lease)).number(KEPT.as_secs());
+        self.link.run(call).await.map(drop)
+    }
+
+    async fn workers(&self, run: &RunId) -> Result<Vec<WorkerSign>, StoreError> {
+        let reply = self.link.run(WORKERS.call([self.keys.workers(run)])).await?;
+        let signs = self.read(reply, reply::texts)?;
+        // A worker of another version may say other things of itself: it is not counted.
+        let mut workers: Vec<WorkerSign> = signs
+            .iter()
+            .filter_map(|sign| serde_json::from_slice(sign).ok())
+            .collect();
+        workers.sort_by(|a, b| a.process.id.cmp(&b.process.id));
+        Ok(workers)
+    }
+
+    async fn cancel(&self, run: &RunId) -> Result<(), StoreError> {
+        let mut set = redis::cmd("SET");
+        set.arg(self.keys.cancelled(run))
+            .arg(1)
+            .arg("EX")
+            .arg(KEPT.as_secs());
+        self.link.ask(&set).await.map(drop)
+    }
+
+    async fn resume(&self, run: &RunId) -> Result<(), StoreError> {
+        let mut delete = redis::cmd("DEL");
+        self.link
+            .ask(delete.arg(self.keys.cancelled(run)))
+            .await
+            .map(drop)
+    }
+
+    async fn is_cancelled(&self, run: &RunId) -> Result<bool, StoreError> {
+        let mut get = redis::cmd("GET");
+        let reply = self.link.ask(get.arg(self.keys.cancelled(run))).await?;
+        Ok(self.read(reply, reply::optional)?.is_some())
+    }
+
+    async fn report(&self, run: &RunId, manifest: &[u8]) -> Result<(), StoreError> {
+        let mut set = redis::cmd("SET");
+        set.arg(self.keys.report(run)).arg(manifest);
+        self.link.ask(set.arg("EX").arg(KEPT.as_secs())).await?;
+        let mut register = redis::cmd("HSET");
+        register.arg(self.keys.runs()).arg(&run.0).arg(unix_seconds());
+        self.link.ask(&register).await.map(drop)
+    }
+
+    async fn reports(&self) -> Result<Vec<(RunId, Vec<u8>)>, StoreError> {
+        let all = self.link.ask(redis::cmd("HKEYS").arg(self.keys.runs())).await?;
+        let mut runs: Vec<RunId> = self
+            .read(all, reply::texts)?
+            .into_iter()
+            .filter_map(|run| Some(RunId(String::from_utf8(run).ok()?)))
+            .collect();
+        runs.sort();
+        let mut reports = Vec::new();
+        for run in runs {
+            let reply = self
+                .link
+                .ask(redis::cmd("GET").arg(self.keys.report(&run)))
+                .await?;
+            match self.read(reply, reply::optional)? {
+                Some(report) => reports.push((run, report)),
+                // Its time is over: it is forgotten here too.
+                None => {
+                    let mut forget = redis::cmd("HDEL");
+                    self.link.ask(forget.arg(self.keys.runs()).arg(&run.0)).await?;
+                }
+            }
+        }
+        Ok(reports)
+    }
+}
+
+impl RedisStore {
+    fn member<T: DeserializeOwned>(&self, text: &[u8]) -> Result<T, StoreError> {
+        serde_json::from_slice(text).map_err(|error| StoreError::Corrupt {
+            place: self.place().to_owned(),
+            message: format!("the run's leader is not one that this version writes: {error}"),
+        })
+    }
+}
+
+fn text(member: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(member).expect("strings and numbers serialise")
+}
+
+fn unix_seconds() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,102 @@
+//! What a worker says of itself to the runs that it works on, and what it hears of them.
+
+use super::lease::{HEARTBEAT, LEASE};
+use crate::roster::{Roster, WorkerSign};
+use crate::task::RunId;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tracing::{debug, info};
+
+/// How long after its last task a run still hears of this worker.
+const INTEREST: Duration = Duration::from_secs(60);
+
+/// Keeps a worker's name on the roster of each run that it works on.
+pub(super) struct Presence {
+    roster: Arc<dyn Roster>,
+    sign: WorkerSign,
+    /// Held for look-ups only, never across an await.
+    runs: Mutex<HashMap<RunId, Run>>,
+    /// Rings when there is a new run.
+    news: Notify,
+}
+
+/// Nothing is of this type.
+pub(super) enum Never {}
+
+struct Run {
+    last_task: Instant,
+    is_cancelled: bool,
+}
+
+impl Presence {
+    pub(super) fn new(roster: Arc<dyn Roster>, sign: WorkerSign) -> Presence {
+        Presence {
+            roster,
+            sign,
+            runs: Mutex::default(),
+            news: Notify::new(),
+        }
+    }
+
+    /// A task of the run has come; gives whether it is void because the run was cancelled.
+    pub(super) async fn is_void(&self, run: &RunId) -> bool {
+        let is_cancelled = {
+            let mut runs = self.runs();
+            match runs.get_mut(run) {
+                Some(known) => {
+                    known.last_task = Instant::now();
+                    known.is_cancelled
+                }
+                None => {
+                    let known = Run {
+                        last_task: Instant::now(),
+                        is_cancelled: false,
+                    };
+                    runs.insert(run.clone(), known);
+                    self.news.notify_one();
+                    false
+                }
+            }
+        };
+        // It may have been taken up again since.
+        is_cancelled && self.roster.is_cancelled(run).await.unwrap_or(true)
+    }
+
+    /// Signs for as long as it is polled.
+    pub(super) async fn keep(&self) -> Never {
+        loop {
+            let runs: Vec<RunId> = {
+                let mut runs = self.runs();
+                runs.retain(|_, run| run.last_task.elapsed() < INTEREST);
+                runs.keys().cloned().collect()
+            };
+            for run in runs {
+                self.show(&run).await;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(HEARTBEAT) => {}
+                () = self.news.notified() => {}
+            }
+        }
+    }
+
+    async fn show(&self, run: &RunId) {
+        let signed = self.roster.sign(run, &self.sign, LEASE).await;
+        let (Ok(()), Ok(is_cancelled)) = (signed, self.roster.is_cancelled(run).await) else {
+            return debug!(%run, "the roster is away");
+        };
+        if let Some(known) = self.runs().get_mut(run) {
+            if is_cancelled && !known.is_cancelled {
+                info!(%run, "the run is cancelled: its tasks are dropped");
+            }
+            known.is_cancelled = is_cancelled;
+        }
+    }
+
+    fn runs(&self) -> std::sync::MutexGuard<'_, HashMap<RunId, Run>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
