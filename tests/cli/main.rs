@@ -5,12 +5,19 @@
     reason = "a test that cannot go on panics; clippy spares functions marked as tests only"
 )]
 
+#[path = "../support/rabbitmq.rs"]
+#[expect(dead_code, reason = "the conformance suite needs more of it")]
+mod rabbitmq;
+#[path = "../support/redis.rs"]
+#[expect(dead_code, reason = "the conformance suite needs more of it")]
+mod redis_server;
 #[path = "../support/mod.rs"]
 mod support;
+use support::wait;
 
 mod changes;
 mod check;
-
+mod cluster;
 mod failures;
 mod files;
 mod rehearse;

@@ -104,6 +104,33 @@ fn an_interrupt_ends_with_code_3_and_names_the_command_that_goes_on() {
 }
 
 #[test]
+fn a_cancelled_run_ends_with_code_3_and_compile_goes_on_with_it() {
+    let server = LmServer::start_on(0, &["--latency-ms", "20"]);
+    let reference = undisturbed(&server);
+    let folder = Folder::new();
+    JobFile::at(&server.base()).write(&folder, EXAMPLES);
+    let running = run_until(&folder, 1);
+    folder.run(&["cancel", "run"]).with(0);
+    running
+        .end()
+        .with(3)
+        .saying("cancelled; nothing is lost")
+        .saying("compile job.toml --out run");
+    assert!(
+        folder.traced("run") < EXAMPLES,
+        "it was not cancelled in the middle"
+    );
+    folder
+        .run(&["cancel", "run"])
+        .with(1)
+        .saying("nobody is working on it");
+    folder.run(&["cancel", "nowhere"]).with(2).saying("nowhere");
+    folder.compile("run").with(0);
+    same(&folder.result("run"), &reference.result("run"));
+    assert_eq!(server.count().repeated, 0);
+}
+
+#[test]
 fn a_second_process_on_a_live_run_is_refused() {
     let server = LmServer::start_on(0, &["--latency-ms", "200"]);
     let folder = Folder::new();

@@ -48,6 +48,7 @@ macro_rules! queue_cases {
         a_cancelled_wait_loses_nothing
         a_waiting_intake_wakes_for_a_message
         two_intakes_share_a_lane
+        the_depth_counts_what_waits_to_be_delivered
         closing_ends_intakes_and_refuses_messages
     } };
 }
@@ -282,4 +283,29 @@ pub(crate) async fn closing_ends_intakes_and_refuses_messages<T: QueueUnderTest>
         t.queue().consume(&Lane::Bootstrap, at_most(1)).await,
         Err(QueueError::Closed)
     ));
+}
+
+pub(crate) async fn the_depth_counts_what_waits_to_be_delivered<T: QueueUnderTest>() {
+    let t = T::start().await;
+    let depth = async || t.queue().depth(&Lane::Bootstrap).await.unwrap();
+    assert_eq!(depth().await, 0);
+    t.queue().publish(&Lane::Bootstrap, numbered(5)).await.unwrap();
+    t.queue().publish(&Lane::Finetune, numbered(1)).await.unwrap();
+    // A broker counts a moment later than it confirms.
+    let becomes = async |waiting| {
+        let counted = async {
+            while depth().await != waiting {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(PATIENCE, counted)
+            .await
+            .unwrap_or_else(|_| panic!("the depth did not become {waiting}"));
+    };
+    becomes(5).await;
+    let mut intake = t.queue().consume(&Lane::Bootstrap, at_most(5)).await.unwrap();
+    for _ in 0..5 {
+        take(&mut intake).await.settle(Settlement::Done).await.unwrap();
+    }
+    becomes(0).await;
 }

@@ -43,6 +43,7 @@ macro_rules! all_store_cases {
         outcomes_come_in_pages
         a_reader_wakes_for_the_first_outcome
         a_reader_waits_no_longer_than_asked
+        a_task_is_abandoned_unless_it_is_held_or_has_an_outcome_to_read
         imported_records_are_found_by_the_claim
         imported_records_do_not_replace_recorded_ones
         runs_are_apart
@@ -374,6 +375,28 @@ pub(crate) async fn a_reader_waits_no_longer_than_asked<T: StoreUnderTest>() {
         []
     );
     assert!(start.elapsed() >= wait && start.elapsed() < PATIENCE);
+}
+
+pub(crate) async fn a_task_is_abandoned_unless_it_is_held_or_has_an_outcome_to_read<T: StoreUnderTest>() {
+    let t = T::start().await;
+    let all: Vec<TaskId> = (0..600).map(task).collect();
+    let abandoned = async || t.store().abandoned(&run(), &all).await.unwrap();
+    assert_eq!(abandoned().await, all, "nobody has ever worked on them");
+    let released = attempt(t.store(), task(0)).await;
+    t.store().release(&run(), released).await.unwrap();
+    claimed(t.store(), task(1), NO_LEASE).await;
+    claimed(t.store(), task(598), LEASE).await;
+    finished(t.store(), 599).await;
+    assert_eq!(abandoned().await, all[..598]);
+    let stored = outcomes(t.store(), Position::default(), 9).await;
+    t.store().trim(&run(), &places(&stored)).await.unwrap();
+    let left = abandoned().await;
+    assert_eq!(
+        left.last(),
+        Some(&task(599)),
+        "its outcome cannot be read any more"
+    );
+    assert_eq!(t.store().abandoned(&run(), &[]).await.unwrap(), []);
 }
 
 pub(crate) async fn imported_records_are_found_by_the_claim<T: StoreUnderTest>() {

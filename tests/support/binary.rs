@@ -1,4 +1,4 @@
-//! `bsft-coordinator` as a process.
+//! The binaries as processes.
 
 use super::until;
 use std::io::Read;
@@ -41,13 +41,19 @@ impl Ended {
     }
 }
 
-/// The binary with an environment that no one's shell has a say in.
+/// `bsft-coordinator` with an environment that no one's shell has a say in.
 pub(crate) fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bsft-coordinator"));
+    let mut command = clean(Command::new(env!("CARGO_BIN_EXE_bsft-coordinator")));
     command.args(arguments);
+    command
+}
+
+/// The command without what a shell may have told bsft.
+pub(crate) fn clean(mut command: Command) -> Command {
     for variable in [
         "BSFT_AMQP_URL",
         "BSFT_REDIS_URL",
+        "BSFT_NAMESPACE",
         "BSFT_LOG",
         "OPENAI_API_KEY",
         "RUST_LOG",

@@ -4,9 +4,9 @@ mod binary;
 mod folder;
 mod job_file;
 mod lm_server;
-mod wait;
+pub(crate) mod wait;
 
-pub(crate) use binary::{Ended, Running};
+pub(crate) use binary::{Ended, Running, clean};
 pub(crate) use folder::{Folder, same};
 pub(crate) use job_file::{JobFile, Line, lines, questions};
 pub(crate) use lm_server::{LmServer, free_port};

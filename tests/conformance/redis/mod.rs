@@ -2,6 +2,7 @@
 
 mod loss;
 mod refusal;
+mod roster;
 mod window;
 
 use crate::redis_server::{RedisServer, is_installed};

@@ -1,0 +1,328 @@
+//! The same jobs on RabbitMQ and Redis: coordinator and workers as processes of their own, servers that are real.
+
+use crate::rabbitmq;
+use crate::redis_server::{RedisServer, is_installed};
+use crate::support::{Ended, Folder, JobFile, LmServer, Running, clean, free_port, lines, same, until};
+use std::process::Command;
+
+const EXAMPLES: usize = 150;
+
+/// A broker that tests share, in a namespace of this test's own, and a Redis.
+struct Cluster {
+    amqp_url: String,
+    redis: RedisServer,
+    namespace: String,
+}
+
+impl Cluster {
+    /// `None`: this machine has not what it takes, and that was said.
+    fn start() -> Option<Cluster> {
+        (rabbitmq::installed() && is_installed()).then(|| Cluster {
+            amqp_url: rabbitmq::shared_url(),
+            redis: RedisServer::start(&[]),
+            namespace: format!("cli-{:016x}", fastrand::u64(..)),
+        })
+    }
+
+    fn variables(&self) -> [(&'static str, String); 3] {
+        [
+            ("BSFT_AMQP_URL", self.amqp_url.clone()),
+            ("BSFT_REDIS_URL", self.redis.url()),
+            ("BSFT_NAMESPACE", self.namespace.clone()),
+        ]
+    }
+
+    fn worker(&self, arguments: &[&str]) -> Running {
+        let mut command = clean(Command::new(env!("CARGO_BIN_EXE_bsft-worker")));
+        command.args(arguments).envs(self.variables());
+        Running::start(command)
+    }
+
+    fn start_in(&self, folder: &Folder, arguments: &[&str]) -> Running {
+        let variables = self.variables();
+        let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, &**value)).collect();
+        folder.start_with(arguments, &variables)
+    }
+
+    fn run_in(&self, folder: &Folder, arguments: &[&str]) -> Ended {
+        self.start_in(folder, arguments).end()
+    }
+
+    /// The one run of the namespace, as `status` tells of it.
+    fn status(&self, folder: &Folder) -> Option<serde_json::Value> {
+        let ended = self.run_in(folder, &["status", "--json"]).with(0);
+        let mut runs: Vec<serde_json::Value> = serde_json::from_str(&ended.stdout).unwrap();
+        assert!(runs.len() <= 1, "{runs:?}");
+        runs.pop()
+    }
+}
+
+const COMPILE: [&str; 4] = ["compile", "job.toml", "--out", "run"];
+
+/// A folder with the job, and another with what it comes to on one machine.
+fn job(server: &LmServer, examples: usize) -> (Folder, Folder) {
+    let (folder, reference) = (Folder::new(), Folder::new());
+    JobFile::at(&server.base()).write(&folder, examples);
+    JobFile::at(&server.base()).write(&reference, examples);
+    reference.compile("run").with(0);
+    server.reset();
+    (folder, reference)
+}
+
+#[test]
+fn a_job_gives_the_same_bytes_on_a_cluster_and_asks_every_question_once() {
+    let Some(cluster) = Cluster::start() else { return };
+    let server = LmServer::start("mild");
+    let (folder, reference) = job(&server, EXAMPLES);
+    let workers = [cluster.worker(&["--concurrency", "8"]), cluster.worker(&[])];
+    let ended = cluster.run_in(&folder, &COMPILE).with(0);
+    assert_eq!(ended.stdout, "", "stdout is for machines");
+    same(&folder.result("run"), &reference.result("run"));
+    assert_eq!(server.count().repeated, 0);
+    assert!(!folder.path("run/state.redb").exists());
+    for worker in workers {
+        worker.signal("TERM");
+        worker.end().with(0);
+    }
+    // And what is done needs no worker.
+    cluster.run_in(&folder, &COMPILE).with(0);
+}
+
+#[test]
+fn compile_starts_workers_of_its_own_when_asked() {
+    let Some(cluster) = Cluster::start() else { return };
+    let folder = Folder::new();
+    JobFile::with_teacher("model = \"simulated/x\"").write(&folder, 20);
+    cluster
+        .run_in(&folder, &["compile", "job.toml", "--workers", "2"])
+        .with(0);
+    assert_eq!(lines(&folder.read("runs/tested/traces.jsonl")).len(), 20);
+}
+
+#[test]
+fn a_cancelled_run_ends_with_code_3_and_compile_goes_on_with_it() {
+    let Some(cluster) = Cluster::start() else { return };
+    let server = LmServer::start_on(0, &["--latency-ms", "50"]);
+    let (folder, reference) = job(&server, EXAMPLES);
+    let _worker = cluster.worker(&["--concurrency", "4"]);
+    let running = cluster.start_in(&folder, &COMPILE);
+    until("a trace", || (folder.traced("run") > 0).then_some(()));
+    let status = cluster.status(&folder).unwrap();
+    assert_eq!(status["phase"], "bootstrap");
+    let run = status["run"].as_str().unwrap();
+    cluster.run_in(&folder, &["cancel", run]).with(0);
+    running
+        .end()
+        .with(3)
+        .saying("cancelled")
+        .saying("compile job.toml");
+    assert!(folder.traced("run") < EXAMPLES);
+    assert_eq!(cluster.status(&folder).unwrap()["cancelled"], true);
+    until("the workers to drop what was published", || {
+        let status = cluster.status(&folder).unwrap();
+        (status["queues"]["bootstrap"] == 0).then_some(())
+    });
+    cluster.run_in(&folder, &COMPILE).with(0);
+    same(&folder.result("run"), &reference.result("run"));
+    assert_eq!(server.count().repeated, 0);
+    cluster
+        .run_in(&folder, &["cancel", "no-such-run"])
+        .with(2)
+        .saying("no-such-run");
+}
+
+#[test]
+fn a_second_coordinator_of_a_live_run_is_refused_wherever_its_folder_is() {
+    let Some(cluster) = Cluster::start() else { return };
+    let folder = Folder::new();
+    JobFile::with_teacher("model = \"simulated/x\"").write(&folder, 20);
+    // No worker: it waits.
+    let first = cluster.start_in(&folder, &COMPILE);
+    until("the run to be reported", || cluster.status(&folder));
+    let second = ["compile", "job.toml", "--out", "elsewhere"];
+    let refused = cluster.run_in(&folder, &second).with(1).saying("in use");
+    assert!(refused.stderr.contains("process"), "{}", refused.stderr);
+    cluster.run_in(&folder, &COMPILE).with(1).saying("in use");
+    first.signal("INT");
+    first.end().with(3);
+    // The one that ended in order left nothing to wait for.
+    let _worker = cluster.worker(&[]);
+    cluster.run_in(&folder, &second).with(0);
+}
+
+#[test]
+fn a_killed_coordinator_is_succeeded_by_one_that_asks_nothing_again() {
+    let Some(cluster) = Cluster::start() else { return };
+    let server = LmServer::start("mild");
+    let (folder, reference) = job(&server, EXAMPLES);
+    let _worker = cluster.worker(&["--concurrency", "4"]);
+    let running = cluster.start_in(&folder, &COMPILE);
+    until("traces", || (folder.traced("run") > EXAMPLES / 4).then_some(()));
+    running.signal("KILL");
+    running.end();
+    cluster.run_in(&folder, &COMPILE).with(0);
+    same(&folder.result("run"), &reference.result("run"));
+    assert_eq!(server.count().repeated, 0);
+}
+
+#[test]
+fn where_dir_is_lost_its_examples_run_again_and_that_is_said() {
+    let Some(cluster) = Cluster::start() else { return };
+    let server = LmServer::start("mild");
+    let (folder, reference) = job(&server, EXAMPLES);
+    let _worker = cluster.worker(&[]);
+    cluster.run_in(&folder, &COMPILE).with(0);
+    std::fs::remove_dir_all(folder.path("run")).unwrap();
+    cluster
+        .run_in(&folder, &COMPILE)
+        .with(0)
+        .saying("brought to another DIR");
+    same(&folder.result("run"), &reference.result("run"));
+}
+
+#[test]
+fn a_run_that_began_on_one_machine_goes_on_in_a_cluster() {
+    let Some(cluster) = Cluster::start() else { return };
+    let server = LmServer::start_on(0, &["--latency-ms", "50"]);
+    let (folder, reference) = job(&server, EXAMPLES);
+    let running = folder.start(&["compile", "job.toml", "--out", "run", "--concurrency", "4"]);
+    until("a trace", || (folder.traced("run") > 0).then_some(()));
+    running.signal("INT");
+    running.end().with(3);
+    let _worker = cluster.worker(&[]);
+    cluster.run_in(&folder, &COMPILE).with(0);
+    same(&folder.result("run"), &reference.result("run"));
+    assert_eq!(server.count().repeated, 0, "what state.redb had was fetched");
+}
+
+#[test]
+fn two_jobs_at_once_share_the_workers_and_see_nothing_of_each_other() {
+    let Some(cluster) = Cluster::start() else { return };
+    let server = LmServer::start("mild");
+    let (one, reference) = job(&server, EXAMPLES);
+    let other_server = LmServer::start("messy");
+    let (other, other_reference) = job(&other_server, EXAMPLES);
+    let compiling = [
+        cluster.start_in(&one, &COMPILE),
+        cluster.start_in(&other, &COMPILE),
+    ];
+    until("both to have published", || {
+        let ended = cluster.run_in(&one, &["status", "--json"]).with(0);
+        let runs: Vec<serde_json::Value> = serde_json::from_str(&ended.stdout).unwrap();
+        let waiting = runs.first()?["queues"]["bootstrap"].as_u64()?;
+        (waiting == 2 * EXAMPLES as u64).then_some(())
+    });
+    let _worker = cluster.worker(&["--concurrency", "4"]);
+    for running in compiling {
+        running.end().with(0);
+    }
+    same(&one.result("run"), &reference.result("run"));
+    same(&other.result("run"), &other_reference.result("run"));
+    assert_eq!(server.count().repeated, 0);
+    assert_eq!(other_server.count().repeated, 0);
+}
+
+#[test]
+fn namespaces_are_apart() {
+    let Some(cluster) = Cluster::start() else { return };
+    let folder = Folder::new();
+    JobFile::with_teacher("model = \"simulated/x\"").write(&folder, 20);
+    let elsewhere = ["--namespace", "elsewhere"];
+    let _other = cluster.worker(&elsewhere);
+    let running = cluster.start_in(&folder, &COMPILE);
+    until("the tasks to be published", || {
+        (cluster.status(&folder)?["queues"]["bootstrap"] == 20).then_some(())
+    });
+    let ended = cluster.run_in(&folder, &["status", "--json", "--namespace", "elsewhere"]);
+    assert_eq!(ended.with(0).stdout.trim(), "[]");
+    let _ours = cluster.worker(&[]);
+    running.end().with(0);
+}
+
+#[test]
+fn a_worker_takes_only_the_lanes_that_it_was_given() {
+    let Some(cluster) = Cluster::start() else { return };
+    let folder = Folder::new();
+    JobFile::with_teacher("model = \"simulated/x\"").write(&folder, 20);
+    let _bootstrap = cluster.worker(&["--lanes", "bootstrap"]);
+    let running = cluster.start_in(&folder, &COMPILE);
+    until("the fine-tune task to wait", || {
+        (cluster.status(&folder)?["queues"]["finetune"] == 1).then_some(())
+    });
+    let _finetune = cluster.worker(&["--lanes", "finetune"]);
+    running.end().with(0);
+    cluster.worker(&["--lanes", "training"]).end().with(2);
+}
+
+#[test]
+fn a_message_that_is_not_ours_goes_to_the_dead_letters_and_the_run_goes_on() {
+    let Some(cluster) = Cluster::start() else { return };
+    let folder = Folder::new();
+    JobFile::with_teacher("model = \"simulated/x\"").write(&folder, 20);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        use bsft::queue::{Lane, Queue as _, amqp::AmqpQueue};
+        let queue = AmqpQueue::connect(&cluster.amqp_url, &cluster.namespace)
+            .await
+            .unwrap();
+        let foreign = vec![b"hello".to_vec(), b"{}".to_vec(), vec![0xff; 9]];
+        queue.publish(&Lane::Bootstrap, foreign.clone()).await.unwrap();
+        queue.publish(&Lane::Finetune, foreign).await.unwrap();
+        // Another bsft's: left for a worker that knows it.
+        let newer = vec![br#"{"v":99,"news":true}"#.to_vec()];
+        queue.publish(&Lane::Bootstrap, newer).await.unwrap();
+        queue.close().await;
+    });
+    let worker = cluster.worker(&[]);
+    cluster.run_in(&folder, &COMPILE).with(0);
+    let dead = until("all of them to be dead letters", || {
+        let queues = &cluster.status(&folder)?["queues"];
+        let dead = |lane| queues[lane].as_u64();
+        Some((dead("dead_bootstrap")?, dead("dead_finetune")?)).filter(|(a, b)| a + b == 6)
+    });
+    assert_eq!(dead, (3, 3));
+    worker.signal("TERM");
+    let ended = worker.end().with(0);
+    assert_eq!(
+        ended.stderr.matches("dead letters").count(),
+        6,
+        "{}",
+        ended.stderr
+    );
+    assert!(ended.stderr.contains("message version 99"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_service_that_nobody_answers_at_is_named_without_its_password_and_ends_with_code_4() {
+    let folder = Folder::new();
+    JobFile::with_teacher("model = \"simulated/x\"").write(&folder, 3);
+    let (amqp, redis) = (
+        format!("amqp://u:hidden@127.0.0.1:{}", free_port()),
+        format!("redis://u:hidden@127.0.0.1:{}", free_port()),
+    );
+    let urls = [("BSFT_AMQP_URL", &*amqp), ("BSFT_REDIS_URL", &*redis)];
+    let mut worker = clean(Command::new(env!("CARGO_BIN_EXE_bsft-worker")));
+    worker.envs(urls);
+    for ended in [
+        folder.start_with(&COMPILE, &urls).end(),
+        folder.start_with(&["status"], &urls).end(),
+        Running::start(worker).end(),
+    ] {
+        let shown = |url: &str| url.replace(":hidden", "");
+        let ended = ended
+            .with(4)
+            .saying(&shown(&amqp))
+            .saying(&shown(&redis))
+            .saying("check");
+        assert!(!ended.stderr.contains("hidden"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_worker_without_services_says_what_it_needs() {
+    let worker = clean(Command::new(env!("CARGO_BIN_EXE_bsft-worker")));
+    Running::start(worker)
+        .end()
+        .with(2)
+        .saying("BSFT_AMQP_URL and BSFT_REDIS_URL");
+}

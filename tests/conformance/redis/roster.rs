@@ -1,0 +1,118 @@
+//! The roster on Redis: who has a run, who works on it, whether it is cancelled, and how far it is.
+
+use super::{NAMESPACE, connect, keys, server};
+use crate::store::{LEASE, run};
+use bsft::roster::{Lead, Process, Roster, WorkerSign};
+use bsft::task::RunId;
+use std::time::Duration;
+
+const NO_LEASE: Duration = Duration::from_millis(1);
+
+fn worker(concurrency: usize) -> WorkerSign {
+    WorkerSign {
+        process: Process::current(),
+        lanes: vec!["bootstrap".into()],
+        concurrency,
+    }
+}
+
+#[tokio::test]
+async fn a_run_has_one_coordinator_at_a_time() {
+    let Some(server) = server(&[]) else { return };
+    let roster = connect(&server.url(), NAMESPACE).await;
+    let (ours, theirs) = (Process::current(), Process::current());
+    for _ in 0..2 {
+        let lead = roster.lead(&run(), &ours, LEASE).await.unwrap();
+        assert_eq!(lead, Lead::Ours);
+    }
+    match roster.lead(&run(), &theirs, LEASE).await.unwrap() {
+        Lead::Theirs { process, left } => {
+            assert_eq!(process, ours);
+            assert!(left <= LEASE && left > LEASE / 2, "{left:?}");
+        }
+        Lead::Ours => panic!("two have the run"),
+    }
+    // Only who has it lets it go.
+    roster.resign(&run(), &theirs).await.unwrap();
+    assert_ne!(roster.lead(&run(), &theirs, LEASE).await.unwrap(), Lead::Ours);
+    let other = RunId("other".into());
+    assert_eq!(roster.lead(&other, &theirs, LEASE).await.unwrap(), Lead::Ours);
+    roster.resign(&run(), &ours).await.unwrap();
+    assert_eq!(roster.lead(&run(), &theirs, NO_LEASE).await.unwrap(), Lead::Ours);
+    let taken = async { while roster.lead(&run(), &ours, LEASE).await.unwrap() != Lead::Ours {} };
+    tokio::time::timeout(LEASE, taken)
+        .await
+        .expect("the time of a coordinator without a sign of life ends");
+}
+
+#[tokio::test]
+async fn workers_are_seen_while_they_give_signs_of_life() {
+    let Some(server) = server(&[]) else { return };
+    let roster = connect(&server.url(), NAMESPACE).await;
+    assert_eq!(roster.workers(&run()).await.unwrap(), []);
+    let (a, b) = (worker(64), worker(8));
+    for _ in 0..2 {
+        roster.sign(&run(), &a, LEASE).await.unwrap();
+        roster.sign(&run(), &b, LEASE).await.unwrap();
+    }
+    let mut both = vec![a.clone(), b.clone()];
+    both.sort_by(|a, b| a.process.id.cmp(&b.process.id));
+    assert_eq!(roster.workers(&run()).await.unwrap(), both);
+    assert_eq!(roster.workers(&RunId("other".into())).await.unwrap(), []);
+    roster.sign(&run(), &a, NO_LEASE).await.unwrap();
+    let gone = async { while roster.workers(&run()).await.unwrap() != [b.clone()] {} };
+    tokio::time::timeout(LEASE, gone)
+        .await
+        .expect("a worker without a sign of life is forgotten");
+}
+
+#[tokio::test]
+async fn a_cancelled_run_stays_so_until_it_is_resumed() {
+    let Some(server) = server(&[]) else { return };
+    let roster = connect(&server.url(), NAMESPACE).await;
+    assert!(!roster.is_cancelled(&run()).await.unwrap());
+    roster.cancel(&run()).await.unwrap();
+    roster.cancel(&run()).await.unwrap();
+    assert!(roster.is_cancelled(&run()).await.unwrap());
+    assert!(!roster.is_cancelled(&RunId("other".into())).await.unwrap());
+    roster.resume(&run()).await.unwrap();
+    roster.resume(&run()).await.unwrap();
+    assert!(!roster.is_cancelled(&run()).await.unwrap());
+}
+
+#[tokio::test]
+async fn every_run_of_a_namespace_is_known_by_its_last_report() {
+    let Some(server) = server(&[]) else { return };
+    let roster = connect(&server.url(), NAMESPACE).await;
+    let elsewhere = connect(&server.url(), "elsewhere").await;
+    let (a, b) = (RunId("a".into()), RunId("b".into()));
+    for (run, report) in [(&b, &b"far"[..]), (&a, b"begun"), (&a, b"done")] {
+        roster.report(run, report).await.unwrap();
+    }
+    let known = vec![(a, b"done".to_vec()), (b, b"far".to_vec())];
+    assert_eq!(roster.reports().await.unwrap(), known);
+    assert_eq!(elsewhere.reports().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn the_roster_keeps_nothing_for_ever() {
+    let Some(server) = server(&[]) else { return };
+    let roster = connect(&server.url(), NAMESPACE).await;
+    roster.lead(&run(), &Process::current(), LEASE).await.unwrap();
+    roster.sign(&run(), &worker(1), LEASE).await.unwrap();
+    roster.cancel(&run()).await.unwrap();
+    roster.report(&run(), b"far").await.unwrap();
+    let of_run: Vec<String> = keys(&server)
+        .into_iter()
+        .filter(|key| key.contains('{'))
+        .collect();
+    assert_eq!(of_run.len(), 4, "{of_run:?}");
+    for key in of_run {
+        let ends: i64 = redis::from_redis_value(server.ask(&["TTL", &key])).unwrap();
+        assert!(ends > 0, "{key}: {ends}");
+        server.ask(&["DEL", &key]);
+    }
+    // The list of runs forgets what has no report any more.
+    assert_eq!(roster.reports().await.unwrap(), []);
+    assert_eq!(keys(&server), Vec::<String>::new());
+}
