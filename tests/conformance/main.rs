@@ -17,6 +17,13 @@ mod rabbitmq;
 mod redis;
 #[path = "../support/redis.rs"]
 mod redis_server;
+mod steps;
 mod store;
-#[path = "../support/wait.rs"]
-mod wait;
+#[path = "../support/mod.rs"]
+#[expect(
+    dead_code,
+    unused_imports,
+    reason = "the tests of the command line need more of it"
+)]
+mod support;
+use support::wait;

@@ -1,0 +1,467 @@
+//! A whole compile on backends of which one step goes wrong: each kind of step, each time that it happens, in each way. The result
+//! is always that of a compile in which nothing went wrong, and nothing that was recorded is paid again.
+
+use crate::support::{Folder, JobFile, same};
+use async_trait::async_trait;
+use bsft::coordinator::{self, Coordinator};
+use bsft::job;
+use bsft::queue::embedded::EmbeddedQueue;
+use bsft::queue::{Delivery, Intake, Lane, PatientQueue, Queue, QueueError, Receipt, Settlement};
+use bsft::report::Progress;
+use bsft::roster::Alone;
+use bsft::run_dir::RunDir;
+use bsft::shutdown::Shutdown;
+use bsft::store::embedded::EmbeddedStore;
+use bsft::store::{Claim, PatientStore, Position, Store, StoreError, Stored};
+use bsft::task::{AttemptRef, RunId, TaskId};
+use bsft::worker::{self, Lanes, Worker};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+const EXAMPLES: usize = 5;
+
+/// How often a step that waits for others is made to go wrong: it is made as often as time allows.
+const POLLS: usize = 3;
+
+/// A kind of step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    PutJob,
+    Job,
+    Claim,
+    Record,
+    Finish,
+    Outcome,
+    Outcomes,
+    Trim,
+    Reopen,
+    Abandoned,
+    Publish,
+    Consume,
+    Settle,
+}
+
+const STEPS: [Step; 13] = [
+    Step::PutJob,
+    Step::Job,
+    Step::Claim,
+    Step::Record,
+    Step::Finish,
+    Step::Outcome,
+    Step::Outcomes,
+    Step::Trim,
+    Step::Reopen,
+    Step::Abandoned,
+    Step::Publish,
+    Step::Consume,
+    Step::Settle,
+];
+
+/// What happens at the step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wrong {
+    /// An error, and nothing was done.
+    Lost,
+    /// It was done, and there is an error all the same.
+    Unanswered,
+    /// It is done twice.
+    Repeated,
+    /// The process dies before it.
+    DeadBefore,
+    /// The process dies after it.
+    DeadAfter,
+}
+
+const WRONGS: [Wrong; 5] = [
+    Wrong::Lost,
+    Wrong::Unanswered,
+    Wrong::Repeated,
+    Wrong::DeadBefore,
+    Wrong::DeadAfter,
+];
+
+/// Which step goes wrong, and what was seen.
+struct Plan {
+    step: Step,
+    time: usize,
+    wrong: Wrong,
+    seen: Mutex<usize>,
+    died: Notify,
+    /// How often each slot of each task was recorded, as far as the store said.
+    recorded: Mutex<HashMap<(TaskId, u32), usize>>,
+}
+
+impl Plan {
+    fn new(step: Step, time: usize, wrong: Wrong) -> Arc<Plan> {
+        Arc::new(Plan {
+            step,
+            time,
+            wrong,
+            seen: Mutex::new(0),
+            died: Notify::new(),
+            recorded: Mutex::default(),
+        })
+    }
+
+    fn has_happened(&self) -> bool {
+        *self.seen.lock().unwrap() > self.time
+    }
+
+    /// Takes a step; `error` is what an unreachable service says.
+    async fn step<'a, T, E>(
+        &self,
+        step: Step,
+        error: impl Fn() -> E,
+        mut take: impl FnMut() -> BoxFuture<'a, Result<T, E>>,
+    ) -> Result<T, E> {
+        let is_it = step == self.step && {
+            let mut seen = self.seen.lock().unwrap();
+            *seen += 1;
+            *seen - 1 == self.time
+        };
+        if !is_it {
+            return take().await;
+        }
+        match self.wrong {
+            Wrong::Lost => Err(error()),
+            Wrong::Unanswered => {
+                take().await?;
+                Err(error())
+            }
+            Wrong::Repeated => {
+                take().await?;
+                take().await
+            }
+            Wrong::DeadBefore => self.die().await,
+            Wrong::DeadAfter => {
+                take().await?;
+                self.die().await
+            }
+        }
+    }
+
+    async fn die<T>(&self) -> T {
+        self.died.notify_one();
+        std::future::pending().await
+    }
+}
+
+struct Faulty<B> {
+    inner: B,
+    plan: Arc<Plan>,
+}
+
+fn store_away() -> StoreError {
+    StoreError::Unreachable {
+        place: "store".into(),
+        message: "as the test wants it".into(),
+    }
+}
+
+fn queue_away() -> QueueError {
+    QueueError::Unreachable {
+        url: "queue".into(),
+        message: "as the test wants it".into(),
+    }
+}
+
+/// Does it while the clock stands still, which it otherwise does not for a thread that waits for the disk.
+fn on_disk<'a, T: Send + 'a>(work: impl Future<Output = T> + Send + 'a) -> BoxFuture<'a, T> {
+    let (done, is_done) = std::sync::mpsc::channel::<()>();
+    // The clock does not run while such a thread works.
+    drop(tokio::task::spawn_blocking(move || is_done.recv().is_err()));
+    async move {
+        let ended = work.await;
+        drop(done);
+        ended
+    }
+    .boxed()
+}
+
+#[async_trait]
+impl Store for Faulty<EmbeddedStore> {
+    async fn put_job(&self, run: &RunId, spec: &[u8]) -> Result<(), StoreError> {
+        let take = || on_disk(self.inner.put_job(run, spec));
+        self.plan.step(Step::PutJob, store_away, take).await
+    }
+
+    async fn job(&self, run: &RunId) -> Result<Option<Vec<u8>>, StoreError> {
+        let take = || self.inner.job(run);
+        self.plan.step(Step::Job, store_away, take).await
+    }
+
+    async fn claim(&self, run: &RunId, task: TaskId, lease: Duration) -> Result<Claim, StoreError> {
+        let take = || on_disk(self.inner.claim(run, task, lease));
+        self.plan.step(Step::Claim, store_away, take).await
+    }
+
+    async fn renew(&self, run: &RunId, attempt: AttemptRef, lease: Duration) -> Result<(), StoreError> {
+        self.inner.renew(run, attempt, lease).await
+    }
+
+    async fn record(
+        &self,
+        run: &RunId,
+        attempt: AttemptRef,
+        slot: u32,
+        bytes: Vec<u8>,
+    ) -> Result<(), StoreError> {
+        let take = || on_disk(self.inner.record(run, attempt, slot, bytes.clone()));
+        self.plan.step(Step::Record, store_away, take).await?;
+        *self
+            .plan
+            .recorded
+            .lock()
+            .unwrap()
+            .entry((attempt.task, slot))
+            .or_default() += 1;
+        Ok(())
+    }
+
+    async fn finish(&self, run: &RunId, attempt: AttemptRef, outcome: Vec<u8>) -> Result<(), StoreError> {
+        let take = || on_disk(self.inner.finish(run, attempt, outcome.clone()));
+        self.plan.step(Step::Finish, store_away, take).await
+    }
+
+    async fn release(&self, run: &RunId, attempt: AttemptRef) -> Result<(), StoreError> {
+        self.inner.release(run, attempt).await
+    }
+
+    async fn outcome(&self, run: &RunId, task: TaskId) -> Result<Option<Vec<u8>>, StoreError> {
+        let take = || self.inner.outcome(run, task);
+        self.plan.step(Step::Outcome, store_away, take).await
+    }
+
+    async fn outcomes(
+        &self,
+        run: &RunId,
+        after: Position,
+        limit: usize,
+        wait: Duration,
+    ) -> Result<Vec<Stored>, StoreError> {
+        let take = || self.inner.outcomes(run, after, limit, wait);
+        self.plan.step(Step::Outcomes, store_away, take).await
+    }
+
+    async fn trim(&self, run: &RunId, stored: &[(Position, TaskId)]) -> Result<(), StoreError> {
+        let take = || self.inner.trim(run, stored);
+        self.plan.step(Step::Trim, store_away, take).await
+    }
+
+    async fn reopen(&self, run: &RunId, tasks: &[TaskId]) -> Result<usize, StoreError> {
+        let take = || self.inner.reopen(run, tasks);
+        self.plan.step(Step::Reopen, store_away, take).await
+    }
+
+    async fn abandoned(&self, run: &RunId, tasks: &[TaskId]) -> Result<Vec<TaskId>, StoreError> {
+        let take = || self.inner.abandoned(run, tasks);
+        self.plan.step(Step::Abandoned, store_away, take).await
+    }
+
+    async fn import(
+        &self,
+        run: &RunId,
+        task: TaskId,
+        records: Vec<(u32, Vec<u8>)>,
+    ) -> Result<(), StoreError> {
+        on_disk(self.inner.import(run, task, records)).await
+    }
+}
+
+#[async_trait]
+impl Queue for Faulty<EmbeddedQueue> {
+    async fn publish(&self, lane: &Lane, messages: Vec<Vec<u8>>) -> Result<(), QueueError> {
+        let take = || self.inner.publish(lane, messages.clone());
+        self.plan.step(Step::Publish, queue_away, take).await
+    }
+
+    async fn depth(&self, lane: &Lane) -> Result<usize, QueueError> {
+        self.inner.depth(lane).await
+    }
+
+    async fn consume(&self, lane: &Lane, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, QueueError> {
+        let take = || self.inner.consume(lane, prefetch);
+        let inner = self.plan.step(Step::Consume, queue_away, take).await?;
+        Ok(Box::new(FaultyIntake {
+            inner,
+            plan: Arc::clone(&self.plan),
+        }))
+    }
+}
+
+struct FaultyIntake {
+    inner: Box<dyn Intake>,
+    plan: Arc<Plan>,
+}
+
+#[async_trait]
+impl Intake for FaultyIntake {
+    async fn next(&mut self) -> Result<Option<Delivery>, QueueError> {
+        Ok(self.inner.next().await?.map(|delivery| {
+            let (body, redelivered) = (delivery.body.clone(), delivery.redelivered);
+            let plan = Arc::clone(&self.plan);
+            Delivery::new(body, redelivered, Box::new(FaultyReceipt { delivery, plan }))
+        }))
+    }
+}
+
+struct FaultyReceipt {
+    delivery: Delivery,
+    plan: Arc<Plan>,
+}
+
+#[async_trait]
+impl Receipt for FaultyReceipt {
+    /// A settlement that goes wrong expires: the message comes again.
+    async fn settle(self: Box<Self>, settlement: Settlement) -> Result<(), QueueError> {
+        let FaultyReceipt { delivery, plan } = *self;
+        let mut delivery = Some(delivery);
+        let take = || match delivery.take() {
+            Some(delivery) => delivery.settle(settlement).boxed(),
+            None => std::future::ready(Ok(())).boxed(),
+        };
+        plan.step(Step::Settle, || QueueError::ReceiptExpired, take).await
+    }
+}
+
+/// One process's life: ends with the run, or dies as planned.
+async fn live(folder: &Folder, plan: &Arc<Plan>) -> bool {
+    let job = job::read(&folder.path("job.toml")).expect("the job is sound");
+    let dir = RunDir::create(&folder.path("run")).unwrap();
+    let shutdown = Shutdown::new();
+    let store = Faulty {
+        inner: EmbeddedStore::open(&dir.store()).unwrap(),
+        plan: Arc::clone(plan),
+    };
+    let queue = Faulty {
+        inner: EmbeddedQueue::new(),
+        plan: Arc::clone(plan),
+    };
+    let store = Arc::new(PatientStore::new(Arc::new(store), shutdown.clone()));
+    let queue = Arc::new(PatientQueue::new(Arc::new(queue), shutdown.clone()));
+    let worker = Worker {
+        queue: Arc::clone(&queue) as _,
+        store: Arc::clone(&store) as _,
+        roster: Arc::new(Alone),
+        lanes: Lanes::ALL,
+        concurrency: NonZeroUsize::new(2).unwrap(),
+        drain: Duration::from_secs(1),
+    };
+    let coordinator = Coordinator {
+        queue,
+        store,
+        roster: Arc::new(Alone),
+        place: "state.redb".into(),
+        earlier: None,
+        dir,
+        shutdown: shutdown.clone(),
+        progress: Progress::new(HashMap::new()),
+        in_flight: 2,
+        rehearsal: false,
+    };
+    // What a worker has in flight are tasks of the runtime: they must die with it, so the runtime is their process.
+    tokio::select! {
+        ended = coordinator::run(&coordinator, job) => {
+            ended.unwrap();
+            shutdown.abort();
+            true
+        }
+        ended = worker::run(worker, shutdown.clone()) => panic!("the worker ended: {ended:?}"),
+        () = plan.died.notified() => false,
+    }
+}
+
+/// A process: a runtime of its own, whose clock runs ahead whenever there is nothing to do.
+fn process(folder: &Folder, plan: &Arc<Plan>) -> bool {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let limit = Duration::from_secs(3600);
+    runtime
+        .block_on(async { tokio::time::timeout(limit, live(folder, plan)).await })
+        .unwrap_or_else(|_| panic!("no end within {limit:?}"))
+}
+
+fn job_in(folder: &Folder) {
+    JobFile::with_teacher("model = \"simulated/x\"").write(folder, EXAMPLES);
+}
+
+/// A compile of which that step goes wrong; `None`: it has no such step.
+fn compile(step: Step, time: usize, wrong: Wrong) -> Option<Folder> {
+    let (folder, plan) = (Folder::new(), Plan::new(step, time, wrong));
+    job_in(&folder);
+    let ended = process(&folder, &plan);
+    if !plan.has_happened() {
+        return None;
+    }
+    if !ended {
+        // The next process has no bad day, and finds what the first recorded.
+        let next = Plan::new(step, usize::MAX, wrong);
+        assert!(process(&folder, &next));
+        let (before, after) = (plan.recorded.lock().unwrap(), next.recorded.lock().unwrap());
+        let again: Vec<_> = before.keys().filter(|paid| after.contains_key(paid)).collect();
+        assert!(again.is_empty(), "paid twice: {again:?}");
+    }
+    let recorded = plan.recorded.lock().unwrap();
+    assert!(recorded.values().all(|times| *times == 1), "{recorded:?}");
+    drop(recorded);
+    Some(folder)
+}
+
+fn every_time(wrong: Wrong) {
+    let reference = Folder::new();
+    job_in(&reference);
+    assert!(process(&reference, &Plan::new(Step::PutJob, usize::MAX, wrong)));
+    let reference = reference.result("run");
+    let mut happened = Vec::new();
+    for step in STEPS {
+        let is_poll = matches!(step, Step::Outcomes | Step::Abandoned | Step::Outcome);
+        let times = if is_poll { 0..POLLS } else { 0..usize::MAX };
+        for time in times {
+            let case = format!("{step:?} number {time} is {wrong:?}");
+            let compiled = std::panic::catch_unwind(|| compile(step, time, wrong));
+            match compiled {
+                Ok(Some(folder)) => same(&folder.result("run"), &reference),
+                Ok(None) => break,
+                Err(_) => panic!("{case}"),
+            }
+            happened.push(step);
+        }
+    }
+    // All kinds but the look for lost tasks belong to every compile.
+    for step in STEPS.iter().filter(|step| **step != Step::Abandoned) {
+        assert!(happened.contains(step), "{step:?} never happened");
+    }
+}
+
+#[test]
+fn any_step_may_be_lost() {
+    every_time(Wrong::Lost);
+}
+
+#[test]
+fn any_step_may_be_done_without_an_answer() {
+    every_time(Wrong::Unanswered);
+}
+
+#[test]
+fn any_step_may_be_done_twice() {
+    every_time(Wrong::Repeated);
+}
+
+#[test]
+fn the_process_may_die_before_any_step() {
+    every_time(Wrong::DeadBefore);
+}
+
+#[test]
+fn the_process_may_die_after_any_step() {
+    every_time(Wrong::DeadAfter);
+}
