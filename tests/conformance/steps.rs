@@ -77,14 +77,6 @@ enum Wrong {
     DeadAfter,
 }
 
-const WRONGS: [Wrong; 5] = [
-    Wrong::Lost,
-    Wrong::Unanswered,
-    Wrong::Repeated,
-    Wrong::DeadBefore,
-    Wrong::DeadAfter,
-];
-
 /// Which step goes wrong, and what was seen.
 struct Plan {
     step: Step,
