@@ -10,8 +10,10 @@
 //! for survives a killed server and a power failure. With `appendfsync everysec` either may lose the last second or two (a
 //! killed server does when its disk was slow just then), which are run again. So may a failover to a replica.
 
+mod combine;
 mod doubt;
 mod fault;
+mod items;
 mod keys;
 mod lifetime;
 mod link;
@@ -27,13 +29,16 @@ pub use lifetime::KEPT;
 use super::{Claim, Position, Store, StoreError, Stored};
 use crate::task::{AttemptRef, RunId, TaskId};
 use async_trait::async_trait;
+use combine::Combiner;
 use doubt::{Asked, Doubts};
+use items::{ClaimItem, FinishItem, Held, RecordItem};
 use keys::Keys;
 use lifetime::Lifetimes;
 use link::Link;
 use page::Sizes;
 use redis::Value;
-use script::{ABANDONED, CLAIM, Call, FINISH, IMPORT, KEEP, OUTCOME, RECORD, RELEASE, RENEW, REOPEN, TRIM};
+use script::{ABANDONED, Call, IMPORT, KEEP, OUTCOME, RELEASE, RENEW, REOPEN, TRIM};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use url::Address;
@@ -50,8 +55,11 @@ const STEP_TASKS: usize = 512;
 
 /// A namespace on a Redis server or cluster. Many processes may use it at once.
 pub struct RedisStore {
-    link: Link,
+    link: Arc<Link>,
     keys: Keys,
+    claims: Combiner<ClaimItem>,
+    records: Combiner<RecordItem>,
+    finishes: Combiner<FinishItem>,
     doubts: Doubts,
     lifetimes: Lifetimes,
     sizes: Sizes,
@@ -78,8 +86,11 @@ impl RedisStore {
             // An error says that another part of the process has chosen, which is as good.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        let link = start::checked(address, &keys).await?;
+        let link = Arc::new(start::checked(address, &keys).await?);
         Ok(RedisStore {
+            claims: Combiner::new(Arc::clone(&link), keys.clone()),
+            records: Combiner::new(Arc::clone(&link), keys.clone()),
+            finishes: Combiner::new(Arc::clone(&link), keys.clone()),
             link,
             keys,
             doubts: Doubts::default(),
@@ -156,11 +167,12 @@ impl Store for RedisStore {
     async fn claim(&self, run: &RunId, task: TaskId, lease: Duration) -> Result<Claim, StoreError> {
         self.keep(run).await?;
         let doubt = self.doubts.begin(Asked::Claim(run.clone(), task));
-        let nonce = doubt.nonce.to_be_bytes();
-        let keys = [self.keys.task(run, task), self.keys.done(run)];
-        let call = CLAIM.call(keys).bytes(&task.0).number(millis(lease));
-        let reply = self.link.run(call.bytes(&nonce).number(KEPT.as_secs())).await?;
-        let claim = self.read(reply, reply::claim)?;
+        let item = ClaimItem {
+            task,
+            nonce: doubt.nonce,
+            lease_ms: millis(lease),
+        };
+        let claim = self.claims.ask(run, item).await?;
         doubt.settle();
         Ok(claim)
     }
@@ -178,20 +190,13 @@ impl Store for RedisStore {
         slot: u32,
         bytes: Vec<u8>,
     ) -> Result<(), StoreError> {
-        let call = RECORD.call([self.keys.task(run, attempt.task)]);
-        let call = call.number(attempt.attempt.0.into()).number(slot.into());
-        self.fenced(attempt, call.bytes(&bytes)).await
+        let item = RecordItem { attempt, slot, bytes };
+        held(self.records.ask(run, item).await?, attempt)
     }
 
     async fn finish(&self, run: &RunId, attempt: AttemptRef, outcome: Vec<u8>) -> Result<(), StoreError> {
-        let keys = [
-            self.keys.task(run, attempt.task),
-            self.keys.outcomes(run),
-            self.keys.position(run),
-        ];
-        let call = FINISH.call(keys).number(attempt.attempt.0.into());
-        let call = call.bytes(&attempt.task.0).bytes(&outcome);
-        self.fenced(attempt, call.number(KEPT.as_secs())).await
+        let item = FinishItem { attempt, outcome };
+        held(self.finishes.ask(run, item).await?, attempt)
     }
 
     async fn release(&self, run: &RunId, attempt: AttemptRef) -> Result<(), StoreError> {
@@ -307,6 +312,13 @@ fn read(url: &str, namespace: &str) -> Result<(Address, Keys), StoreError> {
             place: address.place,
             message: format!("{namespace:?} is no name for a namespace: it takes letters, digits and -_.:"),
         }),
+    }
+}
+
+fn held(held: Held, attempt: AttemptRef) -> Result<(), StoreError> {
+    match held {
+        Held(true) => Ok(()),
+        Held(false) => Err(StoreError::Fenced(attempt)),
     }
 }
 

@@ -68,6 +68,11 @@ impl<'a> Call<'a> {
         self
     }
 
+    pub(super) fn owned(mut self, bytes: Vec<u8>) -> Call<'a> {
+        self.arguments.push(bytes.into());
+        self
+    }
+
     pub(super) fn bytes(mut self, bytes: &'a [u8]) -> Call<'a> {
         self.arguments.push(bytes.into());
         self

@@ -1,34 +1,45 @@
--- KEYS: task, done. ARGV: id, lease in ms, nonce, seconds kept. Gives {0}: done, {1}: held, {2, attempt, failures, slot, bytes, ...}.
-if redis.call('SISMEMBER', KEYS[2], ARGV[1]) == 1 then
-    return {0}
-end
-local found = redis.call('HMGET', KEYS[1], 'a', 'u', 'f', 'n', 'p')
-local attempt, runs, failures = tonumber(found[1] or 0), found[2], tonumber(found[3] or 0)
-if found[5] then
-    return {0}
-end
-if found[4] == ARGV[3] then
-    -- A repetition. If the attempt has been released, somebody had the answer and this command is a straggler.
-    if not runs then
-        return {1}
+-- KEYS: done, tasks. ARGV: seconds kept, then for each task: id, nonce, lease in ms. Gives for each task
+-- {0}: done, {1}: held, {2, attempt, failures, slot, bytes, ...}.
+local function claim(task, id, nonce, lease)
+    if redis.call('SISMEMBER', KEYS[1], id) == 1 then
+        return {0}
     end
-else
-    if runs and micros() < tonumber(runs) * 1000 then
-        return {1}
+    local known, reply = {}, {2, 0, 0}
+    local fields = redis.call('HGETALL', task)
+    for i = 1, #fields, 2 do
+        if string.find(fields[i], '^%d') then
+            reply[#reply + 1] = fields[i]
+            reply[#reply + 1] = fields[i + 1]
+        else
+            known[fields[i]] = fields[i + 1]
+        end
     end
-    if runs then
-        failures = failures + 1
+    if known.p then
+        return {0}
     end
-    attempt = attempt + 1
+    local attempt, failures = tonumber(known.a or 0), tonumber(known.f or 0)
+    if known.n == nonce then
+        -- A repetition. If the attempt has been released, somebody had the answer and this command is a straggler.
+        if not known.u then
+            return {1}
+        end
+    else
+        if known.u and micros() < tonumber(known.u) * 1000 then
+            return {1}
+        end
+        if known.u then
+            failures = failures + 1
+        end
+        attempt = attempt + 1
+    end
+    redis.call('HSET', task, 'a', whole(attempt), 'u', lease_end(lease), 'f', whole(failures), 'n', nonce)
+    redis.call('EXPIRE', task, ARGV[1])
+    reply[2], reply[3] = attempt, failures
+    return reply
 end
-redis.call('HSET', KEYS[1], 'a', whole(attempt), 'u', lease_end(ARGV[2]), 'f', whole(failures), 'n', ARGV[3])
-redis.call('EXPIRE', KEYS[1], ARGV[4])
-local reply = {2, attempt, failures}
-local fields = redis.call('HGETALL', KEYS[1])
-for i = 1, #fields, 2 do
-    if string.find(fields[i], '^%d') then
-        reply[#reply + 1] = fields[i]
-        reply[#reply + 1] = fields[i + 1]
-    end
+
+local claims = {}
+for i = 2, #KEYS do
+    claims[i - 1] = claim(KEYS[i], ARGV[3 * i - 4], ARGV[3 * i - 3], ARGV[3 * i - 2])
 end
-return reply
+return claims

@@ -1,23 +1,34 @@
--- KEYS: task, outcomes, position. ARGV: attempt, id, outcome, seconds kept. Gives 0: fenced.
-local found = redis.call('HMGET', KEYS[1], 'a', 'u', 'p')
-if found[1] ~= ARGV[1] then
-    return 0
-end
-if found[3] then
+-- KEYS: outcomes, position, tasks. ARGV: seconds kept, then for each task: attempt, id, outcome. Gives for each 0: fenced.
+-- Not behind the clock: a server that lost its last second would otherwise give positions again that readers have passed.
+local position = math.max(micros(), tonumber(redis.call('GET', KEYS[2]) or 0) + 1)
+-- Room for all, before anything else is written: a script that ends half way gives no position twice.
+redis.call('SET', KEYS[2], whole(position + #KEYS - 3), 'EX', ARGV[1])
+
+local function finish(task, attempt, id, outcome)
+    local found = redis.call('HMGET', task, 'a', 'u', 'p')
+    if found[1] ~= attempt then
+        return 0
+    end
+    if found[3] then
+        return 1
+    end
+    if not found[2] then
+        return 0
+    end
+    -- First, for it is what can be refused.
+    redis.call('XADD', KEYS[1], whole(position) .. '-0', 't', id, 'o', outcome)
+    redis.call('DEL', task)
+    redis.call('HSET', task, 'a', attempt, 'p', whole(position))
+    redis.call('EXPIRE', task, ARGV[1])
+    position = position + 1
     return 1
 end
-if not found[2] then
-    return 0
+
+local said = {}
+for i = 3, #KEYS do
+    said[i - 2] = finish(KEYS[i], ARGV[3 * i - 7], ARGV[3 * i - 6], ARGV[3 * i - 5])
 end
--- Not behind the clock: a server that lost its last second would otherwise give positions again that readers have passed.
-local position = whole(math.max(micros(), tonumber(redis.call('GET', KEYS[3]) or 0) + 1))
--- First, for it is what can be refused.
-redis.call('XADD', KEYS[2], position .. '-0', 't', ARGV[2], 'o', ARGV[3])
-redis.call('SET', KEYS[3], position, 'EX', ARGV[4])
-redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], 'a', ARGV[1], 'p', position)
-redis.call('EXPIRE', KEYS[1], ARGV[4])
-if redis.call('TTL', KEYS[2]) < 0 then
-    redis.call('EXPIRE', KEYS[2], ARGV[4])
+if redis.call('TTL', KEYS[1]) == -1 then
+    redis.call('EXPIRE', KEYS[1], ARGV[1])
 end
-return 1
+return said

@@ -1,9 +1,13 @@
 -- Prepended to every step. The server's clock is the only one; numbers are written in full, for Lua rounds to 14 digits.
 -- A task is a hash: a = latest attempt, u = end of its lease in ms (only while it runs), f = attempts that lost their lease,
 -- n = nonce of the latest claim, p = position of the outcome (only once there is one), digits = what the slot recorded.
+local now
 local function micros()
-    local time = redis.call('TIME')
-    return time[1] * 1000000 + time[2]
+    if not now then
+        local time = redis.call('TIME')
+        now = time[1] * 1000000 + time[2]
+    end
+    return now
 end
 
 local function whole(number)

@@ -1,6 +1,11 @@
--- KEYS: task. ARGV: attempt, slot, bytes. Gives 0: fenced.
-if not holds(KEYS[1], ARGV[1]) then
-    return 0
+-- KEYS: tasks. ARGV: for each task: attempt, slot, bytes. Gives for each 0: fenced.
+local said = {}
+for i = 1, #KEYS do
+    if holds(KEYS[i], ARGV[3 * i - 2]) then
+        redis.call('HSET', KEYS[i], ARGV[3 * i - 1], ARGV[3 * i])
+        said[i] = 1
+    else
+        said[i] = 0
+    end
 end
-redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
-return 1
+return said
