@@ -90,28 +90,26 @@ fn in_cluster(services: &Services, run: Option<&Path>) -> Result<Vec<Standing>, 
         })?;
     runtime.block_on(async {
         let connected = services.connect().await?;
-        let wanted = match run {
-            None => None,
-            Some(run) => Some(match read(run)? {
-                Some(manifest) => manifest.run.0,
-                None => run.display().to_string(),
-            }),
+        let Some(run) = run else {
+            return told(&connected, None).await;
         };
-        let standings = asked(&connected, wanted.as_deref()).await.map_err(|error| {
-            say(format_args!("error: {error}"));
-            Exit::Unavailable
-        });
-        connected.queue.close().await;
-        let standings = standings?;
-        match wanted {
-            Some(wanted) if standings.is_empty() => {
+        let in_folder = read(run)?;
+        let wanted = match &in_folder {
+            Some(manifest) => manifest.run.0.clone(),
+            None => run.display().to_string(),
+        };
+        let standings = told(&connected, Some(&wanted)).await?;
+        match in_folder {
+            _ if !standings.is_empty() => Ok(standings),
+            // Its time in Redis is over, or it was never there.
+            Some(manifest) => Ok(vec![Standing::of(run.display().to_string(), manifest)]),
+            None => {
                 say(format_args!(
                     "no run {wanted} in namespace {}; without a name, status shows those that there are",
                     services.namespace()
                 ));
                 Err(Exit::Usage)
             }
-            _ => Ok(standings),
         }
     })
 }
@@ -123,6 +121,15 @@ enum Unavailable {
     Queue(#[from] QueueError),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+async fn told(connected: &Connected, wanted: Option<&str>) -> Result<Vec<Standing>, Exit> {
+    let standings = asked(connected, wanted).await;
+    connected.queue.close().await;
+    standings.map_err(|error| {
+        say(format_args!("error: {error}"));
+        Exit::Unavailable
+    })
 }
 
 async fn asked(connected: &Connected, wanted: Option<&str>) -> Result<Vec<Standing>, Unavailable> {

@@ -11,7 +11,7 @@ use crate::trace::{Failure, LineIndex, Outcome};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{debug, warn};
 
 /// Outcomes that are fetched in one go: some 2 MB of small traces.
 const DRAIN_BATCH: usize = 1024;
@@ -24,6 +24,9 @@ const SYNC_EVERY: Duration = Duration::from_millis(500);
 
 /// Bytes in DIR that ask for an fsync before that time.
 const SYNC_BYTES: usize = 8 << 20;
+
+/// How long the end of an interrupted run is held up by a store that is away.
+const LAST_SYNC: Duration = Duration::from_secs(5);
 
 /// How often `run.json` learns how far things are, for `status`.
 const MANIFEST_EVERY: Duration = Duration::from_secs(2);
@@ -68,17 +71,20 @@ pub(super) async fn bootstrap(
         if prepared.ledger.tally().done() == tasks {
             break Ok(());
         }
-        publisher.count_workers(&prepared).await;
-        publisher.publish(&prepared, &mut drain.outstanding).await?;
-        let taken = tokio::select! {
-            taken = drain.take(&mut prepared, DRAIN_WAIT) => taken?,
-            () = coordinator.shutdown.draining() => continue,
+        let round = async {
+            publisher.count_workers(&prepared).await;
+            publisher.publish(&prepared, &mut drain.outstanding).await?;
+            if drain.take(&mut prepared, DRAIN_WAIT).await? > 0 {
+                publisher.watch.encourage();
+            }
+            publisher.sweep(&prepared, &mut drain.outstanding).await?;
+            drain.sync_when_due(&prepared).await
         };
-        if taken > 0 {
-            publisher.watch.encourage();
+        tokio::select! {
+            // A service that is away may hold up any step of it.
+            () = coordinator.shutdown.draining() => continue,
+            ended = round => ended?,
         }
-        publisher.sweep(&prepared, &mut drain.outstanding).await?;
-        drain.sync_when_due(&prepared).await?;
         if told.elapsed() >= MANIFEST_EVERY {
             let done = prepared.ledger.tally().done();
             prepared.manifest.rate = (done - done_before) as f64 / told.elapsed().as_secs_f64();
@@ -88,7 +94,11 @@ pub(super) async fn bootstrap(
         }
         coordinator.progress.bootstrap(prepared.ledger.tally());
     };
-    drain.sync(&prepared).await?;
+    match tokio::time::timeout(LAST_SYNC, drain.sync(&prepared)).await {
+        Ok(synced) => synced?,
+        Err(_) if ended.is_err() => debug!("the store is away; it forgets later what is in DIR"),
+        Err(_) => drain.sync(&prepared).await?,
+    }
     coordinator.progress.bootstrap_ends(prepared.ledger.tally());
     publisher.tell_made_again();
     prepared.manifest.rate = 0.0;

@@ -3,7 +3,7 @@
 use super::answers::RecordedAnswers;
 use super::jobs::{Job, JobError};
 use super::lease::{LEASE, under_lease};
-use super::{HELD, RETURN_AFTER, Shared, hand_back, settle};
+use super::{HELD, RETURN_AFTER, Shared, settle};
 use crate::job::made_by;
 use crate::message::{BootstrapTask, Refusal};
 use crate::program::{Ending, TaskFailure};
@@ -25,7 +25,7 @@ const MAX_LOST_ATTEMPTS: u32 = 10;
 pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
     let message = match BootstrapTask::decode(&delivery.body) {
         Ok(message) => message,
-        Err(why @ Refusal::OtherVersion { .. }) => return hand_back(delivery, &why).await,
+        Err(why @ Refusal::OtherVersion { .. }) => return shared.reasons.hand_back(delivery, &why).await,
         Err(why @ (Refusal::Foreign(_) | Refusal::NotText)) => {
             warn!(%why, "message refused to the dead letters");
             return settle(delivery, Settlement::Reject).await;
@@ -38,7 +38,7 @@ pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
         Ok(job) => job,
         Err(JobError::Changed(_)) => return settle(delivery, Settlement::Done).await,
         Err(JobError::Store(why)) => return shared.fail(delivery, why),
-        Err(why) => return hand_back(delivery, &why).await,
+        Err(why) => return shared.reasons.hand_back(delivery, &why).await,
     };
     match attempt(&shared, &job, message).await {
         Ok(Settled::Done) => settle(delivery, Settlement::Done).await,

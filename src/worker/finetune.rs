@@ -4,7 +4,7 @@
 //! started, its id is stored, it is polled; when it has ended, the outcome is stored and announced.
 
 use super::lease::{LEASE, under_lease};
-use super::{HELD, RETURN_AFTER, Shared, hand_back, settle};
+use super::{HELD, RETURN_AFTER, Shared, settle};
 use crate::finetune::{Training, TrainingId, TrainingOutcome, provider};
 use crate::message::{Completion, FinetuneTask, MESSAGE_VERSION, Refusal, decode, encode};
 use crate::queue::{Delivery, Lane, QueueError, Settlement};
@@ -47,7 +47,7 @@ enum Tick {
 pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
     let message: FinetuneTask = match decode(&delivery.body) {
         Ok(message) => message,
-        Err(why @ Refusal::OtherVersion { .. }) => return hand_back(delivery, &why).await,
+        Err(why @ Refusal::OtherVersion { .. }) => return shared.reasons.hand_back(delivery, &why).await,
         Err(why @ (Refusal::Foreign(_) | Refusal::NotText)) => {
             warn!(%why, "message refused to the dead letters");
             return settle(delivery, Settlement::Reject).await;
@@ -64,7 +64,7 @@ pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
             settle(delivery, Settlement::Return { after: RETURN_AFTER }).await
         }
         Err(TickError::Store(why)) => shared.fail(delivery, why),
-        Err(why) => hand_back(delivery, &why).await,
+        Err(why) => shared.reasons.hand_back(delivery, &why).await,
     }
 }
 

@@ -8,6 +8,10 @@ use crate::store::{Store, StoreError};
 use crate::task::RunId;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a job without tasks is kept: a worker lives longer than its jobs.
+const KEPT_UNUSED: Duration = Duration::from_secs(600);
 
 /// A job, ready to run its tasks.
 pub(super) struct Job {
@@ -40,7 +44,12 @@ pub(super) enum JobError {
 pub(super) struct Jobs {
     store: Arc<dyn Store>,
     /// By digest of the spec. Few at a time; held for look-ups only, never across an await.
-    built: Mutex<HashMap<String, Arc<Job>>>,
+    built: Mutex<HashMap<String, Built>>,
+}
+
+struct Built {
+    job: Arc<Job>,
+    last_used: Instant,
 }
 
 impl Jobs {
@@ -53,8 +62,9 @@ impl Jobs {
 
     /// The job of a run, of that digest. Two tasks that come first at once may both build it; one of the two is kept.
     pub(super) async fn get(&self, run: &RunId, digest: &str) -> Result<Arc<Job>, JobError> {
-        if let Some(job) = self.lock().get(digest) {
-            return Ok(Arc::clone(job));
+        if let Some(built) = self.lock().get_mut(digest) {
+            built.last_used = Instant::now();
+            return Ok(Arc::clone(&built.job));
         }
         let bytes = self
             .store
@@ -65,10 +75,16 @@ impl Jobs {
             return Err(JobError::Changed(run.clone()));
         }
         let job = Arc::new(build(run, &bytes)?);
-        Ok(Arc::clone(self.lock().entry(digest.to_owned()).or_insert(job)))
+        let mut built = self.lock();
+        built.retain(|_, built| built.last_used.elapsed() < KEPT_UNUSED);
+        let kept = built.entry(digest.to_owned()).or_insert(Built {
+            job,
+            last_used: Instant::now(),
+        });
+        Ok(Arc::clone(&kept.job))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Job>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Built>> {
         self.built.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -15,9 +15,10 @@ use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
 use jobs::Jobs;
 use presence::Presence;
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tracing::{debug, error, warn};
@@ -27,6 +28,9 @@ const RETURN_AFTER: Duration = Duration::from_secs(2);
 
 /// After how long a task comes back that another worker is at: when that one is dead, its lease has run out by then or soon after.
 const HELD: Duration = Duration::from_secs(5);
+
+/// How soon the same reason for handing back is told again.
+const TELL_AGAIN: Duration = Duration::from_secs(30);
 
 /// How long a process that is to stop at once may take to hand back what it has.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -94,6 +98,7 @@ struct Shared {
     store: Arc<dyn Store>,
     jobs: Jobs,
     presence: Presence,
+    reasons: Reasons,
     /// A permit for each LM call in flight.
     calls: Semaphore,
     shutdown: Shutdown,
@@ -139,6 +144,7 @@ pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), WorkerError> 
         store: Arc::clone(&worker.store),
         jobs: Jobs::new(worker.store),
         presence: Presence::new(worker.roster, sign),
+        reasons: Reasons::default(),
         calls: Semaphore::new(calls),
         shutdown: shutdown.clone(),
         failure: Mutex::default(),
@@ -242,8 +248,24 @@ async fn settle(delivery: Delivery, settlement: Settlement) {
     }
 }
 
-/// Hands a delivery back for a while, saying why.
-async fn hand_back(delivery: Delivery, why: &(dyn std::fmt::Display + Sync)) {
-    warn!(%why, "task handed back");
-    settle(delivery, Settlement::Return { after: RETURN_AFTER }).await;
+/// Why deliveries were handed back lately.
+#[derive(Default)]
+struct Reasons {
+    told: Mutex<HashMap<String, Instant>>,
+}
+
+impl Reasons {
+    /// Hands a delivery back for a while, saying why: the same reason once in a while only, however many tasks have it.
+    async fn hand_back(&self, delivery: Delivery, why: &(dyn std::fmt::Display + Sync)) {
+        let why = why.to_string();
+        let is_news = {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            told.retain(|_, at| at.elapsed() < TELL_AGAIN);
+            !told.contains_key(&why) && told.insert(why.clone(), Instant::now()).is_none()
+        };
+        if is_news {
+            warn!(why, "tasks are handed back");
+        }
+        settle(delivery, Settlement::Return { after: RETURN_AFTER }).await;
+    }
 }
