@@ -3,9 +3,6 @@
 #   run.sh [--quick] [--no-million]
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-root=$(cd "$here/../.." && pwd)
-target=${CARGO_TARGET_DIR:-$root/target}
-work=${BSFT_BENCH_DIR:-$target/bench}
 quick=no million=yes
 for flag in "$@"; do
     case $flag in
@@ -14,55 +11,12 @@ for flag in "$@"; do
         *) sed -n 2,3p "$0" >&2; exit 2 ;;
     esac
 done
-ulimit -n 20000 2>/dev/null || ulimit -n "$(ulimit -Hn)"
-export LITELLM_LOCAL_MODEL_COST_MAP=true PYTHONPATH=$here
+folder=bench packages=
+# shellcheck source=SCRIPTDIR/setup.sh
+source "$here/setup.sh"
+prepare_tools
+trap stop_server EXIT
 
-if [ -n "${BSFT_BENCH_BIN:-}" ]; then
-    bin=$BSFT_BENCH_BIN
-else
-    (cd "$root" && cargo build --release --features bench --bins >&2)
-    bin=$target/release
-fi
-python=${BSFT_BENCH_PYTHON:-$target/bench-venv/bin/python}
-if ! "$python" -c 'import aiohttp, dspy' 2>/dev/null; then
-    if [ -n "${BSFT_BENCH_PYTHON:-}" ]; then echo "$python has no dspy or no aiohttp" >&2; exit 2; fi
-    python3 -m venv "$target/bench-venv"
-    "$python" -m pip install --quiet 'dspy==3.4.1' aiohttp >&2
-fi
-
-mkdir -p "$work"
-results=$work/results.jsonl
-: >"$results"
-servers=()
-trap 'kill "${servers[@]}" 2>/dev/null || true' EXIT
-
-port=0 server=0
-# serve LATENCY_MS: a server of its own for each latency; sets port and server (its process id).
-serve() {
-    if [ "$server" != 0 ]; then kill "$server"; wait "$server" 2>/dev/null || true; fi
-    "$bin/bench-lm-server" --port 0 --latency-ms "$1" >"$work/server" &
-    server=$!
-    servers=("$server")
-    until grep -q http "$work/server"; do sleep 0.05; done
-    port=$(sed 's/.*:\([0-9]*\).*/\1/' "$work/server")
-    latency=$1
-}
-measure() { python3 "$here/measure.py" "$results" "$@"; }
-job() { python3 "$here/jobs.py" "$work" "$1" "$2" "$port"; }
-out() { echo "$work/run-$1"; }
-
-# bsft EXAMPLES IN_FLIGHT: a run from nothing, as a user starts it.
-bsft() {
-    local path; path=$(job "$1" openai/bench)
-    rm -rf "$(out bsft)"
-    measure what=bsft examples="$1" latency="$latency" in_flight="$2" server="$server" run_json="$(out bsft)/run.json" -- \
-        "$bin/bsft-coordinator" compile "$path" --out "$(out bsft)" --concurrency "$2" 2>>"$work/log" || failed bsft "$@"
-}
-dspy() {
-    job "$1" openai/bench >/dev/null
-    measure what=dspy examples="$1" latency="$latency" in_flight=100 server="$server" -- \
-        "$python" "$here/dspy_bootstrap.py" "$work/train-$1.jsonl" "http://127.0.0.1:$port/v1" 100 2>>"$work/log" || failed dspy "$@"
-}
 aiohttp() {
     measure what=aiohttp examples="$1" latency="$latency" in_flight="$2" server="$server" -- \
         "$python" "$here/aiohttp_calls.py" "$1" "$2" "http://127.0.0.1:$port/v1" "$(out bsft)/traces.jsonl" \
@@ -73,7 +27,6 @@ bare() {
         "$bin/bench-lm-server" --drive "http://127.0.0.1:$port/v1" --requests "$1" --in-flight "$2" --body-bytes 1300 \
         2>>"$work/log" || failed bare "$@"
 }
-failed() { echo "failed: $*; the end of $work/log says why" >&2; tail -3 "$work/log" >&2; }
 # prepare EXAMPLES: the training files alone. The run is there; only data/ is made again. Both write the same bytes, or it is said.
 prepare() {
     bsft "$1" 1024
@@ -91,7 +44,6 @@ simulated() {
         "$bin/bsft-coordinator" compile "$(job "$1" simulated/teacher)" --out "$(out simulated)" 2>>"$work/log"
     rm -rf "$(out simulated)"
 }
-: >"$work/log"
 
 if [ $quick = yes ]; then
     serve 0
