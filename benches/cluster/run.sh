@@ -15,7 +15,6 @@ folder=bench-cluster packages="celery redis"
 # shellcheck source=SCRIPTDIR/../compare/setup.sh
 source "$here/../compare/setup.sh"
 prepare_tools
-namespace=bench
 cores=$(nproc)
 
 workers=()
@@ -48,8 +47,8 @@ until grep -q amqp "$work/amqp"; do
     sleep 0.1
 done
 until redis-cli -p "$redis_port" ping >/dev/null 2>&1; do sleep 0.1; done
-export BSFT_AMQP_URL BSFT_REDIS_URL BSFT_NAMESPACE=$namespace BSFT_LOG=warn
-BSFT_AMQP_URL=$(cat "$work/amqp") BSFT_REDIS_URL=redis://127.0.0.1:$redis_port
+redis_url=redis://127.0.0.1:$redis_port
+services=(--amqp-url "$(cat "$work/amqp")" --redis-url "$redis_url" --namespace bench)
 beam=$(cat "$work/rabbitmq/pid")
 empty_redis() { redis-cli -p "$redis_port" flushall >/dev/null; }
 consumers() { "$root/tests/support/rabbitmq.sh" "$work/rabbitmq" ctl list_queues name consumers | awk '/bootstrap/ { n += $2 } END { print n + 0 }'; }
@@ -62,14 +61,14 @@ cluster() {
     rm -rf "$(out cluster)"
     empty_redis
     for ((i = 0; i < $3; i++)); do
-        "$bin/bsft-worker" --concurrency "$each" 2>>"$work/log" &
+        "$bin/bsft-worker" "${services[@]}" --concurrency "$each" 2>>"$work/log" &
         workers+=($!)
     done
     until [ "$(consumers)" = "$3" ]; do kill -0 "${workers[@]}" || { failed cluster "$@"; return; }; done
     if [ $# = 4 ]; then extra=(samples="$4" redis="$redis_port"); fi
     measure what=cluster examples="$1" latency="$latency" in_flight="$2" workers="$3" server="$server" run_json="$(out cluster)/run.json" \
         parts="workers:$(joined "${workers[@]}"),rabbitmq:$beam,redis:$redis" "${extra[@]}" -- \
-        "$bin/bsft-coordinator" compile "$path" --out "$(out cluster)" 2>>"$work/log" || failed cluster "$@"
+        "$bin/bsft-coordinator" compile "$path" --out "$(out cluster)" "${services[@]}" 2>>"$work/log" || failed cluster "$@"
     stop_workers
 }
 
@@ -79,7 +78,7 @@ celery() {
     job "$2" openai/bench >/dev/null
     job 200 openai/bench >/dev/null
     empty_redis
-    export BENCH_REDIS=$BSFT_REDIS_URL BENCH_LM=http://127.0.0.1:$port/v1
+    export BENCH_REDIS=$redis_url BENCH_LM=http://127.0.0.1:$port/v1
     for ((i = 0; i < $3; i++)); do
         "$python" -m celery -A celery_app worker -n "w$i@%h" --pool "$4" --concurrency "$5" \
             --without-gossip --without-mingle --without-heartbeat --loglevel WARNING >>"$work/log" 2>&1 &
