@@ -55,8 +55,8 @@ def server_cost(row):
 
 
 def by_cores(row):
-    """Examples a second that these cores allow, at what an example costs everyone."""
-    return CORES / (cost(row) + server_cost(row)) * 1000
+    """Examples a second that these cores allow, less what others had of them, at what an example costs everyone."""
+    return (CORES - row["others_cores"]) / (cost(row) + server_cost(row)) * 1000
 
 
 def by_latency(row):
@@ -120,8 +120,8 @@ def targets(rows):
         if row["latency"] == 200 and row["in_flight"] >= 4096:
             reached, latency_allows, cores_allow = phase_rate(row), by_latency(row), by_cores(row)
             text = (
-                f"{reached:,.0f}/s in the bootstrap phase ({reached / latency_allows:.0%}); {CORES} cores shared with the LM server allow "
-                f"{cores_allow:,.0f}/s, so {reached / min(latency_allows, cores_allow):.0%} of what is possible here"
+                f"{reached:,.0f}/s in the bootstrap phase ({reached / latency_allows:.0%}); {CORES} cores shared with the LM server, less the "
+                f"{row['others_cores']:.1f} that others had, allow {cores_allow:,.0f}/s, so {reached / min(latency_allows, cores_allow):.0%} of what is possible here"
             )
             line(f"200 ms, {about}, ≥ 90 % of {latency_allows:,.0f}/s", reached >= 0.9 * latency_allows, text)
         if row["workers"] > 1:
@@ -149,7 +149,7 @@ def memory(path, examples):
 
 def main():
     rows = read(sys.argv[1])
-    print(f"{CORES} cores; everything shares them, the LM server too, nothing is pinned. Command: bsft's coordinator, Celery's sender, DSPy. ")
+    print(f"{CORES} cores; everything shares them, the LM server too, nothing is pinned. CPU-bound: what they allow without what others had. Command: bsft's coordinator, Celery's sender, DSPy. ")
     print("bsft's examples/s and CPU count the whole process, DSPy's and Celery's leave their imports out.\n")
     table(rows)
     print()

@@ -120,7 +120,7 @@ def redis_used_mb(port):
 def sample(path, run_json, parts, pid, redis, ended):
     """Writes samples until the command has ended."""
     start = time.monotonic()
-    with open(path, "w") as file:
+    with open(path, "w", buffering=1) as file:
         while not ended.wait(SAMPLE_EVERY):
             line = {"seconds": time.monotonic() - start, "done": progress(run_json)}
             line["rss_mb"] = {"command": memory_of(pid, "VmRSS")}
