@@ -24,14 +24,10 @@ impl Item for ClaimItem {
     }
 
     fn call(items: Vec<ClaimItem>, keys: &Keys, run: &RunId) -> Call<'static> {
-        let tasks = items.iter().map(|item| keys.task(run, item.task));
-        let mut call = CLAIM
-            .call([keys.done(run)].into_iter().chain(tasks))
-            .number(KEPT.as_secs());
+        let of_item = |item: &ClaimItem| [keys.task(run, item.task), keys.done(run, item.task)];
+        let mut call = CLAIM.call(items.iter().flat_map(of_item)).number(KEPT.as_secs());
         for item in items {
-            call = call
-                .owned(item.task.0.to_vec())
-                .owned(item.nonce.to_be_bytes().to_vec());
+            call = call.mark(item.task).owned(item.nonce.to_be_bytes().to_vec());
             call = call.number(item.lease_ms);
         }
         call

@@ -6,6 +6,16 @@ use crate::task::{RunId, TaskId};
 /// Of the layout below and of the Lua steps: another layout takes another number, and does not see this one's keys.
 const LAYOUT: &str = "v1";
 
+/// Sets that a run's trimmed tasks are spread over: two million tasks are 512 in each.
+const BUCKETS: u16 = 4096;
+
+/// What stands for a task in its set of trimmed ones. That two tasks of a run have the same mark in the same set happens once in
+/// 10^11 runs of a million tasks; then the second one's first message is taken for a repetition, and it is published again.
+pub(super) fn mark(task: TaskId) -> i64 {
+    let [.., a, b, c, d, e, f, g, h] = task.0;
+    i64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
 /// The keys of one namespace.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
@@ -41,9 +51,10 @@ impl Keys {
         self.of(run, "position")
     }
 
-    /// A set: the ids of trimmed tasks, 16 bytes each.
-    pub(super) fn done(&self, run: &RunId) -> String {
-        self.of(run, "done")
+    /// One of [`BUCKETS`] sets of integers: the marks of trimmed tasks. While a set has no more than 512 it takes 8 bytes for each.
+    pub(super) fn done(&self, run: &RunId, task: TaskId) -> String {
+        let bucket = u16::from_be_bytes([task.0[0], task.0[1]]) % BUCKETS;
+        self.of(run, &format!("done:{bucket}"))
     }
 
     /// A hash: what is known of a task that is not trimmed; the Lua prelude says its fields.
@@ -110,7 +121,7 @@ mod tests {
             keys.job(&run),
             keys.outcomes(&run),
             keys.position(&run),
-            keys.done(&run),
+            keys.done(&run, TaskId([7; 16])),
             keys.leader(&run),
             keys.workers(&run),
             keys.cancelled(&run),

@@ -3,8 +3,8 @@
 //! Every change is one Lua step, so it happens whole or not at all, by the server's clock. Every step may be carried out twice: a
 //! call that had no answer is repeated by its caller, whether or not it was carried out.
 //!
-//! Redis holds tasks at work, outcomes that are not in DIR yet, and 16 bytes (about 70 with Redis's own) for each task whose
-//! outcome was trimmed. All of it goes away [`KEPT`] after the last call about the run.
+//! Redis holds tasks at work, outcomes that are not in DIR yet, and some 10 bytes for each task whose outcome
+//! was trimmed. All of it goes away [`KEPT`] after the last call about the run.
 //!
 //! Durable means: as durable as the server keeps things. With `appendonly yes` and `appendfsync always`, what a call has returned
 //! for survives a killed server and a power failure. With `appendfsync everysec` either may lose the last second or two (a
@@ -120,7 +120,6 @@ impl RedisStore {
             self.keys.job(run),
             self.keys.outcomes(run),
             self.keys.position(run),
-            self.keys.done(run),
         ];
         self.link.run(KEEP.call(keys).number(KEPT.as_secs())).await?;
         self.lifetimes.put_off(run);
@@ -134,6 +133,10 @@ impl RedisStore {
             0 => Err(StoreError::Fenced(attempt)),
             _ => Ok(()),
         }
+    }
+
+    fn task_and_done(&self, run: &RunId, task: TaskId) -> [String; 2] {
+        [self.keys.task(run, task), self.keys.done(run, task)]
     }
 
     fn read<T>(&self, reply: Value, read: impl FnOnce(Value) -> Option<T>) -> Result<T, StoreError> {
@@ -246,11 +249,12 @@ impl Store for RedisStore {
     async fn trim(&self, run: &RunId, stored: &[(Position, TaskId)]) -> Result<(), StoreError> {
         self.keep(run).await?;
         for part in stored.chunks(STEP_TASKS) {
-            let keys = [self.keys.outcomes(run), self.keys.done(run)].into_iter();
-            let keys = keys.chain(part.iter().map(|(_, task)| self.keys.task(run, *task)));
+            let of_task = |(_, task): &(Position, TaskId)| self.task_and_done(run, *task);
+            let keys = [self.keys.outcomes(run)].into_iter();
+            let keys = keys.chain(part.iter().flat_map(of_task));
             let mut call = TRIM.call(keys).number(KEPT.as_secs());
             for (position, task) in part {
-                call = call.number(position.0).bytes(&task.0);
+                call = call.number(position.0).mark(*task);
             }
             self.link.run(call).await?;
         }
@@ -260,11 +264,10 @@ impl Store for RedisStore {
     async fn reopen(&self, run: &RunId, tasks: &[TaskId]) -> Result<usize, StoreError> {
         let mut reopened = 0;
         for part in tasks.chunks(STEP_TASKS) {
-            let keys = [self.keys.done(run)].into_iter();
-            let keys = keys.chain(part.iter().map(|task| self.keys.task(run, *task)));
+            let keys = part.iter().flat_map(|task| self.task_and_done(run, *task));
             let mut call = REOPEN.call(keys).number(KEPT.as_secs());
             for task in part {
-                call = call.bytes(&task.0);
+                call = call.mark(*task);
             }
             let reply = self.link.run(call).await?;
             let some = self.read(reply, |reply| usize::try_from(reply::integer(reply)?).ok())?;
@@ -295,8 +298,8 @@ impl Store for RedisStore {
         task: TaskId,
         records: Vec<(u32, Vec<u8>)>,
     ) -> Result<(), StoreError> {
-        let keys = [self.keys.task(run, task), self.keys.done(run)];
-        let mut call = IMPORT.call(keys).bytes(&task.0).number(KEPT.as_secs());
+        let keys = self.task_and_done(run, task);
+        let mut call = IMPORT.call(keys).mark(task).number(KEPT.as_secs());
         for (slot, bytes) in &records {
             call = call.number((*slot).into()).bytes(bytes);
         }

@@ -1,5 +1,7 @@
 //! The store's atomic steps: one Lua script each, sent by its digest, in full when the server does not know it.
 
+use super::keys::mark;
+use crate::task::TaskId;
 use redis::{Cmd, Script};
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -65,6 +67,12 @@ pub(super) struct Call<'a> {
 impl<'a> Call<'a> {
     pub(super) fn number(mut self, number: u64) -> Call<'a> {
         self.arguments.push(number.to_string().into_bytes().into());
+        self
+    }
+
+    /// What stands for the task among the trimmed ones.
+    pub(super) fn mark(mut self, task: TaskId) -> Call<'a> {
+        self.arguments.push(mark(task).to_string().into_bytes().into());
         self
     }
 

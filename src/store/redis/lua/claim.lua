@@ -1,7 +1,7 @@
--- KEYS: done, tasks. ARGV: seconds kept, then for each task: id, nonce, lease in ms. Gives for each task
+-- KEYS: for each task: task, done. ARGV: seconds kept, then for each task: mark, nonce, lease in ms. Gives for each task
 -- {0}: done, {1}: held, {2, attempt, failures, slot, bytes, ...}.
-local function claim(task, id, nonce, lease)
-    if redis.call('SISMEMBER', KEYS[1], id) == 1 then
+local function claim(task, done, mark, nonce, lease)
+    if redis.call('SISMEMBER', done, mark) == 1 then
         return {0}
     end
     local known, reply = {}, {2, 0, 0}
@@ -39,7 +39,7 @@ local function claim(task, id, nonce, lease)
 end
 
 local claims = {}
-for i = 2, #KEYS do
-    claims[i - 1] = claim(KEYS[i], ARGV[3 * i - 4], ARGV[3 * i - 3], ARGV[3 * i - 2])
+for i = 1, #KEYS / 2 do
+    claims[i] = claim(KEYS[2 * i - 1], KEYS[2 * i], ARGV[3 * i - 1], ARGV[3 * i], ARGV[3 * i + 1])
 end
 return claims

@@ -17,9 +17,7 @@ local function finish(task, attempt, id, outcome)
     end
     -- First, for it is what can be refused.
     redis.call('XADD', KEYS[1], whole(position) .. '-0', 't', id, 'o', outcome)
-    redis.call('DEL', task)
-    redis.call('HSET', task, 'a', attempt, 'p', whole(position))
-    redis.call('EXPIRE', task, ARGV[1])
+    redis.call('HSET', task, 'p', whole(position))
     position = position + 1
     return 1
 end

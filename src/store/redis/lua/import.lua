@@ -1,4 +1,4 @@
--- KEYS: task, done. ARGV: id, seconds kept, then slot, bytes for each record.
+-- KEYS: task, done. ARGV: mark, seconds kept, then slot, bytes for each record.
 if redis.call('SISMEMBER', KEYS[2], ARGV[1]) == 1 or redis.call('HEXISTS', KEYS[1], 'p') == 1 then
     return 1
 end

@@ -1,6 +1,7 @@
 -- Prepended to every step. The server's clock is the only one; numbers are written in full, for Lua rounds to 14 digits.
 -- A task is a hash: a = latest attempt, u = end of its lease in ms (only while it runs), f = attempts that lost their lease,
--- n = nonce of the latest claim, p = position of the outcome (only once there is one), digits = what the slot recorded.
+-- n = nonce of the latest claim, p = position of the outcome (only once there is one; nothing else counts then), digits = what
+-- the slot recorded.
 local now
 local function micros()
     if not now then
@@ -19,6 +20,6 @@ local function lease_end(lease)
 end
 
 local function holds(task, attempt)
-    local found = redis.call('HMGET', task, 'a', 'u')
-    return found[1] == attempt and found[2]
+    local found = redis.call('HMGET', task, 'a', 'u', 'p')
+    return found[1] == attempt and found[2] and not found[3]
 end

@@ -1,11 +1,12 @@
--- KEYS: done, tasks. ARGV: seconds kept, then the id of each task. Gives how many were trimmed.
+-- KEYS: for each task: task, done. ARGV: seconds kept, then the mark of each task. Gives how many were trimmed.
 local reopened = 0
-for i = 2, #KEYS do
-    if redis.call('SREM', KEYS[1], ARGV[i]) == 1 then
+for i = 1, #KEYS / 2 do
+    local task, done = KEYS[2 * i - 1], KEYS[2 * i]
+    if redis.call('SREM', done, ARGV[i + 1]) == 1 then
         reopened = reopened + 1
         -- Attempts count on from the clock's seconds, so that no attempt of an earlier life has a number of this one.
-        redis.call('HSET', KEYS[i], 'a', whole(math.floor(micros() / 1000000)))
-        redis.call('EXPIRE', KEYS[i], ARGV[1])
+        redis.call('HSET', task, 'a', whole(math.floor(micros() / 1000000)))
+        redis.call('EXPIRE', task, ARGV[1])
     end
 end
 return reopened

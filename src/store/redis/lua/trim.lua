@@ -1,14 +1,12 @@
--- KEYS: outcomes, done, tasks. ARGV: seconds kept, then for each task: position, id.
+-- KEYS: outcomes, then for each task: task, done. ARGV: seconds kept, then for each task: position, mark.
 -- Takes away before it adds: memory that is full must not keep us from freeing it.
-for i = 3, #KEYS do
-    local position, id = ARGV[2 * i - 4], ARGV[2 * i - 3]
-    if redis.call('HGET', KEYS[i], 'p') == position then
-        redis.call('DEL', KEYS[i])
+for i = 1, (#KEYS - 1) / 2 do
+    local task, done, position, mark = KEYS[2 * i], KEYS[2 * i + 1], ARGV[2 * i], ARGV[2 * i + 1]
+    if redis.call('HGET', task, 'p') == position then
+        redis.call('DEL', task)
         redis.call('XDEL', KEYS[1], position .. '-0')
-        redis.call('SADD', KEYS[2], id)
+        redis.call('SADD', done, mark)
+        redis.call('EXPIRE', done, ARGV[1])
     end
-end
-if redis.call('TTL', KEYS[2]) == -1 then
-    redis.call('EXPIRE', KEYS[2], ARGV[1])
 end
 return 1
