@@ -19,6 +19,9 @@ use tracing::{debug, warn};
 /// How long the coordinator waits for a completion message before it looks into the store, which is the truth.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
+/// How often the user is told what is waited for.
+const TELL_EVERY: Duration = Duration::from_secs(20);
+
 /// How often the coordinator looks for fine-tune tasks whose message is lost.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
@@ -74,6 +77,7 @@ pub(super) async fn train(coordinator: &Coordinator, collected: Collected) -> Re
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
         look(coordinator, &prepared, &tasks, &mut endings).await?;
+        lookout.tell(coordinator, &prepared, &endings).await;
         let open: Vec<usize> = (0..shards.len())
             .filter(|shard| endings[*shard].is_none())
             .collect();
@@ -96,6 +100,7 @@ pub(super) async fn train(coordinator: &Coordinator, collected: Collected) -> Re
 struct Lookout {
     watch: Watch,
     looked: Instant,
+    told: Instant,
 }
 
 impl Lookout {
@@ -103,7 +108,40 @@ impl Lookout {
         Lookout {
             watch: Watch::new(ABANDONED),
             looked: Instant::now(),
+            told: Instant::now(),
         }
+    }
+
+    /// Says now and then what is waited for.
+    async fn tell(
+        &mut self,
+        coordinator: &Coordinator,
+        prepared: &Prepared,
+        endings: &[Option<TrainingOutcome>],
+    ) {
+        if self.told.elapsed() < TELL_EVERY {
+            return;
+        }
+        self.told = Instant::now();
+        let (ended, all) = (endings.iter().flatten().count(), endings.len());
+        let workers = coordinator
+            .roster
+            .workers(&prepared.run)
+            .await
+            .unwrap_or_default();
+        let is_taken = coordinator.in_flight > 0
+            || workers
+                .iter()
+                .any(|worker| worker.lanes.iter().any(|lane| lane == Lane::Finetune.name()));
+        let missing = match is_taken || ended == all {
+            true => "",
+            false => {
+                "; no worker seen that takes fine-tune tasks: start one with bsft-worker --lanes finetune"
+            }
+        };
+        coordinator
+            .progress
+            .note(&format!("fine-tune jobs: {ended} of {all} have ended{missing}"));
     }
 
     /// Those of the open shards that are lost.
