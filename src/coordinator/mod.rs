@@ -8,6 +8,7 @@ mod compile;
 mod error;
 mod leadership;
 mod ledger;
+mod lookout;
 mod lost;
 mod outstanding;
 mod prepare;

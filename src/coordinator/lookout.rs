@@ -1,0 +1,97 @@
+//! While fine-tune jobs run: telling what is waited for, and finding tasks whose message is lost.
+
+use super::lost::Watch;
+use super::prepare::Prepared;
+use super::{Coordinator, RunError};
+use crate::finetune::TrainingOutcome;
+use crate::queue::{Lane, Recourse};
+use crate::task::TaskId;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often the user is told what is waited for.
+const TELL_EVERY: Duration = Duration::from_secs(20);
+
+/// How often the coordinator looks for fine-tune tasks whose message is lost.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// How long nobody may hold a fine-tune task: several times as long as it is left alone between two looks at its training.
+const ABANDONED: Duration = Duration::from_secs(60);
+
+/// Looks after fine-tune tasks while they are waited for.
+pub(super) struct Lookout {
+    watch: Watch,
+    looked: Instant,
+    told: Instant,
+}
+
+impl Lookout {
+    pub(super) fn new() -> Lookout {
+        Lookout {
+            watch: Watch::new(ABANDONED),
+            looked: Instant::now(),
+            told: Instant::now(),
+        }
+    }
+
+    /// Says now and then what is waited for.
+    pub(super) async fn tell(
+        &mut self,
+        coordinator: &Coordinator,
+        prepared: &Prepared,
+        endings: &[Option<TrainingOutcome>],
+    ) {
+        if self.told.elapsed() < TELL_EVERY {
+            return;
+        }
+        self.told = Instant::now();
+        let (ended, all) = (endings.iter().flatten().count(), endings.len());
+        let workers = coordinator
+            .roster
+            .workers(&prepared.run)
+            .await
+            .unwrap_or_default();
+        let is_taken = coordinator.in_flight > 0
+            || workers
+                .iter()
+                .any(|worker| worker.lanes.iter().any(|lane| lane == Lane::Finetune.name()));
+        let missing = match is_taken || ended == all {
+            true => "",
+            false => {
+                "; no worker seen that takes fine-tune tasks: start one with bsft-worker --lanes finetune"
+            }
+        };
+        coordinator
+            .progress
+            .note(&format!("fine-tune jobs: {ended} of {all} have ended{missing}"));
+    }
+
+    /// Those of the open shards that are lost.
+    pub(super) async fn lost(
+        &mut self,
+        coordinator: &Coordinator,
+        prepared: &Prepared,
+        tasks: &[TaskId],
+        open: &[usize],
+    ) -> Result<Vec<usize>, RunError> {
+        if self.looked.elapsed() < SWEEP_EVERY {
+            return Ok(Vec::new());
+        }
+        self.looked = Instant::now();
+        let is_empty = match coordinator.queue.depth(&Lane::Finetune).await {
+            Ok(waiting) => waiting == 0,
+            Err(error) if error.recourse() == Recourse::Halt => return Err(error.into()),
+            Err(_) => return Ok(Vec::new()),
+        };
+        let suspects: Vec<TaskId> = match is_empty {
+            true => open.iter().map(|shard| tasks[*shard]).collect(),
+            false => Vec::new(),
+        };
+        let lost = self.watch.lost(coordinator, &prepared.run, &suspects).await?;
+        Ok(open
+            .iter()
+            .copied()
+            .filter(|shard| lost.contains(&tasks[*shard]))
+            .collect())
+    }
+}
