@@ -24,6 +24,7 @@ pub mod shutdown;
 pub mod signature;
 pub mod store;
 pub mod task;
+mod tls;
 pub mod trace;
 pub mod trainset;
 pub mod value;

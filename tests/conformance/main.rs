@@ -8,6 +8,9 @@
 )]
 
 mod amqp;
+#[path = "../support/certificates.rs"]
+mod certificates;
+mod child;
 mod embedded;
 #[path = "../support/lossy.rs"]
 mod lossy;
@@ -26,4 +29,5 @@ mod store;
     reason = "the tests of the command line need more of it"
 )]
 mod support;
+mod tls;
 use support::wait;

@@ -27,16 +27,9 @@ const QUIET: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(10);
 const DELAY: Duration = Duration::from_millis(300);
 
-macro_rules! queue_cases {
-    ($under_test:ty, $test:meta: $($case:ident)+) => {$(
-        #[$test]
-        async fn $case() {
-            if <$under_test as crate::queue::QueueUnderTest>::available() {
-                crate::queue::$case::<$under_test>().await;
-            }
-        }
-    )+};
-    ($under_test:ty, $test:meta) => { queue_cases! { $under_test, $test:
+/// Gives all cases to another macro.
+macro_rules! all_queue_cases {
+    ($then:ident! $($arguments:tt)*) => { $then! { $($arguments)*:
         every_message_is_delivered_and_done_ones_never_again
         lanes_are_apart
         no_more_than_the_prefetch_is_on_loan
@@ -51,6 +44,22 @@ macro_rules! queue_cases {
         the_depth_counts_what_waits_to_be_delivered
         closing_ends_intakes_and_refuses_messages
     } };
+}
+pub(crate) use all_queue_cases;
+
+/// A test for each case.
+macro_rules! queue_cases {
+    ($under_test:ty, $test:meta: $($case:ident)+) => {$(
+        #[$test]
+        async fn $case() {
+            if <$under_test as crate::queue::QueueUnderTest>::available() {
+                crate::queue::$case::<$under_test>().await;
+            }
+        }
+    )+};
+    ($under_test:ty, $test:meta) => {
+        crate::queue::all_queue_cases! { queue_cases! $under_test, $test }
+    };
 }
 pub(crate) use queue_cases;
 

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use tempfile::TempDir;
 
 /// Names a broker that all tests may share, each in a namespace of its own.
-const SHARED: &str = "BSFT_TEST_AMQP_URL";
+pub(crate) const SHARED: &str = "BSFT_TEST_AMQP_URL";
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/rabbitmq.sh");
 
@@ -35,7 +35,8 @@ pub(crate) fn shared_url() -> String {
 pub(crate) struct Broker {
     dir: TempDir,
     running: Child,
-    url: String,
+    /// Of its listeners: the plain one, and the one for TLS if it was asked for.
+    urls: Vec<String>,
 }
 
 impl Broker {
@@ -43,18 +44,37 @@ impl Broker {
     pub(crate) fn start(advanced: &str) -> Broker {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("advanced.config"), advanced).unwrap();
-        let (running, url) = run(dir.path());
-        Broker { dir, running, url }
+        Broker::start_in(dir)
+    }
+
+    /// One that listens for TLS, too, with server.pem and server.key of that folder.
+    pub(crate) fn start_with_tls(certificates: &Path) -> Broker {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("tls")).unwrap();
+        for file in ["server.pem", "server.key"] {
+            std::fs::copy(certificates.join(file), dir.path().join("tls").join(file)).unwrap();
+        }
+        Broker::start_in(dir)
+    }
+
+    fn start_in(dir: TempDir) -> Broker {
+        let (running, urls) = run(dir.path());
+        Broker { dir, running, urls }
     }
 
     /// Where it listens; the same after a restart.
     pub(crate) fn url(&self) -> String {
-        self.url.clone()
+        self.urls[0].clone()
+    }
+
+    /// Where it listens for TLS.
+    pub(crate) fn tls_url(&self) -> String {
+        self.urls[1].clone()
     }
 
     /// The same for another user.
     pub(crate) fn url_of(&self, user: &str, password: &str) -> String {
-        self.url.replace("guest:guest", &format!("{user}:{password}"))
+        self.urls[0].replace("guest:guest", &format!("{user}:{password}"))
     }
 
     /// Kills it without a chance to write anything.
@@ -72,8 +92,8 @@ impl Broker {
 
     /// Starts what was killed.
     pub(crate) fn start_again(&mut self) {
-        let (running, url) = run(self.dir.path());
-        assert_eq!(url, self.url);
+        let (running, urls) = run(self.dir.path());
+        assert_eq!(urls, self.urls);
         self.running = running;
     }
 
@@ -111,7 +131,7 @@ impl Drop for Broker {
     }
 }
 
-fn run(dir: &Path) -> (Child, String) {
+fn run(dir: &Path) -> (Child, Vec<String>) {
     let mut running = Command::new(SCRIPT)
         .arg(dir)
         // It stops when this end of the pipe goes.
@@ -119,12 +139,8 @@ fn run(dir: &Path) -> (Child, String) {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut url = String::new();
     let stdout = running.stdout.take().unwrap();
-    BufReader::new(stdout).read_line(&mut url).unwrap();
-    assert!(
-        url.starts_with("amqp://"),
-        "rabbitmq did not start; it printed {url:?}"
-    );
-    (running, url.trim().to_owned())
+    let urls: Vec<String> = BufReader::new(stdout).lines().map(Result::unwrap).collect();
+    assert!(!urls.is_empty(), "rabbitmq did not start");
+    (running, urls)
 }

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # A private RabbitMQ for tests: rabbitmq.sh DIR runs one in DIR, as the calling user, on ports of its own, prints its URL when it
 # answers, and stops it when standard input ends or on SIGTERM. Run on the same DIR again it is the same broker, restarted.
-# A file advanced.config in DIR is used. With more arguments: rabbitmq.sh DIR ctl ARGUMENTS… is its rabbitmqctl.
+# A file advanced.config in DIR is used. With server.pem and server.key in DIR/tls it listens for TLS too, and prints that URL on a
+# second line. With more arguments: rabbitmq.sh DIR ctl ARGUMENTS… is its rabbitmqctl. BSFT_TEST_RABBITMQ_BIN is the folder of
+# another rabbitmq-server than the installed one.
 set -euo pipefail
 dir=$1
-server=/usr/lib/rabbitmq/bin
+server=${BSFT_TEST_RABBITMQ_BIN:-/usr/lib/rabbitmq/bin}
 
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
@@ -12,8 +14,8 @@ if [ ! -f "$dir/port" ]; then
     mkdir -p "$dir"/{home,mnesia,log}
     while :; do
         # Below the ports that systems hand out, above the ones that services have.
-        port=$((20000 + (RANDOM * 32768 + RANDOM) % 4000 * 3))
-        listens "$port" || listens $((port + 1)) || listens $((port + 2)) || break
+        port=$((20000 + (RANDOM * 32768 + RANDOM) % 3000 * 4))
+        listens "$port" || listens $((port + 1)) || listens $((port + 2)) || listens $((port + 3)) || break
     done
     echo "$port" >"$dir/port"
     head -c16 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$dir/home/.erlang.cookie"
@@ -21,6 +23,10 @@ if [ ! -f "$dir/port" ]; then
     echo '[].' >"$dir/plugins"
     printf '%s\n' "listeners.tcp.1 = 127.0.0.1:$port" 'disk_free_limit.absolute = 50MB' \
         'vm_memory_high_watermark.absolute = 1GB' >"$dir/rabbitmq.conf"
+    if [ -d "$dir/tls" ]; then
+        printf '%s\n' "listeners.ssl.1 = 127.0.0.1:$((port + 3))" "ssl_options.certfile = $dir/tls/server.pem" \
+            "ssl_options.keyfile = $dir/tls/server.key" 'ssl_options.verify = verify_none' >>"$dir/rabbitmq.conf"
+    fi
     [ -f "$dir/advanced.config" ] || echo '[].' >"$dir/advanced.config"
 fi
 port=$(cat "$dir/port")
@@ -71,5 +77,6 @@ until answers; do
     sleep 0.1
 done
 echo "amqp://guest:guest@127.0.0.1:$port"
+[ ! -d "$dir/tls" ] || echo "amqps://guest:guest@127.0.0.1:$((port + 3))"
 exec 1>&-
 while read -r _; do :; done

@@ -3,6 +3,7 @@
 use crate::wait::until;
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
 use tempfile::TempDir;
@@ -12,6 +13,9 @@ const WHILE_STDIN: &str = r#"redis-server "$@" >/dev/null & echo $!; cat >/dev/n
 
 /// The port of a cluster's bus is this much above the server's, and has to be one.
 const BUS: u16 = 10_000;
+
+/// The port for TLS is this much above the plain one, where it was asked for.
+const TLS: u16 = 1;
 
 /// A running server.
 pub(crate) struct RedisServer {
@@ -41,8 +45,28 @@ pub(crate) fn is_installed() -> bool {
 impl RedisServer {
     /// With these settings, as on the command line, beside an append-only file.
     pub(crate) fn start(settings: &[&str]) -> RedisServer {
+        RedisServer::start_where(|_| owned(settings))
+    }
+
+    /// The same with a port for TLS beside the plain one, and server.pem and server.key of that folder.
+    pub(crate) fn start_with_tls(certificates: &Path, settings: &[&str]) -> RedisServer {
+        let file = |name: &str| certificates.join(name).to_str().unwrap().to_owned();
+        RedisServer::start_where(|port| {
+            let tls = [
+                ("--tls-port", (port + TLS).to_string()),
+                ("--tls-auth-clients", "no".to_owned()),
+                ("--tls-ca-cert-file", file("authority.pem")),
+                ("--tls-cert-file", file("server.pem")),
+                ("--tls-key-file", file("server.key")),
+            ];
+            let tls = tls.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);
+            tls.chain(owned(settings)).collect()
+        })
+    }
+
+    /// With the settings for a port.
+    fn start_where(settings: impl Fn(u16) -> Vec<String>) -> RedisServer {
         let dir = tempfile::tempdir().unwrap();
-        let settings: Vec<String> = settings.iter().map(|setting| (*setting).to_owned()).collect();
         let (port, process) = until("a port that nobody takes before Redis does", || {
             let port = TcpListener::bind("127.0.0.1:0")
                 .unwrap()
@@ -52,12 +76,12 @@ impl RedisServer {
             if port > u16::MAX - BUS {
                 return None;
             }
-            Some((port, Process::start(&dir, port, &settings)?))
+            Some((port, Process::start(&dir, port, &settings(port))?))
         });
         RedisServer {
             dir,
             port,
-            settings,
+            settings: settings(port),
             process,
         }
     }
@@ -65,12 +89,17 @@ impl RedisServer {
     /// A cluster of one node, which keeps what it has acknowledged.
     pub(crate) fn start_cluster() -> RedisServer {
         let server = RedisServer::start(&["--cluster-enabled", "yes", "--appendfsync", "always"]);
-        server.ask(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+        server.become_cluster();
+        server
+    }
+
+    /// Takes all slots of the cluster that it was set up for.
+    pub(crate) fn become_cluster(&self) {
+        self.ask(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
         until("the cluster to be complete", || {
-            let state: String = redis::from_redis_value(server.ask(&["CLUSTER", "INFO"])).unwrap();
+            let state: String = redis::from_redis_value(self.ask(&["CLUSTER", "INFO"])).unwrap();
             state.contains("cluster_state:ok").then_some(())
         });
-        server
     }
 
     /// SIGKILL.
@@ -91,6 +120,11 @@ impl RedisServer {
 
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Where it listens for TLS, if it was asked to.
+    pub(crate) fn tls_url(&self) -> String {
+        format!("rediss://127.0.0.1:{}", self.port + TLS)
     }
 
     /// Does as the administrator does, over a connection of its own.
@@ -166,6 +200,10 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn owned(settings: &[&str]) -> Vec<String> {
+    settings.iter().map(|setting| (*setting).to_owned()).collect()
 }
 
 fn ask(port: u16, command: &[&str]) -> redis::RedisResult<redis::Value> {

@@ -2,6 +2,7 @@
 
 use super::fault::{ANSWER, Fault, NOT_ALLOWED, REFUSED, reply_code};
 use super::url::Address;
+use crate::tls;
 use lapin::tcp::AMQPUriTcpExt as _;
 use lapin::types::ShortString;
 use lapin::uri::AMQPScheme;
@@ -188,22 +189,25 @@ fn explain(address: &Address, error: &lapin::Error) -> Fault {
             vhost = address.vhost()
         )),
         Some(_) => fault,
-        None => match error.kind() {
-            // What TLS does not like: nothing that waiting changes.
-            lapin::ErrorKind::IOError(io) if io.kind() == io::ErrorKind::InvalidData => {
-                Fault::Refused(fault.message().to_owned()).hint(
-                    "check that the port speaks TLS (it is 5671, plain AMQP is 5672), and that the authority of its \
-                     certificate is trusted here (SSL_CERT_FILE)",
-                )
-            }
-            _ => fault.hint(&format!(
+        None => match advice(error) {
+            Some(advice) => Fault::Refused(fault.message().to_owned())
+                .hint(&format!("{advice}; RabbitMQ's port for TLS is 5671, its plain one 5672")),
+            None => fault.hint(&format!(
                 "check that RabbitMQ runs there, that the port is its AMQP port (5672, with TLS 5671) and that nothing \
                  between blocks it{}",
                 match address.uri().scheme {
                     AMQPScheme::AMQP => "; a port that wants TLS needs amqps://",
-                    AMQPScheme::AMQPS => "",
+                    AMQPScheme::AMQPS => "; if SSL_CERT_FILE is set, check that it can be read",
                 }
             )),
         },
+    }
+}
+
+/// What to check when TLS cannot be spoken.
+fn advice(error: &lapin::Error) -> Option<&'static str> {
+    match error.kind() {
+        lapin::ErrorKind::IOError(error) => tls::advice(error),
+        _ => None,
     }
 }

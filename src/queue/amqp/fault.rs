@@ -67,6 +67,7 @@ fn words(error: &lapin::Error) -> String {
     match error.kind() {
         lapin::ErrorKind::ProtocolError(error) => error.get_message().to_string(),
         lapin::ErrorKind::IOError(error) => error.to_string(),
+        lapin::ErrorKind::ParsingError(_) => "the answer is not AMQP".to_owned(),
         _ => error.to_string(),
     }
 }

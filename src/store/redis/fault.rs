@@ -2,7 +2,11 @@
 
 use super::url::Address;
 use crate::store::StoreError;
+use crate::tls;
 use redis::{ErrorKind, RedisError};
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Why a command has no answer.
@@ -69,6 +73,10 @@ impl Fault {
             }
         };
         let said = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        if let Some(advice) = io_error(error).and_then(tls::advice) {
+            let message = format!("{said}; {advice}");
+            return StoreError::Misconfigured { place, message };
+        }
         if let Some(code) = code(error) {
             return of_server(code, place, said);
         }
@@ -92,7 +100,8 @@ impl Fault {
             _ if address.is_encrypted() => StoreError::Unreachable {
                 place,
                 message: format!(
-                    "{said}; check host and port, and that this machine trusts the server's certificate"
+                    "{said}; check host and port, that the server runs and speaks TLS there (a plain port needs redis://), \
+                     and SSL_CERT_FILE if it is set"
                 ),
             },
             _ => StoreError::Unreachable {
@@ -103,6 +112,12 @@ impl Fault {
             },
         }
     }
+}
+
+/// The system's error behind it.
+fn io_error(error: &RedisError) -> Option<&io::Error> {
+    type Inner = Arc<dyn Error + Send + Sync>;
+    error.source()?.downcast_ref::<Inner>()?.downcast_ref()
 }
 
 fn of_server(code: &str, place: String, said: String) -> StoreError {

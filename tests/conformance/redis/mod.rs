@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 /// A server that the store cases may use instead of starting one each.
-const SERVER: &str = "BSFT_TEST_REDIS_URL";
+pub(crate) const SERVER: &str = "BSFT_TEST_REDIS_URL";
 
 const NAMESPACE: &str = "bsft-test";
 

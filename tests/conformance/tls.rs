@@ -1,0 +1,263 @@
+//! Queue and store over TLS, as operators have it: the authority of the servers' certificates is in the file that `SSL_CERT_FILE`
+//! names. That holds for a process, so what is to trust an authority runs in one of its own.
+
+use crate::certificates::Certificates;
+use crate::child::{InAChild, tests_of};
+use crate::queue::{all_queue_cases, at_most};
+use crate::rabbitmq::{self, Broker};
+use crate::redis_server::{RedisServer, is_installed};
+use crate::store::{LEASE, all_store_cases, claimed, run, task};
+use bsft::queue::amqp::AmqpQueue;
+use bsft::queue::{Lane, Queue as _, QueueError, Settlement};
+use bsft::store::redis::RedisStore;
+use bsft::store::{Store as _, StoreError};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// The longest that connecting may take to end, one way or the other.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The folder of the certificates that a child trusts; without it a test is not in a child yet.
+const CERTIFICATES: &str = "BSFT_TEST_CERTIFICATES";
+
+/// In the child: where its certificates are. Otherwise, `None` after it has passed in a child.
+fn trusted(test: &str, certificates: impl FnOnce() -> Option<Certificates>) -> Option<PathBuf> {
+    if let Some(folder) = std::env::var_os(CERTIFICATES) {
+        return Some(folder.into());
+    }
+    if let Some(certificates) = certificates() {
+        InAChild::new()
+            .trusting(&certificates.authority())
+            .with(CERTIFICATES, certificates.dir().to_str().unwrap())
+            .pass(&[test]);
+    }
+    None
+}
+
+#[test]
+fn the_queue_keeps_its_promises_over_tls() {
+    let Some(certificates) = for_a_broker() else {
+        return;
+    };
+    let broker = Broker::start_with_tls(certificates.dir());
+    InAChild::new()
+        .trusting(&certificates.authority())
+        .with(rabbitmq::SHARED, &broker.tls_url())
+        .pass(&all_queue_cases! { tests_of! "amqp" });
+}
+
+#[test]
+fn the_store_keeps_its_promises_over_tls() {
+    let Some(certificates) = for_redis() else { return };
+    let server = RedisServer::start_with_tls(certificates.dir(), &[]);
+    InAChild::new()
+        .trusting(&certificates.authority())
+        .with(crate::redis::SERVER, &server.tls_url())
+        .pass(&all_store_cases! { tests_of! "redis" });
+}
+
+#[test]
+fn the_store_keeps_its_promises_on_a_cluster_over_tls() {
+    let Some(certificates) = for_redis() else { return };
+    let cluster = ["--cluster-enabled", "yes", "--tls-cluster", "yes"];
+    let server = RedisServer::start_with_tls(
+        certificates.dir(),
+        &[&cluster[..], &["--appendfsync", "always"]].concat(),
+    );
+    server.become_cluster();
+    InAChild::new()
+        .trusting(&certificates.authority())
+        .with(crate::redis::SERVER, &server.tls_url())
+        .pass(&all_store_cases! { tests_of! "redis" });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_was_killed_is_found_again_over_tls() {
+    let test = "tls::a_broker_that_was_killed_is_found_again_over_tls";
+    let Some(certificates) = trusted(test, for_a_broker) else {
+        return;
+    };
+    let mut broker = Broker::start_with_tls(&certificates);
+    let queue = AmqpQueue::connect(&broker.tls_url(), "killed").await.unwrap();
+    queue.publish(&Lane::Bootstrap, vec![vec![1]]).await.unwrap();
+    let mut intake = queue.consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
+    broker.kill_9();
+    broker.start_again();
+    let published = async {
+        while let Err(e) = queue.publish(&Lane::Bootstrap, vec![vec![2]]).await {
+            assert!(matches!(e, QueueError::Unreachable { .. }), "{e}");
+        }
+    };
+    timeout(PATIENCE, published)
+        .await
+        .expect("the broker is found again");
+    for expected in [1, 2] {
+        loop {
+            let next = timeout(PATIENCE, intake.next()).await;
+            let delivery = next.expect("a delivery comes").unwrap().unwrap();
+            let body = delivery.body.clone();
+            // What a lost connection brought comes again.
+            if delivery.settle(Settlement::Done).await.is_ok() && body == [expected] {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_was_killed_is_found_again_over_tls() {
+    let test = "tls::a_redis_that_was_killed_is_found_again_over_tls";
+    let Some(certificates) = trusted(test, for_redis) else {
+        return;
+    };
+    let mut server = RedisServer::start_with_tls(&certificates, &["--appendfsync", "always"]);
+    let store = RedisStore::connect(&server.tls_url(), "killed").await.unwrap();
+    let (attempt, _, _) = claimed(&store, task(1), LEASE).await;
+    server.kill();
+    let lost = store
+        .record(&run(), attempt, 0, b"paid".into())
+        .await
+        .unwrap_err();
+    assert!(matches!(lost, StoreError::Unreachable { .. }), "{lost}");
+    server.start_again();
+    store.record(&run(), attempt, 0, b"paid".into()).await.unwrap();
+}
+
+/// What is wrong, told in words that help, and without the password.
+fn helps(error: &dyn std::error::Error, words: &[&str]) {
+    let told = format!("{error} {error:?}");
+    for word in words {
+        assert!(told.contains(word), "{word:?} is missing from {told}");
+    }
+    assert!(!told.contains("hunter2"), "{told}");
+}
+
+async fn queue_error(url: &str) -> QueueError {
+    let connecting = AmqpQueue::connect(url, "tls");
+    let ended = timeout(PATIENCE, connecting).await.expect("the attempt ends");
+    ended.err().expect("the queue does not connect")
+}
+
+async fn store_error(url: &str) -> StoreError {
+    let connecting = RedisStore::connect(url, "tls");
+    let ended = timeout(PATIENCE, connecting).await.expect("the attempt ends");
+    ended.expect_err("the store does not connect")
+}
+
+/// The URL with a password that must not be shown.
+fn with_password(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap();
+    let host = rest.split_once('@').map_or(rest, |(_, host)| host);
+    format!("{scheme}://guest:hunter2@{host}")
+}
+
+async fn a_broker_is_refused(url: &str, reason: &str) {
+    let error = queue_error(&with_password(url)).await;
+    assert!(matches!(error, QueueError::Refused { .. }), "{error}");
+    helps(&error, &[reason, "amqps://guest@", "SSL_CERT_FILE"]);
+}
+
+async fn a_redis_is_refused(url: &str, reason: &str) {
+    let error = store_error(&with_password(url)).await;
+    assert!(matches!(error, StoreError::Misconfigured { .. }), "{error}");
+    helps(&error, &[reason, "rediss://guest@", "SSL_CERT_FILE"]);
+}
+
+#[tokio::test]
+async fn a_certificate_of_an_unknown_authority_is_refused() {
+    if let Some(certificates) = for_a_broker() {
+        let broker = Broker::start_with_tls(certificates.dir());
+        a_broker_is_refused(&broker.tls_url(), "UnknownIssuer").await;
+    }
+    if let Some(certificates) = for_redis() {
+        let server = RedisServer::start_with_tls(certificates.dir(), &[]);
+        a_redis_is_refused(&server.tls_url(), "UnknownIssuer").await;
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_host_is_refused() {
+    let test = "tls::a_certificate_for_another_host_is_refused";
+    let elsewhere = || {
+        let there = rabbitmq::installed() && is_installed();
+        there.then(|| Certificates::made_for("DNS:elsewhere.example"))?
+    };
+    let Some(certificates) = trusted(test, elsewhere) else {
+        return;
+    };
+    let broker = Broker::start_with_tls(&certificates);
+    a_broker_is_refused(&broker.tls_url(), "elsewhere.example").await;
+    let server = RedisServer::start_with_tls(&certificates, &[]);
+    a_redis_is_refused(&server.tls_url(), "elsewhere.example").await;
+}
+
+#[tokio::test]
+async fn authorities_that_cannot_be_read_are_named() {
+    let test = "tls::authorities_that_cannot_be_read_are_named";
+    let Some(certificates) = trusted(test, for_redis) else {
+        return;
+    };
+    std::fs::remove_file(certificates.join("authority.pem")).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("rediss://127.0.0.1:{}", listener.local_addr().unwrap().port());
+    helps(&store_error(&url).await, &["authority.pem", "SSL_CERT_FILE"]);
+}
+
+#[tokio::test]
+async fn a_redis_that_wants_our_certificate_says_so() {
+    let test = "tls::a_redis_that_wants_our_certificate_says_so";
+    let Some(certificates) = trusted(test, for_redis) else {
+        return;
+    };
+    let server = RedisServer::start_with_tls(&certificates, &["--tls-auth-clients", "yes"]);
+    let error = store_error(&server.tls_url()).await;
+    helps(&error, &["tls-auth-clients"]);
+}
+
+#[tokio::test]
+async fn plain_and_tls_ports_that_are_mixed_up_are_said_so() {
+    if let Some(certificates) = for_a_broker() {
+        let broker = Broker::start_with_tls(certificates.dir());
+        let plain = with_password(&broker.tls_url()).replace("amqps:", "amqp:");
+        helps(&queue_error(&plain).await, &["needs amqps://"]);
+        a_broker_is_refused(&broker.url().replace("amqp:", "amqps:"), "speaks TLS").await;
+    }
+    if let Some(certificates) = for_redis() {
+        let server = RedisServer::start_with_tls(certificates.dir(), &[]);
+        let plain = with_password(&server.tls_url()).replace("rediss:", "redis:");
+        helps(&store_error(&plain).await, &["wants TLS (rediss://)"]);
+        let tls = with_password(&server.url()).replace("redis:", "rediss:");
+        helps(&store_error(&tls).await, &["speaks TLS"]);
+    }
+}
+
+#[tokio::test]
+async fn a_port_that_never_answers_is_given_up() {
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = format!("guest:hunter2@{}", mute.local_addr().unwrap());
+    let urls = ["amqp", "amqps", "redis", "rediss"].map(|scheme| format!("{scheme}://{host}"));
+    let (amqp, amqps, redis, rediss) = tokio::join!(
+        queue_error(&urls[0]),
+        queue_error(&urls[1]),
+        store_error(&urls[2]),
+        store_error(&urls[3]),
+    );
+    for (error, scheme) in [(amqp, "amqp"), (amqps, "amqps")] {
+        assert!(matches!(error, QueueError::Unreachable { .. }), "{error}");
+        helps(&error, &[scheme]);
+    }
+    for (error, scheme) in [(redis, "redis"), (rediss, "rediss")] {
+        assert!(matches!(error, StoreError::Unreachable { .. }), "{error}");
+        helps(&error, &[scheme]);
+    }
+}
+
+fn for_a_broker() -> Option<Certificates> {
+    rabbitmq::installed().then(Certificates::made)?
+}
+
+fn for_redis() -> Option<Certificates> {
+    is_installed().then(Certificates::made)?
+}
