@@ -20,6 +20,7 @@ mod rabbitmq;
 mod redis;
 #[path = "../support/redis.rs"]
 mod redis_server;
+mod rights;
 mod steps;
 mod store;
 #[path = "../support/mod.rs"]

@@ -68,7 +68,8 @@ trap '' INT
 answers() {
     (exec 3<>"/dev/tcp/127.0.0.1/$port" && printf 'AMQP\0\0\x09\x01' >&3 && [ -n "$(timeout 5 head -c1 <&3)" ]) 2>/dev/null
 }
-until answers; do
+# The listener for TLS is the last to come.
+until answers && { [ ! -d "$dir/tls" ] || listens $((port + 3)); }; do
     if ! kill -0 "$launcher" 2>/dev/null; then
         echo "rabbitmq did not start; see $dir/log" >&2
         tail -n 20 "$dir"/log/* >&2

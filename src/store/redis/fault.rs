@@ -1,5 +1,6 @@
 //! What the server or the connection said, as an error of the store: does it pass by itself, and if not, who has to do what.
 
+use super::rights::{CLUSTER_RIGHTS, RIGHTS};
 use super::url::Address;
 use crate::store::StoreError;
 use crate::tls;
@@ -36,8 +37,8 @@ const CODES: [&str; 14] = [
     "BUSY",
 ];
 
-/// What a server says that lets the user run scripts, but not what is in them.
-const DENIED_IN_SCRIPT: &str = "The user executing the script";
+/// What servers say, older ones and newer ones, that let the user run scripts, but not what is in them.
+const DENIED_IN_SCRIPT: [&str; 2] = ["The user executing the script", "ACL failure in script"];
 
 /// What the redis crate says in place of the error code when the URL's database is not given to us.
 const DATABASE_REFUSED: &str = "refused to switch database";
@@ -93,7 +94,9 @@ impl Fault {
                 ),
             },
             _ if said.contains(DATABASE_REFUSED) => of_database(place, &said),
-            ErrorKind::Server(_) | ErrorKind::Extension if said.contains(DENIED_IN_SCRIPT) => {
+            ErrorKind::Server(_) | ErrorKind::Extension
+                if DENIED_IN_SCRIPT.iter().any(|denied| said.contains(denied)) =>
+            {
                 refused(place, &said)
             }
             ErrorKind::Server(_) | ErrorKind::Extension => StoreError::Failed { place, message: said },
@@ -171,9 +174,7 @@ fn of_database(place: String, said: &str) -> StoreError {
 fn refused(place: String, said: &str) -> StoreError {
     StoreError::Refused {
         place,
-        message: format!(
-            "{said}; the user needs: ~NAMESPACE:* +@read +@write +@scripting +@connection +info +time, and +cluster on a cluster"
-        ),
+        message: format!("{said}; the user needs: {RIGHTS}, and on a cluster {CLUSTER_RIGHTS}"),
     }
 }
 
@@ -221,6 +222,19 @@ mod tests {
             "-ERR unknown command 'EVALSHA'\r\n",
         ] {
             assert_eq!(of(reply).recourse(), Recourse::Halt, "{reply}");
+        }
+    }
+
+    #[test]
+    fn what_a_user_may_not_do_is_refused_whatever_the_servers_version() {
+        for reply in [
+            "-NOPERM this user has no permissions to run the 'evalsha' command\r\n",
+            "-ERR The user executing the script can't run this command or subcommand script: f_1\r\n",
+            "-ERR ACL failure in script: User worker has no permissions to run the 'xadd' command script: f_1\r\n",
+        ] {
+            let error = of(reply);
+            assert!(matches!(error, StoreError::Refused { .. }), "{error}");
+            assert!(error.to_string().contains("+xadd"), "{error}");
         }
     }
 

@@ -19,12 +19,14 @@ mod lifetime;
 mod link;
 mod page;
 mod reply;
+mod rights;
 mod roster;
 mod script;
 mod start;
 mod url;
 
 pub use lifetime::KEPT;
+pub use rights::{CLUSTER_RIGHTS, RIGHTS};
 
 use super::{Claim, Position, Store, StoreError, Stored};
 use crate::task::{AttemptRef, RunId, TaskId};

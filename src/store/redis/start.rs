@@ -47,7 +47,13 @@ pub(super) async fn checked(address: Address, keys: &Keys) -> Result<Link, Store
         Topology::Single => link,
         Topology::Cluster => Link::new(link.address().clone(), Topology::Cluster),
     };
-    link.run(PROBE.call(keys.probe()).number(KEPT.as_secs())).await?;
+    if topology == Topology::Cluster {
+        // The client's own, when it makes sure of a node and when keys move from one to another.
+        link.ask(&redis::cmd("PING")).await?;
+        link.ask(&redis::cmd("ASKING")).await?;
+    }
+    link.try_out(PROBE.call(keys.probe()).number(KEPT.as_secs()))
+        .await?;
     Ok(link)
 }
 

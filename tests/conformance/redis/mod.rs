@@ -18,7 +18,7 @@ use std::time::Duration;
 /// A server that the store cases may use instead of starting one each.
 pub(crate) const SERVER: &str = "BSFT_TEST_REDIS_URL";
 
-const NAMESPACE: &str = "bsft-test";
+pub(crate) const NAMESPACE: &str = "bsft-test";
 
 /// The longest that a cluster may take to be one again.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -112,11 +112,11 @@ async fn every_case_holds_on_a_cluster() {
     }
 }
 
-async fn connect(url: &str, namespace: &str) -> RedisStore {
+pub(crate) async fn connect(url: &str, namespace: &str) -> RedisStore {
     RedisStore::connect(url, namespace).await.unwrap()
 }
 
-async fn refusal(url: &str) -> StoreError {
+pub(crate) async fn refusal(url: &str) -> StoreError {
     match RedisStore::connect(url, NAMESPACE).await {
         Ok(_) => panic!("connected to {url}"),
         Err(error) => error,
@@ -151,7 +151,7 @@ async fn outcomes(store: &dyn Store) -> Vec<(Position, bsft::task::TaskId)> {
 }
 
 /// Keys, sorted.
-fn keys(server: &RedisServer) -> Vec<String> {
+pub(crate) fn keys(server: &RedisServer) -> Vec<String> {
     let mut keys: Vec<String> = redis::from_redis_value(server.ask(&["KEYS", "*"])).unwrap();
     keys.sort();
     keys

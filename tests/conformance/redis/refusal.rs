@@ -1,11 +1,9 @@
 //! What is refused, when, and in which words.
 
 use super::{NAMESPACE, connect, finish, is_unreachable, outcomes, refusal, server};
-use crate::redis_server::RedisServer;
 use crate::store::{LEASE, claimed, run, task};
 use bsft::queue::Recourse;
 use bsft::store::{Claim, Position, Store, StoreError};
-use bsft::task::RunId;
 
 #[tokio::test]
 async fn wrong_credentials_are_refused_and_not_shown() {
@@ -41,47 +39,6 @@ async fn a_database_that_there_is_not_is_said_so() {
         matches!(&error, StoreError::Misconfigured { message, .. } if message.contains("database number")),
         "{error}"
     );
-}
-
-#[tokio::test]
-async fn a_user_with_too_few_rights_is_refused_at_the_start() {
-    let Some(server) = server(&[]) else { return };
-    let url = format!("redis://worker:hunter2@127.0.0.1:{}", server.port());
-    let rights =
-        "on >hunter2 resetkeys ~bsft-test:* nocommands +@read +@write +@scripting +@connection +info +time";
-    for lacking in ["~other:*", "-eval", "-xadd", "-xrange", "-time", "-@scripting"] {
-        let rights = match lacking.starts_with('~') {
-            true => rights.replace("~bsft-test:*", lacking),
-            false => format!("{rights} {lacking}"),
-        };
-        set_user(&server, &rights);
-        let error = refusal(&url).await;
-        assert!(matches!(error, StoreError::Refused { .. }), "{lacking}: {error}");
-        assert!(!error.to_string().contains("hunter2"), "{error}");
-    }
-    for enough in [rights.to_owned(), format!("{rights} -info")] {
-        set_user(&server, &enough);
-        let store = connect(&url, NAMESPACE).await;
-        let run = RunId("run".into());
-        store.put_job(&run, b"job").await.unwrap();
-        store.job(&run).await.unwrap();
-        let attempt = finish(&store, 1).await;
-        store.outcome(&run, attempt.task).await.unwrap();
-        store.trim(&run, &outcomes(&store).await).await.unwrap();
-        assert_eq!(store.reopen(&run, &[attempt.task]).await.unwrap(), 1);
-        store
-            .import(&run, task(2), vec![(0, b"known".into())])
-            .await
-            .unwrap();
-    }
-}
-
-fn set_user(server: &RedisServer, rights: &str) {
-    let rights: Vec<&str> = ["ACL", "SETUSER", "worker", "reset"]
-        .into_iter()
-        .chain(rights.split(' '))
-        .collect();
-    server.ask(&rights);
 }
 
 #[tokio::test]
