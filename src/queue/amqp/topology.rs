@@ -92,7 +92,7 @@ impl Topology {
         };
         live.done("publish to a queue", published)
             .await
-            .map_err(|fault| self.permission(fault, "write", r"bsft\..*|amq\.default"))?;
+            .map_err(|fault| self.permission(fault, "write", r"amq\.default"))?;
         let deleted = channel.queue_delete(name, QueueDeleteOptions::default());
         live.done("delete a queue", deleted).await?;
         Ok(())
