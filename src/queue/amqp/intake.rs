@@ -223,7 +223,16 @@ impl Pump {
                         drop(self.hand.send(Ok(self.loan(&channel, message))));
                     }
                     Some(Err(e)) => return End::Broken(e.to_string()),
-                    None => return End::Broken("the broker ended it; was the queue deleted?".to_owned()),
+                    None => {
+                        // What is on loan may be taken back, as by a consumer timeout since RabbitMQ 4.3, and an ack of it would
+                        // be called good: without their channel all loans are seen to have expired.
+                        let closed = channel.close(200, "its consumer was ended".into());
+                        let _ = timeout(ANSWER, closed).await;
+                        return End::Broken(
+                            "the broker ended it: the queue was deleted, or a delivery was held beyond the consumer timeout"
+                                .to_owned(),
+                        );
+                    }
                 },
                 _ = look.tick() => if !channel.status().connected() {
                     return End::Broken("its channel is closed".to_owned());
