@@ -1,6 +1,7 @@
 //! One coordinator per run: taking the run, keeping it, and hearing that it was cancelled.
 
 use super::{Coordinator, RunError};
+use crate::patience::Patience;
 use crate::roster::{Lead, Process};
 use crate::task::RunId;
 use std::fs;
@@ -31,36 +32,20 @@ pub(super) struct Leadership {
 }
 
 impl Leadership {
-    /// Takes the run. Where a dead process still has it, waits for the end of its time; where a living one has it, gives up.
+    /// Takes the run. Where a dead process still has it, waits for the end of its time; where a living one has it, gives up. Holds
+    /// on while the roster is away.
     pub(super) async fn take(coordinator: &Coordinator, run: &RunId) -> Result<Leadership, RunError> {
-        let roster = &coordinator.roster;
         let process = Process::current();
-        let mut before: Option<(Process, Duration)> = None;
-        while let Lead::Theirs { process: other, left } = roster.lead(run, &process, LEASE).await? {
-            let has_renewed = |(known, was): &(Process, Duration)| *known == other && left > *was + JITTER;
-            if before.as_ref().is_some_and(has_renewed) {
-                let (run, process) = (run.clone(), other);
-                return Err(RunError::InUse { run, process });
-            }
-            if before.is_none() {
-                info!(
-                    "{other} had this run: it is ours in {} s if that process is dead",
-                    left.as_secs() + 1
-                );
-            }
-            before = Some((other, left));
-            tokio::select! {
-                () = tokio::time::sleep(LISTEN_EVERY) => {}
-                () = coordinator.shutdown.draining() => return Err(RunError::Interrupted),
-            }
-        }
+        let granted = tokio::select! {
+            granted = grant(coordinator, run, &process) => granted?,
+            () = coordinator.shutdown.draining() => return Err(RunError::Interrupted),
+        };
         let leadership = Leadership {
             run: run.clone(),
             process,
-            granted: Mutex::new(Instant::now()),
+            granted: Mutex::new(granted),
             cancelled: AtomicBool::new(false),
         };
-        roster.resume(run).await?;
         leadership.forget_request(coordinator)?;
         Ok(leadership)
     }
@@ -151,4 +136,33 @@ impl Leadership {
             .unwrap_or_else(PoisonError::into_inner)
             .elapsed()
     }
+}
+
+/// Waits until the run is the process's, and takes a cancellation back. Gives when it was granted.
+async fn grant(coordinator: &Coordinator, run: &RunId, process: &Process) -> Result<Instant, RunError> {
+    let roster = &coordinator.roster;
+    let patience = Patience::new(coordinator.shutdown.clone());
+    let mut before: Option<(Process, Duration)> = None;
+    let granted = loop {
+        let asked = Instant::now();
+        let (other, left) = match patience.insist(|| roster.lead(run, process, LEASE)).await? {
+            Lead::Ours => break asked,
+            Lead::Theirs { process, left } => (process, left),
+        };
+        let has_renewed = |(known, was): &(Process, Duration)| *known == other && left > *was + JITTER;
+        if before.as_ref().is_some_and(has_renewed) {
+            let (run, process) = (run.clone(), other);
+            return Err(RunError::InUse { run, process });
+        }
+        if before.is_none() {
+            info!(
+                "{other} had this run: it is ours in {} s if that process is dead",
+                left.as_secs() + 1
+            );
+        }
+        before = Some((other, left));
+        tokio::time::sleep(LISTEN_EVERY).await;
+    };
+    patience.insist(|| roster.resume(run)).await?;
+    Ok(granted)
 }
