@@ -77,6 +77,7 @@ async fn attempt(shared: &Shared, job: &Job, message: BootstrapTask) -> Result<S
         task: message.task,
         attempt,
     };
+    trace!(task = %message.task, attempt = %attempt, "task claimed");
     let outcome = if failures > MAX_LOST_ATTEMPTS {
         failed(job, &message, lost(failures))
     } else {
