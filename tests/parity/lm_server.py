@@ -28,6 +28,8 @@ Endpoints
   POST /v1/fine_tuning/jobs, GET /v1/fine_tuning/jobs/<id>, GET .../events, POST .../cancel
   GET  /_log       [{path, body}, ...] of every chat request so far
   GET  /_count     {requests, distinct, repeated, most_asked}: of the log, by `messages`; cheap
+  GET  /_asked     [{question, asker, arrived, status}, ...]: every chat request by the digest under which bsft records its answer,
+                   with the API key that it came with, when (seconds since 1970), and the status that it was or will be given
   POST /_content   {"messages": [...]} -> {"content": "..."} without logging (for unit tests)
   POST /_reset     clears the log and the fault state
   GET  /_health
@@ -83,6 +85,18 @@ def content_text(content):
 def seed_of(messages, salt=""):
     canon = json.dumps([[m.get("role"), m.get("content")] for m in messages], ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256((salt + "\n" + canon).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def question_of(model, raw):
+    """As `bsft::trace::question`, for an LM whose name in the job is its model's: a digest of the name and of the bytes of
+    `messages` as they were sent. None where they do not stand as bsft sends them."""
+    text = raw.decode("utf-8")
+    key = text.find('"messages":[')
+    if key < 0:
+        return None
+    start = key + len('"messages":')
+    _, end = json.JSONDecoder().raw_decode(text, start)
+    return hashlib.sha256(f"{model}\0{text[start:end]}".encode()).hexdigest()[:32]
 
 
 class Rng:
@@ -459,6 +473,7 @@ class State:
         self.profile, self.salt, self.fail_first, self.latency_ms = profile, salt, fail_first, latency_ms
         self.lock = threading.Lock()
         self.log = []
+        self.asked = []
         self.seen = {}
         self.files = {}
         self.jobs = {}
@@ -498,6 +513,9 @@ def make_handler(st: State):
                     times = st.seen.values()
                     return self._send(200, {"requests": len(st.log), "distinct": len(times),
                                             "repeated": sum(n > 1 for n in times), "most_asked": max(times, default=0)})
+            if p == "/_asked":
+                with st.lock:
+                    return self._send(200, list(st.asked))
             if p == "/_log":
                 with st.lock:
                     return self._send(200, list(st.log))
@@ -529,12 +547,13 @@ def make_handler(st: State):
             if p == "/_reset":
                 with st.lock:
                     st.log.clear()
+                    st.asked.clear()
                     st.seen.clear()
                 return self._send(200, {"ok": True})
             if p == "/_content":
                 return self._send(200, {"content": completion_for(json.loads(raw)["messages"], st.profile, st.salt)})
             if p in ("/v1/chat/completions", "/v1/completions"):
-                return self._chat(p, json.loads(raw))
+                return self._chat(p, raw, json.loads(raw))
             if p == "/v1/files":
                 m = re.search(rb'boundary="?([^";]+)', self.headers.get("Content-Type", "").encode())
                 data = raw
@@ -563,23 +582,28 @@ def make_handler(st: State):
                     return self._send(200, j)
             self._send(404, {"error": {"message": "not found", "code": "not_found"}})
 
-        def _chat(self, path, body):
+        def _chat(self, path, raw, body):
+            arrived = time.time()
             messages = body.get("messages") or [{"role": "user", "content": body.get("prompt", "")}]
             h = seed_of(messages, st.salt)
+            fr = Rng(h + "#fault")
+            latency = fr.below(st.latency_ms) / 1000.0 if st.latency_ms else 0.0
+            fault = fr.pick([500, 503, 429]) if st.fail_first and fr.chance(st.fail_first) else None
+            entry = {"path": path, "body": body}
+            asked = {"question": question_of(body.get("model"), raw), "arrived": arrived,
+                     "asker": self.headers.get("Authorization", "").removeprefix("Bearer ")}
             with st.lock:
-                first = st.seen.get(h, 0) == 0
+                if st.seen.get(h, 0) > 0:
+                    fault = None
                 st.seen[h] = st.seen.get(h, 0) + 1
-                entry = {"path": path, "body": body}
                 st.log.append(entry)
+                st.asked.append({**asked, "status": fault or 200})
                 if st.log_file:
                     st.log_file.write(json.dumps(entry, ensure_ascii=False) + "\n")
                     st.log_file.flush()
-            fr = Rng(h + "#fault")
-            if st.latency_ms:
-                time.sleep(fr.below(st.latency_ms) / 1000.0)
-            if first and st.fail_first and fr.chance(st.fail_first):
-                code = fr.pick([500, 503, 429])
-                return self._send(code, {"error": {"message": "injected fault", "type": "server_error", "code": None}}, {"Retry-After": "0"})
+            time.sleep(latency)
+            if fault:
+                return self._send(fault, {"error": {"message": "injected fault", "type": "server_error", "code": None}}, {"Retry-After": "0"})
             text = completion_for(messages, st.profile, st.salt)
             pt = sum(len(content_text(m.get("content"))) for m in messages) // 4
             usage = {"prompt_tokens": pt, "completion_tokens": len(text) // 4, "total_tokens": pt + len(text) // 4}

@@ -60,21 +60,31 @@ impl LmServer {
 
     /// What a job file calls `api_base`.
     pub(crate) fn base(&self) -> String {
-        format!("http://127.0.0.1:{}/v1", self.port)
+        self.base_on("127.0.0.1")
+    }
+
+    /// The same for who comes by another address of this machine.
+    pub(crate) fn base_on(&self, address: &str) -> String {
+        format!("http://{address}:{}/v1", self.port)
     }
 
     pub(crate) fn count(&self) -> Count {
-        serde_json::from_str(&self.http("GET /_count")).unwrap()
+        serde_json::from_str(&self.get("/_count")).unwrap()
     }
 
     /// Every request so far, as a JSON array of `{path, body}`.
     pub(crate) fn log(&self) -> Vec<serde_json::Value> {
-        serde_json::from_str(&self.http("GET /_log")).unwrap()
+        serde_json::from_str(&self.get("/_log")).unwrap()
     }
 
     /// Forgets what was asked.
     pub(crate) fn reset(&self) {
         self.http("POST /_reset");
+    }
+
+    /// The body of what it answers to a GET.
+    pub(crate) fn get(&self, path: &str) -> String {
+        self.http(&format!("GET {path}"))
     }
 
     fn http(&self, request: &str) -> String {
