@@ -16,9 +16,11 @@ mod embedded;
 mod lossy;
 mod queue;
 #[path = "../support/rabbitmq.rs"]
+#[expect(dead_code, reason = "the fault tests need more of it")]
 mod rabbitmq;
 mod redis;
 #[path = "../support/redis.rs"]
+#[expect(dead_code, reason = "the fault tests need more of it")]
 mod redis_server;
 mod rights;
 mod steps;

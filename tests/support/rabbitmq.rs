@@ -2,7 +2,7 @@
 
 use crate::wait::until;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use tempfile::TempDir;
@@ -47,6 +47,13 @@ impl Broker {
         Broker::start_in(dir)
     }
 
+    /// One that also listens on that address of this machine.
+    pub(crate) fn start_on(address: &str) -> Broker {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("address"), address).unwrap();
+        Broker::start_in(dir)
+    }
+
     /// One that listens for TLS, too, with server.pem and server.key of that folder.
     pub(crate) fn start_with_tls(certificates: &Path) -> Broker {
         let dir = tempfile::tempdir().unwrap();
@@ -81,6 +88,17 @@ impl Broker {
     pub(crate) fn kill_9(&mut self) {
         self.signal("-KILL");
         self.stop();
+    }
+
+    /// Forgets all that it ever kept, after [`Broker::kill_9`].
+    pub(crate) fn wipe(&mut self) {
+        std::fs::remove_dir_all(self.dir.path().join("mnesia")).unwrap();
+        std::fs::create_dir(self.dir.path().join("mnesia")).unwrap();
+    }
+
+    /// Where it writes its logs.
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.dir.path().join("log")
     }
 
     /// Sends a signal to its process.

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # A private RabbitMQ for tests: rabbitmq.sh DIR runs one in DIR, as the calling user, on ports of its own, prints its URL when it
 # answers, and stops it when standard input ends or on SIGTERM. Run on the same DIR again it is the same broker, restarted.
-# A file advanced.config in DIR is used. With server.pem and server.key in DIR/tls it listens for TLS too, and prints that URL on a
-# second line. With more arguments: rabbitmq.sh DIR ctl ARGUMENTS… is its rabbitmqctl. BSFT_TEST_RABBITMQ_BIN is the folder of
-# another rabbitmq-server than the installed one.
+# A file advanced.config in DIR is used; a file address names a further address of this machine to listen on. With server.pem and
+# server.key in DIR/tls it listens for TLS too, and prints that URL on a second line. With more arguments: rabbitmq.sh DIR ctl
+# ARGUMENTS… is its rabbitmqctl. BSFT_TEST_RABBITMQ_BIN is the folder of another rabbitmq-server than the installed one.
 set -euo pipefail
 dir=$1
 server=${BSFT_TEST_RABBITMQ_BIN:-/usr/lib/rabbitmq/bin}
@@ -26,6 +26,10 @@ if [ ! -f "$dir/port" ]; then
     if [ -d "$dir/tls" ]; then
         printf '%s\n' "listeners.ssl.1 = 127.0.0.1:$((port + 3))" "ssl_options.certfile = $dir/tls/server.pem" \
             "ssl_options.keyfile = $dir/tls/server.key" 'ssl_options.verify = verify_none' >>"$dir/rabbitmq.conf"
+    fi
+    if [ -f "$dir/address" ]; then
+        # Other addresses are for other machines, which the user guest may not come from unless told so.
+        printf '%s\n' "listeners.tcp.2 = $(cat "$dir/address"):$port" 'loopback_users = none' >>"$dir/rabbitmq.conf"
     fi
     [ -f "$dir/advanced.config" ] || echo '[].' >"$dir/advanced.config"
 fi

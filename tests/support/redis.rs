@@ -3,7 +3,7 @@
 use crate::wait::until;
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
 use tempfile::TempDir;
@@ -112,6 +112,28 @@ impl RedisServer {
         self.process = until("the port to be free again", || {
             Process::start(&self.dir, self.port, &self.settings)
         });
+    }
+
+    /// How much is in the file to which every change is added.
+    pub(crate) fn written(&self) -> u64 {
+        std::fs::metadata(self.changes()).unwrap().len()
+    }
+
+    /// Loses all that was written after so much, as a power failure does, after [`RedisServer::kill`].
+    pub(crate) fn lose_after(&mut self, written: u64) {
+        let file = std::fs::File::options().write(true).open(self.changes()).unwrap();
+        file.set_len(written).unwrap();
+    }
+
+    fn changes(&self) -> PathBuf {
+        let files = std::fs::read_dir(self.dir.path().join("appendonlydir")).unwrap();
+        let mut files: Vec<PathBuf> = files
+            .map(|file| file.unwrap().path())
+            .filter(|file| file.extension().is_some_and(|extension| extension == "aof"))
+            .filter(|file| file.to_string_lossy().contains(".incr."))
+            .collect();
+        assert_eq!(files.len(), 1, "Redis rewrites its file just now: {files:?}");
+        files.remove(0)
     }
 
     pub(crate) fn port(&self) -> u16 {

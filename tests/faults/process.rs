@@ -1,0 +1,74 @@
+//! A process whose words go to a file, so that they are there however it ends.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// How bsft ends when it cannot reach a service at its start.
+const UNAVAILABLE: i32 = 4;
+
+/// The longest that a start takes.
+const START: Duration = Duration::from_secs(15);
+
+/// A process at work; killed when dropped.
+pub(crate) struct Process {
+    child: Child,
+    log: PathBuf,
+    started: Instant,
+}
+
+impl Process {
+    /// Starts it; what it says is added to the file.
+    pub(crate) fn start(mut command: Command, log: &Path) -> Process {
+        let file = File::options().create(true).append(true).open(log).unwrap();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .spawn()
+            .unwrap();
+        Process {
+            child,
+            log: log.to_owned(),
+            started: Instant::now(),
+        }
+    }
+
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Sends a signal, such as `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args([format!("-{name}"), self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(sent.success(), "kill -{name} for {}", self.log.display());
+    }
+
+    /// How it ended, when it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// Whether a process that ended so had come just when a service was away; whoever runs it starts it again.
+    pub(crate) fn came_too_early(&self, status: ExitStatus) -> bool {
+        status.code() == Some(UNAVAILABLE) && self.started.elapsed() < START
+    }
+
+    /// Kills it without a chance to write anything, and sees it gone.
+    pub(crate) fn kill_9(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

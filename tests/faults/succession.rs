@@ -1,0 +1,37 @@
+//! A coordinator is killed, and another takes its run over, while more goes wrong.
+
+use crate::audit::Event;
+use crate::chaos::Chaos;
+use crate::cluster::Cluster;
+use crate::{log, rabbitmq, redis_server};
+
+const EXAMPLES: usize = 60;
+
+#[test]
+fn a_coordinator_that_waits_for_a_dead_ones_run_holds_on_while_redis_is_away() {
+    if !rabbitmq::installed() || !redis_server::is_installed() {
+        return;
+    }
+    let cluster = Cluster::start(1, "127.0.0.1", EXAMPLES, 200);
+    cluster.compile_undisturbed();
+    let mut chaos = Chaos::start(cluster);
+    chaos.cluster.start_worker(None);
+    chaos.until("a trace", |now| now.traced > 0);
+    chaos.cluster.coordinator.take().unwrap().kill_9();
+    chaos.cluster.start_coordinator();
+    until_it_says(&mut chaos, "had this run");
+    let from = log::now();
+    chaos.cluster.redis.kill();
+    until_it_says(&mut chaos, "holding on");
+    chaos.cluster.redis.start_again();
+    chaos.events.push(Event::StoreKilled { from, to: log::now() });
+    chaos.until("the end", |now| now.done);
+    chaos.dismiss();
+    chaos.verdict(EXAMPLES);
+}
+
+fn until_it_says(chaos: &mut Chaos, words: &str) {
+    let log = chaos.cluster.folder.path("logs/coordinator.log");
+    let now = chaos.until(words, |_| std::fs::read_to_string(&log).unwrap().contains(words));
+    assert!(!now.done, "it was done before it said {words:?}");
+}
