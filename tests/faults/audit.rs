@@ -82,25 +82,14 @@ pub(crate) struct Audit {
 /// Looks into everything that was asked.
 pub(crate) fn audit(lm: &LmServer, logs: &[(String, String)], events: &[Event]) -> Audit {
     let mut recorded: HashMap<String, Vec<Recorded>> = HashMap::new();
-    let mut claims: HashMap<(String, String), Vec<f64>> = HashMap::new();
-    for (worker, text) in logs {
-        for line in log::read(text) {
-            let at = line.at;
-            if line.says("answer recorded") {
-                let task = line.field("task");
-                recorded
-                    .entry(line.field("question"))
-                    .or_default()
-                    .push(Recorded { task, at });
-            } else if line.says("task claimed") {
-                claims
-                    .entry((worker.clone(), line.field("task")))
-                    .or_default()
-                    .push(at);
-            }
-        }
+    let lines = logs.iter().flat_map(|(_, text)| log::read(text));
+    for line in lines.filter(|line| line.says("answer recorded")) {
+        let (task, at) = (line.field("task"), line.at);
+        let records = recorded.entry(line.field("question")).or_default();
+        records.push(Recorded { task, at });
     }
-    let taken_over = events.iter().map(|event| taken_over(event, &claims)).sum();
+    let claims = claims(logs);
+    let taken_over = events.iter().map(|event| taken_over_in(event, &claims)).sum();
     let mut asked: HashMap<String, Vec<Asked>> = HashMap::new();
     let mut wrong = Vec::new();
     let log: Vec<Asked> = serde_json::from_str(&lm.get("/_asked")).unwrap();
@@ -140,14 +129,32 @@ pub(crate) fn audit(lm: &LmServer, logs: &[(String, String)], events: &[Event]) 
     }
 }
 
-/// How many tasks others claimed, while a worker was away, after it had.
-fn taken_over(event: &Event, claims: &HashMap<(String, String), Vec<f64>>) -> usize {
+/// How many tasks others have claimed, while a worker was away, after it had.
+pub(crate) fn taken_over(event: &Event, logs: &[(String, String)]) -> usize {
+    taken_over_in(event, &claims(logs))
+}
+
+/// When each worker claimed each task.
+type Claims = HashMap<(String, String), Vec<f64>>;
+
+fn claims(logs: &[(String, String)]) -> Claims {
+    let mut claims = Claims::new();
+    for (worker, text) in logs {
+        for line in log::read(text).filter(|line| line.says("task claimed")) {
+            let claim = (worker.clone(), line.field("task"));
+            claims.entry(claim).or_default().push(line.at);
+        }
+    }
+    claims
+}
+
+fn taken_over_in(event: &Event, claims: &Claims) -> usize {
     let Event::Away { worker, from, to } = event else {
         return 0;
     };
     let others = claims
         .iter()
-        .filter(|((who, _), times)| who != worker && times.iter().any(|at| (*from..*to).contains(at)));
+        .filter(|((who, _), times)| who != worker && times.iter().any(|at| (from..to).contains(&at)));
     let theirs = others.filter(|((_, task), _)| {
         let before = claims.get(&(worker.clone(), task.clone()));
         before.is_some_and(|times| times.iter().any(|at| at < from))
