@@ -22,7 +22,7 @@ if [ ! -f "$dir/port" ]; then
     chmod 400 "$dir/home/.erlang.cookie"
     echo '[].' >"$dir/plugins"
     printf '%s\n' "listeners.tcp.1 = 127.0.0.1:$port" 'disk_free_limit.absolute = 50MB' \
-        'vm_memory_high_watermark.absolute = 1GB' >"$dir/rabbitmq.conf"
+        'vm_memory_high_watermark.absolute = 1GB' 'raft.wal_max_size_bytes = 64000000' >"$dir/rabbitmq.conf"
     if [ -d "$dir/tls" ]; then
         printf '%s\n' "listeners.ssl.1 = 127.0.0.1:$((port + 3))" "ssl_options.certfile = $dir/tls/server.pem" \
             "ssl_options.keyfile = $dir/tls/server.key" 'ssl_options.verify = verify_none' >>"$dir/rabbitmq.conf"
