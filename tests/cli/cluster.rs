@@ -102,9 +102,10 @@ fn compile_starts_workers_of_its_own_when_asked() {
 #[test]
 fn a_cancelled_run_ends_with_code_3_and_compile_goes_on_with_it() {
     let Some(cluster) = Cluster::start() else { return };
-    let server = LmServer::start_on(0, &["--latency-ms", "50"]);
+    let server = LmServer::start_on(0, &["--latency-ms", "200"]);
     let (folder, reference) = job(&server, EXAMPLES);
-    let _worker = cluster.worker(&["--concurrency", "4"]);
+    // Too slow to come to the end before it is cancelled.
+    let _slow = cluster.worker(&["--concurrency", "2"]);
     let running = cluster.start_in(&folder, &COMPILE);
     until("a trace", || (folder.traced("run") > 0).then_some(()));
     let status = cluster.status(&folder).unwrap();
@@ -122,6 +123,7 @@ fn a_cancelled_run_ends_with_code_3_and_compile_goes_on_with_it() {
         let status = cluster.status(&folder).unwrap();
         (status["queues"]["bootstrap"] == 0).then_some(())
     });
+    let _fast = cluster.worker(&["--concurrency", "128"]);
     cluster.run_in(&folder, &COMPILE).with(0);
     same(&folder.result("run"), &reference.result("run"));
     assert_eq!(server.count().repeated, 0);
