@@ -3,7 +3,7 @@
 use super::exit::{Exit, answer, say};
 use super::flags::CancelFlags;
 use super::services::Services;
-use crate::report::Manifest;
+use crate::report::{Manifest, Phase};
 use crate::roster::Roster as _;
 use crate::run_dir::RunDir;
 use crate::task::RunId;
@@ -100,7 +100,13 @@ fn in_cluster(services: &Services, run: &Path) -> Exit {
             Ok(reports) => reports,
             Err(error) => return unavailable(&error),
         };
-        if !reports.iter().any(|(known, _)| *known == id) {
+        let report = reports.iter().find(|(known, _)| *known == id);
+        let manifest = report.and_then(|(_, report)| serde_json::from_slice::<Manifest>(report).ok());
+        if manifest.is_some_and(|manifest| manifest.phase == Phase::Compiled) {
+            say(format_args!("{id} is compiled already"));
+            return Exit::Failed;
+        }
+        if report.is_none() {
             say(format_args!(
                 "no run {id} in namespace {}; bsft-coordinator status names those that there are",
                 services.namespace()

@@ -17,7 +17,7 @@ use crate::shutdown::Shutdown;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{Store, StoreError};
 use crate::worker::{self, Lanes, Worker, WorkerError};
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -151,7 +151,17 @@ fn run(
             },
         };
         let ended = match backends {
-            Ok(backends) => compiled(job, dir.clone(), backends, flags, failures, shutdown.clone()).await,
+            Ok(backends) => {
+                Box::pin(compiled(
+                    job,
+                    dir.clone(),
+                    backends,
+                    flags,
+                    failures,
+                    shutdown.clone(),
+                ))
+                .await
+            }
             Err(error) => Err(error.into()),
         };
         told(ended, &dir, services.is_some(), again)
@@ -209,16 +219,6 @@ fn told(ended: Result<Manifest, RunError>, dir: &RunDir, in_cluster: bool, again
             say(format_args!("error: {error}"));
             Exit::Failed
         }
-    }
-}
-
-fn forget(failures: &Path) -> Result<(), RunError> {
-    match fs::remove_file(failures) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(RunError::File {
-            path: failures.to_owned(),
-            source,
-        }),
-        _ => Ok(()),
     }
 }
 
@@ -292,9 +292,6 @@ async fn compiled(
     shutdown: Shutdown,
 ) -> Result<Manifest, RunError> {
     let (rehearsal, flags) = (flags.rehearse, &flags.workers);
-    if failures == Failures::Forget {
-        forget(&dir.failures())?;
-    }
     let mut workers = JoinSet::new();
     let count = flags.workers.map_or(backends.workers, usize::from);
     for _ in 0..count {
@@ -324,6 +321,7 @@ async fn compiled(
         shutdown: shutdown.clone(),
         progress: Progress::new(prices),
         in_flight: count * usize::from(flags.concurrency),
+        forget_failures: failures == Failures::Forget,
         rehearsal,
     };
     let ended = tokio::select! {

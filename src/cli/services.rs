@@ -45,6 +45,13 @@ impl Services {
             redis_url,
             namespace: flags.namespace.clone(),
         };
+        if !is_name(&services.namespace) {
+            say(format_args!(
+                "--namespace {:?} cannot be part of queues' and keys' names: write 1 to 100 letters, digits, '-', '_' or '.'",
+                services.namespace
+            ));
+            return Err(Exit::Usage);
+        }
         let wrong: Vec<String> = [
             AmqpQueue::check(&services.amqp_url, &services.namespace)
                 .err()
@@ -117,6 +124,11 @@ impl Services {
     fn redis_namespace(&self) -> String {
         format!("bsft:{}", self.namespace)
     }
+}
+
+fn is_name(namespace: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    (1..=100).contains(&namespace.len()) && namespace.bytes().all(plain)
 }
 
 impl Connected {

@@ -28,6 +28,9 @@ const SYNC_BYTES: usize = 8 << 20;
 /// How long the end of an interrupted run is held up by a store that is away.
 const LAST_SYNC: Duration = Duration::from_secs(5);
 
+/// After how long without an outcome the coordinator reads them from the start again.
+const LOOK_BACK: Duration = Duration::from_secs(60);
+
 /// How often `run.json` learns how far things are, for `status`.
 const MANIFEST_EVERY: Duration = Duration::from_secs(2);
 
@@ -74,9 +77,14 @@ pub(super) async fn bootstrap(
         let round = async {
             publisher.count_workers(&prepared).await;
             publisher.publish(&prepared, &mut drain.outstanding).await?;
-            if drain.take(&mut prepared, DRAIN_WAIT).await? > 0 {
-                publisher.watch.encourage();
+            tokio::select! {
+                biased;
+                taken = drain.take(&mut prepared, DRAIN_WAIT) => if taken? > 0 {
+                    publisher.watch.encourage();
+                },
+                sent = publisher.sent() => sent?,
             }
+            drain.look_back_when_stuck();
             publisher.sweep(&prepared, &mut drain.outstanding).await?;
             drain.sync_when_due(&prepared).await
         };
@@ -128,6 +136,7 @@ struct Drain<'a> {
     unsynced: Vec<(Position, TaskId)>,
     unsynced_bytes: usize,
     synced_at: Instant,
+    taken_at: Instant,
     outstanding: Outstanding,
 }
 
@@ -141,7 +150,17 @@ impl<'a> Drain<'a> {
             unsynced: Vec::new(),
             unsynced_bytes: 0,
             synced_at: Instant::now(),
+            taken_at: Instant::now(),
             outstanding: Outstanding::default(),
+        }
+    }
+
+    /// Reads from the start again when nothing has come for long: a store that lost its place may have given outcomes one that was
+    /// passed already. What is known is left alone.
+    fn look_back_when_stuck(&mut self) {
+        if self.taken_at.elapsed() >= LOOK_BACK && self.outstanding.len() > 0 {
+            self.taken_at = Instant::now();
+            self.position = Position::default();
         }
     }
 
@@ -152,6 +171,9 @@ impl<'a> Drain<'a> {
             .outcomes(&prepared.run, self.position, DRAIN_BATCH, wait)
             .await?;
         let taken = stored.len();
+        if taken > 0 {
+            self.taken_at = Instant::now();
+        }
         for Stored {
             position,
             task,
@@ -160,8 +182,8 @@ impl<'a> Drain<'a> {
         {
             self.position = position;
             match Outcome::decode(outcome) {
-                Ok(Outcome::Trace(line)) => self.trace(prepared, &line)?,
-                Ok(Outcome::Failure(line)) => self.failure(prepared, &line)?,
+                Ok(Outcome::Trace(line)) => self.trace(prepared, &line),
+                Ok(Outcome::Failure(line)) => self.failure(prepared, &line),
                 // The train phase looks these up by their task.
                 Ok(Outcome::Training(_)) => continue,
                 Err(error) => warn!(%task, %error, "outcome left alone; its task will run again"),
@@ -173,9 +195,9 @@ impl<'a> Drain<'a> {
         Ok(taken)
     }
 
-    fn trace(&mut self, prepared: &mut Prepared, line: &str) -> Result<(), RunError> {
+    fn trace(&mut self, prepared: &mut Prepared, line: &str) {
         let Ok(index) = LineIndex::of(line) else {
-            return Ok(prepared.ledger.append_stale(line)?);
+            return prepared.ledger.append_stale(line, &mut self.appended);
         };
         match self.expected(prepared, index.teacher, index.example, index.task, &index.made_by) {
             Expected::Task(task) => {
@@ -184,15 +206,14 @@ impl<'a> Drain<'a> {
                     .ledger
                     .append_trace(task, line, &index, names, &mut self.appended);
             }
-            Expected::Stale => prepared.ledger.append_stale(line)?,
+            Expected::Stale => prepared.ledger.append_stale(line, &mut self.appended),
             Expected::Repeated => {}
         }
-        Ok(())
     }
 
-    fn failure(&mut self, prepared: &mut Prepared, line: &str) -> Result<(), RunError> {
+    fn failure(&mut self, prepared: &mut Prepared, line: &str) {
         let Ok(failure) = serde_json::from_str::<Failure>(line) else {
-            return Ok(prepared.ledger.append_stale(line)?);
+            return prepared.ledger.append_stale(line, &mut self.appended);
         };
         match self.expected(
             prepared,
@@ -206,10 +227,9 @@ impl<'a> Drain<'a> {
                     .ledger
                     .append_failure(task, line, &failure, &mut self.appended);
             }
-            Expected::Stale => prepared.ledger.append_stale(line)?,
+            Expected::Stale => prepared.ledger.append_stale(line, &mut self.appended),
             Expected::Repeated => {}
         }
-        Ok(())
     }
 
     fn expected(

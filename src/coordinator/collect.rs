@@ -6,7 +6,7 @@ use super::{Coordinator, RunError};
 use crate::dataset::{LmKey, write_data};
 use crate::finetune::Shard;
 use crate::report::{Phase, ShardReport};
-use crate::run_dir::{take_place, unfinished};
+use crate::run_dir::{RunDir, take_place, unfinished};
 use std::collections::HashSet;
 use std::fs;
 use std::time::Instant;
@@ -18,32 +18,45 @@ pub(super) struct Collected {
     pub(super) shards: Vec<Shard>,
 }
 
-/// Runs the phase. Plain I/O on byte ranges; nothing else runs by now that it could hold up.
+/// Runs the phase: plain I/O on byte ranges, in a thread of its own, since signs of life and signals go on meanwhile.
 pub(super) async fn collect(
     coordinator: &Coordinator,
     bootstrapped: Bootstrapped,
 ) -> Result<Collected, RunError> {
     let started = Instant::now();
-    let mut prepared = bootstrapped.prepared;
+    let (prepared, dir) = (bootstrapped.prepared, coordinator.dir.clone());
+    let written = tokio::task::spawn_blocking(move || write(prepared, &dir)).await;
+    let mut collected = match written {
+        Ok(collected) => collected?,
+        Err(gone) if gone.is_panic() => std::panic::resume_unwind(gone.into_panic()),
+        // The runtime is going down.
+        Err(_) => return Err(RunError::Interrupted),
+    };
+    let prepared = &mut collected.prepared;
+    prepared.leadership.confirm(coordinator).await?;
+    prepared.manifest.spent("collect", started.elapsed());
+    prepared.tell(coordinator).await?;
+    Ok(collected)
+}
+
+fn write(mut prepared: Prepared, dir: &RunDir) -> Result<Collected, RunError> {
     prepared.manifest.phase = Phase::Collect;
     prepared.ledger.sort()?;
     let mut shards = Vec::with_capacity(prepared.keys.len());
     for key in &prepared.keys {
-        shards.push(shard(coordinator, &prepared, key)?);
+        shards.push(shard(dir, &prepared, key)?);
     }
-    remove_other_data(coordinator, &prepared.keys)?;
+    remove_other_data(dir, &prepared.keys)?;
     prepared.manifest.shards = shards
         .iter()
         .zip(&prepared.keys)
         .map(|(s, key)| report(s, key))
         .collect();
-    prepared.manifest.spent("collect", started.elapsed());
-    prepared.tell(coordinator).await?;
     Ok(Collected { prepared, shards })
 }
 
-fn shard(coordinator: &Coordinator, prepared: &Prepared, key: &LmKey) -> Result<Shard, RunError> {
-    let path = coordinator.dir.data(&key.file_name());
+fn shard(dir: &RunDir, prepared: &Prepared, key: &LmKey) -> Result<Shard, RunError> {
+    let path = dir.data(&key.file_name());
     let written = write_data(
         prepared.ledger.traces(),
         &prepared.ledger.rows,
@@ -67,9 +80,9 @@ fn shard(coordinator: &Coordinator, prepared: &Prepared, key: &LmKey) -> Result<
 }
 
 /// Training files of keys that the job no longer has: derived data, made again whenever it is asked for.
-fn remove_other_data(coordinator: &Coordinator, keys: &[LmKey]) -> Result<(), RunError> {
+fn remove_other_data(dir: &RunDir, keys: &[LmKey]) -> Result<(), RunError> {
     let ours: HashSet<String> = keys.iter().map(LmKey::file_name).collect();
-    let folder = coordinator.dir.root().join("data");
+    let folder = dir.root().join("data");
     for entry in fs::read_dir(&folder).map_err(RunError::at(&folder))? {
         let entry = entry.map_err(RunError::at(&folder))?;
         let name = entry.file_name();

@@ -143,6 +143,8 @@ async fn grant(coordinator: &Coordinator, run: &RunId, process: &Process) -> Res
     let roster = &coordinator.roster;
     let patience = Patience::new(coordinator.shutdown.clone());
     let mut before: Option<(Process, Duration)> = None;
+    // One from before this process is what it is started to take back; one that comes while it waits is meant for it.
+    let was_cancelled = patience.insist(|| roster.is_cancelled(run)).await?;
     let granted = loop {
         let asked = Instant::now();
         let (other, left) = match patience.insist(|| roster.lead(run, process, LEASE)).await? {
@@ -161,6 +163,9 @@ async fn grant(coordinator: &Coordinator, run: &RunId, process: &Process) -> Res
             );
         }
         before = Some((other, left));
+        if !was_cancelled && patience.insist(|| roster.is_cancelled(run)).await? {
+            return Err(RunError::Cancelled);
+        }
         tokio::time::sleep(LISTEN_EVERY).await;
     };
     patience.insist(|| roster.resume(run)).await?;

@@ -42,6 +42,8 @@ pub(super) struct Ledger {
     dir: RunDir,
     traces: Lines,
     failures: Lines,
+    /// `stale.jsonl`, once this process has added to it.
+    aside: Option<Lines>,
     pub(super) rows: Rows,
     failed: Vec<FailureSlot>,
     tally: Tally,
@@ -79,6 +81,7 @@ impl Ledger {
             dir: dir.clone(),
             traces: Lines::open(dir.traces())?,
             failures: Lines::open(dir.failures())?,
+            aside: None,
             rows: Rows::new(tasks),
             failed: vec![FailureSlot::default(); tasks],
             tally: Tally::default(),
@@ -198,19 +201,28 @@ impl Ledger {
     }
 
     /// Keeps an outcome that is not the job's any more.
-    pub(super) fn append_stale(&self, line: &str) -> Result<(), LedgerError> {
-        Lines::open(self.dir.stale())?.append(&mut format!("{line}\n").into_bytes())
+    pub(super) fn append_stale(&self, line: &str, buffer: &mut Appended) {
+        buffer.stale.extend_from_slice(line.as_bytes());
+        buffer.stale.push(b'\n');
     }
 
     /// Hands what was appended to the operating system.
     pub(super) fn flush(&mut self, buffer: &mut Appended) -> Result<(), LedgerError> {
         self.traces.append(&mut buffer.traces)?;
-        self.failures.append(&mut buffer.failures)
+        self.failures.append(&mut buffer.failures)?;
+        if buffer.stale.is_empty() {
+            return Ok(());
+        }
+        let aside = match &mut self.aside {
+            Some(aside) => aside,
+            none => none.insert(Lines::open(self.dir.stale())?),
+        };
+        aside.append(&mut buffer.stale)
     }
 
     /// Waits until what was flushed is on the disk.
     pub(super) async fn sync(&self) -> Result<(), LedgerError> {
-        for lines in [&self.traces, &self.failures] {
+        for lines in [&self.traces, &self.failures].into_iter().chain(&self.aside) {
             let file = lines.file.try_clone().map_err(at(&lines.path))?;
             let synced = tokio::task::spawn_blocking(move || file.sync_data()).await;
             // The closure does nothing that could panic; a runtime that is going down cancels it.
@@ -275,12 +287,13 @@ impl Ledger {
 pub(super) struct Appended {
     traces: Vec<u8>,
     failures: Vec<u8>,
+    stale: Vec<u8>,
 }
 
 impl Appended {
     /// How many bytes wait.
     pub(super) fn len(&self) -> usize {
-        self.traces.len() + self.failures.len()
+        self.traces.len() + self.failures.len() + self.stale.len()
     }
 }
 

@@ -48,6 +48,8 @@ pub struct Coordinator {
     pub progress: Progress,
     /// LM calls that the workers of this process have in flight at once.
     pub in_flight: usize,
+    /// Whether the failures that DIR has are forgotten: their examples run again.
+    pub forget_failures: bool,
     /// Whether every LM and provider was swapped for a simulated one.
     pub rehearsal: bool,
 }

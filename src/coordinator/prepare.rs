@@ -8,6 +8,8 @@ use crate::job::{Job, TeacherIdentity, made_by, spec_digest, trace_shape};
 use crate::report::{Manifest, Phase};
 use crate::run_dir::write_whole;
 use crate::task::{RunId, TaskId};
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tracing::{debug, info, warn};
@@ -132,6 +134,9 @@ pub(super) async fn prepare(
         }
         _ => Verdict::Stale,
     };
+    if coordinator.forget_failures {
+        forget(&dir.failures())?;
+    }
     let ledger = Ledger::open(
         dir,
         tasks,
@@ -140,6 +145,8 @@ pub(super) async fn prepare(
         |failure| judge(failure.teacher, failure.example, failure.task, &failure.made_by),
     )?;
     report(&ledger, tasks, before.is_some());
+    // Reading much took long.
+    leadership.confirm(coordinator).await?;
 
     let keys = lm_keys(&job.spec);
     if let Some(before) = &before
@@ -170,6 +177,13 @@ pub(super) async fn prepare(
     };
     prepared.tell(coordinator).await?;
     Ok(prepared)
+}
+
+fn forget(failures: &Path) -> Result<(), RunError> {
+    match fs::remove_file(failures) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(RunError::at(failures)(error)),
+        _ => Ok(()),
+    }
 }
 
 fn report(ledger: &Ledger, tasks: usize, resumed: bool) {

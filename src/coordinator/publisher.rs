@@ -5,11 +5,13 @@ use super::outstanding::Outstanding;
 use super::prepare::Prepared;
 use super::{Coordinator, RunError};
 use crate::message::{BootstrapTask, MESSAGE_VERSION};
-use crate::queue::{Lane, Recourse};
+use crate::queue::{Lane, QueueError, Recourse};
 use crate::task::TaskId;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
 /// Tasks outstanding at the least: enough that no worker runs dry between two looks at the outcomes.
@@ -23,6 +25,9 @@ const PUBLISH_BATCH: usize = 512;
 
 /// How often the coordinator looks for tasks whose message is lost.
 const SWEEP_EVERY: Duration = Duration::from_secs(3);
+
+/// How long a broker that is well takes to say how much is in a lane.
+const DEPTH_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long nobody may hold a task that is not in its lane: longer than a message that was handed back waits.
 const ABANDONED: Duration = Duration::from_secs(10);
@@ -45,6 +50,8 @@ pub(super) struct Publisher<'a> {
     swept: Instant,
     pub(super) watch: Watch,
     made_again: usize,
+    /// The messages on their way: a broker that takes none must not keep outcomes from DIR.
+    sending: JoinSet<Result<(), QueueError>>,
 }
 
 impl<'a> Publisher<'a> {
@@ -60,6 +67,7 @@ impl<'a> Publisher<'a> {
             swept: now,
             watch: Watch::new(ABANDONED),
             made_again: 0,
+            sending: JoinSet::new(),
         }
     }
 
@@ -84,7 +92,16 @@ impl<'a> Publisher<'a> {
         }
     }
 
-    /// Fills the window.
+    /// Returns when messages have gone out; never while none are on their way. Cancel safe.
+    pub(super) async fn sent(&mut self) -> Result<(), RunError> {
+        match self.sending.join_next().await {
+            Some(Ok(sent)) => Ok(sent?),
+            Some(Err(gone)) => Err(RunError::Worker(gone.to_string())),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Fills the window, one batch on its way at a time.
     pub(super) async fn publish(
         &mut self,
         prepared: &Prepared,
@@ -92,7 +109,8 @@ impl<'a> Publisher<'a> {
     ) -> Result<(), RunError> {
         let tasks = prepared.tasks();
         // In batches: a wake-up of the publisher for every single outcome would cost more than the message.
-        while outstanding.len() + PUBLISH_BATCH <= self.window && self.next < tasks {
+        while self.sending.is_empty() && outstanding.len() + PUBLISH_BATCH <= self.window && self.next < tasks
+        {
             let mut batch = Vec::with_capacity(PUBLISH_BATCH);
             while batch.len() < PUBLISH_BATCH && self.next < tasks {
                 if !prepared.ledger.has(self.next) {
@@ -111,17 +129,17 @@ impl<'a> Publisher<'a> {
         prepared: &Prepared,
         outstanding: &mut Outstanding,
     ) -> Result<(), RunError> {
-        if self.swept.elapsed() < SWEEP_EVERY || outstanding.len() == 0 {
+        let is_due = self.swept.elapsed() >= SWEEP_EVERY && self.sending.is_empty();
+        if !is_due || outstanding.len() == 0 {
             return Ok(());
         }
         self.swept = Instant::now();
-        let is_empty = match self.coordinator.queue.depth(&Lane::Bootstrap).await {
-            Ok(waiting) => waiting == 0,
-            Err(error) if error.recourse() == Recourse::Halt => return Err(error.into()),
-            Err(error) => {
-                debug!(%error, "the lane's depth is not known");
-                return Ok(());
-            }
+        let depth = self.coordinator.queue.depth(&Lane::Bootstrap);
+        let is_empty = match timeout(DEPTH_WITHIN, depth).await {
+            Ok(Ok(waiting)) => waiting == 0,
+            Ok(Err(error)) if error.recourse() == Recourse::Halt => return Err(error.into()),
+            // The broker is away.
+            Ok(Err(_)) | Err(_) => return Ok(()),
         };
         let suspects: HashMap<TaskId, usize> = outstanding
             .not_in_lane(is_empty, Instant::now())
@@ -143,10 +161,7 @@ impl<'a> Publisher<'a> {
             .store
             .put_job(&prepared.run, &prepared.spec)
             .await?;
-        for batch in lost.chunks(PUBLISH_BATCH) {
-            self.send(prepared, batch, outstanding).await?;
-        }
-        Ok(())
+        self.send(prepared, &lost, outstanding).await
     }
 
     /// Says at the end how many tasks ran again because an earlier DIR is not there.
@@ -168,7 +183,9 @@ impl<'a> Publisher<'a> {
         self.reopen(prepared, tasks).await?;
         let messages = tasks.iter().map(|task| message(prepared, *task));
         let messages: Vec<Vec<u8>> = messages.collect::<Result<_, _>>()?;
-        self.coordinator.queue.publish(&Lane::Bootstrap, messages).await?;
+        let queue = Arc::clone(&self.coordinator.queue);
+        self.sending
+            .spawn(async move { queue.publish(&Lane::Bootstrap, messages).await });
         let now = Instant::now();
         tasks.iter().for_each(|task| outstanding.published(*task, now));
         Ok(())

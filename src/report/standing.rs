@@ -90,7 +90,7 @@ impl fmt::Display for Standing {
         if self.cancelled {
             write!(f, "  cancelled")?;
         } else if !self.live && manifest.phase != Phase::Compiled {
-            write!(f, "  no coordinator is at work: compile goes on with it")?;
+            write!(f, "  no coordinator has reported lately: compile goes on with it")?;
         }
         for worker in self.workers.iter().flatten() {
             let lanes = worker.lanes.join(",");

@@ -28,7 +28,8 @@ pub(super) enum Never {}
 
 struct Run {
     last_task: Instant,
-    is_cancelled: bool,
+    /// `None`: not known yet.
+    is_cancelled: Option<bool>,
 }
 
 impl Presence {
@@ -43,7 +44,7 @@ impl Presence {
 
     /// A task of the run has come; gives whether it is void because the run was cancelled.
     pub(super) async fn is_void(&self, run: &RunId) -> bool {
-        let is_cancelled = {
+        let known = {
             let mut runs = self.runs();
             match runs.get_mut(run) {
                 Some(known) => {
@@ -53,16 +54,21 @@ impl Presence {
                 None => {
                     let known = Run {
                         last_task: Instant::now(),
-                        is_cancelled: false,
+                        is_cancelled: None,
                     };
                     runs.insert(run.clone(), known);
                     self.news.notify_one();
-                    false
+                    None
                 }
             }
         };
-        // It may have been taken up again since.
-        is_cancelled && self.roster.is_cancelled(run).await.unwrap_or(true)
+        match known {
+            Some(false) => false,
+            // It may have been taken up again since.
+            Some(true) => self.roster.is_cancelled(run).await.unwrap_or(true),
+            // Where the roster is away, so is the store: nothing is done before both are back.
+            None => self.roster.is_cancelled(run).await.unwrap_or(false),
+        }
     }
 
     /// Signs for as long as it is polled.
@@ -89,10 +95,10 @@ impl Presence {
             return debug!(%run, "the roster is away");
         };
         if let Some(known) = self.runs().get_mut(run) {
-            if is_cancelled && !known.is_cancelled {
+            if is_cancelled && known.is_cancelled != Some(true) {
                 info!(%run, "the run is cancelled: its tasks are dropped");
             }
-            known.is_cancelled = is_cancelled;
+            known.is_cancelled = Some(is_cancelled);
         }
     }
 

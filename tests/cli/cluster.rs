@@ -105,12 +105,15 @@ fn a_cancelled_run_ends_with_code_3_and_compile_goes_on_with_it() {
     let server = LmServer::start_on(0, &["--latency-ms", "200"]);
     let (folder, reference) = job(&server, EXAMPLES);
     // Too slow to come to the end before it is cancelled.
-    let _slow = cluster.worker(&["--concurrency", "2"]);
+    let slow = cluster.worker(&["--concurrency", "2"]);
     let running = cluster.start_in(&folder, &COMPILE);
     until("a trace", || (folder.traced("run") > 0).then_some(()));
     let status = cluster.status(&folder).unwrap();
     assert_eq!(status["phase"], "bootstrap");
     let run = status["run"].as_str().unwrap();
+    // What it has not taken stays in the lane.
+    slow.signal("TERM");
+    slow.end().with(0);
     cluster.run_in(&folder, &["cancel", run]).with(0);
     running
         .end()
@@ -119,11 +122,13 @@ fn a_cancelled_run_ends_with_code_3_and_compile_goes_on_with_it() {
         .saying("compile job.toml");
     assert!(folder.traced("run") < EXAMPLES);
     assert_eq!(cluster.status(&folder).unwrap()["cancelled"], true);
-    until("the workers to drop what was published", || {
+    let asked = server.count();
+    let _fast = cluster.worker(&["--concurrency", "128"]);
+    until("the worker to drop what was published", || {
         let status = cluster.status(&folder).unwrap();
         (status["queues"]["bootstrap"] == 0).then_some(())
     });
-    let _fast = cluster.worker(&["--concurrency", "128"]);
+    assert_eq!(server.count(), asked, "a cancelled run was worked on");
     cluster.run_in(&folder, &COMPILE).with(0);
     same(&folder.result("run"), &reference.result("run"));
     assert_eq!(server.count().repeated, 0);

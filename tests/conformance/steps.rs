@@ -354,6 +354,7 @@ async fn live(folder: &Folder, plan: &Arc<Plan>) -> bool {
         shutdown: shutdown.clone(),
         progress: Progress::new(HashMap::new()),
         in_flight: 2,
+        forget_failures: false,
         rehearsal: false,
     };
     // What a worker has in flight are tasks of the runtime: they must die with it, so the runtime is their process.

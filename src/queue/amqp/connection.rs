@@ -11,10 +11,14 @@ use std::collections::HashSet;
 use std::io;
 use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+
+/// How often a connection is looked at that may be blocked.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What a connection is for. A broker that is short of memory or disk blocks connections that publish; acks must not wait
 /// behind that.
@@ -83,6 +87,13 @@ impl Live {
             self.condemn();
             Fault::new("open a channel", &e)
         })
+    }
+
+    /// Returns when the broker takes nothing from this connection, being short of memory or disk.
+    pub(super) async fn until_blocked(&self) {
+        while !self.blocked() {
+            sleep(LOOK).await;
+        }
     }
 
     /// The answer to a request made over this connection. When none comes in [`ANSWER`] the connection is condemned, unless it

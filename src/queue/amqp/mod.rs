@@ -129,10 +129,12 @@ async fn connect(address: Address, topology: Topology) -> Result<Shared, Fault> 
     let publishing = Link::open(&address, Role::Publish, &closing, &tasks).await?;
     let live = publishing.up_soon().await?;
     topology.probe(&live).await?;
+    let consuming = Link::open(&address, Role::Consume, &closing, &tasks).await?;
+    // Not over the one that publishes: it may be blocked.
+    let live = consuming.up_soon().await?;
     for lane in [Lane::Bootstrap, Lane::Finetune] {
         topology.ensure(&live, &topology.names.lane(&lane)).await?;
     }
-    let consuming = Link::open(&address, Role::Consume, &closing, &tasks).await?;
     let topology = Arc::new(topology);
     abandoned.disarm();
     Ok(Shared {

@@ -90,9 +90,13 @@ impl Topology {
             );
             confirm.await?.await
         };
-        live.done("publish to a queue", published)
-            .await
-            .map_err(|fault| self.permission(fault, "write", r"amq\.default"))?;
+        tokio::select! {
+            published = live.done("publish to a queue", published) => {
+                published.map_err(|fault| self.permission(fault, "write", r"amq\.default"))?;
+            }
+            // Nothing leaves this connection now, and its queue goes with it. Whether we may write turns out later.
+            () = live.until_blocked() => return Ok(()),
+        }
         let deleted = channel.queue_delete(name, QueueDeleteOptions::default());
         live.done("delete a queue", deleted).await?;
         Ok(())

@@ -134,9 +134,11 @@ fn of_server(code: &str, place: String, said: String) -> StoreError {
             place,
             message: format!("{said}; another program may use these keys: choose another namespace"),
         },
-        "MISCONF" => StoreError::Failed {
+        "MISCONF" => StoreError::Unreachable {
             place,
-            message: format!("{said}; the server cannot write to its disk: free space there"),
+            message: format!(
+                "{said}; the server cannot write to its disk, and takes nothing until there is space"
+            ),
         },
         "OOM" => StoreError::Unreachable {
             place,
@@ -210,6 +212,7 @@ mod tests {
             "-LOADING Redis is loading the dataset in memory\r\n",
             "-READONLY You can't write against a read only replica.\r\n",
             "-CLUSTERDOWN The cluster is down\r\n",
+            "-MISCONF Errors writing to the AOF file: No space left on device\r\n",
             "-BUSY Redis is busy running a script.\r\n",
         ] {
             assert!(matches!(of(reply).recourse(), Recourse::Retry { .. }), "{reply}");
@@ -218,7 +221,6 @@ mod tests {
             "-NOAUTH Authentication required.\r\n",
             "-NOPERM this user has no permissions to run the 'xadd' command\r\n",
             "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n",
-            "-MISCONF Errors writing to the AOF file: No space left on device\r\n",
             "-ERR unknown command 'EVALSHA'\r\n",
         ] {
             assert_eq!(of(reply).recourse(), Recourse::Halt, "{reply}");

@@ -80,7 +80,12 @@ impl Roster for RedisStore {
         self.link.ask(set.arg("EX").arg(KEPT.as_secs())).await?;
         let mut register = redis::cmd("HSET");
         register.arg(self.keys.runs()).arg(&run.0).arg(unix_seconds());
-        self.link.ask(&register).await.map(drop)
+        self.link.ask(&register).await?;
+        let mut keep = redis::cmd("EXPIRE");
+        self.link
+            .ask(keep.arg(self.keys.runs()).arg(KEPT.as_secs()))
+            .await
+            .map(drop)
     }
 
     async fn reports(&self) -> Result<Vec<(RunId, Vec<u8>)>, StoreError> {
