@@ -20,13 +20,13 @@ pub(crate) trait Passing: fmt::Display {
 
 impl Passing for StoreError {
     fn passes(&self) -> bool {
-        matches!(self.recourse(), Recourse::Retry { .. })
+        matches!(self.recourse(), Recourse::Retry)
     }
 }
 
 impl Passing for QueueError {
     fn passes(&self) -> bool {
-        matches!(self.recourse(), Recourse::Retry { .. })
+        matches!(self.recourse(), Recourse::Retry)
     }
 }
 

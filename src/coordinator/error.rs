@@ -97,7 +97,7 @@ impl RunError {
             RunError::Store(error) => error.recourse(),
             _ => return false,
         };
-        matches!(recourse, Recourse::Retry { .. })
+        matches!(recourse, Recourse::Retry)
     }
 
     /// Names the file of an I/O error.

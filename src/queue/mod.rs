@@ -151,18 +151,12 @@ pub enum QueueError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recourse {
     /// Do it again after a delay.
-    Retry {
-        /// The least delay.
-        after: Duration,
-    },
+    Retry,
     /// Let this piece of work go: somebody else has it or will get it.
     Discard,
     /// Stop the process and say why: a human has to act.
     Halt,
 }
-
-/// How long to wait before asking an unreachable service again; the caller's backoff grows from here.
-pub const RETRY_UNREACHABLE: Duration = Duration::from_millis(200);
 
 impl QueueError {
     /// What to do about it.
@@ -170,9 +164,7 @@ impl QueueError {
         match self {
             QueueError::Closed | QueueError::Refused { .. } => Recourse::Halt,
             QueueError::ReceiptExpired => Recourse::Discard,
-            QueueError::Unreachable { .. } => Recourse::Retry {
-                after: RETRY_UNREACHABLE,
-            },
+            QueueError::Unreachable { .. } => Recourse::Retry,
         }
     }
 }

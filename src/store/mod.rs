@@ -9,7 +9,7 @@ pub mod redis;
 
 pub use patient::PatientStore;
 
-use crate::queue::{RETRY_UNREACHABLE, Recourse};
+use crate::queue::Recourse;
 use crate::task::{Attempt, AttemptRef, RunId, TaskId};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -178,9 +178,7 @@ impl StoreError {
     pub fn recourse(&self) -> Recourse {
         match self {
             StoreError::Fenced(_) => Recourse::Discard,
-            StoreError::Unreachable { .. } => Recourse::Retry {
-                after: RETRY_UNREACHABLE,
-            },
+            StoreError::Unreachable { .. } => Recourse::Retry,
             StoreError::Failed { .. }
             | StoreError::Refused { .. }
             | StoreError::Misconfigured { .. }

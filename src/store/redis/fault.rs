@@ -215,7 +215,7 @@ mod tests {
             "-MISCONF Errors writing to the AOF file: No space left on device\r\n",
             "-BUSY Redis is busy running a script.\r\n",
         ] {
-            assert!(matches!(of(reply).recourse(), Recourse::Retry { .. }), "{reply}");
+            assert!(matches!(of(reply).recourse(), Recourse::Retry), "{reply}");
         }
         for reply in [
             "-NOAUTH Authentication required.\r\n",

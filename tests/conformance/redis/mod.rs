@@ -125,7 +125,7 @@ pub(crate) async fn refusal(url: &str) -> StoreError {
 
 fn is_unreachable<T: std::fmt::Debug>(result: &Result<T, StoreError>) -> bool {
     let error = result.as_ref().unwrap_err();
-    assert!(matches!(error.recourse(), Recourse::Retry { .. }), "{error}");
+    assert!(matches!(error.recourse(), Recourse::Retry), "{error}");
     matches!(error, StoreError::Unreachable { .. })
 }
 
