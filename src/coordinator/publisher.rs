@@ -10,7 +10,7 @@ use crate::task::TaskId;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
@@ -20,7 +20,10 @@ const MIN_WINDOW: usize = 4096;
 /// Tasks outstanding at the most: some hundred megabytes of messages, and what a cancelled run leaves in the lane.
 const MAX_WINDOW: usize = 1 << 16;
 
-/// Tasks that are published in one go.
+/// Tasks that are published in one go, at the most: some megabytes.
+const MAX_BATCH: usize = 4096;
+
+/// Tasks that are published in one go, at the least.
 const PUBLISH_BATCH: usize = 512;
 
 /// How often the coordinator looks for tasks whose message is lost.
@@ -95,8 +98,7 @@ impl<'a> Publisher<'a> {
     /// Returns when messages have gone out; never while none are on their way. Cancel safe.
     pub(super) async fn sent(&mut self) -> Result<(), RunError> {
         match self.sending.join_next().await {
-            Some(Ok(sent)) => Ok(sent?),
-            Some(Err(gone)) => Err(RunError::Worker(gone.to_string())),
+            Some(sent) => gone_out(sent),
             None => std::future::pending().await,
         }
     }
@@ -107,20 +109,24 @@ impl<'a> Publisher<'a> {
         prepared: &Prepared,
         outstanding: &mut Outstanding,
     ) -> Result<(), RunError> {
-        let tasks = prepared.tasks();
-        // In batches: a wake-up of the publisher for every single outcome would cost more than the message.
-        while self.sending.is_empty() && outstanding.len() + PUBLISH_BATCH <= self.window && self.next < tasks
-        {
-            let mut batch = Vec::with_capacity(PUBLISH_BATCH);
-            while batch.len() < PUBLISH_BATCH && self.next < tasks {
-                if !prepared.ledger.has(self.next) {
-                    batch.push(self.next);
-                }
-                self.next += 1;
-            }
-            self.send(prepared, &batch, outstanding).await?;
+        // Outcomes may come so fast that nobody waits for this any more.
+        while let Some(sent) = self.sending.try_join_next() {
+            gone_out(sent)?;
         }
-        Ok(())
+        let tasks = prepared.tasks();
+        let room = self.window.saturating_sub(outstanding.len()).min(MAX_BATCH);
+        // In batches: a wake-up of the publisher for every single outcome would cost more than the message.
+        if room < PUBLISH_BATCH || self.next >= tasks || !self.sending.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Vec::with_capacity(room);
+        while batch.len() < room && self.next < tasks {
+            if !prepared.ledger.has(self.next) {
+                batch.push(self.next);
+            }
+            self.next += 1;
+        }
+        self.send(prepared, &batch, outstanding).await
     }
 
     /// Publishes again what is lost.
@@ -220,6 +226,13 @@ impl<'a> Publisher<'a> {
         let records = (0..).zip(answers.iter().map(|answer| answer.encode())).collect();
         let id = prepared.task_id(task);
         Ok(self.coordinator.store.import(&prepared.run, id, records).await?)
+    }
+}
+
+fn gone_out(sent: Result<Result<(), QueueError>, JoinError>) -> Result<(), RunError> {
+    match sent {
+        Ok(sent) => Ok(sent?),
+        Err(gone) => Err(RunError::Worker(gone.to_string())),
     }
 }
 
