@@ -2,6 +2,7 @@
 
 use super::exit::{Exit, answer, say};
 use super::flags::CancelFlags;
+use super::runtime::block_on;
 use super::services::Services;
 use crate::report::{Manifest, Phase};
 use crate::roster::Roster as _;
@@ -76,14 +77,7 @@ fn asked(dir: &RunDir) -> io::Result<bool> {
 }
 
 fn in_cluster(services: &Services, run: &Path) -> Exit {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            say(format_args!("the async runtime does not start: {error}"));
-            return Exit::Failed;
-        }
-    };
-    runtime.block_on(async {
+    let cancelled = block_on(async {
         let store = match services.store().await {
             Ok(store) => store,
             Err(exit) => return exit,
@@ -120,7 +114,8 @@ fn in_cluster(services: &Services, run: &Path) -> Exit {
             "{id}: cancelled; its coordinator ends, workers drop its tasks, and compile goes on with it"
         ));
         Exit::Done
-    })
+    });
+    cancelled.unwrap_or_else(|exit| exit)
 }
 
 fn unavailable(error: &crate::store::StoreError) -> Exit {

@@ -3,6 +3,7 @@
 use super::check::{unreachable_lms, warn};
 use super::exit::{Exit, say};
 use super::flags::{CompileFlags, RetryFlags};
+use super::runtime::block_on;
 use super::services::{Connected, Services};
 use super::signals;
 use crate::coordinator::{self, Coordinator, RunError};
@@ -134,14 +135,7 @@ fn run(
         Ok(locked) => locked,
         Err(exit) => return exit,
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            say(format_args!("the async runtime does not start: {error}"));
-            return Exit::Failed;
-        }
-    };
-    let exit = runtime.block_on(async {
+    let ended = block_on(async {
         let shutdown = Shutdown::new();
         let backends = match services {
             None => Backends::embedded(&dir),
@@ -166,9 +160,7 @@ fn run(
         };
         told(ended, &dir, services.is_some(), again)
     });
-    // What still sleeps in the runtime (a draw, a poll) must not hold up the exit.
-    runtime.shutdown_background();
-    exit
+    ended.unwrap_or_else(|exit| exit)
 }
 
 /// The folder, ours alone until the lock goes.

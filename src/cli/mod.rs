@@ -8,6 +8,7 @@ mod flags;
 mod init;
 mod logging;
 mod plan;
+mod runtime;
 mod services;
 mod signals;
 mod status;

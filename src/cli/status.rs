@@ -2,6 +2,7 @@
 
 use super::exit::{Exit, answer, say};
 use super::flags::StatusFlags;
+use super::runtime::block_on;
 use super::services::{Connected, Services};
 use crate::queue::{Lane, Queue as _, QueueError};
 use crate::report::{Lanes, Manifest, Standing};
@@ -81,14 +82,7 @@ fn runs() -> Vec<PathBuf> {
 }
 
 fn in_cluster(services: &Services, run: Option<&Path>) -> Result<Vec<Standing>, Exit> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| {
-            say(format_args!("the async runtime does not start: {error}"));
-            Exit::Failed
-        })?;
-    runtime.block_on(async {
+    block_on(async {
         let connected = services.connect().await?;
         let Some(run) = run else {
             return told(&connected, None).await;
@@ -111,7 +105,7 @@ fn in_cluster(services: &Services, run: Option<&Path>) -> Result<Vec<Standing>, 
                 Err(Exit::Usage)
             }
         }
-    })
+    })?
 }
 
 /// Why a service did not tell.

@@ -2,6 +2,7 @@
 
 use super::exit::{Exit, say};
 use super::flags::{LaneName, WorkerCommand};
+use super::runtime::block_on;
 use super::services::Services;
 use super::signals;
 use crate::shutdown::Shutdown;
@@ -16,16 +17,7 @@ pub(super) fn work(flags: &WorkerCommand) -> Exit {
         Ok(services) => services,
         Err(exit) => return exit,
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            say(format_args!("the async runtime does not start: {error}"));
-            return Exit::Failed;
-        }
-    };
-    let exit = runtime.block_on(connected(&services, flags));
-    runtime.shutdown_background();
-    exit
+    block_on(connected(&services, flags)).unwrap_or_else(|exit| exit)
 }
 
 async fn connected(services: &Services, flags: &WorkerCommand) -> Exit {

@@ -82,7 +82,7 @@ impl Keys {
         self.of(run, "report")
     }
 
-    /// A hash: when each run of the namespace was last reported, in seconds of the Unix clock. The one key that is of no run.
+    /// A hash whose fields are the runs of the namespace; its values say nothing. The one key that is of no run.
     pub(super) fn runs(&self) -> String {
         format!("{}:{LAYOUT}:runs", self.namespace)
     }

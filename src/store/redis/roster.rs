@@ -8,7 +8,7 @@ use crate::task::RunId;
 use async_trait::async_trait;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 #[async_trait]
 impl Roster for RedisStore {
@@ -79,7 +79,7 @@ impl Roster for RedisStore {
         set.arg(self.keys.report(run)).arg(manifest);
         self.link.ask(set.arg("EX").arg(KEPT.as_secs())).await?;
         let mut register = redis::cmd("HSET");
-        register.arg(self.keys.runs()).arg(&run.0).arg(unix_seconds());
+        register.arg(self.keys.runs()).arg(&run.0).arg(1);
         self.link.ask(&register).await?;
         let mut keep = redis::cmd("EXPIRE");
         self.link
@@ -126,9 +126,4 @@ impl RedisStore {
 
 fn text(member: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(member).expect("strings and numbers serialise")
-}
-
-fn unix_seconds() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
 }
