@@ -5,7 +5,7 @@ use super::flags::StatusFlags;
 use super::runtime::block_on;
 use super::services::{Connected, Services};
 use crate::queue::{Lane, Queue as _, QueueError};
-use crate::report::{Lanes, Manifest, Standing};
+use crate::report::{Depths, Manifest, Standing};
 use crate::roster::Roster as _;
 use crate::store::StoreError;
 use std::fs;
@@ -35,9 +35,9 @@ pub(super) fn status(flags: &StatusFlags) -> Exit {
     for standing in &standings {
         answer(standing);
     }
-    // Every run of a namespace has the same lanes.
-    if let Some(lanes) = standings.first().and_then(|standing| standing.queues.as_ref()) {
-        answer(lanes);
+    // Every run of a namespace has the same queues.
+    if let Some(depths) = standings.first().and_then(|standing| standing.queues.as_ref()) {
+        answer(depths);
     }
     Exit::Done
 }
@@ -128,7 +128,7 @@ async fn told(connected: &Connected, wanted: Option<&str>) -> Result<Vec<Standin
 
 async fn asked(connected: &Connected, wanted: Option<&str>) -> Result<Vec<Standing>, Unavailable> {
     let queue = &connected.queue;
-    let lanes = Lanes {
+    let depths = Depths {
         bootstrap: queue.depth(&Lane::Bootstrap).await?,
         finetune: queue.depth(&Lane::Finetune).await?,
         dead_bootstrap: queue.dead_letters(&Lane::Bootstrap).await?,
@@ -146,7 +146,7 @@ async fn asked(connected: &Connected, wanted: Option<&str>) -> Result<Vec<Standi
         let mut standing = Standing::of(run.0.clone(), manifest);
         standing.workers = Some(connected.store.workers(&run).await?);
         standing.cancelled = connected.store.is_cancelled(&run).await?;
-        standing.queues = Some(lanes);
+        standing.queues = Some(depths);
         standings.push(standing);
     }
     Ok(standings)

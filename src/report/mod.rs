@@ -9,6 +9,6 @@ mod tally;
 
 pub use manifest::{Manifest, Phase, ShardReport};
 pub use progress::Progress;
-pub use standing::{Lanes, Standing};
+pub use standing::{Depths, Standing};
 pub use summary::summary;
 pub use tally::{LmTotals, Tally};

@@ -27,12 +27,12 @@ pub struct Standing {
     /// Workers that gave a sign of life lately; none: not known.
     pub workers: Option<Vec<WorkerSign>>,
     /// Messages in the namespace's queues; none: not known.
-    pub queues: Option<Lanes>,
+    pub queues: Option<Depths>,
 }
 
 /// Messages in a namespace's queues.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Lanes {
+pub struct Depths {
     /// Bootstrap tasks that wait for a worker.
     pub bootstrap: usize,
     /// Fine-tune tasks that wait for a worker.
@@ -107,7 +107,7 @@ impl fmt::Display for Standing {
     }
 }
 
-impl fmt::Display for Lanes {
+impl fmt::Display for Depths {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let n = |messages: usize| count(messages as u64);
         write!(
