@@ -8,6 +8,7 @@ mod backoff;
 pub mod cli;
 pub mod coordinator;
 pub mod dataset;
+pub mod depot;
 pub mod finetune;
 pub mod job;
 pub mod lm;

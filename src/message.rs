@@ -6,7 +6,7 @@ use crate::task::{RunId, TaskId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The version of every message's layout.
-pub const MESSAGE_VERSION: u32 = 1;
+pub const MESSAGE_VERSION: u32 = 2;
 
 /// Run one teacher on one example. Its bytes are a line of JSON, then the example's JSON as it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,7 +63,30 @@ pub struct FinetuneTask {
     pub shard: crate::finetune::Shard,
 }
 
-/// A fine-tune task ended; its outcome is in the store.
+/// Say whether a training would fail for a reason that is there already.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PreflightTask {
+    /// [`MESSAGE_VERSION`].
+    pub v: u32,
+    /// The run, as the store knows it.
+    pub run: RunId,
+    /// The task.
+    pub task: TaskId,
+    /// What would be trained, how and by whom.
+    pub recipe: crate::finetune::Recipe,
+}
+
+/// What waits in the finetune lane.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum FinetuneMessage {
+    /// A training.
+    Train(FinetuneTask),
+    /// A look ahead.
+    Preflight(PreflightTask),
+}
+
+/// A task of the run has something to tell; it is in the store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Completion {
     /// [`MESSAGE_VERSION`].

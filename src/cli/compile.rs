@@ -6,12 +6,14 @@ use super::flags::{CompileFlags, RetryFlags};
 use super::runtime::block_on;
 use super::services::{Connected, Services};
 use super::signals;
-use crate::coordinator::{self, Coordinator, RunError};
+use crate::coordinator::{self, Coordinator, Retry, RunError};
+use crate::depot::{Depot, Folder};
+use crate::finetune::{Providers, Training};
 use crate::job::{self, Job};
 use crate::queue::Queue;
 use crate::queue::amqp::AmqpQueue;
 use crate::queue::embedded::EmbeddedQueue;
-use crate::report::{Manifest, Progress, summary};
+use crate::report::{Manifest, Progress, ShardReport, TrainingReport, summary};
 use crate::roster::{Alone, Roster};
 use crate::run_dir::RunDir;
 use crate::shutdown::Shutdown;
@@ -30,22 +32,13 @@ const DRAIN: Duration = Duration::from_secs(60);
 /// Where the embedded store is, relative to DIR.
 const EMBEDDED: &str = "state.redb";
 
-/// What becomes of the failures that DIR has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Failures {
-    /// They count: their examples are done.
-    Keep,
-    /// They are forgotten: their examples run again.
-    Forget,
-}
-
 /// `compile JOB`.
 pub(super) fn compile(flags: &CompileFlags) -> Exit {
-    checked(flags, Failures::Keep)
+    checked(flags, Retry::Nothing)
 }
 
 /// Checks everything, and only then touches DIR.
-fn checked(flags: &CompileFlags, failures: Failures) -> Exit {
+fn checked(flags: &CompileFlags, again: Retry) -> Exit {
     let services = match Services::of(&flags.workers.services) {
         Ok(services) => services,
         Err(exit) => return exit,
@@ -78,8 +71,7 @@ fn checked(flags: &CompileFlags, failures: Failures) -> Exit {
         .out
         .clone()
         .unwrap_or_else(|| PathBuf::from("runs").join(&job.spec.name));
-    let again = again(&flags.job, flags.out.as_deref(), flags.rehearse);
-    run(job, &out, services.as_ref(), flags, failures, &again)
+    run(job, &out, services.as_ref(), flags, again)
 }
 
 /// `retry RUN`: forgets the failures, then goes on.
@@ -108,11 +100,26 @@ pub(super) fn retry(flags: &RetryFlags) -> Exit {
         rehearse: manifest.rehearsal,
         workers: flags.workers.clone(),
     };
-    checked(&flags, Failures::Forget)
+    checked(&flags, what_failed(&manifest))
+}
+
+/// Where a training has failed, examples are left alone: other rows would make all trainings others.
+fn what_failed(manifest: &Manifest) -> Retry {
+    let failed = |shard: &ShardReport| {
+        let is_its = |training: &TrainingReport| {
+            let is_failed = matches!(training.ending, Some(Training::Failed(_)));
+            is_failed && (&training.lm, &training.predictor) == (&shard.lm, &shard.predictor)
+        };
+        shard.failure.is_some() && manifest.trainings.values().any(is_its)
+    };
+    match manifest.shards.iter().any(failed) {
+        true => Retry::Trainings,
+        false => Retry::Examples,
+    }
 }
 
 /// The command that goes on.
-fn again(job: &Path, out: Option<&Path>, rehearse: bool) -> String {
+fn command(job: &Path, out: Option<&Path>, rehearse: bool) -> String {
     let mut command = format!("bsft-coordinator compile {}", job.display());
     if let Some(out) = out {
         command.push_str(&format!(" --out {}", out.display()));
@@ -123,14 +130,8 @@ fn again(job: &Path, out: Option<&Path>, rehearse: bool) -> String {
     command
 }
 
-fn run(
-    job: Job,
-    out: &Path,
-    services: Option<&Services>,
-    flags: &CompileFlags,
-    failures: Failures,
-    again: &str,
-) -> Exit {
+fn run(job: Job, out: &Path, services: Option<&Services>, flags: &CompileFlags, again: Retry) -> Exit {
+    let to_go_on = command(&flags.job, flags.out.as_deref(), flags.rehearse);
     let (dir, _lock) = match locked(out) {
         Ok(locked) => locked,
         Err(exit) => return exit,
@@ -151,14 +152,14 @@ fn run(
                     dir.clone(),
                     backends,
                     flags,
-                    failures,
+                    again,
                     shutdown.clone(),
                 ))
                 .await
             }
             Err(error) => Err(error.into()),
         };
-        told(ended, &dir, services.is_some(), again)
+        told(ended, &dir, services.is_some(), &to_go_on)
     });
     ended.unwrap_or_else(|exit| exit)
 }
@@ -233,6 +234,7 @@ struct Backends {
     queue: Arc<dyn Queue>,
     store: Arc<dyn Store>,
     roster: Arc<dyn Roster>,
+    depot: Arc<dyn Depot>,
     /// Where the store is, for people and for the next start.
     place: String,
     /// What an earlier process of the run, on one machine, has in its own store.
@@ -248,7 +250,8 @@ impl Backends {
         Ok(Backends {
             queue: Arc::new(EmbeddedQueue::new()),
             store: Arc::new(EmbeddedStore::open(&dir.store())?),
-            roster: Arc::new(Alone),
+            roster: Arc::new(Alone::default()),
+            depot: Arc::new(Folder::new(dir.root().join("data"))),
             place: EMBEDDED.to_owned(),
             earlier: None,
             workers: 1,
@@ -267,6 +270,7 @@ impl Backends {
             store: connected.patient_store(shutdown),
             place: connected.store.place().to_owned(),
             roster: Arc::clone(&connected.store) as _,
+            depot: Arc::clone(&connected.store) as _,
             earlier,
             workers: 0,
             broker: Some(connected.queue),
@@ -280,7 +284,7 @@ async fn compiled(
     dir: RunDir,
     backends: Backends,
     flags: &CompileFlags,
-    failures: Failures,
+    again: Retry,
     shutdown: Shutdown,
 ) -> Result<Manifest, RunError> {
     let (rehearsal, flags) = (flags.rehearse, &flags.workers);
@@ -291,6 +295,8 @@ async fn compiled(
             queue: Arc::clone(&backends.queue),
             store: Arc::clone(&backends.store),
             roster: Arc::clone(&backends.roster),
+            depot: Arc::clone(&backends.depot),
+            providers: Providers::default(),
             lanes: Lanes::ALL,
             concurrency: flags.concurrency,
             drain: DRAIN,
@@ -307,13 +313,14 @@ async fn compiled(
         queue: backends.queue,
         store: backends.store,
         roster: backends.roster,
+        depot: backends.depot,
         place: backends.place,
         earlier: backends.earlier,
         dir,
         shutdown: shutdown.clone(),
         progress: Progress::new(prices),
         in_flight: count * usize::from(flags.concurrency),
-        forget_failures: failures == Failures::Forget,
+        retry: again,
         rehearsal,
     };
     let ended = tokio::select! {

@@ -5,6 +5,7 @@ use super::flags::{LaneName, WorkerCommand};
 use super::runtime::block_on;
 use super::services::Services;
 use super::signals;
+use crate::finetune::Providers;
 use crate::shutdown::Shutdown;
 use crate::worker::{self, Lanes, Worker};
 use std::sync::Arc;
@@ -34,6 +35,8 @@ async fn connected(services: &Services, flags: &WorkerCommand) -> Exit {
         queue: connected.patient_queue(&shutdown),
         store: connected.patient_store(&shutdown),
         roster: Arc::clone(&connected.store) as _,
+        depot: Arc::clone(&connected.store) as _,
+        providers: Providers::default(),
         lanes,
         concurrency: flags.concurrency,
         drain: Duration::from_secs(flags.drain),

@@ -4,7 +4,7 @@ use super::bootstrap::Bootstrapped;
 use super::prepare::Prepared;
 use super::{Coordinator, RunError};
 use crate::dataset::{LmKey, write_data};
-use crate::finetune::Shard;
+use crate::finetune::{Shard, TrainingFile};
 use crate::report::{Phase, ShardReport};
 use crate::run_dir::{RunDir, take_place, unfinished};
 use std::collections::HashSet;
@@ -65,17 +65,15 @@ fn shard(dir: &RunDir, prepared: &Prepared, key: &LmKey) -> Result<Shard, RunErr
     )
     .map_err(RunError::at(&path))?;
     take_place(&path).map_err(RunError::at(&path))?;
-    let finetune = &prepared.job.finetune[&key.lm];
     Ok(Shard {
-        lm: key.lm.clone(),
-        predictor: key.predictor.as_ref().map(|(_, name)| name.clone()),
-        model: prepared.job.spec.lms[&key.lm].model.clone(),
-        provider: finetune.provider.clone(),
-        train: finetune.train.clone(),
-        options: finetune.options.clone(),
-        data: path,
-        sha256: written.sha256,
-        rows: written.rows,
+        recipe: key.recipe(&prepared.job),
+        data: TrainingFile {
+            name: key.file_name(),
+            rows: written.rows,
+            bytes: written.bytes,
+            sha256: written.sha256,
+        },
+        validation: None,
     })
 }
 
@@ -97,13 +95,18 @@ fn remove_other_data(dir: &RunDir, keys: &[LmKey]) -> Result<(), RunError> {
 
 fn report(shard: &Shard, key: &LmKey) -> ShardReport {
     ShardReport {
-        lm: shard.lm.clone(),
-        predictor: shard.predictor.clone(),
+        lm: shard.recipe.lm.clone(),
+        predictor: shard.recipe.predictor.clone(),
         file: format!("data/{}", key.file_name()),
-        rows: shard.rows,
-        sha256: shard.sha256.clone(),
-        provider: shard.provider.clone(),
+        rows: shard.data.rows,
+        sha256: shard.data.sha256.clone(),
+        provider: shard.recipe.provider.name().to_owned(),
         training: None,
         model: None,
+        api_base: None,
+        progress: None,
+        failure: None,
+        trained_tokens: None,
+        loss: None,
     }
 }

@@ -1,6 +1,7 @@
 //! Why a run stops before its end.
 
 use super::ledger::LedgerError;
+use crate::depot::DepotError;
 use crate::program::BuildError;
 use crate::queue::{QueueError, Recourse};
 use crate::roster::Process;
@@ -78,6 +79,9 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
+    /// A training file cannot be left where workers find it.
+    #[error(transparent)]
+    Depot(DepotError),
     /// A worker inside the process ended although nobody asked it to.
     #[error("bug: a worker ended by itself: {0}; please report it")]
     Worker(String),
@@ -87,6 +91,16 @@ pub enum RunError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<DepotError> for RunError {
+    fn from(error: DepotError) -> RunError {
+        match error {
+            DepotError::Store(error) => RunError::Store(error),
+            DepotError::File { path, source } => RunError::File { path, source },
+            error @ DepotError::Missing(_) => RunError::Depot(error),
+        }
+    }
 }
 
 impl RunError {

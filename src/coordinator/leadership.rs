@@ -6,8 +6,9 @@ use crate::roster::{Lead, Process};
 use crate::task::RunId;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 /// How long a coordinator that gives no sign of life keeps its run.
@@ -28,7 +29,18 @@ pub(super) struct Leadership {
     process: Process,
     /// When it was last granted.
     granted: Mutex<Instant>,
-    cancelled: AtomicBool,
+    cancelled: CancellationToken,
+    /// Whether trainings are to be stopped before the process may go.
+    trains: AtomicBool,
+}
+
+/// While it lives, a cancellation does not drain: whoever holds it stops the trainings first.
+pub(super) struct Trains(Arc<Leadership>);
+
+impl Drop for Trains {
+    fn drop(&mut self) {
+        self.0.trains.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Leadership {
@@ -44,7 +56,8 @@ impl Leadership {
             run: run.clone(),
             process,
             granted: Mutex::new(granted),
-            cancelled: AtomicBool::new(false),
+            cancelled: CancellationToken::new(),
+            trains: AtomicBool::new(false),
         };
         leadership.forget_request(coordinator)?;
         Ok(leadership)
@@ -65,9 +78,11 @@ impl Leadership {
                 return lost;
             }
             if !self.is_cancelled() && self.hears_cancellation(coordinator).await {
-                self.cancelled.store(true, Ordering::Relaxed);
-                info!("the run is cancelled: finishing what is in flight");
-                coordinator.shutdown.drain();
+                self.cancelled.cancel();
+                if !self.trains.load(Ordering::Relaxed) {
+                    info!("the run is cancelled: finishing what is in flight");
+                    coordinator.shutdown.drain();
+                }
             }
         }
     }
@@ -87,9 +102,20 @@ impl Leadership {
         }
     }
 
+    /// Returns when somebody cancels the run. Cancel safe.
+    pub(super) async fn cancellation(&self) {
+        self.cancelled.cancelled().await;
+    }
+
+    /// From now on the caller carries out a cancellation.
+    pub(super) fn trains(self: &Arc<Leadership>) -> Trains {
+        self.trains.store(true, Ordering::Relaxed);
+        Trains(Arc::clone(self))
+    }
+
     /// Whether somebody cancelled the run.
     pub(super) fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Relaxed)
+        self.cancelled.is_cancelled()
     }
 
     async fn renew(&self, coordinator: &Coordinator) -> Result<(), RunError> {

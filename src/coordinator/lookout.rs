@@ -1,9 +1,9 @@
 //! While fine-tune jobs run: telling what is waited for, and finding tasks whose message is lost.
 
+use super::jobs::Jobs;
 use super::lost::Watch;
 use super::prepare::Prepared;
 use super::{Coordinator, RunError};
-use crate::finetune::TrainingOutcome;
 use crate::queue::{Lane, Recourse};
 use crate::task::TaskId;
 use std::time::Duration;
@@ -34,18 +34,12 @@ impl Lookout {
         }
     }
 
-    /// Says now and then what is waited for.
-    pub(super) async fn tell(
-        &mut self,
-        coordinator: &Coordinator,
-        prepared: &Prepared,
-        endings: &[Option<TrainingOutcome>],
-    ) {
+    /// Says now and then that nobody is there who could do what is waited for.
+    pub(super) async fn tell(&mut self, coordinator: &Coordinator, prepared: &Prepared, jobs: &Jobs) {
         if self.told.elapsed() < TELL_EVERY {
             return;
         }
         self.told = Instant::now();
-        let (ended, all) = (endings.iter().flatten().count(), endings.len());
         let workers = coordinator
             .roster
             .workers(&prepared.run)
@@ -55,25 +49,22 @@ impl Lookout {
             || workers
                 .iter()
                 .any(|worker| worker.lanes.iter().any(|lane| lane == Lane::Finetune.name()));
-        let missing = match is_taken || ended == all {
-            true => "",
-            false => {
-                "; no worker seen that takes fine-tune tasks: start one with bsft-worker --lanes finetune"
-            }
-        };
-        coordinator
-            .progress
-            .note(&format!("fine-tune jobs: {ended} of {all} have ended{missing}"));
+        let (ended, all) = jobs.count();
+        if !is_taken && ended < all {
+            coordinator.progress.note(&format!(
+                "fine-tune jobs: {ended} of {all} have ended; no worker seen that takes fine-tune tasks: start one with \
+                 bsft-worker --lanes finetune"
+            ));
+        }
     }
 
-    /// Those of the open shards that are lost.
+    /// Those of the open tasks that are lost.
     pub(super) async fn lost(
         &mut self,
         coordinator: &Coordinator,
         prepared: &Prepared,
-        tasks: &[TaskId],
-        open: &[usize],
-    ) -> Result<Vec<usize>, RunError> {
+        jobs: &Jobs,
+    ) -> Result<Vec<TaskId>, RunError> {
         if self.looked.elapsed() < SWEEP_EVERY {
             return Ok(Vec::new());
         }
@@ -83,15 +74,11 @@ impl Lookout {
             Err(error) if error.recourse() == Recourse::Halt => return Err(error.into()),
             Err(_) => return Ok(Vec::new()),
         };
-        let suspects: Vec<TaskId> = match is_empty {
-            true => open.iter().map(|shard| tasks[*shard]).collect(),
+        let suspects = match is_empty {
+            true => jobs.unseen(SWEEP_EVERY * 4),
             false => Vec::new(),
         };
         let lost = self.watch.lost(coordinator, &prepared.run, &suspects).await?;
-        Ok(open
-            .iter()
-            .copied()
-            .filter(|shard| lost.contains(&tasks[*shard]))
-            .collect())
+        Ok(suspects.into_iter().filter(|task| lost.contains(task)).collect())
     }
 }

@@ -6,6 +6,7 @@ mod bootstrap;
 mod collect;
 mod compile;
 mod error;
+mod jobs;
 mod leadership;
 mod ledger;
 mod lookout;
@@ -18,6 +19,7 @@ mod train;
 pub use error::RunError;
 pub use ledger::LedgerError;
 
+use crate::depot::Depot;
 use crate::job::{Job, run_id};
 use crate::queue::Queue;
 use crate::report::{Manifest, Progress};
@@ -36,6 +38,8 @@ pub struct Coordinator {
     pub store: Arc<dyn Store>,
     /// Where this process and the workers find each other.
     pub roster: Arc<dyn Roster>,
+    /// Where training files are left for workers.
+    pub depot: Arc<dyn Depot>,
     /// Where the store is, in words.
     pub place: String,
     /// The store that an earlier process of the run may have left in DIR, when it is not the one above.
@@ -48,10 +52,31 @@ pub struct Coordinator {
     pub progress: Progress,
     /// LM calls that the workers of this process have in flight at once.
     pub in_flight: usize,
-    /// Whether the failures that DIR has are forgotten: their examples run again.
-    pub forget_failures: bool,
+    /// What of the failures that DIR has is forgotten.
+    pub retry: Retry,
     /// Whether every LM and provider was swapped for a simulated one.
     pub rehearsal: bool,
+}
+
+/// What of an earlier process's failures is forgotten, and so done again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// Nothing: they count.
+    Nothing,
+    /// Failed examples.
+    Examples,
+    /// Failed trainings.
+    Trainings,
+}
+
+impl Retry {
+    fn examples(self) -> bool {
+        self == Retry::Examples
+    }
+
+    fn trainings(self) -> bool {
+        self == Retry::Trainings
+    }
 }
 
 /// Compiles a job; what an earlier run of it has done is not done again.

@@ -134,7 +134,7 @@ pub(super) async fn prepare(
         }
         _ => Verdict::Stale,
     };
-    if coordinator.forget_failures {
+    if coordinator.retry.examples() {
         forget(&dir.failures())?;
     }
     let ledger = Ledger::open(

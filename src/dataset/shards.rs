@@ -1,6 +1,7 @@
 //! LM keys: which LM is trained on whose rows.
 
-use crate::job::JobSpec;
+use crate::finetune::Recipe;
+use crate::job::{Job, JobSpec};
 use indexmap::IndexSet;
 
 /// One LM and the predictor whose rows it is trained on; none: all of them (`multitask`).
@@ -18,6 +19,21 @@ impl LmKey {
         match &self.predictor {
             None => format!("{}.jsonl", self.lm),
             Some((_, predictor)) => format!("{}@{predictor}.jsonl", self.lm),
+        }
+    }
+
+    /// What is trained on the key's rows, how and by whom.
+    pub fn recipe(&self, job: &Job) -> Recipe {
+        let finetune = &job.finetune[&self.lm];
+        let own = &job.spec.lms[&self.lm].model;
+        Recipe {
+            job: job.spec.name.clone(),
+            lm: self.lm.clone(),
+            predictor: self.predictor.as_ref().map(|(_, name)| name.clone()),
+            model: finetune.model.as_ref().unwrap_or(own).clone(),
+            seed: job.spec.seed,
+            train: finetune.train.clone(),
+            provider: finetune.provider.clone(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! `provider = "export"`: the training file is all that is wanted.
 
-use super::{Provider, ProviderError, Shard, Trained, Training, TrainingId};
+use super::{Order, Provider, ProviderError, Recipe, StartError, Trained, Training, TrainingId};
 use async_trait::async_trait;
 
 /// Trains nothing: the student keeps its model and the user trains on the file.
@@ -8,14 +8,31 @@ pub(super) struct Export;
 
 #[async_trait]
 impl Provider for Export {
-    async fn find_or_start(&self, intent: &str, _shard: &Shard) -> Result<TrainingId, ProviderError> {
-        Ok(TrainingId(format!("export-{intent}")))
+    fn chosen_id(&self, order: &Order<'_>) -> Option<TrainingId> {
+        Some(TrainingId(format!("export-{}", order.key)))
     }
 
-    async fn poll(&self, _id: &TrainingId, _shard: &Shard) -> Result<Training, ProviderError> {
-        Ok(Training::Succeeded(Trained {
-            model: None,
-            api_base: None,
-        }))
+    async fn preflight(&self, _: &Recipe) -> Result<Vec<String>, ProviderError> {
+        Ok(Vec::new())
+    }
+
+    async fn find(&self, order: &Order<'_>) -> Result<Option<TrainingId>, ProviderError> {
+        Ok(self.chosen_id(order))
+    }
+
+    async fn start(&self, order: &Order<'_>) -> Result<TrainingId, StartError> {
+        Ok(TrainingId(format!("export-{}", order.key)))
+    }
+
+    async fn poll(&self, _: &TrainingId, _: &Order<'_>) -> Result<Training, ProviderError> {
+        Ok(Training::Succeeded(Trained::default()))
+    }
+
+    async fn cancel(&self, _: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
+        Ok(())
+    }
+
+    async fn tidy(&self, _: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
+        Ok(())
     }
 }

@@ -1,76 +1,136 @@
 //! Fine-tuning: the provider seam, what a provider is given and what it gives back.
 //!
-//! A training is started at most once: the worker stores its intent, asks the provider to find or start the training of that
-//! intent, stores the provider's id, and from then on only polls.
+//! A training is started at most once. The worker keeps that promise (`worker::finetune`) with what a provider offers: to find the
+//! training of a key, to start one, and to say honestly when it does not know whether it has.
 
 mod export;
+mod known;
+mod providers;
+mod recipe;
 mod simulated;
 
+pub use known::{ID_SLOT, Known, LOOKED_SLOT, PREFLIGHT_SLOT, PROGRESS_SLOT, Preflight, STARTED_SLOT};
+pub use providers::{NotHere, Providers};
+pub use recipe::{CommandSpec, ExportSpec, FireworksSpec, ProviderSpec, Recipe, RowFormat, ServiceSpec};
+
+use crate::depot::{Depot, DepotError};
+use crate::task::RunId;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value as Json};
-use std::path::PathBuf;
+use std::fmt;
+use std::path::Path;
 
 /// One LM key's training data and what to do with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Shard {
-    /// The LM's name in the job file.
-    pub lm: String,
-    /// The predictor whose rows these are, as DSPy names it; none: of all predictors (`multitask`).
-    pub predictor: Option<String>,
-    /// The model that is trained, as the job file names it.
-    pub model: String,
-    /// The provider's name.
-    pub provider: String,
-    /// DSPy's `train_kwargs`.
-    pub train: Map<String, Json>,
-    /// The provider's own options.
-    pub options: Map<String, Json>,
-    /// The training file.
-    pub data: PathBuf,
-    /// Its SHA-256, in lower-case hexadecimal.
-    pub sha256: String,
-    /// Its rows.
+    /// What is trained, how and by whom.
+    pub recipe: Recipe,
+    /// The rows that are trained on.
+    pub data: TrainingFile,
+    /// The rows that are kept back to measure with.
+    pub validation: Option<TrainingFile>,
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.recipe.fmt(f)
+    }
+}
+
+/// A file of rows, one `{"messages":[…]}` a line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrainingFile {
+    /// Its name in DIR's `data`.
+    pub name: String,
+    /// Lines.
     pub rows: u64,
+    /// Length.
+    pub bytes: u64,
+    /// SHA-256 in lower-case hexadecimal.
+    pub sha256: String,
 }
 
 /// How far a training is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Training {
     /// Not ended: ask again later.
-    Running,
+    Running(TrainingProgress),
     /// There is a model.
     Succeeded(Trained),
     /// It ended without a model, for this reason.
     Failed(String),
+    /// Somebody stopped it.
+    Cancelled,
+    /// There is no training of that id. Where ids are chosen by us ([`Provider::chosen_id`]): it was not started yet.
+    Absent,
+}
+
+/// What is known of a training that goes on. Everything is optional: providers tell different things.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TrainingProgress {
+    /// The provider's own word for its state, such as `validating_files`.
+    pub status: Option<String>,
+    /// Steps made.
+    pub step: Option<u64>,
+    /// Of so many.
+    pub total_steps: Option<u64>,
+    /// Passes over the data.
+    pub epoch: Option<f64>,
+    /// The latest training loss.
+    pub loss: Option<f64>,
+    /// How much is done, 0 to 100.
+    pub percent: Option<f64>,
+    /// The latest thing worth telling, on one line.
+    pub message: Option<String>,
+}
+
+impl fmt::Display for TrainingProgress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let step = match (self.step, self.total_steps) {
+            (Some(step), Some(total)) => Some(format!("step {step}/{total}")),
+            (Some(step), None) => Some(format!("step {step}")),
+            (None, _) => None,
+        };
+        let parts = [
+            self.status.clone(),
+            self.percent.map(|percent| format!("{percent:.0} %")),
+            step,
+            self.epoch.map(|epoch| format!("epoch {epoch:.2}")),
+            self.loss.map(|loss| format!("loss {loss:.4}")),
+            self.message.clone(),
+        ];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        f.write_str(match parts.is_empty() {
+            true => "running",
+            false => "",
+        })?;
+        f.write_str(&parts.join(" "))
+    }
 }
 
 /// What a training gave.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Trained {
     /// The new model, as DSPy's `LM(model=…)` takes it; none: nothing was trained, the rows are for the user to train on.
     pub model: Option<String>,
     /// Where it is served; none: where the student's LM is.
     pub api_base: Option<String>,
+    /// Tokens that were trained on, where the provider says so: what is billed.
+    pub tokens: Option<u64>,
+    /// The last training loss, where it is known.
+    pub loss: Option<f64>,
 }
 
 /// How a training ended, as the store keeps it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingOutcome {
     /// The provider's id; none where nothing was started.
     pub id: Option<TrainingId>,
-    /// Never [`Training::Running`].
+    /// Never [`Training::Running`] nor [`Training::Absent`].
     pub training: Training,
-}
-
-impl std::fmt::Display for Shard {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.predictor {
-            None => write!(f, "lm {}", self.lm),
-            Some(predictor) => write!(f, "lm {}, predictor {predictor}", self.lm),
-        }
-    }
 }
 
 /// The provider's own id of a training.
@@ -78,34 +138,82 @@ impl std::fmt::Display for Shard {
 #[serde(transparent)]
 pub struct TrainingId(pub String);
 
-/// Why a provider could not be asked; the training may still be going on.
-#[derive(Debug, thiserror::Error)]
-#[error("provider {provider}: {message}")]
-pub struct ProviderError {
-    /// Which provider.
-    pub provider: String,
-    /// What happened.
-    pub message: String,
+/// What a provider is asked to train, and the key that finds it again.
+pub struct Order<'a> {
+    /// Derived from the LM key, the rows, the model, the arguments, and how often this was asked for: 32 hexadecimal characters.
+    pub key: &'a str,
+    /// The run that wants it.
+    pub run: &'a RunId,
+    /// What.
+    pub shard: &'a Shard,
+    /// Where the rows are.
+    pub depot: &'a dyn Depot,
 }
 
-/// Somebody who trains models.
+impl Order<'_> {
+    /// Brings a file of the shard to that path, whole and as its digest says.
+    pub async fn fetch(&self, file: &TrainingFile, to: &Path) -> Result<(), DepotError> {
+        self.depot.fetch(self.run, file, to).await
+    }
+}
+
+/// Why a provider did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ProviderError {
+    /// It may be different soon: a server that is away or busy.
+    #[error("{0}")]
+    Passing(String),
+    /// It will not be different until somebody changes something; says what.
+    #[error("{0}")]
+    Refused(String),
+    /// The training is at another machine, which alone can look after it: which one, in words.
+    #[error("the training is looked after at {0}")]
+    Elsewhere(String),
+    /// The rows could not be had.
+    #[error(transparent)]
+    Depot(#[from] DepotError),
+}
+
+/// Why a training was not started, as far as the provider knows.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// It was certainly not started.
+    #[error(transparent)]
+    NotStarted(#[from] ProviderError),
+    /// It may have been started: the request went out and no answer came back.
+    #[error("no answer to the request that starts the training: {0}")]
+    Unclear(String),
+}
+
+/// Somebody who trains models. Every method may be called again, by any worker, after any death.
 #[async_trait]
 pub trait Provider: Send + Sync {
-    /// The training of this intent: found where an earlier attempt started it, started otherwise.
-    async fn find_or_start(&self, intent: &str, shard: &Shard) -> Result<TrainingId, ProviderError>;
+    /// Whether a training goes on at the worker that started it: then that worker holds the task and looks after it until its end.
+    fn stays(&self) -> bool {
+        false
+    }
+
+    /// The id that the training of this order has or will have, where we choose it.
+    fn chosen_id(&self, _order: &Order<'_>) -> Option<TrainingId> {
+        None
+    }
+
+    /// Whether a training by this recipe would fail for a reason that is there already: no key, no server, an unknown model, a
+    /// missing trainer. Gives what is allowed but worth telling. Starts and costs nothing.
+    async fn preflight(&self, recipe: &Recipe) -> Result<Vec<String>, ProviderError>;
+
+    /// The training of this order's key, where one was started before and has not failed.
+    async fn find(&self, order: &Order<'_>) -> Result<Option<TrainingId>, ProviderError>;
+
+    /// Starts it. Called only when [`Provider::find`] has found none.
+    async fn start(&self, order: &Order<'_>) -> Result<TrainingId, StartError>;
 
     /// How far it is.
-    async fn poll(&self, id: &TrainingId, shard: &Shard) -> Result<Training, ProviderError>;
-}
+    async fn poll(&self, id: &TrainingId, order: &Order<'_>) -> Result<Training, ProviderError>;
 
-/// The names that `provider = …` knows.
-pub const PROVIDERS: [&str; 2] = ["export", "simulated"];
+    /// Stops it; returns when the provider has heard. Harmless when it has ended.
+    async fn cancel(&self, id: &TrainingId, order: &Order<'_>) -> Result<(), ProviderError>;
 
-/// The provider of that name.
-pub fn provider(name: &str) -> Option<Box<dyn Provider>> {
-    match name {
-        "export" => Some(Box::new(export::Export)),
-        "simulated" => Some(Box::new(simulated::Simulated)),
-        _ => None,
-    }
+    /// It has ended and its outcome is stored: removes what nobody needs any more, such as the uploaded rows.
+    async fn tidy(&self, id: &TrainingId, order: &Order<'_>) -> Result<(), ProviderError>;
 }

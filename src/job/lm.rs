@@ -1,26 +1,12 @@
 //! `[lm.NAME]`: language models and how they are fine-tuned.
 
+use super::finetune::{self, FinetuneSpec};
 use super::problem::Problems;
-use super::reader::{Item, Section, nearest};
+use super::reader::{Item, Section};
 use crate::lm::{LEAST_MAX_TOKENS, LmSettings, Price, Simulation, is_reasoning_model};
 use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
 use url::Url;
-
-/// How one LM is fine-tuned: `[lm.NAME.finetune]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FinetuneSpec {
-    /// `export` or `simulated`.
-    pub provider: String,
-    /// DSPy's `train_kwargs`, passed to the provider.
-    pub train: Map<String, Json>,
-    /// What else the provider is told.
-    pub options: Map<String, Json>,
-}
-
-/// The providers of this version, and those that are to come.
-const PROVIDERS: [&str; 2] = ["export", "simulated"];
-const LATER: [&str; 4] = ["command", "openai", "together", "fireworks"];
 
 const KEYS: [&str; 12] = [
     "model",
@@ -70,14 +56,15 @@ pub(super) fn read(root: &Section<'_>, problems: &mut Problems) -> Lms {
         let Some(lm) = item.section(problems) else {
             continue;
         };
-        if let Some(settings) = settings(name, &lm, problems) {
-            lms.settings.insert(name.to_owned(), settings);
-        }
+        let settings = settings(name, &lm, problems);
         if let Some(item) = lm.get("finetune") {
-            match finetune(&item, problems) {
+            match finetune::read(&item, settings.as_ref(), problems) {
                 Some(spec) => drop(lms.finetune.insert(name.to_owned(), spec)),
                 None => lms.spoilt.push(name.to_owned()),
             }
+        }
+        if let Some(settings) = settings {
+            lms.settings.insert(name.to_owned(), settings);
         }
     }
     lms
@@ -185,7 +172,7 @@ fn model(item: &Item<'_>, problems: &mut Problems) -> Option<String> {
     }
 }
 
-fn api_base(item: &Item<'_>, problems: &mut Problems) -> Option<String> {
+pub(super) fn api_base(item: &Item<'_>, problems: &mut Problems) -> Option<String> {
     let text = item.word(problems)?;
     let example = "write an address such as `http://127.0.0.1:8000/v1`";
     let fault = match Url::parse(text) {
@@ -202,7 +189,7 @@ fn api_base(item: &Item<'_>, problems: &mut Problems) -> Option<String> {
     None
 }
 
-fn key_variable(item: &Item<'_>, problems: &mut Problems) -> Option<String> {
+pub(super) fn key_variable(item: &Item<'_>, problems: &mut Problems) -> Option<String> {
     let text = item.word(problems)?;
     let is_name = !text.starts_with(|c: char| c.is_ascii_digit())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
@@ -235,7 +222,7 @@ fn looks_secret(text: &str) -> bool {
 }
 
 /// A table that is passed through, unless there is a key in it.
-fn open_arguments(item: &Item<'_>, problems: &mut Problems) -> Map<String, Json> {
+pub(super) fn open_arguments(item: &Item<'_>, problems: &mut Problems) -> Map<String, Json> {
     let section = item.section(problems);
     for (key, value) in section.iter().flat_map(Section::items) {
         refuse_secrets(key, &value, problems);
@@ -372,39 +359,4 @@ fn simulation(section: &Section<'_>, problems: &mut Problems) -> Simulation {
         latency_ms: count("latency_ms"),
         seed: count("seed"),
     }
-}
-
-fn finetune(item: &Item<'_>, problems: &mut Problems) -> Option<FinetuneSpec> {
-    let section = item.section(problems)?;
-    section.only(&["provider", "train", "options"], problems);
-    let train = section
-        .get("train")
-        .map(|item| open_arguments(&item, problems))
-        .unwrap_or_default();
-    let options = section
-        .get("options")
-        .map(|item| open_arguments(&item, problems))
-        .unwrap_or_default();
-    let item = section.need("provider", "\"export\"", problems)?;
-    let provider = item.word(problems)?;
-    if LATER.contains(&provider) {
-        let message = format!("the fine-tune provider `{provider}` is not supported yet by this version");
-        item.place.report(
-            problems,
-            message,
-            "write `provider = \"export\"` to get the training files, or `simulated`",
-        );
-        return None;
-    }
-    if !PROVIDERS.contains(&provider) {
-        let message = format!("there is no fine-tune provider `{provider}`");
-        item.place
-            .report(problems, message, nearest(provider, PROVIDERS.into_iter()));
-        return None;
-    }
-    Some(FinetuneSpec {
-        provider: provider.to_owned(),
-        train,
-        options,
-    })
 }

@@ -5,6 +5,7 @@ mod compile;
 mod data;
 pub mod document;
 pub mod example;
+mod finetune;
 mod identity;
 mod lm;
 mod metric;
@@ -18,8 +19,8 @@ mod source;
 mod spec;
 mod state;
 
+pub use finetune::FinetuneSpec;
 pub use identity::{TeacherIdentity, hex, made_by, run_id, spec_digest, trace_shape};
-pub use lm::FinetuneSpec;
 pub use problem::{Problem, Problems};
 pub(crate) use reader::nearest;
 pub use spec::{AdapterKind, JOB_SPEC_VERSION, JobSpec, ModuleKind, PredictorSpec, ProgramSpec};

@@ -189,7 +189,7 @@ fn training(job: &Job, examples: u64) -> Vec<TrainingPlan> {
         let provider = job
             .finetune
             .get(&predictor.lm)
-            .map(|f| f.provider.clone())
+            .map(|f| f.provider.name().to_owned())
             .unwrap_or_default();
         training.push(TrainingPlan {
             file,

@@ -1,6 +1,7 @@
 //! A rehearsal: the same job with simulated LMs and fine-tunes, so that nothing is spent.
 
 use super::{FinetuneSpec, Job, JobSpec};
+use crate::finetune::ProviderSpec;
 use crate::lm::Simulation;
 
 /// How often a rehearsed LM answers what does not parse, and how often a first try fails.
@@ -34,7 +35,7 @@ impl Job {
     pub fn rehearse(&mut self) {
         self.spec = self.spec.clone().rehearsed();
         for FinetuneSpec { provider, .. } in self.finetune.values_mut() {
-            "simulated".clone_into(provider);
+            *provider = ProviderSpec::Simulated;
         }
     }
 }

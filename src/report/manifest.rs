@@ -1,6 +1,7 @@
 //! `run.json`: what was run, on what, with what result; rewritten at the end of every phase.
 
 use super::tally::Tally;
+use crate::finetune::{Shard, Training, TrainingId, TrainingProgress};
 use crate::job::Job;
 use crate::task::RunId;
 use indexmap::IndexMap;
@@ -51,6 +52,9 @@ pub struct Manifest {
     pub starts: u32,
     /// One per LM key.
     pub shards: Vec<ShardReport>,
+    /// Every training that was ever asked for, by the id of its first task.
+    #[serde(default)]
+    pub trainings: IndexMap<String, TrainingReport>,
     /// The run's folder, as an absolute path on the coordinator's machine.
     #[serde(default)]
     pub dir: String,
@@ -101,12 +105,59 @@ pub struct ShardReport {
     pub training: Option<String>,
     /// The new model.
     pub model: Option<String>,
+    /// Where it is served, when not where the student's LM is.
+    #[serde(default)]
+    pub api_base: Option<String>,
+    /// How far the training is, while it goes on.
+    #[serde(default)]
+    pub progress: Option<TrainingProgress>,
+    /// Why it ended without a model.
+    #[serde(default)]
+    pub failure: Option<String>,
+    /// Tokens that were trained on, where the provider says so.
+    #[serde(default)]
+    pub trained_tokens: Option<u64>,
+    /// The last training loss, where it is known.
+    #[serde(default)]
+    pub loss: Option<f64>,
+}
+
+/// A training that was asked for: kept also when the job has changed since, so that going back costs nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainingReport {
+    /// The LM's name in the job file.
+    pub lm: String,
+    /// The predictor; none: all of them.
+    pub predictor: Option<String>,
+    /// Who trains.
+    pub provider: String,
+    /// How often it was asked for anew, after a failure or a cancellation.
+    pub attempt: u32,
+    /// The provider's id.
+    pub id: Option<TrainingId>,
+    /// How it ended; none: it has not, as far as is known.
+    pub ending: Option<Training>,
+}
+
+impl TrainingReport {
+    /// Of a training that nobody has asked for yet.
+    pub fn of(shard: &Shard) -> TrainingReport {
+        TrainingReport {
+            lm: shard.recipe.lm.clone(),
+            predictor: shard.recipe.predictor.clone(),
+            provider: shard.recipe.provider.name().to_owned(),
+            attempt: 0,
+            id: None,
+            ending: None,
+        }
+    }
 }
 
 impl Manifest {
     /// The manifest of a run that starts, or goes on after `before`.
     pub fn start(job: &Job, run: RunId, dir: &Path, rehearsal: bool, before: Option<Manifest>) -> Manifest {
-        let (seconds, starts) = before.map_or_else(Default::default, |b| (b.seconds, b.starts));
+        let (seconds, starts, trainings) =
+            before.map_or_else(Default::default, |b| (b.seconds, b.starts, b.trainings));
         Manifest {
             version: MANIFEST_VERSION,
             bsft: env!("CARGO_PKG_VERSION").to_owned(),
@@ -124,6 +175,7 @@ impl Manifest {
             seconds,
             starts: starts + 1,
             shards: Vec::new(),
+            trainings,
             dir: absolute(dir),
             store: String::new(),
             updated: 0,

@@ -32,6 +32,8 @@ struct Phase {
     before: usize,
     started: Instant,
     told: Instant,
+    /// The last log line: the same again is no news.
+    said: Option<String>,
 }
 
 impl Progress {
@@ -54,14 +56,7 @@ impl Progress {
 
     /// The bootstrap phase starts, with what earlier processes have done.
     pub fn bootstrap_starts(&self, total: usize, tally: &Tally) {
-        let target = if self.terminal {
-            ProgressDrawTarget::stderr()
-        } else {
-            ProgressDrawTarget::hidden()
-        };
-        let bar = ProgressBar::with_draw_target(Some(total as u64), target);
-        let style = ProgressStyle::with_template("bootstrap {wide_bar} {msg}").expect("a fixed template");
-        bar.set_style(style);
+        let bar = self.bar(total, "bootstrap {wide_bar} {msg}");
         let now = Instant::now();
         let told = if self.terminal {
             now.checked_sub(DRAW_EVERY).unwrap_or(now)
@@ -74,6 +69,7 @@ impl Progress {
             before: tally.done(),
             started: now,
             told,
+            said: None,
         });
     }
 
@@ -105,6 +101,51 @@ impl Progress {
                 info!("bootstrap {} in {took}", self.line(&phase, tally));
             }
         }
+    }
+
+    /// Fine-tune jobs go on: how many have ended, of how many, and what the others say of themselves.
+    pub fn training(&self, (ended, all): (usize, usize), open: &[String]) {
+        let mut phase = self.lock();
+        let now = Instant::now();
+        let phase = phase.get_or_insert_with(|| Phase {
+            bar: self.bar(all, "fine-tune {msg}"),
+            total: all,
+            before: ended,
+            started: now,
+            told: now.checked_sub(LOG_EVERY).unwrap_or(now),
+            said: None,
+        });
+        let line = match open {
+            [] => format!("{ended} of {all} jobs"),
+            open => format!("{ended} of {all} jobs; {}", open.join("; ")),
+        };
+        if self.terminal {
+            phase.bar.set_position(ended as u64);
+            phase.bar.set_message(line);
+            return;
+        }
+        let is_due = phase.told.elapsed() >= LOG_EVERY && !open.is_empty();
+        if is_due && phase.said.as_ref() != Some(&line) {
+            info!("fine-tune {line}");
+            (phase.told, phase.said) = (now, Some(line));
+        }
+    }
+
+    /// No fine-tune job goes on any more.
+    pub fn training_ends(&self) {
+        if let Some(phase) = self.lock().take() {
+            phase.bar.finish_and_clear();
+        }
+    }
+
+    fn bar(&self, total: usize, template: &str) -> ProgressBar {
+        let target = match self.terminal {
+            true => ProgressDrawTarget::stderr(),
+            false => ProgressDrawTarget::hidden(),
+        };
+        let bar = ProgressBar::with_draw_target(Some(total as u64), target);
+        bar.set_style(ProgressStyle::with_template(template).expect("a fixed template"));
+        bar
     }
 
     fn line(&self, phase: &Phase, tally: &Tally) -> String {

@@ -4,11 +4,21 @@ use super::{Lead, Process, Roster, WorkerSign};
 use crate::store::StoreError;
 use crate::task::RunId;
 use async_trait::async_trait;
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Nobody else is there.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Alone;
+#[derive(Debug, Default)]
+pub struct Alone {
+    cancelled: Mutex<HashSet<RunId>>,
+}
+
+impl Alone {
+    fn cancelled(&self) -> MutexGuard<'_, HashSet<RunId>> {
+        self.cancelled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 #[async_trait]
 impl Roster for Alone {
@@ -28,16 +38,18 @@ impl Roster for Alone {
         Ok(Vec::new())
     }
 
-    async fn cancel(&self, _: &RunId) -> Result<(), StoreError> {
+    async fn cancel(&self, run: &RunId) -> Result<(), StoreError> {
+        self.cancelled().insert(run.clone());
         Ok(())
     }
 
-    async fn resume(&self, _: &RunId) -> Result<(), StoreError> {
+    async fn resume(&self, run: &RunId) -> Result<(), StoreError> {
+        self.cancelled().remove(run);
         Ok(())
     }
 
-    async fn is_cancelled(&self, _: &RunId) -> Result<bool, StoreError> {
-        Ok(false)
+    async fn is_cancelled(&self, run: &RunId) -> Result<bool, StoreError> {
+        Ok(self.cancelled().contains(run))
     }
 
     async fn report(&self, _: &RunId, _: &[u8]) -> Result<(), StoreError> {

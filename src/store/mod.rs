@@ -60,6 +60,9 @@ pub trait Store: Send + Sync {
         wait: Duration,
     ) -> Result<Vec<Stored>, StoreError>;
 
+    /// What attempts of the task have recorded, by slot; nothing once it has an outcome. Anybody may look.
+    async fn records(&self, run: &RunId, task: TaskId) -> Result<Vec<(u32, Vec<u8>)>, StoreError>;
+
     /// These outcomes are safe elsewhere: drops them and their tasks' records. A later claim of such a task says
     /// [`Claim::Done`] as long as the run lives in the store. Again: harmless. May become durable a little later.
     async fn trim(&self, run: &RunId, stored: &[(Position, TaskId)]) -> Result<(), StoreError>;

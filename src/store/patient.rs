@@ -71,6 +71,10 @@ impl Store for PatientStore {
         self.patience.insist(|| self.store.outcome(run, task)).await
     }
 
+    async fn records(&self, run: &RunId, task: TaskId) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {
+        self.patience.insist(|| self.store.records(run, task)).await
+    }
+
     async fn outcomes(
         &self,
         run: &RunId,

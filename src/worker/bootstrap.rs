@@ -37,7 +37,7 @@ pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
     let job = match shared.jobs.get(&message.run, &message.job).await {
         Ok(job) => job,
         Err(JobError::Changed(_)) => return settle(delivery, Settlement::Done).await,
-        Err(JobError::Store(why)) => return shared.fail(delivery, why),
+        Err(JobError::Store(why)) => return shared.fail(Some(delivery), why),
         Err(why) => return shared.reasons.hand_back(delivery, &why).await,
     };
     match attempt(&shared, &job, message).await {
@@ -47,7 +47,7 @@ pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
         Ok(Settled::Interrupted) => drop(delivery),
         // A newer attempt has taken over, or the store has lost ours: the next claim tells which.
         Err(StoreError::Fenced(_)) => settle(delivery, Settlement::Return { after: RETURN_AFTER }).await,
-        Err(why) => shared.fail(delivery, why),
+        Err(why) => shared.fail(Some(delivery), why),
     }
 }
 

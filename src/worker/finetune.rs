@@ -1,154 +1,401 @@
-//! A fine-tune task: a short tick at a training, never a long hold on a delivery.
+//! A task of the finetune lane: a short tick at a training, never a long hold on a delivery.
 //!
-//! Order of things, so that no death between two of them starts a second training: the intent is stored, the training is found or
-//! started, its id is stored, it is polled; when it has ended, the outcome is stored and announced.
+//! Trainings at a service are looked at by whichever worker the message comes to. A training on this machine is looked after here until
+//! it ends, under the task's lease; the message goes round meanwhile, so that another worker has it when this one dies.
 
 use super::lease::{LEASE, under_lease};
-use super::{HELD, RETURN_AFTER, Shared, settle};
-use crate::finetune::{Training, TrainingId, TrainingOutcome, provider};
-use crate::message::{Completion, FinetuneTask, MESSAGE_VERSION, Refusal, decode, encode};
+use super::training::{Care, Look};
+use super::{HELD, RETURN_AFTER, Shared, preflight, settle};
+use crate::finetune::{
+    Order, Provider, ProviderError, Training, TrainingId, TrainingOutcome, TrainingProgress,
+};
+use crate::message::{Completion, FinetuneMessage, FinetuneTask, MESSAGE_VERSION, Refusal, decode, encode};
 use crate::queue::{Delivery, Lane, QueueError, Settlement};
 use crate::store::{Claim, StoreError};
-use crate::task::AttemptRef;
+use crate::task::{AttemptRef, RunId, TaskId};
 use crate::trace::Outcome;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tracing::warn;
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
 
-/// How long a running training is left alone between two looks at it.
-const TICK: Duration = Duration::from_secs(10);
+/// How long a training at a service is left alone between two looks at it.
+const TICK: Duration = Duration::from_secs(5);
 
-/// Where the store keeps what a tick has learned.
-const INTENT_SLOT: u32 = 0;
-const ID_SLOT: u32 = 1;
+/// How often a training on this machine is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the coordinator hears of a training on this machine.
+const TELL_EVERY: Duration = Duration::from_secs(2);
 
 /// Why a tick did not come to its end.
 #[derive(Debug, thiserror::Error)]
-enum TickError {
+pub(super) enum TickError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Queue(#[from] QueueError),
     #[error(transparent)]
-    Provider(#[from] crate::finetune::ProviderError),
+    Provider(#[from] ProviderError),
 }
 
 /// What a tick found.
+#[derive(Debug)]
 enum Tick {
-    /// The outcome is stored and announced.
+    /// The outcome is stored and announced, or there is nothing to do.
     Ended,
-    /// Look again later.
-    Running,
-    /// Another worker is at it.
-    Held,
+    /// Look again after that time.
+    Later(Duration),
+    /// Look again, for this is not known now.
+    Unknown(String),
+}
+
+/// Trainings that should be looked after at another place, and since when nobody was seen to do so.
+#[derive(Default)]
+pub(super) struct Strays {
+    seen: Mutex<HashMap<TaskId, (TrainingId, Instant)>>,
+}
+
+impl Strays {
+    /// For how long nobody has looked after the training.
+    fn since(&self, task: TaskId, id: &TrainingId) -> Duration {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let (known, since) = seen.entry(task).or_insert_with(|| (id.clone(), Instant::now()));
+        if known != id {
+            (*known, *since) = (id.clone(), Instant::now());
+        }
+        since.elapsed()
+    }
+
+    /// Somebody looks after it.
+    fn forget(&self, task: TaskId) {
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&task);
+    }
 }
 
 /// Carries out one delivery of the finetune lane.
 pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
-    let message: FinetuneTask = match decode(&delivery.body) {
-        Ok(message) => message,
+    let message = match decode(&delivery.body) {
+        Ok(FinetuneMessage::Train(message)) => message,
+        Ok(FinetuneMessage::Preflight(message)) => {
+            return preflight::execute(&shared, delivery, &message).await;
+        }
         Err(why @ Refusal::OtherVersion { .. }) => return shared.reasons.hand_back(delivery, &why).await,
         Err(why @ (Refusal::Foreign(_) | Refusal::NotText)) => {
             warn!(%why, "message refused to the dead letters");
             return settle(delivery, Settlement::Reject).await;
         }
     };
-    if shared.presence.is_void(&message.run).await {
-        return settle(delivery, Settlement::Done).await;
-    }
-    match tick(&shared, &message).await {
-        Ok(Tick::Ended) => settle(delivery, Settlement::Done).await,
-        Ok(Tick::Running) => settle(delivery, Settlement::Return { after: TICK }).await,
-        Ok(Tick::Held) => settle(delivery, Settlement::Return { after: HELD }).await,
-        Err(TickError::Store(StoreError::Fenced(_))) => {
-            settle(delivery, Settlement::Return { after: RETURN_AFTER }).await
-        }
-        Err(TickError::Store(why)) => shared.fail(delivery, why),
-        Err(why) => shared.reasons.hand_back(delivery, &why).await,
-    }
-}
-
-async fn tick(shared: &Shared, message: &FinetuneTask) -> Result<Tick, TickError> {
-    let store = shared.store.as_ref();
-    let (attempt, records) = match store.claim(&message.run, message.task, LEASE).await? {
-        Claim::Done => {
-            announce(shared, message).await?;
-            return Ok(Tick::Ended);
-        }
-        Claim::Held => return Ok(Tick::Held),
-        Claim::Run { attempt, records, .. } => (attempt, records),
+    let provider = match shared.providers.get(&message.shard.recipe) {
+        Ok(provider) => provider,
+        Err(why) => return shared.reasons.hand_back(delivery, &why).await,
     };
-    let reference = AttemptRef {
-        task: message.task,
-        attempt,
+    let job = Job {
+        shared: &shared,
+        message: &message,
+        provider: provider.as_ref(),
+        key: message.task.to_string(),
     };
-    let work = advance(shared, message, reference, &records);
-    let ending = match under_lease(store, &message.run, reference, work).await? {
-        Ok(ending) => ending,
-        Err(error) => {
-            store.release(&message.run, reference).await?;
-            return Err(error);
-        }
+    let ended = match provider.stays() {
+        true => job.attend_for(delivery).await,
+        false => job.tick_for(delivery).await,
     };
-    if ending.training == Training::Running {
-        store.release(&message.run, reference).await?;
-        return Ok(Tick::Running);
-    }
-    let outcome = Outcome::Training(serde_json::to_string(&ending).expect("strings serialise"));
-    store.finish(&message.run, reference, outcome.encode()).await?;
-    announce(shared, message).await?;
-    Ok(Tick::Ended)
-}
-
-async fn advance(
-    shared: &Shared,
-    message: &FinetuneTask,
-    attempt: AttemptRef,
-    records: &[(u32, Vec<u8>)],
-) -> Result<TrainingOutcome, TickError> {
-    let shard = &message.shard;
-    let Some(provider) = provider(&shard.provider) else {
-        let reason = format!("provider {:?} is not known to this worker", shard.provider);
-        return Ok(TrainingOutcome {
-            id: None,
-            training: Training::Failed(reason),
-        });
-    };
-    let known = |slot| records.iter().find(|(s, _)| *s == slot).map(|(_, bytes)| bytes);
-    let id = match known(ID_SLOT) {
-        Some(bytes) => TrainingId(String::from_utf8_lossy(bytes).into_owned()),
-        None => {
-            let intent = message.task.to_string();
-            if known(INTENT_SLOT).is_none() {
-                let bytes = intent.clone().into_bytes();
-                shared
-                    .store
-                    .record(&message.run, attempt, INTENT_SLOT, bytes)
-                    .await?;
+    if let Err((delivery, why)) = ended {
+        match (delivery, why) {
+            (Some(delivery), TickError::Store(StoreError::Fenced(_))) => {
+                settle(delivery, Settlement::Return { after: RETURN_AFTER }).await
             }
-            let id = provider.find_or_start(&intent, shard).await?;
-            shared
-                .store
-                .record(&message.run, attempt, ID_SLOT, id.0.clone().into_bytes())
-                .await?;
-            id
+            (None, TickError::Store(StoreError::Fenced(_))) => {
+                debug!(task = %message.task, "another worker looks after the training")
+            }
+            (delivery, TickError::Store(why)) => shared.fail(delivery, why),
+            (Some(delivery), why) => shared.reasons.hand_back(delivery, &why).await,
+            (None, why) => shared.reasons.tell(&why),
         }
-    };
-    let training = provider.poll(&id, shard).await?;
-    Ok(TrainingOutcome {
-        id: Some(id),
-        training,
-    })
+    }
 }
 
-async fn announce(shared: &Shared, message: &FinetuneTask) -> Result<(), QueueError> {
+/// Looks after a training that an earlier process of this machine has left behind.
+pub(super) async fn adopt(shared: Arc<Shared>, message: FinetuneTask) {
+    let Ok(provider) = shared.providers.get(&message.shard.recipe) else {
+        return;
+    };
+    let job = Job {
+        shared: &shared,
+        message: &message,
+        provider: provider.as_ref(),
+        key: message.task.to_string(),
+    };
+    // Whatever keeps us from it now: its message goes round and comes by.
+    if let Err(why) = job.adopt().await {
+        debug!(%why, task = %message.task, "training not taken up again");
+    }
+}
+
+/// A delivery that is not settled yet, and why it could not be worked on.
+type Unsettled = (Option<Delivery>, TickError);
+
+/// One training and everything that is needed to look after it.
+struct Job<'a> {
+    shared: &'a Arc<Shared>,
+    message: &'a FinetuneTask,
+    provider: &'a dyn Provider,
+    key: String,
+}
+
+impl Job<'_> {
+    /// One look, whoever made the last one.
+    async fn tick_for(&self, delivery: Delivery) -> Result<(), Unsettled> {
+        let settlement = match self.tick().await {
+            Ok(Tick::Ended) => Settlement::Done,
+            Ok(Tick::Later(after)) => Settlement::Return { after },
+            Ok(Tick::Unknown(why)) => {
+                let why = format!("fine-tune job of {}: {why}", self.message.shard);
+                self.shared.reasons.hand_back(delivery, &why).await;
+                return Ok(());
+            }
+            Err(why) => return Err((Some(delivery), why)),
+        };
+        settle(delivery, settlement).await;
+        Ok(())
+    }
+
+    async fn tick(&self) -> Result<Tick, TickError> {
+        let (attempt, records) = match self.claim().await? {
+            Claim::Done => return self.announced().await,
+            Claim::Held => return Ok(Tick::Later(HELD)),
+            Claim::Run { attempt, records, .. } => (self.reference(attempt), records),
+        };
+        let mut care = self.care(attempt, &records);
+        let is_cancelled = self.shared.presence.is_void(&self.message.run).await;
+        let work = async {
+            match is_cancelled {
+                true => match care.cancel(self.provider, &self.order()).await? {
+                    Some(ended) => Ok(Some(Look::Ended(ended))),
+                    None => Ok(None),
+                },
+                false => Ok(Some(care.look(self.provider, &self.order()).await?)),
+            }
+        };
+        let looked = match self.under_lease(attempt, work).await? {
+            Ok(looked) => looked,
+            Err(error) => {
+                self.release(attempt).await?;
+                return Err(error);
+            }
+        };
+        if !matches!(looked, Some(Look::Ended(_)) | None) {
+            self.care(attempt, &records).note_look().await?;
+        }
+        match looked {
+            Some(Look::Ended(ended)) => {
+                self.conclude(attempt, ended).await?;
+                Ok(Tick::Ended)
+            }
+            Some(Look::Running(progress)) => {
+                self.care(attempt, &records).note_progress(&progress).await?;
+                self.release(attempt).await?;
+                Ok(Tick::Later(TICK))
+            }
+            Some(Look::Unknown(why)) => {
+                self.release(attempt).await?;
+                Ok(Tick::Unknown(why))
+            }
+            Some(Look::Elsewhere { place, .. }) => {
+                self.release(attempt).await?;
+                Ok(Tick::Unknown(format!("it is looked after at {place}")))
+            }
+            None => {
+                self.release(attempt).await?;
+                Ok(Tick::Ended)
+            }
+        }
+    }
+
+    /// Looks after a training on this machine until it ends or this process does. The message goes round meanwhile: a delivery must not be
+    /// held for days.
+    async fn attend_for(&self, delivery: Delivery) -> Result<(), Unsettled> {
+        let later = Settlement::Return { after: HELD };
+        let _place = match self.shared.local.try_acquire() {
+            Ok(permit) => Some(permit),
+            // One that goes on here already is looked after all the same.
+            Err(_) => match self.provider.find(&self.order()).await {
+                Ok(Some(_)) => None,
+                Ok(None) | Err(_) => return Ok(settle(delivery, later).await),
+            },
+        };
+        let (attempt, records) = match self.claim().await {
+            Ok(Claim::Done) => match self.announced().await {
+                Ok(_) => return Ok(settle(delivery, Settlement::Done).await),
+                Err(why) => return Err((Some(delivery), why)),
+            },
+            Ok(Claim::Held) => {
+                self.shared.strays.forget(self.message.task);
+                return Ok(settle(delivery, later).await);
+            }
+            Ok(Claim::Run { attempt, records, .. }) => (self.reference(attempt), records),
+            Err(why) => return Err((Some(delivery), why.into())),
+        };
+        settle(delivery, later).await;
+        self.attend(attempt, &records).await.map_err(|why| (None, why))
+    }
+
+    async fn adopt(&self) -> Result<(), TickError> {
+        let _place = self.shared.local.try_acquire();
+        match self.claim().await? {
+            Claim::Run { attempt, records, .. } => self.attend(self.reference(attempt), &records).await,
+            Claim::Done | Claim::Held => Ok(()),
+        }
+    }
+
+    async fn attend(&self, attempt: AttemptRef, records: &[(u32, Vec<u8>)]) -> Result<(), TickError> {
+        let work = self.watch(self.care(attempt, records));
+        let ended = match self.under_lease(attempt, work).await? {
+            Ok(ended) => ended,
+            Err(error) => {
+                self.release(attempt).await?;
+                return Err(error);
+            }
+        };
+        match ended {
+            Some(ended) => self.conclude(attempt, ended).await,
+            None => Ok(self.release(attempt).await?),
+        }
+    }
+
+    /// Gives how the training ended; none: somebody else is to look after it, later or elsewhere.
+    async fn watch(&self, mut care: Care<'_>) -> Result<Option<TrainingOutcome>, TickError> {
+        let (order, task) = (self.order(), self.message.task);
+        let mut told = (Instant::now(), None);
+        loop {
+            if self.shared.presence.is_cancelled(&self.message.run).await {
+                match care.cancel(self.provider, &order).await {
+                    Ok(ended) => return Ok(ended),
+                    Err(ProviderError::Elsewhere(_)) => return Ok(None),
+                    Err(why) => self.shared.reasons.tell(&why),
+                }
+            } else {
+                match care.look(self.provider, &order).await? {
+                    Look::Ended(ended) => return Ok(Some(ended)),
+                    Look::Running(progress) => self.tell(&care, &mut told, progress).await?,
+                    Look::Unknown(why) => {
+                        self.shared
+                            .reasons
+                            .tell(&format!("fine-tune job of {}: {why}", self.message.shard));
+                    }
+                    Look::Elsewhere { id, place } => {
+                        if self.shared.strays.since(task, &id) < self.shared.providers.take_over() {
+                            return Ok(None);
+                        }
+                        warn!(shard = %self.message.shard, place, "nobody looks after this training any more: starting it anew here");
+                        care.take_over(self.provider, &order).await?;
+                        continue;
+                    }
+                }
+            }
+            tokio::select! {
+                () = self.shared.shutdown.draining() => {
+                    info!(shard = %self.message.shard, "the training goes on without us; the next worker here looks after it");
+                    return Ok(None);
+                }
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        }
+    }
+
+    /// Tells the coordinator how far the training is, when there is news.
+    async fn tell(
+        &self,
+        care: &Care<'_>,
+        told: &mut (Instant, Option<TrainingProgress>),
+        progress: TrainingProgress,
+    ) -> Result<(), StoreError> {
+        let is_news = told.1.as_ref() != Some(&progress);
+        if !is_news || (told.1.is_some() && told.0.elapsed() < TELL_EVERY) {
+            return Ok(());
+        }
+        care.note_progress(&progress).await?;
+        *told = (Instant::now(), Some(progress));
+        Ok(())
+    }
+
+    /// Stores how it ended, tells the coordinator, and clears away what nobody needs any more.
+    async fn conclude(&self, attempt: AttemptRef, ended: TrainingOutcome) -> Result<(), TickError> {
+        let outcome = Outcome::Training(serde_json::to_string(&ended).expect("strings serialise"));
+        let FinetuneTask { run, shard, .. } = self.message;
+        self.shared.store.finish(run, attempt, outcome.encode()).await?;
+        self.announced().await?;
+        match &ended.training {
+            Training::Failed(reason) => warn!(%shard, reason, "training failed"),
+            Training::Succeeded(trained) => info!(%shard, model = trained.model, "training ended"),
+            _ => info!(%shard, "training cancelled"),
+        }
+        if let Some(id) = &ended.id
+            && let Err(error) = self.provider.tidy(id, &self.order()).await
+        {
+            warn!(%shard, %error, "not cleared away");
+        }
+        Ok(())
+    }
+
+    async fn announced(&self) -> Result<Tick, TickError> {
+        announce(self.shared, &self.message.run, self.message.task).await?;
+        Ok(Tick::Ended)
+    }
+
+    async fn claim(&self) -> Result<Claim, StoreError> {
+        self.shared
+            .store
+            .claim(&self.message.run, self.message.task, LEASE)
+            .await
+    }
+
+    async fn release(&self, attempt: AttemptRef) -> Result<(), StoreError> {
+        self.shared.store.release(&self.message.run, attempt).await
+    }
+
+    async fn under_lease<T>(
+        &self,
+        attempt: AttemptRef,
+        work: impl Future<Output = T>,
+    ) -> Result<T, StoreError> {
+        under_lease(self.shared.store.as_ref(), &self.message.run, attempt, work).await
+    }
+
+    fn care<'c>(&'c self, attempt: AttemptRef, records: &[(u32, Vec<u8>)]) -> Care<'c> {
+        Care::new(self.shared.store.as_ref(), &self.message.run, attempt, records)
+    }
+
+    fn order(&self) -> Order<'_> {
+        Order {
+            key: &self.key,
+            run: &self.message.run,
+            shard: &self.message.shard,
+            depot: self.shared.depot.as_ref(),
+        }
+    }
+
+    fn reference(&self, attempt: crate::task::Attempt) -> AttemptRef {
+        AttemptRef {
+            task: self.message.task,
+            attempt,
+        }
+    }
+}
+
+/// Tells the run's coordinator to look into the store.
+pub(super) async fn announce(shared: &Shared, run: &RunId, task: TaskId) -> Result<(), QueueError> {
     let completion = Completion {
         v: MESSAGE_VERSION,
-        run: message.run.clone(),
-        task: message.task,
+        run: run.clone(),
+        task,
     };
     shared
         .queue
-        .publish(&Lane::Completions(message.run.clone()), vec![encode(&completion)])
+        .publish(&Lane::Completions(run.clone()), vec![encode(&completion)])
         .await
 }

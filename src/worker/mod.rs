@@ -7,12 +7,17 @@ mod bootstrap;
 mod finetune;
 mod jobs;
 mod lease;
+mod preflight;
 mod presence;
+mod training;
 
+use crate::depot::Depot;
+use crate::finetune::Providers;
 use crate::queue::{Delivery, Intake, Lane, Queue, QueueError, Recourse, Settlement};
 use crate::roster::{Process, Roster, WorkerSign};
 use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
+use finetune::Strays;
 use jobs::Jobs;
 use presence::Presence;
 use std::collections::HashMap;
@@ -49,6 +54,10 @@ pub struct Worker {
     pub store: Arc<dyn Store>,
     /// Where coordinators see that it is there.
     pub roster: Arc<dyn Roster>,
+    /// Where training files are.
+    pub depot: Arc<dyn Depot>,
+    /// Who trains.
+    pub providers: Providers,
     /// Which tasks it takes.
     pub lanes: Lanes,
     /// LM calls in flight at once.
@@ -96,11 +105,16 @@ pub enum WorkerError {
 struct Shared {
     queue: Arc<dyn Queue>,
     store: Arc<dyn Store>,
+    depot: Arc<dyn Depot>,
+    providers: Providers,
     jobs: Jobs,
     presence: Presence,
     reasons: Reasons,
     /// A permit for each LM call in flight.
     calls: Semaphore,
+    /// A permit for each training on this machine.
+    local: Semaphore,
+    strays: Strays,
     shutdown: Shutdown,
     /// Why nothing can be done any more, if that is so; and the bell that tells of it.
     failure: Mutex<Option<StoreError>>,
@@ -109,7 +123,7 @@ struct Shared {
 
 impl Shared {
     /// The store refuses for good, or the process is to stop at once: the delivery goes back, unsettled, and the worker ends.
-    fn fail(&self, delivery: Delivery, why: StoreError) {
+    fn fail(&self, delivery: Option<Delivery>, why: StoreError) {
         drop(delivery);
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         failure.get_or_insert(why);
@@ -146,6 +160,10 @@ pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), WorkerError> 
         presence: Presence::new(worker.roster, sign),
         reasons: Reasons::default(),
         calls: Semaphore::new(calls),
+        local: Semaphore::new(worker.providers.at_once()),
+        strays: Strays::default(),
+        depot: worker.depot,
+        providers: worker.providers,
         shutdown: shutdown.clone(),
         failure: Mutex::default(),
         failed: Notify::new(),
@@ -257,6 +275,12 @@ struct Reasons {
 impl Reasons {
     /// Hands a delivery back for a while, saying why: the same reason once in a while only, however many tasks have it.
     async fn hand_back(&self, delivery: Delivery, why: &(dyn std::fmt::Display + Sync)) {
+        self.tell(why);
+        settle(delivery, Settlement::Return { after: RETURN_AFTER }).await;
+    }
+
+    /// Says why something is put off: the same reason once in a while only.
+    fn tell(&self, why: &(dyn std::fmt::Display + Sync)) {
         let why = why.to_string();
         let is_news = {
             let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
@@ -264,8 +288,7 @@ impl Reasons {
             !told.contains_key(&why) && told.insert(why.clone(), Instant::now()).is_none()
         };
         if is_news {
-            warn!(why, "tasks are handed back");
+            warn!(why, "put off");
         }
-        settle(delivery, Settlement::Return { after: RETURN_AFTER }).await;
     }
 }

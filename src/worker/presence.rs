@@ -71,6 +71,14 @@ impl Presence {
         }
     }
 
+    /// Whether the run was cancelled, asked now: for work that goes on for long. Where nobody answers, it goes on.
+    pub(super) async fn is_cancelled(&self, run: &RunId) -> bool {
+        if let Some(known) = self.runs().get_mut(run) {
+            known.last_task = Instant::now();
+        }
+        self.roster.is_cancelled(run).await.unwrap_or(false)
+    }
+
     /// Signs for as long as it is polled.
     pub(super) async fn keep(&self) -> Never {
         loop {

@@ -207,6 +207,14 @@ impl Index {
         (*position <= self.durable).then(|| bytes.clone())
     }
 
+    pub(super) fn records(&self, run: u32, task: TaskId) -> Vec<(u32, Vec<u8>)> {
+        let Some(task) = self.runs[run as usize].tasks.get(&task) else {
+            return Vec::new();
+        };
+        let records = task.records.iter();
+        records.map(|(slot, bytes)| (*slot, bytes.clone())).collect()
+    }
+
     pub(super) fn outcomes(&self, run: u32, after: Position, limit: usize) -> Vec<Stored> {
         let of = &self.runs[run as usize];
         let after = of.outcomes.range(after.0.saturating_add(1)..).take(limit);

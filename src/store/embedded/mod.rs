@@ -249,6 +249,11 @@ impl Store for EmbeddedStore {
             .map(|(outcome, _)| outcome)
     }
 
+    async fn records(&self, run: &RunId, task: TaskId) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {
+        self.change(run, |index, run| Ok((index.records(run, task), Wait::No)))
+            .map(|(records, _)| records)
+    }
+
     /// Cancel safe: it changes nothing.
     async fn outcomes(
         &self,

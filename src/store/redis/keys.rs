@@ -82,6 +82,16 @@ impl Keys {
         self.of(run, "report")
     }
 
+    /// A string: in how many parts a training file is here; set when all of them are.
+    pub(super) fn file(&self, run: &RunId, sha256: &str) -> String {
+        self.of(run, &format!("file:{sha256}"))
+    }
+
+    /// A string: a part of a training file, compressed.
+    pub(super) fn file_part(&self, run: &RunId, sha256: &str, part: u64) -> String {
+        self.of(run, &format!("file:{sha256}:{part}"))
+    }
+
     /// A hash whose fields are the runs of the namespace; its values say nothing. The one key that is of no run.
     pub(super) fn runs(&self) -> String {
         format!("{}:{LAYOUT}:runs", self.namespace)
@@ -126,6 +136,8 @@ mod tests {
             keys.workers(&run),
             keys.cancelled(&run),
             keys.report(&run),
+            keys.file(&run, "00ff"),
+            keys.file_part(&run, "00ff", 3),
             task,
         ] {
             assert!(key.starts_with("ns:v1:{r7}:"), "{key}");

@@ -11,6 +11,7 @@
 //! killed server does when its disk was slow just then), which are run again. So may a failover to a replica.
 
 mod combine;
+mod depot;
 mod doubt;
 mod fault;
 mod items;
@@ -221,6 +222,21 @@ impl Store for RedisStore {
         let keys = [self.keys.task(run, task), self.keys.outcomes(run)];
         let reply = self.link.run(OUTCOME.call(keys)).await?;
         self.read(reply, reply::optional)
+    }
+
+    async fn records(&self, run: &RunId, task: TaskId) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {
+        let mut all = redis::cmd("HGETALL");
+        let reply = self.link.ask(all.arg(self.keys.task(run, task))).await?;
+        let fields = self.read(reply, reply::fields)?;
+        let has_outcome = fields.iter().any(|(name, _)| name == b"p");
+        let slot = |name: &[u8]| std::str::from_utf8(name).ok()?.parse().ok();
+        Ok(match has_outcome {
+            true => Vec::new(),
+            false => fields
+                .into_iter()
+                .filter_map(|(name, bytes)| Some((slot(&name)?, bytes)))
+                .collect(),
+        })
     }
 
     /// Cancel safe: it changes nothing.

@@ -80,6 +80,20 @@ pub(super) fn texts(reply: Value) -> Option<Vec<Vec<u8>>> {
     texts.into_iter().map(bytes).collect()
 }
 
+/// Names and values of a hash.
+pub(super) fn fields(reply: Value) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+    let pairs: Vec<(Value, Value)> = match reply {
+        Value::Map(pairs) => pairs,
+        Value::Array(parts) => {
+            let mut parts = parts.into_iter();
+            std::iter::from_fn(|| parts.next().zip(parts.next())).collect()
+        }
+        _ => return None,
+    };
+    let field = |(name, value)| Some((bytes(name)?, bytes(value)?));
+    pairs.into_iter().map(field).collect()
+}
+
 pub(super) fn integer(reply: Value) -> Option<i64> {
     match reply {
         Value::Int(number) => Some(number),

@@ -1,0 +1,89 @@
+//! The depot of a process that is all there is: DIR itself, where the files are anyway.
+
+use super::{Depot, DepotError};
+use crate::finetune::TrainingFile;
+use crate::job::hex;
+use crate::run_dir::{take_place, unfinished};
+use crate::task::RunId;
+use async_trait::async_trait;
+use sha2::{Digest as _, Sha256};
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+/// How much is read at once.
+const CHUNK: usize = 1 << 20;
+
+/// DIR's `data`.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    data: PathBuf,
+}
+
+impl Folder {
+    /// The files of that folder.
+    pub fn new(data: PathBuf) -> Folder {
+        Folder { data }
+    }
+
+    /// Where the file stands; none: its name would lead out of the folder.
+    fn path(&self, file: &TrainingFile) -> Option<PathBuf> {
+        let name = Path::new(&file.name);
+        let is_plain = name.file_name().is_some_and(|plain| plain == name.as_os_str());
+        is_plain.then(|| self.data.join(name))
+    }
+}
+
+#[async_trait]
+impl Depot for Folder {
+    async fn put(&self, _: &RunId, _: &TrainingFile, _: &Path) -> Result<(), DepotError> {
+        Ok(())
+    }
+
+    async fn has(&self, _: &RunId, file: &TrainingFile) -> Result<bool, DepotError> {
+        let found = self.path(file).and_then(|path| fs::metadata(path).ok());
+        Ok(found.is_some_and(|found| found.len() == file.bytes))
+    }
+
+    async fn fetch(&self, _: &RunId, file: &TrainingFile, to: &Path) -> Result<(), DepotError> {
+        let missing = || DepotError::Missing(file.name.clone());
+        let from = self.path(file).ok_or_else(missing)?;
+        let (expected, to) = (file.sha256.clone(), to.to_owned());
+        let copied = tokio::task::spawn_blocking(move || copy(&from, &to, &expected)).await;
+        match copied.unwrap_or_else(|gone| Err(DepotError::at("copying")(io::Error::other(gone))))? {
+            true => Ok(()),
+            false => Err(missing()),
+        }
+    }
+
+    async fn remove(&self, _: &RunId, _: &TrainingFile) -> Result<(), DepotError> {
+        Ok(())
+    }
+}
+
+/// Gives whether the file was there and is what was expected.
+fn copy(from: &Path, to: &Path, expected: &str) -> Result<bool, DepotError> {
+    let mut source = match File::open(from) {
+        Ok(source) => source,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(DepotError::at(from)(error)),
+    };
+    let tmp = unfinished(to);
+    let mut target = File::create(&tmp).map_err(DepotError::at(&tmp))?;
+    let (mut digest, mut chunk) = (Sha256::new(), vec![0; CHUNK]);
+    loop {
+        let read = source.read(&mut chunk).map_err(DepotError::at(from))?;
+        if read == 0 {
+            break;
+        }
+        digest.update(&chunk[..read]);
+        target.write_all(&chunk[..read]).map_err(DepotError::at(&tmp))?;
+    }
+    if hex(&digest.finalize()) != expected {
+        let _ = fs::remove_file(&tmp);
+        return Ok(false);
+    }
+    target.sync_all().map_err(DepotError::at(&tmp))?;
+    take_place(to).map_err(DepotError::at(to))?;
+    Ok(true)
+}

@@ -1,0 +1,177 @@
+//! `[lm.NAME.finetune]`: who fine-tunes an LM, and how.
+
+use super::lm::{api_base, key_variable, open_arguments};
+use super::problem::Problems;
+use super::reader::{Item, Section, nearest};
+use crate::finetune::{CommandSpec, ExportSpec, FireworksSpec, ProviderSpec, RowFormat, ServiceSpec};
+use crate::lm::LmSettings;
+use serde_json::{Map, Value as Json};
+
+/// How one LM is fine-tuned.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FinetuneSpec {
+    /// Who trains.
+    pub provider: ProviderSpec,
+    /// The model that is trained, where it is not the LM's own: DSPy's `finetuning_model`.
+    pub model: Option<String>,
+    /// DSPy's `train_kwargs`, passed to the provider.
+    pub train: Map<String, Json>,
+    /// The part of the examples (0..1) whose rows are kept back to measure with.
+    pub validation_fraction: f64,
+}
+
+/// The most that may be kept back.
+const MOST_VALIDATION: f64 = 0.9;
+
+/// OpenAI's limit of a suffix, which the others keep to.
+const LONGEST_SUFFIX: usize = 64;
+
+const PROVIDERS: [&str; 6] = [
+    "export",
+    "simulated",
+    "command",
+    "openai",
+    "together",
+    "fireworks",
+];
+
+/// Keys that every provider takes.
+const SHARED: [&str; 4] = ["provider", "model", "train", "validation_fraction"];
+const SERVICE: [&str; 5] = ["api_base", "api_key_env", "auth_header", "suffix", "extra"];
+
+fn own_keys(provider: &str) -> Vec<&'static str> {
+    match provider {
+        "export" => vec!["formats"],
+        "command" => vec!["trainer"],
+        "openai" | "together" => SERVICE.to_vec(),
+        "fireworks" => [&SERVICE[..], &["account"]].concat(),
+        _ => Vec::new(),
+    }
+}
+
+/// `lm` is the LM that the table belongs to, where that could be read.
+pub(super) fn read(
+    item: &Item<'_>,
+    lm: Option<&LmSettings>,
+    problems: &mut Problems,
+) -> Option<FinetuneSpec> {
+    let section = item.section(problems)?;
+    let name = section.need("provider", "\"export\"", problems)?;
+    let provider = name.word(problems)?;
+    if !PROVIDERS.contains(&provider) {
+        let message = format!("there is no fine-tune provider `{provider}`");
+        name.place
+            .report(problems, message, nearest(provider, PROVIDERS.into_iter()));
+        return None;
+    }
+    let known = [&SHARED[..], &own_keys(provider)].concat();
+    section.only(&known, problems);
+    let train = section.get("train").map(|item| open_arguments(&item, problems));
+    let model = section
+        .get("model")
+        .and_then(|item| Some(item.word(problems)?.to_owned()));
+    let validation = section
+        .get("validation_fraction")
+        .and_then(|item| item.number(0.0, MOST_VALIDATION, problems));
+    let provider = match provider {
+        "export" => ProviderSpec::Export(ExportSpec {
+            formats: section
+                .get("formats")
+                .map(|item| formats(&item, problems))
+                .unwrap_or_default(),
+        }),
+        "command" => ProviderSpec::Command(CommandSpec {
+            trainer: section
+                .need("trainer", "\"trl\"", problems)?
+                .word(problems)?
+                .to_owned(),
+        }),
+        "openai" => ProviderSpec::Openai(beside(service(&section, problems), lm)),
+        "together" => ProviderSpec::Together(service(&section, problems)),
+        "fireworks" => ProviderSpec::Fireworks(FireworksSpec {
+            account: section
+                .need("account", "\"my-account\"", problems)?
+                .word(problems)?
+                .to_owned(),
+            service: service(&section, problems),
+        }),
+        _ => ProviderSpec::Simulated,
+    };
+    Some(FinetuneSpec {
+        provider,
+        model,
+        train: train.unwrap_or_default(),
+        validation_fraction: validation.unwrap_or(0.0),
+    })
+}
+
+fn formats(item: &Item<'_>, problems: &mut Problems) -> Vec<RowFormat> {
+    let items = item.list(problems).unwrap_or_default();
+    let mut formats = Vec::new();
+    for item in items {
+        let Some(name) = item.word(problems) else { continue };
+        match RowFormat::ALL.into_iter().find(|format| format.name() == name) {
+            Some(format) if formats.contains(&format) => {}
+            Some(format) => formats.push(format),
+            None => {
+                let message = format!("`{}` names no format of rows: `{name}`", item.name);
+                let names = RowFormat::ALL.map(RowFormat::name);
+                item.place
+                    .report(problems, message, nearest(name, names.into_iter()));
+            }
+        }
+    }
+    formats
+}
+
+fn service(section: &Section<'_>, problems: &mut Problems) -> ServiceSpec {
+    let suffix = section
+        .get("suffix")
+        .and_then(|item| Some((item.word(problems)?, item)));
+    if let Some((suffix, item)) = &suffix
+        && suffix.chars().count() > LONGEST_SUFFIX
+    {
+        let message = format!("`{}` is longer than {LONGEST_SUFFIX} characters", item.name);
+        item.place.report(problems, message, "shorten it");
+    }
+    ServiceSpec {
+        api_base: section.get("api_base").and_then(|item| api_base(&item, problems)),
+        api_key_env: section
+            .get("api_key_env")
+            .and_then(|item| key_variable(&item, problems)),
+        auth_header: section
+            .get("auth_header")
+            .and_then(|item| header(&item, problems)),
+        suffix: suffix.map(|(suffix, _)| suffix.to_owned()),
+        extra: section
+            .get("extra")
+            .map(|item| open_arguments(&item, problems))
+            .unwrap_or_default(),
+    }
+}
+
+fn header(item: &Item<'_>, problems: &mut Problems) -> Option<String> {
+    let name = item.word(problems)?;
+    if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+        return Some(name.to_ascii_lowercase());
+    }
+    let message = format!("`{}` is not the name of a header", item.name);
+    item.place.report(
+        problems,
+        message,
+        "write `auth_header = \"api-key\"`, or leave it out",
+    );
+    None
+}
+
+/// An LM of a private server is fine-tuned there, unless the table says where.
+fn beside(service: ServiceSpec, lm: Option<&LmSettings>) -> ServiceSpec {
+    match lm {
+        Some(lm) if service.api_base.is_none() => ServiceSpec {
+            api_base: lm.api_base.clone(),
+            api_key_env: service.api_key_env.or_else(|| lm.api_key_env.clone()),
+            ..service
+        },
+        _ => service,
+    }
+}

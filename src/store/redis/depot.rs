@@ -1,0 +1,105 @@
+//! The depot in Redis: training files in compressed parts beside the run's other keys, until their training has ended.
+
+use super::{KEPT, RedisStore, reply};
+use crate::depot::{Depot, DepotError};
+use crate::finetune::TrainingFile;
+use crate::job::hex;
+use crate::run_dir::{take_place, unfinished};
+use crate::store::StoreError;
+use crate::task::RunId;
+use async_trait::async_trait;
+use sha2::{Digest as _, Sha256};
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::path::Path;
+
+/// How much of a file is one value: small beside what a server takes in one go, large enough that rows are compressed well.
+const PART_BYTES: u64 = 4 << 20;
+
+/// zstd's own default: rows of one program repeat each other, and become a tenth or less.
+const LEVEL: i32 = 3;
+
+#[async_trait]
+impl Depot for RedisStore {
+    async fn put(&self, run: &RunId, file: &TrainingFile, path: &Path) -> Result<(), DepotError> {
+        let mut source = File::open(path).map_err(DepotError::at(path))?;
+        let parts = file.bytes.div_ceil(PART_BYTES);
+        for part in 0..parts {
+            let (rest, compressed) = aside(move || {
+                let mut bytes = Vec::new();
+                (&mut source).take(PART_BYTES).read_to_end(&mut bytes)?;
+                Ok((source, zstd::bulk::compress(&bytes, LEVEL)?))
+            })
+            .await
+            .map_err(DepotError::at(path))?;
+            source = rest;
+            self.set(self.keys.file_part(run, &file.sha256, part), &compressed)
+                .await?;
+        }
+        // Last, so that what is whole is all there.
+        let parts = parts.to_string();
+        Ok(self
+            .set(self.keys.file(run, &file.sha256), parts.as_bytes())
+            .await?)
+    }
+
+    async fn has(&self, run: &RunId, file: &TrainingFile) -> Result<bool, DepotError> {
+        let parts = self.get(self.keys.file(run, &file.sha256)).await?;
+        Ok(parts.is_some())
+    }
+
+    async fn fetch(&self, run: &RunId, file: &TrainingFile, to: &Path) -> Result<(), DepotError> {
+        let missing = || DepotError::Missing(file.name.clone());
+        let tmp = unfinished(to);
+        let mut target = File::create(&tmp).map_err(DepotError::at(&tmp))?;
+        let mut digest = Sha256::new();
+        for part in 0..file.bytes.div_ceil(PART_BYTES) {
+            let key = self.keys.file_part(run, &file.sha256, part);
+            let compressed = self.get(key).await?.ok_or_else(missing)?;
+            let written = aside(move || {
+                // What is not ours may be of any length: no more than a part is taken.
+                let bytes = zstd::bulk::decompress(&compressed, PART_BYTES as usize)?;
+                digest.update(&bytes);
+                target.write_all(&bytes)?;
+                Ok((target, digest))
+            });
+            (target, digest) = written.await.map_err(DepotError::at(&tmp))?;
+        }
+        if hex(&digest.finalize()) != file.sha256 {
+            let _ = fs::remove_file(&tmp);
+            return Err(missing());
+        }
+        aside(move || target.sync_all())
+            .await
+            .map_err(DepotError::at(&tmp))?;
+        take_place(to).map_err(DepotError::at(to))
+    }
+
+    async fn remove(&self, run: &RunId, file: &TrainingFile) -> Result<(), DepotError> {
+        let parts = 0..file.bytes.div_ceil(PART_BYTES);
+        let parts = parts.map(|part| self.keys.file_part(run, &file.sha256, part));
+        for key in [self.keys.file(run, &file.sha256)].into_iter().chain(parts) {
+            self.link.ask(redis::cmd("DEL").arg(key)).await?;
+        }
+        Ok(())
+    }
+}
+
+impl RedisStore {
+    async fn set(&self, key: String, bytes: &[u8]) -> Result<(), StoreError> {
+        let mut set = redis::cmd("SET");
+        set.arg(key).arg(bytes).arg("EX").arg(KEPT.as_secs());
+        self.link.ask(&set).await.map(drop)
+    }
+
+    async fn get(&self, key: String) -> Result<Option<Vec<u8>>, StoreError> {
+        let reply = self.link.ask(redis::cmd("GET").arg(key)).await?;
+        self.read(reply, reply::optional)
+    }
+}
+
+/// Does what takes a while where it holds up nobody.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|gone| Err(io::Error::other(gone)))
+}

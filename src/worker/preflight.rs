@@ -1,0 +1,69 @@
+//! A look ahead: would a training by this recipe fail for a reason that is there already?
+//!
+//! Done by a worker, since it is there that the keys, the trainers and the ways to the servers are.
+
+use super::finetune::{TickError, announce};
+use super::lease::{LEASE, under_lease};
+use super::{HELD, RETURN_AFTER, Shared, settle};
+use crate::finetune::{PREFLIGHT_SLOT, Preflight};
+use crate::message::PreflightTask;
+use crate::queue::{Delivery, Settlement};
+use crate::store::{Claim, StoreError};
+use crate::task::AttemptRef;
+use std::time::Duration;
+
+/// How long a provider may take to look; then that is the answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Carries out one delivery.
+pub(super) async fn execute(shared: &Shared, delivery: Delivery, message: &PreflightTask) {
+    match looked(shared, message).await {
+        Ok(settlement) => settle(delivery, settlement).await,
+        Err(TickError::Store(StoreError::Fenced(_))) => {
+            settle(delivery, Settlement::Return { after: RETURN_AFTER }).await
+        }
+        Err(TickError::Store(why)) => shared.fail(Some(delivery), why),
+        Err(why) => shared.reasons.hand_back(delivery, &why).await,
+    }
+}
+
+async fn looked(shared: &Shared, message: &PreflightTask) -> Result<Settlement, TickError> {
+    let PreflightTask {
+        run, task, recipe, ..
+    } = message;
+    let provider = match shared.providers.get(recipe) {
+        Ok(provider) => provider,
+        Err(why) => {
+            shared.reasons.tell(&why);
+            return Ok(Settlement::Return { after: RETURN_AFTER });
+        }
+    };
+    let attempt = match shared.store.claim(run, *task, LEASE).await? {
+        Claim::Done => return Ok(Settlement::Done),
+        Claim::Held => return Ok(Settlement::Return { after: HELD }),
+        Claim::Run { attempt, .. } => AttemptRef { task: *task, attempt },
+    };
+    let work = tokio::time::timeout(PATIENCE, provider.preflight(recipe));
+    let found = match under_lease(shared.store.as_ref(), run, attempt, work).await? {
+        Ok(Ok(warnings)) => Preflight {
+            problem: None,
+            warnings,
+        },
+        Ok(Err(problem)) => Preflight {
+            problem: Some(problem.to_string()),
+            warnings: Vec::new(),
+        },
+        Err(_) => Preflight {
+            problem: Some(format!(
+                "the provider did not answer within {} s",
+                PATIENCE.as_secs()
+            )),
+            warnings: Vec::new(),
+        },
+    };
+    let bytes = serde_json::to_vec(&found).expect("strings serialise");
+    shared.store.record(run, attempt, PREFLIGHT_SLOT, bytes).await?;
+    shared.store.release(run, attempt).await?;
+    announce(shared, run, *task).await?;
+    Ok(Settlement::Done)
+}

@@ -1,0 +1,268 @@
+//! One task's training: found, or started at most once, and looked at.
+//!
+//! Order of things, so that no death between two of them starts a second training. Where we choose a training's id, the id is
+//! stored, then the training is looked for, then it is started. Where the provider gives it, a mark is stored, the training is started,
+//! its id is stored; whoever finds the mark and no id looks for the training by its key, and starts another only when the
+//! provider has had [`SETTLE`] to show it.
+
+use crate::finetune::{
+    ID_SLOT, Known, LOOKED_SLOT, Order, PROGRESS_SLOT, Provider, ProviderError, STARTED_SLOT, StartError,
+    Training, TrainingId, TrainingOutcome, TrainingProgress,
+};
+use crate::store::{Store, StoreError};
+use crate::task::{AttemptRef, RunId};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tracing::{info, warn};
+
+/// How long a provider may take to show a training whose start it did not answer. Longer than a request may be under way.
+pub(super) const SETTLE: Duration = Duration::from_secs(60);
+
+/// When a training is looked for whose start had no answer.
+const LOOK_AGAIN: [Duration; 4] = [
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];
+
+/// What a look at a training found.
+pub(super) enum Look {
+    /// It has ended.
+    Ended(TrainingOutcome),
+    /// It goes on.
+    Running(TrainingProgress),
+    /// Not known just now, for this reason; it may go on.
+    Unknown(String),
+    /// Another machine looks after it, or should.
+    Elsewhere {
+        /// Which training.
+        id: TrainingId,
+        /// Where, in words.
+        place: String,
+    },
+}
+
+/// What is known of a training, and the right to write it down.
+pub(super) struct Care<'a> {
+    pub(super) store: &'a dyn Store,
+    pub(super) run: &'a RunId,
+    pub(super) attempt: AttemptRef,
+    started_ms: Option<u64>,
+    id: Option<TrainingId>,
+}
+
+/// Why a look did not come to its end.
+enum Halt {
+    Look(Look),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Halt {
+    fn from(error: StoreError) -> Halt {
+        Halt::Store(error)
+    }
+}
+
+impl<'a> Care<'a> {
+    /// `records` are the task's, as its claim found them.
+    pub(super) fn new(
+        store: &'a dyn Store,
+        run: &'a RunId,
+        attempt: AttemptRef,
+        records: &[(u32, Vec<u8>)],
+    ) -> Care<'a> {
+        let known = Known::of(records);
+        Care {
+            store,
+            run,
+            attempt,
+            started_ms: known.started_ms,
+            id: known.id,
+        }
+    }
+
+    /// Finds the training or starts it, and looks how far it is.
+    pub(super) async fn look(
+        &mut self,
+        provider: &dyn Provider,
+        order: &Order<'_>,
+    ) -> Result<Look, StoreError> {
+        let id = match self.known(provider, order).await {
+            Ok(id) => id,
+            Err(Halt::Look(look)) => return Ok(look),
+            Err(Halt::Store(error)) => return Err(error),
+        };
+        let training = match provider.poll(&id, order).await {
+            Ok(Training::Absent) if provider.chosen_id(order).as_ref() == Some(&id) => {
+                info!(shard = %order.shard, training = %id.0, "starting a training");
+                match provider.start(order).await {
+                    Ok(_) => return Ok(Look::Running(TrainingProgress::default())),
+                    // The id is ours: asked for again, it is the same training.
+                    Err(StartError::Unclear(why)) => return Ok(Look::Unknown(why)),
+                    Err(StartError::NotStarted(error)) => Err(error),
+                }
+            }
+            polled => polled,
+        };
+        Ok(match training {
+            Ok(Training::Running(progress)) => Look::Running(progress),
+            Ok(Training::Absent) => {
+                let reason = format!("the provider does not know the training {} any more", id.0);
+                self.ended(Training::Failed(reason))
+            }
+            Ok(ended) => self.ended(ended),
+            Err(error) => self.refused(error),
+        })
+    }
+
+    /// Stops the training, where there may be one. `None`: nothing was ever started.
+    pub(super) async fn cancel(
+        &mut self,
+        provider: &dyn Provider,
+        order: &Order<'_>,
+    ) -> Result<Option<TrainingOutcome>, ProviderError> {
+        if self.id.is_none() && self.started_ms.is_some() {
+            self.id = provider.find(order).await?;
+        }
+        let Some(id) = &self.id else { return Ok(None) };
+        provider.cancel(id, order).await?;
+        // It may have ended otherwise in the meantime.
+        let training = match provider.poll(id, order).await? {
+            Training::Running(_) | Training::Absent => Training::Cancelled,
+            ended => ended,
+        };
+        Ok(Some(TrainingOutcome {
+            id: self.id.clone(),
+            training,
+        }))
+    }
+
+    /// Takes a training over from a place that is gone: from now on it is ours, and not started yet.
+    pub(super) async fn take_over(
+        &mut self,
+        provider: &dyn Provider,
+        order: &Order<'_>,
+    ) -> Result<(), StoreError> {
+        match provider.chosen_id(order) {
+            Some(id) => self.note_id(id).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Writes down that somebody was here.
+    pub(super) async fn note_look(&self) -> Result<(), StoreError> {
+        let bytes = now_ms().to_string().into_bytes();
+        self.store
+            .record(self.run, self.attempt, LOOKED_SLOT, bytes)
+            .await
+    }
+
+    /// Writes down how far the training is, for the coordinator.
+    pub(super) async fn note_progress(&self, progress: &TrainingProgress) -> Result<(), StoreError> {
+        let bytes = serde_json::to_vec(progress).expect("numbers and strings serialise");
+        self.store
+            .record(self.run, self.attempt, PROGRESS_SLOT, bytes)
+            .await
+    }
+
+    async fn known(&mut self, provider: &dyn Provider, order: &Order<'_>) -> Result<TrainingId, Halt> {
+        if let Some(id) = &self.id {
+            return Ok(id.clone());
+        }
+        if let Some(id) = provider.chosen_id(order) {
+            self.note_id(id.clone()).await?;
+            return Ok(id);
+        }
+        // Also where no start is known of: the store may have forgotten.
+        if let Some(id) = self.find(provider, order).await? {
+            return Ok(id);
+        }
+        if let Some(started) = self.started_ms {
+            let since = Duration::from_millis(now_ms().saturating_sub(started));
+            if since < SETTLE {
+                let why = "an earlier request to start it had no answer; waiting whether it shows";
+                return Err(Halt::Look(Look::Unknown(why.to_owned())));
+            }
+            warn!(shard = %order.shard, "the provider never showed the training that was asked for: asking again");
+        }
+        self.note_start(Some(now_ms())).await?;
+        info!(shard = %order.shard, provider = order.shard.recipe.provider.name(), "starting a training");
+        match provider.start(order).await {
+            Ok(id) => {
+                self.note_id(id.clone()).await?;
+                Ok(id)
+            }
+            Err(StartError::NotStarted(error)) => {
+                self.note_start(None).await?;
+                Err(Halt::Look(self.refused(error)))
+            }
+            Err(StartError::Unclear(why)) => {
+                warn!(shard = %order.shard, why, "the start of a training had no answer: looking for it");
+                for wait in LOOK_AGAIN {
+                    tokio::time::sleep(wait).await;
+                    if let Some(id) = self.find(provider, order).await? {
+                        return Ok(id);
+                    }
+                }
+                Err(Halt::Look(Look::Unknown(why)))
+            }
+        }
+    }
+
+    async fn find(&mut self, provider: &dyn Provider, order: &Order<'_>) -> Result<Option<TrainingId>, Halt> {
+        match provider.find(order).await {
+            Ok(Some(id)) => {
+                info!(shard = %order.shard, training = %id.0, "found a training that was started before");
+                self.note_id(id.clone()).await?;
+                Ok(Some(id))
+            }
+            Ok(None) => Ok(None),
+            // One may be under way: only a clear answer tells.
+            Err(error) if self.started_ms.is_some() => Err(Halt::Look(Look::Unknown(error.to_string()))),
+            Err(error) => Err(Halt::Look(self.refused(error))),
+        }
+    }
+
+    fn refused(&self, error: ProviderError) -> Look {
+        match error {
+            ProviderError::Refused(reason) => self.ended(Training::Failed(reason)),
+            ProviderError::Elsewhere(place) => match &self.id {
+                Some(id) => Look::Elsewhere {
+                    id: id.clone(),
+                    place,
+                },
+                None => Look::Unknown(format!("it is looked after at {place}")),
+            },
+            ProviderError::Passing(why) => Look::Unknown(why),
+            ProviderError::Depot(error) => Look::Unknown(error.to_string()),
+        }
+    }
+
+    fn ended(&self, training: Training) -> Look {
+        Look::Ended(TrainingOutcome {
+            id: self.id.clone(),
+            training,
+        })
+    }
+
+    async fn note_id(&mut self, id: TrainingId) -> Result<(), StoreError> {
+        let bytes = id.0.clone().into_bytes();
+        self.store.record(self.run, self.attempt, ID_SLOT, bytes).await?;
+        self.id = Some(id);
+        Ok(())
+    }
+
+    async fn note_start(&mut self, at_ms: Option<u64>) -> Result<(), StoreError> {
+        let bytes = at_ms.map_or_else(Vec::new, |ms| ms.to_string().into_bytes());
+        self.store
+            .record(self.run, self.attempt, STARTED_SLOT, bytes)
+            .await?;
+        self.started_ms = at_ms;
+        Ok(())
+    }
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
