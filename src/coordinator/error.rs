@@ -56,6 +56,9 @@ pub enum RunError {
         /// Where the failure ledger is.
         dir: RunDir,
     },
+    /// Fine-tune jobs that would fail, found before anything was spent.
+    #[error("{}\nno LM was asked; mend it and compile again", .0.join("\n"))]
+    Preflight(Vec<String>),
     /// Shards that could not be trained.
     #[error("{}", .0.join("\n"))]
     Training(Vec<String>),

@@ -12,6 +12,7 @@ mod ledger;
 mod lookout;
 mod lost;
 mod outstanding;
+mod preflight;
 mod prepare;
 mod publisher;
 mod train;
@@ -107,6 +108,7 @@ async fn phases(
     leadership: Arc<Leadership>,
 ) -> Result<Manifest, RunError> {
     let prepared = prepare::prepare(coordinator, job, before, leadership).await?;
+    preflight::preflight(coordinator, &prepared).await?;
     let bootstrapped = bootstrap::bootstrap(coordinator, prepared).await?;
     let collected = collect::collect(coordinator, bootstrapped).await?;
     let trained = train::train(coordinator, collected).await?;

@@ -1,7 +1,12 @@
 //! The providers that a worker has, by what a recipe asks for.
 
 use super::{Provider, ProviderSpec, Recipe, export, simulated};
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+
+/// How long a provider may take to show a training whose start it did not answer. Longer than a request may be under way.
+const SETTLE: Duration = Duration::from_secs(60);
 
 /// How long nobody may have looked after a training on another machine before it is started anew on this one: longer than a machine takes
 /// to come back.
@@ -11,8 +16,12 @@ const TAKE_OVER: Duration = Duration::from_secs(600);
 const AT_ONCE: usize = 1;
 
 /// A worker's providers.
-#[derive(Clone, Debug, Default)]
-pub struct Providers {}
+#[derive(Clone, Default)]
+pub struct Providers {
+    /// Trains everything, whatever recipes say.
+    only: Option<Arc<dyn Provider>>,
+    settle: Option<Duration>,
+}
 
 /// This worker cannot carry out the recipe; another one may.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +29,27 @@ pub struct Providers {}
 pub struct NotHere(pub String);
 
 impl Providers {
+    /// Everything is trained by that provider, whatever recipes say: for a provider of one's own.
+    pub fn only(provider: Arc<dyn Provider>) -> Providers {
+        Providers {
+            only: Some(provider),
+            ..Providers::default()
+        }
+    }
+
+    /// Gives a provider that long to show a training whose start it did not answer; otherwise it is a minute.
+    pub fn settling(self, settle: Duration) -> Providers {
+        Providers {
+            settle: Some(settle),
+            ..self
+        }
+    }
+
+    /// How long a provider may take to show a training whose start it did not answer.
+    pub fn settle(&self) -> Duration {
+        self.settle.unwrap_or(SETTLE)
+    }
+
     /// How long nobody may have looked after a training on another machine before it is started anew on this one.
     pub fn take_over(&self) -> Duration {
         TAKE_OVER
@@ -30,15 +60,29 @@ impl Providers {
         AT_ONCE
     }
 
+    /// The names of the trainers of this machine.
+    pub fn trainers(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The provider of that recipe.
-    pub fn get(&self, recipe: &Recipe) -> Result<Box<dyn Provider>, NotHere> {
+    pub fn get(&self, recipe: &Recipe) -> Result<Arc<dyn Provider>, NotHere> {
+        if let Some(provider) = &self.only {
+            return Ok(Arc::clone(provider));
+        }
         match &recipe.provider {
-            ProviderSpec::Export(_) => Ok(Box::new(export::Export)),
-            ProviderSpec::Simulated => Ok(Box::new(simulated::Simulated)),
+            ProviderSpec::Export(_) => Ok(Arc::new(export::Export)),
+            ProviderSpec::Simulated => Ok(Arc::new(simulated::Simulated)),
             other => Err(NotHere(format!(
                 "provider {} is not known to this worker",
                 other.name()
             ))),
         }
+    }
+}
+
+impl fmt::Debug for Providers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Providers").finish_non_exhaustive()
     }
 }

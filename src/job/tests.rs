@@ -121,7 +121,7 @@ fn a_good_job_is_read_whole() {
         ),
         (0.02, 0.0)
     );
-    assert_eq!(rehearsal.finetune["student"].provider, "simulated");
+    assert_eq!(rehearsal.finetune["student"].provider.name(), "simulated");
 
     let plan = plan::Plan::of(&job);
     assert_eq!((plan.tasks, plan.lms[0].calls, plan.lms[1].calls), (3, 3, 6));
@@ -348,10 +348,10 @@ const BROKEN: &[(&str, &str, u32, &str, &str)] = &[
     ),
     (
         "provider = \"export\"",
-        "provider = \"openai\"",
-        37,
-        "not supported yet",
-        "export",
+        "provider = \"command\"",
+        36,
+        "has no `trainer`",
+        "write `trainer = ",
     ),
     (
         "[lm.student.finetune]\nprovider = \"export\"\ntrain = { n_epochs = 3 }",
@@ -626,6 +626,6 @@ fn the_example_is_a_good_job() {
     let job = read(&files[0]).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!((job.trainset.len(), job.spec.teachers.len()), (200, 1));
     assert_eq!(job.warnings, Vec::<String>::new());
-    assert_eq!(job.finetune["student"].provider, "export");
+    assert_eq!(job.finetune["student"].provider.name(), "export");
     assert!(example::init(dir.path()).is_err(), "nothing is overwritten");
 }

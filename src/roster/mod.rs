@@ -103,4 +103,7 @@ pub struct WorkerSign {
     pub lanes: Vec<String>,
     /// LM calls that it has in flight at most.
     pub concurrency: usize,
+    /// The names of the trainers that it has.
+    #[serde(default)]
+    pub trainers: Vec<String>,
 }

@@ -367,7 +367,14 @@ impl Job<'_> {
     }
 
     fn care<'c>(&'c self, attempt: AttemptRef, records: &[(u32, Vec<u8>)]) -> Care<'c> {
-        Care::new(self.shared.store.as_ref(), &self.message.run, attempt, records)
+        let settle = self.shared.providers.settle();
+        Care::new(
+            self.shared.store.as_ref(),
+            &self.message.run,
+            attempt,
+            records,
+            settle,
+        )
     }
 
     fn order(&self) -> Order<'_> {

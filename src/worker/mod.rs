@@ -150,6 +150,7 @@ pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), WorkerError> 
         process: Process::current(),
         lanes: worker.lanes.names(),
         concurrency: calls,
+        trainers: worker.providers.trainers(),
     };
     let mut bootstrap = Lined::new(&worker, worker.lanes.bootstrap, &Lane::Bootstrap, prefetch).await?;
     let mut finetune = Lined::new(&worker, worker.lanes.finetune, &Lane::Finetune, FINETUNE_PREFETCH).await?;

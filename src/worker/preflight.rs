@@ -31,6 +31,10 @@ async fn looked(shared: &Shared, message: &PreflightTask) -> Result<Settlement, 
     let PreflightTask {
         run, task, recipe, ..
     } = message;
+    // Also where we cannot do it, the coordinator is to see that we are there.
+    if shared.presence.is_void(run).await {
+        return Ok(Settlement::Done);
+    }
     let provider = match shared.providers.get(recipe) {
         Ok(provider) => provider,
         Err(why) => {

@@ -3,7 +3,7 @@
 //! Order of things, so that no death between two of them starts a second training. Where we choose a training's id, the id is
 //! stored, then the training is looked for, then it is started. Where the provider gives it, a mark is stored, the training is started,
 //! its id is stored; whoever finds the mark and no id looks for the training by its key, and starts another only when the
-//! provider has had [`SETTLE`] to show it.
+//! provider has had a minute to show it ([`crate::finetune::Providers::settle`]).
 
 use crate::finetune::{
     ID_SLOT, Known, LOOKED_SLOT, Order, PROGRESS_SLOT, Provider, ProviderError, STARTED_SLOT, StartError,
@@ -13,9 +13,6 @@ use crate::store::{Store, StoreError};
 use crate::task::{AttemptRef, RunId};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tracing::{info, warn};
-
-/// How long a provider may take to show a training whose start it did not answer. Longer than a request may be under way.
-pub(super) const SETTLE: Duration = Duration::from_secs(60);
 
 /// When a training is looked for whose start had no answer.
 const LOOK_AGAIN: [Duration; 4] = [
@@ -47,6 +44,7 @@ pub(super) struct Care<'a> {
     pub(super) store: &'a dyn Store,
     pub(super) run: &'a RunId,
     pub(super) attempt: AttemptRef,
+    settle: Duration,
     started_ms: Option<u64>,
     id: Option<TrainingId>,
 }
@@ -70,12 +68,14 @@ impl<'a> Care<'a> {
         run: &'a RunId,
         attempt: AttemptRef,
         records: &[(u32, Vec<u8>)],
+        settle: Duration,
     ) -> Care<'a> {
         let known = Known::of(records);
         Care {
             store,
             run,
             attempt,
+            settle,
             started_ms: known.started_ms,
             id: known.id,
         }
@@ -179,7 +179,7 @@ impl<'a> Care<'a> {
         }
         if let Some(started) = self.started_ms {
             let since = Duration::from_millis(now_ms().saturating_sub(started));
-            if since < SETTLE {
+            if since < self.settle {
                 let why = "an earlier request to start it had no answer; waiting whether it shows";
                 return Err(Halt::Look(Look::Unknown(why.to_owned())));
             }

@@ -23,6 +23,7 @@ mod redis;
 #[expect(dead_code, reason = "the fault tests need more of it")]
 mod redis_server;
 mod rights;
+mod service;
 mod steps;
 mod store;
 #[path = "../support/mod.rs"]

@@ -1,9 +1,12 @@
 //! A whole compile on backends of which one step goes wrong: each kind of step, each time that it happens, in each way. The result
 //! is always that of a compile in which nothing went wrong, and nothing that was recorded is paid again.
 
+use crate::service::Service;
 use crate::support::{Folder, JobFile, same};
 use async_trait::async_trait;
-use bsft::coordinator::{self, Coordinator};
+use bsft::coordinator::{self, Coordinator, Retry};
+use bsft::depot;
+use bsft::finetune::{Order, Provider, ProviderError, Providers, Recipe, StartError, Training, TrainingId};
 use bsft::job;
 use bsft::queue::embedded::EmbeddedQueue;
 use bsft::queue::{Delivery, Intake, Lane, PatientQueue, Queue, QueueError, Receipt, Settlement};
@@ -38,15 +41,19 @@ enum Step {
     Finish,
     Outcome,
     Outcomes,
+    Records,
     Trim,
     Reopen,
     Abandoned,
     Publish,
     Consume,
     Settle,
+    Find,
+    Start,
+    Poll,
 }
 
-const STEPS: [Step; 13] = [
+const STEPS: [Step; 17] = [
     Step::PutJob,
     Step::Job,
     Step::Claim,
@@ -54,12 +61,16 @@ const STEPS: [Step; 13] = [
     Step::Finish,
     Step::Outcome,
     Step::Outcomes,
+    Step::Records,
     Step::Trim,
     Step::Reopen,
     Step::Abandoned,
     Step::Publish,
     Step::Consume,
     Step::Settle,
+    Step::Find,
+    Step::Start,
+    Step::Poll,
 ];
 
 /// What happens at the step.
@@ -229,6 +240,11 @@ impl Store for Faulty<EmbeddedStore> {
         self.plan.step(Step::Outcome, store_away, take).await
     }
 
+    async fn records(&self, run: &RunId, task: TaskId) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {
+        let take = || self.inner.records(run, task);
+        self.plan.step(Step::Records, store_away, take).await
+    }
+
     async fn outcomes(
         &self,
         run: &RunId,
@@ -262,6 +278,49 @@ impl Store for Faulty<EmbeddedStore> {
         records: Vec<(u32, Vec<u8>)>,
     ) -> Result<(), StoreError> {
         on_disk(self.inner.import(run, task, records)).await
+    }
+}
+
+fn service_away() -> ProviderError {
+    ProviderError::Passing("as the test wants it".into())
+}
+
+#[async_trait]
+impl Provider for Faulty<Arc<Service>> {
+    async fn preflight(&self, recipe: &Recipe) -> Result<Vec<String>, ProviderError> {
+        self.inner.preflight(recipe).await
+    }
+
+    async fn find(&self, order: &Order<'_>) -> Result<Option<TrainingId>, ProviderError> {
+        let take = || self.inner.find(order);
+        self.plan.step(Step::Find, service_away, take).await
+    }
+
+    async fn start(&self, order: &Order<'_>) -> Result<TrainingId, StartError> {
+        // Nobody but the worker repeats it.
+        let mut started = None;
+        let take = || {
+            let id = started.get_or_insert_with(|| self.inner.start_now(order));
+            std::future::ready(Ok(id.clone())).boxed()
+        };
+        let error = || match self.plan.wrong {
+            Wrong::Lost => StartError::NotStarted(service_away()),
+            _ => StartError::Unclear("as the test wants it".into()),
+        };
+        self.plan.step(Step::Start, error, take).await
+    }
+
+    async fn poll(&self, id: &TrainingId, order: &Order<'_>) -> Result<Training, ProviderError> {
+        let take = || self.inner.poll(id, order);
+        self.plan.step(Step::Poll, service_away, take).await
+    }
+
+    async fn cancel(&self, id: &TrainingId, order: &Order<'_>) -> Result<(), ProviderError> {
+        self.inner.cancel(id, order).await
+    }
+
+    async fn tidy(&self, id: &TrainingId, order: &Order<'_>) -> Result<(), ProviderError> {
+        self.inner.tidy(id, order).await
     }
 }
 
@@ -322,7 +381,7 @@ impl Receipt for FaultyReceipt {
 }
 
 /// One process's life: ends with the run, or dies as planned.
-async fn live(folder: &Folder, plan: &Arc<Plan>) -> bool {
+async fn live(folder: &Folder, service: &Arc<Service>, plan: &Arc<Plan>) -> bool {
     let job = job::read(&folder.path("job.toml")).expect("the job is sound");
     let dir = RunDir::create(&folder.path("run")).unwrap();
     let shutdown = Shutdown::new();
@@ -336,10 +395,18 @@ async fn live(folder: &Folder, plan: &Arc<Plan>) -> bool {
     };
     let store = Arc::new(PatientStore::new(Arc::new(store), shutdown.clone()));
     let queue = Arc::new(PatientQueue::new(Arc::new(queue), shutdown.clone()));
+    let depot = Arc::new(depot::Folder::new(folder.path("run").join("data")));
+    let provider = Faulty {
+        inner: Arc::clone(service),
+        plan: Arc::clone(plan),
+    };
     let worker = Worker {
         queue: Arc::clone(&queue) as _,
         store: Arc::clone(&store) as _,
-        roster: Arc::new(Alone),
+        roster: Arc::new(Alone::default()),
+        depot: Arc::clone(&depot) as _,
+        // The clock that a start is marked by is not the one that runs ahead.
+        providers: Providers::only(Arc::new(provider)).settling(Duration::ZERO),
         lanes: Lanes::ALL,
         concurrency: NonZeroUsize::new(2).unwrap(),
         drain: Duration::from_secs(1),
@@ -347,14 +414,15 @@ async fn live(folder: &Folder, plan: &Arc<Plan>) -> bool {
     let coordinator = Coordinator {
         queue,
         store,
-        roster: Arc::new(Alone),
+        roster: Arc::new(Alone::default()),
+        depot,
         place: "state.redb".into(),
         earlier: None,
         dir,
         shutdown: shutdown.clone(),
         progress: Progress::new(HashMap::new()),
         in_flight: 2,
-        forget_failures: false,
+        retry: Retry::Nothing,
         rehearsal: false,
     };
     // What a worker has in flight are tasks of the runtime: they must die with it, so the runtime is their process.
@@ -370,7 +438,7 @@ async fn live(folder: &Folder, plan: &Arc<Plan>) -> bool {
 }
 
 /// A process: a runtime of its own, whose clock runs ahead whenever there is nothing to do.
-fn process(folder: &Folder, plan: &Arc<Plan>) -> bool {
+fn process(folder: &Folder, service: &Arc<Service>, plan: &Arc<Plan>) -> bool {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
@@ -378,7 +446,7 @@ fn process(folder: &Folder, plan: &Arc<Plan>) -> bool {
         .unwrap();
     let limit = Duration::from_secs(3600);
     runtime
-        .block_on(async { tokio::time::timeout(limit, live(folder, plan)).await })
+        .block_on(async { tokio::time::timeout(limit, live(folder, service, plan)).await })
         .unwrap_or_else(|_| panic!("no end within {limit:?}"))
 }
 
@@ -389,33 +457,44 @@ fn job_in(folder: &Folder) {
 /// A compile of which that step goes wrong; `None`: it has no such step.
 fn compile(step: Step, time: usize, wrong: Wrong) -> Option<Folder> {
     let (folder, plan) = (Folder::new(), Plan::new(step, time, wrong));
+    let service = Arc::new(Service::default());
     job_in(&folder);
-    let ended = process(&folder, &plan);
+    let ended = process(&folder, &service, &plan);
     if !plan.has_happened() {
         return None;
     }
     if !ended {
         // The next process has no bad day, and finds what the first recorded.
         let next = Plan::new(step, usize::MAX, wrong);
-        assert!(process(&folder, &next));
+        assert!(process(&folder, &service, &next));
         let (before, after) = (plan.recorded.lock().unwrap(), next.recorded.lock().unwrap());
-        let again: Vec<_> = before.keys().filter(|paid| after.contains_key(paid)).collect();
+        let is_paid = |paid: &&(TaskId, u32)| !service.is_training(paid.0) && after.contains_key(paid);
+        let again: Vec<_> = before.keys().filter(is_paid).collect();
         assert!(again.is_empty(), "paid twice: {again:?}");
     }
     let recorded = plan.recorded.lock().unwrap();
-    assert!(recorded.values().all(|times| *times == 1), "{recorded:?}");
+    let paid = recorded
+        .iter()
+        .filter(|((task, _), _)| !service.is_training(*task));
+    let again: Vec<_> = paid.filter(|(_, times)| **times != 1).collect();
+    assert!(again.is_empty(), "paid twice: {again:?}");
     drop(recorded);
+    assert_eq!(service.trainings(), 1, "trainings that are paid for");
     Some(folder)
 }
 
 fn every_time(wrong: Wrong) {
     let reference = Folder::new();
     job_in(&reference);
-    assert!(process(&reference, &Plan::new(Step::PutJob, usize::MAX, wrong)));
+    let never = Plan::new(Step::PutJob, usize::MAX, wrong);
+    assert!(process(&reference, &Arc::new(Service::default()), &never));
     let reference = reference.result("run");
     let mut happened = Vec::new();
     for step in STEPS {
-        let is_poll = matches!(step, Step::Outcomes | Step::Abandoned | Step::Outcome);
+        let is_poll = matches!(
+            step,
+            Step::Outcomes | Step::Abandoned | Step::Outcome | Step::Records
+        );
         let times = if is_poll { 0..POLLS } else { 0..usize::MAX };
         for time in times {
             let case = format!("{step:?} number {time} is {wrong:?}");

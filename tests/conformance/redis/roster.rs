@@ -10,6 +10,7 @@ const NO_LEASE: Duration = Duration::from_millis(1);
 
 fn worker(concurrency: usize) -> WorkerSign {
     WorkerSign {
+        trainers: vec!["trl".to_owned()],
         process: Process::current(),
         lanes: vec!["bootstrap".into()],
         concurrency,

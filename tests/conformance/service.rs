@@ -1,0 +1,96 @@
+//! A fine-tuning service in memory: what it has been asked for outlives the processes that asked.
+
+use async_trait::async_trait;
+use bsft::finetune::{
+    Order, Provider, ProviderError, Recipe, StartError, Trained, Training, TrainingId, TrainingProgress,
+};
+use bsft::task::TaskId;
+use std::sync::Mutex;
+
+/// Looks at a training before it has ended.
+const LOOKS: usize = 2;
+
+/// The service.
+#[derive(Default)]
+pub(crate) struct Service {
+    trainings: Mutex<Vec<Asked>>,
+}
+
+struct Asked {
+    key: String,
+    looks: usize,
+    cancelled: bool,
+}
+
+impl Service {
+    /// How many trainings were ever started: each is paid for.
+    pub(crate) fn trainings(&self) -> usize {
+        self.trainings.lock().unwrap().len()
+    }
+
+    /// Whether the task is one that a training was started for.
+    pub(crate) fn is_training(&self, task: TaskId) -> bool {
+        let key = task.to_string();
+        let trainings = self.trainings.lock().unwrap();
+        trainings.iter().any(|asked| asked.key == key)
+    }
+
+    /// Starts another, whatever was started before.
+    pub(crate) fn start_now(&self, order: &Order<'_>) -> TrainingId {
+        let mut trainings = self.trainings.lock().unwrap();
+        trainings.push(Asked {
+            key: order.key.to_owned(),
+            looks: 0,
+            cancelled: false,
+        });
+        TrainingId(format!("training-{}", trainings.len() - 1))
+    }
+
+    fn number(id: &TrainingId) -> usize {
+        id.0.strip_prefix("training-").unwrap().parse().unwrap()
+    }
+}
+
+#[async_trait]
+impl Provider for Service {
+    async fn preflight(&self, _: &Recipe) -> Result<Vec<String>, ProviderError> {
+        Ok(Vec::new())
+    }
+
+    async fn find(&self, order: &Order<'_>) -> Result<Option<TrainingId>, ProviderError> {
+        let trainings = self.trainings.lock().unwrap();
+        let found = trainings.iter().position(|asked| asked.key == order.key);
+        Ok(found.map(|number| TrainingId(format!("training-{number}"))))
+    }
+
+    async fn start(&self, order: &Order<'_>) -> Result<TrainingId, StartError> {
+        Ok(self.start_now(order))
+    }
+
+    async fn poll(&self, id: &TrainingId, order: &Order<'_>) -> Result<Training, ProviderError> {
+        let mut trainings = self.trainings.lock().unwrap();
+        let asked = &mut trainings[Service::number(id)];
+        assert_eq!(asked.key, order.key, "a training is of its order");
+        asked.looks += 1;
+        Ok(match (asked.cancelled, asked.looks > LOOKS) {
+            (true, _) => Training::Cancelled,
+            (false, false) => Training::Running(TrainingProgress {
+                step: Some(asked.looks as u64),
+                ..TrainingProgress::default()
+            }),
+            (false, true) => Training::Succeeded(Trained {
+                model: Some(format!("simulated/ft:{}", order.shard.data.sha256)),
+                ..Trained::default()
+            }),
+        })
+    }
+
+    async fn cancel(&self, id: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
+        self.trainings.lock().unwrap()[Service::number(id)].cancelled = true;
+        Ok(())
+    }
+
+    async fn tidy(&self, _: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
+        Ok(())
+    }
+}
