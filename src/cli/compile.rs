@@ -270,7 +270,7 @@ impl Backends {
             store: connected.patient_store(shutdown),
             place: connected.store.place().to_owned(),
             roster: Arc::clone(&connected.store) as _,
-            depot: Arc::clone(&connected.store) as _,
+            depot: connected.patient_depot(shutdown),
             earlier,
             workers: 0,
             broker: Some(connected.queue),

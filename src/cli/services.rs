@@ -2,6 +2,7 @@
 
 use super::exit::{Exit, say};
 use super::flags::ServiceFlags;
+use crate::depot::{Depot, PatientDepot};
 use crate::queue::amqp::AmqpQueue;
 use crate::queue::{PatientQueue, Queue};
 use crate::shutdown::Shutdown;
@@ -135,6 +136,11 @@ impl Connected {
     /// The queue, holding on until `shutdown` asks to stop at once.
     pub(super) fn patient_queue(&self, shutdown: &Shutdown) -> Arc<dyn Queue> {
         Arc::new(PatientQueue::new(Arc::new(self.queue.clone()), shutdown.clone()))
+    }
+
+    /// The depot, likewise.
+    pub(super) fn patient_depot(&self, shutdown: &Shutdown) -> Arc<dyn Depot> {
+        Arc::new(PatientDepot::new(Arc::clone(&self.store) as _, shutdown.clone()))
     }
 
     /// The store, likewise.

@@ -35,7 +35,7 @@ async fn connected(services: &Services, flags: &WorkerCommand) -> Exit {
         queue: connected.patient_queue(&shutdown),
         store: connected.patient_store(&shutdown),
         roster: Arc::clone(&connected.store) as _,
-        depot: Arc::clone(&connected.store) as _,
+        depot: connected.patient_depot(&shutdown),
         providers: Providers::default(),
         lanes,
         concurrency: flags.concurrency,

@@ -4,8 +4,10 @@
 //! `tests/conformance/depot.rs` says what each implementation promises.
 
 mod folder;
+mod patient;
 
 pub use folder::Folder;
+pub use patient::PatientDepot;
 
 use crate::finetune::TrainingFile;
 use crate::store::StoreError;

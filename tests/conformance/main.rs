@@ -11,6 +11,7 @@ mod amqp;
 #[path = "../support/certificates.rs"]
 mod certificates;
 mod child;
+mod depot;
 mod embedded;
 #[path = "../support/lossy.rs"]
 mod lossy;

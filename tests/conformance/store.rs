@@ -31,6 +31,7 @@ macro_rules! all_store_cases {
         a_job_reads_back_and_the_last_one_stands
         a_task_at_work_is_held
         records_go_to_the_next_attempt_by_slot
+        anybody_may_look_at_the_records_of_a_task_without_outcome
         a_released_task_costs_no_failure
         a_lease_that_ran_out_costs_a_failure_and_fences_its_attempt
         a_renewed_lease_holds
@@ -172,6 +173,28 @@ pub(crate) async fn records_go_to_the_next_attempt_by_slot<T: StoreUnderTest>() 
         records,
         [(0, "".into()), (7, "seven".into()), (300, "many".into())]
     );
+}
+
+pub(crate) async fn anybody_may_look_at_the_records_of_a_task_without_outcome<T: StoreUnderTest>() {
+    let t = T::start().await;
+    let look = async || {
+        let mut records = t.store().records(&run(), task(1)).await.unwrap();
+        records.sort();
+        records
+    };
+    assert_eq!(look().await, []);
+    let first = attempt(t.store(), task(1)).await;
+    assert_eq!(look().await, []);
+    for (slot, bytes) in [(12, "twelve"), (0, "")] {
+        t.store().record(&run(), first, slot, bytes.into()).await.unwrap();
+    }
+    let recorded = [(0, "".into()), (12, "twelve".into())];
+    assert_eq!(look().await, recorded, "while it is held");
+    t.store().release(&run(), first).await.unwrap();
+    assert_eq!(look().await, recorded, "while it is free");
+    let second = attempt(t.store(), task(1)).await;
+    t.store().finish(&run(), second, b"done".into()).await.unwrap();
+    assert_eq!(look().await, []);
 }
 
 pub(crate) async fn a_released_task_costs_no_failure<T: StoreUnderTest>() {
