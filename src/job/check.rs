@@ -1,13 +1,16 @@
 //! What holds between the sections of a job: names that are used exist, and what is read is provided.
 
+use super::Job;
 use super::data::Data;
 use super::lm::Lms;
+use super::plan;
 use super::problem::Problems;
 use super::program::Draft;
 use super::reader::{Place, Section, nearest};
 use super::spec::{JobSpec, PredictorSpec, ProgramSpec};
 use crate::metric::MetricSpec;
 use crate::program::Program;
+use indexmap::IndexMap;
 
 /// Gives every predictor of `draft` the LM that `section` (`[student]` or a `[[teacher]]`) names.
 pub(super) fn assign(draft: &mut Draft<'_>, section: &Section<'_>, lms: &Lms, problems: &mut Problems) {
@@ -190,6 +193,32 @@ pub(super) fn buildable(spec: &JobSpec, places: &[Place<'_>], problems: &mut Pro
                 problems,
                 error.to_string(),
                 "change this in the program or in the tables that it names",
+            );
+        }
+    }
+}
+
+/// No training file is sure to be too short for who trains on it.
+pub(super) fn enough_rows(
+    job: &Job,
+    lines: &IndexMap<String, u32>,
+    place: Place<'_>,
+    problems: &mut Problems,
+) {
+    for plan in plan::training(job, job.trainset.len() as u64) {
+        let (Some(finetune), Some(line)) = (job.finetune.get(&plan.lm), lines.get(&plan.lm)) else {
+            continue;
+        };
+        let least = finetune.provider.least_rows();
+        if plan.rows_at_most < least {
+            let message = format!(
+                "{} has {} rows at most, and the provider `{}` takes no fewer than {least}",
+                plan.file, plan.rows_at_most, plan.provider
+            );
+            Place { line: *line, ..place }.report(
+                problems,
+                message,
+                "give it more examples, or write `provider = \"export\"`",
             );
         }
     }

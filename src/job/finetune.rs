@@ -65,7 +65,8 @@ pub(super) fn read(
         return None;
     }
     let known = [&SHARED[..], &own_keys(provider)].concat();
-    section.only(&known, problems);
+    let others = of_others(&section, provider, &known, problems);
+    section.only(&[&known[..], &others].concat(), problems);
     let train = section.get("train").map(|item| open_arguments(&item, problems));
     let model = section
         .get("model")
@@ -103,6 +104,30 @@ pub(super) fn read(
         train: train.unwrap_or_default(),
         validation_fraction: validation.unwrap_or(0.0),
     })
+}
+
+/// The keys of the table that only other providers take; each is a problem.
+fn of_others<'a>(
+    section: &Section<'a>,
+    provider: &str,
+    known: &[&str],
+    problems: &mut Problems,
+) -> Vec<&'a str> {
+    let mut others = Vec::new();
+    for (key, item) in section.items().filter(|(key, _)| !known.contains(key)) {
+        let takers: Vec<&str> = PROVIDERS
+            .into_iter()
+            .filter(|other| own_keys(other).contains(&key))
+            .collect();
+        if takers.is_empty() {
+            continue;
+        }
+        others.push(key);
+        let message = format!("the provider `{provider}` takes no `{key}`");
+        let remedy = format!("leave it out; it is for {}", takers.join(", "));
+        item.place.report(problems, message, remedy);
+    }
+    others
 }
 
 fn formats(item: &Item<'_>, problems: &mut Problems) -> Vec<RowFormat> {

@@ -121,6 +121,7 @@ fn assemble(root: &Section<'_>, sources: &Sources, problems: &mut Problems) -> O
     if teachers.is_empty() {
         teachers.push(student.clone());
     }
+    let lines = lms.lines.clone();
     let (data, metric) = (data?, metric.map(|(metric, _)| metric));
     let mut warnings = warnings(&lms, &student, &teachers, metric.is_none());
     for (column, line, rows) in data.trainset.without_input() {
@@ -154,6 +155,7 @@ fn assemble(root: &Section<'_>, sources: &Sources, problems: &mut Problems) -> O
     };
     if problems.is_empty() {
         check::buildable(&job.spec, &places, problems);
+        check::enough_rows(&job, &lines, root.place, problems);
     }
     Some(job)
 }

@@ -159,7 +159,7 @@ fn answer_tokens(predictor: &PredictorSpec, spec: &JobSpec, example: &Record) ->
 }
 
 /// One file per LM key: the LM with `multitask`, else the LM and the predictor.
-fn training(job: &Job, examples: u64) -> Vec<TrainingPlan> {
+pub(super) fn training(job: &Job, examples: u64) -> Vec<TrainingPlan> {
     let spec = &job.spec;
     let calls = |program: &ProgramSpec, only: Option<usize>| {
         let own = program

@@ -121,10 +121,20 @@ impl<'a> Care<'a> {
         provider: &dyn Provider,
         order: &Order<'_>,
     ) -> Result<Option<TrainingOutcome>, ProviderError> {
-        if self.id.is_none() && self.started_ms.is_some() {
+        if let (None, Some(started)) = (&self.id, self.started_ms) {
             self.id = provider.find(order).await?;
+            if self.id.is_none() && self.may_show(started) {
+                let why = "the request that starts the training had no answer: waiting whether it shows, to stop it";
+                return Err(ProviderError::Passing(why.to_owned()));
+            }
         }
-        let Some(id) = &self.id else { return Ok(None) };
+        let Some(id) = &self.id else {
+            let asked_for_in_vain = self.started_ms.map(|_| TrainingOutcome {
+                id: None,
+                training: Training::Cancelled,
+            });
+            return Ok(asked_for_in_vain);
+        };
         provider.cancel(id, order).await?;
         // It may have ended otherwise in the meantime.
         let training = match provider.poll(id, order).await? {
@@ -178,8 +188,7 @@ impl<'a> Care<'a> {
             return Ok(id);
         }
         if let Some(started) = self.started_ms {
-            let since = Duration::from_millis(now_ms().saturating_sub(started));
-            if since < self.settle {
+            if self.may_show(started) {
                 let why = "an earlier request to start it had no answer; waiting whether it shows";
                 return Err(Halt::Look(Look::Unknown(why.to_owned())));
             }
@@ -221,6 +230,11 @@ impl<'a> Care<'a> {
             Err(error) if self.started_ms.is_some() => Err(Halt::Look(Look::Unknown(error.to_string()))),
             Err(error) => Err(Halt::Look(self.refused(error))),
         }
+    }
+
+    /// Whether a training that was asked for then may yet show.
+    fn may_show(&self, started_ms: u64) -> bool {
+        Duration::from_millis(now_ms().saturating_sub(started_ms)) < self.settle
     }
 
     fn refused(&self, error: ProviderError) -> Look {
@@ -266,3 +280,6 @@ fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,329 @@
+use super::*;
+use crate::depot::{Depot, Folder};
+use crate::finetune::{ProviderSpec, Recipe, Shard, Trained, TrainingFile};
+use crate::store::Claim;
+use crate::store::embedded::EmbeddedStore;
+use crate::task::TaskId;
+use async_trait::async_trait;
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+const TASK: TaskId = TaskId([9; 16]);
+const SETTLE: Duration = Duration::from_secs(60);
+
+/// What a provider says to one call of `find` or `start`; the last one again and again.
+type Script<T> = Mutex<VecDeque<Result<T, &'static str>>>;
+
+#[derive(Default)]
+struct Scripted {
+    find: Script<Option<&'static str>>,
+    start: Script<&'static str>,
+    starts: Mutex<usize>,
+    finds: Mutex<usize>,
+    chosen: Option<&'static str>,
+    polled: Mutex<VecDeque<Training>>,
+}
+
+fn next<T: Clone>(script: &Script<T>, default: T) -> Result<T, &'static str> {
+    let mut script = script.lock().unwrap();
+    match script.len() {
+        0 => Ok(default),
+        1 => script[0].clone(),
+        _ => script.pop_front().unwrap(),
+    }
+}
+
+fn id(text: &str) -> TrainingId {
+    TrainingId(text.to_owned())
+}
+
+#[async_trait]
+impl Provider for Scripted {
+    fn chosen_id(&self, _: &Order<'_>) -> Option<TrainingId> {
+        self.chosen.map(id)
+    }
+
+    async fn preflight(&self, _: &Recipe) -> Result<Vec<String>, ProviderError> {
+        Ok(Vec::new())
+    }
+
+    async fn find(&self, _: &Order<'_>) -> Result<Option<TrainingId>, ProviderError> {
+        *self.finds.lock().unwrap() += 1;
+        let found = next(&self.find, None).map_err(|why| ProviderError::Refused(why.to_owned()))?;
+        Ok(found.map(id))
+    }
+
+    async fn start(&self, _: &Order<'_>) -> Result<TrainingId, StartError> {
+        *self.starts.lock().unwrap() += 1;
+        match next(&self.start, "started") {
+            Ok(started) => Ok(id(started)),
+            Err("busy") => Err(ProviderError::Passing("busy".to_owned()).into()),
+            Err("no") => Err(ProviderError::Refused("no".to_owned()).into()),
+            Err(why) => Err(StartError::Unclear(why.to_owned())),
+        }
+    }
+
+    async fn poll(&self, _: &TrainingId, _: &Order<'_>) -> Result<Training, ProviderError> {
+        let next = self.polled.lock().unwrap().pop_front();
+        Ok(next.unwrap_or(Training::Running(TrainingProgress::default())))
+    }
+
+    async fn cancel(&self, _: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
+        Ok(())
+    }
+
+    async fn tidy(&self, _: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
+        Ok(())
+    }
+}
+
+struct World {
+    store: EmbeddedStore,
+    run: RunId,
+    shard: Shard,
+    depot: Box<dyn Depot>,
+    _dir: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> World {
+        let dir = tempfile::tempdir().unwrap();
+        World {
+            store: EmbeddedStore::open(&dir.path().join("store.redb")).unwrap(),
+            run: RunId("run".to_owned()),
+            shard: Shard {
+                recipe: Recipe {
+                    job: "job".to_owned(),
+                    lm: "student".to_owned(),
+                    predictor: None,
+                    model: "openai/m".to_owned(),
+                    seed: 0,
+                    train: serde_json::Map::new(),
+                    provider: ProviderSpec::Simulated,
+                },
+                data: TrainingFile {
+                    name: "student.jsonl".to_owned(),
+                    rows: 1,
+                    bytes: 1,
+                    sha256: String::new(),
+                },
+                validation: None,
+            },
+            depot: Box::new(Folder::new(dir.path().to_owned())),
+            _dir: dir,
+        }
+    }
+
+    fn order(&self) -> Order<'_> {
+        Order {
+            key: "key",
+            run: &self.run,
+            shard: &self.shard,
+            depot: self.depot.as_ref(),
+        }
+    }
+
+    /// An attempt of a worker that knows only what the store does.
+    async fn attempt(&self) -> Care<'_> {
+        match self.store.claim(&self.run, TASK, Duration::ZERO).await.unwrap() {
+            Claim::Run { attempt, records, .. } => {
+                let attempt = AttemptRef { task: TASK, attempt };
+                Care::new(&self.store, &self.run, attempt, &records, SETTLE)
+            }
+            other => panic!("the task is not free: {other:?}"),
+        }
+    }
+
+    async fn look(&self, provider: &Scripted) -> Look {
+        let mut care = self.attempt().await;
+        care.look(provider, &self.order()).await.unwrap()
+    }
+
+    async fn mark(&self, age: Duration) {
+        let ms = now_ms() - u64::try_from(age.as_millis()).unwrap();
+        let records = vec![(STARTED_SLOT, ms.to_string().into_bytes())];
+        self.store.import(&self.run, TASK, records).await.unwrap();
+    }
+
+    async fn id(&self) -> Option<String> {
+        let records = self.store.records(&self.run, TASK).await.unwrap();
+        Known::of(&records).id.map(|id| id.0)
+    }
+}
+
+fn starts(provider: &Scripted) -> usize {
+    *provider.starts.lock().unwrap()
+}
+
+fn script<T>(answers: impl IntoIterator<Item = Result<T, &'static str>>) -> Script<T> {
+    Mutex::new(answers.into_iter().collect())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_training_is_started_once_however_many_attempts_look_at_it() {
+    let (world, provider) = (World::new(), Scripted::default());
+    for _ in 0..5 {
+        assert!(matches!(world.look(&provider).await, Look::Running(_)));
+    }
+    assert_eq!(starts(&provider), 1);
+    assert_eq!(world.id().await.as_deref(), Some("started"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_training_that_the_store_has_forgotten_is_found() {
+    let provider = Scripted {
+        find: script([Ok(Some("there"))]),
+        ..Scripted::default()
+    };
+    let world = World::new();
+    assert!(matches!(world.look(&provider).await, Look::Running(_)));
+    assert_eq!(
+        (starts(&provider), world.id().await.as_deref()),
+        (0, Some("there"))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_without_an_answer_is_looked_for_until_it_shows() {
+    let provider = Scripted {
+        find: script([Ok(None), Ok(None), Ok(None), Ok(Some("slow"))]),
+        start: script([Err("connection lost")]),
+        ..Scripted::default()
+    };
+    let world = World::new();
+    assert!(matches!(world.look(&provider).await, Look::Running(_)));
+    assert_eq!(
+        (starts(&provider), world.id().await.as_deref()),
+        (1, Some("slow"))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_without_an_answer_that_never_shows_is_repeated_only_when_the_provider_had_its_time() {
+    let provider = Scripted {
+        start: script([Err("connection lost"), Ok("second")]),
+        ..Scripted::default()
+    };
+    let world = World::new();
+    for _ in 0..4 {
+        assert!(matches!(world.look(&provider).await, Look::Unknown(_)));
+    }
+    assert_eq!((starts(&provider), world.id().await), (1, None));
+
+    // The same a minute later, for a worker that has only the mark.
+    let world = World::new();
+    world.mark(SETTLE * 2).await;
+    assert!(matches!(world.look(&provider).await, Look::Running(_)));
+    assert_eq!(
+        (starts(&provider), world.id().await.as_deref()),
+        (2, Some("second"))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_died_at_the_start_is_not_followed_by_a_second_start_at_once() {
+    let (world, provider) = (World::new(), Scripted::default());
+    world.mark(Duration::ZERO).await;
+    assert!(matches!(world.look(&provider).await, Look::Unknown(_)));
+    assert_eq!(starts(&provider), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_one_may_be_under_way_a_provider_that_refuses_to_tell_ends_nothing() {
+    let provider = Scripted {
+        find: script([Err("401")]),
+        ..Scripted::default()
+    };
+    let world = World::new();
+    world.mark(SETTLE * 2).await;
+    assert!(matches!(world.look(&provider).await, Look::Unknown(_)));
+
+    // Without a mark nothing was started: that is an end.
+    let world = World::new();
+    let Look::Ended(ended) = world.look(&provider).await else {
+        panic!("it goes on");
+    };
+    assert_eq!(ended.training, Training::Failed("401".to_owned()));
+    assert_eq!(starts(&provider), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_is_busy_is_asked_again_at_once_and_one_that_refuses_is_not() {
+    let provider = Scripted {
+        start: script([Err("busy"), Err("no")]),
+        ..Scripted::default()
+    };
+    let world = World::new();
+    assert!(matches!(world.look(&provider).await, Look::Unknown(_)));
+    let Look::Ended(ended) = world.look(&provider).await else {
+        panic!("it goes on");
+    };
+    assert_eq!(ended.training, Training::Failed("no".to_owned()));
+    assert_eq!(starts(&provider), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_that_we_choose_is_known_before_the_training_is_started() {
+    let provider = Scripted {
+        chosen: Some("ours"),
+        start: script([Err("connection lost"), Ok("ours")]),
+        polled: Mutex::new([Training::Absent, Training::Absent].into()),
+        ..Scripted::default()
+    };
+    let world = World::new();
+    assert!(matches!(world.look(&provider).await, Look::Unknown(_)));
+    assert_eq!(world.id().await.as_deref(), Some("ours"));
+    assert!(matches!(world.look(&provider).await, Look::Running(_)));
+    assert_eq!((starts(&provider), *provider.finds.lock().unwrap()), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_training_that_the_provider_gave_an_id_and_forgot_has_failed() {
+    let provider = Scripted {
+        polled: Mutex::new([Training::Absent].into()),
+        ..Scripted::default()
+    };
+    let world = World::new();
+    let Look::Ended(ended) = world.look(&provider).await else {
+        panic!("it goes on");
+    };
+    assert!(matches!(ended.training, Training::Failed(_)));
+    assert_eq!(starts(&provider), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancellation_stops_what_was_started_without_an_answer_and_leaves_alone_what_was_not() {
+    let provider = Scripted {
+        find: script([Ok(Some("lost"))]),
+        ..Scripted::default()
+    };
+    let world = World::new();
+    let mut care = world.attempt().await;
+    let nothing = care.cancel(&provider, &world.order()).await.unwrap();
+    assert_eq!(nothing, None);
+
+    // One that may yet show is waited for.
+    let unseen = Scripted::default();
+    let world = World::new();
+    world.mark(Duration::ZERO).await;
+    let waits = world.attempt().await.cancel(&unseen, &world.order()).await;
+    assert!(matches!(waits, Err(ProviderError::Passing(_))), "{waits:?}");
+
+    world.mark(Duration::ZERO).await;
+    let mut care = world.attempt().await;
+    let ended = care.cancel(&provider, &world.order()).await.unwrap();
+    assert_eq!(
+        ended,
+        Some(TrainingOutcome {
+            id: Some(id("lost")),
+            training: Training::Cancelled
+        })
+    );
+
+    // One that has ended in the meantime has ended.
+    let model = Training::Succeeded(Trained::default());
+    provider.polled.lock().unwrap().push_back(model.clone());
+    let mut care = world.attempt().await;
+    let ended = care.cancel(&provider, &world.order()).await.unwrap();
+    assert_eq!(ended.map(|ended| ended.training), Some(model));
+}
