@@ -122,6 +122,29 @@ pub struct ShardReport {
     pub loss: Option<f64>,
 }
 
+impl ShardReport {
+    /// The LM key, in words.
+    pub fn name(&self) -> String {
+        match &self.predictor {
+            None => format!("lm {}", self.lm),
+            Some(predictor) => format!("lm {}, predictor {predictor}", self.lm),
+        }
+    }
+
+    /// How far its training is, on a line.
+    pub fn standing(&self) -> String {
+        let id = self.training.as_ref().map(|id| format!(" ({id})"));
+        let id = id.unwrap_or_default();
+        match (&self.failure, &self.model, &self.progress) {
+            (Some(failure), _, _) => format!("failed{id}: {failure}"),
+            (None, Some(model), _) => format!("ended{id}: {model}"),
+            (None, None, Some(progress)) => format!("{progress}{id}"),
+            (None, None, None) if self.training.is_some() => format!("started{id}"),
+            (None, None, None) => "waiting for a worker".to_owned(),
+        }
+    }
+}
+
 /// A training that was asked for: kept also when the job has changed since, so that going back costs nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingReport {

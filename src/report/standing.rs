@@ -92,6 +92,11 @@ impl fmt::Display for Standing {
         } else if !self.live && manifest.phase != Phase::Compiled {
             write!(f, "  no coordinator has reported lately: compile goes on with it")?;
         }
+        if manifest.phase == Phase::Train {
+            for shard in &manifest.shards {
+                write!(f, "\n  fine-tune {}: {}", shard.name(), shard.standing())?;
+            }
+        }
         for worker in self.workers.iter().flatten() {
             let lanes = worker.lanes.join(",");
             write!(
@@ -99,6 +104,9 @@ impl fmt::Display for Standing {
                 "\n  worker {}: {lanes}, {} calls in flight at most",
                 worker.process, worker.concurrency
             )?;
+            if !worker.trainers.is_empty() {
+                write!(f, ", trainers {}", worker.trainers.join(" "))?;
+            }
         }
         if self.live && self.workers.as_ref().is_some_and(Vec::is_empty) {
             write!(f, "\n  no worker has given a sign of life lately")?;
