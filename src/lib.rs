@@ -10,6 +10,7 @@ pub mod coordinator;
 pub mod dataset;
 pub mod depot;
 pub mod finetune;
+mod http;
 pub mod job;
 pub mod lm;
 pub mod message;

@@ -1,18 +1,19 @@
 //! The client for every OpenAI-compatible server: one connection pool per LM, bounded retries, bounded bodies.
 
 mod reply;
-mod retry;
 #[cfg(test)]
 mod tests;
 
 use super::connect::ConnectError;
 use super::secret::Secret;
 use super::{Answer, Ask, Lm, LmError, LmSettings, Tally, Usage};
+use crate::http::{
+    self, BadAddress, LARGEST_ERROR, ServerError, chain, collect, retry, server_error, shorten,
+};
 use async_trait::async_trait;
-use reply::{NoAnswer, ServerError};
+use reply::NoAnswer;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Response, StatusCode, Url};
-use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
@@ -24,15 +25,6 @@ pub const DEFAULT_RETRIES: u32 = 3;
 
 /// The largest body of an answer that is read, in bytes; a larger one is refused.
 pub const LARGEST_ANSWER: usize = 32 << 20;
-
-/// How much of an error's body is read, in bytes.
-const LARGEST_ERROR: usize = 64 << 10;
-
-/// How long a connection may take to open; thousands of TLS handshakes at once need their time.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long an unused connection is kept.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An LM behind `{api_base}/chat/completions`.
 #[derive(Debug)]
@@ -85,22 +77,10 @@ impl OpenAi {
             bearer.set_sensitive(true);
             headers.insert(AUTHORIZATION, bearer);
         }
-        // Someone else in the process may have chosen a provider already: theirs will do.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = Client::builder()
-            .user_agent(concat!("bsft/", env!("CARGO_PKG_VERSION")))
+        let builder = http::client(&url)
             .default_headers(headers)
             .timeout(timeout)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_max_idle_per_host(usize::MAX)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .tcp_nodelay(true)
-            // A redirect would carry prompts to a place that nobody named.
-            .redirect(reqwest::redirect::Policy::none());
-        if url.scheme() == "http" {
-            // Machines without any certificates reach their local servers all the same.
-            builder = builder.tls_certs_only([]);
-        }
+            .pool_max_idle_per_host(usize::MAX);
         let client = builder.build().map_err(|error| ConnectError::Client {
             lm: lm(),
             reason: chain(&error),
@@ -153,7 +133,7 @@ impl OpenAi {
         let words = collect(response, LARGEST_ERROR)
             .await
             .map_or_else(|_| Vec::new(), |(body, _)| body);
-        self.error(status.as_u16(), reply::server_error(&words), wait)
+        self.error(status.as_u16(), server_error(&words), wait)
     }
 
     fn error(&self, http_status: u16, error: ServerError, wait: Option<Duration>) -> Failure {
@@ -218,8 +198,8 @@ impl OpenAi {
     /// Someone else's words: without the key first, shortened then, so that no half of a key is left.
     fn say(&self, words: &str) -> String {
         match &self.key {
-            Some(key) => reply::shorten(&key.scrub(words)),
-            None => reply::shorten(words),
+            Some(key) => shorten(&key.scrub(words)),
+            None => shorten(words),
         }
     }
 }
@@ -271,46 +251,11 @@ impl Lm for OpenAi {
 fn endpoint(settings: &LmSettings) -> Result<Url, ConnectError> {
     let lm = || settings.name.clone();
     let base = settings.api_base.as_deref().unwrap_or(OPENAI_BASE);
-    let mut url = Url::parse(base).map_err(|error| ConnectError::Base {
-        lm: lm(),
-        reason: error.to_string(),
+    let mut url = http::address(base).map_err(|bad| match bad {
+        BadAddress::Credentials => ConnectError::Credentials { lm: lm() },
+        BadAddress::Unusable(reason) => ConnectError::Base { lm: lm(), reason },
     })?;
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(ConnectError::Credentials { lm: lm() });
-    }
-    if !matches!(url.scheme(), "http" | "https") {
-        let reason = format!("`{}` is neither http nor https", url.scheme());
-        return Err(ConnectError::Base { lm: lm(), reason });
-    }
     let path = format!("{}/chat/completions", url.path().trim_end_matches('/'));
     url.set_path(&path);
     Ok(url)
-}
-
-/// Reads a body up to a limit; whether that was all of it.
-async fn collect(mut response: Response, limit: usize) -> Result<(Vec<u8>, bool), reqwest::Error> {
-    let announced = response
-        .content_length()
-        .and_then(|len| usize::try_from(len).ok())
-        .unwrap_or(0);
-    let mut body = Vec::with_capacity(announced.min(LARGEST_ERROR));
-    while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > limit {
-            return Ok((body, false));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok((body, true))
-}
-
-/// An error and what caused it, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        // Writing to a string cannot fail.
-        let _ = write!(text, ": {cause}");
-        source = cause.source();
-    }
-    text
 }

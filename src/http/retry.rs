@@ -1,21 +1,21 @@
-//! How long to wait before an LM is asked again.
+//! How long to wait before a server is asked again.
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use std::time::{Duration, SystemTime};
 
 /// The longest wait that a server can impose.
-pub(super) const LONGEST_IMPOSED: Duration = Duration::from_secs(600);
+pub(crate) const LONGEST_IMPOSED: Duration = Duration::from_secs(600);
 
 /// The longest wait of our own choosing, as in DSPy.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 
 /// Whether a status is the server's trouble and may pass.
-pub(super) fn may_pass(status: u16) -> bool {
+pub(crate) fn may_pass(status: u16) -> bool {
     matches!(status, 408 | 429 | 500..=599)
 }
 
 /// `retry-after-ms`, or `retry-after` in seconds or as an HTTP date; 0 is a wait of nothing.
-pub(super) fn imposed(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub(crate) fn imposed(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let number = |name: &str| {
         text(name)?
@@ -36,7 +36,7 @@ pub(super) fn imposed(headers: &HeaderMap, now: SystemTime) -> Option<Duration> 
 
 /// The wait after try number `attempt` (from 1): anything up to `base`, doubled for every try before it. The whole
 /// range is drawn from, so that thousands of callers that were throttled together do not come back together.
-pub(super) fn backoff(base: Duration, attempt: u32) -> Duration {
+pub(crate) fn backoff(base: Duration, attempt: u32) -> Duration {
     let longest = base
         .saturating_mul(1 << (attempt - 1).min(6))
         .min(LONGEST_BACKOFF);
