@@ -1,0 +1,253 @@
+//! The client against a server of the tests' own, which plays scripted answers.
+
+use super::*;
+use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+const KEY: &str = "sk-very-secret-123456";
+
+/// What the server does with one request, once it has read it.
+enum Play {
+    /// A status, further header lines, a body.
+    Say(u16, &'static str, &'static str),
+    /// Closes the connection without a word.
+    Close,
+    /// Half of an answer, then it closes the connection.
+    Half,
+}
+
+type Seen = Arc<Mutex<Vec<String>>>;
+
+/// Plays the script, one answer a connection; gives the address and the requests.
+async fn server(script: Vec<Play>) -> (String, Seen) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}/v1/", listener.local_addr().unwrap());
+    let seen = Seen::default();
+    let requests = seen.clone();
+    tokio::spawn(async move {
+        for play in script {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let request = read_request(&mut stream).await;
+            requests.lock().unwrap().push(request);
+            let answer = match play {
+                Play::Say(status, headers, body) => format!(
+                    "HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}",
+                    body.len()
+                ),
+                Play::Close => String::new(),
+                Play::Half => "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"id\":".to_owned(),
+            };
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    (address, seen)
+}
+
+/// Head and body of a request.
+async fn read_request(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head
+                .lines()
+                .filter_map(|line| line.split_once(": "))
+                .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+                .map_or(0, |(_, length)| length.parse().unwrap());
+            if body.len() >= length {
+                return text;
+            }
+        }
+        assert_ne!(
+            stream.read_buf(&mut bytes).await.unwrap(),
+            0,
+            "half a request: {text}"
+        );
+    }
+}
+
+fn client(address: &str) -> Http {
+    let http = Http::new(address, Secret::new(KEY), None).unwrap();
+    Http {
+        backoff_base: Duration::ZERO,
+        ..http
+    }
+}
+
+fn sent(seen: &Seen) -> Vec<String> {
+    seen.lock().unwrap().clone()
+}
+
+#[tokio::test]
+async fn a_question_is_asked_again_while_the_server_is_in_trouble() {
+    let trouble = vec![
+        Play::Say(500, "", "down"),
+        Play::Say(429, "Retry-After: 0\r\n", "slow down"),
+        Play::Close,
+        Play::Say(200, "", r#"{"id":"x"}"#),
+    ];
+    let (address, seen) = server(trouble).await;
+    let answer = client(&address).get(&["models"], &[]).await.unwrap();
+    assert_eq!(answer["id"], "x");
+    assert_eq!(sent(&seen).len(), 4);
+}
+
+#[tokio::test]
+async fn a_question_is_not_asked_for_ever() {
+    let (address, seen) = server((0..9).map(|_| Play::Say(503, "", "down")).collect()).await;
+    let error = client(&address).get(&["models"], &[]).await.unwrap_err();
+    assert!(matches!(error, CallError::Passing(_)), "{error:?}");
+    assert!(
+        error.to_string().ends_with("/v1/models: HTTP 503: down"),
+        "{error}"
+    );
+    assert_eq!(sent(&seen).len(), TRIES as usize);
+}
+
+#[tokio::test]
+async fn a_long_wait_is_left_to_whoever_asked() {
+    let (address, seen) = server(vec![Play::Say(429, "Retry-After: 31\r\n", "")]).await;
+    let error = client(&address).get(&["models"], &[]).await.unwrap_err();
+    assert!(matches!(error, CallError::Passing(_)), "{error:?}");
+    assert_eq!(sent(&seen).len(), 1);
+}
+
+#[tokio::test]
+async fn what_may_have_been_carried_out_is_not_sent_again() {
+    for play in [
+        Play::Close,
+        Play::Half,
+        Play::Say(500, "", "oops"),
+        Play::Say(504, "", "gateway"),
+        Play::Say(200, "", "<html>"),
+    ] {
+        let (address, seen) = server(vec![play]).await;
+        let error = client(&address).post(&["jobs"], None).await.unwrap_err();
+        assert!(matches!(error, CallError::Unclear(_)), "{error:?}");
+        assert_eq!(sent(&seen).len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn what_was_certainly_not_carried_out_is_sent_again() {
+    let throttled = vec![Play::Say(429, "Retry-After: 0\r\n", ""), Play::Say(200, "", "{}")];
+    let (address, seen) = server(throttled).await;
+    let body = serde_json::json!({"model": "m"});
+    client(&address).post(&["jobs"], Some(&body)).await.unwrap();
+    let sent = sent(&seen);
+    assert_eq!(sent.len(), 2);
+    assert!(sent[1].ends_with(r#"{"model":"m"}"#), "{}", sent[1]);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_has_carried_out_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}/v1", listener.local_addr().unwrap());
+    drop(listener);
+    let error = client(&address).post(&["jobs"], None).await.unwrap_err();
+    assert!(matches!(error, CallError::Passing(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_no_names_the_place_and_the_servers_words_and_no_key() {
+    let body = r#"{"error":{"message":"key sk-very-secret-123456 is bad","code":"invalid_api_key"}}"#;
+    let (address, _) = server(vec![Play::Say(401, "", body)]).await;
+    let error = client(&address)
+        .get(&["files"], &[("after", "hidden")])
+        .await
+        .unwrap_err();
+    let expected = format!("GET {address}files: HTTP 401: key [key] is bad");
+    assert_eq!(error.to_string(), expected);
+    assert_eq!(error.status(), Some(401));
+    assert!(!format!("{error:?}").contains(KEY));
+}
+
+#[tokio::test]
+async fn money_that_has_run_out_does_not_come_back_by_waiting() {
+    let body = r#"{"error":{"message":"pay","code":"insufficient_quota"}}"#;
+    let (address, _) = server(vec![Play::Say(429, "", body)]).await;
+    let error = client(&address).post(&["jobs"], None).await.unwrap_err();
+    assert!(matches!(error, CallError::Refused(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let (address, _) = server(vec![Play::Say(307, "Location: http://elsewhere/\r\n", "")]).await;
+    let error = client(&address).post(&["jobs"], None).await.unwrap_err();
+    assert!(error.to_string().contains("api_base"), "{error}");
+    let CallError::Refused(refusal) = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(refusal.location.as_deref(), Some("http://elsewhere/"));
+}
+
+#[tokio::test]
+async fn queries_and_paths_are_encoded_and_the_addresss_own_query_stays() {
+    let (address, seen) = server(vec![Play::Say(200, "", "{}")]).await;
+    client(&format!("{address}?api-version=1"))
+        .get(&["jobs", "a/../b"], &[("metadata[job_key]", "k&1")])
+        .await
+        .unwrap();
+    let request = &sent(&seen)[0];
+    let line = "GET /v1/jobs/a%2F..%2Fb?api-version=1&metadata%5Bjob_key%5D=k%261 HTTP/1.1\r\n";
+    assert!(request.starts_with(line), "{request}");
+}
+
+#[tokio::test]
+async fn the_key_goes_where_the_service_wants_it() {
+    let (address, seen) = server(vec![Play::Say(200, "", ""), Play::Say(200, "", "")]).await;
+    let azure = Http::new(&address, Secret::new(KEY), Some("api-key")).unwrap();
+    assert_eq!(azure.delete(&["files", "f"]).await.unwrap(), Json::Null);
+    client(&address).delete(&["files", "f"]).await.unwrap();
+    let sent = sent(&seen);
+    assert!(sent[0].contains(&format!("api-key: {KEY}\r\n")), "{}", sent[0]);
+    assert!(!sent[0].contains("uthorization"), "{}", sent[0]);
+    assert!(
+        sent[1].contains(&format!("authorization: Bearer {KEY}\r\n")),
+        "{}",
+        sent[1]
+    );
+}
+
+#[tokio::test]
+async fn a_file_goes_as_a_form_of_known_length() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "{\"messages\":[]}\n").unwrap();
+    let (address, seen) = server(vec![Play::Say(200, "", r#"{"id":"file-1"}"#)]).await;
+    let upload = Upload {
+        fields: &[("purpose", "fine-tune")],
+        part: "file",
+        name: "rows.jsonl",
+        path: file.path(),
+    };
+    let answer = client(&address).upload(&["files"], &upload).await.unwrap();
+    assert_eq!(answer["id"], "file-1");
+    let request = &sent(&seen)[0];
+    for part in [
+        "content-type: multipart/form-data; boundary=",
+        "Content-Disposition: form-data; name=\"purpose\"\r\n\r\nfine-tune\r\n",
+        "Content-Disposition: form-data; name=\"file\"; filename=\"rows.jsonl\"\r\n",
+        "\r\n\r\n{\"messages\":[]}\n\r\n--",
+    ] {
+        assert!(request.contains(part), "{part:?} in {request}");
+    }
+    assert!(!request.contains("chunked"), "{request}");
+}
+
+#[test]
+fn a_key_goes_to_its_own_address_only() {
+    let own = "https://api.openai.com/v1";
+    // No test sets a variable: another reads them at the same time.
+    let unset = "BSFT_TEST_NO_SUCH_VARIABLE";
+    let missing = key(own, None, own, unset).unwrap_err();
+    assert!(missing.to_string().contains(unset), "{missing}");
+    assert!(key("https://elsewhere/v1", Some(unset), own, "PATH").is_err());
+    assert_eq!(key("https://elsewhere/v1", None, own, "PATH"), Ok(None));
+    assert_eq!(key("http://127.0.0.1/v1", Some(unset), own, "PATH"), Ok(None));
+    assert!(
+        key("https://api.openai.com/v1/", None, own, "PATH")
+            .unwrap()
+            .is_some()
+    );
+}
