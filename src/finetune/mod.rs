@@ -6,6 +6,7 @@
 mod export;
 mod http;
 mod known;
+mod openai;
 mod providers;
 mod recipe;
 mod simulated;

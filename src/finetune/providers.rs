@@ -1,6 +1,6 @@
 //! The providers that a worker has, by what a recipe asks for.
 
-use super::{Provider, ProviderSpec, Recipe, export, simulated};
+use super::{Provider, ProviderSpec, Recipe, export, openai, simulated};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,6 +73,7 @@ impl Providers {
         match &recipe.provider {
             ProviderSpec::Export(_) => Ok(Arc::new(export::Export)),
             ProviderSpec::Simulated => Ok(Arc::new(simulated::Simulated)),
+            ProviderSpec::Openai(spec) => Ok(Arc::new(openai::Openai::new(spec)?)),
             other => Err(NotHere(format!(
                 "provider {} is not known to this worker",
                 other.name()

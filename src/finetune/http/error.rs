@@ -27,8 +27,6 @@ pub(in crate::finetune) enum CallError {
 pub(in crate::finetune) struct Refusal {
     /// The HTTP status.
     pub(in crate::finetune) status: u16,
-    /// `error.code` and `error.type`, where they are words.
-    pub(in crate::finetune) kinds: Vec<String>,
     /// Address, status and the server's words.
     pub(in crate::finetune) message: String,
     /// Where a redirect points; never followed.

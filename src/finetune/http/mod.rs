@@ -23,8 +23,8 @@ use std::time::{Duration, SystemTime};
 /// The largest answer that is read, in bytes: a list of ten thousand files is a third of it.
 const LARGEST_ANSWER: usize = 16 << 20;
 
-/// How long a request without a file may take: services look at a training file before they answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a request without a file may take. Shorter than the minute after which a training that never showed is asked for again.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Bytes a second; an upload that is slower than this is given up.
 const SLOWEST_UPLOAD: u64 = 128 << 10;
@@ -226,7 +226,6 @@ impl Http {
             408 | 409 | 500..=599 if !starts => Failure::Again(message, imposed),
             status => Failure::Final(CallError::Refused(Refusal {
                 status,
-                kinds: error.kinds,
                 message,
                 location,
             })),
@@ -244,7 +243,7 @@ impl Http {
     }
 
     /// Someone else's words: without the key first, shortened then, so that no half of a key is left.
-    fn say(&self, words: &str) -> String {
+    pub(super) fn say(&self, words: &str) -> String {
         match &self.key {
             Some(key) => shorten(&key.scrub(words)),
             None => shorten(words),

@@ -1,0 +1,88 @@
+//! `train`: DSPy's `train_kwargs`, checked before anything is paid for. The protocol lets a misspelt key pass in silence.
+
+use crate::job::nearest;
+use serde_json::{Map, Value as Json};
+
+/// What the protocol knows.
+const KNOWN: [&str; 3] = ["n_epochs", "batch_size", "learning_rate_multiplier"];
+
+/// The published limits.
+const MOST_EPOCHS: u64 = 50;
+const LARGEST_BATCH: u64 = 256;
+
+/// What is wrong with the arguments, all of it.
+pub(super) fn problems(train: &Map<String, Json>) -> Vec<String> {
+    train
+        .iter()
+        .filter_map(|(key, value)| problem(key, value))
+        .collect()
+}
+
+fn problem(key: &str, value: &Json) -> Option<String> {
+    let within = |most: u64| value.as_u64().is_some_and(|n| (1..=most).contains(&n));
+    let (fits, wanted) = match key {
+        "n_epochs" => (
+            within(MOST_EPOCHS),
+            format!("a whole number from 1 to {MOST_EPOCHS}"),
+        ),
+        "batch_size" => (
+            within(LARGEST_BATCH),
+            format!("a whole number from 1 to {LARGEST_BATCH}"),
+        ),
+        "learning_rate_multiplier" => {
+            let positive = value.as_f64().is_some_and(|n| n > 0.0 && n.is_finite());
+            (positive, "a number above 0".to_owned())
+        }
+        _ => {
+            let hint = nearest(key, KNOWN.into_iter());
+            return Some(format!(
+                "train: provider openai knows no `{key}`: {hint}, or put it into `extra` if this server knows it"
+            ));
+        }
+    };
+    let is_auto = value.as_str() == Some("auto");
+    (!fits && !is_auto).then(|| format!("train: {key} = {value} is neither \"auto\" nor {wanted}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn told(train: Json) -> Vec<String> {
+        problems(train.as_object().unwrap())
+    }
+
+    #[test]
+    fn what_the_protocol_allows_is_allowed() {
+        let least = json!({"n_epochs": 1, "batch_size": 1, "learning_rate_multiplier": 1e-9});
+        let most = json!({"n_epochs": 50, "batch_size": 256, "learning_rate_multiplier": 2});
+        let auto = json!({"n_epochs": "auto", "batch_size": "auto", "learning_rate_multiplier": "auto"});
+        for fine in [json!({}), least, most, auto] {
+            assert_eq!(told(fine), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn everything_else_is_told_at_once() {
+        let wrong = json!({"n_epochs": 51, "batch_size": 0, "learning_rate_multiplier": 0, "n_epoch": 3});
+        let told = told(wrong);
+        assert_eq!(told.len(), 4, "{told:?}");
+        assert_eq!(
+            told[0],
+            "train: n_epochs = 51 is neither \"auto\" nor a whole number from 1 to 50"
+        );
+        assert!(
+            told[3].contains("`n_epoch`") && told[3].contains("n_epochs"),
+            "{}",
+            told[3]
+        );
+    }
+
+    #[test]
+    fn a_number_in_quotes_is_no_number() {
+        assert_eq!(told(json!({"n_epochs": "3"})).len(), 1);
+        assert_eq!(told(json!({"batch_size": 2.5})).len(), 1);
+        assert_eq!(told(json!({"learning_rate_multiplier": null})).len(), 1);
+    }
+}

@@ -1,0 +1,80 @@
+//! The request that creates a job.
+
+use super::super::{Order, ServiceSpec};
+use super::names;
+use serde_json::{Map, Value as Json, json};
+
+/// Seeds are below this: the protocol's are 31 bits.
+const SEEDS: u64 = 1 << 31;
+
+/// The longest value in a job's metadata, in characters.
+const LONGEST_VALUE: usize = 512;
+
+/// What `extra` cannot say: these are the rows that bsft uploads and the key that finds the training again.
+const OURS: [&str; 2] = ["training_file", "validation_file"];
+
+/// The body, `extra` merged in last. An `extra` with top-level `hyperparameters` speaks the protocol as it was before `method`:
+/// then `train` goes there, too, and there is no `method`.
+pub(super) fn of(
+    order: &Order<'_>,
+    spec: &ServiceSpec,
+    azure: bool,
+    rows: &str,
+    validation: Option<&str>,
+) -> Result<Json, String> {
+    if let Some(problem) = extra_problem(&spec.extra) {
+        return Err(problem);
+    }
+    let recipe = &order.shard.recipe;
+    let mut body = json!({
+        "model": recipe.base_model(),
+        "training_file": rows,
+        "suffix": names::suffix(spec, recipe, azure),
+        "seed": recipe.seed % SEEDS,
+    });
+    if let Some(validation) = validation {
+        body["validation_file"] = validation.into();
+    }
+    match spec.extra.contains_key("hyperparameters") {
+        true => body["hyperparameters"] = Json::Object(recipe.train.clone()),
+        false => {
+            body["method"] = json!({
+                "type": "supervised",
+                "supervised": {"hyperparameters": recipe.train},
+            });
+        }
+    }
+    body["metadata"] = json!({
+        "job_key": order.key,
+        "bsft_run": cut(&order.run.0),
+        "lm": cut(&recipe.lm),
+    });
+    merge(&mut body, &spec.extra);
+    // Whatever else `extra` says of the metadata: this is what finds the training again.
+    body["metadata"]["job_key"] = order.key.into();
+    Ok(body)
+}
+
+/// Why that cannot be merged into the body.
+pub(super) fn extra_problem(extra: &Map<String, Json>) -> Option<String> {
+    if let Some(key) = OURS.into_iter().find(|key| extra.contains_key(*key)) {
+        return Some(format!("extra: {key} is what bsft uploads; leave it out"));
+    }
+    let metadata = extra.get("metadata");
+    (!metadata.is_none_or(Json::is_object))
+        .then(|| "extra: metadata is a table of texts; write { team = \"…\" }".to_owned())
+}
+
+/// Objects are merged member by member; everything else replaces what was there.
+fn merge(into: &mut Json, from: &Map<String, Json>) {
+    for (key, value) in from {
+        match (into.get_mut(key), value) {
+            (Some(place @ Json::Object(_)), Json::Object(members)) => merge(place, members),
+            _ => into[key] = value.clone(),
+        }
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(LONGEST_VALUE).collect()
+}

@@ -1,0 +1,114 @@
+//! Fine-tuning jobs: found again by key, looked at, stopped.
+
+use super::super::http::{CallError, Http};
+use super::super::{ProviderError, StartError, TrainingId};
+use super::files;
+use super::wire::{Job, Page, Status};
+
+/// Where the jobs are.
+pub(super) const JOBS: &[&str] = &["fine_tuning", "jobs"];
+
+/// Jobs on a page: the protocol's servers give 20 unasked.
+const PAGE: &str = "100";
+
+/// Pages that are read of one list: a server that gives everything gives the latest first, and ours is among them.
+const MOST_PAGES: usize = 50;
+
+/// The job of that key, unless it has failed or was stopped.
+///
+/// A server may ignore the filter, so every job's metadata is looked at again here. One that keeps no metadata at all still says which
+/// file a job trains on, and the file's name is the key.
+pub(super) async fn find(http: &Http, key: &str) -> Result<Option<TrainingId>, ProviderError> {
+    let has_key = |job: &Job| job.key.as_deref() == Some(key);
+    let Some(found) = listed(http, &[("metadata[job_key]", key)], has_key).await? else {
+        // The server lists no jobs; `unclear` sees to it that none is started twice.
+        return Ok(None);
+    };
+    if found.is_some() {
+        return Ok(found);
+    }
+    let ours = files::of_key(http, key).await?;
+    if ours.is_empty() {
+        return Ok(None);
+    }
+    let trains_on_ours =
+        |job: &Job| has_key(job) || (job.key.is_none() && job.files.iter().any(|file| ours.contains(file)));
+    Ok(listed(http, &[], trains_on_ours).await?.flatten())
+}
+
+/// The best of the jobs that match. Outer `None`: there is no such list.
+async fn listed(
+    http: &Http,
+    filter: &[(&str, &str)],
+    matches: impl Fn(&Job) -> bool,
+) -> Result<Option<Option<TrainingId>>, ProviderError> {
+    let mut best: Option<Job> = None;
+    let mut after: Option<String> = None;
+    for _ in 0..MOST_PAGES {
+        let mut query = vec![("limit", PAGE)];
+        query.extend(filter);
+        if let Some(after) = &after {
+            query.push(("after", after));
+        }
+        let page = match http.get(JOBS, &query).await {
+            Ok(answer) => Page::read(answer),
+            Err(error) if is_no_list(&error) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        for job in page.items.iter().filter_map(Job::read) {
+            let is_better = match &best {
+                None => true,
+                Some(best) => best.status != Status::Succeeded && job.status == Status::Succeeded,
+            };
+            if matches(&job) && !job.is_lost() && is_better {
+                best = Some(job);
+            }
+        }
+        // A server that does not know `after` gives the same page again and again.
+        if best.is_some() || page.next.is_none() || page.next == after {
+            break;
+        }
+        after = page.next;
+    }
+    Ok(Some(best.map(|job| TrainingId(job.id))))
+}
+
+/// Whether the server has no such list, rather than a reason not to show it now.
+pub(super) fn is_no_list(error: &CallError) -> bool {
+    matches!(error.status(), Some(404 | 405 | 501))
+}
+
+/// The answer to the request that starts a training was lost. Whoever asked will look for the training, which a server without a list
+/// never shows; started again, it might be paid for twice.
+pub(super) async fn unclear(http: &Http, why: String) -> Result<TrainingId, StartError> {
+    match http.get(JOBS, &[("limit", "1")]).await {
+        Err(error) if is_no_list(&error) => Err(StartError::NotStarted(ProviderError::Refused(format!(
+            "no answer to the request that starts the training: {why}; this server lists no trainings, so look there \
+             whether it has started before you ask again"
+        )))),
+        _ => Err(StartError::Unclear(why)),
+    }
+}
+
+/// The job of that id.
+pub(super) async fn get(http: &Http, id: &str) -> Result<Job, CallError> {
+    let answer = http.get(&[JOBS, &[id]].concat(), &[]).await?;
+    Job::read(&answer).ok_or_else(|| {
+        let words = http.say(&answer.to_string());
+        CallError::Garbled(format!("{}: no job where {id} should be: {words}", http.shown()))
+    })
+}
+
+/// Stops it. A server refuses that for a job that has ended, each with another status, and may have carried out what it did not answer:
+/// so the job itself has the last word.
+pub(super) async fn cancel(http: &Http, id: &str) -> Result<(), ProviderError> {
+    let refused = match http.post(&[JOBS, &[id, "cancel"]].concat(), None).await {
+        Ok(_) => return Ok(()),
+        Err(refused) => refused,
+    };
+    match get(http, id).await {
+        Ok(job) if job.has_ended() => Ok(()),
+        Err(error) if matches!(error.status(), Some(404 | 410)) => Ok(()),
+        Ok(_) | Err(_) => Err(refused.into()),
+    }
+}

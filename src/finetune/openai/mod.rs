@@ -1,0 +1,146 @@
+//! `provider = "openai"`: any server with OpenAI's files and fine-tuning jobs.
+//!
+//! That protocol has no idempotency key, so a training is found again by what it was given: the order's key in the job's metadata and in the
+//! names of the uploaded files.
+
+mod arguments;
+mod body;
+mod files;
+mod jobs;
+mod names;
+mod preflight;
+mod progress;
+mod wire;
+
+use super::http::{self, CallError, Http, NoAccess};
+use super::{
+    NotHere, Order, Provider, ProviderError, Recipe, ServiceSpec, StartError, Trained, Training, TrainingId,
+};
+use async_trait::async_trait;
+use wire::{Job, Status};
+
+/// The service's own address.
+pub(super) const OWN: &str = "https://api.openai.com/v1";
+
+/// The service, as one recipe wants it reached.
+pub(super) struct Openai {
+    spec: ServiceSpec,
+    http: Result<Http, NoAccess>,
+}
+
+impl Openai {
+    /// Opens no connection. [`NotHere`]: the key is not on this machine.
+    pub(super) fn new(spec: &ServiceSpec) -> Result<Openai, NotHere> {
+        let address = spec.api_base.as_deref().unwrap_or(OWN);
+        let key = http::key(address, spec.api_key_env.as_deref(), OWN, crate::lm::OPENAI_KEY);
+        let http = key.and_then(|key| Http::new(address, key, spec.auth_header.as_deref()));
+        match http {
+            Err(missing @ NoAccess::NoKey { .. }) => Err(NotHere(missing.to_string())),
+            http => Ok(Openai {
+                spec: spec.clone(),
+                http,
+            }),
+        }
+    }
+
+    fn http(&self) -> Result<&Http, ProviderError> {
+        self.http
+            .as_ref()
+            .map_err(|error| ProviderError::Refused(error.to_string()))
+    }
+
+    fn is_azure(&self) -> bool {
+        self.http.as_ref().is_ok_and(names::is_azure)
+    }
+
+    /// What a job that has been read says of the training.
+    async fn training(&self, http: &Http, job: Job) -> Training {
+        match job.status {
+            Status::Succeeded => match job.model {
+                Some(model) => Training::Succeeded(Trained {
+                    model: Some(names::model(&model)),
+                    api_base: self.spec.api_base.clone(),
+                    tokens: job.tokens,
+                    loss: progress::of(http, &job.id, &job.word).await.loss,
+                }),
+                None => Training::Failed(format!(
+                    "the server says that the training {} has succeeded and names no model; look for its checkpoints there",
+                    job.id
+                )),
+            },
+            Status::Failed => Training::Failed(match job.error {
+                Some(why) => http.say(&why),
+                None => format!("the server says that the training {} has failed, not why", job.id),
+            }),
+            Status::Cancelled => Training::Cancelled,
+            Status::GoesOn { known } => {
+                if !known {
+                    progress::wonder(&job.id, &job.word);
+                }
+                Training::Running(progress::of(http, &job.id, &job.word).await)
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Provider for Openai {
+    async fn preflight(&self, recipe: &Recipe) -> Result<Vec<String>, ProviderError> {
+        preflight::look(&self.spec, &self.http, recipe).await
+    }
+
+    async fn find(&self, order: &Order<'_>) -> Result<Option<TrainingId>, ProviderError> {
+        jobs::find(self.http()?, order.key).await
+    }
+
+    async fn start(&self, order: &Order<'_>) -> Result<TrainingId, StartError> {
+        let http = self.http()?;
+        let shard = order.shard;
+        let rows = files::Rows::Training
+            .there(http, order, &shard.data, self.is_azure())
+            .await?;
+        let validation = match &shard.validation {
+            None => None,
+            Some(kept) => {
+                let kept_back = files::Rows::Validation;
+                Some(kept_back.there(http, order, kept, self.is_azure()).await?)
+            }
+        };
+        let azure = self.is_azure();
+        let body = body::of(order, &self.spec, azure, &rows, validation.as_deref())
+            .map_err(ProviderError::Refused)?;
+        match http.post(jobs::JOBS, Some(&body)).await {
+            Ok(answer) => match Job::read(&answer) {
+                Some(job) => Ok(TrainingId(job.id)),
+                None => Err(StartError::Unclear(format!(
+                    "{}: the answer holds no id: {}",
+                    http.shown(),
+                    http.say(&answer.to_string())
+                ))),
+            },
+            Err(CallError::Unclear(why)) => jobs::unclear(http, why).await,
+            Err(error) => Err(StartError::NotStarted(error.into())),
+        }
+    }
+
+    async fn poll(&self, id: &TrainingId, _: &Order<'_>) -> Result<Training, ProviderError> {
+        let http = self.http()?;
+        match jobs::get(http, &id.0).await {
+            Ok(job) => Ok(self.training(http, job).await),
+            Err(error) if matches!(error.status(), Some(404 | 410)) => Ok(Training::Failed(format!(
+                "the server no longer knows the training {}: {error}",
+                id.0
+            ))),
+            // The training goes on and is paid for, whatever keeps us from looking: a revoked key, a gateway, an outage.
+            Err(error) => Err(ProviderError::Passing(error.to_string())),
+        }
+    }
+
+    async fn cancel(&self, id: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
+        jobs::cancel(self.http()?, &id.0).await
+    }
+
+    async fn tidy(&self, id: &TrainingId, order: &Order<'_>) -> Result<(), ProviderError> {
+        files::tidy(self.http()?, &id.0, order.key).await
+    }
+}

@@ -1,0 +1,92 @@
+//! Names: what a new model's ends with, and what a new model is called.
+
+use super::super::http::Http;
+use super::super::{Recipe, ServiceSpec};
+
+/// The longest suffix that the protocol allows, and Azure's.
+const LONGEST: usize = 64;
+const LONGEST_ON_AZURE: usize = 40;
+
+/// Where the names of Azure's servers end.
+const AZURE: [&str; 3] = [".azure.com", ".azure.us", ".azure.cn"];
+
+/// Whether it is Azure: it wants a byte order mark, and shorter suffixes.
+pub(super) fn is_azure(http: &Http) -> bool {
+    AZURE.iter().any(|end| http.host().ends_with(end))
+}
+
+/// The longest suffix there.
+pub(super) fn longest(azure: bool) -> usize {
+    match azure {
+        true => LONGEST_ON_AZURE,
+        false => LONGEST,
+    }
+}
+
+/// What the new model's name ends with: what the job says, or job, LM and predictor in the characters that every server takes.
+pub(super) fn suffix(spec: &ServiceSpec, recipe: &Recipe, azure: bool) -> String {
+    if let Some(given) = &spec.suffix {
+        return given.clone();
+    }
+    let parts = [Some(&recipe.job), Some(&recipe.lm), recipe.predictor.as_ref()];
+    let words: Vec<String> = parts
+        .into_iter()
+        .flatten()
+        .flat_map(|part| part.split(|c: char| !c.is_ascii_alphanumeric()))
+        .filter(|word| !word.is_empty())
+        .map(str::to_ascii_lowercase)
+        .collect();
+    let whole = words.join("-");
+    // ASCII only, so every byte is a character.
+    let cut = &whole[..whole.len().min(longest(azure))];
+    match cut.trim_end_matches('-') {
+        "" => "bsft".to_owned(),
+        suffix => suffix.to_owned(),
+    }
+}
+
+/// As DSPy's `LM(model=…)` takes it: `ft:…` is known to be OpenAI's, everything else is told by its prefix.
+pub(super) fn model(name: &str) -> String {
+    match name.starts_with("ft:") {
+        true => name.to_owned(),
+        false => format!("openai/{name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finetune::ProviderSpec;
+
+    fn recipe(job: &str, lm: &str) -> Recipe {
+        Recipe {
+            job: job.to_owned(),
+            lm: lm.to_owned(),
+            predictor: None,
+            model: "openai/m".to_owned(),
+            seed: 0,
+            train: serde_json::Map::new(),
+            provider: ProviderSpec::Openai(ServiceSpec::default()),
+        }
+    }
+
+    #[test]
+    fn a_suffix_is_made_of_what_every_server_takes() {
+        let derived = |job: &str, lm: &str, azure| suffix(&ServiceSpec::default(), &recipe(job, lm), azure);
+        assert_eq!(derived("HotpotQA  v2", "small_lm", false), "hotpotqa-v2-small-lm");
+        assert_eq!(derived("日本", "…", false), "bsft");
+        assert_eq!(derived(&"a".repeat(99), "b", false), "a".repeat(64));
+        assert_eq!(derived(&"a".repeat(39), "b", true), "a".repeat(39));
+        let given = ServiceSpec {
+            suffix: Some("Mine".to_owned()),
+            ..ServiceSpec::default()
+        };
+        assert_eq!(suffix(&given, &recipe("j", "l"), false), "Mine");
+    }
+
+    #[test]
+    fn only_openais_own_names_stand_alone() {
+        assert_eq!(model("ft:gpt-4.1-mini:org::1"), "ft:gpt-4.1-mini:org::1");
+        assert_eq!(model("Qwen/Qwen3-0.6B-ft-1"), "openai/Qwen/Qwen3-0.6B-ft-1");
+    }
+}

@@ -1,0 +1,207 @@
+//! The look ahead: whatever would keep a training from its end and can be told for nothing.
+
+use super::super::http::{CallError, Http, NoAccess};
+use super::super::{ProviderError, Recipe, ServiceSpec};
+use super::jobs::{JOBS, is_no_list};
+use super::wire::{Page, id, text};
+use super::{OWN, arguments, body, names};
+use crate::job::nearest;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A model that goes away within so many days is worth a word.
+const SOON: i64 = 30;
+
+/// What a look ahead has found so far.
+#[derive(Default)]
+struct Findings {
+    /// A training would fail.
+    problems: Vec<String>,
+    /// It would not, but whoever pays should know.
+    warnings: Vec<String>,
+    /// The server could not be asked just now.
+    away: Option<String>,
+}
+
+/// Everything that speaks against a training, in one error; otherwise what is worth telling.
+pub(super) async fn look(
+    spec: &ServiceSpec,
+    http: &Result<Http, NoAccess>,
+    recipe: &Recipe,
+) -> Result<Vec<String>, ProviderError> {
+    let mut found = Findings::default();
+    found.problems.extend(arguments::problems(&recipe.train));
+    found.problems.extend(body::extra_problem(&spec.extra));
+    match http {
+        Err(error) => found.problems.push(error.to_string()),
+        Ok(http) => {
+            let azure = names::is_azure(http);
+            let longest = names::longest(azure);
+            if spec
+                .suffix
+                .as_ref()
+                .is_some_and(|suffix| suffix.chars().count() > longest)
+            {
+                found.problems.push(format!(
+                    "suffix is longer than the {longest} characters that this server takes"
+                ));
+            }
+            found.lists(http).await;
+            if found.away.is_none() {
+                found.model(http, recipe.base_model()).await;
+            }
+            found.notes(http, azure);
+        }
+    }
+    match (found.problems.is_empty(), found.away) {
+        (false, _) => Err(ProviderError::Refused(found.problems.join("; "))),
+        (true, Some(why)) => Err(ProviderError::Passing(why)),
+        (true, None) => Ok(found.warnings),
+    }
+}
+
+impl Findings {
+    /// Does the server answer, take the key, and list its trainings?
+    async fn lists(&mut self, http: &Http) {
+        match http.get(JOBS, &[("limit", "1")]).await {
+            Ok(_) => {}
+            Err(error) if is_no_list(&error) => self.warnings.push(format!(
+                "{} lists no trainings: should a worker die in the moment of a start, look there before you start again",
+                http.shown()
+            )),
+            Err(CallError::Refused(no)) if matches!(no.status, 401 | 403) => {
+                let message = format!("{}; is the variable in api_key_env the right one?", no.message);
+                self.problems.push(message);
+            }
+            Err(CallError::Refused(no)) => self.problems.push(no.message),
+            Err(error) => self.away = Some(error.to_string()),
+        }
+    }
+
+    /// Does the server have the model, and for how long?
+    async fn model(&mut self, http: &Http, model: &str) {
+        match http.get(&["models", model], &[]).await {
+            Ok(known) => self.shutdown(model, text(&known, "shutdown_date").as_deref(), today()),
+            Err(error) if matches!(error.status(), Some(404 | 405)) => self.among(http, model).await,
+            // The jobs have told already what is wrong with the key.
+            Err(error) if matches!(error.status(), Some(401 | 403)) => {}
+            Err(error) => self.warnings.push(format!(
+                "whether the model {model} is there was not told: {error}"
+            )),
+        }
+    }
+
+    /// Servers other than OpenAI's may train models that they do not list, so there it is no more than a word.
+    async fn among(&mut self, http: &Http, model: &str) {
+        let listed = match http.get(&["models"], &[]).await {
+            Ok(answer) => Page::read(answer).items,
+            Err(error) => {
+                let warning = format!("whether the model {model} is there was not told: {error}");
+                return self.warnings.push(warning);
+            }
+        };
+        if let Some(known) = listed.iter().find(|known| id(known).as_deref() == Some(model)) {
+            return self.shutdown(model, text(known, "shutdown_date").as_deref(), today());
+        }
+        let ids: Vec<String> = listed.iter().filter_map(id).collect();
+        let hint = nearest(model, ids.iter().map(String::as_str));
+        match is_own(http) {
+            true => self.problems.push(format!("OpenAI has no model {model}: {hint}")),
+            false => self
+                .warnings
+                .push(format!("{} lists no model {model}", http.shown())),
+        }
+    }
+
+    fn shutdown(&mut self, model: &str, date: Option<&str>, today: i64) {
+        let Some((date, day)) = date.and_then(|date| Some((date, day(date)?))) else {
+            return;
+        };
+        if day <= today {
+            self.problems.push(format!(
+                "the model {model} was shut down on {date}; choose another"
+            ));
+        } else if day - today <= SOON {
+            self.warnings.push(format!(
+                "the model {model}, and what is trained of it, is shut down on {date}"
+            ));
+        }
+    }
+
+    /// What the services themselves say of fine-tuning.
+    fn notes(&mut self, http: &Http, azure: bool) {
+        if is_own(http) {
+            self.warnings.push(
+                "OpenAI takes no more fine-tuning jobs from new customers, and from 2027-01-06 on from nobody; provider = \"command\", \
+                 \"together\" and \"fireworks\" go on"
+                    .to_owned(),
+            );
+        }
+        if azure {
+            self.warnings
+                .push("Azure answers from the new model only once it is deployed there".to_owned());
+        }
+    }
+}
+
+fn is_own(http: &Http) -> bool {
+    http.shown().trim_end_matches('/') == OWN
+}
+
+/// Days since 1970-01-01.
+fn today() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs() / 86_400).unwrap_or(i64::MAX)
+}
+
+/// The day of a `YYYY-MM-DD`, counted from 1970-01-01.
+fn day(date: &str) -> Option<i64> {
+    let mut parts = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
+    let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
+    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    // Years that begin in March have their leap day at the end, and months of 30.6 days.
+    let (year, month) = match month > 2 {
+        true => (year, month - 3),
+        false => (year - 1, month + 9),
+    };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
+    Some(days - 719_468)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_counted_as_calendars_do() {
+        assert_eq!(day("1970-01-01"), Some(0));
+        assert_eq!(day("2000-02-29"), Some(11_016));
+        assert_eq!(day("2000-03-01"), Some(11_017));
+        assert_eq!(day("2027-01-14"), Some(20_832));
+        for nonsense in [
+            "",
+            "2027",
+            "2027-13-01",
+            "soon",
+            "2027-01-1x",
+            "99999999999999999999-01-01",
+        ] {
+            assert_eq!(day(nonsense), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn a_model_that_is_gone_is_a_problem_and_one_that_goes_is_worth_a_word() {
+        let told = |date: &str| {
+            let mut found = Findings::default();
+            found.shutdown("m", Some(date), day("2026-11-23").unwrap());
+            (found.problems.len(), found.warnings.len())
+        };
+        assert_eq!(told("2026-11-23"), (1, 0));
+        assert_eq!(told("2026-11-24"), (0, 1));
+        assert_eq!(told("2026-12-23"), (0, 1));
+        assert_eq!(told("2026-12-24"), (0, 0));
+        assert_eq!(told("never"), (0, 0));
+    }
+}

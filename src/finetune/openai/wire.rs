@@ -1,0 +1,240 @@
+//! What the server sends, read leniently: many servers speak this protocol, and each leaves something out.
+
+use serde_json::Value as Json;
+
+/// The longest id that is taken for one, in bytes.
+const LONGEST_ID: usize = 256;
+
+/// A fine-tuning job.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Job {
+    pub(super) id: String,
+    pub(super) status: Status,
+    /// The status in the server's own word.
+    pub(super) word: String,
+    /// `fine_tuned_model`.
+    pub(super) model: Option<String>,
+    /// Why it failed, in whatever shape that came.
+    pub(super) error: Option<String>,
+    /// `trained_tokens`: what is billed.
+    pub(super) tokens: Option<u64>,
+    /// `training_file` and `validation_file`.
+    pub(super) files: Vec<String>,
+    /// `metadata.job_key`.
+    pub(super) key: Option<String>,
+}
+
+/// How far a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    Succeeded,
+    Failed,
+    Cancelled,
+    /// Not ended, as far as we know.
+    GoesOn {
+        /// Whether the word is one that the protocol has.
+        known: bool,
+    },
+}
+
+impl Status {
+    fn of(word: &str) -> Status {
+        match word.to_ascii_lowercase().as_str() {
+            "succeeded" => Status::Succeeded,
+            "failed" => Status::Failed,
+            // Servers disagree on the spelling.
+            "cancelled" | "canceled" => Status::Cancelled,
+            "validating_files" | "queued" | "running" | "pausing" | "paused" => {
+                Status::GoesOn { known: true }
+            }
+            _ => Status::GoesOn { known: false },
+        }
+    }
+}
+
+impl Job {
+    /// None: there is no id in it, so it is no job.
+    pub(super) fn read(json: &Json) -> Option<Job> {
+        let word = text(json, "status").unwrap_or_default();
+        Some(Job {
+            id: id(json)?,
+            status: Status::of(&word),
+            word,
+            model: text(json, "fine_tuned_model"),
+            error: json.get("error").and_then(reason),
+            tokens: json.get("trained_tokens").and_then(Json::as_u64),
+            files: ["training_file", "validation_file"]
+                .into_iter()
+                .filter_map(|key| text(json, key))
+                .collect(),
+            key: json
+                .get("metadata")
+                .and_then(|metadata| text(metadata, "job_key")),
+        })
+    }
+
+    /// Whether nothing will come of it any more.
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(self.status, Status::Failed | Status::Cancelled)
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        !matches!(self.status, Status::GoesOn { .. })
+    }
+}
+
+/// A job's `error`: `{code, message, param}` with or without words in it, or a text.
+fn reason(error: &Json) -> Option<String> {
+    match error {
+        Json::Null => None,
+        Json::String(words) => Some(words.clone()),
+        other => {
+            let message = text(other, "message");
+            match (message, text(other, "code"), text(other, "param")) {
+                (Some(message), Some(code), Some(param)) => Some(format!("{message} ({code}, at {param})")),
+                (Some(message), Some(code), None) => Some(format!("{message} ({code})")),
+                (Some(message), None, _) => Some(message),
+                (None, Some(code), _) => Some(code),
+                // Some servers send `{"code": null, "message": null}` for no error at all.
+                (None, None, _) if all_null(other) => None,
+                (None, None, _) => Some(other.to_string()),
+            }
+        }
+    }
+}
+
+fn all_null(json: &Json) -> bool {
+    json.as_object()
+        .is_some_and(|members| members.values().all(Json::is_null))
+}
+
+/// An uploaded file.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct File {
+    pub(super) id: String,
+    pub(super) name: String,
+    /// Its length, where the server tells.
+    pub(super) bytes: Option<u64>,
+    /// The server's word for how far it has looked at the file; the protocol has deprecated it, and some servers need their time.
+    pub(super) status: String,
+    /// What it found wrong.
+    pub(super) details: Option<String>,
+}
+
+impl File {
+    pub(super) fn read(json: &Json) -> Option<File> {
+        Some(File {
+            id: id(json)?,
+            name: text(json, "filename").unwrap_or_default(),
+            bytes: json.get("bytes").and_then(Json::as_u64),
+            status: text(json, "status").unwrap_or_default().to_ascii_lowercase(),
+            details: json.get("status_details").and_then(reason),
+        })
+    }
+
+    /// The server still looks at it and would not train on it yet.
+    pub(super) fn is_looked_at(&self) -> bool {
+        matches!(
+            self.status.as_str(),
+            "pending" | "running" | "notrunning" | "processing"
+        )
+    }
+
+    /// The server has found that it cannot be trained on, or has thrown it away.
+    pub(super) fn is_bad(&self) -> bool {
+        matches!(
+            self.status.as_str(),
+            "error" | "failed" | "deleted" | "deleting" | "expired"
+        )
+    }
+}
+
+/// One page of a list, and what to ask for next.
+pub(super) struct Page {
+    pub(super) items: Vec<Json>,
+    /// The id after which the next page begins.
+    pub(super) next: Option<String>,
+}
+
+impl Page {
+    pub(super) fn read(json: Json) -> Page {
+        let more = json.get("has_more").and_then(Json::as_bool).unwrap_or(false);
+        let last = text(&json, "last_id");
+        let items = match json {
+            Json::Array(items) => items,
+            Json::Object(mut members) => match members.remove("data") {
+                Some(Json::Array(items)) => items,
+                _ => Vec::new(),
+            },
+            _ => Vec::new(),
+        };
+        let next = match more {
+            true => last.or_else(|| items.last().and_then(id)),
+            false => None,
+        };
+        Page { items, next }
+    }
+}
+
+/// `id`, where it can be one.
+pub(super) fn id(json: &Json) -> Option<String> {
+    text(json, "id").filter(|id| id.len() <= LONGEST_ID && !id.contains(char::is_control))
+}
+
+/// A member that is a text with something in it.
+pub(super) fn text(json: &Json, key: &str) -> Option<String> {
+    let text = json.get(key)?.as_str()?;
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_failure_is_told_in_whatever_shape_it_came() {
+        let told = |error: Json| Job::read(&json!({"id": "j", "error": error})).and_then(|job| job.error);
+        assert_eq!(told(json!("boom")), Some("boom".to_owned()));
+        assert_eq!(
+            told(json!({"code": "invalid", "message": "bad row", "param": "training_file"})),
+            Some("bad row (invalid, at training_file)".to_owned())
+        );
+        assert_eq!(told(json!({"code": "oom"})), Some("oom".to_owned()));
+        assert_eq!(told(json!({"code": null, "message": null})), None);
+        assert_eq!(told(json!([7])), Some("[7]".to_owned()));
+        assert_eq!(told(Json::Null), None);
+    }
+
+    #[test]
+    fn a_status_that_nobody_knows_is_no_end() {
+        for word in ["warming_up", "", "deploying"] {
+            assert_eq!(Status::of(word), Status::GoesOn { known: false });
+        }
+        assert_eq!(Status::of("paused"), Status::GoesOn { known: true });
+        assert_eq!(Status::of("canceled"), Status::Cancelled);
+        assert_eq!(Status::of("Succeeded"), Status::Succeeded);
+    }
+
+    #[test]
+    fn what_has_no_id_is_no_job() {
+        assert_eq!(Job::read(&json!({"status": "queued"})), None);
+        assert_eq!(Job::read(&json!("ftjob-1")), None);
+        assert_eq!(Job::read(&json!({"id": "a\nb"})), None);
+    }
+
+    #[test]
+    fn a_page_without_more_is_the_last() {
+        let next = |json: Json| Page::read(json).next;
+        assert_eq!(
+            next(json!({"data": [{"id": "a"}, {"id": "b"}], "has_more": true})),
+            Some("b".to_owned())
+        );
+        assert_eq!(
+            next(json!({"data": [{"id": "a"}], "has_more": true, "last_id": "z"})),
+            Some("z".to_owned())
+        );
+        assert_eq!(next(json!({"data": [{"id": "a"}]})), None);
+        assert_eq!(Page::read(json!([{"id": "a"}])).items.len(), 1);
+    }
+}
