@@ -319,6 +319,7 @@ async fn compiled(
         dir,
         shutdown: shutdown.clone(),
         progress: Progress::new(prices),
+        is_alone: backends.broker.is_none(),
         in_flight: count * usize::from(flags.concurrency),
         retry: again,
         rehearsal,

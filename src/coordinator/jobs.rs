@@ -154,7 +154,7 @@ impl Jobs {
                 started_ms: known.started_ms.or(job.known.started_ms),
                 progress: known.progress.or_else(|| job.known.progress.clone()),
                 looked_ms: known.looked_ms,
-                preflight: None,
+                ..Known::default()
             };
             if known.looked_ms != job.known.looked_ms {
                 job.looked = Instant::now();

@@ -51,6 +51,8 @@ pub struct Coordinator {
     pub shutdown: Shutdown,
     /// Told how far things are.
     pub progress: Progress,
+    /// Whether there are no workers but those of this process.
+    pub is_alone: bool,
     /// LM calls that the workers of this process have in flight at once.
     pub in_flight: usize,
     /// What of the failures that DIR has is forgotten.

@@ -23,9 +23,6 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// How long workers of this process may take: longer than any provider.
 const PATIENCE_HERE: Duration = Duration::from_secs(90);
 
-/// How long those who could do it are given to say so, once others are seen that cannot.
-const LATECOMERS: Duration = Duration::from_secs(5);
-
 const PREFETCH: NonZeroUsize = NonZeroUsize::new(16).expect("16 is not 0");
 
 /// A question and its answer.
@@ -33,6 +30,8 @@ struct Asked {
     recipe: Recipe,
     task: TaskId,
     answer: Option<Preflight>,
+    /// Why some worker cannot.
+    not_here: Option<String>,
 }
 
 /// Asks; nothing is asked for jobs whose rows are all there.
@@ -53,7 +52,6 @@ pub(super) async fn preflight(coordinator: &Coordinator, prepared: &Prepared) ->
         0 => PATIENCE,
         _ => PATIENCE_HERE,
     };
-    let mut unable = Vec::new();
     while asked.iter().any(|asked| asked.answer.is_none()) && since.elapsed() < patience {
         tokio::select! {
             () = coordinator.shutdown.draining() => return Err(RunError::Interrupted),
@@ -64,16 +62,16 @@ pub(super) async fn preflight(coordinator: &Coordinator, prepared: &Prepared) ->
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
         for asked in asked.iter_mut().filter(|asked| asked.answer.is_none()) {
-            let records = coordinator.store.records(&prepared.run, asked.task).await?;
-            asked.answer = Known::of(&records).preflight;
+            let known = Known::of(&coordinator.store.records(&prepared.run, asked.task).await?);
+            (asked.answer, asked.not_here) = (known.preflight, known.not_here);
         }
-        unable = finetuners(coordinator, prepared).await;
-        let waits_in_vain = |asked: &Asked| asked.answer.is_some() || is_unable(&asked.recipe, &unable);
-        if since.elapsed() > LATECOMERS && asked.iter().all(waits_in_vain) {
+        let has_said = |asked: &Asked| asked.answer.is_some() || asked.not_here.is_some();
+        if coordinator.is_alone && asked.iter().all(has_said) {
             break;
         }
     }
-    told(asked, &unable)
+    let workers = coordinator.roster.workers(&prepared.run).await;
+    told(asked, &workers.unwrap_or_default())
 }
 
 /// One for each LM that somebody really trains.
@@ -93,6 +91,7 @@ fn questions(prepared: &Prepared) -> Vec<Asked> {
             recipe,
             task,
             answer: None,
+            not_here: None,
         });
     }
     asked
@@ -107,37 +106,26 @@ fn message(prepared: &Prepared, asked: &Asked) -> Vec<u8> {
     }))
 }
 
-/// The workers elsewhere that take fine-tune tasks.
-async fn finetuners(coordinator: &Coordinator, prepared: &Prepared) -> Vec<WorkerSign> {
-    let workers = coordinator.roster.workers(&prepared.run).await;
-    let mut workers = workers.unwrap_or_default();
-    workers.retain(|worker| worker.lanes.iter().any(|lane| lane == Lane::Finetune.name()));
-    workers
-}
-
-/// Whether workers are there, and none of them has the recipe's trainer.
-fn is_unable(recipe: &Recipe, workers: &[WorkerSign]) -> bool {
-    match &recipe.provider {
-        ProviderSpec::Command(command) => {
-            !workers.is_empty()
-                && !workers
-                    .iter()
-                    .any(|worker| worker.trainers.contains(&command.trainer))
-        }
-        _ => false,
-    }
+/// Whether a worker is there that has the recipe's trainer, whatever others say.
+fn has_trainer(recipe: &Recipe, workers: &[WorkerSign]) -> bool {
+    let mut workers = workers.iter();
+    matches!(&recipe.provider, ProviderSpec::Command(command)
+        if workers.any(|worker| worker.trainers.contains(&command.trainer)))
 }
 
 fn told(asked: Vec<Asked>, workers: &[WorkerSign]) -> Result<(), RunError> {
     let mut problems = Vec::new();
-    for Asked { recipe, answer, .. } in asked {
+    for asked in asked {
+        let Asked { recipe, answer, .. } = asked;
         let provider = recipe.provider.name();
-        match answer {
-            Some(Preflight {
-                problem: Some(problem),
-                ..
-            }) => problems.push(format!("fine-tune job of {recipe}: {problem}")),
-            Some(Preflight { warnings, .. }) => {
+        match (answer, asked.not_here) {
+            (
+                Some(Preflight {
+                    problem: None,
+                    warnings,
+                }),
+                _,
+            ) => {
                 for warning in &warnings {
                     warn!("fine-tune job of {recipe}: {warning}");
                 }
@@ -146,15 +134,21 @@ fn told(asked: Vec<Asked>, workers: &[WorkerSign]) -> Result<(), RunError> {
                     provider, "nothing speaks against the fine-tune job"
                 );
             }
-            None if is_unable(&recipe, workers) => {
-                let known: Vec<String> = workers.iter().map(trainers).collect();
+            (
+                Some(Preflight {
+                    problem: Some(problem),
+                    ..
+                }),
+                _,
+            ) => {
+                problems.push(format!("fine-tune job of {recipe}: {problem}"));
+            }
+            (None, Some(why)) if !has_trainer(&recipe, workers) => {
                 problems.push(format!(
-                    "fine-tune job of {recipe}: no worker that takes fine-tune tasks has its trainer ({}); name it in the file that \
-                     bsft-worker --trainers reads",
-                    known.join(", ")
+                    "fine-tune job of {recipe}: nobody here can carry it out; {why}"
                 ));
             }
-            None => warn!(
+            (None, _) => warn!(
                 "fine-tune job of {recipe}: no worker has said yet whether it can be carried out (bsft-worker --lanes finetune); \
                  going on without knowing"
             ),
@@ -163,12 +157,5 @@ fn told(asked: Vec<Asked>, workers: &[WorkerSign]) -> Result<(), RunError> {
     match problems.is_empty() {
         true => Ok(()),
         false => Err(RunError::Preflight(problems)),
-    }
-}
-
-fn trainers(worker: &WorkerSign) -> String {
-    match worker.trainers.as_slice() {
-        [] => format!("{}: none", worker.process),
-        names => format!("{}: {}", worker.process, names.join(" ")),
     }
 }

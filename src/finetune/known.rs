@@ -19,6 +19,9 @@ pub const PREFLIGHT_SLOT: u32 = 3;
 /// looks.
 pub const LOOKED_SLOT: u32 = 4;
 
+/// Why a worker that was asked to look ahead cannot carry the training out: a text. Another one may.
+pub const NOT_HERE_SLOT: u32 = 5;
+
 /// What a look ahead found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Preflight {
@@ -41,6 +44,8 @@ pub struct Known {
     pub looked_ms: Option<u64>,
     /// What a look ahead found.
     pub preflight: Option<Preflight>,
+    /// Why a worker that was asked to look ahead cannot carry it out.
+    pub not_here: Option<String>,
 }
 
 impl Known {
@@ -52,6 +57,7 @@ impl Known {
             match *slot {
                 STARTED_SLOT => known.started_ms = Some(text().parse().unwrap_or(u64::MAX)),
                 ID_SLOT => known.id = Some(TrainingId(text())),
+                NOT_HERE_SLOT => known.not_here = Some(text()),
                 LOOKED_SLOT => known.looked_ms = text().parse().ok(),
                 PROGRESS_SLOT => known.progress = serde_json::from_slice(bytes).ok(),
                 PREFLIGHT_SLOT => known.preflight = serde_json::from_slice(bytes).ok(),

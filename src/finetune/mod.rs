@@ -11,7 +11,9 @@ mod providers;
 mod recipe;
 mod simulated;
 
-pub use known::{ID_SLOT, Known, LOOKED_SLOT, PREFLIGHT_SLOT, PROGRESS_SLOT, Preflight, STARTED_SLOT};
+pub use known::{
+    ID_SLOT, Known, LOOKED_SLOT, NOT_HERE_SLOT, PREFLIGHT_SLOT, PROGRESS_SLOT, Preflight, STARTED_SLOT,
+};
 pub use providers::{NotHere, Providers};
 pub use recipe::{CommandSpec, ExportSpec, FireworksSpec, ProviderSpec, Recipe, RowFormat, ServiceSpec};
 

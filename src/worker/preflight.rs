@@ -4,8 +4,8 @@
 
 use super::finetune::{TickError, announce};
 use super::lease::{LEASE, under_lease};
-use super::{HELD, RETURN_AFTER, Shared, settle};
-use crate::finetune::{PREFLIGHT_SLOT, Preflight};
+use super::{RETURN_AFTER, Shared, settle};
+use crate::finetune::{NOT_HERE_SLOT, PREFLIGHT_SLOT, Preflight};
 use crate::message::PreflightTask;
 use crate::queue::{Delivery, Settlement};
 use crate::store::{Claim, StoreError};
@@ -14,6 +14,9 @@ use std::time::Duration;
 
 /// How long a provider may take to look; then that is the answer.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How soon another worker is asked: somebody waits for the answer.
+const SOON: Duration = Duration::from_millis(500);
 
 /// Carries out one delivery.
 pub(super) async fn execute(shared: &Shared, delivery: Delivery, message: &PreflightTask) {
@@ -35,17 +38,22 @@ async fn looked(shared: &Shared, message: &PreflightTask) -> Result<Settlement, 
     if shared.presence.is_void(run).await {
         return Ok(Settlement::Done);
     }
+    let attempt = match shared.store.claim(run, *task, LEASE).await? {
+        Claim::Done => return Ok(Settlement::Done),
+        Claim::Held => return Ok(Settlement::Return { after: SOON }),
+        Claim::Run { attempt, .. } => AttemptRef { task: *task, attempt },
+    };
     let provider = match shared.providers.get(recipe) {
         Ok(provider) => provider,
         Err(why) => {
-            shared.reasons.tell(&why);
-            return Ok(Settlement::Return { after: RETURN_AFTER });
+            let why = format!("{}: {why}", shared.presence.process());
+            shared
+                .store
+                .record(run, attempt, NOT_HERE_SLOT, why.into_bytes())
+                .await?;
+            shared.store.release(run, attempt).await?;
+            return Ok(Settlement::Return { after: SOON });
         }
-    };
-    let attempt = match shared.store.claim(run, *task, LEASE).await? {
-        Claim::Done => return Ok(Settlement::Done),
-        Claim::Held => return Ok(Settlement::Return { after: HELD }),
-        Claim::Run { attempt, .. } => AttemptRef { task: *task, attempt },
     };
     let work = tokio::time::timeout(PATIENCE, provider.preflight(recipe));
     let found = match under_lease(shared.store.as_ref(), run, attempt, work).await? {

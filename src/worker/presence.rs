@@ -1,7 +1,7 @@
 //! What a worker says of itself to the runs that it works on, and what it hears of them.
 
 use super::lease::{HEARTBEAT, LEASE};
-use crate::roster::{Roster, WorkerSign};
+use crate::roster::{Process, Roster, WorkerSign};
 use crate::task::RunId;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -69,6 +69,11 @@ impl Presence {
             // Where the roster is away, so is the store: nothing is done before both are back.
             None => self.roster.is_cancelled(run).await.unwrap_or(false),
         }
+    }
+
+    /// Which worker this is.
+    pub(super) fn process(&self) -> &Process {
+        &self.sign.process
     }
 
     /// Whether the run was cancelled, asked now: for work that goes on for long. Where nobody answers, it goes on.

@@ -421,6 +421,7 @@ async fn live(folder: &Folder, service: &Arc<Service>, plan: &Arc<Plan>) -> bool
         dir,
         shutdown: shutdown.clone(),
         progress: Progress::new(HashMap::new()),
+        is_alone: true,
         in_flight: 2,
         retry: Retry::Nothing,
         rehearsal: false,
