@@ -3,20 +3,21 @@
 use crate::rabbitmq;
 use crate::redis_server::{RedisServer, is_installed};
 use crate::support::{Ended, Folder, JobFile, LmServer, Running, clean, free_port, lines, same, until};
+use std::num::NonZeroUsize;
 use std::process::Command;
 
 const EXAMPLES: usize = 150;
 
 /// A broker that tests share, in a namespace of this test's own, and a Redis.
-struct Cluster {
+pub(crate) struct Cluster {
     amqp_url: String,
-    redis: RedisServer,
+    pub(crate) redis: RedisServer,
     namespace: String,
 }
 
 impl Cluster {
     /// `None`: this machine has not what it takes, and that was said.
-    fn start() -> Option<Cluster> {
+    pub(crate) fn start() -> Option<Cluster> {
         (rabbitmq::installed() && is_installed()).then(|| Cluster {
             amqp_url: rabbitmq::shared_url(),
             redis: RedisServer::start(&[]),
@@ -32,20 +33,40 @@ impl Cluster {
         ]
     }
 
-    fn worker(&self, arguments: &[&str]) -> Running {
+    pub(crate) fn worker(&self, arguments: &[&str]) -> Running {
+        self.worker_with(arguments, &[])
+    }
+
+    /// The same with more variables.
+    pub(crate) fn worker_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Running {
         let mut command = clean(Command::new(env!("CARGO_BIN_EXE_bsft-worker")));
         command.args(arguments).envs(self.variables());
+        command.envs(variables.iter().copied());
         Running::start(command)
     }
 
-    fn start_in(&self, folder: &Folder, arguments: &[&str]) -> Running {
+    pub(crate) fn start_in(&self, folder: &Folder, arguments: &[&str]) -> Running {
         let variables = self.variables();
         let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, &**value)).collect();
         folder.start_with(arguments, &variables)
     }
 
-    fn run_in(&self, folder: &Folder, arguments: &[&str]) -> Ended {
+    pub(crate) fn run_in(&self, folder: &Folder, arguments: &[&str]) -> Ended {
         self.start_in(folder, arguments).end()
+    }
+
+    /// Takes the message that goes round in the finetune lane, for good.
+    pub(crate) fn forget_finetune_message(&self) {
+        use bsft::queue::{Lane, Queue as _, Settlement, amqp::AmqpQueue};
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let queue = AmqpQueue::connect(&self.amqp_url, &self.namespace).await.unwrap();
+            let mut lane = queue.consume(&Lane::Finetune, NonZeroUsize::MIN).await.unwrap();
+            let delivery = lane.next().await.unwrap().unwrap();
+            delivery.settle(Settlement::Done).await.unwrap();
+            drop(lane);
+            queue.close().await;
+        });
     }
 
     /// The one run of the namespace, as `status` tells of it.

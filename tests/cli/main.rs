@@ -11,6 +11,8 @@ mod rabbitmq;
 #[path = "../support/redis.rs"]
 #[expect(dead_code, reason = "the conformance suite needs more of it")]
 mod redis_server;
+#[path = "../support/openai_server.rs"]
+mod openai_server;
 #[path = "../support/mod.rs"]
 mod support;
 use support::wait;
@@ -24,4 +26,5 @@ mod rehearse;
 mod resume;
 mod secrets;
 mod simulated;
+mod training;
 mod usage;

@@ -19,6 +19,8 @@ pub(crate) struct JobFile {
     pub(crate) instructions: String,
     /// `[metric]`, without its heading; empty: no metric.
     pub(crate) metric: String,
+    /// `[lm.student.finetune]`, without its heading.
+    pub(crate) finetune: String,
     /// `[compile]`, without its heading.
     pub(crate) compile: String,
 }
@@ -39,6 +41,7 @@ impl JobFile {
             teachers: "[[teacher]]\nlm = \"teacher\"".to_owned(),
             instructions: "Think of a plan.".to_owned(),
             metric: "exact_match = \"answer\"".to_owned(),
+            finetune: "provider = \"simulated\"".to_owned(),
             compile: String::new(),
         }
     }
@@ -50,6 +53,7 @@ impl JobFile {
             teachers,
             instructions,
             metric,
+            finetune,
             compile,
         } = self;
         let metric = match metric.as_str() {
@@ -77,7 +81,7 @@ signature = "question, plan -> answer"
 [lm.student]
 model = "openai/small"
 [lm.student.finetune]
-provider = "simulated"
+{finetune}
 [student]
 lm = "student"
 {teachers}

@@ -1,0 +1,170 @@
+//! In a cluster: whatever dies, a training is started once.
+
+use super::{COMPILE, Trained};
+use crate::cluster::Cluster;
+use crate::support::{Running, until};
+use std::fs;
+use std::process::Command;
+
+/// A worker for fine-tune tasks and one for the rest, a coordinator, and a training that goes on.
+struct AtWork {
+    cluster: Cluster,
+    trained: Trained,
+    trainer: Running,
+    _other: Running,
+    coordinator: Running,
+    start: super::Start,
+}
+
+impl AtWork {
+    fn begin() -> Option<AtWork> {
+        let cluster = Cluster::start()?;
+        let trained = Trained::new();
+        let trainer = finetuner(&cluster, &trained);
+        let other = cluster.worker(&["--lanes", "bootstrap"]);
+        let coordinator = cluster.start_in(&trained.folder, &COMPILE[..4]);
+        let start = trained.until_started(1);
+        trained.until_known();
+        Some(AtWork {
+            cluster,
+            trained,
+            trainer,
+            _other: other,
+            coordinator,
+            start,
+        })
+    }
+
+    /// The end: one training, and the student has it.
+    fn end(self) {
+        assert!(self.start.is_alive(), "the trainer died");
+        self.trained.finish();
+        self.coordinator.end().with(0);
+        assert_eq!(self.trained.starts(), [self.start]);
+        self.trained.check_models();
+    }
+}
+
+fn finetuner(cluster: &Cluster, trained: &Trained) -> Running {
+    let trainers = trained.folder.path("trainers.toml");
+    cluster.worker(&["--lanes", "finetune", "--trainers", trainers.to_str().unwrap()])
+}
+
+/// The coordinator hears of the training again: somebody looks after it.
+fn until_looked_after(trained: &Trained) {
+    let step = || trained.manifest()["shards"][0]["progress"]["step"].as_u64();
+    let before = step();
+    until("somebody to look after the training", || {
+        step().filter(|now| Some(*now) > before)
+    });
+}
+
+#[test]
+fn a_worker_that_is_killed_leaves_its_training_to_the_next() {
+    let Some(mut at_work) = AtWork::begin() else { return };
+    at_work.trainer.signal("KILL");
+    at_work.trainer = finetuner(&at_work.cluster, &at_work.trained);
+    until_looked_after(&at_work.trained);
+    at_work.end();
+}
+
+#[test]
+fn a_worker_that_drains_leaves_its_training_to_the_next() {
+    let Some(mut at_work) = AtWork::begin() else { return };
+    at_work.trainer.signal("TERM");
+    let next = finetuner(&at_work.cluster, &at_work.trained);
+    std::mem::replace(&mut at_work.trainer, next).end().with(0);
+    until_looked_after(&at_work.trained);
+    at_work.end();
+}
+
+#[test]
+fn a_coordinator_that_is_killed_is_followed_by_one_that_waits_for_the_same_training() {
+    let Some(mut at_work) = AtWork::begin() else { return };
+    at_work.coordinator.signal("KILL");
+    at_work.coordinator = at_work.cluster.start_in(&at_work.trained.folder, &COMPILE[..4]);
+    until_looked_after(&at_work.trained);
+    at_work.end();
+}
+
+#[test]
+fn redis_may_forget_everything_and_the_training_is_found() {
+    let Some(at_work) = AtWork::begin() else { return };
+    at_work.cluster.redis.ask(&["FLUSHALL"]);
+    until_looked_after(&at_work.trained);
+    at_work.end();
+}
+
+#[test]
+fn redis_may_be_killed_while_a_training_goes_on() {
+    let Some(mut at_work) = AtWork::begin() else { return };
+    at_work.cluster.redis.kill();
+    at_work.cluster.redis.start_again();
+    until_looked_after(&at_work.trained);
+    at_work.end();
+}
+
+#[test]
+fn a_fine_tune_lane_that_is_emptied_is_filled_again() {
+    let Some(mut at_work) = AtWork::begin() else { return };
+    at_work.trainer.signal("KILL");
+    at_work.cluster.forget_finetune_message();
+    at_work.trainer = finetuner(&at_work.cluster, &at_work.trained);
+    until_looked_after(&at_work.trained);
+    at_work.end();
+}
+
+#[test]
+fn a_trainer_that_vanishes_with_all_its_processes_is_started_again() {
+    let Some(at_work) = AtWork::begin() else { return };
+    let checkpoint = find(&at_work.trained, "output").join("checkpoint-7");
+    fs::create_dir_all(&checkpoint).unwrap();
+    fs::write(checkpoint.join("trainer_state.json"), "{\"global_step\": 7}").unwrap();
+    // The wrapper and all: as when a machine loses its power.
+    let group = fs::read_to_string(format!("/proc/{}/stat", at_work.start.pid)).unwrap();
+    let group = group.rsplit(") ").next().unwrap().split(' ').nth(2).unwrap().to_owned();
+    let killed = Command::new("kill").args(["-KILL", "--", &format!("-{group}")]).status();
+    assert!(killed.unwrap().success());
+    let again = at_work.trained.until_started(2);
+    let resumed = again.resumed.expect("a checkpoint to resume from");
+    assert!(resumed.ends_with("checkpoint-7"), "{}", resumed.display());
+    at_work.trained.finish();
+    at_work.coordinator.end().with(0);
+    assert_eq!(at_work.trained.starts().len(), 2);
+    at_work.trained.check_models();
+}
+
+#[test]
+fn a_cancelled_run_stops_its_training_wherever_it_is() {
+    let Some(at_work) = AtWork::begin() else { return };
+    let run = at_work.trained.manifest()["run"].as_str().unwrap().to_owned();
+    let cancelled = at_work.cluster.run_in(&at_work.trained.folder, &["cancel", &run]);
+    cancelled.with(0);
+    at_work.coordinator.end().with(3);
+    assert!(!at_work.start.is_alive());
+    assert_eq!(at_work.trained.stopped(), 1);
+    at_work.trained.finish();
+    at_work.cluster.run_in(&at_work.trained.folder, &COMPILE[..4]).with(0);
+    assert_eq!(at_work.trained.starts().len(), 2);
+    at_work.trained.check_models();
+}
+
+#[test]
+fn a_cluster_whose_workers_lack_the_trainer_says_so_before_the_first_question() {
+    let Some(cluster) = Cluster::start() else { return };
+    let trained = Trained::new();
+    let _worker = cluster.worker(&[]);
+    let ended = cluster.run_in(&trained.folder, &COMPILE[..4]).with(1);
+    ended.saying("scripted").saying("--trainers");
+    assert_eq!(trained.folder.traced("run"), 0);
+}
+
+/// The folder of that name in the trainings' folder.
+fn find(trained: &Trained, name: &str) -> std::path::PathBuf {
+    let trainings = trained.folder.path("trainings");
+    let mut found = fs::read_dir(&trainings)
+        .unwrap()
+        .map(|entry| entry.unwrap().path().join(name))
+        .filter(|path| path.parent().unwrap().is_dir());
+    found.next().expect("a training's folder")
+}

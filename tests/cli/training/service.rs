@@ -1,0 +1,175 @@
+//! Fine-tune jobs at a service with OpenAI's protocol: whatever happens, one job is made.
+
+use super::EXAMPLES;
+use crate::cluster::Cluster;
+use crate::openai_server::OpenaiServer;
+use crate::support::{Folder, JobFile, LmServer, until};
+use serde_json::Value;
+
+const COMPILE: [&str; 4] = ["compile", "job.toml", "--out", "run"];
+
+/// Statuses that take a few looks.
+const SLOW: &str = "walk=validating_files,queued,running,running,succeeded";
+
+fn job(service: &OpenaiServer, teacher: &str) -> Folder {
+    let folder = Folder::new();
+    let mut job = JobFile::with_teacher(teacher);
+    job.metric = String::new();
+    job.finetune = format!(
+        "provider = \"openai\"\nmodel = \"openai/gpt-test\"\napi_base = \"{}\"\napi_key_env = \"SERVICE_KEY\"\n\
+         train = {{ n_epochs = 2 }}",
+        service.base()
+    );
+    job.write(&folder, EXAMPLES);
+    folder
+}
+
+fn simulated(service: &OpenaiServer) -> Folder {
+    job(service, "model = \"simulated/x\"")
+}
+
+const KEY: [(&str, &str); 1] = [("SERVICE_KEY", "sk-service-0123456789")];
+
+fn manifest(folder: &Folder) -> Option<Value> {
+    let bytes = std::fs::read(folder.path("run/run.json")).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// The service has made a job and the coordinator knows which.
+fn until_made(folder: &Folder) -> String {
+    until("the job to be known", || {
+        let id = manifest(folder)?["shards"][0]["training"].as_str()?.to_owned();
+        Some(id)
+    })
+}
+
+#[track_caller]
+fn one_job(service: &OpenaiServer) -> Value {
+    let mut state = service.state();
+    assert_eq!(state.violations, Vec::<String>::new());
+    assert_eq!(state.jobs.len(), 1, "{:?}", state.requests);
+    state.jobs.remove(0)
+}
+
+#[track_caller]
+fn compiled_with_its_model(folder: &Folder, job: &Value) {
+    let student: Value = serde_json::from_str(&folder.read("run/compiled.json")).unwrap();
+    for predictor in ["plan", "answer.predict"] {
+        assert_eq!(student[predictor]["lm"]["model"], job["fine_tuned_model"], "{student}");
+    }
+    for (name, bytes) in folder.files() {
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(!text.contains(KEY[0].1), "the key is in {name}");
+    }
+}
+
+#[test]
+fn one_job_is_made_whatever_the_service_does_at_its_creation() {
+    for switch in ["lose-create", "fail-create", "ignore-filter", "drop-metadata", "lose-upload"] {
+        let service = OpenaiServer::start(&[switch, "walk=succeeded"]);
+        let folder = simulated(&service);
+        let ended = folder.start_with(&COMPILE, &KEY).end();
+        assert_eq!(ended.code, Some(0), "{switch}: {}", ended.stderr);
+        compiled_with_its_model(&folder, &one_job(&service));
+        assert!(service.state().files.is_empty(), "{switch}: rows are left there");
+    }
+}
+
+#[test]
+fn statuses_that_nobody_has_heard_of_are_not_the_end() {
+    let service = OpenaiServer::start(&["walk=warming_up,pausing,paused,succeeded"]);
+    let folder = simulated(&service);
+    folder
+        .start_with(&COMPILE, &KEY)
+        .end()
+        .with(0)
+        .saying("warming_up");
+    compiled_with_its_model(&folder, &one_job(&service));
+}
+
+#[test]
+fn a_compile_that_is_killed_goes_on_with_the_job_that_it_made() {
+    let service = OpenaiServer::start(&[SLOW]);
+    let folder = simulated(&service);
+    let running = folder.start_with(&COMPILE, &KEY);
+    let id = until_made(&folder);
+    running.signal("KILL");
+    running.end();
+    // Also where nothing is left of it but the files.
+    std::fs::remove_file(folder.path("run/state.redb")).unwrap();
+    folder.start_with(&COMPILE, &KEY).end().with(0);
+    let job = one_job(&service);
+    assert_eq!(job["id"], id);
+    compiled_with_its_model(&folder, &job);
+}
+
+#[test]
+fn in_a_cluster_a_job_outlives_its_worker_and_what_redis_knows() {
+    let Some(cluster) = Cluster::start() else { return };
+    let service = OpenaiServer::start(&[SLOW]);
+    let folder = simulated(&service);
+    let worker = cluster.worker_with(&[], &KEY);
+    let running = cluster.start_in(&folder, &COMPILE);
+    let id = until_made(&folder);
+    worker.signal("KILL");
+    cluster.redis.ask(&["FLUSHALL"]);
+    let _next = cluster.worker_with(&[], &KEY);
+    running.end().with(0);
+    let job = one_job(&service);
+    assert_eq!(job["id"], id);
+    compiled_with_its_model(&folder, &job);
+}
+
+#[test]
+fn a_job_that_fails_is_told_in_the_services_words_and_retried_when_asked() {
+    let service = OpenaiServer::start(&["walk=running,failed", "error=object"]);
+    let folder = simulated(&service);
+    let words = |ended: crate::support::Ended| {
+        let ended = ended.with(1).saying("fine-tune job of lm student");
+        ended.saying("bsft-coordinator retry run");
+    };
+    words(folder.start_with(&COMPILE, &KEY).end());
+    assert_eq!(service.state().jobs.len(), 1);
+    words(folder.start_with(&COMPILE, &KEY).end());
+    assert_eq!(service.state().jobs.len(), 1, "compile alone starts no other");
+    words(folder.start_with(&["retry", "run"], &KEY).end());
+    assert_eq!(service.state().jobs.len(), 2);
+}
+
+#[test]
+fn a_cancelled_run_cancels_its_job_and_compile_makes_another() {
+    let service = OpenaiServer::start(&["walk=queued,running,running,running,running,running,running,succeeded"]);
+    let folder = simulated(&service);
+    let running = folder.start_with(&COMPILE, &KEY);
+    until_made(&folder);
+    folder.run(&["cancel", "run"]).with(0);
+    running.end().with(3).saying("cancelled");
+    assert_eq!(one_job(&service)["status"], "cancelled");
+    let running = folder.start_with(&COMPILE, &KEY);
+    until("another job", || (service.state().jobs.len() == 2).then_some(()));
+    running.signal("KILL");
+    running.end();
+}
+
+#[test]
+fn what_would_fail_at_the_service_fails_before_the_first_question() {
+    let lm = LmServer::start("clean");
+    let teacher = format!("model = \"openai/teacher\"\napi_base = \"{}\"", lm.base());
+    let cases: [(&[&str], &str, &[(&str, &str)], &str); 4] = [
+        (&[], "gpt-test", &[], "api_key_env"),
+        (&["key=another"], "gpt-test", &KEY, "401"),
+        (&[], "gpt-tset", &KEY, "gpt-test"),
+        (&["shutdown=2020-01-01"], "gpt-test", &KEY, "2020-01-01"),
+    ];
+    for (switches, model, variables, words) in cases {
+        let service = OpenaiServer::start(switches);
+        let folder = job(&service, &teacher);
+        let text = folder.read("job.toml").replace("openai/gpt-test", &format!("openai/{model}"));
+        folder.write("job.toml", text);
+        let ended = folder.start_with(&COMPILE, variables).end();
+        assert_eq!(ended.code, Some(1), "{words}: {}", ended.stderr);
+        ended.saying(words);
+        assert_eq!(lm.count().requests, 0, "{words}");
+        assert_eq!(service.state().jobs.len(), 0);
+    }
+}
