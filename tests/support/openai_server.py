@@ -20,9 +20,11 @@ Switches (--switch NAME or NAME=VALUE, any number)
   lose-upload         the first file is kept and its connection closed without an answer
   hidden=N            lists show a job only after N lists
   ignore-filter       the list of jobs gives all of them, whatever metadata is asked for
+  refuse-filter=CODE  a list of jobs that asks for metadata is answered with that
   drop-metadata       jobs keep no metadata
   crowd=N             after each job, N jobs of other people are made
   no-lists            there is no list of files nor of jobs
+  no-list-of-files    there is no list of files
   no-events, no-models
   walk=A,B,...        the statuses that a job goes through; default validating_files,queued,running,succeeded
   error=object|string|null   what a failed job says
@@ -335,6 +337,8 @@ def list_jobs(st, query):
         need(match or key in ("limit", "after"), f"unknown in the query: {key}", key)
         if match:
             wanted[match[1]] = value
+    if wanted and st.on("refuse-filter"):
+        raise Wrong("unknown in the query: metadata", status=int(st.value("refuse-filter")), violates=False)
     jobs = []
     for job in reversed(st.jobs.values()):
         job["lists"] += 1
@@ -371,12 +375,12 @@ def route(st, h, method, path, query, raw):
         except ValueError as error:
             raise Wrong(f"the body is no JSON: {error}") from error
 
-    no_lists = Wrong("no such list", status=404, violates=False)
+    no_lists = Wrong("no such list", status=501, violates=False)
     match (method, *parts):
         case ("POST", "files"):
             return post_file(st, h, raw)
         case ("GET", "files"):
-            if st.on("no-lists"):
+            if st.on("no-lists") or st.on("no-list-of-files"):
                 raise no_lists
             return list_files(st, query)
         case ("GET", "files", fid):

@@ -222,8 +222,9 @@ impl Http {
         let starts = *method == Method::POST;
         match status.as_u16() {
             429 if !out_of_money => Failure::Again(message, imposed),
-            408 | 500..=599 if starts => Failure::Final(CallError::Unclear(message)),
-            408 | 409 | 500..=599 if !starts => Failure::Again(message, imposed),
+            // Not implemented: neither now nor later, and certainly not carried out.
+            408 | 500 | 502..=599 if starts => Failure::Final(CallError::Unclear(message)),
+            408 | 409 | 500 | 502..=599 if !starts => Failure::Again(message, imposed),
             status => Failure::Final(CallError::Refused(Refusal {
                 status,
                 message,

@@ -16,32 +16,32 @@ const MOST_PAGES: usize = 50;
 
 /// The job of that key, unless it has failed or was stopped.
 ///
-/// A server may ignore the filter, so every job's metadata is looked at again here. One that keeps no metadata at all still says which
-/// file a job trains on, and the file's name is the key.
+/// A server may ignore the filter, so every job's metadata is looked at again here; it may refuse the filter, or keep no metadata at all.
+/// All say which file a job trains on, and the file's name is the key.
 pub(super) async fn find(http: &Http, key: &str) -> Result<Option<TrainingId>, ProviderError> {
     let has_key = |job: &Job| job.key.as_deref() == Some(key);
-    let Some(found) = listed(http, &[("metadata[job_key]", key)], has_key).await? else {
-        // The server lists no jobs; `unclear` sees to it that none is started twice.
-        return Ok(None);
+    let filters = match listed(http, &[("metadata[job_key]", key)], has_key).await {
+        Ok(Some(found)) => return Ok(Some(found)),
+        Ok(None) => true,
+        Err(error) if matches!(error.status(), Some(400 | 422)) => false,
+        Err(error) if is_no_list(&error) => return Ok(None),
+        Err(error) => return Err(error.into()),
     };
-    if found.is_some() {
-        return Ok(found);
-    }
     let ours = files::of_key(http, key).await?;
-    if ours.is_empty() {
+    if filters && ours.is_empty() {
         return Ok(None);
     }
     let trains_on_ours =
         |job: &Job| has_key(job) || (job.key.is_none() && job.files.iter().any(|file| ours.contains(file)));
-    Ok(listed(http, &[], trains_on_ours).await?.flatten())
+    Ok(listed(http, &[], trains_on_ours).await?)
 }
 
-/// The best of the jobs that match. Outer `None`: there is no such list.
+/// The best of the jobs that match.
 async fn listed(
     http: &Http,
     filter: &[(&str, &str)],
     matches: impl Fn(&Job) -> bool,
-) -> Result<Option<Option<TrainingId>>, ProviderError> {
+) -> Result<Option<TrainingId>, CallError> {
     let mut best: Option<Job> = None;
     let mut after: Option<String> = None;
     for _ in 0..MOST_PAGES {
@@ -50,11 +50,7 @@ async fn listed(
         if let Some(after) = &after {
             query.push(("after", after));
         }
-        let page = match http.get(JOBS, &query).await {
-            Ok(answer) => Page::read(answer),
-            Err(error) if is_no_list(&error) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
+        let page = Page::read(http.get(JOBS, &query).await?);
         for job in page.items.iter().filter_map(Job::read) {
             let is_better = match &best {
                 None => true,
@@ -70,7 +66,7 @@ async fn listed(
         }
         after = page.next;
     }
-    Ok(Some(best.map(|job| TrainingId(job.id))))
+    Ok(best.map(|job| TrainingId(job.id)))
 }
 
 /// Whether the server has no such list, rather than a reason not to show it now.
