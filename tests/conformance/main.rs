@@ -15,6 +15,9 @@ mod depot;
 mod embedded;
 #[path = "../support/lossy.rs"]
 mod lossy;
+mod openai;
+#[path = "../support/openai_server.rs"]
+mod openai_server;
 mod queue;
 #[path = "../support/rabbitmq.rs"]
 #[expect(dead_code, reason = "the fault tests need more of it")]
