@@ -10,6 +10,9 @@ mod openai;
 mod providers;
 mod recipe;
 mod simulated;
+mod slug;
+mod together;
+mod train_keys;
 
 pub use known::{
     ID_SLOT, Known, LOOKED_SLOT, NOT_HERE_SLOT, PREFLIGHT_SLOT, PROGRESS_SLOT, Preflight, STARTED_SLOT,

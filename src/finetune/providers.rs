@@ -1,6 +1,6 @@
 //! The providers that a worker has, by what a recipe asks for.
 
-use super::{Provider, ProviderSpec, Recipe, export, openai, simulated};
+use super::{Provider, ProviderSpec, Recipe, export, openai, simulated, together};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,6 +74,7 @@ impl Providers {
             ProviderSpec::Export(_) => Ok(Arc::new(export::Export)),
             ProviderSpec::Simulated => Ok(Arc::new(simulated::Simulated)),
             ProviderSpec::Openai(spec) => Ok(Arc::new(openai::Openai::new(spec)?)),
+            ProviderSpec::Together(spec) => Ok(Arc::new(together::Together::new(spec)?)),
             other => Err(NotHere(format!(
                 "provider {} is not known to this worker",
                 other.name()

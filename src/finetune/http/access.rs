@@ -1,5 +1,7 @@
 //! What it takes to reach a service: an address and a key.
 
+use super::Http;
+use crate::finetune::{NotHere, ServiceSpec};
 use crate::lm::Secret;
 
 /// Why a service cannot be reached at all.
@@ -32,7 +34,7 @@ pub(in crate::finetune) enum NoAccess {
 
 /// The key for a service's address. The service's usual variable is read for its own address only: no key goes to a place that
 /// it was not meant for. A plain local server may do without one.
-pub(in crate::finetune) fn key(
+pub(super) fn key(
     address: &str,
     named: Option<&str>,
     own: &str,
@@ -51,5 +53,21 @@ pub(in crate::finetune) fn key(
             address: address.to_owned(),
         }),
         key => Ok(key),
+    }
+}
+
+/// The client of a service whose own address and usual variable are these. [`NotHere`]: the key is not on this machine; what else is
+/// wrong is wrong everywhere.
+pub(in crate::finetune) fn reach(
+    spec: &ServiceSpec,
+    own: &str,
+    usual: &str,
+) -> Result<Result<Http, NoAccess>, NotHere> {
+    let address = spec.api_base.as_deref().unwrap_or(own);
+    let key = key(address, spec.api_key_env.as_deref(), own, usual);
+    let http = key.and_then(|key| Http::new(address, key, spec.auth_header.as_deref()));
+    match http {
+        Err(missing @ NoAccess::NoKey { .. }) => Err(NotHere(missing.to_string())),
+        http => Ok(http),
     }
 }

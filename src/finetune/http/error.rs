@@ -1,6 +1,9 @@
 //! What came of a request to a service, when not an answer.
 
 use crate::finetune::ProviderError;
+use reqwest::header::HeaderMap;
+use serde_json::Value as Json;
+use std::fmt;
 
 /// Why there is no answer. Texts name the address, the status and the server's own words, never the key.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +34,24 @@ pub(in crate::finetune) struct Refusal {
     pub(in crate::finetune) message: String,
     /// Where a redirect points; never followed.
     pub(in crate::finetune) location: Option<String>,
+    /// The rest of what the server said, for services that say with an error what others say with an answer.
+    pub(in crate::finetune) said: Box<Said>,
+}
+
+/// An error's headers and body.
+#[derive(Default)]
+pub(in crate::finetune) struct Said {
+    /// The headers.
+    pub(in crate::finetune) headers: HeaderMap,
+    /// The body; null where it is not JSON.
+    pub(in crate::finetune) body: Json,
+}
+
+/// Servers like to echo a key that they refuse.
+impl fmt::Debug for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Said(..)")
+    }
 }
 
 impl CallError {

@@ -5,11 +5,13 @@
 
 mod access;
 mod error;
+mod signed;
 #[cfg(test)]
 mod tests;
 
-pub(super) use access::{NoAccess, key};
-pub(super) use error::{CallError, Refusal};
+pub(super) use access::{NoAccess, reach};
+pub(super) use error::{CallError, Refusal, Said};
+pub(super) use signed::Put;
 
 use crate::http::{self, BadAddress, LARGEST_ERROR, chain, collect, retry, server_error, shorten};
 use crate::lm::Secret;
@@ -63,7 +65,12 @@ pub(super) struct Upload<'a> {
 enum Load<'a> {
     Nothing,
     Json(String),
+    /// A form without a file.
+    Form(&'a [(&'a str, &'a str)]),
+    /// A file in a form.
     File(&'a Upload<'a>),
+    /// A file and nothing else.
+    Bare(&'a Put<'a>),
 }
 
 /// What one try came to, when not to an answer.
@@ -126,8 +133,24 @@ impl Http {
 
     /// `POST {base}/{path}` with a JSON body; none: an empty one. Never repeated once it may have been carried out.
     pub(super) async fn post(&self, path: &[&str], body: Option<&Json>) -> Result<Json, CallError> {
+        self.post_to(path, &[], body).await
+    }
+
+    /// The same with a query.
+    pub(super) async fn post_to(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        body: Option<&Json>,
+    ) -> Result<Json, CallError> {
         let load = body.map_or(Load::Nothing, |body| Load::Json(body.to_string()));
-        self.ask(Method::POST, self.url(path, &[]), load).await
+        self.ask(Method::POST, self.url(path, query), load).await
+    }
+
+    /// `POST {base}/{path}` with a form that holds no file. Never repeated once it may have been carried out.
+    pub(super) async fn form(&self, path: &[&str], fields: &[(&str, &str)]) -> Result<Json, CallError> {
+        self.ask(Method::POST, self.url(path, &[]), Load::Form(fields))
+            .await
     }
 
     /// `POST {base}/{path}` with a form, its file read from disk as it is sent. Never repeated once it may have been carried out.
@@ -206,6 +229,7 @@ impl Http {
         let imposed = retry::imposed(response.headers(), SystemTime::now());
         let location = response.headers().get(LOCATION);
         let location = location.and_then(|to| to.to_str().ok()).map(str::to_owned);
+        let headers = response.headers().clone();
         // An error whose words do not arrive is still that error.
         let words = collect(response, LARGEST_ERROR)
             .await
@@ -229,6 +253,10 @@ impl Http {
                 status,
                 message,
                 location,
+                said: Box::new(Said {
+                    headers,
+                    body: serde_json::from_slice(&words).unwrap_or_default(),
+                }),
             })),
         }
     }
@@ -260,17 +288,26 @@ async fn loaded(request: RequestBuilder, load: &Load<'_>) -> std::io::Result<Req
             .header(CONTENT_TYPE, "application/json")
             .body(body.clone())
             .timeout(ANSWER_TIMEOUT),
+        Load::Form(fields) => request.multipart(form_of(fields)).timeout(ANSWER_TIMEOUT),
         Load::File(upload) => {
             let bytes = tokio::fs::metadata(upload.path).await?.len();
             let part = Part::file(upload.path).await?.file_name(upload.name.to_owned());
-            let form = upload.fields.iter().fold(Form::new(), |form, (name, text)| {
-                form.text((*name).to_owned(), (*text).to_owned())
-            });
             request
-                .multipart(form.part(upload.part.to_owned(), part))
-                .timeout(ANSWER_TIMEOUT + Duration::from_secs(bytes / SLOWEST_UPLOAD))
+                .multipart(form_of(upload.fields).part(upload.part.to_owned(), part))
+                .timeout(upload_timeout(bytes))
         }
+        Load::Bare(put) => put.loaded(request).await?,
     })
+}
+
+fn form_of(fields: &[(&str, &str)]) -> Form {
+    fields.iter().fold(Form::new(), |form, (name, text)| {
+        form.text((*name).to_owned(), (*text).to_owned())
+    })
+}
+
+fn upload_timeout(bytes: u64) -> Duration {
+    ANSWER_TIMEOUT + Duration::from_secs(bytes / SLOWEST_UPLOAD)
 }
 
 /// An address without what stands after `?`, where keys may be.

@@ -1,5 +1,6 @@
 //! The client against a server of the tests' own, which plays scripted answers.
 
+use super::access::key;
 use super::*;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -250,4 +251,71 @@ fn a_key_goes_to_its_own_address_only() {
             .unwrap()
             .is_some()
     );
+}
+
+#[tokio::test]
+async fn a_file_goes_to_a_signed_address_without_the_key_and_on_from_there() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "rows").unwrap();
+    let (address, seen) = server(vec![
+        Play::Say(307, "Location: /elsewhere?signature=t\r\n", ""),
+        Play::Say(200, "", "<Stored/>"),
+    ])
+    .await;
+    let put = Put {
+        path: file.path(),
+        headers: &[("x-range", "4,4")],
+    };
+    client(&address).put("/bucket?signature=s", &put).await.unwrap();
+    let sent = sent(&seen);
+    assert!(
+        sent[0].starts_with("PUT /bucket?signature=s HTTP/1.1\r\n"),
+        "{}",
+        sent[0]
+    );
+    assert!(
+        sent[1].starts_with("PUT /elsewhere?signature=t HTTP/1.1\r\n"),
+        "{}",
+        sent[1]
+    );
+    for request in sent {
+        assert!(!request.contains(KEY), "{request}");
+        assert!(
+            request.contains("x-range: 4,4\r\n") && request.ends_with("\r\n\r\nrows"),
+            "{request}"
+        );
+        assert!(
+            request.contains("content-length: 4\r\n") && !request.contains("chunked"),
+            "{request}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn storage_that_sends_us_in_circles_is_left() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let circle = || Play::Say(307, "Location: /bucket\r\n", "");
+    let (address, seen) = server((0..20).map(|_| circle()).collect()).await;
+    let put = Put {
+        path: file.path(),
+        headers: &[],
+    };
+    let error = client(&address).put("/bucket", &put).await.unwrap_err();
+    assert!(error.to_string().ends_with("it leads in a circle"), "{error}");
+    assert_eq!(sent(&seen).len(), 6);
+}
+
+#[tokio::test]
+async fn rows_do_not_go_in_the_clear_where_the_service_is_not_spoken_to_so() {
+    let put = Put {
+        path: Path::new("/no/such/file"),
+        headers: &[],
+    };
+    let https = client("https://127.0.0.1:1/v1");
+    let error = https
+        .put("http://127.0.0.1:1/bucket?signature=s", &put)
+        .await
+        .unwrap_err();
+    assert!(error.to_string().ends_with("it is not https"), "{error}");
+    assert!(!error.to_string().contains("signature"), "{error}");
 }

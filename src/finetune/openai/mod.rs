@@ -31,16 +31,10 @@ pub(super) struct Openai {
 impl Openai {
     /// Opens no connection. [`NotHere`]: the key is not on this machine.
     pub(super) fn new(spec: &ServiceSpec) -> Result<Openai, NotHere> {
-        let address = spec.api_base.as_deref().unwrap_or(OWN);
-        let key = http::key(address, spec.api_key_env.as_deref(), OWN, crate::lm::OPENAI_KEY);
-        let http = key.and_then(|key| Http::new(address, key, spec.auth_header.as_deref()));
-        match http {
-            Err(missing @ NoAccess::NoKey { .. }) => Err(NotHere(missing.to_string())),
-            http => Ok(Openai {
-                spec: spec.clone(),
-                http,
-            }),
-        }
+        Ok(Openai {
+            spec: spec.clone(),
+            http: http::reach(spec, OWN, crate::lm::OPENAI_KEY)?,
+        })
     }
 
     fn http(&self) -> Result<&Http, ProviderError> {

@@ -1,0 +1,191 @@
+//! Training rows at Together: announced, put where a signed address says, looked at by the service, deleted at the end.
+
+use crate::backoff::Backoff;
+use crate::depot::DepotError;
+use crate::finetune::http::{CallError, Http, Put, Refusal};
+use crate::finetune::{Order, ProviderError, TrainingFile};
+use serde_json::Value as Json;
+
+/// The SDK sends larger files in parts, which is not done here: 5 GiB.
+const LARGEST: u64 = 5 << 30;
+
+/// How often a file is looked at while the service still checks it, over a minute or two; the job is created then all the same, as
+/// the SDK does at once.
+const LOOKS: u32 = 30;
+
+/// The file's id, uploaded unless it is there already under that name, and found good as far as the service says so.
+pub(super) async fn ensure(
+    http: &Http,
+    order: &Order<'_>,
+    file: &TrainingFile,
+    name: &str,
+) -> Result<String, ProviderError> {
+    if file.bytes > LARGEST {
+        return Err(ProviderError::Refused(format!(
+            "{} has {} bytes, and files of more than {LARGEST} cannot be sent to Together: train on fewer examples",
+            file.name, file.bytes
+        )));
+    }
+    let known = named(http, &[name]).await?;
+    let whole = known.iter().find(|known| is_whole(known, file));
+    let id = match whole.and_then(|known| Some((known, known["id"].as_str()?))) {
+        Some((known, id)) => {
+            finish(http, known, id).await?;
+            id.to_owned()
+        }
+        None => upload(http, order, file, name).await?,
+    };
+    checked(http, &id).await?;
+    Ok(id)
+}
+
+/// The files of these names.
+pub(super) async fn named(http: &Http, names: &[&str]) -> Result<Vec<Json>, ProviderError> {
+    let answer = http.get(&["files"], &[]).await?;
+    let files = answer["data"].as_array().cloned().unwrap_or_default();
+    let is_ours = |file: &Json| names.iter().any(|name| file["filename"] == *name);
+    Ok(files.into_iter().filter(is_ours).collect())
+}
+
+/// Deletes it; that it is gone already is fine.
+pub(super) async fn delete(http: &Http, id: &str) -> Result<(), ProviderError> {
+    match http.delete(&["files", id]).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.status() == Some(404) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn is_whole(known: &Json, file: &TrainingFile) -> bool {
+    known["bytes"] == file.bytes && !is_bad(known)
+}
+
+fn is_bad(file: &Json) -> bool {
+    matches!(
+        file["processing_status"].as_str(),
+        Some("FAILED" | "INVALID_FORMAT")
+    )
+}
+
+async fn upload(
+    http: &Http,
+    order: &Order<'_>,
+    file: &TrainingFile,
+    name: &str,
+) -> Result<String, ProviderError> {
+    let refusal = match announce(http, file, name).await? {
+        Announced::Known(id) => {
+            let known = http.get(&["files", &id], &[]).await?;
+            if is_whole(&known, file) {
+                finish(http, &known, &id).await?;
+                return Ok(id);
+            }
+            // Announced once and never sent: whoever did that is gone.
+            delete(http, &id).await?;
+            match announce(http, file, name).await? {
+                Announced::Known(id) => {
+                    let why = format!("Together knows the rows as {id}, but not whole; trying again");
+                    return Err(ProviderError::Passing(why));
+                }
+                Announced::Sent(refusal) => refusal,
+            }
+        }
+        Announced::Sent(refusal) => refusal,
+    };
+    let header = refusal.said.headers.get("x-together-file-id");
+    let id = header.and_then(|id| id.to_str().ok()).filter(|id| is_safe(id));
+    let (Some(id), Some(address)) = (id, &refusal.location) else {
+        let why = format!(
+            "{}: the answer names no file or no address to put it at",
+            refusal.message
+        );
+        return Err(ProviderError::Refused(why));
+    };
+    let folder = tempfile::tempdir().map_err(DepotError::at(std::env::temp_dir()))?;
+    let path = folder.path().join("rows.jsonl");
+    order.fetch(file, &path).await?;
+    let put = Put {
+        path: &path,
+        headers: &[],
+    };
+    http.put(address, &put).await?;
+    preprocess(http, id).await?;
+    Ok(id.to_owned())
+}
+
+/// Says that the rows are all there.
+async fn preprocess(http: &Http, id: &str) -> Result<(), CallError> {
+    http.post(&["files", id, "preprocess"], None).await?;
+    Ok(())
+}
+
+/// Finishes what an earlier attempt has sent, which may not have come to say that it was all. That it was said already is fine.
+async fn finish(http: &Http, known: &Json, id: &str) -> Result<(), ProviderError> {
+    if known["processing_status"] != "PENDING" {
+        return Ok(());
+    }
+    match preprocess(http, id).await {
+        Err(CallError::Refused(refusal)) => {
+            tracing::debug!(why = refusal.message, file = id, "not looked at once more");
+            Ok(())
+        }
+        other => Ok(other?),
+    }
+}
+
+/// What comes of announcing a file.
+enum Announced {
+    /// Rows of that checksum are there already.
+    Known(String),
+    /// A redirect, which says where the rows go.
+    Sent(Refusal),
+}
+
+async fn announce(http: &Http, file: &TrainingFile, name: &str) -> Result<Announced, ProviderError> {
+    let fields = [
+        ("purpose", "fine-tune"),
+        ("file_name", name),
+        ("file_type", "jsonl"),
+        ("checksum", &file.sha256),
+    ];
+    match http.form(&["files"], &fields).await {
+        Err(CallError::Refused(refusal)) => match (refusal.status, refusal.said.body["file_id"].as_str()) {
+            (300..=399, _) => Ok(Announced::Sent(refusal)),
+            (409, Some(id)) => Ok(Announced::Known(id.to_owned())),
+            _ => Err(CallError::Refused(refusal).into()),
+        },
+        Err(error) => Err(error.into()),
+        Ok(_) => Err(ProviderError::Refused(format!(
+            "{} took a file without saying where to put it: it does not speak Together's protocol; correct api_base",
+            http.shown()
+        ))),
+    }
+}
+
+/// Ids go into paths.
+fn is_safe(id: &str) -> bool {
+    !id.is_empty()
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+/// Waits while the service looks at the rows.
+async fn checked(http: &Http, id: &str) -> Result<(), ProviderError> {
+    let mut backoff = Backoff::default();
+    for _ in 0..LOOKS {
+        let file = http.get(&["files", id], &[]).await?;
+        if is_bad(&file) {
+            let why = file["validation_report"]["error"]
+                .as_str()
+                .unwrap_or("no reason given");
+            let why = format!("Together does not take the training rows: {}", http.say(why));
+            return Err(ProviderError::Refused(why));
+        }
+        match file["processing_status"].as_str() {
+            Some("PENDING" | "QUEUED" | "RUNNING") => backoff.pause().await,
+            _ => break,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! A fine-tune job as the service tells of it.
+
+use crate::finetune::TrainingProgress;
+use serde_json::Value as Json;
+
+/// What a status comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    /// It has not ended.
+    Goes,
+    /// A word that is not known: services learn new ones. It has not ended, as far as anybody knows.
+    Unknown,
+    /// There is a model.
+    Completed,
+    /// It ended without one.
+    Failed,
+    /// It was stopped.
+    Cancelled,
+}
+
+impl Status {
+    /// The status of a job.
+    pub(super) fn of(job: &Json) -> Status {
+        match job["status"].as_str().unwrap_or_default() {
+            "completed" => Status::Completed,
+            "error" | "user_error" => Status::Failed,
+            "cancelled" => Status::Cancelled,
+            "pending" | "queued" | "running" | "compressing" | "uploading" | "cancel_requested" => {
+                Status::Goes
+            }
+            _ => Status::Unknown,
+        }
+    }
+
+    /// Whether it may still come to a model.
+    pub(super) fn goes_on(self) -> bool {
+        match self {
+            Status::Goes | Status::Unknown => true,
+            Status::Completed | Status::Failed | Status::Cancelled => false,
+        }
+    }
+}
+
+/// How far the job is, by itself and by its events.
+pub(super) fn progress(job: &Json, events: &[Json]) -> TrainingProgress {
+    let told = |key: &str| {
+        let number = |value: &Json| value[key].as_u64();
+        number(job).or_else(|| in_order(events).iter().rev().find_map(|event| number(event)))
+    };
+    let step = told("steps_completed").or_else(|| told("step"));
+    let total_steps = told("total_steps").filter(|steps| *steps > 0);
+    TrainingProgress {
+        status: job["status"].as_str().map(str::to_owned),
+        step,
+        total_steps,
+        epoch: job["epochs_completed"].as_f64(),
+        loss: None,
+        percent: step
+            .zip(total_steps)
+            .map(|(step, of)| 100.0 * step as f64 / of as f64),
+        message: latest(events),
+    }
+}
+
+/// The last thing that was said, on one line.
+pub(super) fn latest(events: &[Json]) -> Option<String> {
+    let message = in_order(events).last()?["message"].as_str()?;
+    Some(message.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// Events are not promised to come in any order; their times are all written alike.
+fn in_order(events: &[Json]) -> Vec<&Json> {
+    let mut events: Vec<&Json> = events.iter().collect();
+    events.sort_by_key(|event| event["created_at"].as_str().unwrap_or_default());
+    events
+}
+
+/// The last training loss among a job's metrics.
+pub(super) fn last_loss(metrics: &Json) -> Option<f64> {
+    let rows = metrics["metrics"].as_array()?;
+    rows.iter().rev().find_map(|row| row["train/loss"].as_f64())
+}

@@ -1,0 +1,61 @@
+//! What a model can be trained with, as the service tells before anything is sent.
+
+use super::create;
+use crate::finetune::{ProviderError, Recipe};
+use serde_json::Value as Json;
+
+/// What Together knows the model by; litellm, and so DSPy, writes its provider before it.
+pub(super) fn base_model(recipe: &Recipe) -> &str {
+    let model = recipe.base_model();
+    model.strip_prefix("together_ai/").unwrap_or(model)
+}
+
+/// Whether `train` asks for more than the model's limits allow. What the service does not tell is not checked.
+pub(super) fn check(recipe: &Recipe, limits: &Json) -> Result<(), ProviderError> {
+    let is_lora = create::wants_lora(recipe) != Some(false);
+    if !is_lora && limits["supports_full_training"] == false {
+        let why = format!(
+            "`{}` is trained with adapters only: leave out train.lora = false",
+            base_model(recipe)
+        );
+        return Err(ProviderError::Refused(why));
+    }
+    let kind = &limits[if is_lora { "lora_training" } else { "full_training" }];
+    let bounds = [
+        ("n_epochs", &Json::Null, &limits["max_num_epochs"]),
+        (
+            "learning_rate",
+            &limits["min_learning_rate"],
+            &limits["max_learning_rate"],
+        ),
+        ("n_evals", &Json::Null, &limits["max_num_evals"]),
+        ("n_checkpoints", &Json::Null, &limits["max_num_checkpoints"]),
+        (
+            "max_seq_length",
+            &limits["min_max_seq_length"],
+            &limits["max_seq_length_sft"],
+        ),
+        ("batch_size", &kind["min_batch_size"], &kind["max_batch_size"]),
+        ("lora_r", &Json::Null, &kind["max_rank"]),
+    ];
+    for (key, least, most) in bounds {
+        let Some(value) = recipe.train.get(key).and_then(Json::as_f64) else {
+            continue;
+        };
+        let low = least.as_f64().is_some_and(|least| value < least);
+        let high = most.as_f64().is_some_and(|most| value > most);
+        if low || high {
+            let bound = if low {
+                format!("at least {least}")
+            } else {
+                format!("at most {most}")
+            };
+            let why = format!(
+                "train.{key} = {value} cannot be for `{}`: write {bound}",
+                base_model(recipe)
+            );
+            return Err(ProviderError::Refused(why));
+        }
+    }
+    Ok(())
+}

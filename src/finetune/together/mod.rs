@@ -1,0 +1,279 @@
+//! `provider = "together"`: Together AI, whose API looks like OpenAI's and is not. As their SDK `together` 3.1.1 speaks it.
+//!
+//! Jobs carry no data of ours but a suffix of the new model's name, so that is where the order's key is, and what a job is found by.
+//! Together serves a fine-tuned model only on a dedicated endpoint, which is for its owner to create.
+
+mod create;
+mod files;
+mod job;
+mod limits;
+mod price;
+
+use super::http::{self, CallError, Http, NoAccess};
+use super::slug::slug;
+use super::{
+    NotHere, Order, Provider, ProviderError, Recipe, ServiceSpec, StartError, Trained, Training, TrainingId,
+    train_keys,
+};
+use async_trait::async_trait;
+use create::Files;
+use job::Status;
+use limits::base_model;
+use serde_json::Value as Json;
+
+/// The service's own address.
+const OWN: &str = "https://api.together.ai/v1";
+
+/// The variable that holds its key.
+const KEY: &str = "TOGETHER_API_KEY";
+
+/// The longest suffix that the SDK's documentation allows.
+const LONGEST_SUFFIX: usize = 40;
+
+/// Hexadecimal characters of an order's key in the suffix: 64 bits tell all jobs of an account apart.
+const KEY_CHARS: usize = 16;
+
+const SERVED: &str = "Together serves a fine-tuned model only on a dedicated endpoint: create one for it (`tg endpoints deploy`) \
+                      before the compiled program is run";
+
+/// One account at Together.
+#[derive(Debug)]
+pub(super) struct Together {
+    http: Result<Http, NoAccess>,
+    spec: ServiceSpec,
+}
+
+impl Together {
+    /// Opens no connection. [`NotHere`]: the key is not on this machine.
+    pub(super) fn new(spec: &ServiceSpec) -> Result<Together, NotHere> {
+        Ok(Together {
+            http: http::reach(spec, OWN, KEY)?,
+            spec: spec.clone(),
+        })
+    }
+
+    fn http(&self) -> Result<&Http, ProviderError> {
+        self.http
+            .as_ref()
+            .map_err(|error| ProviderError::Refused(error.to_string()))
+    }
+
+    /// The key's part of a suffix.
+    fn mark(order: &Order<'_>) -> String {
+        slug(order.key, KEY_CHARS)
+    }
+
+    fn suffix(&self, order: &Order<'_>) -> String {
+        let recipe = &order.shard.recipe;
+        let mark = Together::mark(order);
+        let name = match &self.spec.suffix {
+            Some(suffix) => slug(suffix, LONGEST_SUFFIX - KEY_CHARS - 1),
+            None => slug(
+                &format!("{}-{}", recipe.job, recipe.lm),
+                LONGEST_SUFFIX - KEY_CHARS - 1,
+            ),
+        };
+        match name.is_empty() {
+            true => mark,
+            false => format!("{name}-{mark}"),
+        }
+    }
+
+    async fn job(&self, id: &TrainingId) -> Result<Option<Json>, ProviderError> {
+        match self.http()?.get(&["fine-tunes", &id.0], &[]).await {
+            Ok(job) => Ok(Some(job)),
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn jobs(&self) -> Result<Vec<Json>, ProviderError> {
+        let answer = self.http()?.get(&["fine-tunes"], &[]).await?;
+        Ok(answer["data"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// A job without its events is still that job.
+    async fn events(http: &Http, id: &TrainingId) -> Vec<Json> {
+        let answer = http.get(&["fine-tunes", &id.0, "events"], &[]).await;
+        let answer = answer.unwrap_or_else(|why| {
+            tracing::debug!(%why, job = id.0, "no events");
+            Json::Null
+        });
+        answer["data"].as_array().cloned().unwrap_or_default()
+    }
+
+    async fn limits(http: &Http, recipe: &Recipe) -> Result<Json, CallError> {
+        let path = ["fine-tunes", "models", "limits"];
+        http.get(&path, &[("model_name", base_model(recipe))]).await
+    }
+
+    async fn upload(http: &Http, order: &Order<'_>) -> Result<Files, ProviderError> {
+        let [train, validation] = file_names(order);
+        let training = files::ensure(http, order, &order.shard.data, &train).await?;
+        let validation = match &order.shard.validation {
+            None => None,
+            Some(file) => Some(files::ensure(http, order, file, &validation).await?),
+        };
+        Ok(Files { training, validation })
+    }
+
+    async fn request(&self, order: &Order<'_>) -> Result<Json, ProviderError> {
+        let recipe = &order.shard.recipe;
+        train_keys::check(&recipe.train, &create::TRAIN_KEYS, "together")?;
+        create::check_extra(&self.spec.extra)?;
+        let http = self.http()?;
+        let files = Together::upload(http, order).await?;
+        let needs_rank = create::wants_lora(recipe) == Some(true) && !recipe.train.contains_key("lora_r");
+        let rank = match needs_rank {
+            true => Together::limits(http, recipe).await?["lora_training"]["default_rank"].as_u64(),
+            false => None,
+        };
+        price::tell(http, recipe, &files, rank).await;
+        let mut body = create::body(order, base_model(recipe), &self.suffix(order), &files, rank);
+        for (key, value) in &self.spec.extra {
+            body[key] = value.clone();
+        }
+        Ok(body)
+    }
+
+    async fn succeeded(http: &Http, id: &TrainingId, job: &Json) -> Training {
+        let Some(name) = job["model_output_name"].as_str().filter(|name| !name.is_empty()) else {
+            return Training::Failed(format!("job {} is completed, but Together names no model", id.0));
+        };
+        let metrics = http.get(&["fine-tunes", &id.0, "metrics"], &[]).await;
+        Training::Succeeded(Trained {
+            model: Some(format!("openai/{name}")),
+            api_base: Some(http.shown().trim_end_matches('/').to_owned()),
+            tokens: job["token_count"].as_u64(),
+            loss: metrics.ok().as_ref().and_then(job::last_loss),
+        })
+    }
+}
+
+/// Under which names the rows are uploaded.
+fn file_names(order: &Order<'_>) -> [String; 2] {
+    ["", "-validation"].map(|which| format!("bsft-{}{which}.jsonl", order.key))
+}
+
+#[async_trait]
+impl Provider for Together {
+    async fn preflight(&self, recipe: &Recipe) -> Result<Vec<String>, ProviderError> {
+        train_keys::check(&recipe.train, &create::TRAIN_KEYS, "together")?;
+        create::check_extra(&self.spec.extra)?;
+        let model = base_model(recipe);
+        let limits = match Together::limits(self.http()?, recipe).await {
+            Ok(limits) => limits,
+            Err(error) => {
+                return Err(match error.status() {
+                    Some(401 | 403) => ProviderError::Refused(format!("{error}; is the key right?")),
+                    Some(400 | 404) => {
+                        ProviderError::Refused(format!("Together does not fine-tune `{model}`: {error}"))
+                    }
+                    _ => error.into(),
+                });
+            }
+        };
+        limits::check(recipe, &limits)?;
+        Ok(vec![SERVED.to_owned()])
+    }
+
+    async fn find(&self, order: &Order<'_>) -> Result<Option<TrainingId>, ProviderError> {
+        let mark = Together::mark(order);
+        let is_ours = |job: &Json| {
+            let has = |key: &str| job[key].as_str().is_some_and(|name| name.contains(&mark));
+            (has("suffix") || has("model_output_name")) && Status::of(job) != Status::Failed
+        };
+        let jobs = self.jobs().await?;
+        let mut ours = jobs
+            .iter()
+            .filter(|job| is_ours(job))
+            .filter_map(|job| job["id"].as_str());
+        let found = ours.next().map(|id| TrainingId(id.to_owned()));
+        if let Some(another) = ours.next() {
+            tracing::warn!(
+                ?found,
+                another,
+                "two jobs of one key at Together; one of them is looked after"
+            );
+        }
+        Ok(found)
+    }
+
+    async fn start(&self, order: &Order<'_>) -> Result<TrainingId, StartError> {
+        let body = self.request(order).await?;
+        let job = match self.http()?.post(&["fine-tunes"], Some(&body)).await {
+            Ok(job) => job,
+            Err(CallError::Unclear(why)) => return Err(StartError::Unclear(why)),
+            Err(error) => return Err(ProviderError::from(error).into()),
+        };
+        match job["id"].as_str() {
+            Some(id) => Ok(TrainingId(id.to_owned())),
+            None => Err(StartError::Unclear("the answer names no job".to_owned())),
+        }
+    }
+
+    async fn poll(&self, id: &TrainingId, _: &Order<'_>) -> Result<Training, ProviderError> {
+        let http = self.http()?;
+        let job = match self.job(id).await {
+            Ok(Some(job)) => job,
+            Ok(None) => return Ok(Training::Absent),
+            // The training goes on and is paid for, whatever keeps us from looking: a revoked key, a gateway, an outage.
+            Err(error) => return Err(ProviderError::Passing(error.to_string())),
+        };
+        Ok(match Status::of(&job) {
+            Status::Completed => Together::succeeded(http, id, &job).await,
+            Status::Cancelled => Training::Cancelled,
+            Status::Failed => {
+                let why = job::latest(&Together::events(http, id).await);
+                let why = why.unwrap_or_else(|| {
+                    format!(
+                        "the job ended as {}, and Together does not say why",
+                        job["status"]
+                    )
+                });
+                Training::Failed(http.say(&why))
+            }
+            status @ (Status::Goes | Status::Unknown) => {
+                if status == Status::Unknown {
+                    tracing::warn!(status = %job["status"], job = id.0, "Together tells of an unknown status; waiting");
+                }
+                Training::Running(job::progress(&job, &Together::events(http, id).await))
+            }
+        })
+    }
+
+    async fn cancel(&self, id: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
+        let Err(error) = self.http()?.post(&["fine-tunes", &id.0, "cancel"], None).await else {
+            return Ok(());
+        };
+        // A job that has ended cannot be stopped, and need not be.
+        match self.job(id).await? {
+            None => Ok(()),
+            Some(job) if job["status"] == "cancel_requested" || !Status::of(&job).goes_on() => Ok(()),
+            Some(_) => Err(error.into()),
+        }
+    }
+
+    async fn tidy(&self, id: &TrainingId, order: &Order<'_>) -> Result<(), ProviderError> {
+        let http = self.http()?;
+        let names = file_names(order);
+        let ours = files::named(http, &names.each_ref().map(String::as_str)).await?;
+        if ours.is_empty() {
+            return Ok(());
+        }
+        let jobs = self.jobs().await?;
+        for file in ours.iter().filter_map(|file| file["id"].as_str()) {
+            // Together keeps one file for the same rows, whoever sends them: another job may train on it.
+            let is_used = |job: &Json| {
+                let uses = |key: &str| job[key] == file;
+                job["id"] != id.0.as_str()
+                    && Status::of(job).goes_on()
+                    && (uses("training_file") || uses("validation_file"))
+            };
+            if !jobs.iter().any(is_used) {
+                files::delete(http, file).await?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,31 @@
+//! What a training will cost, as the service estimates it once it has the rows.
+
+use super::create::{self, Files};
+use super::limits::base_model;
+use crate::finetune::Recipe;
+use crate::finetune::http::Http;
+use serde_json::json;
+
+/// What it will cost, for the log; nobody waits for it to be known.
+pub(super) async fn tell(http: &Http, recipe: &Recipe, files: &Files, rank: Option<u64>) {
+    let mut body = json!({
+        "model": base_model(recipe),
+        "training_file": files.training,
+        "n_epochs": recipe.train.get("n_epochs").cloned().unwrap_or_else(|| json!(1)),
+        "training_method": create::method(&recipe.train),
+    });
+    if let Some(kind) = create::training_type(recipe, rank) {
+        body["training_type"] = kind;
+    }
+    match http.post(&["fine-tunes", "estimate-price"], Some(&body)).await {
+        Err(why) => tracing::debug!(%why, "no estimate of the price"),
+        Ok(estimate) => {
+            let price = &estimate["estimated_total_price"];
+            if estimate["allowed_to_proceed"] == false {
+                tracing::warn!(%price, lm = recipe.lm, "Together says that the account cannot pay this training");
+            } else if !price.is_null() {
+                tracing::info!(%price, lm = recipe.lm, "Together's estimate of the training's price");
+            }
+        }
+    }
+}
