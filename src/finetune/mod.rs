@@ -4,6 +4,7 @@
 //! training of a key, to start one, and to say honestly when it does not know whether it has.
 
 mod export;
+mod fireworks;
 mod http;
 mod known;
 mod openai;

@@ -1,6 +1,6 @@
 //! The providers that a worker has, by what a recipe asks for.
 
-use super::{Provider, ProviderSpec, Recipe, export, openai, simulated, together};
+use super::{Provider, ProviderSpec, Recipe, export, fireworks, openai, simulated, together};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,6 +75,7 @@ impl Providers {
             ProviderSpec::Simulated => Ok(Arc::new(simulated::Simulated)),
             ProviderSpec::Openai(spec) => Ok(Arc::new(openai::Openai::new(spec)?)),
             ProviderSpec::Together(spec) => Ok(Arc::new(together::Together::new(spec)?)),
+            ProviderSpec::Fireworks(spec) => Ok(Arc::new(fireworks::Fireworks::new(spec)?)),
             other => Err(NotHere(format!(
                 "provider {} is not known to this worker",
                 other.name()

@@ -1,0 +1,167 @@
+//! Training rows at Fireworks: a dataset of an id that we choose, whose file is sent and then looked at by the service.
+
+use super::names::account;
+use crate::backoff::Backoff;
+use crate::depot::DepotError;
+use crate::finetune::http::{CallError, Http, Put, Upload};
+use crate::finetune::{FireworksSpec, Order, ProviderError, TrainingFile};
+use serde_json::{Value as Json, json};
+use std::path::Path;
+
+/// What goes in one request by the SDK's documentation; larger files go to a signed address: 150 MB.
+const LARGEST_FORM: u64 = 150_000_000;
+
+/// How often a dataset is looked at until it is ready, over some five minutes.
+const LOOKS: u32 = 120;
+
+/// One dataset, there or not.
+pub(super) struct Dataset<'a> {
+    pub(super) http: &'a Http,
+    pub(super) spec: &'a FireworksSpec,
+    pub(super) id: &'a str,
+}
+
+impl Dataset<'_> {
+    /// Makes it and fills it with the file's rows, unless an earlier attempt has; returns when it is ready.
+    pub(super) async fn ensure(&self, order: &Order<'_>, file: &TrainingFile) -> Result<(), ProviderError> {
+        match self.get().await? {
+            Some(dataset) if is_ready(&dataset) => return Ok(()),
+            // A file that was refused stays in its dataset.
+            Some(dataset) if refusal(&dataset).is_some() => {
+                self.delete().await?;
+                self.create(file).await?;
+            }
+            Some(_) => {}
+            None => self.create(file).await?,
+        }
+        let folder = tempfile::tempdir().map_err(DepotError::at(std::env::temp_dir()))?;
+        let path = folder.path().join("rows.jsonl");
+        order.fetch(file, &path).await?;
+        if let Err(error) = self.send(file, &path).await {
+            // An earlier attempt's file may be there, looked at just now.
+            match (error.status(), self.get().await?) {
+                (Some(400 | 409), Some(dataset)) if refusal(&dataset).is_none() => {
+                    tracing::debug!(%error, dataset = self.id, "the rows were there already");
+                }
+                _ => return Err(error.into()),
+            }
+        }
+        self.ready().await
+    }
+
+    /// Deletes it; that it is gone already is fine.
+    pub(super) async fn delete(&self) -> Result<(), ProviderError> {
+        match self.http.delete(&self.path(self.id)).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.status() == Some(404) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn path<'p>(&'p self, id: &'p str) -> [&'p str; 4] {
+        ["accounts", account(self.spec), "datasets", id]
+    }
+
+    async fn get(&self) -> Result<Option<Json>, ProviderError> {
+        match self.http.get(&self.path(self.id), &[]).await {
+            Ok(dataset) => Ok(Some(dataset)),
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn create(&self, file: &TrainingFile) -> Result<(), ProviderError> {
+        let body = json!({
+            "datasetId": self.id,
+            "dataset": {"userUploaded": {}, "format": "CHAT", "exampleCount": file.rows.to_string()},
+        });
+        match self.http.post(&self.path("")[..3], Some(&body)).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.status() == Some(409) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn send(&self, file: &TrainingFile, path: &Path) -> Result<(), CallError> {
+        let name = format!("{}.jsonl", self.id);
+        if file.bytes > LARGEST_FORM {
+            return self.send_signed(file, path, &name).await;
+        }
+        let upload = Upload {
+            fields: &[],
+            part: "file",
+            name: &name,
+            path,
+        };
+        let id = format!("{}:upload", self.id);
+        self.http.upload(&self.path(&id), &upload).await?;
+        Ok(())
+    }
+
+    async fn send_signed(&self, file: &TrainingFile, path: &Path, name: &str) -> Result<(), CallError> {
+        let id = format!("{}:getUploadEndpoint", self.id);
+        let body = json!({"filenameToSize": {name: file.bytes.to_string()}});
+        let answer = self.http.post(&self.path(&id), Some(&body)).await?;
+        let Some(address) = answer["filenameToSignedUrls"][name].as_str() else {
+            let why = format!("Fireworks names no address to put {name} at");
+            return Err(CallError::Garbled(why));
+        };
+        let range = format!("{0},{0}", file.bytes);
+        // Both are part of what the address is signed for.
+        let headers = [
+            ("Content-Type", "application/octet-stream"),
+            ("X-Goog-Content-Length-Range", range.as_str()),
+        ];
+        let put = Put {
+            path,
+            headers: &headers,
+        };
+        self.http.put(address, &put).await?;
+        let id = format!("{}:validateUpload", self.id);
+        self.http.post(&self.path(&id), Some(&json!({}))).await?;
+        Ok(())
+    }
+
+    async fn ready(&self) -> Result<(), ProviderError> {
+        let mut backoff = Backoff::default();
+        for _ in 0..LOOKS {
+            let Some(dataset) = self.get().await? else {
+                let why = format!("the dataset {} was deleted while it was filled", self.id);
+                return Err(ProviderError::Passing(why));
+            };
+            if is_ready(&dataset) {
+                return Ok(());
+            }
+            if let Some(why) = refusal(&dataset) {
+                let why = format!(
+                    "Fireworks does not take the training rows: {}",
+                    self.http.say(why)
+                );
+                return Err(ProviderError::Refused(why));
+            }
+            backoff.pause().await;
+        }
+        Err(ProviderError::Passing(format!(
+            "the dataset {} is not ready yet",
+            self.id
+        )))
+    }
+}
+
+fn is_ready(dataset: &Json) -> bool {
+    dataset["state"] == "READY"
+}
+
+/// Why the service does not take it.
+fn refusal(dataset: &Json) -> Option<&str> {
+    let status = &dataset["status"];
+    match status["code"].as_str() {
+        None | Some("OK") => None,
+        Some(code) => Some(
+            status["message"]
+                .as_str()
+                .filter(|why| !why.is_empty())
+                .unwrap_or(code),
+        ),
+    }
+}

@@ -1,0 +1,230 @@
+//! `provider = "fireworks"`: Fireworks AI, as their SDK `fireworks-ai` 1.2.30 speaks with it.
+//!
+//! We choose a job's id from the order's key, so that a job can be asked for again and is the same one. Its model is called as the
+//! job is. Adapters are served on dedicated deployments only, which are for their owner to create.
+
+mod create;
+mod dataset;
+mod job;
+mod names;
+
+use super::http::{self, CallError, Http, NoAccess};
+use super::{
+    FireworksSpec, NotHere, Order, Provider, ProviderError, Recipe, StartError, Trained, Training,
+    TrainingFile, TrainingId, train_keys,
+};
+use async_trait::async_trait;
+use dataset::Dataset;
+use job::State;
+use names::{account, base_model, dataset_ids, full, job_id};
+use serde_json::{Value as Json, json};
+
+/// The service's own address.
+const OWN: &str = "https://api.fireworks.ai/v1";
+
+/// The variable that holds its key.
+const KEY: &str = "FIREWORKS_API_KEY";
+
+const SERVED: &str = "Fireworks serves a fine-tuned model only on a dedicated deployment: create one for it (`firectl deployment \
+                      create`) before the compiled program is run";
+
+/// One account at Fireworks.
+#[derive(Debug)]
+pub(super) struct Fireworks {
+    http: Result<Http, NoAccess>,
+    spec: FireworksSpec,
+}
+
+impl Fireworks {
+    /// Opens no connection. [`NotHere`]: the key is not on this machine.
+    pub(super) fn new(spec: &FireworksSpec) -> Result<Fireworks, NotHere> {
+        Ok(Fireworks {
+            http: http::reach(&spec.service, OWN, KEY)?,
+            spec: spec.clone(),
+        })
+    }
+
+    fn http(&self) -> Result<&Http, ProviderError> {
+        self.http
+            .as_ref()
+            .map_err(|error| ProviderError::Refused(error.to_string()))
+    }
+
+    fn jobs<'p>(&'p self, id: &'p str) -> [&'p str; 4] {
+        ["accounts", account(&self.spec), "supervisedFineTuningJobs", id]
+    }
+
+    async fn job(&self, id: &str) -> Result<Option<Json>, ProviderError> {
+        match self.http()?.get(&self.jobs(id), &[]).await {
+            Ok(job) => Ok(Some(job)),
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Gives the dataset's full name.
+    async fn upload(
+        &self,
+        order: &Order<'_>,
+        file: &TrainingFile,
+        id: &str,
+    ) -> Result<String, ProviderError> {
+        let (http, spec) = (self.http()?, &self.spec);
+        Dataset { http, spec, id }.ensure(order, file).await?;
+        Ok(full(spec, "datasets", id))
+    }
+
+    async fn request(&self, order: &Order<'_>) -> Result<Json, ProviderError> {
+        train_keys::check(&order.shard.recipe.train, &create::train_keys(), "fireworks")?;
+        let [train, validation] = dataset_ids(order);
+        let dataset = self.upload(order, &order.shard.data, &train).await?;
+        let validation = match &order.shard.validation {
+            None => None,
+            Some(file) => Some(self.upload(order, file, &validation).await?),
+        };
+        Ok(create::body(order, &self.spec, dataset, validation))
+    }
+
+    fn succeeded(&self, http: &Http, id: &TrainingId, job: &Json) -> Training {
+        let name = job["outputModel"].as_str().filter(|name| !name.is_empty());
+        let name = name.unwrap_or(&id.0);
+        let name = match name.starts_with("accounts/") {
+            true => name.to_owned(),
+            false => full(&self.spec, "models", name),
+        };
+        Training::Succeeded(Trained {
+            model: Some(format!("openai/{name}")),
+            api_base: Some(inference(http)),
+            ..Trained::default()
+        })
+    }
+
+    async fn model(&self, name: &str) -> Result<Json, ProviderError> {
+        let path: Vec<&str> = name.split('/').collect();
+        self.http()?
+            .get(&path, &[])
+            .await
+            .map_err(|error| match error.status() {
+                Some(401 | 403) => ProviderError::Refused(format!("{error}; is the key right?")),
+                Some(400 | 404) => {
+                    ProviderError::Refused(format!("Fireworks has no model `{name}`: {error}"))
+                }
+                _ => error.into(),
+            })
+    }
+}
+
+/// Where its models answer: beside the API that trains them.
+fn inference(http: &Http) -> String {
+    let base = http.shown();
+    let base = base.trim_end_matches('/');
+    format!("{}/inference/v1", base.strip_suffix("/v1").unwrap_or(base))
+}
+
+#[async_trait]
+impl Provider for Fireworks {
+    fn chosen_id(&self, order: &Order<'_>) -> Option<TrainingId> {
+        Some(TrainingId(job_id(order, &self.spec)))
+    }
+
+    async fn preflight(&self, recipe: &Recipe) -> Result<Vec<String>, ProviderError> {
+        train_keys::check(&recipe.train, &create::train_keys(), "fireworks")?;
+        let name = base_model(recipe);
+        let model = self.model(&name).await?;
+        let goes_on = self.spec.service.extra.contains_key("warmStartFrom");
+        if model["kind"] == "HF_PEFT_ADDON" && !goes_on {
+            let why = format!(
+                "`{name}` is an adapter: to train on from it, write extra = {{ warmStartFrom = \"{name}\" }}"
+            );
+            return Err(ProviderError::Refused(why));
+        }
+        if model["tunable"] == false {
+            return Err(ProviderError::Refused(format!(
+                "Fireworks does not fine-tune `{name}`: choose another model"
+            )));
+        }
+        // The rows go to the account, which must be the key's.
+        self.http()?
+            .get(&self.jobs("")[..3], &[("pageSize", "1")])
+            .await
+            .map_err(|error| match error.status() {
+                Some(401 | 403 | 404) => {
+                    let account = account(&self.spec);
+                    ProviderError::Refused(format!("{error}; is \"{account}\" the account of the key?"))
+                }
+                _ => error.into(),
+            })?;
+        Ok(vec![SERVED.to_owned()])
+    }
+
+    /// Also one that has failed: its id is taken, and another would be refused.
+    async fn find(&self, order: &Order<'_>) -> Result<Option<TrainingId>, ProviderError> {
+        let id = job_id(order, &self.spec);
+        let job = self.job(&id).await?;
+        Ok(job.map(|_| TrainingId(id)))
+    }
+
+    async fn start(&self, order: &Order<'_>) -> Result<TrainingId, StartError> {
+        let body = self.request(order).await?;
+        let id = job_id(order, &self.spec);
+        let query = [("supervisedFineTuningJobId", id.as_str())];
+        match self
+            .http()?
+            .post_to(&self.jobs("")[..3], &query, Some(&body))
+            .await
+        {
+            Ok(_) => Ok(TrainingId(id)),
+            Err(CallError::Unclear(why)) => Err(StartError::Unclear(why)),
+            // Another worker was faster, or an earlier request of ours has come through after all.
+            Err(error) if error.status() == Some(409) => match self.job(&id).await? {
+                Some(_) => Ok(TrainingId(id)),
+                None => Err(ProviderError::Passing(error.to_string()).into()),
+            },
+            Err(error) => Err(ProviderError::from(error).into()),
+        }
+    }
+
+    async fn poll(&self, id: &TrainingId, _: &Order<'_>) -> Result<Training, ProviderError> {
+        let http = self.http()?;
+        let job = match self.job(&id.0).await {
+            Ok(Some(job)) => job,
+            Ok(None) => return Ok(Training::Absent),
+            // The training goes on and is paid for, whatever keeps us from looking: a revoked key, a gateway, an outage.
+            Err(error) => return Err(ProviderError::Passing(error.to_string())),
+        };
+        Ok(match State::of(&job) {
+            State::Completed => self.succeeded(http, id, &job),
+            State::Failed => Training::Failed(http.say(&job::failure(&job))),
+            State::Cancelled => Training::Cancelled,
+            State::Goes => Training::Running(job::progress(&job)),
+            State::Unknown => {
+                tracing::warn!(state = %job["state"], job = id.0, "Fireworks tells of an unknown state; waiting");
+                Training::Running(job::progress(&job))
+            }
+        })
+    }
+
+    async fn cancel(&self, id: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
+        let cancel = format!("{}:cancel", id.0);
+        let Err(error) = self.http()?.post(&self.jobs(&cancel), Some(&json!({}))).await else {
+            return Ok(());
+        };
+        // A job that has ended cannot be stopped, and need not be.
+        match self.job(&id.0).await? {
+            None => Ok(()),
+            Some(job) if job["state"] == "JOB_STATE_CANCELLING" => Ok(()),
+            Some(job) => match State::of(&job) {
+                State::Completed | State::Failed | State::Cancelled => Ok(()),
+                State::Goes | State::Unknown => Err(error.into()),
+            },
+        }
+    }
+
+    async fn tidy(&self, _: &TrainingId, order: &Order<'_>) -> Result<(), ProviderError> {
+        let (http, spec) = (self.http()?, &self.spec);
+        for id in dataset_ids(order) {
+            Dataset { http, spec, id: &id }.delete().await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,110 @@
+//! What things are called at Fireworks: `accounts/ACCOUNT/KIND/ID`, with ids that we choose from the order's key.
+
+use crate::finetune::slug::slug;
+use crate::finetune::{FireworksSpec, Order, Recipe};
+
+/// The longest id that the service takes, of lower-case letters, digits and hyphens.
+const LONGEST_ID: usize = 63;
+
+/// How much of an order's key an id holds: all of it.
+const KEY_CHARS: usize = 32;
+
+/// The job's id, and its model's. It starts with a letter, whatever the job file's names start with.
+pub(super) fn job_id(order: &Order<'_>, spec: &FireworksSpec) -> String {
+    let recipe = &order.shard.recipe;
+    let wanted = match &spec.service.suffix {
+        Some(suffix) => suffix.clone(),
+        None => format!("{}-{}", recipe.job, recipe.lm),
+    };
+    let start = match wanted.starts_with(|char: char| char.is_ascii_alphabetic()) {
+        true => wanted,
+        false => format!("ft-{wanted}"),
+    };
+    let name = slug(&start, LONGEST_ID - KEY_CHARS - 1);
+    format!("{name}-{}", slug(order.key, KEY_CHARS))
+}
+
+/// The ids of the datasets: rows to train on, rows to measure with.
+pub(super) fn dataset_ids(order: &Order<'_>) -> [String; 2] {
+    ["train", "validation"].map(|what| format!("{what}-{}", slug(order.key, KEY_CHARS)))
+}
+
+/// The full name of something that the account owns.
+pub(super) fn full(spec: &FireworksSpec, kind: &str, id: &str) -> String {
+    format!("accounts/{}/{kind}/{id}", account(spec))
+}
+
+/// The account, which people like to write as the service does.
+pub(super) fn account(spec: &FireworksSpec) -> &str {
+    spec.account.strip_prefix("accounts/").unwrap_or(&spec.account)
+}
+
+/// The full name of the model that is trained. Short names are Fireworks' own models; litellm, and so DSPy, writes its provider
+/// before a name.
+pub(super) fn base_model(recipe: &Recipe) -> String {
+    let model = recipe.base_model();
+    let model = model.strip_prefix("fireworks_ai/").unwrap_or(model);
+    match model.starts_with("accounts/") {
+        true => model.to_owned(),
+        false => format!("accounts/fireworks/models/{model}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::depot::Folder;
+    use crate::finetune::{ProviderSpec, ServiceSpec, Shard, TrainingFile};
+    use crate::task::RunId;
+    use serde_json::Map;
+
+    fn id(job: &str, suffix: Option<&str>) -> String {
+        let spec = FireworksSpec {
+            account: "acme".to_owned(),
+            service: ServiceSpec {
+                suffix: suffix.map(str::to_owned),
+                ..ServiceSpec::default()
+            },
+        };
+        let shard = Shard {
+            recipe: Recipe {
+                job: job.to_owned(),
+                lm: "student".to_owned(),
+                predictor: None,
+                model: "openai/m".to_owned(),
+                seed: 0,
+                train: Map::new(),
+                provider: ProviderSpec::Fireworks(spec.clone()),
+            },
+            data: TrainingFile {
+                name: "train.jsonl".to_owned(),
+                rows: 0,
+                bytes: 0,
+                sha256: String::new(),
+            },
+            validation: None,
+        };
+        let order = Order {
+            key: "0123456789abcdef0123456789abcdef",
+            run: &RunId("run".to_owned()),
+            shard: &shard,
+            depot: &Folder::new(".".into()),
+        };
+        job_id(&order, &spec)
+    }
+
+    #[test]
+    fn an_id_is_what_the_service_takes_and_ends_with_the_whole_key() {
+        assert_eq!(id("Hop", None), "hop-student-0123456789abcdef0123456789abcdef");
+        assert_eq!(
+            id("2nd try", None),
+            "ft-2nd-try-student-0123456789abcdef0123456789abcdef"
+        );
+        assert_eq!(id("Hop", Some("日本")), "ft-0123456789abcdef0123456789abcdef");
+        let long = id(&"x".repeat(200), None);
+        assert_eq!(
+            (long.len(), long.ends_with("-0123456789abcdef0123456789abcdef")),
+            (LONGEST_ID, true)
+        );
+    }
+}
