@@ -28,6 +28,9 @@ mod redis;
 mod redis_server;
 mod rights;
 mod service;
+#[path = "../support/service_server.rs"]
+mod service_server;
+mod services;
 mod steps;
 mod store;
 #[path = "../support/mod.rs"]

@@ -1,0 +1,128 @@
+//! What is asked for, and what would be refused if it were.
+
+use super::scene::{BOTH, KEY, Scene, Service, object, service as spec_of};
+use bsft::finetune::{ProviderSpec, Recipe};
+use serde_json::json;
+
+#[tokio::test]
+async fn what_train_and_extra_say_is_what_is_asked_for() {
+    for service in BOTH {
+        let mut scene = Scene::new(service);
+        let (train, extra, expected) = match service {
+            Service::Together => (
+                json!({"n_epochs": 3, "batch_size": 8, "lr_scheduler_type": "linear", "train_on_inputs": false}),
+                json!({"n_checkpoints": 2}),
+                json!({"n_epochs": 3, "batch_size": 8, "n_checkpoints": 2, "n_evals": 1, "suffix": "mine-0123456789abcdef",
+                    "training_method": {"method": "sft", "train_on_inputs": false},
+                    "lr_scheduler": {"lr_scheduler_type": "linear", "lr_scheduler_args": {"min_lr_ratio": 0.0}}}),
+            ),
+            Service::Fireworks => (
+                json!({"epochs": 3, "batch_size": 8, "early_stop": true}),
+                json!({"outputModel": "accounts/acme/models/named"}),
+                json!({"epochs": 3, "batchSize": 8, "earlyStop": true, "outputModel": "accounts/acme/models/named",
+                    "displayName": format!("mine-{KEY}"), "baseModel": "accounts/fireworks/models/qwen3-0p6b"}),
+            ),
+        };
+        scene.shard.recipe.train = object(train);
+        let spec = spec_of(&mut scene.shard.recipe);
+        spec.extra = object(extra);
+        spec.suffix = Some("Mine".to_owned());
+        scene.started(KEY).await;
+        let state = scene.server.state();
+        let asked = &state.jobs[0]["body"];
+        for (key, value) in expected.as_object().unwrap() {
+            assert_eq!(&asked[key], value, "{service:?} {key}");
+        }
+        assert_eq!(state.refused, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn preflight_says_what_to_change() {
+    for service in BOTH {
+        let scene = Scene::new(service);
+        let why = scene
+            .refusal(|recipe| recipe.train = object(json!({"learn_rate": 1})))
+            .await;
+        let name = scene.shard.recipe.provider.name();
+        let expected =
+            format!("train.learn_rate means nothing to provider {name}: did you mean `learning_rate`?");
+        assert_eq!(why, expected);
+        let why = scene
+            .refusal(|recipe| recipe.model = "openai/accounts/fireworks/models/none".to_owned())
+            .await;
+        assert!(why.contains("accounts/fireworks/models/none"), "{why}");
+        let wrong_key =
+            |recipe: &mut Recipe| spec_of(recipe).api_key_env = Some("CARGO_MANIFEST_DIR".to_owned());
+        let why = scene.refusal(wrong_key).await;
+        assert!(
+            why.contains("HTTP 401") && why.contains("is the key right?"),
+            "{why}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn preflight_knows_what_together_trains_a_model_with() {
+    let scene = Scene::new(Service::Together);
+    let suffix = |recipe: &mut Recipe| spec_of(recipe).extra = object(json!({"suffix": "mine"}));
+    let why = scene.refusal(suffix).await;
+    assert!(why.starts_with("extra.suffix would hide the job"), "{why}");
+    for (train, words) in [
+        (
+            json!({"lora": false}),
+            "is trained with adapters only: leave out train.lora = false",
+        ),
+        (
+            json!({"n_epochs": 21}),
+            "train.n_epochs = 21 cannot be for `Qwen/Qwen3-0.6B`: write at most 20",
+        ),
+        (
+            json!({"batch_size": 2}),
+            "train.batch_size = 2 cannot be for `Qwen/Qwen3-0.6B`: write at least 4",
+        ),
+    ] {
+        let why = scene.refusal(|recipe| recipe.train = object(train)).await;
+        assert!(why.ends_with(words), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn preflight_knows_what_fireworks_can_tune_and_for_whom() {
+    let scene = Scene::new(Service::Fireworks);
+    let why = scene
+        .refusal(|recipe| recipe.model = "openai/frozen-1b".to_owned())
+        .await;
+    assert_eq!(
+        why,
+        "Fireworks does not fine-tune `accounts/fireworks/models/frozen-1b`: choose another model"
+    );
+    let adapter = "accounts/acme/models/earlier";
+    let why = scene
+        .refusal(|recipe| recipe.model = format!("openai/{adapter}"))
+        .await;
+    assert!(
+        why.ends_with(&format!("write extra = {{ warmStartFrom = \"{adapter}\" }}")),
+        "{why}"
+    );
+    let why = scene
+        .refusal(|recipe| {
+            let ProviderSpec::Fireworks(spec) = &mut recipe.provider else {
+                unreachable!()
+            };
+            spec.account = "somebody".to_owned();
+        })
+        .await;
+    assert!(why.ends_with("is \"somebody\" the account of the key?"), "{why}");
+}
+
+#[tokio::test]
+async fn training_goes_on_from_an_adapter_where_extra_says_so() {
+    let mut scene = Scene::new(Service::Fireworks);
+    let adapter = "accounts/acme/models/earlier";
+    scene.shard.recipe.model = format!("openai/{adapter}");
+    spec_of(&mut scene.shard.recipe).extra = object(json!({"warmStartFrom": adapter}));
+    scene.provider().preflight(&scene.shard.recipe).await.unwrap();
+    scene.started(KEY).await;
+    assert_eq!(scene.server.state().jobs[0]["body"]["warmStartFrom"], adapter);
+}
