@@ -3,8 +3,10 @@
 //! A training is started at most once. The worker keeps that promise (`worker::finetune`) with what a provider offers: to find the
 //! training of a key, to start one, and to say honestly when it does not know whether it has.
 
+mod conversation;
 mod export;
 mod fireworks;
+pub mod formats;
 mod http;
 mod known;
 mod openai;
@@ -15,6 +17,7 @@ mod slug;
 mod together;
 mod train_keys;
 
+pub use conversation::{Conversation, NotARow, Said, Turn};
 pub use known::{
     ID_SLOT, Known, LOOKED_SLOT, NOT_HERE_SLOT, PREFLIGHT_SLOT, PROGRESS_SLOT, Preflight, STARTED_SLOT,
 };
