@@ -15,6 +15,7 @@ mod outstanding;
 mod preflight;
 mod prepare;
 mod publisher;
+mod shard;
 mod train;
 
 pub use error::RunError;

@@ -2,10 +2,17 @@
 //!
 //! Nothing here holds a row: rows are byte ranges of `traces.jsonl`, and a training file is copied together from them.
 
+mod checks;
 mod rows;
 mod shards;
+mod split;
 mod write;
 
+pub use checks::{BYTES_PER_TOKEN, Checks};
 pub use rows::{Row, Rows, TraceSlot};
 pub use shards::{LmKey, lm_keys};
-pub use write::{DataFile, write_data};
+pub use split::Split;
+pub use write::{DataFile, Wanted, Written, write_data};
+
+#[cfg(test)]
+mod tests;

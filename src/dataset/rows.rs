@@ -2,6 +2,7 @@
 //!
 //! 24 bytes a task and 20 bytes a call, so that a million tasks take some 45 MB.
 
+use super::LmKey;
 use crate::trace::LineIndex;
 
 /// Where a task's line stands.
@@ -90,6 +91,13 @@ impl Rows {
             .flat_map(|(task, slot)| {
                 (slot.first_row..slot.first_row + u32::from(slot.rows)).map(move |row| (task as u32, row))
             })
+    }
+
+    /// The rows that an LM key is trained on, likewise.
+    pub fn of(&self, key: &LmKey) -> impl Iterator<Item = (u32, u32)> + '_ {
+        let predictor = key.predictor.as_ref().map(|(index, _)| *index);
+        self.kept()
+            .filter(move |(_, row)| predictor.is_none_or(|index| self.row(*row).predictor == index))
     }
 
     /// A row by number.

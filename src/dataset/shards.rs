@@ -1,6 +1,6 @@
 //! LM keys: which LM is trained on whose rows.
 
-use crate::finetune::Recipe;
+use crate::finetune::{Recipe, key_name};
 use crate::job::{Job, JobSpec};
 use indexmap::IndexSet;
 
@@ -14,12 +14,10 @@ pub struct LmKey {
 }
 
 impl LmKey {
-    /// The training file's name, relative to the run's `data` folder.
-    pub fn file_name(&self) -> String {
-        match &self.predictor {
-            None => format!("{}.jsonl", self.lm),
-            Some((_, predictor)) => format!("{}@{predictor}.jsonl", self.lm),
-        }
+    /// What the key's files are named after.
+    pub fn name(&self) -> String {
+        let predictor = self.predictor.as_ref().map(|(_, name)| name.as_str());
+        key_name(&self.lm, predictor)
     }
 
     /// What is trained on the key's rows, how and by whom.

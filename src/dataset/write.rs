@@ -1,15 +1,37 @@
-//! Training files: the kept rows of an LM key in DSPy's shuffled order, one `{"messages":[…]}` a line.
+//! Training files: the kept rows of an LM key in DSPy's shuffled order, one `{"messages":[…]}` a line; rows that are kept back to measure
+//! with go to a file of their own in the same order, and either file may be wanted in other formats, too.
+//!
+//! One pass over the rows; what is held of each is where it stands and two digests.
 
-use super::{LmKey, Row, Rows};
+use super::checks::{Checker, Checks};
+use super::{LmKey, Row, Rows, Split};
+use crate::finetune::{Conversation, Part, RowFormat};
 use crate::python::random::Random;
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::PathBuf;
 
 /// DSPy shuffles every training set with `random.Random(0)`.
 const SHUFFLE_SEED: u32 = 0;
+
+/// How much is gathered before it is written, per file.
+const BUFFER: usize = 1 << 20;
+
+/// What is to be written.
+pub struct Wanted<'a> {
+    /// Whose rows.
+    pub key: &'a LmKey,
+    /// Which examples' rows are kept back.
+    pub split: &'a Split,
+    /// The digest of the inputs of a task's example.
+    pub example: &'a dyn Fn(u32) -> u64,
+    /// In which formats beside `messages`.
+    pub formats: &'a [RowFormat],
+    /// Where each file goes.
+    pub path: &'a dyn Fn(Part, Option<RowFormat>) -> PathBuf,
+}
 
 /// A training file that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,18 +44,28 @@ pub struct DataFile {
     pub bytes: u64,
 }
 
-/// Writes the training file of an LM key from `traces`, the file that `rows` indexes. Takes 8 bytes of memory a row.
-pub fn write_data(traces: &File, rows: &Rows, key: &LmKey, path: &Path) -> io::Result<DataFile> {
-    let mut order: Vec<(u32, u32)> = rows
-        .kept()
-        .filter(|(_, row)| {
-            key.predictor
-                .as_ref()
-                .is_none_or(|(index, _)| rows.row(*row).predictor == *index)
-        })
-        .collect();
+/// What was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// What is trained on.
+    pub training: DataFile,
+    /// What is kept back, where anything is.
+    pub validation: Option<DataFile>,
+    /// What the rows that are trained on are like.
+    pub checks: Checks,
+    /// How many tokens the longest row of both files can come to, with what a chat template adds.
+    pub room: u64,
+}
+
+/// Writes an LM key's files from `traces`, the file that `rows` indexes. Takes 16 bytes of memory a row.
+pub fn write_data(traces: &File, rows: &Rows, wanted: &Wanted<'_>) -> io::Result<Written> {
+    let mut order: Vec<(u32, u32)> = rows.of(wanted.key).collect();
     Random::new(SHUFFLE_SEED).shuffle(&mut order);
-    let mut out = Digesting::new(File::create(path)?);
+    let mut training = Side::create(wanted, Part::Training)?;
+    let mut validation = match wanted.split.is_empty() {
+        true => None,
+        false => Some(Side::create(wanted, Part::Validation)?),
+    };
     let (mut line, mut row_bytes) = (Vec::new(), Vec::new());
     for (task, row) in &order {
         let slot = rows.slot(*task as usize);
@@ -45,9 +77,24 @@ pub fn write_data(traces: &File, rows: &Rows, key: &LmKey, path: &Path) -> io::R
         traces.read_exact_at(&mut line, slot.offset + u64::from(start))?;
         row_bytes.clear();
         append_row(&mut row_bytes, &line, row, start);
-        out.write_all(&row_bytes)?;
+        match &mut validation {
+            Some(validation) if wanted.split.holds_back((wanted.example)(*task)) => {
+                validation.write(&row_bytes)?
+            }
+            _ => training.write(&row_bytes)?,
+        }
     }
-    out.finish(order.len() as u64)
+    let (training, checker) = training.finish()?;
+    let (validation, kept_back) = match validation {
+        Some(validation) => validation.finish().map(|(file, checker)| (Some(file), checker))?,
+        None => (None, Checker::default()),
+    };
+    Ok(Written {
+        training,
+        validation,
+        room: checker.room().max(kept_back.room()),
+        checks: checker.conclude(&kept_back),
+    })
 }
 
 fn append_row(out: &mut Vec<u8>, line: &[u8], row: Row, start: u32) {
@@ -64,6 +111,53 @@ fn append_row(out: &mut Vec<u8>, line: &[u8], row: Row, start: u32) {
     out.extend_from_slice(b"}]}\n");
 }
 
+/// The files of one part of the rows, and what is seen of them.
+struct Side {
+    messages: Digesting,
+    others: Vec<(RowFormat, BufWriter<File>)>,
+    checker: Checker,
+    converted: String,
+}
+
+impl Side {
+    fn create(wanted: &Wanted<'_>, part: Part) -> io::Result<Side> {
+        let file = |format| {
+            let file = File::create((wanted.path)(part, format));
+            file.map(|file| BufWriter::with_capacity(BUFFER, file))
+        };
+        let others = wanted
+            .formats
+            .iter()
+            .map(|format| Ok((*format, file(Some(*format))?)));
+        Ok(Side {
+            messages: Digesting::new(file(None)?),
+            others: others.collect::<io::Result<_>>()?,
+            checker: Checker::default(),
+            converted: String::new(),
+        })
+    }
+
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        let text = std::str::from_utf8(line).map_err(io::Error::other)?;
+        let row = Conversation::read(text).map_err(io::Error::other)?;
+        self.checker.see(line, &row);
+        self.messages.write_all(line)?;
+        for (format, file) in &mut self.others {
+            self.converted.clear();
+            format.write(&row, &mut self.converted);
+            file.write_all(self.converted.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> io::Result<(DataFile, Checker)> {
+        for (_, file) in self.others {
+            finish(file)?;
+        }
+        Ok((self.messages.finish(self.checker.rows())?, self.checker))
+    }
+}
+
 /// A file that knows the digest of what was written to it.
 struct Digesting {
     file: BufWriter<File>,
@@ -72,9 +166,9 @@ struct Digesting {
 }
 
 impl Digesting {
-    fn new(file: File) -> Digesting {
+    fn new(file: BufWriter<File>) -> Digesting {
         Digesting {
-            file: BufWriter::with_capacity(1 << 20, file),
+            file,
             digest: Sha256::new(),
             bytes: 0,
         }
@@ -87,12 +181,17 @@ impl Digesting {
     }
 
     fn finish(self, rows: u64) -> io::Result<DataFile> {
-        let file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        file.sync_all()?;
+        finish(self.file)?;
         Ok(DataFile {
             rows,
             sha256: crate::job::hex(&self.digest.finalize()),
             bytes: self.bytes,
         })
     }
+}
+
+fn finish(file: BufWriter<File>) -> io::Result<()> {
+    file.into_inner()
+        .map_err(io::IntoInnerError::into_error)?
+        .sync_all()
 }

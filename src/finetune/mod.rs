@@ -6,6 +6,7 @@
 mod conversation;
 mod export;
 mod fireworks;
+mod files;
 pub mod formats;
 mod http;
 mod known;
@@ -18,6 +19,7 @@ mod together;
 mod train_keys;
 
 pub use conversation::{Conversation, NotARow, Said, Turn};
+pub use files::{Part, file_name, key_name};
 pub use known::{
     ID_SLOT, Known, LOOKED_SLOT, NOT_HERE_SLOT, PREFLIGHT_SLOT, PROGRESS_SLOT, Preflight, STARTED_SLOT,
 };

@@ -8,6 +8,7 @@ use super::problem::Problems;
 use super::program::Draft;
 use super::reader::{Place, Section, nearest};
 use super::spec::{JobSpec, PredictorSpec, ProgramSpec};
+use crate::finetune::key_name;
 use crate::metric::MetricSpec;
 use crate::program::Program;
 use indexmap::IndexMap;
@@ -181,6 +182,36 @@ pub(super) fn tunable(student: &ProgramSpec, place: Place<'_>, lms: &Lms, proble
             "write `[lm.{lm}.finetune]` and under it `provider = \"export\"` (training files only) or another"
         );
         Place { line: *line, ..place }.report(problems, message, remedy);
+    }
+}
+
+/// No two LM keys have files of the same name, as an LM `small` whose rows are kept back and one called `small.validation` would.
+pub(super) fn files_apart(
+    student: &ProgramSpec,
+    multitask: bool,
+    place: Place<'_>,
+    lms: &Lms,
+    problems: &mut Problems,
+) {
+    let mut keys: IndexMap<String, &str> = IndexMap::new();
+    for predictor in &student.predictors {
+        let own = predictor.predictor_name();
+        keys.insert(
+            key_name(&predictor.lm, (!multitask).then_some(&own)),
+            &predictor.lm,
+        );
+    }
+    let mut owners: IndexMap<String, String> = IndexMap::new();
+    for (key, lm) in keys {
+        let files = lms.finetune.get(lm).map(|spec| spec.row_files(&key));
+        for file in files.unwrap_or_default() {
+            let Some(other) = owners.insert(file.clone(), key.clone()) else {
+                continue;
+            };
+            let message = format!("the rows of `{other}` and of `{key}` would both go to the file {file}");
+            let line = lms.lines.get(lm).copied().unwrap_or(place.line);
+            Place { line, ..place }.report(problems, message, "give one of the two another name");
+        }
     }
 }
 

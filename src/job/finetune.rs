@@ -3,9 +3,12 @@
 use super::lm::{api_base, key_variable, open_arguments};
 use super::problem::Problems;
 use super::reader::{Item, Section, nearest};
-use crate::finetune::{CommandSpec, ExportSpec, FireworksSpec, ProviderSpec, RowFormat, ServiceSpec};
+use crate::finetune::{
+    CommandSpec, ExportSpec, FireworksSpec, Part, ProviderSpec, RowFormat, ServiceSpec, file_name,
+};
 use crate::lm::LmSettings;
 use serde_json::{Map, Value as Json};
+use std::iter;
 
 /// How one LM is fine-tuned.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +21,38 @@ pub struct FinetuneSpec {
     pub train: Map<String, Json>,
     /// The part of the examples (0..1) whose rows are kept back to measure with.
     pub validation_fraction: f64,
+}
+
+impl FinetuneSpec {
+    /// In which formats beside `messages` the rows are wanted: what the job names, and what the ready configuration for TRL reads.
+    pub fn formats(&self) -> Vec<RowFormat> {
+        let ProviderSpec::Export(export) = &self.provider else {
+            return Vec::new();
+        };
+        let mut formats = export.formats.clone();
+        if !formats.contains(&RowFormat::PromptCompletion) {
+            formats.push(RowFormat::PromptCompletion);
+        }
+        formats
+    }
+
+    /// The files of rows that a key of the LM may get.
+    pub fn row_files(&self, key: &str) -> Vec<String> {
+        let parts = match self.validation_fraction > 0.0 {
+            true => &[Part::Training, Part::Validation][..],
+            false => &[Part::Training][..],
+        };
+        let formats: Vec<Option<RowFormat>> = iter::once(None)
+            .chain(self.formats().into_iter().map(Some))
+            .collect();
+        let of_part = |part: &Part| {
+            formats
+                .iter()
+                .map(|format| file_name(key, *part, *format))
+                .collect::<Vec<_>>()
+        };
+        parts.iter().flat_map(of_part).collect()
+    }
 }
 
 /// The most that may be kept back.

@@ -117,6 +117,7 @@ fn assemble(root: &Section<'_>, sources: &Sources, problems: &mut Problems) -> O
     };
     let student = spec(student?);
     check::tunable(&student, root.place, &lms, problems);
+    check::files_apart(&student, compile.multitask, root.place, &lms, problems);
     let mut teachers: Vec<ProgramSpec> = teachers.into_iter().map(spec).collect();
     if teachers.is_empty() {
         teachers.push(student.clone());

@@ -685,3 +685,63 @@ fn the_example_is_a_good_job() {
     assert_eq!(job.finetune["student"].provider.name(), "export");
     assert!(example::init(dir.path()).is_err(), "nothing is overwritten");
 }
+
+/// A job whose student has two LMs, with these names and fine-tune tables.
+fn two_lms(names: [&str; 2], finetune: &str, multitask: bool) -> Result<Job, Problems> {
+    let dir = dir();
+    let [one, two] = names;
+    let tables: IndexMap<&str, String> = names
+        .into_iter()
+        .map(|name| {
+            (
+                name,
+                format!("\"{name}\" = {{ model = \"simulated/a\", finetune = {{ {finetune} }} }}\n"),
+            )
+        })
+        .collect();
+    let tables: String = tables.into_values().collect();
+    let text = format!(
+        "[data]\ntrainset = \"train.jsonl\"\ninputs = [\"text\"]\n[program]\npredictors = [{{ name = \"p\", signature = \"text -> said\" }}, \
+         {{ name = \"p.validation\", signature = \"text -> label\" }}]\n[lm]\n{tables}[student]\nlm = {{ p = \"{one}\", \"p.validation\" = \"{two}\" }}\n\
+         [compile]\nmultitask = {multitask}\n"
+    );
+    read_text(dir.path(), "job.toml", &text)
+}
+
+#[test]
+fn two_lms_whose_files_would_have_the_same_name_are_refused() {
+    let kept_back = "provider = \"simulated\", validation_fraction = 0.2";
+    let exported = "provider = \"export\", formats = [\"sharegpt\"]";
+    for (names, finetune, file) in [
+        (["s", "s.validation"], kept_back, "s.validation.jsonl"),
+        (["s.validation", "s"], kept_back, "s.validation.jsonl"),
+        (["s", "s.sharegpt"], exported, "s.sharegpt.jsonl"),
+        (
+            ["s", "s.prompt_completion"],
+            exported,
+            "s.prompt_completion.jsonl",
+        ),
+    ] {
+        let refused = two_lms(names, finetune, true).expect_err(file).to_string();
+        assert!(
+            refused.contains(&format!("both go to the file {file}")),
+            "{refused}"
+        );
+        assert!(refused.contains("another name"), "{refused}");
+    }
+    let refused = two_lms(["s", "s"], kept_back, false).expect_err("one key's name in the other's");
+    assert!(refused.to_string().contains("s@p.validation.jsonl"), "{refused}");
+}
+
+#[test]
+fn names_that_only_look_alike_are_fine() {
+    let kept_back = "provider = \"simulated\", validation_fraction = 0.2";
+    for (names, finetune, multitask) in [
+        (["s", "s.validation"], "provider = \"simulated\"", true),
+        (["s", "s.sharegpt"], kept_back, true),
+        (["s", "s.validated"], kept_back, true),
+        (["s", "s.validation"], kept_back, false),
+    ] {
+        two_lms(names, finetune, multitask).unwrap_or_else(|problems| panic!("{names:?}: {problems}"));
+    }
+}

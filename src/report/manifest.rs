@@ -1,6 +1,7 @@
 //! `run.json`: what was run, on what, with what result; rewritten at the end of every phase.
 
 use super::tally::Tally;
+use crate::dataset::Checks;
 use crate::finetune::{Shard, Training, TrainingId, TrainingProgress};
 use crate::job::Job;
 use crate::task::RunId;
@@ -99,6 +100,12 @@ pub struct ShardReport {
     pub rows: u64,
     /// Its SHA-256.
     pub sha256: String,
+    /// The rows that were kept back to measure with.
+    #[serde(default)]
+    pub validation: Option<FileReport>,
+    /// What the rows that are trained on are like.
+    #[serde(default)]
+    pub checks: Checks,
     /// Who trains.
     pub provider: String,
     /// The provider's id of the training.
@@ -143,6 +150,17 @@ impl ShardReport {
             (None, None, None) => "waiting for a worker".to_owned(),
         }
     }
+}
+
+/// A file of rows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileReport {
+    /// Relative to DIR.
+    pub file: String,
+    /// Its rows.
+    pub rows: u64,
+    /// Its SHA-256.
+    pub sha256: String,
 }
 
 /// A training that was asked for: kept also when the job has changed since, so that going back costs nothing.

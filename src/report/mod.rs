@@ -7,7 +7,7 @@ mod standing;
 mod summary;
 mod tally;
 
-pub use manifest::{Manifest, Phase, ShardReport, TrainingReport};
+pub use manifest::{FileReport, Manifest, Phase, ShardReport, TrainingReport};
 pub use progress::Progress;
 pub use standing::{Depths, Standing};
 pub use summary::summary;
