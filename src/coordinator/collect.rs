@@ -1,12 +1,13 @@
-//! Phase three: traces and failures in order, training files per LM key.
+//! Phase three: traces and failures in order, training files per LM key, and configurations for who trains on them.
 
 use super::bootstrap::Bootstrapped;
 use super::prepare::Prepared;
 use super::shard::{self, Made};
 use super::{Coordinator, RunError};
+use crate::dataset::configs::{configs, is_config};
 use crate::finetune::Shard;
 use crate::report::Phase;
-use crate::run_dir::RunDir;
+use crate::run_dir::{RunDir, write_whole};
 use std::collections::HashSet;
 use std::fs;
 use std::time::Instant;
@@ -46,7 +47,13 @@ fn write(mut prepared: Prepared, dir: &RunDir) -> Result<Collected, RunError> {
     for key in &prepared.keys {
         made.push(shard::make(dir, &prepared, key)?);
     }
-    let files: HashSet<String> = made.iter().flat_map(|made| made.files.iter().cloned()).collect();
+    let mut files: HashSet<String> = made.iter().flat_map(|made| made.files.iter().cloned()).collect();
+    let exported: Vec<_> = made.iter().filter_map(|made| made.trainable.clone()).collect();
+    for (name, text) in configs(&exported) {
+        let path = dir.data(&name);
+        write_whole(&path, text.as_bytes()).map_err(RunError::at(path))?;
+        files.insert(name);
+    }
     remove_others(dir, &files)?;
     prepared.manifest.shards = made.iter().map(Made::report).collect();
     let shards = made.into_iter().map(|made| made.shard).collect();
@@ -61,7 +68,7 @@ fn remove_others(dir: &RunDir, files: &HashSet<String>) -> Result<(), RunError> 
         let name = entry.file_name();
         let name = name.to_string_lossy();
         let whole = name.strip_suffix(".tmp").unwrap_or(&name);
-        let is_derived = whole.ends_with(".jsonl");
+        let is_derived = whole.ends_with(".jsonl") || is_config(whole);
         if is_derived && !files.contains(name.as_ref()) {
             fs::remove_file(entry.path()).map_err(RunError::at(entry.path()))?;
         }

@@ -2,8 +2,9 @@
 
 use super::RunError;
 use super::prepare::Prepared;
+use crate::dataset::configs::Trainable;
 use crate::dataset::{Checks, DataFile, LmKey, Split, Wanted, write_data};
-use crate::finetune::{Part, Shard, TrainingFile, file_name};
+use crate::finetune::{Part, ProviderSpec, Shard, TrainingFile, file_name};
 use crate::report::{FileReport, ShardReport};
 use crate::run_dir::{RunDir, take_place, unfinished};
 use std::iter;
@@ -15,6 +16,8 @@ pub(super) struct Made {
     pub(super) checks: Checks,
     /// The files' names in DIR's `data`.
     pub(super) files: Vec<String>,
+    /// What configurations are made of, where the user trains.
+    pub(super) trainable: Option<Trainable>,
 }
 
 /// Writes the files of a key.
@@ -61,10 +64,18 @@ pub(super) fn make(dir: &RunDir, prepared: &Prepared, key: &LmKey) -> Result<Mad
             .as_ref()
             .map(|file| training_file(file_name(&name, Part::Validation, None), file)),
     };
+    let trainable = matches!(spec.provider, ProviderSpec::Export(_)).then(|| Trainable {
+        key: name,
+        recipe: shard.recipe.clone(),
+        has_validation: shard.validation.is_some(),
+        longest_tokens: written.checks.longest_tokens,
+        room: written.room,
+    });
     let made = Made {
         shard,
         checks: written.checks,
         files,
+        trainable,
     };
     made.tell(spec.validation_fraction);
     Ok(made)

@@ -3,6 +3,7 @@
 //! Nothing here holds a row: rows are byte ranges of `traces.jsonl`, and a training file is copied together from them.
 
 mod checks;
+pub mod configs;
 mod rows;
 mod shards;
 mod split;

@@ -28,3 +28,4 @@ mod secrets;
 mod simulated;
 mod training;
 mod usage;
+mod validation;

@@ -1,0 +1,152 @@
+//! Ready configurations for trainers, written beside the rows where the user trains (`provider = "export"`): a function of the job and the
+//! data alone, with paths that hold in DIR's `data`.
+//!
+//! Each learns from answers only, and takes rows of any length that the data has: trainers cut or leave out longer ones in silence.
+
+mod arguments;
+mod axolotl;
+mod llama_factory;
+mod trl;
+mod yaml;
+
+pub use arguments::{Arguments, Lora};
+
+use crate::finetune::{Part, Recipe, RowFormat, file_name};
+use std::fmt::Write as _;
+use yaml::{quoted, shell_word};
+
+/// What configurations are made of.
+#[derive(Clone, Debug)]
+pub struct Trainable {
+    /// What the key's files are named after.
+    pub key: String,
+    /// What is trained.
+    pub recipe: Recipe,
+    /// Whether rows were kept back.
+    pub has_validation: bool,
+    /// Tokens of the longest row, estimated.
+    pub longest_tokens: u64,
+    /// How many tokens it can come to.
+    pub room: u64,
+}
+
+/// The trainers that get a configuration for each LM key, as files are named after them.
+const TRAINERS: [&str; 3] = ["trl", "axolotl", "llamafactory"];
+
+/// LLaMA-Factory's list of data sets.
+const DATASET_INFO: &str = "dataset_info.json";
+
+/// Hugging Face's list of data sets in a folder, which TRL reads where there is a second file.
+const DATASET_CARD: &str = "README.md";
+
+/// Limits of length are rounded up to a multiple of this, as accelerators like them.
+const LENGTH_STEP: u64 = 64;
+
+/// The files of all keys that are exported, by name.
+pub fn configs(keys: &[Trainable]) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    for key in keys {
+        let [trl, axolotl, llama_factory] = TRAINERS.map(|trainer| key.config_name(trainer));
+        files.push((trl, trl::config(key)));
+        files.push((axolotl, axolotl::config(key)));
+        files.push((llama_factory, llama_factory::config(key)));
+    }
+    if !keys.is_empty() {
+        files.push((DATASET_INFO.to_owned(), llama_factory::dataset_info(keys)));
+    }
+    if keys.iter().any(|key| key.has_validation) {
+        files.push((DATASET_CARD.to_owned(), trl::dataset_card(keys)));
+    }
+    files
+}
+
+/// Whether a file of this name in DIR's `data` is one that [`configs`] gives.
+pub fn is_config(name: &str) -> bool {
+    let of_trainer = |trainer: &&str| {
+        name.strip_suffix(".yaml")
+            .and_then(|rest| rest.strip_suffix(*trainer))
+            .is_some_and(|rest| rest.ends_with('.'))
+    };
+    name == DATASET_INFO || name == DATASET_CARD || TRAINERS.iter().any(of_trainer)
+}
+
+impl Trainable {
+    fn config_name(&self, trainer: &str) -> String {
+        format!("{}.{trainer}.yaml", self.key)
+    }
+
+    fn file(&self, part: Part, format: Option<RowFormat>) -> String {
+        file_name(&self.key, part, format)
+    }
+
+    /// The key as a name of data sets: letters, digits, `.`, `_`, `-` and `@`, all else as `%XX`.
+    fn dataset(&self, part: Part) -> String {
+        let mut name = String::new();
+        for byte in self.key.bytes() {
+            match byte {
+                b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'.' | b'_' | b'-' | b'@' => {
+                    name.push(char::from(byte))
+                }
+                // Writing to a String cannot fail.
+                _ => drop(write!(name, "%{byte:02X}")),
+            }
+        }
+        match part {
+            Part::Training => name,
+            Part::Validation => format!("{name}.validation"),
+        }
+    }
+
+    /// Where what was trained goes: beside DIR's `data`, since that holds only what is derived.
+    fn output(&self, trainer: &str) -> String {
+        format!("../trained/{}.{trainer}", self.key)
+    }
+
+    /// The most tokens a row may have.
+    fn length(&self, arguments: &Arguments) -> u64 {
+        let from_data = self.room.max(1).next_multiple_of(LENGTH_STEP);
+        arguments.max_length.unwrap_or(from_data)
+    }
+
+    /// What stands at the head of every configuration. `command` has the file's name after it.
+    fn head(&self, trainer: &str, command: &str, install: &str, arguments: &Arguments) -> String {
+        let file = self.config_name(trainer);
+        let mut head = format!(
+            "# Written anew by every compile: copy it to another folder before you change it.\n\
+             # Run it in the folder where it lies:\n#   {command} {}\n# Needs {install}.\n",
+            shell_word(&file)
+        );
+        if !arguments.left_out.is_empty() {
+            let keys: Vec<String> = arguments.left_out.iter().map(|key| quoted(key)).collect();
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                head,
+                "# Not taken over from the job's `train`: {}",
+                keys.join(", ")
+            );
+        }
+        head
+    }
+
+    /// What is said about the limit of length.
+    fn length_comment(&self, arguments: &Arguments) -> String {
+        match arguments.max_length {
+            Some(_) => format!(
+                "From the job's `train`; the longest row has about {} tokens.",
+                self.longest_tokens
+            ),
+            None => format!(
+                "No row has more tokens than this; the longest has about {}.",
+                self.longest_tokens
+            ),
+        }
+    }
+}
+
+/// Trainers draw with 32 bits.
+fn seed(recipe: &Recipe) -> u64 {
+    recipe.seed % (1 << 32)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! Configurations, read back. That the trainers take them was tried with TRL 1.16, axolotl 0.19 and LLaMA-Factory 0.9.5.
+
+use super::*;
+use crate::finetune::{ExportSpec, ProviderSpec};
+use serde_json::{Value as Json, json};
+
+fn key(name: &str, has_validation: bool, train: Json) -> Trainable {
+    Trainable {
+        key: name.to_owned(),
+        recipe: Recipe {
+            job: "j".to_owned(),
+            lm: name.to_owned(),
+            predictor: None,
+            model: "openai/Qwen/Qwen3-0.6B".to_owned(),
+            seed: (1 << 32) + 5,
+            train: train.as_object().expect("a table").clone(),
+            provider: ProviderSpec::Export(ExportSpec::default()),
+        },
+        has_validation,
+        longest_tokens: 100,
+        room: 449,
+    }
+}
+
+fn of(keys: &[Trainable], name: &str) -> String {
+    let files = configs(keys);
+    let found = files.iter().find(|(file, _)| file == name);
+    found.unwrap_or_else(|| panic!("no {name}")).1.clone()
+}
+
+/// The value of a key that stands at a line's beginning.
+fn value(text: &str, key: &str) -> String {
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(&format!("{key}: ")));
+    line.unwrap_or_else(|| panic!("no {key} in\n{text}")).to_owned()
+}
+
+#[test]
+fn every_trainer_gets_the_jobs_arguments_under_its_own_names() {
+    let train = json!({"n_epochs": 2, "learning_rate": 1e-5, "batch_size": 8, "lora": {"r": 4, "alpha": 8, "dropout": 0}});
+    let keys = [key("student", false, train)];
+    let expected = [
+        (
+            "trl",
+            "model_name_or_path",
+            "num_train_epochs",
+            "per_device_train_batch_size",
+            "lora_r",
+            "max_length",
+        ),
+        (
+            "axolotl",
+            "base_model",
+            "num_epochs",
+            "micro_batch_size",
+            "lora_r",
+            "sequence_len",
+        ),
+        (
+            "llamafactory",
+            "model_name_or_path",
+            "num_train_epochs",
+            "per_device_train_batch_size",
+            "lora_rank",
+            "cutoff_len",
+        ),
+    ];
+    for (trainer, model, epochs, batch, rank, length) in expected {
+        let text = of(&keys, &format!("student.{trainer}.yaml"));
+        assert_eq!(value(&text, model), "\"Qwen/Qwen3-0.6B\"");
+        assert_eq!(value(&text, epochs), "2.0");
+        assert_eq!(value(&text, batch), "8");
+        assert_eq!(value(&text, rank), "4");
+        assert_eq!(value(&text, "lora_alpha"), "8");
+        assert_eq!(value(&text, "lora_dropout"), "0.0");
+        assert_eq!(value(&text, "learning_rate"), "0.00001");
+        assert_eq!(value(&text, length), "512");
+        assert_eq!(value(&text, "seed"), "5");
+    }
+}
+
+#[test]
+fn rows_that_are_kept_back_are_measured_with() {
+    let keys = [key("a", true, json!({})), key("b", false, json!({}))];
+    assert_eq!(value(&of(&keys, "a.trl.yaml"), "eval_strategy"), "epoch");
+    assert!(!of(&keys, "b.trl.yaml").contains("eval"));
+    let card = of(&keys, "README.md");
+    assert!(
+        card.contains("\"a.validation.prompt_completion.jsonl\""),
+        "{card}"
+    );
+    assert!(!card.contains("b.validation"), "{card}");
+    assert!(of(&keys, "a.axolotl.yaml").contains("test_datasets:"));
+    assert!(!of(&keys, "b.axolotl.yaml").contains("test_datasets:"));
+    assert_eq!(
+        value(&of(&keys, "a.llamafactory.yaml"), "eval_dataset"),
+        "\"a.validation\""
+    );
+    let info: Json = serde_json::from_str(&of(&keys, "dataset_info.json")).expect("JSON");
+    let names: Vec<&String> = info.as_object().expect("an object").keys().collect();
+    assert_eq!(names, ["a", "a.validation", "b"]);
+    assert_eq!(info["a.validation"]["file_name"], "a.validation.jsonl");
+}
+
+#[test]
+fn without_rows_kept_back_no_data_card_is_written() {
+    assert!(
+        configs(&[key("a", false, json!({}))])
+            .iter()
+            .all(|(name, _)| name != "README.md")
+    );
+    assert!(configs(&[]).is_empty());
+}
+
+#[test]
+fn a_name_that_means_something_to_shell_yaml_or_trainers_is_quoted() {
+    let keys = [key("it's, \"naïve\" 🦀", true, json!({"o\nps": 1}))];
+    let text = of(&keys, "it's, \"naïve\" 🦀.trl.yaml");
+    assert_eq!(
+        value(&text, "dataset_config"),
+        "\"it%27s%2C%20%22na%C3%AFve%22%20%F0%9F%A6%80\""
+    );
+    assert_eq!(
+        value(&text, "output_dir"),
+        r#""../trained/it's, \"na\u00EFve\" \U0001F980.trl""#
+    );
+    assert!(
+        text.contains("#   trl sft --config 'it'\\''s, \"naïve\" 🦀.trl.yaml'\n"),
+        "{text}"
+    );
+    assert_eq!(
+        value(&text, "# Not taken over from the job's `train`"),
+        r#""o\u000Aps""#
+    );
+}
+
+#[test]
+fn a_limit_of_length_that_the_job_sets_is_kept() {
+    let text = of(&[key("a", false, json!({"max_length": 300}))], "a.trl.yaml");
+    assert_eq!(value(&text, "max_length"), "300");
+}
+
+#[test]
+fn its_own_files_are_known_by_name() {
+    for (name, _) in configs(&[key("a.b@c", true, json!({}))]) {
+        assert!(is_config(&name), "{name}");
+    }
+    for name in [
+        "mine.yaml",
+        "trl.yaml",
+        "atrl.yaml",
+        "a.trl.yml",
+        "notes.md",
+        "a.json",
+    ] {
+        assert!(!is_config(name), "{name}");
+    }
+}

@@ -1,0 +1,68 @@
+//! As much YAML as configurations need.
+
+use std::fmt::{Display, Write as _};
+
+/// A file as it grows.
+pub(super) struct Yaml(pub(super) String);
+
+impl Yaml {
+    /// A line `key: value`, where the value is a number or a plain word.
+    pub(super) fn plain(&mut self, key: &str, value: impl Display) -> &mut Yaml {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "{key}: {value}");
+        self
+    }
+
+    /// A line `key: "value"`.
+    pub(super) fn text(&mut self, key: &str, value: &str) -> &mut Yaml {
+        self.plain(key, quoted(value))
+    }
+
+    /// A line `key:`, under which more stands.
+    pub(super) fn heading(&mut self, key: &str) -> &mut Yaml {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "{key}:");
+        self
+    }
+
+    /// A line of its own.
+    pub(super) fn comment(&mut self, words: &str) -> &mut Yaml {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "# {words}");
+        self
+    }
+}
+
+/// A string in double quotes, in ASCII: what every reader of YAML takes for that string.
+pub(super) fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        // Writing to a String cannot fail.
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            ' '..='~' => out.push(c),
+            _ if u32::from(c) <= 0xffff => drop(write!(out, "\\u{:04X}", u32::from(c))),
+            _ => drop(write!(out, "\\U{:08X}", u32::from(c))),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// A number such that readers of YAML 1.1 take it for one: never with an exponent.
+pub(super) fn number(value: f64) -> String {
+    let text = value.to_string();
+    match text.contains('.') {
+        true => text,
+        false => format!("{text}.0"),
+    }
+}
+
+/// A word of a shell's command line.
+pub(super) fn shell_word(text: &str) -> String {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'@' | b'/');
+    match text.bytes().all(is_plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
+}
