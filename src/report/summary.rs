@@ -49,7 +49,15 @@ pub fn summary(manifest: &Manifest, dir: &RunDir) -> String {
             .model
             .as_deref()
             .unwrap_or("not trained: the rows are yours to train on");
-        let _ = writeln!(out, "  {} rows {} -> {model}", count(shard.rows), shard.file);
+        let kept_back = shard.validation.as_ref().map(|file| file.rows);
+        let kept_back = kept_back.map(|rows| format!(", {} kept back", count(rows)));
+        let _ = writeln!(
+            out,
+            "  {} rows{} {} -> {model}",
+            count(shard.rows),
+            kept_back.unwrap_or_default(),
+            shard.file
+        );
     }
     let file = |path: std::path::PathBuf| path.display().to_string();
     let _ = writeln!(out, "  student    {}", file(dir.compiled()));

@@ -5,14 +5,14 @@
     reason = "a test that cannot go on panics; clippy spares functions marked as tests only"
 )]
 
+#[path = "../support/openai_server.rs"]
+mod openai_server;
 #[path = "../support/rabbitmq.rs"]
 #[expect(dead_code, reason = "the conformance suite needs more of it")]
 mod rabbitmq;
 #[path = "../support/redis.rs"]
 #[expect(dead_code, reason = "the conformance suite needs more of it")]
 mod redis_server;
-#[path = "../support/openai_server.rs"]
-mod openai_server;
 #[path = "../support/mod.rs"]
 mod support;
 use support::wait;

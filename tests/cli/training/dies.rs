@@ -61,7 +61,9 @@ fn until_looked_after(trained: &Trained) {
 
 #[test]
 fn a_worker_that_is_killed_leaves_its_training_to_the_next() {
-    let Some(mut at_work) = AtWork::begin() else { return };
+    let Some(mut at_work) = AtWork::begin() else {
+        return;
+    };
     at_work.trainer.signal("KILL");
     at_work.trainer = finetuner(&at_work.cluster, &at_work.trained);
     until_looked_after(&at_work.trained);
@@ -70,7 +72,9 @@ fn a_worker_that_is_killed_leaves_its_training_to_the_next() {
 
 #[test]
 fn a_worker_that_drains_leaves_its_training_to_the_next() {
-    let Some(mut at_work) = AtWork::begin() else { return };
+    let Some(mut at_work) = AtWork::begin() else {
+        return;
+    };
     at_work.trainer.signal("TERM");
     let next = finetuner(&at_work.cluster, &at_work.trained);
     std::mem::replace(&mut at_work.trainer, next).end().with(0);
@@ -80,7 +84,9 @@ fn a_worker_that_drains_leaves_its_training_to_the_next() {
 
 #[test]
 fn a_coordinator_that_is_killed_is_followed_by_one_that_waits_for_the_same_training() {
-    let Some(mut at_work) = AtWork::begin() else { return };
+    let Some(mut at_work) = AtWork::begin() else {
+        return;
+    };
     at_work.coordinator.signal("KILL");
     at_work.coordinator = at_work.cluster.start_in(&at_work.trained.folder, &COMPILE[..4]);
     until_looked_after(&at_work.trained);
@@ -97,7 +103,9 @@ fn redis_may_forget_everything_and_the_training_is_found() {
 
 #[test]
 fn redis_may_be_killed_while_a_training_goes_on() {
-    let Some(mut at_work) = AtWork::begin() else { return };
+    let Some(mut at_work) = AtWork::begin() else {
+        return;
+    };
     at_work.cluster.redis.kill();
     at_work.cluster.redis.start_again();
     until_looked_after(&at_work.trained);
@@ -106,7 +114,9 @@ fn redis_may_be_killed_while_a_training_goes_on() {
 
 #[test]
 fn a_fine_tune_lane_that_is_emptied_is_filled_again() {
-    let Some(mut at_work) = AtWork::begin() else { return };
+    let Some(mut at_work) = AtWork::begin() else {
+        return;
+    };
     at_work.trainer.signal("KILL");
     at_work.cluster.forget_finetune_message();
     at_work.trainer = finetuner(&at_work.cluster, &at_work.trained);
@@ -122,8 +132,17 @@ fn a_trainer_that_vanishes_with_all_its_processes_is_started_again() {
     fs::write(checkpoint.join("trainer_state.json"), "{\"global_step\": 7}").unwrap();
     // The wrapper and all: as when a machine loses its power.
     let group = fs::read_to_string(format!("/proc/{}/stat", at_work.start.pid)).unwrap();
-    let group = group.rsplit(") ").next().unwrap().split(' ').nth(2).unwrap().to_owned();
-    let killed = Command::new("kill").args(["-KILL", "--", &format!("-{group}")]).status();
+    let group = group
+        .rsplit(") ")
+        .next()
+        .unwrap()
+        .split(' ')
+        .nth(2)
+        .unwrap()
+        .to_owned();
+    let killed = Command::new("kill")
+        .args(["-KILL", "--", &format!("-{group}")])
+        .status();
     assert!(killed.unwrap().success());
     let again = at_work.trained.until_started(2);
     let resumed = again.resumed.expect("a checkpoint to resume from");
@@ -144,7 +163,10 @@ fn a_cancelled_run_stops_its_training_wherever_it_is() {
     assert!(!at_work.start.is_alive());
     assert_eq!(at_work.trained.stopped(), 1);
     at_work.trained.finish();
-    at_work.cluster.run_in(&at_work.trained.folder, &COMPILE[..4]).with(0);
+    at_work
+        .cluster
+        .run_in(&at_work.trained.folder, &COMPILE[..4])
+        .with(0);
     assert_eq!(at_work.trained.starts().len(), 2);
     at_work.trained.check_models();
 }

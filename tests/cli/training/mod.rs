@@ -79,9 +79,7 @@ impl Trained {
     }
 
     fn until_started(&self, times: usize) -> Start {
-        until("a trainer to start", || {
-            self.starts().get(times - 1).cloned()
-        })
+        until("a trainer to start", || self.starts().get(times - 1).cloned())
     }
 
     fn stopped(&self) -> usize {

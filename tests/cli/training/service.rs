@@ -55,7 +55,10 @@ fn one_job(service: &OpenaiServer) -> Value {
 fn compiled_with_its_model(folder: &Folder, job: &Value) {
     let student: Value = serde_json::from_str(&folder.read("run/compiled.json")).unwrap();
     for predictor in ["plan", "answer.predict"] {
-        assert_eq!(student[predictor]["lm"]["model"], job["fine_tuned_model"], "{student}");
+        assert_eq!(
+            student[predictor]["lm"]["model"], job["fine_tuned_model"],
+            "{student}"
+        );
     }
     for (name, bytes) in folder.files() {
         let text = String::from_utf8_lossy(&bytes);
@@ -65,7 +68,13 @@ fn compiled_with_its_model(folder: &Folder, job: &Value) {
 
 #[test]
 fn one_job_is_made_whatever_the_service_does_at_its_creation() {
-    for switch in ["lose-create", "fail-create", "ignore-filter", "drop-metadata", "lose-upload"] {
+    for switch in [
+        "lose-create",
+        "fail-create",
+        "ignore-filter",
+        "drop-metadata",
+        "lose-upload",
+    ] {
         let service = OpenaiServer::start(&[switch, "walk=succeeded"]);
         let folder = simulated(&service);
         let ended = folder.start_with(&COMPILE, &KEY).end();
@@ -138,7 +147,8 @@ fn a_job_that_fails_is_told_in_the_services_words_and_retried_when_asked() {
 
 #[test]
 fn a_cancelled_run_cancels_its_job_and_compile_makes_another() {
-    let service = OpenaiServer::start(&["walk=queued,running,running,running,running,running,running,succeeded"]);
+    let service =
+        OpenaiServer::start(&["walk=queued,running,running,running,running,running,running,succeeded"]);
     let folder = simulated(&service);
     let running = folder.start_with(&COMPILE, &KEY);
     until_made(&folder);
@@ -164,7 +174,9 @@ fn what_would_fail_at_the_service_fails_before_the_first_question() {
     for (switches, model, variables, words) in cases {
         let service = OpenaiServer::start(switches);
         let folder = job(&service, &teacher);
-        let text = folder.read("job.toml").replace("openai/gpt-test", &format!("openai/{model}"));
+        let text = folder
+            .read("job.toml")
+            .replace("openai/gpt-test", &format!("openai/{model}"));
         folder.write("job.toml", text);
         let ended = folder.start_with(&COMPILE, variables).end();
         assert_eq!(ended.code, Some(1), "{words}: {}", ended.stderr);
