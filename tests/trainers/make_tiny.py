@@ -19,17 +19,12 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 TRAIN, HELD = 100, 25
 
 # ChatML. What the assistant says is marked, so that trainers which learn from those tokens only can find them.
-TEMPLATE = """{%- for message in messages -%}
-<|im_start|>{{ message['role'] }}
-{% if message['role'] == 'assistant' -%}
-{% generation %}{{ message['content'] }}<|im_end|>{% endgeneration %}
-{%- else -%}
-{{ message['content'] }}<|im_end|>
-{%- endif %}
-{% endfor -%}
-{%- if add_generation_prompt -%}
-<|im_start|>assistant
-{% endif -%}"""
+TEMPLATE = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' }}"
+    "{% if message['role'] == 'assistant' %}{% generation %}{{ message['content'] + '<|im_end|>' }}{% endgeneration %}"
+    "{% else %}{{ message['content'] + '<|im_end|>' }}{% endif %}{{ '\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
 
 # A message is about the thing it names: enough to learn for two small layers.
 THINGS = {
