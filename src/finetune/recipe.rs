@@ -79,7 +79,7 @@ pub struct CommandSpec {
 pub struct ServiceSpec {
     /// Its address, `/v1` included; none: the service's own.
     pub api_base: Option<String>,
-    /// The variable that holds its key; none: the service's usual one.
+    /// The variable that holds its key; none: the service's usual one, for the service's own address, and no key for any other.
     pub api_key_env: Option<String>,
     /// The header that carries the key bare, such as Azure's `api-key`; none: `Authorization: Bearer KEY`.
     pub auth_header: Option<String>,

@@ -181,3 +181,17 @@ pub(super) async fn tidy(http: &Http, id: &str, key: &str) -> Result<(), Provide
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marked_copy_is_the_rows_with_the_mark_in_front() {
+        let folder = tempfile::tempdir().unwrap();
+        let plain = folder.path().join("rows.jsonl");
+        fs::write(&plain, "{}\n").unwrap();
+        let marked = fs::read(mark(&plain).unwrap()).unwrap();
+        assert_eq!(marked, b"\xef\xbb\xbf{}\n");
+    }
+}

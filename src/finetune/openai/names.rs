@@ -85,6 +85,15 @@ mod tests {
     }
 
     #[test]
+    fn azure_is_told_by_its_hosts() {
+        let is = |address: &str| is_azure(&Http::new(address, None, None).unwrap());
+        assert!(is("http://mine.openai.azure.com/openai/v1"));
+        assert!(is("http://mine.services.ai.azure.com/openai/v1"));
+        assert!(!is("http://azure.com.example.org/v1"));
+        assert!(!is("http://127.0.0.1:8000/v1"));
+    }
+
+    #[test]
     fn only_openais_own_names_stand_alone() {
         assert_eq!(model("ft:gpt-4.1-mini:org::1"), "ft:gpt-4.1-mini:org::1");
         assert_eq!(model("Qwen/Qwen3-0.6B-ft-1"), "openai/Qwen/Qwen3-0.6B-ft-1");
