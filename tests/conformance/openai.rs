@@ -332,6 +332,22 @@ async fn a_lost_answer_is_found_again_where_metadata_is_dropped() {
 }
 
 #[tokio::test]
+async fn a_server_that_refuses_metadata_trains_all_the_same() {
+    trains_once(&["refuse-metadata"]).await;
+    trains_once(&["refuse-metadata", "refuse-filter=400", "lose-create", "crowd=3"]).await;
+}
+
+#[tokio::test]
+async fn metadata_that_somebody_asked_for_is_not_left_out() {
+    let server = serve(&["refuse-metadata"]);
+    let mut customer = Customer::new(&server.base());
+    customer.told(|spec| spec.extra = object(json!({"metadata": {"team": "x"}})));
+    let reason = failed(customer.train().await);
+    assert!(reason.contains("Unrecognized request argument"), "{reason}");
+    assert_eq!(server.state().jobs.len(), 0);
+}
+
+#[tokio::test]
 async fn a_request_that_never_arrived_is_made_again() {
     trains_once(&["drop-create"]).await;
     trains_once(&["drop-create", "ignore-filter", "crowd=3"]).await;

@@ -20,6 +20,7 @@ Switches (--switch NAME or NAME=VALUE, any number)
   lose-upload         the first file is kept and its connection closed without an answer
   hidden=N            lists show a job only after N lists
   ignore-filter       the list of jobs gives all of them, whatever metadata is asked for
+  refuse-metadata     a job with metadata is refused
   refuse-filter=CODE  a list of jobs that asks for metadata is answered with that
   drop-metadata       jobs keep no metadata
   crowd=N             after each job, N jobs of other people are made
@@ -405,6 +406,8 @@ def route(st, h, method, path, query, raw):
         case ("POST", "fine_tuning", "jobs"):
             wanted = body()
             check_create(st, wanted)
+            if st.on("refuse-metadata") and "metadata" in wanted:
+                raise Wrong("Unrecognized request argument supplied: metadata", "metadata", violates=False)
             if st.once("drop-create"):
                 return None
             job = make_job(st, wanted)

@@ -1,5 +1,6 @@
 //! The request that creates a job.
 
+use super::super::http::CallError;
 use super::super::{Order, ServiceSpec};
 use super::names;
 use serde_json::{Map, Value as Json, json};
@@ -53,6 +54,20 @@ pub(super) fn of(
     // Whatever else `extra` says of the metadata: this is what finds the training again.
     body["metadata"]["job_key"] = order.key.into();
     Ok(body)
+}
+
+/// Whether the server will not have a job with metadata; then nothing was carried out.
+pub(super) fn refuses_metadata(error: &CallError) -> bool {
+    matches!(error, CallError::Refused(no) if matches!(no.status, 400 | 422) && no.message.contains("metadata"))
+}
+
+/// Takes the metadata out where nobody asked for it but us: the training is found again by its file. Gives whether it did.
+pub(super) fn forget_metadata(body: &mut Json, spec: &ServiceSpec) -> bool {
+    let is_ours = !spec.extra.contains_key("metadata");
+    is_ours
+        && body
+            .as_object_mut()
+            .is_some_and(|body| body.remove("metadata").is_some())
 }
 
 /// Why that cannot be merged into the body.

@@ -101,9 +101,14 @@ impl Provider for Openai {
             }
         };
         let azure = self.is_azure();
-        let body = body::of(order, &self.spec, azure, &rows, validation.as_deref())
+        let mut body = body::of(order, &self.spec, azure, &rows, validation.as_deref())
             .map_err(ProviderError::Refused)?;
-        match http.post(jobs::JOBS, Some(&body)).await {
+        let mut answer = http.post(jobs::JOBS, Some(&body)).await;
+        if answer.as_ref().is_err_and(body::refuses_metadata) && body::forget_metadata(&mut body, &self.spec)
+        {
+            answer = http.post(jobs::JOBS, Some(&body)).await;
+        }
+        match answer {
             Ok(answer) => match Job::read(&answer) {
                 Some(job) => Ok(TrainingId(job.id)),
                 None => Err(StartError::Unclear(format!(
