@@ -3,6 +3,7 @@
 //! A training is started at most once. The worker keeps that promise (`worker::finetune`) with what a provider offers: to find the
 //! training of a key, to start one, and to say honestly when it does not know whether it has.
 
+pub mod command;
 mod conversation;
 mod export;
 mod fireworks;

@@ -1,5 +1,6 @@
 //! The providers that a worker has, by what a recipe asks for.
 
+use super::command::{Command, Trainers};
 use super::{Provider, ProviderSpec, Recipe, export, fireworks, openai, simulated, together};
 use std::fmt;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub struct Providers {
     /// Trains everything, whatever recipes say.
     only: Option<Arc<dyn Provider>>,
     settle: Option<Duration>,
+    trainers: Option<Arc<Trainers>>,
 }
 
 /// This worker cannot carry out the recipe; another one may.
@@ -29,6 +31,14 @@ pub struct Providers {
 pub struct NotHere(pub String);
 
 impl Providers {
+    /// The providers of a worker that has these trainers.
+    pub fn new(trainers: Option<Arc<Trainers>>) -> Providers {
+        Providers {
+            trainers,
+            ..Providers::default()
+        }
+    }
+
     /// Everything is trained by that provider, whatever recipes say: for a provider of one's own.
     pub fn only(provider: Arc<dyn Provider>) -> Providers {
         Providers {
@@ -62,7 +72,8 @@ impl Providers {
 
     /// The names of the trainers of this machine.
     pub fn trainers(&self) -> Vec<String> {
-        Vec::new()
+        let names = self.trainers.iter().flat_map(|trainers| trainers.names());
+        names.map(str::to_owned).collect()
     }
 
     /// The provider of that recipe.
@@ -76,10 +87,13 @@ impl Providers {
             ProviderSpec::Openai(spec) => Ok(Arc::new(openai::Openai::new(spec)?)),
             ProviderSpec::Together(spec) => Ok(Arc::new(together::Together::new(spec)?)),
             ProviderSpec::Fireworks(spec) => Ok(Arc::new(fireworks::Fireworks::new(spec)?)),
-            other => Err(NotHere(format!(
-                "provider {} is not known to this worker",
-                other.name()
-            ))),
+            ProviderSpec::Command(spec) => match &self.trainers {
+                Some(trainers) => Ok(Arc::new(Command::new(trainers, spec)?)),
+                None => Err(NotHere(format!(
+                    "this worker has no trainer `{}`: start it with --trainers FILE",
+                    spec.trainer
+                ))),
+            },
         }
     }
 }

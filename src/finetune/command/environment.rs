@@ -1,0 +1,150 @@
+//! The variables that a trainer is given: what it needs to run, never what the worker keeps for itself.
+
+use super::config::Trainer;
+use super::template::plain;
+use super::values::Values;
+use super::workdir::WorkDir;
+use serde_json::Value as Json;
+use std::ffi::OsString;
+
+/// Passed where the worker has them. Nothing here holds a secret.
+pub(super) const ALWAYS_PASSED: [&str; 36] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "LIBRARY_PATH",
+    "VIRTUAL_ENV",
+    "CONDA_PREFIX",
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "XDG_CACHE_HOME",
+    "OMP_NUM_THREADS",
+    "CUDA_VISIBLE_DEVICES",
+    "CUDA_DEVICE_ORDER",
+    "CUDA_HOME",
+    "CUDA_PATH",
+    "NVIDIA_VISIBLE_DEVICES",
+    "NVIDIA_DRIVER_CAPABILITIES",
+    "ROCR_VISIBLE_DEVICES",
+    "HIP_VISIBLE_DEVICES",
+    "HF_HOME",
+    "HF_HUB_CACHE",
+    "HF_HUB_OFFLINE",
+    "HF_DATASETS_CACHE",
+    "HF_DATASETS_OFFLINE",
+    "HF_ENDPOINT",
+    "TRANSFORMERS_OFFLINE",
+];
+
+/// The variable that holds a training's folder: its processes are known by it.
+pub(super) const MARK: &str = "FT_WORK_DIR";
+
+/// Placeholders that are variables, too.
+const OWN: [(&str, &str); 17] = [
+    ("FT_JOB_KEY", "key"),
+    ("FT_NAME", "name"),
+    ("FT_BASE_MODEL", "base_model"),
+    ("FT_TRAIN_FILE", "train_file"),
+    ("FT_TRAIN_DIR", "train_dir"),
+    ("FT_VAL_FILE", "validation_file"),
+    ("FT_VAL_DIR", "validation_dir"),
+    ("FT_OUTPUT_DIR", "output_dir"),
+    (MARK, "work_dir"),
+    ("FT_HYPERPARAMS", "hyperparams_file"),
+    ("FT_PROGRESS_FILE", "progress_file"),
+    ("FT_RESULT_FILE", "result_file"),
+    ("FT_RESUME_DIR", "resume_dir"),
+    ("FT_SEED", "seed"),
+    ("FT_MAX_LENGTH", "max_length"),
+    ("FT_ROWS", "rows"),
+    ("FT_ARTEFACT", "artefact"),
+];
+
+/// All variables of a command of that trainer.
+pub(super) fn variables(trainer: &Trainer, values: &Values) -> Vec<(OsString, OsString)> {
+    let passed = ALWAYS_PASSED
+        .into_iter()
+        .chain(trainer.pass_env.iter().map(String::as_str));
+    let mut all: Vec<(OsString, OsString)> = passed
+        .filter_map(|name| Some((name.into(), std::env::var_os(name)?)))
+        .collect();
+    let value_of = |name: &str| values.get(name).map(plain);
+    for (name, template) in &trainer.env {
+        all.extend(template.fill(value_of).map(|value| (name.into(), value.into())));
+    }
+    for (name, placeholder) in OWN {
+        all.extend(value_of(placeholder).map(|value| (name.into(), value.into())));
+    }
+    all
+}
+
+/// The same for an attempt at a training.
+pub(super) fn of_attempt(trainer: &Trainer, values: &Values, attempt: u32) -> Vec<(OsString, OsString)> {
+    let mut all = variables(trainer, values);
+    all.push(("FT_ATTEMPT".into(), attempt.to_string().into()));
+    all
+}
+
+/// `text` without the values of variables that are passed on request: those may be secrets.
+pub(super) fn without_secrets(trainer: &Trainer, mut text: String) -> String {
+    /// Shorter ones, such as `1`, are no secrets and would tear holes into the text.
+    const SHORTEST_SECRET: usize = 8;
+    let passed = trainer
+        .pass_env
+        .iter()
+        .filter_map(|name| Some((name, std::env::var(name).ok()?)));
+    let given = trainer
+        .env
+        .iter()
+        .filter_map(|(name, template)| Some((name, template.fill(|_| None)?)));
+    for (name, value) in passed.chain(given.filter(|(name, _)| is_secret(name))) {
+        if value.len() >= SHORTEST_SECRET {
+            text = text.replace(&value, &format!("[{name}]"));
+        }
+    }
+    text
+}
+
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    ["KEY", "TOKEN", "SECRET", "PASSWORD"]
+        .iter()
+        .any(|word| name.contains(word))
+}
+
+/// Fills in a command. Arguments whose placeholders have no value are left out.
+pub(super) fn arguments(argv: &[super::config::Argument], values: &Values) -> Vec<String> {
+    let value_of = |name: &str| values.get(name).filter(|value| !value.is_null()).map(plain);
+    let filled = argv.iter().flat_map(|argument| {
+        let all: Option<Vec<String>> = argument.templates().iter().map(|t| t.fill(value_of)).collect();
+        all.unwrap_or_default()
+    });
+    filled.collect()
+}
+
+/// Where the values of a training lie in its folder.
+pub(super) fn set_paths(values: &mut Values, work: &WorkDir, has_validation: bool) {
+    let mut set = |name: &str, file: &str| values.set(name, Json::from(work.path(file).to_string_lossy()));
+    set("train_dir", "train");
+    set("train_file", "train/train.jsonl");
+    if has_validation {
+        set("validation_dir", "validation");
+        set("validation_file", "validation/validation.jsonl");
+    }
+    set("hyperparams_file", "hyperparams.json");
+    set("progress_file", "progress.jsonl");
+    set("result_file", "result.json");
+    set("measure_script", "measure.py");
+    values.set("work_dir", work.root().to_string_lossy());
+}

@@ -1,0 +1,152 @@
+//! Text with placeholders: `{word}` stands for a value, `{{word}}` for the text `{word}`, any other brace for itself.
+
+use serde_json::Value as Json;
+
+/// A text whose placeholders are known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Template {
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Slot(String),
+}
+
+impl Template {
+    /// Reads a template. An error says what to write instead.
+    pub(super) fn parse(text: &str) -> Result<Template, String> {
+        let mut template = Template { parts: Vec::new() };
+        let mut rest = text;
+        while let Some(at) = rest.find('{') {
+            template.text(&rest[..at]);
+            rest = &rest[at..];
+            if let Some((word, after)) = rest.strip_prefix("{{").and_then(|rest| word(rest, "}}")) {
+                template.text(&format!("{{{word}}}"));
+                rest = after;
+            } else if let Some((word, after)) = word(&rest[1..], "}") {
+                if !is_name(word) {
+                    return Err(format!(
+                        "`{{{word}}}` is not a placeholder: names have letters, digits and `_`; write `{{{{{word}}}}}` for the text itself"
+                    ));
+                }
+                template.parts.push(Part::Slot(word.to_owned()));
+                rest = after;
+            } else {
+                template.text("{");
+                rest = &rest[1..];
+            }
+        }
+        template.text(rest);
+        Ok(template)
+    }
+
+    fn text(&mut self, text: &str) {
+        match self.parts.last_mut() {
+            _ if text.is_empty() => {}
+            Some(Part::Text(last)) => last.push_str(text),
+            _ => self.parts.push(Part::Text(text.to_owned())),
+        }
+    }
+
+    /// The names of its placeholders, in order.
+    pub(super) fn slots(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Slot(name) => Some(name.as_str()),
+            Part::Text(_) => None,
+        })
+    }
+
+    /// The text with `value_of` in place of the placeholders; none: one of them has no value.
+    pub(super) fn fill(&self, value_of: impl Fn(&str) -> Option<String>) -> Option<String> {
+        let mut out = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => out.push_str(text),
+                Part::Slot(name) => out.push_str(&value_of(name)?),
+            }
+        }
+        Some(out)
+    }
+}
+
+/// A value as text: what an argument of a command is.
+pub(super) fn plain(value: &Json) -> String {
+    match value {
+        Json::String(text) => text.clone(),
+        other => json(other),
+    }
+}
+
+/// A value as JSON that YAML 1.1 reads alike: it takes `1e-5` for a string, `1.0e-5` for a number.
+pub(super) fn json(value: &Json) -> String {
+    let text = value.to_string();
+    match (value, text.split_once('e')) {
+        (Json::Number(_), Some((digits, exponent))) => {
+            let point = if digits.contains('.') { "" } else { ".0" };
+            let sign = if exponent.starts_with(['-', '+']) { "" } else { "+" };
+            format!("{digits}{point}e{sign}{exponent}")
+        }
+        _ => text,
+    }
+}
+
+/// What may be the name of a placeholder or a `train` key.
+pub(super) fn is_name(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// The word up to `end`, where it is nothing but a word, and what comes behind.
+fn word<'t>(text: &'t str, end: &str) -> Option<(&'t str, &'t str)> {
+    let (word, after) = text.split_once(end)?;
+    let is_word = !word.is_empty()
+        && word
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
+    (is_word && word.contains(|c: char| c.is_ascii_alphabetic())).then_some((word, after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json as value;
+
+    fn fill(text: &str) -> Option<String> {
+        let value_of = |name: &str| (name != "absent").then(|| format!("<{name}>"));
+        Template::parse(text).unwrap().fill(value_of)
+    }
+
+    #[test]
+    fn only_words_in_braces_are_placeholders() {
+        for (text, filled) in [
+            ("--lr={lr}", "--lr=<lr>"),
+            ("{a}{b_1}", "<a><b_1>"),
+            ("{{a}}", "{a}"),
+            (r#"{"x": {"y": {}}}"#, r#"{"x": {"y": {}}}"#),
+            (r#"{"x":{x}}"#, r#"{"x":<x>}"#),
+            ("{ a }", "{ a }"),
+            ("{1}", "{1}"),
+            ("{", "{"),
+            ("", ""),
+        ] {
+            assert_eq!(fill(text).as_deref(), Some(filled), "{text}");
+        }
+        assert_eq!(fill("x{absent}"), None);
+        assert!(
+            Template::parse("{base-model}")
+                .unwrap_err()
+                .contains("{{base-model}}")
+        );
+    }
+
+    #[test]
+    fn small_numbers_stay_numbers_in_yaml() {
+        assert_eq!(json(&value!(1e-7)), "1.0e-7");
+        assert_eq!(json(&value!(2.5e-7)), "2.5e-7");
+        assert_eq!(json(&value!(1e30)), "1.0e+30");
+        assert_eq!(json(&value!(0.5)), "0.5");
+        assert_eq!(json(&value!("1e-5\": x")), r#""1e-5\": x""#);
+    }
+}

@@ -1,0 +1,271 @@
+//! How trainings end, and what is done with what they leave.
+
+use super::*;
+
+/// Answers each request with the next of `answers`; gives its address and what it was asked.
+async fn server(answers: Vec<(u16, &'static str)>) -> (String, Arc<std::sync::Mutex<Vec<String>>>) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let heard = Arc::clone(&asked);
+    tokio::spawn(async move {
+        for (status, text) in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            loop {
+                let text = String::from_utf8_lossy(&request).into_owned();
+                let wanted = text
+                    .to_lowercase()
+                    .split_once("content-length: ")
+                    .map_or(0, |(_, rest)| {
+                        rest.lines().next().unwrap().trim().parse().unwrap()
+                    });
+                if text
+                    .split_once("\r\n\r\n")
+                    .is_some_and(|(_, body)| body.len() >= wanted)
+                {
+                    heard.lock().unwrap().push(text);
+                    break;
+                }
+                stream.read_buf(&mut request).await.unwrap();
+            }
+            let length = text.len();
+            let answer =
+                format!("HTTP/1.1 {status} x\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            let _ = stream.shutdown().await;
+        }
+    });
+    (address, asked)
+}
+
+#[tokio::test]
+async fn a_trainer_that_leaves_a_model_has_succeeded() {
+    let place = Place::new("defaults = { lr = 1e-7 }").train("lr", 0.5);
+    let provider = place.provider();
+    let id = place.start(&*provider).await;
+    assert_eq!(provider.chosen_id(&place.order()), Some(id.clone()));
+    assert_eq!(provider.find(&place.order()).await.unwrap(), Some(id.clone()));
+    assert_eq!(
+        place.said("arguments").lines().skip(1).collect::<Vec<_>>(),
+        ["base/model", "--lr", "0.5"]
+    );
+    let row = fs::read_to_string(place.work().join("train/train.jsonl")).unwrap();
+    assert!(row.starts_with(r#"{"prompt":[{"role":"user""#), "{row}");
+    place.tell(&format!("echo \"{{'loss': '0.25', 'epoch': '1'}}\"; {SUCCEED}"));
+    let trained = success(place.outcome(&*provider).await);
+    let output = place.work().join("output");
+    assert_eq!(trained.model, Some(format!("openai/{}", output.display())));
+    assert_eq!(trained.loss, Some(0.25));
+    assert_eq!(
+        fs::read_to_string(output.join("model.safetensors")).unwrap(),
+        "weights\n"
+    );
+    let manifest: Json =
+        serde_json::from_slice(&fs::read(place.work().join("manifest.json")).unwrap()).unwrap();
+    assert_eq!(manifest[0]["sha256"], hex(&Sha256::digest("weights\n")));
+    assert_eq!(unfinished(&place.dir()).len(), 1);
+    provider.tidy(&id, &place.order()).await.unwrap();
+    assert!(!place.work().join("train").exists() && output.exists());
+    assert_eq!(unfinished(&place.dir()), []);
+    assert_eq!(place.starts(), 1);
+}
+
+#[tokio::test]
+async fn a_failure_carries_the_trainers_last_words_and_the_meaning_of_its_code() {
+    for (order, parts) in [
+        (
+            "echo 'no such model' >&2; exit 1",
+            ["exit code 1", "no such model"],
+        ),
+        ("echo 'on stdout'; exit 127", ["not found", "on stdout"]),
+        ("kill -9 $$", ["137", "memory"]),
+    ] {
+        let place = Place::new("");
+        let provider = place.provider();
+        place.start(&*provider).await;
+        place.tell(order);
+        let why = failure(place.outcome(&*provider).await);
+        assert!(parts.iter().all(|part| why.contains(part)), "{why}");
+        assert!(why.contains(&place.work().display().to_string()), "{why}");
+        assert_eq!(provider.find(&place.order()).await.unwrap(), None);
+        assert_eq!(place.starts(), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_exit_code_of_0_alone_is_no_success() {
+    for (entry, order, part) in [
+        ("", "exit 0", "left none of model.safetensors"),
+        (
+            "",
+            ": > \"$FT_OUTPUT_DIR/model.safetensors\"; exit 0",
+            "left none of",
+        ),
+        (
+            "",
+            "echo nonsense > \"$FT_RESULT_FILE\"; echo w > \"$FT_OUTPUT_DIR/model.safetensors\"; exit 0",
+            "cannot be read",
+        ),
+        ("result = { any_of = [] }", "exit 0", "named no model"),
+        (
+            "defaults = { n_epochs = 2000 }",
+            "echo \"{'loss': '0.1', 'epoch': '1.5'}\"; echo w > \"$FT_OUTPUT_DIR/model.safetensors\"; exit 0",
+            "at epoch 1.5 of 2000",
+        ),
+    ] {
+        let place = Place::new(entry);
+        let provider = place.provider();
+        place.start(&*provider).await;
+        place.tell(order);
+        let why = failure(place.outcome(&*provider).await);
+        assert!(why.contains(part), "{part}: {why}");
+    }
+}
+
+#[tokio::test]
+async fn progress_is_read_while_the_trainer_runs() {
+    let place = Place::new("defaults = { n_epochs = 4 }\nkeys = ['n_epochs']");
+    let provider = place.provider();
+    let id = place.start(&*provider).await;
+    place.tell("printf '{\"step\": 3, \"loss\": 0.5, \"message\": \"warm\"}\\n' >> \"$FT_PROGRESS_FILE\"; echo \"{'epoch': '1'}\"");
+    loop {
+        if let Training::Running(progress) = provider.poll(&id, &place.order()).await.unwrap()
+            && progress.step.is_some()
+            && progress.epoch.is_some()
+        {
+            assert_eq!(
+                (progress.step, progress.loss, progress.percent),
+                (Some(3), Some(0.5), Some(25.0))
+            );
+            assert_eq!(progress.message.as_deref(), Some("warm"));
+            return;
+        }
+        pause().await;
+    }
+}
+
+#[tokio::test]
+async fn a_result_is_uploaded_and_named() {
+    let upload = "upload = ['sh', '-c', 'echo up >> \"$FT_WORK_DIR/uploads\"; echo \"s3://bucket/$1\"', 'up', '{name}']";
+    let place = Place::new(&format!("{upload}\nmodel = 'openai/{{artefact}}'"));
+    let provider = place.provider();
+    place.start(&*provider).await;
+    place.tell(&format!(
+        "echo '{{\"trained_tokens\": 42}}' > \"$FT_RESULT_FILE\"; {SUCCEED}"
+    ));
+    let trained = success(place.outcome(&*provider).await);
+    assert_eq!(
+        trained.model.as_deref(),
+        Some("openai/s3://bucket/job-student-00112233")
+    );
+    assert_eq!(trained.tokens, Some(42));
+    assert_eq!(fs::read_to_string(place.work().join("uploads")).unwrap(), "up\n");
+    let bad = Place::new("upload = ['sh', '-c', 'echo disk full >&2; exit 2']");
+    let provider = bad.provider();
+    bad.start(&*provider).await;
+    bad.tell(SUCCEED);
+    let why = failure(bad.outcome(&*provider).await);
+    assert!(
+        why.contains("the model was trained and is in") && why.contains("disk full"),
+        "{why}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_is_told_of_the_model_and_waited_for() {
+    let (address, asked) = server(vec![(200, ""), (503, ""), (200, "ok")]).await;
+    let place = Place::new(&format!(
+        "model = 'openai/{{name}}'\nserve = {{ post = '{address}/v1/load_lora_adapter', ready_url = '{address}/ready', \
+         body = {{ lora_name = '{{name}}', lora_path = '{{output_dir}}', n = 1 }}, api_base = '{address}/v1' }}"
+    ));
+    let provider = place.provider();
+    place.start(&*provider).await;
+    place.tell(SUCCEED);
+    let trained = success(place.outcome(&*provider).await);
+    assert_eq!(trained.model.as_deref(), Some("openai/job-student-00112233"));
+    assert_eq!(trained.api_base, Some(format!("{address}/v1")));
+    let asked = asked.lock().unwrap().clone();
+    assert_eq!(asked.len(), 3);
+    let body: Json = serde_json::from_str(asked[0].split_once("\r\n\r\n").unwrap().1).unwrap();
+    let output = place.work().join("output").display().to_string();
+    assert_eq!(
+        body,
+        json!({"lora_name": "job-student-00112233", "lora_path": output, "n": 1})
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_has_the_model_already_is_content_and_one_that_refuses_fails_it() {
+    for (answer, part) in [
+        ((400, "adapter has already been loaded"), None),
+        ((404, "no such path"), Some("no such path")),
+    ] {
+        let (address, _) = server(vec![answer]).await;
+        let place = Place::new(&format!("serve = {{ post = '{address}/load' }}"));
+        let provider = place.provider();
+        place.start(&*provider).await;
+        place.tell(SUCCEED);
+        match part {
+            None => drop(success(place.outcome(&*provider).await)),
+            Some(part) => assert!(failure(place.outcome(&*provider).await).contains(part)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_process_is_left_unreaped() {
+    let place = Place::new("");
+    let provider = place.provider();
+    place.start(&*provider).await;
+    let pid = place.pid();
+    place.tell(SUCCEED);
+    success(place.outcome(&*provider).await);
+    until(|| !Path::new(&format!("/proc/{pid}")).exists()).await;
+}
+
+#[tokio::test]
+async fn a_command_that_serves_goes_on_beside_us() {
+    let (address, _) = server(vec![(503, ""), (200, "ok")]).await;
+    let entry = "serve = { argv = ['sh', '-c', 'echo \"$1\" > \"$0\"; while :; do sleep 0.02; done', 'FILE', '{output_dir}'], ready_url = 'URL' }";
+    let mut place = Place::new("");
+    let file = place.control("served").display().to_string();
+    place.entry(&entry.replace("FILE", &file).replace("URL", &address));
+    let provider = place.provider();
+    place.start(&*provider).await;
+    place.tell(SUCCEED);
+    success(place.outcome(&*provider).await);
+    until(|| !place.said("served").is_empty()).await;
+    let output = place.work().join("output").display().to_string();
+    assert_eq!(place.said("served").trim(), output);
+    let noted: Json = serde_json::from_slice(&fs::read(place.work().join("serve.json")).unwrap()).unwrap();
+    let pid = i32::try_from(noted["pid"].as_i64().unwrap()).unwrap();
+    assert_eq!(machine::start_ticks(pid), noted["start_ticks"].as_u64());
+    machine::signal_group(pid, rustix::process::Signal::KILL);
+}
+
+#[tokio::test]
+async fn a_command_that_fails_to_serve_fails_the_training_and_says_where_the_model_is() {
+    let place = Place::new("serve = { argv = ['sh', '-c', 'exit 3'] }");
+    let provider = place.provider();
+    place.start(&*provider).await;
+    place.tell(SUCCEED);
+    let why = failure(place.outcome(&*provider).await);
+    let output = place.work().join("output").display().to_string();
+    assert!(why.contains(&output) && why.contains("serve.log"), "{why}");
+}
+
+#[tokio::test]
+async fn a_secret_that_a_trainer_prints_is_not_told() {
+    let secret = std::env::var("CARGO_PKG_DESCRIPTION").unwrap();
+    let place = Place::new("pass_env = ['CARGO_PKG_DESCRIPTION']");
+    let provider = place.provider();
+    place.start(&*provider).await;
+    place.tell("echo \"bad key $CARGO_PKG_DESCRIPTION\" >&2; exit 1");
+    let why = failure(place.outcome(&*provider).await);
+    assert!(
+        why.contains("bad key [CARGO_PKG_DESCRIPTION]") && !why.contains(&secret),
+        "{why}"
+    );
+}

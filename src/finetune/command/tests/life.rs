@@ -1,0 +1,118 @@
+//! Who goes on with a training, and when its trainer is started again.
+
+use super::*;
+
+#[tokio::test]
+async fn another_worker_goes_on_with_a_living_trainer() {
+    let place = Place::new("");
+    let id = place.start(&*place.provider()).await;
+    let found = unfinished(&place.dir());
+    assert_eq!(
+        (found[0].run.clone(), found[0].key.as_str()),
+        (place.run.clone(), KEY)
+    );
+    assert_eq!(found[0].shard, place.shard);
+    let next = place.provider();
+    assert_eq!(next.chosen_id(&place.order()), Some(id.clone()));
+    assert!(matches!(
+        next.poll(&id, &place.order()).await.unwrap(),
+        Training::Running(_)
+    ));
+    next.start(&place.order()).await.unwrap();
+    place.tell(SUCCEED);
+    success(place.outcome(&*next).await);
+    assert_eq!(place.starts(), 1);
+}
+
+#[tokio::test]
+async fn a_trainer_is_known_without_a_note_of_its_process() {
+    let place = Place::new("");
+    let id = place.start(&*place.provider()).await;
+    fs::remove_file(place.work().join("proc.json")).unwrap();
+    let next = place.provider();
+    next.start(&place.order()).await.unwrap();
+    assert!(matches!(
+        next.poll(&id, &place.order()).await.unwrap(),
+        Training::Running(_)
+    ));
+    next.cancel(&id, &place.order()).await.unwrap();
+    assert_eq!(next.poll(&id, &place.order()).await.unwrap(), Training::Cancelled);
+    assert_eq!((place.starts(), machine::members(place.pid()).len()), (1, 0));
+}
+
+#[tokio::test]
+async fn of_two_starts_at_once_one_starts() {
+    let place = Place::new("");
+    let (one, other) = (place.provider(), place.provider());
+    let (order, again) = (place.order(), place.order());
+    let (a, b) = tokio::join!(one.start(&order), other.start(&again));
+    assert_eq!(a.unwrap(), b.unwrap());
+    place.started(1).await;
+    place.tell(SUCCEED);
+    success(place.outcome(&*one).await);
+    assert_eq!(place.starts(), 1);
+    assert_eq!(fs::read_to_string(place.work().join("attempts")).unwrap(), "1");
+}
+
+#[tokio::test]
+async fn a_trainer_that_vanished_goes_on_from_its_newest_whole_checkpoint() {
+    let place = Place::new("");
+    let provider = place.provider();
+    let id = place.start(&*provider).await;
+    place.tell(
+        "for n in 9 10 11; do mkdir \"$FT_OUTPUT_DIR/checkpoint-$n\"; done; cd \"$FT_OUTPUT_DIR\"; \
+         echo '{}' > checkpoint-9/trainer_state.json; echo '{}' > checkpoint-10/trainer_state.json; \
+         printf '{\"gl' > checkpoint-11/trainer_state.json; echo > \"$1/saved\"",
+    );
+    until(|| place.control("saved").exists()).await;
+    let work = WorkDir::of(&place.dir(), KEY).unwrap();
+    fs::remove_file(place.control("environment")).unwrap();
+    machine::signal_group(place.pid(), rustix::process::Signal::KILL);
+    until(|| !work.is_held().unwrap()).await;
+    assert!(matches!(
+        provider.poll(&id, &place.order()).await.unwrap(),
+        Training::Running(_)
+    ));
+    place.started(2).await;
+    let resumed = place
+        .work()
+        .join("unfinished/checkpoint-10")
+        .display()
+        .to_string();
+    assert_eq!(place.said("arguments").lines().last(), Some(resumed.as_str()));
+    assert!(place.said("environment").contains("FT_ATTEMPT=2\n"));
+    place.tell(SUCCEED);
+    success(place.outcome(&*provider).await);
+    assert_eq!(place.starts(), 2);
+}
+
+#[tokio::test]
+async fn a_trainer_that_keeps_vanishing_is_given_up() {
+    let place = Place::new("");
+    let provider = place.provider();
+    let id = place.start(&*provider).await;
+    let work = WorkDir::of(&place.dir(), KEY).unwrap();
+    for start in 1..=4 {
+        until(|| place.starts() == start).await;
+        machine::signal_group(place.pid(), rustix::process::Signal::KILL);
+        until(|| !work.is_held().unwrap()).await;
+        let polled = provider.poll(&id, &place.order()).await.unwrap();
+        assert_eq!(matches!(polled, Training::Running(_)), start < 4, "{polled:?}");
+    }
+    assert!(failure(place.outcome(&*provider).await).contains("4 times"));
+}
+
+#[tokio::test]
+async fn a_training_of_another_place_is_left_alone() {
+    let place = Place::new("");
+    let provider = place.provider();
+    let id = TrainingId(format!("gpu-box-0123456789abcdef/{KEY}"));
+    let elsewhere = provider.poll(&id, &place.order()).await.unwrap_err();
+    assert!(
+        matches!(&elsewhere, ProviderError::Elsewhere(host) if host.contains("machine gpu-box ")),
+        "{elsewhere}"
+    );
+    assert!(provider.cancel(&id, &place.order()).await.is_err());
+    let out = TrainingId(provider.chosen_id(&place.order()).unwrap().0.replace(KEY, ".."));
+    assert!(provider.poll(&out, &place.order()).await.is_err());
+}

@@ -1,0 +1,216 @@
+//! The life of a training, with a scripted trainer that does what a file tells it, and waits for nothing else.
+
+mod end;
+mod given;
+mod life;
+mod stop;
+
+use super::workdir::{self, WorkDir};
+use super::{Trainers, environment, machine, stop_all, unfinished};
+use crate::depot::{Depot, Folder};
+use crate::finetune::{
+    CommandSpec, Order, Provider, ProviderError, ProviderSpec, Providers, Recipe, Shard, Trained, Training,
+    TrainingFile, TrainingId,
+};
+use crate::job::hex;
+use crate::task::RunId;
+use serde_json::{Map, Value as Json, json};
+use sha2::{Digest as _, Sha256};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+const KEY: &str = "00112233445566778899aabbccddeeff";
+
+/// Counts its starts, says what it was given, then obeys `order`: what is written there is carried out by the shell.
+const TRAINER: &str = r#"
+echo start >> "$1/starts"
+printf '%s\n' "$@" > "$1/arguments"
+env > "$1/environment.tmp"; mv "$1/environment.tmp" "$1/environment"
+while :; do
+  if mv "$1/order" "$1/taken" 2>/dev/null; then . "$1/taken"; fi
+  sleep 0.02
+done
+"#;
+
+/// A trainer's orders.
+const SUCCEED: &str = "echo weights > \"$FT_OUTPUT_DIR/model.safetensors\"; exit 0";
+
+struct Place {
+    folder: tempfile::TempDir,
+    depot: Folder,
+    shard: Shard,
+    run: RunId,
+}
+
+impl Place {
+    fn new(entry: &str) -> Place {
+        let row =
+            json!({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]});
+        Place::with_rows(entry, &format!("{row}\n{row}\n"), 2)
+    }
+
+    fn with_rows(entry: &str, rows: &str, count: u64) -> Place {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path();
+        fs::create_dir(at.join("data")).unwrap();
+        fs::create_dir(at.join("control")).unwrap();
+        fs::write(at.join("data/rows.jsonl"), rows).unwrap();
+        fs::write(at.join("trainer.sh"), TRAINER).unwrap();
+        let control = at.join("control");
+        let text = format!(
+            "[trainer.t]\nargv = ['sh', '{{config_dir}}/trainer.sh', '{}', '{{base_model}}', ['--lr', '{{lr}}'], \
+             ['--resume', '{{resume_dir}}']]\ncancel = {{ grace_secs = 0.3 }}\n{entry}\n",
+            control.display()
+        );
+        fs::write(at.join("trainers.toml"), text).unwrap();
+        let data = TrainingFile {
+            name: "rows.jsonl".to_owned(),
+            rows: count,
+            bytes: rows.len() as u64,
+            sha256: hex(&Sha256::digest(rows)),
+        };
+        let recipe = Recipe {
+            job: "job".to_owned(),
+            lm: "student".to_owned(),
+            predictor: None,
+            model: "openai/base/model".to_owned(),
+            seed: 7,
+            train: Map::new(),
+            provider: ProviderSpec::Command(CommandSpec {
+                trainer: "t".to_owned(),
+            }),
+        };
+        Place {
+            depot: Folder::new(at.join("data")),
+            folder,
+            shard: Shard {
+                recipe,
+                data,
+                validation: None,
+            },
+            run: RunId("run".to_owned()),
+        }
+    }
+
+    /// Adds to the trainer's entry.
+    fn entry(&mut self, text: &str) {
+        let path = self.folder.path().join("trainers.toml");
+        let before = fs::read_to_string(&path).unwrap();
+        fs::write(path, format!("{before}\n{text}\n")).unwrap();
+    }
+
+    fn train(mut self, key: &str, value: impl Into<Json>) -> Place {
+        self.shard.recipe.train.insert(key.to_owned(), value.into());
+        self
+    }
+
+    fn provider(&self) -> Arc<dyn Provider> {
+        let trainers = Trainers::read(&self.folder.path().join("trainers.toml")).unwrap();
+        Providers::new(Some(Arc::new(trainers)))
+            .get(&self.shard.recipe)
+            .unwrap()
+    }
+
+    fn order(&self) -> Order<'_> {
+        let depot: &dyn Depot = &self.depot;
+        Order {
+            key: KEY,
+            run: &self.run,
+            shard: &self.shard,
+            depot,
+        }
+    }
+
+    fn work(&self) -> PathBuf {
+        self.folder.path().join("trainings").join(KEY)
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.folder.path().join("trainings")
+    }
+
+    fn control(&self, name: &str) -> PathBuf {
+        self.folder.path().join("control").join(name)
+    }
+
+    fn said(&self, name: &str) -> String {
+        fs::read_to_string(self.control(name)).unwrap_or_default()
+    }
+
+    fn tell(&self, order: &str) {
+        fs::write(self.control("order.tmp"), order).unwrap();
+        fs::rename(self.control("order.tmp"), self.control("order")).unwrap();
+    }
+
+    fn starts(&self) -> usize {
+        self.said("starts").lines().count()
+    }
+
+    /// Until the trainer has started that often and said all it has to say.
+    async fn started(&self, starts: usize) {
+        until(|| self.starts() >= starts && self.control("environment").exists()).await;
+    }
+
+    fn pid(&self) -> i32 {
+        fs::read_to_string(self.work().join("pid"))
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap()
+    }
+
+    /// Polls until the training has ended.
+    async fn outcome(&self, provider: &dyn Provider) -> Training {
+        let id = provider.chosen_id(&self.order()).unwrap();
+        loop {
+            match provider.poll(&id, &self.order()).await.unwrap() {
+                Training::Running(_) => pause().await,
+                ended => return ended,
+            }
+        }
+    }
+
+    async fn start(&self, provider: &dyn Provider) -> TrainingId {
+        let id = provider.start(&self.order()).await.unwrap();
+        self.started(1).await;
+        id
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // A test that failed leaves no trainer behind.
+        for work in workdir::all(&self.dir()) {
+            if let Some(proc) = work.proc() {
+                machine::signal_group(proc.pid, rustix::process::Signal::KILL);
+            }
+        }
+    }
+}
+
+async fn pause() {
+    tokio::time::sleep(Duration::from_millis(5)).await;
+}
+
+/// Waits for something that will happen; a test that waits for ever is ended by who runs it.
+async fn until(mut is_so: impl FnMut() -> bool) {
+    while !is_so() {
+        pause().await;
+    }
+}
+
+fn failure(training: Training) -> String {
+    match training {
+        Training::Failed(why) => why,
+        other => panic!("it did not fail: {other:?}"),
+    }
+}
+
+fn success(training: Training) -> Trained {
+    match training {
+        Training::Succeeded(trained) => trained,
+        other => panic!("it did not succeed: {other:?}"),
+    }
+}
