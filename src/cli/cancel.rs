@@ -4,9 +4,10 @@ use super::exit::{Exit, answer, say};
 use super::flags::CancelFlags;
 use super::runtime::block_on;
 use super::services::Services;
+use crate::finetune::stop_all;
 use crate::report::{Manifest, Phase};
 use crate::roster::Roster as _;
-use crate::run_dir::RunDir;
+use crate::run_dir::{RunDir, write_whole};
 use crate::task::RunId;
 use std::fs::File;
 use std::io;
@@ -45,15 +46,55 @@ fn in_folder(run: &Path) -> Exit {
             ));
             Exit::Done
         }
-        Ok(false) => {
-            say(format_args!("{}: nobody is working on it", run.display()));
-            Exit::Failed
-        }
+        Ok(false) => alone(&dir),
         Err(error) => {
             say(format_args!("{}: {error}", dir.cancel_request().display()));
             Exit::Failed
         }
     }
+}
+
+/// Nobody works on it; a trainer that was left behind may go on all the same.
+fn alone(dir: &RunDir) -> Exit {
+    let shown = dir.root().display();
+    let mut manifest = match Manifest::read(&dir.manifest()) {
+        Ok(Some(manifest)) => manifest,
+        Ok(None) => return Exit::Usage,
+        Err(error) => {
+            say(format_args!("{}: {error}", dir.manifest().display()));
+            return Exit::Failed;
+        }
+    };
+    let stopped = match &manifest.trainings_dir {
+        Some(trainings) => match block_on(stop_all(trainings, &manifest.run)) {
+            Ok(Ok(stopped)) => stopped,
+            Ok(Err(error)) => {
+                say(format_args!("{}: {error}", trainings.display()));
+                return Exit::Failed;
+            }
+            Err(exit) => return exit,
+        },
+        None => Vec::new(),
+    };
+    manifest.cancelled(&stopped);
+    for (id, provider) in manifest.going_on() {
+        say(format_args!(
+            "{shown}: the training {id} of provider {provider} may go on; compile takes it up again, and cancel stops it then"
+        ));
+    }
+    if stopped.is_empty() {
+        say(format_args!("{shown}: nobody is working on it"));
+        return Exit::Failed;
+    }
+    if let Err(error) = write_whole(&dir.manifest(), &manifest.to_bytes()) {
+        say(format_args!("{}: {error}", dir.manifest().display()));
+        return Exit::Failed;
+    }
+    answer(format_args!(
+        "{shown}: {} trainings stopped; compile goes on with it",
+        stopped.len()
+    ));
+    Exit::Done
 }
 
 /// Asks whoever works on the folder to stop; gives whether anybody does. Waits for its end.

@@ -5,10 +5,10 @@ use super::exit::{Exit, say};
 use super::flags::{CompileFlags, RetryFlags};
 use super::runtime::block_on;
 use super::services::{Connected, Services};
-use super::signals;
+use super::{signals, trainers};
 use crate::coordinator::{self, Coordinator, Retry, RunError};
 use crate::depot::{Depot, Folder};
-use crate::finetune::{Providers, Training};
+use crate::finetune::{Providers, Trainers, Training};
 use crate::job::{self, Job};
 use crate::queue::Queue;
 use crate::queue::amqp::AmqpQueue;
@@ -29,6 +29,9 @@ use tokio::task::JoinSet;
 /// How long Ctrl-C waits for LM calls in flight.
 const DRAIN: Duration = Duration::from_secs(60);
 
+/// Where trainings lie, relative to DIR.
+const TRAININGS: &str = "trainings";
+
 /// Where the embedded store is, relative to DIR.
 const EMBEDDED: &str = "state.redb";
 
@@ -41,6 +44,10 @@ pub(super) fn compile(flags: &CompileFlags) -> Exit {
 fn checked(flags: &CompileFlags, again: Retry) -> Exit {
     let services = match Services::of(&flags.workers.services) {
         Ok(services) => services,
+        Err(exit) => return exit,
+    };
+    let trainers = match trainers::read(flags.workers.trainers.as_deref()) {
+        Ok(trainers) => trainers,
         Err(exit) => return exit,
     };
     let mut job = match job::read(&flags.job) {
@@ -71,7 +78,12 @@ fn checked(flags: &CompileFlags, again: Retry) -> Exit {
         .out
         .clone()
         .unwrap_or_else(|| PathBuf::from("runs").join(&job.spec.name));
-    run(job, &out, services.as_ref(), flags, again)
+    // Unless the file says where, trainings of one machine lie where everything of the run does.
+    let trainers = trainers.map(|trainers| match services {
+        None => trainers.default_dir(&out.join(TRAININGS)),
+        Some(_) => trainers,
+    });
+    run(job, &out, services.as_ref(), flags, again, trainers.map(Arc::new))
 }
 
 /// `retry RUN`: forgets the failures, then goes on.
@@ -130,7 +142,14 @@ fn command(job: &Path, out: Option<&Path>, rehearse: bool) -> String {
     command
 }
 
-fn run(job: Job, out: &Path, services: Option<&Services>, flags: &CompileFlags, again: Retry) -> Exit {
+fn run(
+    job: Job,
+    out: &Path,
+    services: Option<&Services>,
+    flags: &CompileFlags,
+    again: Retry,
+    trainers: Option<Arc<Trainers>>,
+) -> Exit {
     let to_go_on = command(&flags.job, flags.out.as_deref(), flags.rehearse);
     let (dir, _lock) = match locked(out) {
         Ok(locked) => locked,
@@ -153,6 +172,7 @@ fn run(job: Job, out: &Path, services: Option<&Services>, flags: &CompileFlags, 
                     backends,
                     flags,
                     again,
+                    trainers,
                     shutdown.clone(),
                 ))
                 .await
@@ -285,6 +305,7 @@ async fn compiled(
     backends: Backends,
     flags: &CompileFlags,
     again: Retry,
+    trainers: Option<Arc<Trainers>>,
     shutdown: Shutdown,
 ) -> Result<Manifest, RunError> {
     let (rehearsal, flags) = (flags.rehearse, &flags.workers);
@@ -296,7 +317,7 @@ async fn compiled(
             store: Arc::clone(&backends.store),
             roster: Arc::clone(&backends.roster),
             depot: Arc::clone(&backends.depot),
-            providers: Providers::default(),
+            providers: Providers::new(trainers.clone()),
             lanes: Lanes::ALL,
             concurrency: flags.concurrency,
             drain: DRAIN,
@@ -322,6 +343,7 @@ async fn compiled(
         is_alone: backends.broker.is_none(),
         in_flight: count * usize::from(flags.concurrency),
         retry: again,
+        trainings: trainers.map(|trainers| trainers.dir().to_owned()),
         rehearsal,
     };
     let ended = tokio::select! {

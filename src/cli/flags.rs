@@ -99,6 +99,9 @@ pub struct WorkerFlags {
     /// LM calls that each worker has in flight at once
     #[arg(long, value_name = "N", default_value = "64")]
     pub concurrency: NonZeroUsize,
+    /// A file that maps the names of trainers to commands, for fine-tune jobs of the provider `command`
+    #[arg(long, value_name = "FILE")]
+    pub trainers: Option<PathBuf>,
     #[command(flatten)]
     pub services: ServiceFlags,
 }
@@ -135,6 +138,9 @@ pub struct WorkerCommand {
     /// How long what is in flight may take after SIGTERM or Ctrl-C; then it is handed back
     #[arg(long, value_name = "SECONDS", default_value = "60")]
     pub drain: u64,
+    /// A file that maps the names of trainers to commands, for fine-tune jobs of the provider `command`
+    #[arg(long, value_name = "FILE")]
+    pub trainers: Option<PathBuf>,
     /// RabbitMQ and Redis
     #[command(flatten)]
     pub services: ServiceFlags,

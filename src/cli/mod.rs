@@ -12,6 +12,7 @@ mod runtime;
 mod services;
 mod signals;
 mod status;
+mod trainers;
 mod worker;
 
 pub use exit::Exit;

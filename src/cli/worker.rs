@@ -4,7 +4,7 @@ use super::exit::{Exit, say};
 use super::flags::{LaneName, WorkerCommand};
 use super::runtime::block_on;
 use super::services::Services;
-use super::signals;
+use super::{signals, trainers};
 use crate::finetune::Providers;
 use crate::shutdown::Shutdown;
 use crate::worker::{self, Lanes, Worker};
@@ -18,10 +18,14 @@ pub(super) fn work(flags: &WorkerCommand) -> Exit {
         Ok(services) => services,
         Err(exit) => return exit,
     };
-    block_on(connected(&services, flags)).unwrap_or_else(|exit| exit)
+    let trainers = match trainers::read(flags.trainers.as_deref()) {
+        Ok(trainers) => trainers.map(Arc::new),
+        Err(exit) => return exit,
+    };
+    block_on(connected(&services, flags, Providers::new(trainers))).unwrap_or_else(|exit| exit)
 }
 
-async fn connected(services: &Services, flags: &WorkerCommand) -> Exit {
+async fn connected(services: &Services, flags: &WorkerCommand, providers: Providers) -> Exit {
     let connected = match services.connect().await {
         Ok(connected) => connected,
         Err(exit) => return exit,
@@ -36,7 +40,7 @@ async fn connected(services: &Services, flags: &WorkerCommand) -> Exit {
         store: connected.patient_store(&shutdown),
         roster: Arc::clone(&connected.store) as _,
         depot: connected.patient_depot(&shutdown),
-        providers: Providers::default(),
+        providers: providers.clone(),
         lanes,
         concurrency: flags.concurrency,
         drain: Duration::from_secs(flags.drain),
@@ -44,6 +48,7 @@ async fn connected(services: &Services, flags: &WorkerCommand) -> Exit {
     info!(
         lanes = lanes.names().join(","),
         concurrency = flags.concurrency,
+        trainers = providers.trainers().join(","),
         namespace = services.namespace(),
         store = connected.store.place(),
         "ready for tasks"

@@ -53,6 +53,12 @@ impl Jobs {
         self.jobs.iter().all(|job| job.ending.is_some())
     }
 
+    /// Whether somebody stopped a training.
+    pub(super) fn are_any_cancelled(&self) -> bool {
+        let mut endings = self.jobs.iter().filter_map(|job| job.ending.as_ref());
+        endings.any(|ending| ending.training == Training::Cancelled)
+    }
+
     /// Whether a training may go on somewhere.
     pub(super) fn are_at_work(&self) -> bool {
         self.open().any(|job| job.known.may_be_started())

@@ -107,6 +107,11 @@ impl Leadership {
         self.cancelled.cancelled().await;
     }
 
+    /// Whether somebody has cancelled the run, asked now.
+    pub(super) async fn hears_now(&self, coordinator: &Coordinator) -> bool {
+        self.is_cancelled() || self.hears_cancellation(coordinator).await
+    }
+
     /// From now on the caller carries out a cancellation.
     pub(super) fn trains(self: &Arc<Leadership>) -> Trains {
         self.trains.store(true, Ordering::Relaxed);

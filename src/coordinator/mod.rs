@@ -30,6 +30,7 @@ use crate::run_dir::RunDir;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use leadership::Leadership;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What the coordinator works with.
@@ -54,6 +55,8 @@ pub struct Coordinator {
     pub progress: Progress,
     /// Whether there are no workers but those of this process.
     pub is_alone: bool,
+    /// Where trainings of the workers of this process lie.
+    pub trainings: Option<PathBuf>,
     /// LM calls that the workers of this process have in flight at once.
     pub in_flight: usize,
     /// What of the failures that DIR has is forgotten.

@@ -162,6 +162,7 @@ pub(super) async fn prepare(
     }
     let mut manifest = Manifest::start(&job, run.clone(), dir.root(), coordinator.rehearsal, before);
     manifest.store.clone_from(&coordinator.place);
+    manifest.trainings_dir.clone_from(&coordinator.trainings);
     let mut prepared = Prepared {
         job,
         run,

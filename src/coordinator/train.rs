@@ -90,9 +90,12 @@ async fn watch(coordinator: &Coordinator, prepared: &mut Prepared, jobs: &mut Jo
             jobs.publish_again(coordinator, prepared, lost).await?;
         }
     }
-    match cancelled {
-        Some(_) => Err(RunError::Cancelled),
-        None => Ok(()),
+    // A worker may have heard of the cancellation before us.
+    let is_cancelled =
+        cancelled.is_some() || jobs.are_any_cancelled() && prepared.leadership.hears_now(coordinator).await;
+    match is_cancelled {
+        true => Err(RunError::Cancelled),
+        false => Ok(()),
     }
 }
 

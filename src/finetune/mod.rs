@@ -3,11 +3,11 @@
 //! A training is started at most once. The worker keeps that promise (`worker::finetune`) with what a provider offers: to find the
 //! training of a key, to start one, and to say honestly when it does not know whether it has.
 
-pub mod command;
+mod command;
 mod conversation;
 mod export;
-mod fireworks;
 mod files;
+mod fireworks;
 pub mod formats;
 mod http;
 mod known;
@@ -19,6 +19,7 @@ mod slug;
 mod together;
 mod train_keys;
 
+pub use command::{Trainers, Unfinished, stop_all};
 pub use conversation::{Conversation, NotARow, Said, Turn};
 pub use files::{Part, file_name, key_name};
 pub use known::{

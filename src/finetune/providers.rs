@@ -1,6 +1,6 @@
 //! The providers that a worker has, by what a recipe asks for.
 
-use super::command::{Command, Trainers};
+use super::command::{Command, Trainers, Unfinished, unfinished};
 use super::{Provider, ProviderSpec, Recipe, export, fireworks, openai, simulated, together};
 use std::fmt;
 use std::sync::Arc;
@@ -8,13 +8,6 @@ use std::time::Duration;
 
 /// How long a provider may take to show a training whose start it did not answer. Longer than a request may be under way.
 const SETTLE: Duration = Duration::from_secs(60);
-
-/// How long nobody may have looked after a training on another machine before it is started anew on this one: longer than a machine takes
-/// to come back.
-const TAKE_OVER: Duration = Duration::from_secs(600);
-
-/// Trainings on this machine that go on at once: they share its accelerators and its memory.
-const AT_ONCE: usize = 1;
 
 /// A worker's providers.
 #[derive(Clone, Default)]
@@ -62,12 +55,20 @@ impl Providers {
 
     /// How long nobody may have looked after a training on another machine before it is started anew on this one.
     pub fn take_over(&self) -> Duration {
-        TAKE_OVER
+        self.trainers
+            .as_ref()
+            .map_or(Duration::MAX, |trainers| trainers.take_over())
     }
 
     /// Trainings on this machine that go on at once.
     pub fn at_once(&self) -> usize {
-        AT_ONCE
+        self.trainers.as_ref().map_or(1, |trainers| trainers.at_once())
+    }
+
+    /// Trainings that earlier processes have left behind on this machine.
+    pub fn unfinished(&self) -> Vec<Unfinished> {
+        let dirs = self.trainers.iter().map(|trainers| trainers.dir());
+        dirs.flat_map(unfinished).collect()
     }
 
     /// The names of the trainers of this machine.

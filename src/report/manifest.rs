@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The version of the manifest's layout.
@@ -62,6 +62,9 @@ pub struct Manifest {
     /// Where what is not in the folder yet is kept: the store's URL without its password, or its file.
     #[serde(default)]
     pub store: String,
+    /// Where trainings on the coordinator's own machine lie.
+    #[serde(default)]
+    pub trainings_dir: Option<PathBuf>,
     /// When this was written, in seconds of the Unix clock.
     #[serde(default)]
     pub updated: u64,
@@ -219,6 +222,7 @@ impl Manifest {
             trainings,
             dir: absolute(dir),
             store: String::new(),
+            trainings_dir: None,
             updated: 0,
             rate: 0.0,
             load: None,
@@ -236,6 +240,26 @@ impl Manifest {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The trainings of these keys were stopped.
+    pub fn cancelled(&mut self, keys: &[String]) {
+        for training in self.trainings.values_mut() {
+            let key = training.id.as_ref().and_then(|id| id.0.rsplit('/').next());
+            if key.is_some_and(|key| keys.iter().any(|stopped| stopped == key)) {
+                training.ending = Some(Training::Cancelled);
+            }
+        }
+    }
+
+    /// Ids and providers of trainings that have not ended as far as is known.
+    pub fn going_on(&self) -> Vec<(&str, &str)> {
+        let open = self
+            .trainings
+            .values()
+            .filter(|training| training.ending.is_none());
+        open.filter_map(|training| Some((training.id.as_ref()?.0.as_str(), training.provider.as_str())))
+            .collect()
     }
 
     /// Takes over what the outcomes come to.

@@ -7,7 +7,8 @@ use super::lease::{LEASE, under_lease};
 use super::training::{Care, Look};
 use super::{HELD, RETURN_AFTER, Shared, preflight, settle};
 use crate::finetune::{
-    Order, Provider, ProviderError, Training, TrainingId, TrainingOutcome, TrainingProgress,
+    Known, Order, Provider, ProviderError, Training, TrainingId, TrainingOutcome, TrainingProgress,
+    Unfinished,
 };
 use crate::message::{Completion, FinetuneMessage, FinetuneTask, MESSAGE_VERSION, Refusal, decode, encode};
 use crate::queue::{Delivery, Lane, QueueError, Settlement};
@@ -119,10 +120,16 @@ pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
     }
 }
 
-/// Looks after a training that an earlier process of this machine has left behind.
-pub(super) async fn adopt(shared: Arc<Shared>, message: FinetuneTask) {
-    let Ok(provider) = shared.providers.get(&message.shard.recipe) else {
+/// Looks after a training that an earlier process of this machine has left behind, or stops it where it is nobody's any more.
+pub(super) async fn adopt(shared: Arc<Shared>, left: Unfinished) {
+    let (Ok(provider), Ok(task)) = (shared.providers.get(&left.shard.recipe), left.key.parse()) else {
         return;
+    };
+    let message = FinetuneTask {
+        v: MESSAGE_VERSION,
+        run: left.run,
+        task,
+        shard: left.shard,
     };
     let job = Job {
         shared: &shared,
@@ -130,9 +137,13 @@ pub(super) async fn adopt(shared: Arc<Shared>, message: FinetuneTask) {
         provider: provider.as_ref(),
         key: message.task.to_string(),
     };
-    // Whatever keeps us from it now: its message goes round and comes by.
-    if let Err(why) = job.adopt().await {
-        debug!(%why, task = %message.task, "training not taken up again");
+    tokio::select! {
+        adopted = job.adopt() => if let Err(why) = adopted {
+            // Its message goes round and comes by.
+            debug!(%why, task = %message.task, "training not taken up again");
+        },
+        // Whoever is next at this place has it, too.
+        () = shared.shutdown.aborting() => {}
     }
 }
 
@@ -225,17 +236,17 @@ impl Job<'_> {
             // One that goes on here already is looked after all the same.
             Err(_) => match self.provider.find(&self.order()).await {
                 Ok(Some(_)) => None,
-                Ok(None) | Err(_) => return Ok(settle(delivery, later).await),
+                Ok(None) | Err(_) => return settled(delivery, later).await,
             },
         };
         let (attempt, records) = match self.claim().await {
             Ok(Claim::Done) => match self.announced().await {
-                Ok(_) => return Ok(settle(delivery, Settlement::Done).await),
+                Ok(_) => return settled(delivery, Settlement::Done).await,
                 Err(why) => return Err((Some(delivery), why)),
             },
             Ok(Claim::Held) => {
                 self.shared.strays.forget(self.message.task);
-                return Ok(settle(delivery, later).await);
+                return settled(delivery, later).await;
             }
             Ok(Claim::Run { attempt, records, .. }) => (self.reference(attempt), records),
             Err(why) => return Err((Some(delivery), why.into())),
@@ -246,10 +257,42 @@ impl Job<'_> {
 
     async fn adopt(&self) -> Result<(), TickError> {
         let _place = self.shared.local.try_acquire();
-        match self.claim().await? {
-            Claim::Run { attempt, records, .. } => self.attend(self.reference(attempt), &records).await,
-            Claim::Done | Claim::Held => Ok(()),
+        loop {
+            match self.claim().await? {
+                Claim::Run { attempt, records, .. } => {
+                    let attempt = self.reference(attempt);
+                    match self.is_elsewhere(&records) {
+                        true => self.release(attempt).await?,
+                        false => return self.attend(attempt, &records).await,
+                    }
+                    break;
+                }
+                Claim::Done => break,
+                // By the process that left it behind, which is dead; or by one that was quicker, here or elsewhere.
+                Claim::Held => {
+                    let (run, task) = (&self.message.run, self.message.task);
+                    if self.is_elsewhere(&self.shared.store.records(run, task).await?) {
+                        break;
+                    }
+                }
+            }
+            tokio::select! {
+                () = self.shared.shutdown.draining() => return Ok(()),
+                () = tokio::time::sleep(HELD) => {}
+            }
         }
+        let order = self.order();
+        if let Some(id) = self.provider.chosen_id(&order) {
+            self.provider.cancel(&id, &order).await?;
+            self.provider.tidy(&id, &order).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the training has become another place's.
+    fn is_elsewhere(&self, records: &[(u32, Vec<u8>)]) -> bool {
+        let known = Known::of(records).id;
+        known.is_some() && known != self.provider.chosen_id(&self.order())
     }
 
     async fn attend(&self, attempt: AttemptRef, records: &[(u32, Vec<u8>)]) -> Result<(), TickError> {
@@ -392,6 +435,11 @@ impl Job<'_> {
             attempt,
         }
     }
+}
+
+async fn settled(delivery: Delivery, settlement: Settlement) -> Result<(), Unsettled> {
+    settle(delivery, settlement).await;
+    Ok(())
 }
 
 /// Tells the run's coordinator to look into the store.

@@ -170,6 +170,11 @@ pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), WorkerError> 
         failed: Notify::new(),
     });
     let mut in_flight = JoinSet::new();
+    if worker.lanes.finetune {
+        for left in shared.providers.unfinished() {
+            in_flight.spawn(finetune::adopt(Arc::clone(&shared), left));
+        }
+    }
     let working = async {
         loop {
             tokio::select! {

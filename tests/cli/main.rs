@@ -6,6 +6,7 @@
 )]
 
 #[path = "../support/openai_server.rs"]
+#[expect(dead_code, reason = "the conformance suite needs more of it")]
 mod openai_server;
 #[path = "../support/rabbitmq.rs"]
 #[expect(dead_code, reason = "the conformance suite needs more of it")]

@@ -422,6 +422,7 @@ async fn live(folder: &Folder, service: &Arc<Service>, plan: &Arc<Plan>) -> bool
         shutdown: shutdown.clone(),
         progress: Progress::new(HashMap::new()),
         is_alone: true,
+        trainings: None,
         in_flight: 2,
         retry: Retry::Nothing,
         rehearsal: false,
@@ -447,7 +448,7 @@ fn process(folder: &Folder, service: &Arc<Service>, plan: &Arc<Plan>) -> bool {
         .unwrap();
     let limit = Duration::from_secs(3600);
     runtime
-        .block_on(async { tokio::time::timeout(limit, live(folder, service, plan)).await })
+        .block_on(async { tokio::time::timeout(limit, Box::pin(live(folder, service, plan))).await })
         .unwrap_or_else(|_| panic!("no end within {limit:?}"))
 }
 

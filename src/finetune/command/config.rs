@@ -26,6 +26,7 @@ use indexmap::IndexMap;
 use regex::Regex;
 use serde_json::{Map, Value as Json};
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +38,10 @@ pub struct Trainers {
     pub(super) given_dir: Option<PathBuf>,
     /// Where trainings lie.
     pub(super) dir: PathBuf,
+    /// How many trainings go on at once.
+    pub(super) at_once: NonZeroUsize,
+    /// How long nobody may have looked after a training on another machine before it is started anew on this one.
+    pub(super) take_over: Duration,
     /// `[trainer.NAME]`.
     pub(super) trainers: IndexMap<String, Trainer>,
     /// What goes on beside the polls.
@@ -66,6 +71,16 @@ impl Trainers {
             dir: self.given_dir.clone().unwrap_or(default),
             ..self
         }
+    }
+
+    /// How many trainings go on at once: they share the machine's accelerators and its memory.
+    pub fn at_once(&self) -> usize {
+        self.at_once.get()
+    }
+
+    /// How long nobody may have looked after a training on another machine before it is started anew on this one.
+    pub fn take_over(&self) -> Duration {
+        self.take_over
     }
 
     /// Where trainings lie, a folder for each.
@@ -132,6 +147,12 @@ pub(super) struct Trainer {
     /// The folder of the `--trainers` file: `{config_dir}`.
     pub(super) config_dir: PathBuf,
 }
+
+/// How many trainings go on at once unless told otherwise: each takes the whole machine.
+pub(super) const AT_ONCE: NonZeroUsize = NonZeroUsize::MIN;
+
+/// How long nobody may have looked after a training elsewhere unless told otherwise: longer than a machine takes to come back.
+pub(super) const TAKE_OVER: Duration = Duration::from_secs(600);
 
 /// What a trainer has between TERM and KILL unless told otherwise: enough to write a checkpoint of a model of some billions.
 pub(super) const DEFAULT_GRACE: Duration = Duration::from_secs(30);

@@ -33,7 +33,8 @@ mod workdir;
 
 pub use config::Trainers;
 pub use stop::stop_all;
-pub use workdir::{Unfinished, unfinished};
+pub use workdir::Unfinished;
+pub(super) use workdir::unfinished;
 
 use super::{CommandSpec, NotHere, Order, Provider, ProviderError, Recipe, StartError, Training, TrainingId};
 use async_trait::async_trait;

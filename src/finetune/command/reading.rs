@@ -1,7 +1,9 @@
 //! From the `--trainers` file to [`Trainers`]: everything that is wrong is said, each with its key and what to write instead.
 
 use super::command_check;
-use super::config::{Argument, DEFAULT_SILENCE, DEFAULT_TIMEOUT, ServeHow, Trainer, Trainers};
+use super::config::{
+    AT_ONCE, Argument, DEFAULT_SILENCE, DEFAULT_TIMEOUT, ServeHow, TAKE_OVER, Trainer, Trainers,
+};
 use super::parts::{defaults, files, grace, progress, result, serve, train_format};
 use super::placeholders::{self, is_train_key};
 use super::table::Table;
@@ -40,8 +42,10 @@ pub(super) fn read(text: &str, folder: &Path) -> Result<Trainers, Vec<String>> {
     };
     let mut problems = Vec::new();
     let mut root = Table::new(String::new(), &root, &mut problems);
-    root.only(&["dir", "trainer"]);
+    root.only(&["dir", "at_once", "take_over_secs", "trainer"]);
     let given_dir = root.text("dir").map(|dir| folder.join(dir));
+    let at_once = root.count("at_once").unwrap_or(AT_ONCE);
+    let take_over = root.seconds("take_over_secs").unwrap_or(TAKE_OVER);
     let mut trainers = IndexMap::new();
     root.each_table("trainer", |name, table| {
         if name.is_empty() || name.contains(|c: char| c.is_control() || c.is_whitespace()) {
@@ -61,6 +65,8 @@ pub(super) fn read(text: &str, folder: &Path) -> Result<Trainers, Vec<String>> {
     Ok(Trainers {
         given_dir,
         dir,
+        at_once,
+        take_over,
         trainers,
         tasks: Arc::default(),
     })

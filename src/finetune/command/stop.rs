@@ -4,6 +4,7 @@ use super::environment::MARK;
 use super::machine;
 use super::workdir::{Proc, WorkDir, all};
 use crate::finetune::Training;
+use crate::task::RunId;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -104,16 +105,20 @@ pub(super) async fn end_group(work: &WorkDir, grace: Option<Duration>) -> bool {
     true
 }
 
-/// Stops every living training of `dir`: TERM, then KILL. For when nobody is left who looks after them. Gives how many there were.
-pub async fn stop_all(dir: &Path) -> io::Result<usize> {
+/// Stops every living training of a run in `dir`: TERM, then KILL. For when nobody is left who looks after them. Gives their keys.
+pub async fn stop_all(dir: &Path, run: &RunId) -> io::Result<Vec<String>> {
     let mut ending = Vec::new();
     for work in all(dir) {
-        if work.outcome().is_none() && work.is_held()? {
+        let order = work.order().filter(|order| order.run == *run);
+        if let Some(order) = order
+            && work.outcome().is_none()
+            && work.is_held()?
+        {
             mark(&work, &Stop::Cancelled)?;
-            ending.push(work);
+            ending.push((work, order.key));
         }
     }
-    let ended = ending.iter().map(|work| end_group(work, None));
+    let ended = ending.iter().map(|(work, _)| end_group(work, None));
     futures_util::future::join_all(ended).await;
-    Ok(ending.len())
+    Ok(ending.into_iter().map(|(_, key)| key).collect())
 }

@@ -5,6 +5,7 @@ use super::template::Template;
 use crate::job::nearest;
 use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
+use std::num::NonZeroUsize;
 use std::time::Duration;
 use toml::Value;
 
@@ -77,6 +78,20 @@ impl<'a, 'p> Table<'a, 'p> {
         match self.table.get(key)? {
             Value::Boolean(flag) => Some(*flag),
             other => self.wrong(key, other, "true or false"),
+        }
+    }
+
+    /// A number above zero.
+    pub(super) fn count(&mut self, key: &str) -> Option<NonZeroUsize> {
+        match self.table.get(key)? {
+            Value::Integer(number) => {
+                let count = usize::try_from(*number).ok().and_then(NonZeroUsize::new);
+                if count.is_none() {
+                    self.report_key(key, &format!("is {number}: write a number above 0"));
+                }
+                count
+            }
+            other => self.wrong(key, other, "a number"),
         }
     }
 

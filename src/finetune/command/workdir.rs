@@ -233,7 +233,7 @@ pub(super) fn all(dir: &Path) -> Vec<WorkDir> {
 }
 
 /// What was begun in `dir` and is not tidied up: for a worker that starts again.
-pub fn unfinished(dir: &Path) -> Vec<Unfinished> {
+pub(in crate::finetune) fn unfinished(dir: &Path) -> Vec<Unfinished> {
     let begun = all(dir).into_iter().filter(|work| !work.has("ended"));
     begun.filter_map(|work| work.order()).collect()
 }

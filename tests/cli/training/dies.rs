@@ -127,7 +127,7 @@ fn a_fine_tune_lane_that_is_emptied_is_filled_again() {
 #[test]
 fn a_trainer_that_vanishes_with_all_its_processes_is_started_again() {
     let Some(at_work) = AtWork::begin() else { return };
-    let checkpoint = find(&at_work.trained, "output").join("checkpoint-7");
+    let checkpoint = find(&at_work.trained, "unfinished").join("checkpoint-7");
     fs::create_dir_all(&checkpoint).unwrap();
     fs::write(checkpoint.join("trainer_state.json"), "{\"global_step\": 7}").unwrap();
     // The wrapper and all: as when a machine loses its power.

@@ -30,7 +30,7 @@ while [ ! -e "$CONTROL/finish" ]; do
         case "$FT_NAME" in *"$(cat "$CONTROL/fail")"*) echo "the trainer has had enough" >&2; exit 3 ;; esac
     fi
     step=$((step + 1))
-    echo "{\"step\": $step, \"total_steps\": 1000000, \"loss\": 0.25}" >> "$FT_PROGRESS_FILE"
+    echo "{\"step\": $step, \"loss\": 0.25}" >> "$FT_PROGRESS_FILE"
     sleep 0.05
 done
 mkdir -p "$1"

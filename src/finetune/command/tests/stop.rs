@@ -82,9 +82,11 @@ async fn a_trainer_that_takes_too_long_or_says_nothing_is_ended() {
 async fn all_trainings_of_a_folder_can_be_stopped_without_their_worker() {
     let place = Place::new("");
     let id = place.start(&*place.provider()).await;
-    assert_eq!(stop_all(&place.dir()).await.unwrap(), 1);
+    let of_another = RunId("another".to_owned());
+    assert!(stop_all(&place.dir(), &of_another).await.unwrap().is_empty());
+    assert_eq!(stop_all(&place.dir(), &place.run).await.unwrap().len(), 1);
     assert_eq!(machine::members(place.pid()), Vec::<i32>::new());
-    assert_eq!(stop_all(&place.dir()).await.unwrap(), 0);
+    assert!(stop_all(&place.dir(), &place.run).await.unwrap().is_empty());
     let next = place.provider();
     assert_eq!(place.outcome(&*next).await, Training::Cancelled);
     assert_eq!(next.find(&place.order()).await.unwrap(), Some(id));
