@@ -26,6 +26,8 @@ echo "$FT_NAME $$ ${FT_RESUME_DIR:-fresh}" >> "$CONTROL/starts"
 trap 'echo "$FT_NAME" >> "$CONTROL/stopped"; exit 0' TERM
 step=0
 while [ ! -e "$CONTROL/finish" ]; do
+    # The test is over, however it ended.
+    [ -d "$CONTROL" ] || exit 9
     if [ -e "$CONTROL/fail" ]; then
         case "$FT_NAME" in *"$(cat "$CONTROL/fail")"*) echo "the trainer has had enough" >&2; exit 3 ;; esac
     fi
