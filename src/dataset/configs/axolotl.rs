@@ -13,7 +13,8 @@ pub(super) fn config(key: &Trainable) -> String {
     files(&mut yaml, "datasets", &key.file(Part::Training, None));
     if key.has_validation {
         files(&mut yaml, "test_datasets", &key.file(Part::Validation, None));
-        yaml.plain("evals_per_epoch", 1);
+        // Not `evals_per_epoch: 1`, which never measures where there is one epoch.
+        yaml.plain("eval_strategy", "epoch");
         yaml.plain("eval_batch_size", arguments.batch_size);
     }
     yaml.plain("train_on_inputs", false);

@@ -92,6 +92,7 @@ fn rows_that_are_kept_back_are_measured_with() {
     );
     assert!(!card.contains("b.validation"), "{card}");
     assert!(of(&keys, "a.axolotl.yaml").contains("test_datasets:"));
+    assert_eq!(value(&of(&keys, "a.axolotl.yaml"), "eval_strategy"), "epoch");
     assert!(!of(&keys, "b.axolotl.yaml").contains("test_datasets:"));
     assert_eq!(
         value(&of(&keys, "a.llamafactory.yaml"), "eval_dataset"),
