@@ -661,16 +661,22 @@ async fn a_look_ahead_with_a_key_that_is_refused_names_no_key() {
 async fn a_model_that_the_server_does_not_list_is_worth_a_word() {
     let server = serve(&[]);
     let mut customer = Customer::new(&server.base());
-    customer.shard.recipe.model = "openai/org/base-modell".to_owned();
+    customer.shard.recipe.model = "openai/another".to_owned();
     let warnings = customer.preflight().await.unwrap();
-    assert!(
-        warnings[0].contains("lists no model org/base-modell"),
-        "{warnings:?}"
-    );
+    assert!(warnings[0].contains("lists no model another"), "{warnings:?}");
     // The server has the last word, and that is told, too.
     let reason = failed(customer.train().await);
     assert!(reason.contains("no such model"), "{reason}");
     assert_eq!(server.state().jobs.len(), 0);
+}
+
+#[tokio::test]
+async fn a_model_whose_name_is_misspelt_is_a_problem() {
+    let server = serve(&[]);
+    let mut customer = Customer::new(&server.base());
+    customer.shard.recipe.model = "openai/org/base-modell".to_owned();
+    let problems = customer.preflight().await.unwrap_err();
+    assert!(problems.contains("did you mean `org/base-model`?"), "{problems}");
 }
 
 #[tokio::test]

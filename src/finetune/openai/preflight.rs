@@ -11,6 +11,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// A model that goes away within so many days is worth a word.
 const SOON: i64 = 30;
 
+/// So many slips of the pen are a misspelt name, not another one.
+const SLIPS: usize = 2;
+
 /// What a look ahead has found so far.
 #[derive(Default)]
 struct Findings {
@@ -90,7 +93,8 @@ impl Findings {
         }
     }
 
-    /// Servers other than OpenAI's may train models that they do not list, so there it is no more than a word.
+    /// Servers other than OpenAI's may train models that they do not list, so there it is no more than a word, unless it is
+    /// one that they list and misspelt.
     async fn among(&mut self, http: &Http, model: &str) {
         let listed = match http.get(&["models"], &[]).await {
             Ok(answer) => Page::read(answer).items,
@@ -104,11 +108,10 @@ impl Findings {
         }
         let ids: Vec<String> = listed.iter().filter_map(id).collect();
         let hint = nearest(model, ids.iter().map(String::as_str));
-        match is_own(http) {
-            true => self.problems.push(format!("OpenAI has no model {model}: {hint}")),
-            false => self
-                .warnings
-                .push(format!("{} lists no model {model}", http.shown())),
+        let lacks = format!("{} lists no model {model}", http.shown());
+        match is_own(http) || ids.iter().any(|known| is_misspelt(model, known)) {
+            true => self.problems.push(format!("{lacks}: {hint}")),
+            false => self.warnings.push(lacks),
         }
     }
 
@@ -143,6 +146,12 @@ impl Findings {
     }
 }
 
+/// Whether somebody who wrote the one meant the other: a slip or two, but not in a digit, which makes another model of it.
+fn is_misspelt(written: &str, known: &str) -> bool {
+    let digits = |name: &str| -> String { name.chars().filter(char::is_ascii_digit).collect() };
+    strsim::damerau_levenshtein(written, known) <= SLIPS && digits(written) == digits(known)
+}
+
 fn is_own(http: &Http) -> bool {
     http.shown().trim_end_matches('/') == OWN
 }
@@ -172,6 +181,14 @@ fn day(date: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slip_is_a_misspelt_name_and_another_version_is_another_model() {
+        assert!(is_misspelt("gpt-tset", "gpt-test"));
+        assert!(is_misspelt("qwen/Qwen3-0.6B", "Qwen/Qwen3-0.6B"));
+        assert!(!is_misspelt("Llama-3.2-8B", "Llama-3.1-8B"));
+        assert!(!is_misspelt("base-model", "oracle"));
+    }
 
     #[test]
     fn days_are_counted_as_calendars_do() {
