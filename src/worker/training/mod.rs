@@ -206,6 +206,8 @@ impl<'a> Care<'a> {
                 Err(Halt::Look(self.refused(error)))
             }
             Err(StartError::Unclear(why)) => {
+                // The provider has its time from the end of the request, which may have taken long.
+                self.note_start(Some(now_ms())).await?;
                 warn!(shard = %order.shard, why, "the start of a training had no answer: looking for it");
                 for wait in LOOK_AGAIN {
                     tokio::time::sleep(wait).await;
