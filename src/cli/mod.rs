@@ -12,6 +12,8 @@ mod runtime;
 mod services;
 mod signals;
 mod status;
+#[cfg(test)]
+mod tests;
 mod trainers;
 mod worker;
 

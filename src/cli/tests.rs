@@ -1,0 +1,66 @@
+//! What operators read about the flags, against the flags.
+
+use super::{Flags, WorkerCommand};
+use clap::{Arg, CommandFactory as _};
+use std::collections::BTreeMap;
+
+const NOTES: &str = include_str!("../../docs/operations.md");
+
+/// A row of the notes' table of flags: the variable and the default, without their backticks.
+#[derive(Debug, PartialEq)]
+struct Row {
+    variable: String,
+    default: String,
+}
+
+fn noted() -> BTreeMap<String, Row> {
+    let (_, settings) = NOTES.split_once("\n## Settings\n").unwrap();
+    let table = settings
+        .split("\n\n")
+        .find(|part| part.trim().starts_with("| flag |"))
+        .unwrap();
+    let rows = table.trim().lines().skip(2).map(|line| {
+        let mut cells = line
+            .trim_matches('|')
+            .split('|')
+            .map(|cell| cell.trim().replace('`', ""));
+        let flag = cells.next().unwrap();
+        let (variable, default) = (cells.next().unwrap(), cells.next().unwrap());
+        (flag, Row { variable, default })
+    });
+    rows.collect()
+}
+
+fn arguments(command: &clap::Command) -> Vec<Arg> {
+    let own = command
+        .get_arguments()
+        .filter(|argument| argument.get_long().is_some())
+        .cloned();
+    own.chain(command.get_subcommands().flat_map(arguments)).collect()
+}
+
+#[test]
+fn the_operators_notes_have_every_flag_with_its_variable_and_its_default_and_no_other() {
+    let mut noted = noted();
+    let arguments = [arguments(&Flags::command()), arguments(&WorkerCommand::command())].concat();
+    let mut seen = BTreeMap::new();
+    for argument in arguments {
+        let flag = format!("--{}", argument.get_long().unwrap());
+        let variable = argument.get_env().map(|name| name.to_str().unwrap().to_owned());
+        let defaults = argument
+            .get_default_values()
+            .iter()
+            .map(|value| value.to_str().unwrap());
+        let default = defaults.collect::<Vec<_>>().join(",");
+        let row = noted
+            .get(&flag)
+            .unwrap_or_else(|| panic!("{flag} is not in the notes"));
+        assert_eq!(row.variable, variable.unwrap_or_default(), "{flag}");
+        if argument.get_action().takes_values() && !default.is_empty() {
+            assert_eq!(row.default, default, "{flag}");
+        }
+        seen.insert(flag, ());
+    }
+    noted.retain(|flag, _| !seen.contains_key(flag));
+    assert!(noted.is_empty(), "no flags: {noted:?}");
+}
