@@ -1,5 +1,6 @@
 //! The same jobs on RabbitMQ and Redis: coordinator and workers as processes of their own, servers that are real.
 
+use crate::operators_notes::{USER, redis_user};
 use crate::rabbitmq;
 use crate::redis_server::{RedisServer, is_installed};
 use crate::support::{Ended, Folder, JobFile, LmServer, Running, clean, free_port, lines, same, until};
@@ -8,27 +9,42 @@ use std::process::Command;
 
 const EXAMPLES: usize = 150;
 
-/// A broker that tests share, in a namespace of this test's own, and a Redis.
+/// A broker that tests share, in a namespace of this test's own, and a Redis. Both are used with the least rights that the operator's
+/// notes give: whatever the whole system does, it needs no more.
 pub(crate) struct Cluster {
     amqp_url: String,
     pub(crate) redis: RedisServer,
     namespace: String,
 }
 
+/// Of the user of Redis.
+const PASSWORD: &str = "hunter2";
+
 impl Cluster {
     /// `None`: this machine has not what it takes, and that was said.
     pub(crate) fn start() -> Option<Cluster> {
-        (rabbitmq::installed() && is_installed()).then(|| Cluster {
-            amqp_url: rabbitmq::shared_url(),
-            redis: RedisServer::start(&[]),
-            namespace: format!("cli-{:016x}", fastrand::u64(..)),
+        (rabbitmq::installed() && is_installed()).then(|| {
+            let namespace = format!("cli-{:016x}", fastrand::u64(..));
+            let rules = redis_user(PASSWORD, &namespace);
+            let user = ["--user", USER]
+                .into_iter()
+                .chain(rules.iter().map(String::as_str));
+            Cluster {
+                amqp_url: rabbitmq::shared_url(),
+                redis: RedisServer::start(&user.collect::<Vec<_>>()),
+                namespace,
+            }
         })
+    }
+
+    fn redis_url(&self) -> String {
+        format!("redis://{USER}:{PASSWORD}@127.0.0.1:{}", self.redis.port())
     }
 
     fn variables(&self) -> [(&'static str, String); 3] {
         [
             ("BSFT_AMQP_URL", self.amqp_url.clone()),
-            ("BSFT_REDIS_URL", self.redis.url()),
+            ("BSFT_REDIS_URL", self.redis_url()),
             ("BSFT_NAMESPACE", self.namespace.clone()),
         ]
     }
@@ -255,13 +271,16 @@ fn namespaces_are_apart() {
     let Some(cluster) = Cluster::start() else { return };
     let folder = Folder::new();
     JobFile::with_teacher("model = \"simulated/x\"").write(&folder, 20);
-    let elsewhere = ["--namespace", "elsewhere"];
+    // The user may not use it.
+    let redis = cluster.redis.url();
+    let elsewhere = ["--namespace", "elsewhere", "--redis-url", &redis];
     let _other = cluster.worker(&elsewhere);
     let running = cluster.start_in(&folder, &COMPILE);
     until("the tasks to be published", || {
         (cluster.status(&folder)?["queues"]["bootstrap"] == 20).then_some(())
     });
-    let ended = cluster.run_in(&folder, &["status", "--json", "--namespace", "elsewhere"]);
+    let status = [&["status", "--json"][..], &elsewhere].concat();
+    let ended = cluster.run_in(&folder, &status);
     assert_eq!(ended.with(0).stdout.trim(), "[]");
     let _ours = cluster.worker(&[]);
     running.end().with(0);

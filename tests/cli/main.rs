@@ -8,6 +8,8 @@
 #[path = "../support/openai_server.rs"]
 #[expect(dead_code, reason = "the conformance suite needs more of it")]
 mod openai_server;
+#[path = "../support/operators_notes.rs"]
+mod operators_notes;
 #[path = "../support/rabbitmq.rs"]
 #[expect(dead_code, reason = "the conformance suite needs more of it")]
 mod rabbitmq;

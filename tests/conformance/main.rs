@@ -18,6 +18,9 @@ mod lossy;
 mod openai;
 #[path = "../support/openai_server.rs"]
 mod openai_server;
+#[path = "../support/operators_notes.rs"]
+#[expect(dead_code, reason = "the tests of the command line need more of it")]
+mod operators_notes;
 mod queue;
 #[path = "../support/rabbitmq.rs"]
 #[expect(dead_code, reason = "the fault tests need more of it")]

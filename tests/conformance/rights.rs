@@ -1,4 +1,4 @@
-//! Users that may do what queue and store need, and nothing else; `docs/operations.md` has the same rights.
+//! Users that may do what queue and store need, and nothing else, made as `docs/operations.md` says.
 
 use crate::child::{InAChild, tests_of};
 use crate::queue::all_queue_cases;
@@ -15,11 +15,8 @@ fn the_queue_keeps_its_promises_to_a_user_with_the_least_rights() {
         return;
     }
     let broker = Broker::start("[].");
-    broker.ctl(&["add_user", "worker", "secret"]);
-    let ours = r"^bsft\..*$";
-    broker.ctl(&["set_permissions", "worker", ours, r"^amq\.default$", ours]);
     InAChild::new()
-        .with(rabbitmq::SHARED, &broker.url_of("worker", "secret"))
+        .with(rabbitmq::SHARED, &broker.admit_worker())
         .pass(&all_queue_cases! { tests_of! "amqp" });
 }
 

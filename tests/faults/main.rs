@@ -19,6 +19,9 @@ mod settings;
 mod succession;
 mod table;
 
+#[path = "../support/operators_notes.rs"]
+#[expect(dead_code, reason = "the other suites need it")]
+mod operators_notes;
 #[path = "../support/rabbitmq.rs"]
 #[expect(dead_code, reason = "the conformance suite needs more of it")]
 mod rabbitmq;

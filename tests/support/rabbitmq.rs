@@ -1,5 +1,6 @@
 //! `tests/support/rabbitmq.sh` as a process: a real RabbitMQ that ends with the test, however the test ends.
 
+use crate::operators_notes::{USER, rabbitmq_user};
 use crate::wait::until;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -25,10 +26,15 @@ pub(crate) fn installed() -> bool {
     installed
 }
 
-/// The broker that tests share: the one in the environment, or else one of this process.
+/// The broker that tests share, for a user with the least rights: the one in the environment, or else one of this process.
 pub(crate) fn shared_url() -> String {
-    static OWN: OnceLock<Broker> = OnceLock::new();
-    std::env::var(SHARED).unwrap_or_else(|_| OWN.get_or_init(|| Broker::start("[].")).url())
+    static OWN: OnceLock<(Broker, String)> = OnceLock::new();
+    let own = || {
+        let broker = Broker::start("[].");
+        let url = broker.admit_worker();
+        (broker, url)
+    };
+    std::env::var(SHARED).unwrap_or_else(|_| OWN.get_or_init(own).1.clone())
 }
 
 /// A broker of one test's own.
@@ -79,7 +85,17 @@ impl Broker {
         self.urls[1].clone()
     }
 
-    /// The same for another user.
+    /// Makes the user of the operator's notes; where that one finds the broker.
+    pub(crate) fn admit_worker(&self) -> String {
+        let password = "hunter2";
+        for command in rabbitmq_user(password) {
+            let command: Vec<&str> = command.iter().map(String::as_str).collect();
+            self.ctl(&command);
+        }
+        self.url_of(USER, password)
+    }
+
+    /// Where another user finds it.
     pub(crate) fn url_of(&self, user: &str, password: &str) -> String {
         self.urls[0].replace("guest:guest", &format!("{user}:{password}"))
     }
