@@ -15,6 +15,7 @@ pub mod job;
 pub mod lm;
 pub mod message;
 pub mod metric;
+pub mod metrics;
 mod patience;
 pub mod program;
 pub mod python;

@@ -1,0 +1,170 @@
+//! What is counted of one LM, by whoever asks it.
+
+use super::{Metrics, names};
+use prometheus::{
+    Counter, CounterVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+};
+use std::time::Instant;
+
+/// Seconds that requests take, from a cache's answer to the default timeout.
+const BUCKETS: &[f64] = &[
+    0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
+];
+
+/// The status of the usual answer, whose counter is at hand.
+const OK: u16 = 200;
+
+/// The families, over all LMs.
+pub(super) struct LmFamilies {
+    requests: IntCounterVec,
+    in_flight: IntGaugeVec,
+    duration: HistogramVec,
+    retries: IntCounterVec,
+    throttles: IntCounterVec,
+    tokens: IntCounterVec,
+    cost: CounterVec,
+    cache_hits: IntCounterVec,
+}
+
+impl LmFamilies {
+    pub(super) fn new(registry: &super::Registry) -> LmFamilies {
+        LmFamilies {
+            requests: registry.counters(&names::LM_REQUESTS),
+            in_flight: registry.gauges(&names::LM_REQUESTS_IN_FLIGHT),
+            duration: registry.histograms(&names::LM_REQUEST_DURATION, BUCKETS),
+            retries: registry.counters(&names::LM_RETRIES),
+            throttles: registry.counters(&names::LM_THROTTLES),
+            tokens: registry.counters(&names::LM_TOKENS),
+            cost: registry.float_counters(&names::LM_COST),
+            cache_hits: registry.counters(&names::LM_CACHE_HITS),
+        }
+    }
+}
+
+/// US dollars per million tokens.
+#[derive(Clone, Copy, Debug)]
+pub struct DollarsPerMillion {
+    /// Of requests.
+    pub prompt: f64,
+    /// Of answers.
+    pub completion: f64,
+}
+
+/// The counters of one LM, found once. Clones, and others of the same name and model, count together.
+#[derive(Clone, Debug)]
+pub struct LmMetrics {
+    labels: [String; 2],
+    requests: IntCounterVec,
+    answered: IntCounter,
+    in_flight: IntGauge,
+    duration: Histogram,
+    retries: IntCounter,
+    throttles: IntCounter,
+    prompt_tokens: IntCounter,
+    completion_tokens: IntCounter,
+    cost: Option<(Counter, DollarsPerMillion)>,
+    cache_hits: IntCounter,
+}
+
+impl Metrics {
+    /// What is counted of the LM of that name in the job file; its cost where a price is given.
+    pub fn lm(&self, name: &str, model: &str, price: Option<DollarsPerMillion>) -> LmMetrics {
+        let LmFamilies {
+            requests,
+            in_flight,
+            duration,
+            retries,
+            throttles,
+            tokens,
+            cost,
+            cache_hits,
+        } = &self.lm;
+        let labels = [name, model];
+        LmMetrics {
+            labels: labels.map(str::to_owned),
+            answered: requests.with_label_values(&[name, model, "200"]),
+            requests: requests.clone(),
+            in_flight: in_flight.with_label_values(&labels),
+            duration: duration.with_label_values(&labels),
+            retries: retries.with_label_values(&labels),
+            throttles: throttles.with_label_values(&labels),
+            prompt_tokens: tokens.with_label_values(&[name, model, "prompt"]),
+            completion_tokens: tokens.with_label_values(&[name, model, "completion"]),
+            cost: price.map(|price| (cost.with_label_values(&labels), price)),
+            cache_hits: cache_hits.with_label_values(&labels),
+        }
+    }
+}
+
+impl LmMetrics {
+    /// A request goes out. It is counted when this is dropped: without a status unless [`LmRequest::answered`] was called.
+    pub fn request(&self) -> LmRequest<'_> {
+        self.in_flight.inc();
+        LmRequest {
+            of: self,
+            started: Instant::now(),
+            status: None,
+        }
+    }
+
+    /// The next request repeats one that failed.
+    pub fn retried(&self) {
+        self.retries.inc();
+    }
+
+    /// An answer asked for patience.
+    pub fn throttled(&self) {
+        self.throttles.inc();
+    }
+
+    /// The server counted these tokens.
+    pub fn spent(&self, prompt_tokens: u64, completion_tokens: u64) {
+        self.prompt_tokens.inc_by(prompt_tokens);
+        self.completion_tokens.inc_by(completion_tokens);
+        if let Some((cost, price)) = &self.cost {
+            let millionths =
+                prompt_tokens as f64 * price.prompt + completion_tokens as f64 * price.completion;
+            // A price below nothing would end the process.
+            cost.inc_by((millionths / 1e6).max(0.0));
+        }
+    }
+
+    /// An answer was there already.
+    pub fn cache_hit(&self) {
+        self.cache_hits.inc();
+    }
+}
+
+/// A request in flight.
+#[derive(Debug)]
+pub struct LmRequest<'a> {
+    of: &'a LmMetrics,
+    started: Instant,
+    status: Option<u16>,
+}
+
+impl LmRequest<'_> {
+    /// The whole answer is here.
+    pub fn answered(&mut self, status: u16) {
+        self.status = Some(status);
+    }
+}
+
+impl Drop for LmRequest<'_> {
+    fn drop(&mut self) {
+        let LmMetrics {
+            labels: [name, model],
+            ..
+        } = self.of;
+        self.of.in_flight.dec();
+        self.of.duration.observe(self.started.elapsed().as_secs_f64());
+        match self.status {
+            Some(OK) => self.of.answered.inc(),
+            Some(status) => {
+                let status = status.to_string();
+                self.of.requests.with_label_values(&[name, model, &status]).inc();
+            }
+            None => self.of.requests.with_label_values(&[name, model, "none"]).inc(),
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Metrics and health: what a process counts and tells of itself, and the HTTP server that is asked for it.
+//!
+//! Everything may use this; it uses nothing of the pipeline. Counting is always on, and costs some atomic additions: whoever counts holds
+//! the counters it needs, found once by their labels. The server is there on request only.
+
+mod health;
+mod lm;
+pub mod names;
+mod run;
+mod server;
+mod worker;
+
+pub use health::{Health, Heart, Need, Never};
+pub use lm::{DollarsPerMillion, LmMetrics, LmRequest};
+pub use run::{Done, JobCounts, RunMetrics, Standing};
+pub use server::Server;
+pub use worker::{AtWork, LaneMetrics, Task, TaskEnd, WorkerMetrics};
+
+use lm::LmFamilies;
+use names::{Definition, Kind};
+use prometheus::core::Collector;
+use prometheus::{
+    CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, TextEncoder,
+};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use worker::WorkerFamilies;
+
+/// A service that a process works with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Service {
+    /// The broker.
+    RabbitMq,
+    /// The store.
+    Redis,
+}
+
+impl Service {
+    /// Its label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Service::RabbitMq => "rabbitmq",
+            Service::Redis => "redis",
+        }
+    }
+}
+
+/// What a process counts and tells of itself: made once, handed to whoever counts.
+pub struct Metrics {
+    registry: Registry,
+    /// Of the run that this process coordinates.
+    pub run: RunMetrics,
+    /// Whether it lives and can take work.
+    pub health: Health,
+    lm: LmFamilies,
+    worker_families: WorkerFamilies,
+    worker: OnceLock<WorkerMetrics>,
+    service_up: IntGaugeVec,
+    service_waits: IntCounterVec,
+    is_served: AtomicBool,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics::new()
+    }
+}
+
+impl Metrics {
+    /// Nothing is counted yet.
+    pub fn new() -> Metrics {
+        let registry = Registry::default();
+        let build = registry.gauges(&names::BUILD_INFO);
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        Metrics {
+            worker_families: WorkerFamilies::new(&registry),
+            worker: OnceLock::new(),
+            run: RunMetrics::new(&registry),
+            health: Health::default(),
+            lm: LmFamilies::new(&registry),
+            service_up: registry.gauges(&names::SERVICE_UP),
+            service_waits: registry.counters(&names::SERVICE_WAITS),
+            is_served: AtomicBool::new(false),
+            registry,
+        }
+    }
+
+    /// The process cannot do without the service.
+    pub fn needs(&self, service: Service) {
+        self.service_up.with_label_values(&[service.name()]).set(0);
+        self.service_waits.with_label_values(&[service.name()]);
+        self.health.needs(Need::Service(service));
+    }
+
+    /// Whether the service answered just now; otherwise why not.
+    pub fn heard_of(&self, service: Service, answer: Result<(), String>) {
+        let up = self.service_up.with_label_values(&[service.name()]);
+        up.set(i64::from(answer.is_ok()));
+        match answer {
+            Ok(()) => self.health.has(Need::Service(service)),
+            Err(why) => self.health.lacks(Need::Service(service), why),
+        }
+    }
+
+    /// Counts calls that had to wait for the service.
+    pub fn waits(&self, service: Service) -> Waits {
+        Waits(self.service_waits.clone(), service)
+    }
+
+    /// What the workers of this process count. A process that has none does not show it.
+    pub fn worker(&self) -> &WorkerMetrics {
+        self.worker
+            .get_or_init(|| WorkerMetrics::new(&self.worker_families))
+    }
+
+    /// How many workers this process has.
+    pub fn workers_here(&self) -> usize {
+        self.worker.get().map_or(0, WorkerMetrics::at_work)
+    }
+
+    /// Whether anybody can ask: what has to be looked up for that is not looked up otherwise.
+    pub fn is_served(&self) -> bool {
+        self.is_served.load(Ordering::Relaxed)
+    }
+
+    /// Everything in Prometheus' text format, version 0.0.4.
+    pub fn text(&self) -> Result<String, String> {
+        let encoded = TextEncoder::new().encode_to_string(&self.registry.0.gather());
+        encoded.map_err(|error| error.to_string())
+    }
+}
+
+/// Counts calls that had to wait for a service.
+#[derive(Clone, Debug)]
+pub struct Waits(IntCounterVec, Service);
+
+impl Waits {
+    /// A call has to be repeated.
+    pub fn waited(&self) {
+        self.0.with_label_values(&[self.1.name()]).inc();
+    }
+}
+
+/// Where metrics of the table come into being.
+#[derive(Default)]
+struct Registry(prometheus::Registry);
+
+impl Registry {
+    fn counters(&self, metric: &Definition) -> IntCounterVec {
+        self.add(
+            metric,
+            Kind::Counter,
+            IntCounterVec::new(options(metric), metric.labels),
+        )
+    }
+
+    fn float_counters(&self, metric: &Definition) -> CounterVec {
+        self.add(
+            metric,
+            Kind::Counter,
+            CounterVec::new(options(metric), metric.labels),
+        )
+    }
+
+    fn gauges(&self, metric: &Definition) -> IntGaugeVec {
+        self.add(
+            metric,
+            Kind::Gauge,
+            IntGaugeVec::new(options(metric), metric.labels),
+        )
+    }
+
+    fn float_gauges(&self, metric: &Definition) -> GaugeVec {
+        self.add(metric, Kind::Gauge, GaugeVec::new(options(metric), metric.labels))
+    }
+
+    fn histograms(&self, metric: &Definition, buckets: &[f64]) -> HistogramVec {
+        let options = HistogramOpts::from(options(metric)).buckets(buckets.to_vec());
+        self.add(metric, Kind::Histogram, HistogramVec::new(options, metric.labels))
+    }
+
+    fn add<T: Collector + Clone + 'static>(
+        &self,
+        metric: &Definition,
+        kind: Kind,
+        made: prometheus::Result<T>,
+    ) -> T {
+        assert_eq!(
+            metric.kind, kind,
+            "{} is made as what the table says",
+            metric.name
+        );
+        let made = made.expect("the table's names and labels are well formed");
+        let registered = self.0.register(Box::new(made.clone()));
+        registered.expect("every metric of the table is made once");
+        made
+    }
+}
+
+fn options(metric: &Definition) -> Opts {
+    Opts::new(metric.name, metric.help)
+}
+
+#[cfg(test)]
+mod tests;

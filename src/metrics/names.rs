@@ -1,0 +1,197 @@
+//! Every metric's name, kind, labels and meaning: what the registry is made from, and what `docs/operations.md` lists.
+
+/// What is known of a metric before anything is counted.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Definition {
+    /// Its name, by Prometheus' conventions.
+    pub name: &'static str,
+    /// How it is read.
+    pub kind: Kind,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+    /// What it counts, in a sentence without a full stop.
+    pub help: &'static str,
+}
+
+/// How a metric is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It only grows.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+    /// It counts values by size.
+    Histogram,
+}
+
+impl Kind {
+    /// Prometheus' word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        }
+    }
+}
+
+/// Defines every metric once: a constant for whoever counts, and a line of [`ALL`].
+macro_rules! table {
+    ($($id:ident: $kind:ident $name:literal $labels:tt $help:literal;)*) => {
+        $(pub(super) const $id: Definition =
+            Definition { name: $name, kind: Kind::$kind, labels: &$labels, help: $help };)*
+
+        /// All of them, in the order of the documentation.
+        pub const ALL: &[Definition] = &[$($id),*];
+    };
+}
+
+table! {
+    BUILD_INFO: Gauge "bsft_build_info" ["version"]
+        "always 1; the version of bsft is its label";
+    SERVICE_UP: Gauge "bsft_service_up" ["service"]
+        "1 while RabbitMQ or Redis (service: rabbitmq, redis) answers, 0 otherwise; looked at every 3 s; not there without them";
+    SERVICE_WAITS: Counter "bsft_service_waits_total" ["service"]
+        "calls that had to be repeated because the service was away";
+
+    LM_REQUESTS: Counter "bsft_lm_requests_total" ["lm", "model", "status"]
+        "HTTP requests that have ended, tries included, by the answer's status; none: no whole answer came";
+    LM_REQUESTS_IN_FLIGHT: Gauge "bsft_lm_requests_in_flight" ["lm", "model"]
+        "HTTP requests without an answer yet";
+    LM_REQUEST_DURATION: Histogram "bsft_lm_request_duration_seconds" ["lm", "model"]
+        "how long each HTTP request took, the answer's body included";
+    LM_RETRIES: Counter "bsft_lm_retries_total" ["lm", "model"]
+        "requests that repeated an earlier one, which had failed in a way that may pass";
+    LM_THROTTLES: Counter "bsft_lm_throttles_total" ["lm", "model"]
+        "answers that asked for patience: status 429, or a rate limit that was told within another answer";
+    LM_TOKENS: Counter "bsft_lm_tokens_total" ["lm", "model", "kind"]
+        "tokens that the server counted (kind: prompt, completion), of answers that could not be used, too";
+    LM_COST: Counter "bsft_lm_cost_dollars_total" ["lm", "model"]
+        "US dollars for these tokens; only where the job gives a price";
+    LM_CACHE_HITS: Counter "bsft_lm_cache_hits_total" ["lm", "model"]
+        "answers that were recorded already and not asked for again";
+
+    WORKER_TASKS: Counter "bsft_worker_tasks_total" ["lane", "outcome"]
+        "tasks by what became of them here: kept, dropped (the metric refused the trace) or failed in the lane bootstrap; trained or failed \
+         in finetune; in both interrupted (handed back while stopping), fenced (another attempt took over), refused (a message that is not \
+         ours: dead letters)";
+    WORKER_TASKS_IN_FLIGHT: Gauge "bsft_worker_tasks_in_flight" ["lane"]
+        "tasks in hand";
+    WORKER_TASK_DURATION: Histogram "bsft_worker_task_duration_seconds" ["lane"]
+        "how long tasks took that were kept, dropped, trained or failed here; a training from its start where that is known, otherwise from \
+         when this worker took it up";
+    WORKER_FAILURES: Counter "bsft_worker_failures_total" ["kind"]
+        "failed bootstrap tasks by kind, as in failures.jsonl";
+    WORKER_LEASES_LOST: Counter "bsft_worker_leases_lost_total" []
+        "attempts that another one took over, since their lease ran out";
+    WORKER_CONCURRENCY: Gauge "bsft_worker_concurrency" []
+        "LM calls allowed in flight, over all workers of the process";
+
+    RUN_INFO: Gauge "bsft_run_info" ["run", "name"]
+        "always 1; which run this is";
+    RUN_PHASE: Gauge "bsft_run_phase" ["phase"]
+        "1 for the phase that the run is in (bootstrap, collect, train, compiled), 0 for the others";
+    RUN_TASKS: Gauge "bsft_run_tasks" []
+        "tasks of the run: teachers times examples";
+    RUN_TASKS_DONE: Gauge "bsft_run_tasks_done" ["outcome"]
+        "tasks with an outcome in DIR (kept, dropped, failed), those of earlier processes of the run included";
+    RUN_TASKS_OUTSTANDING: Gauge "bsft_run_tasks_outstanding" []
+        "tasks that are published and without outcome";
+    RUN_TASKS_REPUBLISHED: Counter "bsft_run_tasks_republished_total" []
+        "tasks that were published again because their message was lost";
+    RUN_TOKENS: Gauge "bsft_run_tokens" ["lm", "kind"]
+        "tokens of the outcomes in DIR (kind: prompt, completion), those of earlier processes included";
+    RUN_COST: Gauge "bsft_run_cost_dollars" []
+        "US dollars for these tokens; not there where the price of an LM is not known";
+    RUN_WORKERS: Gauge "bsft_run_workers" []
+        "workers with a sign of life; not there while that is not known";
+    RUN_DIR_AVAILABLE: Gauge "bsft_run_dir_available_bytes" []
+        "room for bsft on DIR's file system";
+    QUEUE_MESSAGES: Gauge "bsft_queue_messages" ["lane"]
+        "messages that wait for a worker (lane: bootstrap, finetune); not there while that is not known";
+    QUEUE_DEAD_LETTERS: Gauge "bsft_queue_dead_letters" ["lane"]
+        "messages that were refused, or failed too often; not there while that is not known";
+    FINETUNE_JOBS: Gauge "bsft_finetune_jobs" ["state"]
+        "fine-tune jobs of the run (state: open, trained, failed)";
+    FINETUNE_PROGRESS: Gauge "bsft_finetune_progress_ratio" ["lm_key"]
+        "how much of an open training is done, 0 to 1; there while known. lm_key is the LM, or LM@predictor";
+    FINETUNE_STEP: Gauge "bsft_finetune_step" ["lm_key"]
+        "the step that an open training is at; there while known";
+    FINETUNE_LOSS: Gauge "bsft_finetune_loss" ["lm_key"]
+        "the latest training loss of an open training; there while known";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_follow_the_conventions_of_prometheus() {
+        let mut seen = HashSet::new();
+        for Definition {
+            name,
+            kind,
+            labels,
+            help,
+        } in ALL
+        {
+            assert!(seen.insert(name), "{name} is defined twice");
+            let is_plain = |word: &str| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+            assert!(name.starts_with("bsft_") && is_plain(name), "{name}");
+            assert!(labels.iter().all(|label| is_plain(label)), "{name} {labels:?}");
+            assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
+            assert!(*kind != Kind::Histogram || name.ends_with("_seconds"), "{name}");
+            for reserved in ["_count", "_sum", "_bucket"] {
+                assert!(!name.ends_with(reserved), "{name}");
+            }
+            for scaled in [
+                "_ms",
+                "_milliseconds",
+                "_minutes",
+                "_kb",
+                "_megabytes",
+                "_percent",
+            ] {
+                assert!(!name.contains(scaled), "{name} is not in a base unit");
+            }
+            assert!(!help.is_empty() && !help.ends_with('.'), "{name}: {help}");
+        }
+    }
+
+    /// The rows of the table in the documentation: name, type, labels, meaning.
+    fn documented() -> Vec<[String; 4]> {
+        let text = include_str!("../../docs/operations.md");
+        let (_, section) = text
+            .split_once("\n## Metrics and health\n")
+            .expect("the section is there");
+        let section = section.split("\n## ").next().unwrap_or_default();
+        let rows = section.lines().filter(|line| line.starts_with("| `bsft_"));
+        rows.map(|row| {
+            let cells: Vec<String> = row
+                .trim_matches('|')
+                .split(" | ")
+                .map(|cell| cell.trim().replace('`', ""))
+                .collect();
+            cells
+                .try_into()
+                .unwrap_or_else(|cells| panic!("four cells: {cells:?}"))
+        })
+        .collect()
+    }
+
+    #[test]
+    fn the_documentation_lists_every_metric_and_no_other() {
+        let defined = ALL.iter().map(|metric| {
+            let Definition {
+                name,
+                kind,
+                labels,
+                help,
+            } = metric;
+            [name, kind.name(), &labels.join(", "), help].map(str::to_owned)
+        });
+        let defined: Vec<[String; 4]> = defined.collect();
+        assert_eq!(documented(), defined);
+    }
+}

@@ -1,0 +1,177 @@
+//! The HTTP server: `/metrics`, `/healthz`, `/readyz`. The only home of hyper.
+//!
+//! One request a connection, few connections at once, and an end to each: a client that is slow, or many, costs nobody anything.
+
+use super::Metrics;
+use crate::shutdown::Shutdown;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{debug, error, warn};
+
+/// Connections at once; one more waits to be accepted until another has ended.
+const CONNECTIONS: usize = 64;
+
+/// How long a client may take to say what it wants.
+const ASK_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long a connection may take altogether.
+const DONE_WITHIN: Duration = Duration::from_secs(15);
+
+/// How long to leave the listener alone that cannot accept, for want of file descriptors as a rule.
+const BREATHE: Duration = Duration::from_millis(200);
+
+/// What Prometheus calls its text format.
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+/// A server at work; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// What every request is answered from.
+struct Desk {
+    metrics: Arc<Metrics>,
+    shutdown: Shutdown,
+}
+
+impl Server {
+    /// Serves on the listener, in a task of the runtime that this is called in.
+    pub fn start(
+        listener: std::net::TcpListener,
+        metrics: Arc<Metrics>,
+        shutdown: Shutdown,
+    ) -> io::Result<Server> {
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        let address = listener.local_addr()?;
+        metrics
+            .is_served
+            .store(true, std::sync::atomic::Ordering::Relaxed);
+        let desk = Arc::new(Desk { metrics, shutdown });
+        let task = tokio::spawn(accept(listener, desk));
+        Ok(Server {
+            address,
+            _task: AbortOnDropHandle::new(task),
+        })
+    }
+
+    /// Where it listens: with a real port where 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+async fn accept(listener: TcpListener, desk: Arc<Desk>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
+                Ok((stream, _)) => { connections.spawn(serve(stream, Arc::clone(&desk))); }
+                Err(error) => {
+                    warn!(%error, "a connection for metrics cannot be accepted");
+                    tokio::time::sleep(BREATHE).await;
+                }
+            },
+            Some(ended) = connections.join_next() => if let Err(panicked) = ended {
+                error!(%panicked, "bug: an answer about metrics ended in a panic; please report it");
+            },
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, desk: Arc<Desk>) {
+    let answer = service_fn(|request| {
+        let answer = desk.answer(&request);
+        async { Ok::<_, Infallible>(answer) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(ASK_WITHIN)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), answer);
+    match tokio::time::timeout(DONE_WITHIN, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, "a client of the metrics went wrong"),
+        Err(_) => debug!("a client of the metrics was too slow"),
+    }
+}
+
+impl Desk {
+    fn answer(&self, request: &Request<Incoming>) -> Response<String> {
+        let answer: fn(&Desk) -> Response<String> = match request.uri().path() {
+            "/metrics" => Desk::metrics,
+            "/healthz" => Desk::health,
+            "/readyz" => Desk::readiness,
+            _ => {
+                let paths = "there are /metrics, /healthz and /readyz\n".to_owned();
+                return response(StatusCode::NOT_FOUND, PLAIN, paths);
+            }
+        };
+        if request.method() != Method::GET {
+            let mut refused = response(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "GET it\n".to_owned());
+            refused
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static("GET"));
+            return refused;
+        }
+        answer(self)
+    }
+
+    fn metrics(&self) -> Response<String> {
+        match self.metrics.text() {
+            Ok(text) => response(StatusCode::OK, TEXT_FORMAT, text),
+            Err(why) => response(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, why),
+        }
+    }
+
+    fn health(&self) -> Response<String> {
+        verdict(&self.metrics.health.stuck())
+    }
+
+    fn readiness(&self) -> Response<String> {
+        let mut missing = self.metrics.health.missing();
+        if self.shutdown.is_draining() {
+            missing.push("draining".to_owned());
+        }
+        verdict(&missing)
+    }
+}
+
+fn verdict(against: &[String]) -> Response<String> {
+    match against {
+        [] => response(StatusCode::OK, PLAIN, "ok\n".to_owned()),
+        // A line each, whatever the reasons are made of.
+        reasons => {
+            let lines: Vec<String> = reasons
+                .iter()
+                .map(|reason| reason.replace(['\n', '\r'], " ") + "\n")
+                .collect();
+            response(StatusCode::SERVICE_UNAVAILABLE, PLAIN, lines.concat())
+        }
+    }
+}
+
+fn response(status: StatusCode, kind: &'static str, body: String) -> Response<String> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
