@@ -1,6 +1,7 @@
 //! Holding on: what a passing trouble kept from happening is done again until it happens.
 
 use crate::backoff::Backoff;
+use crate::metrics::Waits;
 use crate::queue::{QueueError, Recourse};
 use crate::shutdown::Shutdown;
 use crate::store::StoreError;
@@ -33,6 +34,7 @@ impl Passing for QueueError {
 /// Holds on for one service. Many calls at once share it, so that an outage is told of once.
 pub(crate) struct Patience {
     shutdown: Shutdown,
+    waits: Waits,
     outage: Mutex<Option<Outage>>,
 }
 
@@ -42,10 +44,11 @@ struct Outage {
 }
 
 impl Patience {
-    /// Until `shutdown` asks to stop at once.
-    pub(crate) fn new(shutdown: Shutdown) -> Patience {
+    /// Until `shutdown` asks to stop at once. Calls that have to be repeated are counted.
+    pub(crate) fn new(shutdown: Shutdown, waits: Waits) -> Patience {
         Patience {
             shutdown,
+            waits,
             outage: Mutex::new(None),
         }
     }
@@ -56,6 +59,7 @@ impl Patience {
         mut attempt: impl FnMut() -> BoxFuture<'a, Result<T, E>>,
     ) -> Result<T, E> {
         let mut backoff = Backoff::default();
+        let mut is_counted = false;
         loop {
             let error = match attempt().await {
                 Err(error) if error.passes() => error,
@@ -65,6 +69,9 @@ impl Patience {
                 }
             };
             self.tell(&error);
+            if !std::mem::replace(&mut is_counted, true) {
+                self.waits.waited();
+            }
             tokio::select! {
                 biased;
                 () = self.shutdown.aborting() => return Err(error),

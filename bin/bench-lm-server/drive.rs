@@ -4,6 +4,7 @@ use crate::{Failure, Flags};
 use async_trait::async_trait;
 use bsft::adapter::{Adapter, FormatError, Message, ParseFailure};
 use bsft::lm::{About, Ask, Lm, LmSettings, OpenAi, Simulation};
+use bsft::metrics::Metrics;
 use bsft::signature::Signature;
 use bsft::value::Record;
 use std::io::Write;
@@ -127,7 +128,7 @@ fn target(name: &str, base: &str) -> Result<Arc<dyn Target>, Failure> {
         simulate: Simulation::default(),
     };
     // Making it also sets the TLS provider, without which reqwest builds nothing.
-    let openai = OpenAi::new(&settings, None)?;
+    let openai = OpenAi::new(&settings, None, settings.metrics(&Metrics::new()))?;
     match name {
         "openai" => Ok(Arc::new(openai)),
         "bare" => {

@@ -3,6 +3,7 @@
 use super::exit::{Exit, answer, say};
 use crate::job::{self, Job};
 use crate::lm::{ConnectError, connect};
+use crate::metrics::Metrics;
 use crate::program::unread_demo_keys;
 use std::collections::HashSet;
 use std::path::Path;
@@ -23,7 +24,10 @@ pub(super) fn unreachable_lms(job: &Job) -> Vec<ConnectError> {
         .lms
         .values()
         .filter(|lm| asked.contains(lm.name.as_str()));
-    lms.filter_map(|lm| connect(lm, job.spec.seed).err()).collect()
+    // Nobody is asked, so nothing is counted.
+    let metrics = Metrics::new();
+    lms.filter_map(|lm| connect(lm, job.spec.seed, &metrics).err())
+        .collect()
 }
 
 /// `check JOB`.

@@ -3,6 +3,7 @@
 use super::check::{unreachable_lms, warn};
 use super::exit::{Exit, say};
 use super::flags::{CompileFlags, RetryFlags};
+use super::monitor::Monitor;
 use super::runtime::block_on;
 use super::services::{Connected, Services};
 use super::{signals, trainers};
@@ -10,6 +11,7 @@ use crate::coordinator::{self, Coordinator, Retry, RunError};
 use crate::depot::{Depot, Folder};
 use crate::finetune::{Providers, Trainers, Training};
 use crate::job::{self, Job};
+use crate::metrics::{Metrics, Need, Service};
 use crate::queue::Queue;
 use crate::queue::amqp::AmqpQueue;
 use crate::queue::embedded::EmbeddedQueue;
@@ -150,6 +152,10 @@ fn run(
     again: Retry,
     trainers: Option<Arc<Trainers>>,
 ) -> Exit {
+    let mut monitor = match Monitor::bind(flags.workers.monitor.metrics_addr.as_deref()) {
+        Ok(monitor) => monitor,
+        Err(exit) => return exit,
+    };
     let to_go_on = command(&flags.job, flags.out.as_deref(), flags.rehearse);
     let (dir, _lock) = match locked(out) {
         Ok(locked) => locked,
@@ -157,10 +163,18 @@ fn run(
     };
     let ended = block_on(async {
         let shutdown = Shutdown::new();
+        let has_workers = services.is_none() || flags.workers.workers.is_some();
+        if let Err(exit) = monitor.serve(&shutdown, &needs(services.is_some(), has_workers)) {
+            return exit;
+        }
+        let metrics = Arc::clone(&monitor.metrics);
         let backends = match services {
-            None => Backends::embedded(&dir),
+            None => Backends::embedded(&dir, metrics),
             Some(services) => match services.connect().await {
-                Ok(connected) => Backends::cluster(&dir, connected, &shutdown),
+                Ok(connected) => {
+                    monitor.watch(&connected);
+                    Backends::cluster(&dir, connected, &shutdown, metrics)
+                }
                 Err(exit) => return exit,
             },
         };
@@ -182,6 +196,15 @@ fn run(
         told(ended, &dir, services.is_some(), &to_go_on)
     });
     ended.unwrap_or_else(|exit| exit)
+}
+
+/// What the process cannot do without.
+fn needs(in_cluster: bool, has_workers: bool) -> Vec<Need> {
+    let services = [Need::Service(Service::RabbitMq), Need::Service(Service::Redis)];
+    let mut needs = vec![Need::Coordinator];
+    needs.extend(services.into_iter().filter(|_| in_cluster));
+    needs.extend(has_workers.then_some(Need::Worker));
+    needs
 }
 
 /// The folder, ours alone until the lock goes.
@@ -262,11 +285,13 @@ struct Backends {
     /// Workers in this process, unless flags say otherwise.
     workers: usize,
     broker: Option<AmqpQueue>,
+    /// Where both count.
+    metrics: Arc<Metrics>,
 }
 
 impl Backends {
     /// Everything in this process, and durable in DIR.
-    fn embedded(dir: &RunDir) -> Result<Backends, StoreError> {
+    fn embedded(dir: &RunDir, metrics: Arc<Metrics>) -> Result<Backends, StoreError> {
         Ok(Backends {
             queue: Arc::new(EmbeddedQueue::new()),
             store: Arc::new(EmbeddedStore::open(&dir.store())?),
@@ -276,24 +301,31 @@ impl Backends {
             earlier: None,
             workers: 1,
             broker: None,
+            metrics,
         })
     }
 
     /// RabbitMQ and Redis.
-    fn cluster(dir: &RunDir, connected: Connected, shutdown: &Shutdown) -> Result<Backends, StoreError> {
+    fn cluster(
+        dir: &RunDir,
+        connected: Connected,
+        shutdown: &Shutdown,
+        metrics: Arc<Metrics>,
+    ) -> Result<Backends, StoreError> {
         let earlier = match dir.store().exists() {
             true => Some(Arc::new(EmbeddedStore::open(&dir.store())?) as _),
             false => None,
         };
         Ok(Backends {
-            queue: connected.patient_queue(shutdown),
-            store: connected.patient_store(shutdown),
+            queue: connected.patient_queue(shutdown, &metrics),
+            store: connected.patient_store(shutdown, &metrics),
             place: connected.store.place().to_owned(),
             roster: Arc::clone(&connected.store) as _,
-            depot: connected.patient_depot(shutdown),
+            depot: connected.patient_depot(shutdown, &metrics),
             earlier,
             workers: 0,
             broker: Some(connected.queue),
+            metrics,
         })
     }
 }
@@ -321,6 +353,7 @@ async fn compiled(
             lanes: Lanes::ALL,
             concurrency: flags.concurrency,
             drain: DRAIN,
+            metrics: Arc::clone(&backends.metrics),
         };
         workers.spawn(worker::run(worker, shutdown.clone()));
     }
@@ -340,6 +373,7 @@ async fn compiled(
         dir,
         shutdown: shutdown.clone(),
         progress: Progress::new(prices),
+        metrics: backends.metrics,
         is_alone: backends.broker.is_none(),
         in_flight: count * usize::from(flags.concurrency),
         retry: again,

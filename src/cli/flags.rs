@@ -104,6 +104,16 @@ pub struct WorkerFlags {
     pub trainers: Option<PathBuf>,
     #[command(flatten)]
     pub services: ServiceFlags,
+    #[command(flatten)]
+    pub monitor: MonitorFlags,
+}
+
+/// Who may look in.
+#[derive(Clone, Debug, Args)]
+pub struct MonitorFlags {
+    /// Serve /metrics, /healthz and /readyz there, [HOST:]PORT; a port alone is 127.0.0.1's, 0 a free one
+    #[arg(long, value_name = "ADDR", env = "BSFT_METRICS_ADDR")]
+    pub metrics_addr: Option<String>,
 }
 
 /// The services that many machines work with. With neither, everything is done in one process.
@@ -144,6 +154,9 @@ pub struct WorkerCommand {
     /// RabbitMQ and Redis
     #[command(flatten)]
     pub services: ServiceFlags,
+    /// Metrics and health
+    #[command(flatten)]
+    pub monitor: MonitorFlags,
 }
 
 /// A lane that workers take tasks from.

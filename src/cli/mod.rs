@@ -7,6 +7,7 @@ mod exit;
 mod flags;
 mod init;
 mod logging;
+mod monitor;
 mod plan;
 mod runtime;
 mod services;

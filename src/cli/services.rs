@@ -3,6 +3,7 @@
 use super::exit::{Exit, say};
 use super::flags::ServiceFlags;
 use crate::depot::{Depot, PatientDepot};
+use crate::metrics::{Metrics, Service};
 use crate::queue::amqp::AmqpQueue;
 use crate::queue::{PatientQueue, Queue};
 use crate::shutdown::Shutdown;
@@ -134,17 +135,32 @@ fn is_name(namespace: &str) -> bool {
 
 impl Connected {
     /// The queue, holding on until `shutdown` asks to stop at once.
-    pub(super) fn patient_queue(&self, shutdown: &Shutdown) -> Arc<dyn Queue> {
-        Arc::new(PatientQueue::new(Arc::new(self.queue.clone()), shutdown.clone()))
+    pub(super) fn patient_queue(&self, shutdown: &Shutdown, metrics: &Metrics) -> Arc<dyn Queue> {
+        let waits = metrics.waits(Service::RabbitMq);
+        Arc::new(PatientQueue::new(
+            Arc::new(self.queue.clone()),
+            shutdown.clone(),
+            waits,
+        ))
     }
 
     /// The depot, likewise.
-    pub(super) fn patient_depot(&self, shutdown: &Shutdown) -> Arc<dyn Depot> {
-        Arc::new(PatientDepot::new(Arc::clone(&self.store) as _, shutdown.clone()))
+    pub(super) fn patient_depot(&self, shutdown: &Shutdown, metrics: &Metrics) -> Arc<dyn Depot> {
+        let waits = metrics.waits(Service::Redis);
+        Arc::new(PatientDepot::new(
+            Arc::clone(&self.store) as _,
+            shutdown.clone(),
+            waits,
+        ))
     }
 
     /// The store, likewise.
-    pub(super) fn patient_store(&self, shutdown: &Shutdown) -> Arc<dyn Store> {
-        Arc::new(PatientStore::new(Arc::clone(&self.store) as _, shutdown.clone()))
+    pub(super) fn patient_store(&self, shutdown: &Shutdown, metrics: &Metrics) -> Arc<dyn Store> {
+        let waits = metrics.waits(Service::Redis);
+        Arc::new(PatientStore::new(
+            Arc::clone(&self.store) as _,
+            shutdown.clone(),
+            waits,
+        ))
     }
 }

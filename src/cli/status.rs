@@ -131,8 +131,8 @@ async fn asked(connected: &Connected, wanted: Option<&str>) -> Result<Vec<Standi
     let depths = Depths {
         bootstrap: queue.depth(&Lane::Bootstrap).await?,
         finetune: queue.depth(&Lane::Finetune).await?,
-        dead_bootstrap: queue.dead_letters(&Lane::Bootstrap).await?,
-        dead_finetune: queue.dead_letters(&Lane::Finetune).await?,
+        dead_bootstrap: queue.dead_letter_count(&Lane::Bootstrap).await?,
+        dead_finetune: queue.dead_letter_count(&Lane::Finetune).await?,
     };
     let mut standings = Vec::new();
     for (run, report) in connected.store.reports().await? {

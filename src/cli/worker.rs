@@ -2,10 +2,12 @@
 
 use super::exit::{Exit, say};
 use super::flags::{LaneName, WorkerCommand};
+use super::monitor::Monitor;
 use super::runtime::block_on;
 use super::services::Services;
 use super::{signals, trainers};
 use crate::finetune::Providers;
+use crate::metrics::{Need, Service};
 use crate::shutdown::Shutdown;
 use crate::worker::{self, Lanes, Worker};
 use std::sync::Arc;
@@ -22,28 +24,51 @@ pub(super) fn work(flags: &WorkerCommand) -> Exit {
         Ok(trainers) => trainers.map(Arc::new),
         Err(exit) => return exit,
     };
-    block_on(connected(&services, flags, Providers::new(trainers))).unwrap_or_else(|exit| exit)
+    let monitor = match Monitor::bind(flags.monitor.metrics_addr.as_deref()) {
+        Ok(monitor) => monitor,
+        Err(exit) => return exit,
+    };
+    let work = connected(&services, flags, Providers::new(trainers), monitor);
+    block_on(work).unwrap_or_else(|exit| exit)
 }
 
-async fn connected(services: &Services, flags: &WorkerCommand, providers: Providers) -> Exit {
+/// What a worker cannot do without.
+const NEEDS: [Need; 3] = [
+    Need::Service(Service::RabbitMq),
+    Need::Service(Service::Redis),
+    Need::Worker,
+];
+
+async fn connected(
+    services: &Services,
+    flags: &WorkerCommand,
+    providers: Providers,
+    mut monitor: Monitor,
+) -> Exit {
+    let shutdown = Shutdown::new();
+    if let Err(exit) = monitor.serve(&shutdown, &NEEDS) {
+        return exit;
+    }
     let connected = match services.connect().await {
         Ok(connected) => connected,
         Err(exit) => return exit,
     };
-    let shutdown = Shutdown::new();
+    monitor.watch(&connected);
+    let metrics = &monitor.metrics;
     let lanes = Lanes {
         bootstrap: flags.lanes.contains(&LaneName::Bootstrap),
         finetune: flags.lanes.contains(&LaneName::Finetune),
     };
     let worker = Worker {
-        queue: connected.patient_queue(&shutdown),
-        store: connected.patient_store(&shutdown),
+        queue: connected.patient_queue(&shutdown, metrics),
+        store: connected.patient_store(&shutdown, metrics),
         roster: Arc::clone(&connected.store) as _,
-        depot: connected.patient_depot(&shutdown),
+        depot: connected.patient_depot(&shutdown, metrics),
         providers: providers.clone(),
         lanes,
         concurrency: flags.concurrency,
         drain: Duration::from_secs(flags.drain),
+        metrics: Arc::clone(metrics),
     };
     info!(
         lanes = lanes.names().join(","),

@@ -101,6 +101,7 @@ pub(super) async fn bootstrap(
             prepared.tell(coordinator).await?;
         }
         coordinator.progress.bootstrap(prepared.ledger.tally());
+        coordinator.metrics.run.outstanding(drain.outstanding.len());
     };
     match tokio::time::timeout(LAST_SYNC, drain.sync(&prepared)).await {
         Ok(synced) => synced?,
@@ -108,6 +109,7 @@ pub(super) async fn bootstrap(
         Err(_) => drain.sync(&prepared).await?,
     }
     coordinator.progress.bootstrap_ends(prepared.ledger.tally());
+    coordinator.metrics.run.outstanding(drain.outstanding.len());
     publisher.tell_made_again();
     prepared.manifest.rate = 0.0;
     prepared.manifest.spent("bootstrap", started.elapsed());

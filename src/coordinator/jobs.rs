@@ -2,8 +2,11 @@
 
 use super::prepare::Prepared;
 use super::{Coordinator, RunError};
-use crate::finetune::{ID_SLOT, Known, Shard, Trained, Training, TrainingId, TrainingOutcome};
+use crate::finetune::{
+    ID_SLOT, Known, Shard, Trained, Training, TrainingId, TrainingOutcome, TrainingProgress,
+};
 use crate::message::{FinetuneMessage, FinetuneTask, MESSAGE_VERSION, encode};
+use crate::metrics::{JobCounts, RunMetrics, Standing};
 use crate::queue::Lane;
 use crate::report::TrainingReport;
 use crate::run_dir::RunDir;
@@ -45,6 +48,7 @@ impl Jobs {
         tell_of_others(prepared, &jobs);
         let mut jobs = Jobs { jobs };
         jobs.enter(prepared);
+        jobs.show(&coordinator.metrics.run);
         Ok(jobs)
     }
 
@@ -135,6 +139,7 @@ impl Jobs {
             return Ok(());
         };
         warn!(shard = %job.shard, "nobody has this fine-tune task and no message of it is left: publishing it again");
+        coordinator.metrics.run.republished(1);
         let message = message(prepared, job);
         Ok(coordinator.queue.publish(&Lane::Finetune, vec![message]).await?)
     }
@@ -177,7 +182,31 @@ impl Jobs {
             prepared.tell(coordinator).await?;
         }
         coordinator.progress.training(self.count(), &self.progress());
+        self.show(&coordinator.metrics.run);
         Ok(())
+    }
+
+    /// Shows how far the jobs are.
+    fn show(&self, metrics: &RunMetrics) {
+        let mut counts = JobCounts::default();
+        for job in &self.jobs {
+            let standing = match job.ending.as_ref().map(|ending| &ending.training) {
+                None => {
+                    counts.open += 1;
+                    job.known.progress.as_ref().map(standing)
+                }
+                Some(Training::Succeeded(_)) => {
+                    counts.trained += 1;
+                    None
+                }
+                Some(_) => {
+                    counts.failed += 1;
+                    None
+                }
+            };
+            metrics.training(&job.lm_key(), standing.unwrap_or_default());
+        }
+        metrics.jobs(counts);
     }
 
     /// Removes the rows from where workers find them: everything has ended.
@@ -269,6 +298,15 @@ impl Jobs {
 }
 
 impl Job {
+    /// As its training file is called.
+    fn lm_key(&self) -> String {
+        let recipe = &self.shard.recipe;
+        match &recipe.predictor {
+            None => recipe.lm.clone(),
+            Some(predictor) => format!("{}@{predictor}", recipe.lm),
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.shard.data.rows < self.shard.recipe.provider.least_rows()
     }
@@ -353,6 +391,16 @@ async fn leave(coordinator: &Coordinator, prepared: &Prepared, shard: &Shard) ->
         }
     }
     Ok(())
+}
+
+fn standing(progress: &TrainingProgress) -> Standing {
+    let steps = || Some(progress.step? as f64 / progress.total_steps.filter(|total| *total > 0)? as f64);
+    let ratio = progress.percent.map(|percent| percent / 100.0).or_else(steps);
+    Standing {
+        ratio: ratio.map(|ratio| ratio.clamp(0.0, 1.0)),
+        step: progress.step,
+        loss: progress.loss,
+    }
 }
 
 async fn outcome(

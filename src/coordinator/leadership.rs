@@ -1,6 +1,7 @@
 //! One coordinator per run: taking the run, keeping it, and hearing that it was cancelled.
 
 use super::{Coordinator, RunError};
+use crate::metrics::Service;
 use crate::patience::Patience;
 use crate::roster::{Lead, Process};
 use crate::task::RunId;
@@ -172,7 +173,10 @@ impl Leadership {
 /// Waits until the run is the process's, and takes a cancellation back. Gives when it was granted.
 async fn grant(coordinator: &Coordinator, run: &RunId, process: &Process) -> Result<Instant, RunError> {
     let roster = &coordinator.roster;
-    let patience = Patience::new(coordinator.shutdown.clone());
+    let patience = Patience::new(
+        coordinator.shutdown.clone(),
+        coordinator.metrics.waits(Service::Redis),
+    );
     let mut before: Option<(Process, Duration)> = None;
     // One from before this process is what it is started to take back; one that comes while it waits is meant for it.
     let was_cancelled = patience.insist(|| roster.is_cancelled(run)).await?;

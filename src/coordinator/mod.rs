@@ -16,6 +16,7 @@ mod preflight;
 mod prepare;
 mod publisher;
 mod shard;
+mod shown;
 mod train;
 
 pub use error::RunError;
@@ -23,6 +24,7 @@ pub use ledger::LedgerError;
 
 use crate::depot::Depot;
 use crate::job::{Job, run_id};
+use crate::metrics::{Metrics, Need};
 use crate::queue::Queue;
 use crate::report::{Manifest, Progress};
 use crate::roster::Roster;
@@ -30,6 +32,7 @@ use crate::run_dir::RunDir;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use leadership::Leadership;
+use prepare::Prepared;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -53,6 +56,8 @@ pub struct Coordinator {
     pub shutdown: Shutdown,
     /// Told how far things are.
     pub progress: Progress,
+    /// Where it counts, and says that it lives.
+    pub metrics: Arc<Metrics>,
     /// Whether there are no workers but those of this process.
     pub is_alone: bool,
     /// Where trainings of the workers of this process lie.
@@ -99,6 +104,7 @@ pub async fn run(coordinator: &Coordinator, job: Job) -> Result<Manifest, RunErr
     let ended = tokio::select! {
         ended = phases(coordinator, job, before, Arc::clone(&leadership)) => ended,
         lost = leadership.keep(coordinator) => return Err(lost),
+        never = shown::keep(coordinator, &run) => match never {},
     };
     leadership.resign(coordinator).await;
     match ended {
@@ -114,6 +120,16 @@ async fn phases(
     leadership: Arc<Leadership>,
 ) -> Result<Manifest, RunError> {
     let prepared = prepare::prepare(coordinator, job, before, leadership).await?;
+    coordinator.metrics.health.has(Need::Coordinator);
+    // Not before: reading what an earlier process left may take long, and does not let go of the thread meanwhile.
+    let heart = coordinator.metrics.health.heart("coordinator");
+    tokio::select! {
+        ended = work(coordinator, prepared) => ended,
+        never = heart.keep() => match never {},
+    }
+}
+
+async fn work(coordinator: &Coordinator, prepared: Prepared) -> Result<Manifest, RunError> {
     preflight::preflight(coordinator, &prepared).await?;
     let bootstrapped = bootstrap::bootstrap(coordinator, prepared).await?;
     let collected = collect::collect(coordinator, bootstrapped).await?;

@@ -2,7 +2,7 @@
 
 use super::leadership::Leadership;
 use super::ledger::{Ledger, Verdict};
-use super::{Coordinator, RunError};
+use super::{Coordinator, RunError, shown};
 use crate::dataset::{LmKey, lm_keys};
 use crate::job::{Job, TeacherIdentity, made_by, spec_digest, trace_shape};
 use crate::report::{Manifest, Phase};
@@ -37,6 +37,7 @@ impl Prepared {
     /// Brings `run.json` up to date, and what others see of the run.
     pub(super) async fn tell(&mut self, coordinator: &Coordinator) -> Result<(), RunError> {
         self.manifest.updated = unix_seconds();
+        shown::show(&coordinator.metrics.run, &self.manifest);
         let path = coordinator.dir.manifest();
         let bytes = self.manifest.to_bytes();
         write_whole(&path, &bytes).map_err(RunError::at(path))?;
@@ -176,6 +177,7 @@ pub(super) async fn prepare(
         ledger,
         manifest,
     };
+    prepared.manifest.count(prepared.ledger.tally(), &prepared.job);
     prepared.tell(coordinator).await?;
     Ok(prepared)
 }

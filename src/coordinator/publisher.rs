@@ -161,6 +161,7 @@ impl<'a> Publisher<'a> {
             tasks = lost.len(),
             "nobody has these tasks and no message of them is left: publishing them again"
         );
+        self.coordinator.metrics.run.republished(lost.len());
         lost.sort_unstable();
         // A store that lost its tasks may have lost the job, too.
         self.coordinator

@@ -2,6 +2,7 @@
 
 use super::{Depot, DepotError};
 use crate::finetune::TrainingFile;
+use crate::metrics::Waits;
 use crate::patience::{Passing, Patience};
 use crate::queue::Recourse;
 use crate::shutdown::Shutdown;
@@ -17,11 +18,11 @@ pub struct PatientDepot {
 }
 
 impl PatientDepot {
-    /// Holds on for that depot until `shutdown` asks to stop at once.
-    pub fn new(depot: Arc<dyn Depot>, shutdown: Shutdown) -> PatientDepot {
+    /// Holds on for that depot until `shutdown` asks to stop at once; calls that have to be repeated are counted.
+    pub fn new(depot: Arc<dyn Depot>, shutdown: Shutdown, waits: Waits) -> PatientDepot {
         PatientDepot {
             depot,
-            patience: Patience::new(shutdown),
+            patience: Patience::new(shutdown, waits),
         }
     }
 }

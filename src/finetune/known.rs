@@ -2,6 +2,7 @@
 
 use super::{TrainingId, TrainingProgress};
 use serde::{Deserialize, Serialize};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// When the request went out that starts the training, in milliseconds of the Unix clock; empty: it was certainly not started.
 pub const STARTED_SLOT: u32 = 0;
@@ -70,5 +71,12 @@ impl Known {
     /// Whether there may be a training somewhere.
     pub fn may_be_started(&self) -> bool {
         self.started_ms.is_some() || self.id.is_some()
+    }
+
+    /// How long ago the training was asked for, by the clocks of the machines; none: not known.
+    pub fn age(&self) -> Option<Duration> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let started = Duration::from_millis(self.started_ms?);
+        Some(now.saturating_sub(started))
     }
 }

@@ -4,6 +4,7 @@ use super::openai::{OPENAI_BASE, OpenAi};
 use super::secret::Secret;
 use super::simulated::Simulated;
 use super::{Lm, LmSettings};
+use crate::metrics::Metrics;
 use std::sync::Arc;
 
 /// The variable that holds the key of OpenAI itself.
@@ -73,12 +74,17 @@ pub enum ConnectError {
     },
 }
 
-/// The LM that `settings.model` stands for; reads the key from the environment, opens no connection.
-pub fn connect(settings: &LmSettings, job_seed: u64) -> Result<Arc<dyn Lm>, ConnectError> {
+/// The LM that `settings.model` stands for, counted in these metrics; reads the key from the environment, opens no connection.
+pub fn connect(settings: &LmSettings, job_seed: u64, metrics: &Metrics) -> Result<Arc<dyn Lm>, ConnectError> {
     match settings.model.split_once('/') {
-        Some(("simulated", _)) => Ok(Arc::new(Simulated::new(settings, job_seed))),
+        Some(("simulated", _)) => Ok(Arc::new(Simulated::new(
+            settings,
+            job_seed,
+            settings.metrics(metrics),
+        ))),
         Some(("openai" | "hosted_vllm", name)) if !name.is_empty() => {
-            Ok(Arc::new(OpenAi::new(settings, key(settings)?)?))
+            let key = key(settings)?;
+            Ok(Arc::new(OpenAi::new(settings, key, settings.metrics(metrics))?))
         }
         _ => Err(ConnectError::UnknownModel {
             lm: settings.name.clone(),

@@ -1,5 +1,6 @@
 //! What a job file says of an LM.
 
+use crate::metrics::{DollarsPerMillion, LmMetrics, Metrics};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
@@ -38,6 +39,15 @@ impl LmSettings {
             output: 0.0,
         });
         self.price.or(free)
+    }
+
+    /// What is counted of it.
+    pub fn metrics(&self, metrics: &Metrics) -> LmMetrics {
+        let price = self.price.map(|price| DollarsPerMillion {
+            prompt: price.input,
+            completion: price.output,
+        });
+        metrics.lm(&self.name, &self.model, price)
     }
 }
 

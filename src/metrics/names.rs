@@ -83,7 +83,7 @@ table! {
     WORKER_FAILURES: Counter "bsft_worker_failures_total" ["kind"]
         "failed bootstrap tasks by kind, as in failures.jsonl";
     WORKER_LEASES_LOST: Counter "bsft_worker_leases_lost_total" []
-        "attempts that another one took over, since their lease ran out";
+        "attempts that lost their task: another one took over after their lease ran out, or the store forgot them";
     WORKER_CONCURRENCY: Gauge "bsft_worker_concurrency" []
         "LM calls allowed in flight, over all workers of the process";
 

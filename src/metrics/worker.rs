@@ -78,7 +78,6 @@ pub struct WorkerMetrics {
     /// Of tasks that train.
     pub finetune: LaneMetrics,
     failures: IntCounterVec,
-    leases_lost: IntCounter,
     concurrency: IntGauge,
     at_work: AtomicUsize,
 }
@@ -88,6 +87,7 @@ pub struct LaneMetrics {
     ends: Vec<(TaskEnd, IntCounter)>,
     in_flight: IntGauge,
     duration: Histogram,
+    leases_lost: IntCounter,
 }
 
 /// The families, which show nothing before there is a worker.
@@ -121,12 +121,12 @@ impl WorkerMetrics {
                 .collect(),
             in_flight: families.in_flight.with_label_values(&[lane]),
             duration: families.duration.with_label_values(&[lane]),
+            leases_lost: families.leases_lost.with_label_values::<&str>(&[]),
         };
         WorkerMetrics {
             bootstrap: lane("bootstrap", &TaskEnd::BOOTSTRAP),
             finetune: lane("finetune", &TaskEnd::FINETUNE),
             failures: families.failures.clone(),
-            leases_lost: families.leases_lost.with_label_values::<&str>(&[]),
             concurrency: families.concurrency.with_label_values::<&str>(&[]),
             at_work: AtomicUsize::new(0),
         }
@@ -151,11 +151,6 @@ impl WorkerMetrics {
     /// A bootstrap task failed in this way.
     pub fn failed(&self, kind: &str) {
         self.failures.with_label_values(&[kind]).inc();
-    }
-
-    /// An attempt was taken over.
-    pub fn lease_lost(&self) {
-        self.leases_lost.inc();
     }
 }
 
@@ -188,6 +183,9 @@ impl LaneMetrics {
         debug_assert!(counter.is_some(), "{end:?} is no end of this lane's tasks");
         if let Some((_, counter)) = counter {
             counter.inc();
+        }
+        if end == TaskEnd::Fenced {
+            self.leases_lost.inc();
         }
         if end.is_outcome() {
             self.duration.observe(took.as_secs_f64());

@@ -98,6 +98,10 @@ impl Queue for EmbeddedQueue {
         Ok(inner.ready.len() + inner.later.len())
     }
 
+    async fn dead_letter_count(&self, lane: &Lane) -> Result<usize, QueueError> {
+        Ok(self.lane(lane).lock().dead.len())
+    }
+
     async fn consume(&self, lane: &Lane, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, QueueError> {
         let lane = self.lane(lane);
         if lane.lock().closed {

@@ -52,6 +52,9 @@ pub trait Queue: Send + Sync {
     /// How many messages of the lane wait to be delivered. Those on loan do not count, those returned with a delay may not.
     async fn depth(&self, lane: &Lane) -> Result<usize, QueueError>;
 
+    /// How many messages of the lane were refused, or failed too often, and wait for an operator.
+    async fn dead_letter_count(&self, lane: &Lane) -> Result<usize, QueueError>;
+
     /// Starts taking from the lane, with at most `prefetch` unsettled deliveries at a time.
     async fn consume(&self, lane: &Lane, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, QueueError>;
 }

@@ -1,6 +1,7 @@
 //! A queue that holds on while its broker is away.
 
 use super::{Intake, Lane, Queue, QueueError};
+use crate::metrics::Waits;
 use crate::patience::Patience;
 use crate::shutdown::Shutdown;
 use async_trait::async_trait;
@@ -17,11 +18,11 @@ pub struct PatientQueue {
 }
 
 impl PatientQueue {
-    /// Holds on for that queue until `shutdown` asks to stop at once.
-    pub fn new(queue: Arc<dyn Queue>, shutdown: Shutdown) -> PatientQueue {
+    /// Holds on for that queue until `shutdown` asks to stop at once; calls that have to be repeated are counted.
+    pub fn new(queue: Arc<dyn Queue>, shutdown: Shutdown, waits: Waits) -> PatientQueue {
         PatientQueue {
             queue,
-            patience: Patience::new(shutdown),
+            patience: Patience::new(shutdown, waits),
         }
     }
 }
@@ -36,6 +37,10 @@ impl Queue for PatientQueue {
 
     async fn depth(&self, lane: &Lane) -> Result<usize, QueueError> {
         self.queue.depth(lane).await
+    }
+
+    async fn dead_letter_count(&self, lane: &Lane) -> Result<usize, QueueError> {
+        self.queue.dead_letter_count(lane).await
     }
 
     async fn consume(&self, lane: &Lane, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, QueueError> {

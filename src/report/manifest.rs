@@ -90,6 +90,21 @@ pub enum Phase {
     Compiled,
 }
 
+impl Phase {
+    /// All of them, in order.
+    pub const ALL: [Phase; 4] = [Phase::Bootstrap, Phase::Collect, Phase::Train, Phase::Compiled];
+
+    /// The word in `run.json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Bootstrap => "bootstrap",
+            Phase::Collect => "collect",
+            Phase::Train => "train",
+            Phase::Compiled => "compiled",
+        }
+    }
+}
+
 /// An LM key's training file and what came of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ShardReport {

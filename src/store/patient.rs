@@ -1,6 +1,7 @@
 //! A store that holds on while its server is away.
 
 use super::{Claim, Position, Store, StoreError, Stored};
+use crate::metrics::Waits;
 use crate::patience::Patience;
 use crate::shutdown::Shutdown;
 use crate::task::{AttemptRef, RunId, TaskId};
@@ -18,11 +19,11 @@ pub struct PatientStore {
 }
 
 impl PatientStore {
-    /// Holds on for that store until `shutdown` asks to stop at once.
-    pub fn new(store: Arc<dyn Store>, shutdown: Shutdown) -> PatientStore {
+    /// Holds on for that store until `shutdown` asks to stop at once; calls that have to be repeated are counted.
+    pub fn new(store: Arc<dyn Store>, shutdown: Shutdown, waits: Waits) -> PatientStore {
         PatientStore {
             store,
-            patience: Patience::new(shutdown),
+            patience: Patience::new(shutdown, waits),
         }
     }
 }

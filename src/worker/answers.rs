@@ -56,20 +56,21 @@ impl Answers for RecordedAnswers<'_> {
     ) -> Result<Answer, Ending<LmError, StoreError>> {
         let slot = self.next;
         self.next += 1;
-        let question = question(lm, messages);
-        if let Some(bytes) = self.known.remove(&slot)
-            && let Ok(recorded) = serde_json::from_slice::<RecordedAnswer>(&bytes)
-            && recorded.question == question
-        {
-            return Ok(recorded.answer);
-        }
         let server = self
             .job
             .lms
             .get(lm)
             .expect("a program is built only with LMs that the job defines");
+        let question = question(lm, messages);
+        if let Some(bytes) = self.known.remove(&slot)
+            && let Ok(recorded) = serde_json::from_slice::<RecordedAnswer>(&bytes)
+            && recorded.question == question
+        {
+            server.metrics.cache_hit();
+            return Ok(recorded.answer);
+        }
         let call = self.calls.acquire().await.expect("nobody closes the semaphore");
-        let answer = server.ask(ask).await.map_err(Ending::Failed)?;
+        let answer = server.lm.ask(ask).await.map_err(Ending::Failed)?;
         drop(call);
         let recorded = RecordedAnswer { question, answer };
         self.store

@@ -6,6 +6,7 @@ use super::lease::{LEASE, under_lease};
 use super::{HELD, RETURN_AFTER, Shared, settle};
 use crate::job::made_by;
 use crate::message::{BootstrapTask, Refusal};
+use crate::metrics::TaskEnd;
 use crate::program::{Ending, TaskFailure};
 use crate::python::json;
 use crate::queue::{Delivery, Settlement};
@@ -23,11 +24,13 @@ const MAX_LOST_ATTEMPTS: u32 = 10;
 
 /// Carries out one delivery of the bootstrap lane.
 pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
+    let lane = shared.metrics.worker().bootstrap.task();
     let message = match BootstrapTask::decode(&delivery.body) {
         Ok(message) => message,
         Err(why @ Refusal::OtherVersion { .. }) => return shared.reasons.hand_back(delivery, &why).await,
         Err(why @ (Refusal::Foreign(_) | Refusal::NotText)) => {
             warn!(%why, "message refused to the dead letters");
+            lane.ended(TaskEnd::Refused);
             return settle(delivery, Settlement::Reject).await;
         }
     };
@@ -37,24 +40,42 @@ pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
     let job = match shared.jobs.get(&message.run, &message.job).await {
         Ok(job) => job,
         Err(JobError::Changed(_)) => return settle(delivery, Settlement::Done).await,
-        Err(JobError::Store(why)) => return shared.fail(Some(delivery), why),
+        Err(JobError::Store(why)) => {
+            lane.ended(TaskEnd::Interrupted);
+            return shared.fail(Some(delivery), why);
+        }
         Err(why) => return shared.reasons.hand_back(delivery, &why).await,
     };
     match attempt(&shared, &job, message).await {
         Ok(Settled::Done) => settle(delivery, Settlement::Done).await,
+        Ok(Settled::Stored(end)) => {
+            lane.ended(end);
+            settle(delivery, Settlement::Done).await
+        }
         Ok(Settled::Held) => settle(delivery, Settlement::Return { after: HELD }).await,
         // Dropped unsettled: the queue delivers it again, to another worker.
-        Ok(Settled::Interrupted) => drop(delivery),
+        Ok(Settled::Interrupted) => {
+            lane.ended(TaskEnd::Interrupted);
+            drop(delivery)
+        }
         // A newer attempt has taken over, or the store has lost ours: the next claim tells which.
-        Err(StoreError::Fenced(_)) => settle(delivery, Settlement::Return { after: RETURN_AFTER }).await,
-        Err(why) => shared.fail(Some(delivery), why),
+        Err(StoreError::Fenced(_)) => {
+            lane.ended(TaskEnd::Fenced);
+            settle(delivery, Settlement::Return { after: RETURN_AFTER }).await
+        }
+        Err(why) => {
+            lane.ended(TaskEnd::Interrupted);
+            shared.fail(Some(delivery), why)
+        }
     }
 }
 
 /// What became of a delivery.
 enum Settled {
-    /// The outcome is stored.
+    /// The outcome was stored by an earlier attempt.
     Done,
+    /// The outcome is stored, by us.
+    Stored(TaskEnd),
     /// Another worker is at it.
     Held,
     /// This worker is stopping.
@@ -78,8 +99,8 @@ async fn attempt(shared: &Shared, job: &Job, message: BootstrapTask) -> Result<S
         attempt,
     };
     trace!(task = %message.task, attempt = %attempt, "task claimed");
-    let outcome = if failures > MAX_LOST_ATTEMPTS {
-        failed(job, &message, lost(failures))
+    let outcome: Result<Trace, TaskFailure> = if failures > MAX_LOST_ATTEMPTS {
+        Err(lost(failures))
     } else {
         let mut answers = RecordedAnswers::new(job, store, &shared.calls, run, reference, records);
         let work = AssertUnwindSafe(teach(job, &message, &mut answers)).catch_unwind();
@@ -91,18 +112,27 @@ async fn attempt(shared: &Shared, job: &Job, message: BootstrapTask) -> Result<S
             }
         };
         match ended {
-            Ok(Ok(trace)) => Outcome::Trace(trace.to_line()),
-            Ok(Err(Ending::Failed(failure))) => failed(job, &message, failure),
+            Ok(Ok(trace)) => Ok(trace),
+            Ok(Err(Ending::Failed(failure))) => Err(failure),
             Ok(Err(Ending::Interrupted(error))) => return Err(error),
             Err(_panic) => {
                 error!(task = %message.task, "bug: the task panicked; please report it");
-                failed(job, &message, panicked())
+                Err(panicked())
             }
         }
     };
+    let kind = outcome.as_ref().err().map(|failure| failure.kind);
+    let (end, outcome) = match outcome {
+        Ok(trace) if trace.kept => (TaskEnd::Kept, Outcome::Trace(trace.to_line())),
+        Ok(trace) => (TaskEnd::Dropped, Outcome::Trace(trace.to_line())),
+        Err(failure) => (TaskEnd::Failed, failed(job, &message, failure)),
+    };
     store.finish(run, reference, outcome.encode()).await?;
     trace!(task = %message.task, attempt = %attempt, "outcome stored");
-    Ok(Settled::Done)
+    if let Some(kind) = kind {
+        shared.metrics.worker().failed(kind.name());
+    }
+    Ok(Settled::Stored(end))
 }
 
 async fn teach(

@@ -11,6 +11,7 @@ use crate::finetune::{
     Unfinished,
 };
 use crate::message::{Completion, FinetuneMessage, FinetuneTask, MESSAGE_VERSION, Refusal, decode, encode};
+use crate::metrics::TaskEnd;
 use crate::queue::{Delivery, Lane, QueueError, Settlement};
 use crate::store::{Claim, StoreError};
 use crate::task::{AttemptRef, RunId, TaskId};
@@ -80,6 +81,7 @@ impl Strays {
 
 /// Carries out one delivery of the finetune lane.
 pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
+    let lane = shared.metrics.worker().finetune.task();
     let message = match decode(&delivery.body) {
         Ok(FinetuneMessage::Train(message)) => message,
         Ok(FinetuneMessage::Preflight(message)) => {
@@ -88,6 +90,7 @@ pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
         Err(why @ Refusal::OtherVersion { .. }) => return shared.reasons.hand_back(delivery, &why).await,
         Err(why @ (Refusal::Foreign(_) | Refusal::NotText)) => {
             warn!(%why, "message refused to the dead letters");
+            lane.ended(TaskEnd::Refused);
             return settle(delivery, Settlement::Reject).await;
         }
     };
@@ -100,12 +103,19 @@ pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
         message: &message,
         provider: provider.as_ref(),
         key: message.task.to_string(),
+        began: Instant::now(),
     };
     let ended = match provider.stays() {
         true => job.attend_for(delivery).await,
         false => job.tick_for(delivery).await,
     };
     if let Err((delivery, why)) = ended {
+        match &why {
+            TickError::Store(StoreError::Fenced(_)) => lane.ended(TaskEnd::Fenced),
+            TickError::Store(_) => lane.ended(TaskEnd::Interrupted),
+            // It comes again, to be looked at as before.
+            TickError::Queue(_) | TickError::Provider(_) => {}
+        }
         match (delivery, why) {
             (Some(delivery), TickError::Store(StoreError::Fenced(_))) => {
                 settle(delivery, Settlement::Return { after: RETURN_AFTER }).await
@@ -136,14 +146,19 @@ pub(super) async fn adopt(shared: Arc<Shared>, left: Unfinished) {
         message: &message,
         provider: provider.as_ref(),
         key: message.task.to_string(),
+        began: Instant::now(),
     };
+    let lane = shared.metrics.worker().finetune.task();
     tokio::select! {
         adopted = job.adopt() => if let Err(why) = adopted {
+            if matches!(why, TickError::Store(StoreError::Fenced(_))) {
+                lane.ended(TaskEnd::Fenced);
+            }
             // Its message goes round and comes by.
             debug!(%why, task = %message.task, "training not taken up again");
         },
         // Whoever is next at this place has it, too.
-        () = shared.shutdown.aborting() => {}
+        () = shared.shutdown.aborting() => lane.ended(TaskEnd::Interrupted),
     }
 }
 
@@ -156,6 +171,8 @@ struct Job<'a> {
     message: &'a FinetuneTask,
     provider: &'a dyn Provider,
     key: String,
+    /// When this worker took it up.
+    began: Instant,
 }
 
 impl Job<'_> {
@@ -204,7 +221,7 @@ impl Job<'_> {
         }
         match looked {
             Some(Look::Ended(ended)) => {
-                self.conclude(attempt, ended).await?;
+                self.conclude(attempt, ended, &records).await?;
                 Ok(Tick::Ended)
             }
             Some(Look::Running(progress)) => {
@@ -305,7 +322,7 @@ impl Job<'_> {
             }
         };
         match ended {
-            Some(ended) => self.conclude(attempt, ended).await,
+            Some(ended) => self.conclude(attempt, ended, records).await,
             None => Ok(self.release(attempt).await?),
         }
     }
@@ -343,6 +360,7 @@ impl Job<'_> {
             tokio::select! {
                 () = self.shared.shutdown.draining() => {
                     info!(shard = %self.message.shard, "the training goes on without us; the next worker here looks after it");
+                    self.shared.metrics.worker().finetune.ended(TaskEnd::Interrupted, self.began.elapsed());
                     return Ok(None);
                 }
                 () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -367,10 +385,16 @@ impl Job<'_> {
     }
 
     /// Stores how it ended, tells the coordinator, and clears away what nobody needs any more.
-    async fn conclude(&self, attempt: AttemptRef, ended: TrainingOutcome) -> Result<(), TickError> {
+    async fn conclude(
+        &self,
+        attempt: AttemptRef,
+        ended: TrainingOutcome,
+        records: &[(u32, Vec<u8>)],
+    ) -> Result<(), TickError> {
         let outcome = Outcome::Training(serde_json::to_string(&ended).expect("strings serialise"));
         let FinetuneTask { run, shard, .. } = self.message;
         self.shared.store.finish(run, attempt, outcome.encode()).await?;
+        self.count(&ended.training, records);
         self.announced().await?;
         match &ended.training {
             Training::Failed(reason) => warn!(%shard, reason, "training failed"),
@@ -383,6 +407,17 @@ impl Job<'_> {
             warn!(%shard, %error, "not cleared away");
         }
         Ok(())
+    }
+
+    /// Counts an outcome that is stored; a training that somebody stopped is neither a success nor a failure.
+    fn count(&self, training: &Training, records: &[(u32, Vec<u8>)]) {
+        let end = match training {
+            Training::Succeeded(_) => TaskEnd::Trained,
+            Training::Failed(_) => TaskEnd::Failed,
+            Training::Cancelled | Training::Running(_) | Training::Absent => return,
+        };
+        let took = Known::of(records).age().unwrap_or_else(|| self.began.elapsed());
+        self.shared.metrics.worker().finetune.ended(end, took);
     }
 
     async fn announced(&self) -> Result<Tick, TickError> {

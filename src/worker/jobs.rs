@@ -3,6 +3,7 @@
 use crate::job::{JOB_SPEC_VERSION, JobSpec, spec_digest, trace_shape};
 use crate::lm::{ConnectError, Lm, connect};
 use crate::metric::Metric;
+use crate::metrics::{LmMetrics, Metrics};
 use crate::program::{BuildError, Program};
 use crate::store::{Store, StoreError};
 use crate::task::RunId;
@@ -17,9 +18,15 @@ const KEPT_UNUSED: Duration = Duration::from_secs(600);
 pub(super) struct Job {
     pub(super) spec: JobSpec,
     pub(super) teachers: Vec<Program>,
-    pub(super) lms: HashMap<String, Arc<dyn Lm>>,
+    pub(super) lms: HashMap<String, Server>,
     pub(super) metric: Option<Metric>,
     pub(super) shape: String,
+}
+
+/// An LM that is asked, and what is counted of it.
+pub(super) struct Server {
+    pub(super) lm: Arc<dyn Lm>,
+    pub(super) metrics: LmMetrics,
 }
 
 /// Why a worker cannot work on a job.
@@ -43,6 +50,7 @@ pub(super) enum JobError {
 /// The jobs by run.
 pub(super) struct Jobs {
     store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
     /// By digest of the spec. Few at a time; held for look-ups only, never across an await.
     built: Mutex<HashMap<String, Built>>,
 }
@@ -53,9 +61,10 @@ struct Built {
 }
 
 impl Jobs {
-    pub(super) fn new(store: Arc<dyn Store>) -> Jobs {
+    pub(super) fn new(store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Jobs {
         Jobs {
             store,
+            metrics,
             built: Mutex::default(),
         }
     }
@@ -74,7 +83,7 @@ impl Jobs {
         if spec_digest(&bytes) != digest {
             return Err(JobError::Changed(run.clone()));
         }
-        let job = Arc::new(build(run, &bytes)?);
+        let job = Arc::new(build(run, &bytes, &self.metrics)?);
         let mut built = self.lock();
         built.retain(|_, built| built.last_used.elapsed() < KEPT_UNUSED);
         let kept = built.entry(digest.to_owned()).or_insert(Built {
@@ -89,7 +98,7 @@ impl Jobs {
     }
 }
 
-fn build(run: &RunId, bytes: &[u8]) -> Result<Job, JobError> {
+fn build(run: &RunId, bytes: &[u8], metrics: &Metrics) -> Result<Job, JobError> {
     let other = |reason: String| JobError::OtherVersion {
         run: run.clone(),
         reason,
@@ -119,7 +128,13 @@ fn build(run: &RunId, bytes: &[u8]) -> Result<Job, JobError> {
         .lms
         .iter()
         .filter(|(name, _)| asked(name))
-        .map(|(name, settings)| Ok((name.clone(), connect(settings, spec.seed)?)))
+        .map(|(name, settings)| {
+            let server = Server {
+                lm: connect(settings, spec.seed, metrics)?,
+                metrics: settings.metrics(metrics),
+            };
+            Ok((name.clone(), server))
+        })
         .collect::<Result<_, _>>()
         .map_err(|source| JobError::Connect {
             run: run.clone(),

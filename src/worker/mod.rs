@@ -13,6 +13,7 @@ mod training;
 
 use crate::depot::Depot;
 use crate::finetune::Providers;
+use crate::metrics::{Metrics, Need};
 use crate::queue::{Delivery, Intake, Lane, Queue, QueueError, Recourse, Settlement};
 use crate::roster::{Process, Roster, WorkerSign};
 use crate::shutdown::Shutdown;
@@ -64,6 +65,8 @@ pub struct Worker {
     pub concurrency: NonZeroUsize,
     /// How long a drain may take before what is in flight is handed back.
     pub drain: Duration,
+    /// Where it counts, and says that it lives.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Which lanes a worker takes tasks from.
@@ -115,6 +118,7 @@ struct Shared {
     /// A permit for each training on this machine.
     local: Semaphore,
     strays: Strays,
+    metrics: Arc<Metrics>,
     shutdown: Shutdown,
     /// Why nothing can be done any more, if that is so; and the bell that tells of it.
     failure: Mutex<Option<StoreError>>,
@@ -157,7 +161,7 @@ pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), WorkerError> 
     let shared = Arc::new(Shared {
         queue: Arc::clone(&worker.queue),
         store: Arc::clone(&worker.store),
-        jobs: Jobs::new(worker.store),
+        jobs: Jobs::new(worker.store, Arc::clone(&worker.metrics)),
         presence: Presence::new(worker.roster, sign),
         reasons: Reasons::default(),
         calls: Semaphore::new(calls),
@@ -165,10 +169,14 @@ pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), WorkerError> 
         strays: Strays::default(),
         depot: worker.depot,
         providers: worker.providers,
+        metrics: Arc::clone(&worker.metrics),
         shutdown: shutdown.clone(),
         failure: Mutex::default(),
         failed: Notify::new(),
     });
+    let _at_work = worker.metrics.worker().starts(calls);
+    worker.metrics.health.has(Need::Worker);
+    let heart = worker.metrics.health.heart("worker");
     let mut in_flight = JoinSet::new();
     if worker.lanes.finetune {
         for left in shared.providers.unfinished() {
@@ -196,12 +204,14 @@ pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), WorkerError> 
     let ended = tokio::select! {
         ended = working => ended,
         never = shared.presence.keep() => match never {},
+        never = heart.keep() => match never {},
     };
     // What waits for us in the lanes goes to other workers at once.
     drop((bootstrap, finetune));
     tokio::select! {
         () = drain(in_flight, worker.drain, &shutdown) => {}
         never = shared.presence.keep() => match never {},
+        never = heart.keep() => match never {},
     }
     match shared.failure() {
         // Stopped at once, calls end with whatever error they had last.

@@ -8,6 +8,7 @@ use bsft::coordinator::{self, Coordinator, Retry};
 use bsft::depot;
 use bsft::finetune::{Order, Provider, ProviderError, Providers, Recipe, StartError, Training, TrainingId};
 use bsft::job;
+use bsft::metrics::{self, Metrics};
 use bsft::queue::embedded::EmbeddedQueue;
 use bsft::queue::{Delivery, Intake, Lane, PatientQueue, Queue, QueueError, Receipt, Settlement};
 use bsft::report::Progress;
@@ -335,6 +336,10 @@ impl Queue for Faulty<EmbeddedQueue> {
         self.inner.depth(lane).await
     }
 
+    async fn dead_letter_count(&self, lane: &Lane) -> Result<usize, QueueError> {
+        self.inner.dead_letter_count(lane).await
+    }
+
     async fn consume(&self, lane: &Lane, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, QueueError> {
         let take = || self.inner.consume(lane, prefetch);
         let inner = self.plan.step(Step::Consume, queue_away, take).await?;
@@ -393,8 +398,11 @@ async fn live(folder: &Folder, service: &Arc<Service>, plan: &Arc<Plan>) -> bool
         inner: EmbeddedQueue::new(),
         plan: Arc::clone(plan),
     };
-    let store = Arc::new(PatientStore::new(Arc::new(store), shutdown.clone()));
-    let queue = Arc::new(PatientQueue::new(Arc::new(queue), shutdown.clone()));
+    let metrics = Arc::new(Metrics::new());
+    let of_store = metrics.waits(metrics::Service::Redis);
+    let of_queue = metrics.waits(metrics::Service::RabbitMq);
+    let store = Arc::new(PatientStore::new(Arc::new(store), shutdown.clone(), of_store));
+    let queue = Arc::new(PatientQueue::new(Arc::new(queue), shutdown.clone(), of_queue));
     let depot = Arc::new(depot::Folder::new(folder.path("run").join("data")));
     let provider = Faulty {
         inner: Arc::clone(service),
@@ -410,6 +418,7 @@ async fn live(folder: &Folder, service: &Arc<Service>, plan: &Arc<Plan>) -> bool
         lanes: Lanes::ALL,
         concurrency: NonZeroUsize::new(2).unwrap(),
         drain: Duration::from_secs(1),
+        metrics: Arc::clone(&metrics),
     };
     let coordinator = Coordinator {
         queue,
@@ -421,6 +430,7 @@ async fn live(folder: &Folder, service: &Arc<Service>, plan: &Arc<Plan>) -> bool
         dir,
         shutdown: shutdown.clone(),
         progress: Progress::new(HashMap::new()),
+        metrics,
         is_alone: true,
         trainings: None,
         in_flight: 2,

@@ -10,6 +10,7 @@ use super::{Answer, Ask, Lm, LmError, LmSettings, Tally, Usage};
 use crate::http::{
     self, BadAddress, LARGEST_ERROR, ServerError, chain, collect, retry, server_error, shorten,
 };
+use crate::metrics::LmMetrics;
 use async_trait::async_trait;
 use reply::NoAnswer;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -39,6 +40,7 @@ pub struct OpenAi {
     /// The longest wait after a first failure.
     backoff_base: Duration,
     counts: Counts,
+    metrics: LmMetrics,
 }
 
 #[derive(Debug, Default)]
@@ -59,7 +61,11 @@ enum Failure {
 
 impl OpenAi {
     /// A client; opens no connection yet. Without a key no `Authorization` is sent.
-    pub fn new(settings: &LmSettings, key: Option<Secret>) -> Result<OpenAi, ConnectError> {
+    pub fn new(
+        settings: &LmSettings,
+        key: Option<Secret>,
+        metrics: LmMetrics,
+    ) -> Result<OpenAi, ConnectError> {
         let lm = || settings.name.clone();
         let url = endpoint(settings)?;
         let timeout = match settings.timeout_secs {
@@ -96,10 +102,12 @@ impl OpenAi {
             retries: settings.num_retries.unwrap_or(DEFAULT_RETRIES),
             backoff_base: Duration::from_secs(1),
             counts: Counts::default(),
+            metrics,
         })
     }
 
     async fn once(&self, body: &str) -> Result<Answer, Failure> {
+        let mut request = self.metrics.request();
         let sent = self
             .client
             .post(self.url.clone())
@@ -109,11 +117,14 @@ impl OpenAi {
         let response = sent.map_err(|error| self.broken(error))?;
         let status = response.status();
         if status != StatusCode::OK {
-            return Err(self.no_success(status, response).await);
+            let failure = self.no_success(status, response).await;
+            request.answered(status.as_u16());
+            return Err(failure);
         }
         let (body, whole) = collect(response, LARGEST_ANSWER)
             .await
             .map_err(|error| self.broken(error))?;
+        request.answered(status.as_u16());
         if !whole {
             let message = format!("{}: more than {LARGEST_ANSWER} bytes", self.shown_url);
             return Err(Failure::Final(self.garbled(message, Usage::default())));
@@ -151,6 +162,9 @@ impl OpenAi {
                     .any(is));
         let words = self.say(&error.words);
         if passing && !is("insufficient_quota") {
+            if status == 429 || is("rate_limit_exceeded") {
+                self.metrics.throttled();
+            }
             return Failure::Passing(format!("{}: HTTP {status}: {words}", self.shown_url), wait);
         }
         let message = format!("{}: {words}", self.shown_url);
@@ -182,6 +196,7 @@ impl OpenAi {
         self.counts
             .completion_tokens
             .fetch_add(usage.completion_tokens, Relaxed);
+        self.metrics.spent(usage.prompt_tokens, usage.completion_tokens);
     }
 
     /// A server that echoes the key must not bring it into DIR.
@@ -232,6 +247,7 @@ impl Lm for OpenAi {
             if !wait.is_zero() {
                 tokio::time::sleep(wait).await;
             }
+            self.metrics.retried();
         }
     }
 

@@ -3,6 +3,7 @@
 use super::*;
 use crate::adapter::{Adapter, FormatError, Message, ParseFailure};
 use crate::lm::{About, Simulation};
+use crate::metrics::Metrics;
 use crate::signature::Signature;
 use crate::value::Record;
 use std::sync::Arc;
@@ -156,7 +157,7 @@ async fn ask(lm: &OpenAi) -> Result<Answer, LmError> {
 }
 
 fn client(settings: &LmSettings) -> OpenAi {
-    let mut lm = OpenAi::new(settings, Secret::new(KEY)).unwrap();
+    let mut lm = OpenAi::new(settings, Secret::new(KEY), settings.metrics(&Metrics::new())).unwrap();
     lm.backoff_base = Duration::ZERO;
     lm
 }
@@ -381,7 +382,7 @@ async fn connections_are_used_again() {
 #[test]
 fn a_setting_that_cannot_work_is_named() {
     let connect = |settings: &LmSettings| {
-        crate::lm::connect(settings, 0)
+        crate::lm::connect(settings, 0, &Metrics::new())
             .err()
             .map(|error| error.to_string())
     };

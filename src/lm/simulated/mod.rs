@@ -6,6 +6,7 @@ mod tests;
 mod wrong;
 
 use super::{Answer, Ask, Lm, LmError, LmSettings, Simulation, Tally, Usage};
+use crate::metrics::{LmMetrics, LmRequest};
 use crate::signature::Type;
 use crate::value::{Record, Value};
 use async_trait::async_trait;
@@ -24,11 +25,12 @@ pub struct Simulated {
     tries: AtomicU64,
     prompt_tokens: AtomicU64,
     completion_tokens: AtomicU64,
+    metrics: LmMetrics,
 }
 
 impl Simulated {
     /// An LM that behaves as `settings.simulate` says; two names or job seeds give different answers.
-    pub fn new(settings: &LmSettings, job_seed: u64) -> Simulated {
+    pub fn new(settings: &LmSettings, job_seed: u64, metrics: LmMetrics) -> Simulated {
         let seed = draw::hash(settings.simulate.seed, settings.model.as_bytes());
         Simulated {
             name: settings.name.clone(),
@@ -39,6 +41,22 @@ impl Simulated {
             tries: AtomicU64::new(0),
             prompt_tokens: AtomicU64::new(0),
             completion_tokens: AtomicU64::new(0),
+            metrics,
+        }
+    }
+
+    /// Counts so many tries that failed, each of which was followed by another.
+    fn failed(&self, status: u16, tries: u32) {
+        for _ in 0..tries {
+            self.failed_once(status, self.metrics.request());
+            self.metrics.retried();
+        }
+    }
+
+    fn failed_once(&self, status: u16, mut request: LmRequest<'_>) {
+        request.answered(status);
+        if status == 429 {
+            self.metrics.throttled();
         }
     }
 
@@ -106,6 +124,7 @@ impl Lm for Simulated {
     async fn ask(&self, ask: Ask<'_>) -> Result<Answer, LmError> {
         let mut draw = Draw::new(draw::hash(self.seed, ask.body.as_bytes()));
         self.requests.fetch_add(1, Relaxed);
+        let mut request = self.metrics.request();
         if self.simulation.latency_ms > 0 {
             tokio::time::sleep(Duration::from_millis(self.simulation.latency_ms)).await;
         }
@@ -114,6 +133,8 @@ impl Lm for Simulated {
             let attempts = self.retries + 1;
             self.tries.fetch_add(u64::from(attempts), Relaxed);
             let message = format!("HTTP {status}: simulated");
+            self.failed(status, self.retries);
+            self.failed_once(status, request);
             return Err(LmError::Unavailable {
                 lm: self.name.clone(),
                 attempts,
@@ -121,6 +142,7 @@ impl Lm for Simulated {
             });
         };
         self.tries.fetch_add(u64::from(tries), Relaxed);
+        self.failed(status, tries - 1);
 
         let malformed = draw.chance(self.simulation.malformed_rate);
         let outputs = self.outputs(&ask, &mut draw);
@@ -135,6 +157,8 @@ impl Lm for Simulated {
         };
         self.prompt_tokens.fetch_add(usage.prompt_tokens, Relaxed);
         self.completion_tokens.fetch_add(usage.completion_tokens, Relaxed);
+        request.answered(200);
+        self.metrics.spent(usage.prompt_tokens, usage.completion_tokens);
         Ok(Answer { text, usage })
     }
 

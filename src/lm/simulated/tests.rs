@@ -3,6 +3,7 @@
 use super::*;
 use crate::adapter::{Adapter, FormatError, Message, ParseFailure};
 use crate::lm::About;
+use crate::metrics::Metrics;
 use crate::signature::{EnumClass, Field, ModelClass, ModelField, Signature, TupleItems, Type};
 use crate::value::Value;
 use std::sync::Arc;
@@ -64,7 +65,7 @@ fn lm(simulate: Simulation, job_seed: u64) -> Simulated {
         price: None,
         simulate,
     };
-    Simulated::new(&settings, job_seed)
+    Simulated::new(&settings, job_seed, settings.metrics(&Metrics::new()))
 }
 
 fn labels() -> Type {

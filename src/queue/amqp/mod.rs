@@ -68,17 +68,20 @@ impl AmqpQueue {
         Names::new(namespace).map(drop)
     }
 
-    /// How many messages of the lane were refused, or failed too often, and wait for an operator.
+    /// Whether the broker answers now: both connections are up, and a question on the one that is never blocked has its answer.
     ///
     /// # Errors
     ///
-    /// As [`Queue::publish`].
-    pub async fn dead_letters(&self, lane: &Lane) -> Result<usize, QueueError> {
-        let declared = self.shared.topology.names.lane(lane);
-        match declared.dead {
-            Some(dead) => self.ready(&dead.name).await,
-            None => Ok(0),
-        }
+    /// Why it does not, at once where a connection is known to be broken.
+    pub async fn probe(&self) -> Result<(), QueueError> {
+        let shared = &self.shared;
+        let asked = async {
+            shared.publisher.is_up()?;
+            let live = shared.consuming.up_now()?;
+            let lane = shared.topology.names.lane(&Lane::Bootstrap);
+            shared.topology.ready(&live, &lane.name).await
+        };
+        asked.await.map(drop).map_err(|fault| shared.address.error(fault))
     }
 
     async fn ready(&self, name: &ShortString) -> Result<usize, QueueError> {
@@ -168,6 +171,14 @@ impl Queue for AmqpQueue {
 
     async fn depth(&self, lane: &Lane) -> Result<usize, QueueError> {
         self.ready(&self.shared.topology.names.lane(lane).name).await
+    }
+
+    async fn dead_letter_count(&self, lane: &Lane) -> Result<usize, QueueError> {
+        let declared = self.shared.topology.names.lane(lane);
+        match declared.dead {
+            Some(dead) => self.ready(&dead.name).await,
+            None => Ok(0),
+        }
     }
 
     async fn consume(&self, lane: &Lane, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, QueueError> {

@@ -59,6 +59,11 @@ impl Publisher {
         self.safe(sent).await
     }
 
+    /// Whether its connection is up now; otherwise why not.
+    pub(super) fn is_up(&self) -> Result<(), Fault> {
+        self.link.up_now().map(drop)
+    }
+
     /// Puts a message that comes back later into its wait queue.
     pub(super) async fn delay(&self, queue: &Declaration, body: Vec<u8>, ms: u64) -> Result<Sent, Fault> {
         let mut headers = FieldTable::default();

@@ -91,6 +91,15 @@ impl Link {
         }
     }
 
+    /// The connection, if there is one now; otherwise why not.
+    pub(super) fn up_now(&self) -> Result<Arc<Live>, Fault> {
+        match &*self.phase.borrow() {
+            Phase::Up(live) if live.usable() => Ok(Arc::clone(live)),
+            Phase::Up(_) => Err(Fault::Unreachable("the connection broke".to_owned())),
+            Phase::Down(fault) => Err(fault.clone()),
+        }
+    }
+
     /// The connection, if there is one before long.
     pub(super) async fn up_soon(&self) -> Result<Arc<Live>, Fault> {
         match timeout(OUTAGE, self.up()).await {

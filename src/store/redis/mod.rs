@@ -114,6 +114,12 @@ impl RedisStore {
         &self.link.address().place
     }
 
+    /// Whether the server answers now. Asks what every user of ours may ask, about a key of our own.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        let [_, _, _, string] = self.keys.probe();
+        self.link.ask(redis::cmd("GET").arg(string)).await.map(drop)
+    }
+
     /// Puts off the end of the run's keys, now and then.
     async fn keep(&self, run: &RunId) -> Result<(), StoreError> {
         if !self.lifetimes.is_due(run) {

@@ -1,0 +1,190 @@
+//! `--metrics-addr`: where metrics and health are served, and the looks at the services that `/readyz` answers from.
+
+use super::exit::{Exit, say};
+use super::services::Connected;
+use crate::metrics::{Metrics, Need, Server, Service};
+use crate::queue::amqp::AmqpQueue;
+use crate::shutdown::Shutdown;
+use crate::store::redis::RedisStore;
+use std::fmt::Display;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::info;
+
+/// How often the services are asked whether they are there.
+const PROBE_EVERY: Duration = Duration::from_secs(3);
+
+/// How long a service that is well takes to answer. With the time between two questions, below the 10 s that we promise.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+
+/// The process's metrics, and who serves them, if anybody.
+pub(super) struct Monitor {
+    pub(super) metrics: Arc<Metrics>,
+    listener: Option<TcpListener>,
+    server: Option<Server>,
+    probes: Vec<AbortOnDropHandle<()>>,
+}
+
+impl Monitor {
+    /// Takes the address, if one was asked for: before anything else is done. What is wrong with it has been said when this fails.
+    pub(super) fn bind(address: Option<&str>) -> Result<Monitor, Exit> {
+        // An empty variable is as good as none.
+        let listener = match address.filter(|address| !address.is_empty()) {
+            None => None,
+            Some(text) => Some(listen(text)?),
+        };
+        Ok(Monitor {
+            metrics: Arc::new(Metrics::new()),
+            listener,
+            server: None,
+            probes: Vec::new(),
+        })
+    }
+
+    /// Serves, where that was asked for, until this is dropped. The process is ready when it has all of these.
+    pub(super) fn serve(&mut self, shutdown: &Shutdown, needs: &[Need]) -> Result<(), Exit> {
+        for need in needs {
+            match need {
+                Need::Service(service) => self.metrics.needs(*service),
+                Need::Coordinator | Need::Worker => self.metrics.health.needs(*need),
+            }
+        }
+        let Some(listener) = self.listener.take() else {
+            return Ok(());
+        };
+        let served = Server::start(listener, Arc::clone(&self.metrics), shutdown.clone());
+        let server = served.map_err(|error| {
+            say(format_args!("error: --metrics-addr: {error}"));
+            Exit::Failed
+        })?;
+        let address = server.address();
+        info!(%address, "metrics at http://{address}/metrics");
+        self.server = Some(server);
+        Ok(())
+    }
+
+    /// From now on asks the services whether they are there, for whoever asks us.
+    pub(super) fn watch(&mut self, connected: &Connected) {
+        if self.server.is_none() {
+            return;
+        }
+        let (queue, store) = (connected.queue.clone(), Arc::clone(&connected.store));
+        let metrics = [Arc::clone(&self.metrics), Arc::clone(&self.metrics)];
+        let [of_queue, of_store] = metrics;
+        let probes = [
+            tokio::spawn(async move { probe_queue(&of_queue, &queue).await }),
+            tokio::spawn(async move { probe_store(&of_store, &store).await }),
+        ];
+        self.probes = probes.map(AbortOnDropHandle::new).into();
+    }
+}
+
+async fn probe_queue(metrics: &Metrics, queue: &AmqpQueue) {
+    loop {
+        metrics.heard_of(Service::RabbitMq, answer(queue.probe()).await);
+        tokio::time::sleep(PROBE_EVERY).await;
+    }
+}
+
+async fn probe_store(metrics: &Metrics, store: &RedisStore) {
+    loop {
+        metrics.heard_of(Service::Redis, answer(store.probe()).await);
+        tokio::time::sleep(PROBE_EVERY).await;
+    }
+}
+
+/// The errors of queue and store show no password.
+async fn answer<E: Display>(asked: impl Future<Output = Result<(), E>>) -> Result<(), String> {
+    match tokio::time::timeout(ANSWER_WITHIN, asked).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", ANSWER_WITHIN.as_secs())),
+    }
+}
+
+fn listen(text: &str) -> Result<TcpListener, Exit> {
+    let Some(address) = address(text) else {
+        say(format_args!(
+            "--metrics-addr {text:?} is no address: write a port (9464 is 127.0.0.1:9464), or HOST:PORT such as 0.0.0.0:9464, \
+             [::1]:9464 or localhost:9464"
+        ));
+        return Err(Exit::Usage);
+    };
+    TcpListener::bind(&address).map_err(|error| {
+        let advice = match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                "; another process listens there: choose another port, or 0 for a free one"
+            }
+            _ => "",
+        };
+        say(format_args!(
+            "error: --metrics-addr: cannot listen on {address}: {error}{advice}"
+        ));
+        Exit::Failed
+    })
+}
+
+/// `HOST:PORT`, where a port alone is one of this machine for itself.
+fn address(text: &str) -> Option<String> {
+    let is_port = |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+    let is_host = match host.strip_prefix('[') {
+        Some(host) => host.strip_suffix(']')?.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => host
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_')),
+    };
+    match (is_host && is_port(port), host) {
+        (false, _) => None,
+        (true, "") => Some(format!("127.0.0.1:{port}")),
+        (true, _) => Some(text.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::address;
+
+    #[test]
+    fn a_port_alone_is_for_this_machine_and_the_rest_is_as_written() {
+        for (text, meant) in [
+            ("9464", "127.0.0.1:9464"),
+            (":9464", "127.0.0.1:9464"),
+            ("0", "127.0.0.1:0"),
+            ("0.0.0.0:9464", "0.0.0.0:9464"),
+            ("[::]:9464", "[::]:9464"),
+            ("[fe80::1]:1", "[fe80::1]:1"),
+            ("localhost:9464", "localhost:9464"),
+            ("metrics-1.example.org:80", "metrics-1.example.org:80"),
+        ] {
+            assert_eq!(address(text).as_deref(), Some(meant), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for text in [
+            "",
+            ":",
+            "localhost",
+            "localhost:",
+            "1:2:3",
+            "::1",
+            "::1:80",
+            "[::1]",
+            "[::1:80",
+            "[x]:80",
+            "a:65536",
+            "65536",
+            "a:-1",
+            "a:+1",
+            "+80",
+            "http://a:80",
+            "a b:80",
+            "a:80/metrics",
+        ] {
+            assert_eq!(address(text), None, "{text:?}");
+        }
+    }
+}
