@@ -1,8 +1,9 @@
 //! The binaries as processes.
 
 use super::until;
-use std::io::Read;
+use std::io::{BufRead as _, BufReader, Read};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 /// What a process left behind.
@@ -19,6 +20,7 @@ pub(crate) struct Running {
     child: Child,
     stdout: Option<JoinHandle<String>>,
     stderr: Option<JoinHandle<String>>,
+    said: Arc<Mutex<String>>,
 }
 
 impl Ended {
@@ -55,6 +57,7 @@ pub(crate) fn clean(mut command: Command) -> Command {
         "BSFT_REDIS_URL",
         "BSFT_NAMESPACE",
         "BSFT_LOG",
+        "BSFT_METRICS_ADDR",
         "OPENAI_API_KEY",
         "RUST_LOG",
     ] {
@@ -73,11 +76,18 @@ impl Running {
             .unwrap();
         let stdout: ChildStdout = child.stdout.take().unwrap();
         let stderr: ChildStderr = child.stderr.take().unwrap();
+        let said = Arc::new(Mutex::new(String::new()));
         Running {
             child,
             stdout: Some(read(stdout)),
-            stderr: Some(read(stderr)),
+            stderr: Some(listen(stderr, Arc::clone(&said))),
+            said,
         }
+    }
+
+    /// The lines on stderr so far.
+    pub(crate) fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
     }
 
     /// Sends a signal, such as `INT`.
@@ -112,6 +122,18 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The same for lines that somebody wants to know before the end.
+fn listen(from: impl Read + Send + 'static, said: Arc<Mutex<String>>) -> JoinHandle<String> {
+    thread::spawn(move || {
+        for line in BufReader::new(from).lines() {
+            let mut said = said.lock().unwrap();
+            said.push_str(&line.unwrap());
+            said.push('\n');
+        }
+        said.lock().unwrap().clone()
+    })
 }
 
 fn read(mut from: impl Read + Send + 'static) -> JoinHandle<String> {

@@ -3,6 +3,7 @@
 mod alone;
 mod dies;
 mod service;
+mod watched;
 
 use crate::support::{Folder, JobFile, until};
 use serde_json::Value;
