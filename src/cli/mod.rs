@@ -6,9 +6,9 @@ mod compile;
 mod exit;
 mod flags;
 mod init;
-mod logging;
 mod plan;
 mod runtime;
+mod say;
 mod services;
 mod signals;
 mod status;
@@ -20,6 +20,7 @@ mod worker;
 pub use exit::Exit;
 pub use flags::{Command, Flags, WorkerCommand};
 
+use crate::telemetry;
 use clap::Parser;
 
 /// Runs `bsft-coordinator` on the process's own arguments.
@@ -28,7 +29,7 @@ pub fn coordinator() -> Exit {
         Ok(flags) => flags,
         Err(exit) => return exit,
     };
-    logging::start();
+    telemetry::start(flags.log_format());
     match flags.command {
         Command::Compile(flags) => compile::compile(&flags),
         Command::Plan { job, json } => plan::plan(&job, json),
@@ -46,7 +47,7 @@ pub fn worker() -> Exit {
         Ok(flags) => flags,
         Err(exit) => return exit,
     };
-    logging::start();
+    telemetry::start(flags.log.format_of_a_service());
     worker::work(&flags)
 }
 

@@ -1,10 +1,10 @@
 //! `bsft-worker`: takes tasks from RabbitMQ until told to stop.
 
-use super::exit::{Exit, say};
+use super::exit::Exit;
 use super::flags::{LaneName, WorkerCommand};
 use super::runtime::block_on;
 use super::services::Services;
-use super::{signals, trainers};
+use super::{say, signals, trainers};
 use crate::finetune::Providers;
 use crate::shutdown::Shutdown;
 use crate::worker::{self, Lanes, Worker};
@@ -57,7 +57,7 @@ async fn connected(services: &Services, flags: &WorkerCommand, providers: Provid
         ended = worker::run(worker, shutdown.clone()) => ended,
         heard = signals::listen(shutdown.clone()) => {
             let error = heard.err().unwrap_or_else(|| std::io::Error::other("no more signals come"));
-            say(format_args!("error: signals: {error}"));
+            say::error(format_args!("signals: {error}"));
             return Exit::Failed;
         }
     };
@@ -69,7 +69,7 @@ async fn connected(services: &Services, flags: &WorkerCommand, providers: Provid
             Exit::Done
         }
         Err(error) => {
-            say(format_args!("error: {error}"));
+            say::error(error);
             Exit::Unavailable
         }
     }

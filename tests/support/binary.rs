@@ -60,6 +60,8 @@ pub(crate) fn clean(mut command: Command) -> Command {
     ] {
         command.env_remove(variable);
     }
+    // Tests read as people do, unless they say otherwise.
+    command.env("BSFT_LOG_FORMAT", "human");
     command
 }
 
