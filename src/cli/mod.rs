@@ -29,7 +29,7 @@ pub fn coordinator() -> Exit {
         Ok(flags) => flags,
         Err(exit) => return exit,
     };
-    telemetry::start(flags.log_format());
+    let _telling = telemetry::start(flags.log_format(), "bsft-coordinator");
     match flags.command {
         Command::Compile(flags) => compile::compile(&flags),
         Command::Plan { job, json } => plan::plan(&job, json),
@@ -47,7 +47,7 @@ pub fn worker() -> Exit {
         Ok(flags) => flags,
         Err(exit) => return exit,
     };
-    telemetry::start(flags.log.format_of_a_service());
+    let _telling = telemetry::start(flags.log.format_of_a_service(), "bsft-worker");
     worker::work(&flags)
 }
 
