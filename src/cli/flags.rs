@@ -142,10 +142,11 @@ pub struct ServiceFlags {
 /// How a process tells of itself.
 #[derive(Clone, Debug, Args)]
 pub struct LogFlags {
-    /// How lines on stderr are written
+    /// How lines on stderr are written: human, json, or auto: json where stderr is no terminal, of what runs as a service
     #[arg(
         long,
         global = true,
+        hide_possible_values = true,
         value_name = "FORMAT",
         env = "BSFT_LOG_FORMAT",
         default_value = "auto"
@@ -156,7 +157,7 @@ pub struct LogFlags {
 /// A format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormatName {
-    /// On a terminal human, elsewhere json; what only answers a person (all but compile, retry and the worker) stays human
+    /// On a terminal human, elsewhere json; what only answers a person stays human
     // An empty variable is as good as none.
     #[value(alias = "")]
     Auto,

@@ -162,8 +162,11 @@ impl Collector {
 
     async fn exchange(&self, request: Request<Bytes>) -> Result<Response<Bytes>, reqwest::Error> {
         let (parts, body) = request.into_parts();
+        let mut headers = parts.headers;
+        // A token may be in any of them, and HTTP libraries log what is not marked.
+        headers.values_mut().for_each(|value| value.set_sensitive(true));
         let request = self.client.request(parts.method, parts.uri.to_string());
-        let response = request.headers(parts.headers).body(body).send().await?;
+        let response = request.headers(headers).body(body).send().await?;
         let (status, headers) = (response.status(), response.headers().clone());
         if !status.is_success() {
             self.traffic.failed(format!("HTTP {}", status.as_u16()));

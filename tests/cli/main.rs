@@ -25,6 +25,7 @@ mod check;
 mod cluster;
 mod failures;
 mod files;
+mod logs;
 mod rehearse;
 mod resume;
 mod secrets;

@@ -56,6 +56,8 @@ pub(crate) fn clean(mut command: Command) -> Command {
         "BSFT_NAMESPACE",
         "BSFT_LOG",
         "OPENAI_API_KEY",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
         "RUST_LOG",
     ] {
         command.env_remove(variable);
