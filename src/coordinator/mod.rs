@@ -99,7 +99,9 @@ pub async fn run(coordinator: &Coordinator, job: Job) -> Result<Manifest, RunErr
         None => run_id(&job.spec, job.trainset.sha256()),
     };
     let span = spans::job(&run, &job.spec.name);
-    let ended = led(coordinator, job, before, run).instrument(span.clone()).await;
+    let ended = Box::pin(led(coordinator, job, before, run))
+        .instrument(span.clone())
+        .await;
     match &ended {
         Ok(_) => spans::ended(&span, "compiled"),
         Err(RunError::Interrupted) => spans::ended(&span, "interrupted"),
