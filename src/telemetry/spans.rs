@@ -8,7 +8,7 @@ use crate::finetune::{Shard, Training};
 use crate::lm::{LmError, Usage};
 use crate::task::{AttemptRef, RunId, TaskId};
 use crate::trace::FailureKind;
-use tracing::field::{Empty, display};
+use tracing::field::{Empty, Value, display};
 use tracing::{Span, debug_span, info_span};
 
 /// A coordinator's work on a run, from the first phase to the last. Its trace is the run's.
@@ -62,30 +62,30 @@ pub(crate) fn call<'a>(
 
 /// How a call ended that was answered; `status` says from where.
 pub(crate) fn answered(call: &Span, status: &'static str, usage: Usage) {
-    call.record("prompt_tokens", usage.prompt_tokens);
-    call.record("completion_tokens", usage.completion_tokens);
-    call.record("status", status);
+    note(call, "prompt_tokens", usage.prompt_tokens);
+    note(call, "completion_tokens", usage.completion_tokens);
+    note(call, "status", status);
 }
 
 /// How a call ended that was not. The LM's words stay where the task's failure is.
 pub(crate) fn unanswered(call: &Span, error: &LmError) {
     match error {
-        LmError::Refused { status, .. } => call.record("status", display(status)),
-        LmError::Unavailable { .. } => call.record("status", "unavailable"),
-        LmError::Garbled { .. } => call.record("status", "garbled"),
-    };
+        LmError::Refused { status, .. } => note(call, "status", display(status)),
+        LmError::Unavailable { .. } => note(call, "status", "unavailable"),
+        LmError::Garbled { .. } => note(call, "status", "garbled"),
+    }
     failed(call);
 }
 
 /// How a job, a training or a task ended.
 pub(crate) fn ended(span: &Span, outcome: &'static str) {
-    span.record("outcome", outcome);
+    note(span, "outcome", outcome);
 }
 
 /// How an example ended that has no trace.
 pub(crate) fn task_failed(task: &Span, kind: FailureKind) {
     ended(task, "failed");
-    task.record("kind", kind.name());
+    note(task, "kind", kind.name());
     failed(task);
 }
 
@@ -103,7 +103,14 @@ pub(crate) fn training_ended(span: &Span, training: &Training) {
 
 /// Marks a span as one that somebody may look for.
 pub(crate) fn failed(span: &Span) {
-    span.record("otel.status_code", "ERROR");
+    note(span, "otel.status_code", "ERROR");
+}
+
+/// Where nobody listens, not even the field is looked for.
+fn note(span: &Span, field: &'static str, value: impl Value) {
+    if !span.is_disabled() {
+        span.record(field, value);
+    }
 }
 
 /// Begins the span's trace, under this id where a collector listens.
