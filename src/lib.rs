@@ -27,6 +27,7 @@ pub mod shutdown;
 pub mod signature;
 pub mod store;
 pub mod task;
+mod telemetry;
 mod tls;
 pub mod trace;
 pub mod trainset;

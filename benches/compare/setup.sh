@@ -6,7 +6,7 @@ target=${CARGO_TARGET_DIR:-$root/target}
 work=${BSFT_BENCH_DIR:-$target/$folder}
 results=$work/results.jsonl
 ulimit -n 20000 2>/dev/null || ulimit -n "$(ulimit -Hn)"
-export LITELLM_LOCAL_MODEL_COST_MAP=true PYTHONPATH=$here:$compare
+export LITELLM_LOCAL_MODEL_COST_MAP=true PYTHONPATH=$here:$compare BSFT_LOG_FORMAT=human
 
 # Binaries in `bin`, a Python in `python`, an empty folder of results.
 prepare_tools() {

@@ -1,8 +1,9 @@
 //! `cancel RUN`: the coordinator drains and ends, the workers drop the run's tasks; nothing is lost.
 
-use super::exit::{Exit, answer, say};
+use super::exit::Exit;
 use super::flags::CancelFlags;
 use super::runtime::block_on;
+use super::say;
 use super::services::Services;
 use crate::finetune::stop_all;
 use crate::report::{Manifest, Phase};
@@ -32,7 +33,7 @@ pub(super) fn cancel(flags: &CancelFlags) -> Exit {
 /// Tells the process that works on the folder, wherever it runs.
 fn in_folder(run: &Path) -> Exit {
     let Some(dir) = RunDir::existing(run) else {
-        say(format_args!(
+        say::problem(format_args!(
             "{} holds no run: it has no run.json; a run on RabbitMQ and Redis is named by its id, with both URLs",
             run.display()
         ));
@@ -40,7 +41,7 @@ fn in_folder(run: &Path) -> Exit {
     };
     match asked(&dir) {
         Ok(true) => {
-            answer(format_args!(
+            say::answer(format_args!(
                 "{}: cancelled; compile goes on with it",
                 run.display()
             ));
@@ -48,7 +49,7 @@ fn in_folder(run: &Path) -> Exit {
         }
         Ok(false) => alone(&dir),
         Err(error) => {
-            say(format_args!("{}: {error}", dir.cancel_request().display()));
+            say::problem(format_args!("{}: {error}", dir.cancel_request().display()));
             Exit::Failed
         }
     }
@@ -61,7 +62,7 @@ fn alone(dir: &RunDir) -> Exit {
         Ok(Some(manifest)) => manifest,
         Ok(None) => return Exit::Usage,
         Err(error) => {
-            say(format_args!("{}: {error}", dir.manifest().display()));
+            say::problem(format_args!("{}: {error}", dir.manifest().display()));
             return Exit::Failed;
         }
     };
@@ -69,7 +70,7 @@ fn alone(dir: &RunDir) -> Exit {
         Some(trainings) => match block_on(stop_all(trainings, &manifest.run)) {
             Ok(Ok(stopped)) => stopped,
             Ok(Err(error)) => {
-                say(format_args!("{}: {error}", trainings.display()));
+                say::problem(format_args!("{}: {error}", trainings.display()));
                 return Exit::Failed;
             }
             Err(exit) => return exit,
@@ -78,19 +79,19 @@ fn alone(dir: &RunDir) -> Exit {
     };
     manifest.cancelled(&stopped);
     for (id, provider) in manifest.going_on() {
-        say(format_args!(
+        say::notice(format_args!(
             "{shown}: the training {id} of provider {provider} may go on; compile takes it up again, and cancel stops it then"
         ));
     }
     if stopped.is_empty() {
-        say(format_args!("{shown}: nobody is working on it"));
+        say::problem(format_args!("{shown}: nobody is working on it"));
         return Exit::Failed;
     }
     if let Err(error) = write_whole(&dir.manifest(), &manifest.to_bytes()) {
-        say(format_args!("{}: {error}", dir.manifest().display()));
+        say::problem(format_args!("{}: {error}", dir.manifest().display()));
         return Exit::Failed;
     }
-    answer(format_args!(
+    say::answer(format_args!(
         "{shown}: {} trainings stopped; compile goes on with it",
         stopped.len()
     ));
@@ -106,7 +107,7 @@ fn asked(dir: &RunDir) -> io::Result<bool> {
     let asked = Instant::now();
     while dir.lock()?.is_none() {
         if asked.elapsed() > PATIENCE {
-            say(format_args!(
+            say::news(format_args!(
                 "{}: it still finishes what is in flight; it ends by itself",
                 dir.root().display()
             ));
@@ -127,7 +128,7 @@ fn in_cluster(services: &Services, run: &Path) -> Exit {
             Ok(Some(manifest)) => manifest.run,
             Ok(None) => RunId(run.display().to_string()),
             Err(error) => {
-                say(format_args!("{}: {error}", run.display()));
+                say::problem(format_args!("{}: {error}", run.display()));
                 return Exit::Failed;
             }
         };
@@ -138,11 +139,11 @@ fn in_cluster(services: &Services, run: &Path) -> Exit {
         let report = reports.iter().find(|(known, _)| *known == id);
         let manifest = report.and_then(|(_, report)| serde_json::from_slice::<Manifest>(report).ok());
         if manifest.is_some_and(|manifest| manifest.phase == Phase::Compiled) {
-            say(format_args!("{id} is compiled already"));
+            say::problem(format_args!("{id} is compiled already"));
             return Exit::Failed;
         }
         if report.is_none() {
-            say(format_args!(
+            say::problem(format_args!(
                 "no run {id} in namespace {}; bsft-coordinator status names those that there are",
                 services.namespace()
             ));
@@ -151,7 +152,7 @@ fn in_cluster(services: &Services, run: &Path) -> Exit {
         if let Err(error) = store.cancel(&id).await {
             return unavailable(&error);
         }
-        answer(format_args!(
+        say::answer(format_args!(
             "{id}: cancelled; its coordinator ends, workers drop its tasks, and compile goes on with it"
         ));
         Exit::Done
@@ -160,6 +161,6 @@ fn in_cluster(services: &Services, run: &Path) -> Exit {
 }
 
 fn unavailable(error: &crate::store::StoreError) -> Exit {
-    say(format_args!("error: {error}"));
+    say::error(error);
     Exit::Unavailable
 }

@@ -1,6 +1,7 @@
 //! `check`: everything that can be known before anything is spent.
 
-use super::exit::{Exit, answer, say};
+use super::exit::Exit;
+use super::say;
 use crate::job::{self, Job};
 use crate::lm::{ConnectError, connect};
 use crate::metrics::Metrics;
@@ -11,7 +12,7 @@ use std::path::Path;
 /// Tells what is allowed but hardly meant.
 pub(super) fn warn(job: &Job) {
     for warning in job.warnings.iter().chain(&unread_demo_keys(&job.spec)) {
-        say(format_args!("warning: {warning}"));
+        say::warning(warning);
     }
 }
 
@@ -36,9 +37,9 @@ pub(super) fn check(path: &Path) -> Exit {
         Ok(job) => {
             warn(&job);
             for error in unreachable_lms(&job) {
-                say(format_args!("warning: to compile it here: {error}"));
+                say::warning(format_args!("to compile it here: {error}"));
             }
-            answer(format_args!(
+            say::answer(format_args!(
                 "{}: no problems; {} examples, {} teachers",
                 path.display(),
                 job.trainset.len(),
@@ -47,7 +48,7 @@ pub(super) fn check(path: &Path) -> Exit {
             Exit::Done
         }
         Err(problems) => {
-            say(problems);
+            say::problem(problems);
             Exit::Usage
         }
     }

@@ -1,12 +1,12 @@
 //! `compile` and `retry`: the backends, the workers, the coordinator, and how it ended.
 
 use super::check::{unreachable_lms, warn};
-use super::exit::{Exit, say};
+use super::exit::Exit;
 use super::flags::{CompileFlags, RetryFlags};
 use super::monitor::Monitor;
 use super::runtime::block_on;
 use super::services::{Connected, Services};
-use super::{signals, trainers};
+use super::{say, signals, trainers};
 use crate::coordinator::{self, Coordinator, Retry, RunError};
 use crate::depot::{Depot, Folder};
 use crate::finetune::{Providers, Trainers, Training};
@@ -15,7 +15,7 @@ use crate::metrics::{Metrics, Need, Service};
 use crate::queue::Queue;
 use crate::queue::amqp::AmqpQueue;
 use crate::queue::embedded::EmbeddedQueue;
-use crate::report::{Manifest, Progress, ShardReport, TrainingReport, summary};
+use crate::report::{Manifest, Progress, ShardReport, TrainingReport, summary, summary_fields};
 use crate::roster::{Alone, Roster};
 use crate::run_dir::RunDir;
 use crate::shutdown::Shutdown;
@@ -55,7 +55,7 @@ fn checked(flags: &CompileFlags, again: Retry) -> Exit {
     let mut job = match job::read(&flags.job) {
         Ok(job) => job,
         Err(problems) => {
-            say(problems);
+            say::problem(problems);
             return Exit::Usage;
         }
     };
@@ -71,9 +71,7 @@ fn checked(flags: &CompileFlags, again: Retry) -> Exit {
         Vec::new()
     };
     if !unreachable.is_empty() {
-        unreachable
-            .iter()
-            .for_each(|error| say(format_args!("error: {error}")));
+        unreachable.iter().for_each(say::error);
         return Exit::Usage;
     }
     let out = flags
@@ -93,7 +91,7 @@ pub(super) fn retry(flags: &RetryFlags) -> Exit {
     let dir = match RunDir::existing(&flags.run) {
         Some(dir) => dir,
         None => {
-            say(format_args!(
+            say::problem(format_args!(
                 "{} holds no run: it has no run.json",
                 flags.run.display()
             ));
@@ -104,7 +102,7 @@ pub(super) fn retry(flags: &RetryFlags) -> Exit {
         Ok(Some(manifest)) => manifest,
         Ok(None) => return Exit::Usage,
         Err(error) => {
-            say(format_args!("{}: {error}", dir.manifest().display()));
+            say::problem(format_args!("{}: {error}", dir.manifest().display()));
             return Exit::Failed;
         }
     };
@@ -210,15 +208,15 @@ fn needs(in_cluster: bool, has_workers: bool) -> Vec<Need> {
 /// The folder, ours alone until the lock goes.
 fn locked(out: &Path) -> Result<(RunDir, File), Exit> {
     let failed = |error| {
-        say(format_args!("{}: {error}", out.display()));
+        say::problem(format_args!("{}: {error}", out.display()));
         Exit::Failed
     };
     let dir = RunDir::create(out).map_err(failed)?;
     match dir.lock().map_err(failed)? {
         Some(lock) => Ok((dir, lock)),
         None => {
-            say(format_args!(
-                "error: {} is in use: another bsft is running on it; wait for it, or stop it with\n  bsft-coordinator \
+            say::error(format_args!(
+                "{} is in use: another bsft is running on it; wait for it, or stop it with\n  bsft-coordinator \
                  cancel {0}",
                 out.display()
             ));
@@ -231,28 +229,26 @@ fn locked(out: &Path) -> Result<(RunDir, File), Exit> {
 fn told(ended: Result<Manifest, RunError>, dir: &RunDir, in_cluster: bool, again: &str) -> Exit {
     let error = match ended {
         Ok(manifest) => {
-            say(summary(&manifest, dir));
+            say::summary(&summary(&manifest, dir), || summary_fields(&manifest, dir));
             return Exit::Done;
         }
         Err(error) => error,
     };
     match error {
         RunError::Interrupted | RunError::Cancelled => {
-            say(format_args!("{error}; nothing is lost. To go on:\n  {again}"));
+            say::notice(format_args!("{error}; nothing is lost. To go on:\n  {again}"));
             Exit::Interrupted
         }
         RunError::OtherRun(_) => {
-            say(format_args!("error: {error}"));
+            say::error(error);
             Exit::Usage
         }
         RunError::Queue(_) | RunError::Store(_) if in_cluster => {
-            say(format_args!(
-                "error: {error}\nnothing is lost. To go on:\n  {again}"
-            ));
+            say::error(format_args!("{error}\nnothing is lost. To go on:\n  {again}"));
             Exit::Unavailable
         }
         error => {
-            say(format_args!("error: {error}"));
+            say::error(error);
             Exit::Failed
         }
     }

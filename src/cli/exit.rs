@@ -1,6 +1,5 @@
 //! Exit codes, for scripts.
 
-use std::fmt;
 use std::process::{ExitCode, Termination};
 
 /// How a process ends.
@@ -31,19 +30,4 @@ impl Termination for Exit {
             Exit::Bug => 70,
         })
     }
-}
-
-/// Tells a person what went wrong.
-#[expect(
-    clippy::print_stderr,
-    reason = "the last word to a person, whatever the log level"
-)]
-pub(super) fn say(what: impl fmt::Display) {
-    eprintln!("{what}");
-}
-
-/// Gives a person or a script what was asked for.
-#[expect(clippy::print_stdout, reason = "what was asked for goes to stdout")]
-pub(super) fn answer(what: impl fmt::Display) {
-    println!("{what}");
 }

@@ -1,6 +1,8 @@
 //! What can be asked of `bsft-coordinator`.
 
+use crate::telemetry::LogFormat;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::io::IsTerminal as _;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -12,6 +14,23 @@ pub struct Flags {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// How it tells of itself
+    #[command(flatten)]
+    pub log: LogFlags,
+}
+
+impl Flags {
+    /// How this command writes to stderr. What only answers a person is read by one, wherever it goes, until somebody says otherwise.
+    pub(super) fn log_format(&self) -> LogFormat {
+        match &self.command {
+            Command::Compile(_) | Command::Retry(_) => self.log.format_of_a_service(),
+            Command::Plan { .. }
+            | Command::Check { .. }
+            | Command::Status(_)
+            | Command::Cancel(_)
+            | Command::Init { .. } => self.log.chosen().unwrap_or(LogFormat::Human),
+        }
+    }
 }
 
 /// The commands.
@@ -130,6 +149,53 @@ pub struct ServiceFlags {
     pub namespace: String,
 }
 
+/// How a process tells of itself.
+#[derive(Clone, Debug, Args)]
+pub struct LogFlags {
+    /// How lines on stderr are written: human, json, or auto: json where stderr is no terminal, of what runs as a service
+    #[arg(
+        long,
+        global = true,
+        hide_possible_values = true,
+        value_name = "FORMAT",
+        env = "BSFT_LOG_FORMAT",
+        default_value = "auto"
+    )]
+    pub log_format: LogFormatName,
+}
+
+/// A format of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormatName {
+    /// On a terminal human, elsewhere json; what only answers a person stays human
+    // An empty variable is as good as none.
+    #[value(alias = "")]
+    Auto,
+    /// Lines for people
+    Human,
+    /// A JSON object on each line
+    Json,
+}
+
+impl LogFlags {
+    fn chosen(&self) -> Option<LogFormat> {
+        match self.log_format {
+            LogFormatName::Auto => None,
+            LogFormatName::Human => Some(LogFormat::Human),
+            LogFormatName::Json => Some(LogFormat::Json),
+        }
+    }
+
+    /// Of a process whose lines a collector may read.
+    pub(super) fn format_of_a_service(&self) -> LogFormat {
+        self.chosen()
+            .unwrap_or_else(|| match std::io::stderr().is_terminal() {
+                true => LogFormat::Human,
+                false => LogFormat::Json,
+            })
+    }
+}
+
 /// Executes tasks: runs teachers on examples, and fine-tune jobs. Any number of them, on any machines.
 #[derive(Debug, Parser)]
 #[command(name = "bsft-worker", version, max_term_width = 100)]
@@ -157,6 +223,9 @@ pub struct WorkerCommand {
     /// Metrics and health
     #[command(flatten)]
     pub monitor: MonitorFlags,
+    /// How it tells of itself
+    #[command(flatten)]
+    pub log: LogFlags,
 }
 
 /// A lane that workers take tasks from.

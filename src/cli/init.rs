@@ -1,6 +1,7 @@
 //! `init`: a small example that compiles as it stands.
 
-use super::exit::{Exit, answer, say};
+use super::exit::Exit;
+use super::say;
 use crate::job::example;
 use std::path::Path;
 
@@ -9,16 +10,16 @@ pub(super) fn init(dir: &Path) -> Exit {
     match example::init(dir) {
         Ok(files) => {
             for file in &files {
-                answer(file.display());
+                say::answer(file.display());
             }
-            say(format_args!(
+            say::news(format_args!(
                 "compile it with\n  bsft-coordinator compile {}",
                 dir.join("job.toml").display()
             ));
             Exit::Done
         }
         Err(error) => {
-            say(format_args!("{}: {error}", dir.display()));
+            say::problem(format_args!("{}: {error}", dir.display()));
             Exit::Usage
         }
     }

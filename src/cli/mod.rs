@@ -6,10 +6,10 @@ mod compile;
 mod exit;
 mod flags;
 mod init;
-mod logging;
 mod monitor;
 mod plan;
 mod runtime;
+mod say;
 mod services;
 mod signals;
 mod status;
@@ -21,6 +21,7 @@ mod worker;
 pub use exit::Exit;
 pub use flags::{Command, Flags, WorkerCommand};
 
+use crate::telemetry;
 use clap::Parser;
 
 /// Runs `bsft-coordinator` on the process's own arguments.
@@ -29,7 +30,7 @@ pub fn coordinator() -> Exit {
         Ok(flags) => flags,
         Err(exit) => return exit,
     };
-    logging::start();
+    let _telling = telemetry::start(flags.log_format(), "bsft-coordinator");
     match flags.command {
         Command::Compile(flags) => compile::compile(&flags),
         Command::Plan { job, json } => plan::plan(&job, json),
@@ -47,7 +48,7 @@ pub fn worker() -> Exit {
         Ok(flags) => flags,
         Err(exit) => return exit,
     };
-    logging::start();
+    let _telling = telemetry::start(flags.log.format_of_a_service(), "bsft-worker");
     worker::work(&flags)
 }
 

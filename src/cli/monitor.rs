@@ -1,6 +1,7 @@
 //! `--metrics-addr`: where metrics and health are served, and the looks at the services that `/readyz` answers from.
 
-use super::exit::{Exit, say};
+use super::exit::Exit;
+use super::say;
 use super::services::Connected;
 use crate::metrics::{Metrics, Need, Server, Service};
 use crate::queue::amqp::AmqpQueue;
@@ -56,7 +57,7 @@ impl Monitor {
         };
         let served = Server::start(listener, Arc::clone(&self.metrics), shutdown.clone());
         let server = served.map_err(|error| {
-            say(format_args!("error: --metrics-addr: {error}"));
+            say::error(format_args!("--metrics-addr: {error}"));
             Exit::Failed
         })?;
         let address = server.address();
@@ -105,7 +106,7 @@ async fn answer<E: Display>(asked: impl Future<Output = Result<(), E>>) -> Resul
 
 fn listen(text: &str) -> Result<TcpListener, Exit> {
     let Some(address) = address(text) else {
-        say(format_args!(
+        say::problem(format_args!(
             "--metrics-addr {text:?} is no address: write a port (9464 is 127.0.0.1:9464), or HOST:PORT such as 0.0.0.0:9464, \
              [::1]:9464 or localhost:9464"
         ));
@@ -118,8 +119,8 @@ fn listen(text: &str) -> Result<TcpListener, Exit> {
             }
             _ => "",
         };
-        say(format_args!(
-            "error: --metrics-addr: cannot listen on {address}: {error}{advice}"
+        say::error(format_args!(
+            "--metrics-addr: cannot listen on {address}: {error}{advice}"
         ));
         Exit::Failed
     })

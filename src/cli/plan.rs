@@ -1,6 +1,7 @@
 //! `plan`: what a job would run and cost.
 
-use super::exit::{Exit, answer, say};
+use super::exit::Exit;
+use super::say;
 use crate::job::{self, plan::Plan};
 use std::path::Path;
 
@@ -9,15 +10,15 @@ pub(super) fn plan(path: &Path, json: bool) -> Exit {
     let job = match job::read(path) {
         Ok(job) => job,
         Err(problems) => {
-            say(problems);
+            say::problem(problems);
             return Exit::Usage;
         }
     };
     let plan = Plan::of(&job);
     if json {
-        answer(serde_json::to_string_pretty(&plan).expect("a plan is plain data"));
+        say::answer(serde_json::to_string_pretty(&plan).expect("a plan is plain data"));
     } else {
-        answer(plan);
+        say::answer(plan);
     }
     Exit::Done
 }

@@ -1,7 +1,8 @@
 //! What the two URLs mean: nothing given is one process alone, both are RabbitMQ and Redis.
 
-use super::exit::{Exit, say};
+use super::exit::Exit;
 use super::flags::ServiceFlags;
+use super::say;
 use crate::depot::{Depot, PatientDepot};
 use crate::metrics::{Metrics, Service};
 use crate::queue::amqp::AmqpQueue;
@@ -34,11 +35,11 @@ impl Services {
             (None, None) => return Ok(None),
             (Some(amqp_url), Some(redis_url)) => (amqp_url, redis_url),
             (Some(_), None) => {
-                say("--amqp-url needs --redis-url (or BSFT_REDIS_URL) beside it");
+                say::problem("--amqp-url needs --redis-url (or BSFT_REDIS_URL) beside it");
                 return Err(Exit::Usage);
             }
             (None, Some(_)) => {
-                say("--redis-url needs --amqp-url (or BSFT_AMQP_URL) beside it");
+                say::problem("--redis-url needs --amqp-url (or BSFT_AMQP_URL) beside it");
                 return Err(Exit::Usage);
             }
         };
@@ -48,7 +49,7 @@ impl Services {
             namespace: flags.namespace.clone(),
         };
         if !is_name(&services.namespace) {
-            say(format_args!(
+            say::problem(format_args!(
                 "--namespace {:?} cannot be part of queues' and keys' names: write 1 to 100 letters, digits, '-', '_' or '.'",
                 services.namespace
             ));
@@ -65,7 +66,7 @@ impl Services {
         .into_iter()
         .flatten()
         .collect();
-        wrong.iter().for_each(say);
+        wrong.iter().for_each(say::problem);
         if wrong.is_empty() {
             Ok(Some(services))
         } else {
@@ -76,7 +77,7 @@ impl Services {
     /// The same where they are needed: a worker has nothing to do without.
     pub(super) fn required(flags: &ServiceFlags) -> Result<Services, Exit> {
         Services::of(flags)?.ok_or_else(|| {
-            say(
+            say::problem(
                 "a worker needs --amqp-url and --redis-url (or BSFT_AMQP_URL and BSFT_REDIS_URL); without them \
                  bsft-coordinator does everything in its own process",
             );
@@ -98,10 +99,10 @@ impl Services {
             }),
             (queue, store) => {
                 if let Err(error) = queue {
-                    say(format_args!("error: {error}"));
+                    say::error(error);
                 }
                 if let Err(error) = store {
-                    say(format_args!("error: {error}"));
+                    say::error(error);
                 }
                 Err(Exit::Unavailable)
             }
@@ -113,7 +114,7 @@ impl Services {
         RedisStore::connect(&self.redis_url, &self.redis_namespace())
             .await
             .map_err(|error| {
-                say(format_args!("error: {error}"));
+                say::error(error);
                 Exit::Unavailable
             })
     }

@@ -1,8 +1,9 @@
 //! `status`: how far runs are, from their manifests, and who works on them.
 
-use super::exit::{Exit, answer, say};
+use super::exit::Exit;
 use super::flags::StatusFlags;
 use super::runtime::block_on;
+use super::say;
 use super::services::{Connected, Services};
 use crate::queue::{Lane, Queue as _, QueueError};
 use crate::report::{Depths, Manifest, Standing};
@@ -26,18 +27,18 @@ pub(super) fn status(flags: &StatusFlags) -> Exit {
         Err(exit) => return exit,
     };
     if flags.json {
-        answer(serde_json::to_string_pretty(&standings).expect("manifests are plain data"));
+        say::answer(serde_json::to_string_pretty(&standings).expect("manifests are plain data"));
         return Exit::Done;
     }
     if standings.is_empty() {
-        say("no runs");
+        say::news("no runs");
     }
     for standing in &standings {
-        answer(standing);
+        say::answer(standing);
     }
     // Every run of a namespace has the same queues.
     if let Some(depths) = standings.first().and_then(|standing| standing.queues.as_ref()) {
-        answer(depths);
+        say::answer(depths);
     }
     Exit::Done
 }
@@ -52,7 +53,7 @@ fn in_folders(run: Option<&Path>) -> Result<Vec<Standing>, Exit> {
         match read(&folder)? {
             Some(manifest) => standings.push(Standing::of(folder.display().to_string(), manifest)),
             None if run.is_some() => {
-                say(format_args!(
+                say::problem(format_args!(
                     "{} holds no run: it has no run.json",
                     folder.display()
                 ));
@@ -66,7 +67,7 @@ fn in_folders(run: Option<&Path>) -> Result<Vec<Standing>, Exit> {
 
 fn read(folder: &Path) -> Result<Option<Manifest>, Exit> {
     Manifest::read(&folder.join("run.json")).map_err(|error| {
-        say(format_args!("{}: {error}", folder.display()));
+        say::problem(format_args!("{}: {error}", folder.display()));
         Exit::Failed
     })
 }
@@ -98,7 +99,7 @@ fn in_cluster(services: &Services, run: Option<&Path>) -> Result<Vec<Standing>, 
             // Its time in Redis is over, or it was never there.
             Some(manifest) => Ok(vec![Standing::of(run.display().to_string(), manifest)]),
             None => {
-                say(format_args!(
+                say::problem(format_args!(
                     "no run {wanted} in namespace {}; without a name, status shows those that there are",
                     services.namespace()
                 ));
@@ -121,7 +122,7 @@ async fn told(connected: &Connected, wanted: Option<&str>) -> Result<Vec<Standin
     let standings = asked(connected, wanted).await;
     connected.queue.close().await;
     standings.map_err(|error| {
-        say(format_args!("error: {error}"));
+        say::error(error);
         Exit::Unavailable
     })
 }

@@ -1,11 +1,11 @@
 //! `bsft-worker`: takes tasks from RabbitMQ until told to stop.
 
-use super::exit::{Exit, say};
+use super::exit::Exit;
 use super::flags::{LaneName, WorkerCommand};
 use super::monitor::Monitor;
 use super::runtime::block_on;
 use super::services::Services;
-use super::{signals, trainers};
+use super::{say, signals, trainers};
 use crate::finetune::Providers;
 use crate::metrics::{Need, Service};
 use crate::shutdown::Shutdown;
@@ -82,7 +82,7 @@ async fn connected(
         ended = worker::run(worker, shutdown.clone()) => ended,
         heard = signals::listen(shutdown.clone()) => {
             let error = heard.err().unwrap_or_else(|| std::io::Error::other("no more signals come"));
-            say(format_args!("error: signals: {error}"));
+            say::error(format_args!("signals: {error}"));
             return Exit::Failed;
         }
     };
@@ -94,7 +94,7 @@ async fn connected(
             Exit::Done
         }
         Err(error) => {
-            say(format_args!("error: {error}"));
+            say::error(error);
             Exit::Unavailable
         }
     }

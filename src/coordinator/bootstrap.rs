@@ -140,6 +140,8 @@ struct Drain<'a> {
     synced_at: Instant,
     taken_at: Instant,
     outstanding: Outstanding,
+    /// Outcomes that say nothing to us.
+    unreadable: usize,
 }
 
 impl<'a> Drain<'a> {
@@ -154,6 +156,7 @@ impl<'a> Drain<'a> {
             synced_at: Instant::now(),
             taken_at: Instant::now(),
             outstanding: Outstanding::default(),
+            unreadable: 0,
         }
     }
 
@@ -188,13 +191,22 @@ impl<'a> Drain<'a> {
                 Ok(Outcome::Failure(line)) => self.failure(prepared, &line),
                 // The train phase looks these up by their task.
                 Ok(Outcome::Training(_)) => continue,
-                Err(error) => warn!(%task, %error, "outcome left alone; its task will run again"),
+                Err(error) => self.left_alone(prepared, task, &error),
             }
             self.unsynced.push((position, task));
         }
         self.unsynced_bytes += self.appended.len();
         prepared.ledger.flush(&mut self.appended)?;
         Ok(taken)
+    }
+
+    /// Many may be of a version that nobody here knows; one is told of.
+    fn left_alone(&mut self, prepared: &Prepared, task: TaskId, why: &dyn std::fmt::Display) {
+        if self.unreadable == 0 {
+            warn!(run = %prepared.run, %task, %why, "an outcome is left alone; its task, and every other one like it, will run again");
+        }
+        self.unreadable += 1;
+        debug!(%task, %why, "outcome left alone");
     }
 
     fn trace(&mut self, prepared: &mut Prepared, line: &str) {

@@ -11,6 +11,7 @@ use crate::run_dir::{RunDir, write_whole};
 use std::collections::HashSet;
 use std::fs;
 use std::time::Instant;
+use tracing::Span;
 
 /// Every LM key has its training file.
 pub(super) struct Collected {
@@ -26,7 +27,8 @@ pub(super) async fn collect(
 ) -> Result<Collected, RunError> {
     let started = Instant::now();
     let (prepared, dir) = (bootstrapped.prepared, coordinator.dir.clone());
-    let written = tokio::task::spawn_blocking(move || write(prepared, &dir)).await;
+    let span = Span::current();
+    let written = tokio::task::spawn_blocking(move || span.in_scope(|| write(prepared, &dir))).await;
     let mut collected = match written {
         Ok(collected) => collected?,
         Err(gone) if gone.is_panic() => std::panic::resume_unwind(gone.into_panic()),

@@ -11,11 +11,12 @@ use crate::queue::Lane;
 use crate::report::TrainingReport;
 use crate::run_dir::RunDir;
 use crate::task::TaskId;
+use crate::telemetry::spans;
 use crate::trace::Outcome;
 use std::fmt::Write as _;
 use std::time::Duration;
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{Span, debug, info, warn};
 
 /// The jobs, in the order of the LM keys.
 pub(super) struct Jobs {
@@ -32,6 +33,8 @@ struct Job {
     /// When a worker was seen to look at the training last.
     looked: Instant,
     ending: Option<TrainingOutcome>,
+    /// While it goes on.
+    span: Span,
 }
 
 impl Jobs {
@@ -49,6 +52,9 @@ impl Jobs {
         let mut jobs = Jobs { jobs };
         jobs.enter(prepared);
         jobs.show(&coordinator.metrics.run);
+        for job in jobs.jobs.iter_mut().filter(|job| job.ending.is_none()) {
+            job.span = spans::training(&prepared.run, job.task, &job.shard);
+        }
         Ok(jobs)
     }
 
@@ -156,7 +162,8 @@ impl Jobs {
             // Records first: they are gone once there is an outcome.
             let known = Known::of(&store.records(&run, job.task).await?);
             if let Some(ending) = outcome(coordinator, prepared, job.task).await? {
-                (job.ending, has_news) = (Some(ending), true);
+                job.ends(ending);
+                has_news = true;
                 continue;
             }
             // What it knew before and does not now, it has lost; the training is where it was.
@@ -307,6 +314,15 @@ impl Job {
         }
     }
 
+    fn ends(&mut self, ending: TrainingOutcome) {
+        let span = std::mem::replace(&mut self.span, Span::none());
+        if let Some(id) = &ending.id {
+            span.record("training", &id.0);
+        }
+        spans::training_ended(&span, &ending.training);
+        self.ending = Some(ending);
+    }
+
     fn is_empty(&self) -> bool {
         self.shard.data.rows < self.shard.recipe.provider.least_rows()
     }
@@ -321,6 +337,7 @@ async fn job(coordinator: &Coordinator, prepared: &mut Prepared, shard: Shard) -
         known: Known::default(),
         looked: Instant::now(),
         ending: None,
+        span: Span::none(),
         shard,
     };
     if job.is_empty() {

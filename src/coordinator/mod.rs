@@ -31,10 +31,13 @@ use crate::roster::Roster;
 use crate::run_dir::RunDir;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
+use crate::task::RunId;
+use crate::telemetry::spans;
 use leadership::Leadership;
 use prepare::Prepared;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tracing::{Instrument as _, debug_span};
 
 /// What the coordinator works with.
 pub struct Coordinator {
@@ -100,6 +103,28 @@ pub async fn run(coordinator: &Coordinator, job: Job) -> Result<Manifest, RunErr
         Some(before) => before.run.clone(),
         None => run_id(&job.spec, job.trainset.sha256()),
     };
+    let span = spans::job(&run, &job.spec.name);
+    let ended = Box::pin(led(coordinator, job, before, run))
+        .instrument(span.clone())
+        .await;
+    match &ended {
+        Ok(_) => spans::ended(&span, "compiled"),
+        Err(RunError::Interrupted) => spans::ended(&span, "interrupted"),
+        Err(RunError::Cancelled) => spans::ended(&span, "cancelled"),
+        Err(_) => {
+            spans::ended(&span, "failed");
+            spans::failed(&span);
+        }
+    }
+    ended
+}
+
+async fn led(
+    coordinator: &Coordinator,
+    job: Job,
+    before: Option<Manifest>,
+    run: RunId,
+) -> Result<Manifest, RunError> {
     let leadership = Arc::new(Leadership::take(coordinator, &run).await?);
     let ended = tokio::select! {
         ended = phases(coordinator, job, before, Arc::clone(&leadership)) => ended,
@@ -119,7 +144,9 @@ async fn phases(
     before: Option<Manifest>,
     leadership: Arc<Leadership>,
 ) -> Result<Manifest, RunError> {
-    let prepared = prepare::prepare(coordinator, job, before, leadership).await?;
+    let prepared = prepare::prepare(coordinator, job, before, leadership)
+        .instrument(debug_span!("prepare"))
+        .await?;
     coordinator.metrics.health.has(Need::Coordinator);
     // Not before: reading what an earlier process left may take long, and does not let go of the thread meanwhile.
     let heart = coordinator.metrics.health.heart("coordinator");
@@ -130,9 +157,19 @@ async fn phases(
 }
 
 async fn work(coordinator: &Coordinator, prepared: Prepared) -> Result<Manifest, RunError> {
-    preflight::preflight(coordinator, &prepared).await?;
-    let bootstrapped = bootstrap::bootstrap(coordinator, prepared).await?;
-    let collected = collect::collect(coordinator, bootstrapped).await?;
-    let trained = train::train(coordinator, collected).await?;
-    compile::compile(coordinator, trained).await
+    preflight::preflight(coordinator, &prepared)
+        .instrument(debug_span!("preflight"))
+        .await?;
+    let bootstrapped = bootstrap::bootstrap(coordinator, prepared)
+        .instrument(debug_span!("bootstrap"))
+        .await?;
+    let collected = collect::collect(coordinator, bootstrapped)
+        .instrument(debug_span!("collect"))
+        .await?;
+    let trained = train::train(coordinator, collected)
+        .instrument(debug_span!("train"))
+        .await?;
+    compile::compile(coordinator, trained)
+        .instrument(debug_span!("compile"))
+        .await
 }

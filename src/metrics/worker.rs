@@ -50,7 +50,8 @@ impl TaskEnd {
         TaskEnd::Refused,
     ];
 
-    fn name(self) -> &'static str {
+    /// Its label.
+    pub fn name(self) -> &'static str {
         match self {
             TaskEnd::Kept => "kept",
             TaskEnd::Dropped => "dropped",

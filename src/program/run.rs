@@ -12,9 +12,10 @@ pub trait Answers: Send {
     /// What keeps an answer from being used although the LM gave it, such as a store that is down.
     type Interruption: Send;
 
-    /// The answer of the LM of that name to these messages (a JSON array), which the request carries.
+    /// The answer of the LM of that name to these messages (a JSON array), which the request carries, for a predictor.
     fn answer(
         &mut self,
+        predictor: &str,
         lm: &str,
         messages: &str,
         ask: Ask<'_>,
@@ -183,7 +184,7 @@ impl Predictor {
             example,
         };
         match answers
-            .answer(&self.lm, &messages, Ask { body: &body, about })
+            .answer(&self.name, &self.lm, &messages, Ask { body: &body, about })
             .await
         {
             Ok(answer) => Ok(Exchange {

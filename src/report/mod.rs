@@ -11,4 +11,5 @@ pub use manifest::{FileReport, Manifest, Phase, ShardReport, TrainingReport};
 pub use progress::Progress;
 pub use standing::{Depths, Standing};
 pub use summary::summary;
+pub(crate) use summary::summary_fields;
 pub use tally::{LmTotals, Tally};

@@ -3,15 +3,18 @@
 use super::figures::{count, dollars, percent, short, time};
 use super::tally::Tally;
 use crate::lm::Price;
+use crate::telemetry::is_live;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::HashMap;
-use std::io::IsTerminal as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tracing::info;
 
-/// How often a log line tells how far things are.
-const LOG_EVERY: Duration = Duration::from_secs(5);
+/// How soon a log line tells how far things are; later in a long phase, after each further tenth of the time that it has taken.
+const LOG_FIRST: Duration = Duration::from_secs(5);
+
+/// The longest that a phase goes on without one.
+const LOG_LAST: Duration = Duration::from_secs(600);
 
 /// How often the terminal's line changes.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
@@ -36,12 +39,23 @@ struct Phase {
     said: Option<String>,
 }
 
+impl Phase {
+    fn log_every(&self) -> Duration {
+        log_every(self.started.elapsed())
+    }
+}
+
+/// How long after the last line the next one is due, in a phase that has gone on for so long: a day's work is told in a hundred and some.
+fn log_every(gone_on: Duration) -> Duration {
+    (gone_on / 10).clamp(LOG_FIRST, LOG_LAST)
+}
+
 impl Progress {
     /// Progress on stderr: live where that is a terminal.
     pub fn new(prices: HashMap<String, Price>) -> Progress {
         Progress {
             prices,
-            terminal: std::io::stderr().is_terminal(),
+            terminal: is_live(),
             phase: Mutex::new(None),
         }
     }
@@ -77,7 +91,10 @@ impl Progress {
     pub fn bootstrap(&self, tally: &Tally) {
         let mut phase = self.lock();
         let Some(phase) = phase.as_mut() else { return };
-        let every = if self.terminal { DRAW_EVERY } else { LOG_EVERY };
+        let every = match self.terminal {
+            true => DRAW_EVERY,
+            false => phase.log_every(),
+        };
         if phase.told.elapsed() < every {
             return;
         }
@@ -112,7 +129,7 @@ impl Progress {
             total: all,
             before: ended,
             started: now,
-            told: now.checked_sub(LOG_EVERY).unwrap_or(now),
+            told: now.checked_sub(LOG_FIRST).unwrap_or(now),
             said: None,
         });
         let line = match open {
@@ -124,7 +141,7 @@ impl Progress {
             phase.bar.set_message(line);
             return;
         }
-        let is_due = phase.told.elapsed() >= LOG_EVERY && !open.is_empty();
+        let is_due = phase.told.elapsed() >= phase.log_every() && !open.is_empty();
         if is_due && phase.said.as_ref() != Some(&line) {
             info!("fine-tune {line}");
             (phase.told, phase.said) = (now, Some(line));
@@ -176,5 +193,27 @@ impl Progress {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Phase>> {
         self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(hours: u64) -> usize {
+        let (mut at, mut lines) = (Duration::ZERO, 0);
+        while at < Duration::from_secs(hours * 3600) {
+            at += log_every(at);
+            lines += 1;
+        }
+        lines
+    }
+
+    #[test]
+    fn a_minute_is_told_every_few_seconds_and_a_day_in_few_lines() {
+        assert_eq!(log_every(Duration::from_secs(20)), Duration::from_secs(5));
+        assert_eq!(log_every(Duration::from_secs(600)), Duration::from_secs(60));
+        assert!(lines(1) < 60, "{}", lines(1));
+        assert!(lines(24) < 200, "{}", lines(24));
     }
 }

@@ -5,10 +5,11 @@ use crate::lm::{Answer, Ask, LmError};
 use crate::program::{Answers, Ending};
 use crate::store::{Store, StoreError};
 use crate::task::{AttemptRef, RunId};
+use crate::telemetry::spans;
 use crate::trace::{RecordedAnswer, question};
 use std::collections::HashMap;
 use tokio::sync::Semaphore;
-use tracing::trace;
+use tracing::{Instrument as _, Span, trace};
 
 /// One attempt's answers.
 pub(super) struct RecordedAnswers<'a> {
@@ -50,12 +51,30 @@ impl Answers for RecordedAnswers<'_> {
 
     async fn answer(
         &mut self,
+        predictor: &str,
         lm: &str,
         messages: &str,
         ask: Ask<'_>,
     ) -> Result<Answer, Ending<LmError, StoreError>> {
         let slot = self.next;
         self.next += 1;
+        let model = || self.job.spec.lms.get(lm).map(|lm| lm.model.as_str());
+        let call = spans::call(self.run, self.attempt, predictor, lm, model, slot);
+        self.answer_to(slot, lm, messages, ask, &call)
+            .instrument(call.clone())
+            .await
+    }
+}
+
+impl RecordedAnswers<'_> {
+    async fn answer_to(
+        &mut self,
+        slot: u32,
+        lm: &str,
+        messages: &str,
+        ask: Ask<'_>,
+        call: &Span,
+    ) -> Result<Answer, Ending<LmError, StoreError>> {
         let server = self
             .job
             .lms
@@ -67,11 +86,16 @@ impl Answers for RecordedAnswers<'_> {
             && recorded.question == question
         {
             server.metrics.cache_hit();
+            spans::answered(call, "recorded", recorded.answer.usage);
             return Ok(recorded.answer);
         }
-        let call = self.calls.acquire().await.expect("nobody closes the semaphore");
-        let answer = server.lm.ask(ask).await.map_err(Ending::Failed)?;
-        drop(call);
+        let permit = self.calls.acquire().await.expect("nobody closes the semaphore");
+        let answer = server.lm.ask(ask).await.map_err(|error| {
+            spans::unanswered(call, &error);
+            Ending::Failed(error)
+        })?;
+        drop(permit);
+        spans::answered(call, "ok", answer.usage);
         let recorded = RecordedAnswer { question, answer };
         self.store
             .record(self.run, self.attempt, slot, recorded.encode())

@@ -9,15 +9,16 @@ use crate::message::{BootstrapTask, Refusal};
 use crate::metrics::TaskEnd;
 use crate::program::{Ending, TaskFailure};
 use crate::python::json;
-use crate::queue::{Delivery, Settlement};
+use crate::queue::{Delivery, Lane, Settlement};
 use crate::store::{Claim, StoreError};
 use crate::task::AttemptRef;
+use crate::telemetry::spans;
 use crate::trace::{Failure, FailureKind, Outcome, Trace};
 use crate::value::{Record, Value};
 use futures_util::FutureExt as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use tracing::{error, trace, warn};
+use tracing::{Instrument as _, Span, trace};
 
 /// How often a task may end its worker before it is given up.
 const MAX_LOST_ATTEMPTS: u32 = 10;
@@ -29,7 +30,7 @@ pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
         Ok(message) => message,
         Err(why @ Refusal::OtherVersion { .. }) => return shared.reasons.hand_back(delivery, &why).await,
         Err(why @ (Refusal::Foreign(_) | Refusal::NotText)) => {
-            warn!(%why, "message refused to the dead letters");
+            shared.reasons.tell_refusal(&Lane::Bootstrap, &why);
             lane.ended(TaskEnd::Refused);
             return settle(delivery, Settlement::Reject).await;
         }
@@ -99,11 +100,34 @@ async fn attempt(shared: &Shared, job: &Job, message: BootstrapTask) -> Result<S
         attempt,
     };
     trace!(task = %message.task, attempt = %attempt, "task claimed");
+    let span = spans::bootstrap_task(run, reference, message.teacher, message.example);
+    let ended = carry_out(shared, job, &message, reference, failures, records, &span)
+        .instrument(span.clone())
+        .await;
+    match &ended {
+        Ok(Settled::Done | Settled::Stored(_)) => {}
+        Err(StoreError::Fenced(_)) => spans::ended(&span, "fenced"),
+        Ok(Settled::Held | Settled::Interrupted) | Err(_) => spans::ended(&span, "interrupted"),
+    }
+    ended
+}
+
+/// The work on a task that is ours.
+async fn carry_out(
+    shared: &Shared,
+    job: &Job,
+    message: &BootstrapTask,
+    reference: AttemptRef,
+    failures: u32,
+    records: Vec<(u32, Vec<u8>)>,
+    span: &Span,
+) -> Result<Settled, StoreError> {
+    let (store, run) = (shared.store.as_ref(), &message.run);
     let outcome: Result<Trace, TaskFailure> = if failures > MAX_LOST_ATTEMPTS {
         Err(lost(failures))
     } else {
         let mut answers = RecordedAnswers::new(job, store, &shared.calls, run, reference, records);
-        let work = AssertUnwindSafe(teach(job, &message, &mut answers)).catch_unwind();
+        let work = AssertUnwindSafe(teach(job, message, &mut answers)).catch_unwind();
         let ended = tokio::select! {
             ended = under_lease(store, run, reference, work) => ended?,
             () = shared.shutdown.aborting() => {
@@ -116,7 +140,7 @@ async fn attempt(shared: &Shared, job: &Job, message: BootstrapTask) -> Result<S
             Ok(Err(Ending::Failed(failure))) => Err(failure),
             Ok(Err(Ending::Interrupted(error))) => return Err(error),
             Err(_panic) => {
-                error!(task = %message.task, "bug: the task panicked; please report it");
+                shared.reasons.tell_bug(run, message.task);
                 Err(panicked())
             }
         }
@@ -125,12 +149,16 @@ async fn attempt(shared: &Shared, job: &Job, message: BootstrapTask) -> Result<S
     let (end, outcome) = match outcome {
         Ok(trace) if trace.kept => (TaskEnd::Kept, Outcome::Trace(trace.to_line())),
         Ok(trace) => (TaskEnd::Dropped, Outcome::Trace(trace.to_line())),
-        Err(failure) => (TaskEnd::Failed, failed(job, &message, failure)),
+        Err(failure) => (TaskEnd::Failed, failed(job, message, failure)),
     };
     store.finish(run, reference, outcome.encode()).await?;
-    trace!(task = %message.task, attempt = %attempt, "outcome stored");
-    if let Some(kind) = kind {
-        shared.metrics.worker().failed(kind.name());
+    trace!(task = %message.task, attempt = %reference.attempt, "outcome stored");
+    match kind {
+        Some(kind) => {
+            spans::task_failed(span, kind);
+            shared.metrics.worker().failed(kind.name());
+        }
+        None => spans::ended(span, end.name()),
     }
     Ok(Settled::Stored(end))
 }

@@ -15,12 +15,13 @@ use crate::metrics::TaskEnd;
 use crate::queue::{Delivery, Lane, QueueError, Settlement};
 use crate::store::{Claim, StoreError};
 use crate::task::{AttemptRef, RunId, TaskId};
+use crate::telemetry::spans;
 use crate::trace::Outcome;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{Instrument as _, Span, debug, info, warn};
 
 /// How long a training at a service is left alone between two looks at it.
 const TICK: Duration = Duration::from_secs(5);
@@ -89,7 +90,7 @@ pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
         }
         Err(why @ Refusal::OtherVersion { .. }) => return shared.reasons.hand_back(delivery, &why).await,
         Err(why @ (Refusal::Foreign(_) | Refusal::NotText)) => {
-            warn!(%why, "message refused to the dead letters");
+            shared.reasons.tell_refusal(&Lane::Finetune, &why);
             lane.ended(TaskEnd::Refused);
             return settle(delivery, Settlement::Reject).await;
         }
@@ -313,6 +314,23 @@ impl Job<'_> {
     }
 
     async fn attend(&self, attempt: AttemptRef, records: &[(u32, Vec<u8>)]) -> Result<(), TickError> {
+        let span = spans::finetune_task(&self.message.run, attempt, &self.message.shard);
+        let ended = self
+            .attended(attempt, records, &span)
+            .instrument(span.clone())
+            .await;
+        if ended.is_err() {
+            spans::ended(&span, "interrupted");
+        }
+        ended
+    }
+
+    async fn attended(
+        &self,
+        attempt: AttemptRef,
+        records: &[(u32, Vec<u8>)],
+        span: &Span,
+    ) -> Result<(), TickError> {
         let work = self.watch(self.care(attempt, records));
         let ended = match self.under_lease(attempt, work).await? {
             Ok(ended) => ended,
@@ -322,8 +340,14 @@ impl Job<'_> {
             }
         };
         match ended {
-            Some(ended) => self.conclude(attempt, ended, records).await,
-            None => Ok(self.release(attempt).await?),
+            Some(ended) => {
+                spans::training_ended(span, &ended.training);
+                self.conclude(attempt, ended, records).await
+            }
+            None => {
+                spans::ended(span, "interrupted");
+                Ok(self.release(attempt).await?)
+            }
         }
     }
 

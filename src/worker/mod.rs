@@ -13,11 +13,13 @@ mod training;
 
 use crate::depot::Depot;
 use crate::finetune::Providers;
+use crate::message::Refusal;
 use crate::metrics::{Metrics, Need};
 use crate::queue::{Delivery, Intake, Lane, Queue, QueueError, Recourse, Settlement};
 use crate::roster::{Process, Roster, WorkerSign};
 use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
+use crate::task::{RunId, TaskId};
 use finetune::Strays;
 use jobs::Jobs;
 use presence::Presence;
@@ -282,7 +284,7 @@ async fn settle(delivery: Delivery, settlement: Settlement) {
     }
 }
 
-/// Why deliveries were handed back lately.
+/// Why deliveries were handed back or refused lately.
 #[derive(Default)]
 struct Reasons {
     told: Mutex<HashMap<String, Instant>>,
@@ -298,13 +300,28 @@ impl Reasons {
     /// Says why something is put off: the same reason once in a while only.
     fn tell(&self, why: &(dyn std::fmt::Display + Sync)) {
         let why = why.to_string();
-        let is_news = {
-            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-            told.retain(|_, at| at.elapsed() < TELL_AGAIN);
-            !told.contains_key(&why) && told.insert(why.clone(), Instant::now()).is_none()
-        };
-        if is_news {
+        if self.is_news(&why) {
             warn!(why, "put off");
         }
+    }
+
+    /// Says that a message was no message, likewise.
+    fn tell_refusal(&self, lane: &Lane, why: &Refusal) {
+        if self.is_news(&format!("{lane}: {why}")) {
+            warn!(%lane, %why, "message refused to the dead letters");
+        }
+    }
+
+    /// Says that a task panicked, likewise: a bug that meets one example meets many.
+    fn tell_bug(&self, run: &RunId, task: TaskId) {
+        if self.is_news(&format!("bug in {run}")) {
+            error!(%run, %task, "bug: the task panicked; please report it");
+        }
+    }
+
+    fn is_news(&self, what: &str) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.retain(|_, at| at.elapsed() < TELL_AGAIN);
+        !told.contains_key(what) && told.insert(what.to_owned(), Instant::now()).is_none()
     }
 }

@@ -330,12 +330,9 @@ fn a_message_that_is_not_ours_goes_to_the_dead_letters_and_the_run_goes_on() {
     assert_eq!(dead, (3, 3));
     worker.signal("TERM");
     let ended = worker.end().with(0);
-    assert_eq!(
-        ended.stderr.matches("dead letters").count(),
-        6,
-        "{}",
-        ended.stderr
-    );
+    // The same reason is told once in a while, however many messages have it.
+    let told = ended.stderr.matches("dead letters").count();
+    assert!((2..=6).contains(&told), "{}", ended.stderr);
     assert!(ended.stderr.contains("message version 99"), "{}", ended.stderr);
 }
 

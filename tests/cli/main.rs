@@ -25,6 +25,7 @@ mod check;
 mod cluster;
 mod failures;
 mod files;
+mod logs;
 mod metrics;
 mod rehearse;
 mod resume;

@@ -171,7 +171,7 @@ def differences(case, folder, bsft):
         with state.lock:
             asked = requests(state.log)
             state.log.clear()
-        ended = subprocess.run([bsft, "compile", "job.json", "--out", "run"], cwd=folder, capture_output=True, text=True, encoding="utf-8")
+        ended = subprocess.run([bsft, "compile", "job.json", "--out", "run"], cwd=folder, capture_output=True, text=True, encoding="utf-8", env=os.environ | {"BSFT_LOG_FORMAT": "human"})
         with open(os.path.join(folder, "bsft.stderr"), "w", encoding="utf-8") as f:
             f.write(ended.stderr)
         empty = any(shard["lines"] == 0 for shard in result["finetune"])

@@ -59,10 +59,14 @@ pub(crate) fn clean(mut command: Command) -> Command {
         "BSFT_LOG",
         "BSFT_METRICS_ADDR",
         "OPENAI_API_KEY",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
         "RUST_LOG",
     ] {
         command.env_remove(variable);
     }
+    // Tests read as people do, unless they say otherwise.
+    command.env("BSFT_LOG_FORMAT", "human");
     command
 }
 

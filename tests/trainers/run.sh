@@ -113,7 +113,7 @@ exec "$real" "\$@"
 SHIM
     chmod +x "$work/bin/$program"
 done
-export PATH=$work/bin:$PATH HF_HUB_OFFLINE=1 HF_HOME=$work/hf CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=2
+export BSFT_LOG_FORMAT=human PATH=$work/bin:$PATH HF_HUB_OFFLINE=1 HF_HOME=$work/hf CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=2
 : >"$work/starts"
 
 "$python" tests/trainers/make_tiny.py "$work/tiny" 2>"$work/make_tiny.log" || fail "the tiny model could not be made"

@@ -51,7 +51,7 @@ pub(super) async fn prepare(
     let given = values.get("max_length").and_then(serde_json::Value::as_u64);
     let length = decide(given, &rows, measured.as_ref()).map_err(ProviderError::Refused)?;
     if let Some(message) = &length.message {
-        warn!(%shard, message, "not all rows will be learned whole");
+        warn!(%shard, why = message, "not all rows will be learned whole");
     }
     values.set("max_length", length.max_length);
     let prepared = Prepared {

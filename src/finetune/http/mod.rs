@@ -185,7 +185,7 @@ impl Http {
             if tries == TRIES || wait > LONGEST_WAIT {
                 return Err(CallError::Passing(message));
             }
-            tracing::debug!(%method, tries, ?wait, message, "asking again");
+            tracing::debug!(%method, tries, ?wait, why = message, "asking again");
             tokio::time::sleep(wait).await;
         }
     }

@@ -243,7 +243,7 @@ impl Lm for OpenAi {
                 });
             }
             let wait = wait.unwrap_or_else(|| retry::backoff(self.backoff_base, attempts));
-            tracing::debug!(lm = self.name, attempts, ?wait, message, "asking again");
+            tracing::debug!(lm = self.name, attempts, ?wait, why = message, "asking again");
             if !wait.is_zero() {
                 tokio::time::sleep(wait).await;
             }

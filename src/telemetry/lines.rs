@@ -1,0 +1,221 @@
+//! Log lines for collectors: a JSON object each, fields flat beside timestamp, level, target and message.
+//!
+//! The fields of the spans around an event are fields of its line; where two have the same name, the inner one counts.
+
+use serde_json::{Map, Value};
+use std::fmt;
+use std::io::Write as _;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
+use tracing_subscriber::layer::Context;
+use tracing_subscriber::registry::LookupSpan;
+
+/// Keys that every line has and no field may take.
+const HEAD: [&str; 4] = ["timestamp", "level", "target", "message"];
+
+/// What a trace backend reads of a span and no person does.
+const NOT_FOR_LINES: &str = "otel.";
+
+/// The fields of a line, in the order in which they were given.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fields(Map<String, Value>);
+
+/// Writes each event as a line on stderr.
+pub(super) struct JsonLines;
+
+impl<S> Layer<S> for JsonLines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        if let Some(span) = context.span(id) {
+            let mut fields = Fields::default();
+            attributes.record(&mut fields);
+            span.extensions_mut().insert(fields);
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(fields) = span.extensions_mut().get_mut::<Fields>()
+        {
+            values.record(fields);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        let mut said = Said {
+            message: String::new(),
+            fields: &mut fields,
+        };
+        event.record(&mut said);
+        let message = said.message;
+        for span in context.event_scope(event).into_iter().flatten() {
+            if let Some(outer) = span.extensions().get::<Fields>() {
+                for (name, value) in &outer.0 {
+                    fields.0.entry(name).or_insert_with(|| value.clone());
+                }
+            }
+        }
+        let data = event.metadata();
+        write_line(*data.level(), data.target(), message, fields);
+    }
+}
+
+/// Writes a line, whole. That stderr is gone is nothing that could be told.
+pub(crate) fn write_line(level: Level, target: &str, message: String, fields: Fields) {
+    let mut line = line(&now(), level, target, message, fields);
+    line.push('\n');
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+fn line(timestamp: &str, level: Level, target: &str, message: String, fields: Fields) -> String {
+    let mut all = Map::with_capacity(HEAD.len() + fields.0.len());
+    let head = [
+        timestamp.into(),
+        level.as_str().into(),
+        target.into(),
+        message.into(),
+    ];
+    all.extend(HEAD.map(str::to_owned).into_iter().zip(head));
+    all.extend(fields.0);
+    Value::Object(all).to_string()
+}
+
+/// As people see it in their lines: RFC 3339, UTC, with microseconds.
+fn now() -> String {
+    let mut time = String::new();
+    // Writing to a String cannot fail.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut time));
+    time
+}
+
+impl Fields {
+    /// With one more.
+    pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Fields {
+        self.insert(name, value.into());
+        self
+    }
+
+    fn insert(&mut self, name: &str, value: Value) {
+        if name.starts_with(NOT_FOR_LINES) {
+            return;
+        }
+        let name = match HEAD.contains(&name) {
+            true => format!("{name}_"),
+            false => name.to_owned(),
+        };
+        self.0.insert(name, value);
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.insert(field.name(), format!("{value:?}").into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.insert(field.name(), value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.insert(field.name(), value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.insert(field.name(), value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.insert(field.name(), value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.insert(field.name(), value.into());
+    }
+}
+
+/// An event's words and its fields, told from each other.
+struct Said<'a> {
+    message: String,
+    fields: &'a mut Fields,
+}
+
+impl Visit for Said<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        match field.name() {
+            "message" if self.message.is_empty() => self.message = format!("{value:?}"),
+            _ => self.fields.record_debug(field, value),
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "message" if self.message.is_empty() => self.message = value.to_owned(),
+            _ => self.fields.record_str(field, value),
+        }
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.fields.record_i64(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.fields.record_u64(field, value);
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.fields.record_f64(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.fields.record_bool(field, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_one_json_object_whatever_its_words_hold() {
+        let fields = Fields::default().with("run", "r-1").with("tasks", 3);
+        let line = line(
+            "2026-01-31T23:59:59.123456Z",
+            Level::WARN,
+            "bsft",
+            "two\n\"lines\"".into(),
+            fields,
+        );
+        assert_eq!(
+            line,
+            r#"{"timestamp":"2026-01-31T23:59:59.123456Z","level":"WARN","target":"bsft","message":"two\n\"lines\"","run":"r-1","tasks":3}"#
+        );
+    }
+
+    #[test]
+    fn no_field_takes_the_place_of_what_every_line_has() {
+        let fields = Fields::default()
+            .with("level", "deep")
+            .with("otel.kind", "client");
+        let line = line("now", Level::INFO, "bsft", "said".into(), fields);
+        assert_eq!(
+            line,
+            r#"{"timestamp":"now","level":"INFO","target":"bsft","message":"said","level_":"deep"}"#
+        );
+    }
+
+    #[test]
+    fn the_time_is_utc_and_reads_as_rfc_3339() {
+        let now = now();
+        assert!(
+            now.ends_with('Z') && now.len() == "2026-01-31T23:59:59.123456Z".len(),
+            "{now}"
+        );
+    }
+}

@@ -1,0 +1,161 @@
+//! What goes to stderr: lines for people or for collectors, few of them; and traces for an OpenTelemetry collector.
+
+mod collector;
+mod traces;
+
+use crate::support::{Ended, Folder, JobFile, free_port, lines};
+use serde_json::Value as Json;
+
+/// As a process writes that nobody has told how to.
+const AUTO: (&str, &str) = ("BSFT_LOG_FORMAT", "auto");
+
+const COMPILE: [&str; 4] = ["compile", "job.toml", "--out", "run"];
+
+/// A job on the simulated LM, some of whose answers cannot be read.
+fn job(malformed_rate: f64) -> JobFile {
+    JobFile::with_teacher(&format!(
+        "model = \"simulated/teacher\"\nsimulate = {{ malformed_rate = {malformed_rate} }}"
+    ))
+}
+
+/// Every line of stderr, each of which is a JSON object with what all lines have.
+#[track_caller]
+fn told(ended: &Ended) -> Vec<Json> {
+    let told: Vec<Json> = ended
+        .stderr
+        .lines()
+        .map(|line| {
+            serde_json::from_str(line)
+                .unwrap_or_else(|error| panic!("{error}: {line:?} in\n{}", ended.stderr))
+        })
+        .collect();
+    for line in &told {
+        let timestamp = line["timestamp"].as_str().unwrap();
+        assert!(timestamp.contains('T') && timestamp.ends_with('Z'), "{line}");
+        let level = line["level"].as_str().unwrap();
+        assert!(
+            ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"].contains(&level),
+            "{line}"
+        );
+        assert!(
+            line["target"].is_string() && line["message"].is_string(),
+            "{line}"
+        );
+        for (name, value) in line.as_object().unwrap() {
+            assert!(
+                !value.is_object() && !value.is_array(),
+                "{name} is not flat in {line}"
+            );
+        }
+    }
+    told
+}
+
+#[track_caller]
+fn saying<'a>(told: &'a [Json], words: &str) -> &'a Json {
+    told.iter()
+        .find(|line| line["message"].as_str().unwrap().contains(words))
+        .unwrap_or_else(|| panic!("no line says {words:?}: {told:#?}"))
+}
+
+#[test]
+fn every_line_of_a_run_without_a_terminal_is_a_json_object_with_the_run_in_it() {
+    let folder = Folder::new();
+    job(0.1).write(&folder, 50);
+    let ended = folder.start_with(&COMPILE, &[AUTO]).end().with(0);
+    let manifest: Json = serde_json::from_str(&folder.read("run/run.json")).unwrap();
+    let told = told(&ended);
+    let phase = saying(&told, "bootstrap 50/50");
+    assert_eq!(phase["run"], manifest["run"], "{phase}");
+    assert_eq!(phase["name"], "tested", "{phase}");
+    let last = told.last().unwrap();
+    assert_eq!(last["level"], "INFO");
+    assert_eq!(last["run"], manifest["run"], "{last}");
+    assert_eq!(last["ran"], manifest["tally"]["traces"], "{last}");
+    assert_eq!(last["student"], "run/compiled.json", "{last}");
+}
+
+#[test]
+fn why_a_job_failed_is_a_line_of_level_error() {
+    let folder = Folder::new();
+    let mut job = JobFile::at(&format!("http://127.0.0.1:{}/v1", free_port()));
+    job.teacher = job.teacher.replace("num_retries = 3", "num_retries = 0");
+    job.write(&folder, 20);
+    let ended = folder.start_with(&COMPILE, &[AUTO]).end().with(1);
+    let told = told(&ended);
+    let last = told.last().unwrap();
+    assert_eq!(last["level"], "ERROR", "{last}");
+    assert!(
+        last["message"].as_str().unwrap().contains("failures.jsonl"),
+        "{last}"
+    );
+}
+
+#[test]
+fn a_job_file_that_is_wrong_is_told_in_the_logs_format() {
+    let folder = Folder::new();
+    folder.write("job.toml", "name = 3\n");
+    let ended = folder.start_with(&COMPILE, &[AUTO]).end().with(2);
+    assert_eq!(told(&ended)[0]["level"], "ERROR");
+}
+
+#[test]
+fn an_answer_to_a_person_stays_human_until_json_is_asked_for() {
+    let folder = Folder::new();
+    folder.write("job.toml", "name = 3\n");
+    let check = ["check", "job.toml"];
+    let human = folder.start_with(&check, &[AUTO]).end().with(2);
+    assert!(human.stderr.starts_with("job.toml:"), "{}", human.stderr);
+    let flag = folder.run(&["--log-format", "json", "check", "job.toml"]).with(2);
+    let variable = folder
+        .start_with(&check, &[("BSFT_LOG_FORMAT", "json")])
+        .end()
+        .with(2);
+    let words = |ended: &Ended| told(ended)[0]["message"].clone();
+    assert_eq!(words(&flag), words(&variable));
+    assert!(human.stderr.contains(words(&flag).as_str().unwrap()));
+}
+
+#[test]
+fn an_empty_variable_is_as_good_as_none() {
+    let folder = Folder::new();
+    folder.write("job.toml", "name = 3\n");
+    let ended = folder
+        .start_with(&COMPILE, &[("BSFT_LOG_FORMAT", "")])
+        .end()
+        .with(2);
+    told(&ended);
+}
+
+#[test]
+fn a_line_has_the_ids_of_the_job_task_and_call_that_it_tells_of() {
+    let folder = Folder::new();
+    job(0.0).write(&folder, 3);
+    let ended = folder
+        .start_with(&COMPILE, &[AUTO, ("BSFT_LOG", "bsft=trace")])
+        .end()
+        .with(0);
+    let told = told(&ended);
+    let answer = saying(&told, "answer recorded");
+    let traced: Vec<Json> = lines(&folder.read("run/traces.jsonl"));
+    assert!(
+        traced.iter().any(|line| line["task"] == answer["task"]),
+        "{answer}"
+    );
+    for field in ["run", "task", "lm", "predictor", "model"] {
+        assert!(answer[field].is_string(), "{field}: {answer}");
+    }
+    assert_eq!(answer["attempt"], 1, "{answer}");
+    assert_eq!(answer["model"], "simulated/teacher", "{answer}");
+}
+
+#[test]
+fn a_run_with_a_thousand_failures_is_told_in_tens_of_lines() {
+    let folder = Folder::new();
+    job(0.4).write(&folder, 5000);
+    let ended = folder.start_with(&COMPILE, &[AUTO]).end().with(0);
+    let failed = lines(&folder.read("run/failures.jsonl")).len();
+    assert!(failed > 1000, "{failed} failures");
+    let told = told(&ended);
+    assert!(told.len() < 100, "{} lines:\n{}", told.len(), ended.stderr);
+}
