@@ -4,7 +4,7 @@ use super::exit::{Exit, answer, say};
 use super::flags::CancelFlags;
 use super::runtime::block_on;
 use super::services::Services;
-use crate::finetune::stop_all;
+use crate::coordinator::stop_all;
 use crate::report::{Manifest, Phase};
 use crate::roster::Roster as _;
 use crate::run_dir::{RunDir, write_whole};
@@ -39,14 +39,14 @@ fn in_folder(run: &Path) -> Exit {
         return Exit::Usage;
     };
     match asked(&dir) {
-        Ok(true) => {
+        Ok(Working::Another) => {
             answer(format_args!(
                 "{}: cancelled; compile goes on with it",
                 run.display()
             ));
             Exit::Done
         }
-        Ok(false) => alone(&dir),
+        Ok(Working::Nobody(_lock)) => alone(&dir),
         Err(error) => {
             say(format_args!("{}: {error}", dir.cancel_request().display()));
             Exit::Failed
@@ -54,7 +54,7 @@ fn in_folder(run: &Path) -> Exit {
     }
 }
 
-/// Nobody works on it; a trainer that was left behind may go on all the same.
+/// Nobody works on it; trainings that were left behind may go on all the same.
 fn alone(dir: &RunDir) -> Exit {
     let shown = dir.root().display();
     let mut manifest = match Manifest::read(&dir.manifest()) {
@@ -65,42 +65,52 @@ fn alone(dir: &RunDir) -> Exit {
             return Exit::Failed;
         }
     };
-    let stopped = match &manifest.trainings_dir {
-        Some(trainings) => match block_on(stop_all(trainings, &manifest.run)) {
-            Ok(Ok(stopped)) => stopped,
-            Ok(Err(error)) => {
-                say(format_args!("{}: {error}", trainings.display()));
-                return Exit::Failed;
-            }
-            Err(exit) => return exit,
-        },
-        None => Vec::new(),
+    let left = match block_on(stop_all(dir, &mut manifest)) {
+        Ok(Ok(left)) => left,
+        Ok(Err(error)) => {
+            say(format_args!("{shown}: trainings were not stopped: {error}"));
+            return Exit::Failed;
+        }
+        Err(exit) => return exit,
     };
-    manifest.cancelled(&stopped);
-    for (id, provider) in manifest.going_on() {
-        say(format_args!(
-            "{shown}: the training {id} of provider {provider} may go on; compile takes it up again, and cancel stops it then"
-        ));
+    for ended in &left.ended {
+        say(format_args!("{shown}: {ended} had ended already"));
     }
-    if stopped.is_empty() {
-        say(format_args!("{shown}: nobody is working on it"));
+    for going_on in &left.going_on {
+        say(format_args!("{shown}: {going_on}"));
+    }
+    if left.stopped + left.ended.len() > 0
+        && let Err(error) = write_whole(&dir.manifest(), &manifest.to_bytes())
+    {
+        say(format_args!("{}: {error}", dir.manifest().display()));
         return Exit::Failed;
     }
-    if let Err(error) = write_whole(&dir.manifest(), &manifest.to_bytes()) {
-        say(format_args!("{}: {error}", dir.manifest().display()));
+    if left.stopped == 0 && left.ended.is_empty() {
+        say(format_args!("{shown}: nobody is working on it"));
         return Exit::Failed;
     }
     answer(format_args!(
         "{shown}: {} trainings stopped; compile goes on with it",
-        stopped.len()
+        left.stopped
     ));
-    Exit::Done
+    match left.going_on.is_empty() {
+        true => Exit::Done,
+        false => Exit::Failed,
+    }
 }
 
-/// Asks whoever works on the folder to stop; gives whether anybody does. Waits for its end.
-fn asked(dir: &RunDir) -> io::Result<bool> {
-    if dir.lock()?.is_some() {
-        return Ok(false);
+/// Who works on a folder.
+enum Working {
+    /// Somebody, who has been asked to stop.
+    Another,
+    /// Nobody, and while this is held nobody begins.
+    Nobody(File),
+}
+
+/// Asks whoever works on the folder to stop, and waits for its end.
+fn asked(dir: &RunDir) -> io::Result<Working> {
+    if let Some(lock) = dir.lock()? {
+        return Ok(Working::Nobody(lock));
     }
     File::create(dir.cancel_request())?;
     let asked = Instant::now();
@@ -114,7 +124,7 @@ fn asked(dir: &RunDir) -> io::Result<bool> {
         }
         std::thread::sleep(LOOK_EVERY);
     }
-    Ok(true)
+    Ok(Working::Another)
 }
 
 fn in_cluster(services: &Services, run: &Path) -> Exit {
