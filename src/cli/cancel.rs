@@ -5,6 +5,7 @@ use super::flags::CancelFlags;
 use super::runtime::block_on;
 use super::services::Services;
 use crate::coordinator::stop_all;
+use crate::queue::Lane;
 use crate::report::{Manifest, Phase};
 use crate::roster::Roster as _;
 use crate::run_dir::{RunDir, write_whole};
@@ -147,7 +148,10 @@ fn in_cluster(services: &Services, run: &Path) -> Exit {
         };
         let report = reports.iter().find(|(known, _)| *known == id);
         let manifest = report.and_then(|(_, report)| serde_json::from_slice::<Manifest>(report).ok());
-        if manifest.is_some_and(|manifest| manifest.phase == Phase::Compiled) {
+        if manifest
+            .as_ref()
+            .is_some_and(|manifest| manifest.phase == Phase::Compiled)
+        {
             say(format_args!("{id} is compiled already"));
             return Exit::Failed;
         }
@@ -160,6 +164,16 @@ fn in_cluster(services: &Services, run: &Path) -> Exit {
         }
         if let Err(error) = store.cancel(&id).await {
             return unavailable(&error);
+        }
+        let has_trainings = manifest.is_some_and(|manifest| manifest.has_open_trainings());
+        match store.workers(&id).await {
+            Ok(workers) if has_trainings && !workers.iter().any(|worker| worker.takes(&Lane::Finetune)) => {
+                say(format_args!(
+                    "{id}: no worker is there that could stop its trainings; the next one does (bsft-worker --lanes finetune)"
+                ))
+            }
+            Ok(_) => {}
+            Err(error) => return unavailable(&error),
         }
         answer(format_args!(
             "{id}: cancelled; its coordinator ends, workers drop its tasks, and compile goes on with it"

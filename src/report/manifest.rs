@@ -262,6 +262,12 @@ impl Manifest {
         }
     }
 
+    /// Whether trainings may go on somewhere.
+    pub fn has_open_trainings(&self) -> bool {
+        let mut trainings = self.trainings.values();
+        trainings.any(|training| training.id.is_some() && training.ending.is_none())
+    }
+
     /// The training of that name has ended like this.
     pub fn ended(&mut self, name: &str, outcome: TrainingOutcome) {
         let Some(training) = self.trainings.get_mut(name) else {

@@ -5,8 +5,9 @@ mod said;
 
 use super::prepare::Prepared;
 use super::{Coordinator, RunError};
-use crate::finetune::{ID_SLOT, Known, Shard, Training};
+use crate::finetune::{ID_SLOT, Known, ProviderSpec, Shard, Training};
 use crate::queue::Lane;
+use crate::roster::WorkerSign;
 use crate::task::TaskId;
 use job::{Job, outcome};
 use said::tell_of_others;
@@ -56,6 +57,17 @@ impl Jobs {
     pub(in crate::coordinator) fn count(&self) -> (usize, usize) {
         let ended = self.jobs.iter().filter(|job| job.ending.is_some());
         (ended.count(), self.jobs.len())
+    }
+
+    /// Trainers that jobs wait for and none of the workers has.
+    pub(in crate::coordinator) fn without_trainer(&self, workers: &[WorkerSign]) -> Vec<&str> {
+        let trainers = self.open().filter_map(|job| match &job.shard.recipe.provider {
+            ProviderSpec::Command(command) => Some(command.trainer.as_str()),
+            _ => None,
+        });
+        trainers
+            .filter(|trainer| !workers.iter().any(|worker| worker.has_trainer(trainer)))
+            .collect()
     }
 
     /// The tasks that have not ended and that no worker was seen at for so long.
