@@ -28,7 +28,7 @@ impl Cluster {
         (rabbitmq::installed() && is_installed()).then(|| Cluster::of(rabbitmq::shared_url(), None))
     }
 
-    /// With a broker of its own.
+    /// With a broker of its own, and the rights of its first user, who is there again when it was wiped.
     pub(crate) fn start_apart() -> Option<Cluster> {
         (rabbitmq::installed() && is_installed()).then(|| {
             let broker = Broker::start("[].");
