@@ -5,7 +5,8 @@ use super::flags::CancelFlags;
 use super::runtime::block_on;
 use super::say;
 use super::services::Services;
-use crate::finetune::stop_all;
+use crate::coordinator::stop_all;
+use crate::queue::Lane;
 use crate::report::{Manifest, Phase};
 use crate::roster::Roster as _;
 use crate::run_dir::{RunDir, write_whole};
@@ -40,14 +41,14 @@ fn in_folder(run: &Path) -> Exit {
         return Exit::Usage;
     };
     match asked(&dir) {
-        Ok(true) => {
+        Ok(Working::Another) => {
             say::answer(format_args!(
                 "{}: cancelled; compile goes on with it",
                 run.display()
             ));
             Exit::Done
         }
-        Ok(false) => alone(&dir),
+        Ok(Working::Nobody(_lock)) => alone(&dir),
         Err(error) => {
             say::problem(format_args!("{}: {error}", dir.cancel_request().display()));
             Exit::Failed
@@ -55,7 +56,7 @@ fn in_folder(run: &Path) -> Exit {
     }
 }
 
-/// Nobody works on it; a trainer that was left behind may go on all the same.
+/// Nobody works on it; trainings that were left behind may go on all the same.
 fn alone(dir: &RunDir) -> Exit {
     let shown = dir.root().display();
     let mut manifest = match Manifest::read(&dir.manifest()) {
@@ -66,42 +67,52 @@ fn alone(dir: &RunDir) -> Exit {
             return Exit::Failed;
         }
     };
-    let stopped = match &manifest.trainings_dir {
-        Some(trainings) => match block_on(stop_all(trainings, &manifest.run)) {
-            Ok(Ok(stopped)) => stopped,
-            Ok(Err(error)) => {
-                say::problem(format_args!("{}: {error}", trainings.display()));
-                return Exit::Failed;
-            }
-            Err(exit) => return exit,
-        },
-        None => Vec::new(),
+    let left = match block_on(stop_all(dir, &mut manifest)) {
+        Ok(Ok(left)) => left,
+        Ok(Err(error)) => {
+            say::problem(format_args!("{shown}: trainings were not stopped: {error}"));
+            return Exit::Failed;
+        }
+        Err(exit) => return exit,
     };
-    manifest.cancelled(&stopped);
-    for (id, provider) in manifest.going_on() {
-        say::notice(format_args!(
-            "{shown}: the training {id} of provider {provider} may go on; compile takes it up again, and cancel stops it then"
-        ));
+    for ended in &left.ended {
+        say::news(format_args!("{shown}: {ended} had ended already"));
     }
-    if stopped.is_empty() {
-        say::problem(format_args!("{shown}: nobody is working on it"));
+    for going_on in &left.going_on {
+        say::notice(format_args!("{shown}: {going_on}"));
+    }
+    if left.stopped + left.ended.len() > 0
+        && let Err(error) = write_whole(&dir.manifest(), &manifest.to_bytes())
+    {
+        say::problem(format_args!("{}: {error}", dir.manifest().display()));
         return Exit::Failed;
     }
-    if let Err(error) = write_whole(&dir.manifest(), &manifest.to_bytes()) {
-        say::problem(format_args!("{}: {error}", dir.manifest().display()));
+    if left.stopped == 0 && left.ended.is_empty() {
+        say::problem(format_args!("{shown}: nobody is working on it"));
         return Exit::Failed;
     }
     say::answer(format_args!(
         "{shown}: {} trainings stopped; compile goes on with it",
-        stopped.len()
+        left.stopped
     ));
-    Exit::Done
+    match left.going_on.is_empty() {
+        true => Exit::Done,
+        false => Exit::Failed,
+    }
 }
 
-/// Asks whoever works on the folder to stop; gives whether anybody does. Waits for its end.
-fn asked(dir: &RunDir) -> io::Result<bool> {
-    if dir.lock()?.is_some() {
-        return Ok(false);
+/// Who works on a folder.
+enum Working {
+    /// Somebody, who has been asked to stop.
+    Another,
+    /// Nobody, and while this is held nobody begins.
+    Nobody(File),
+}
+
+/// Asks whoever works on the folder to stop, and waits for its end.
+fn asked(dir: &RunDir) -> io::Result<Working> {
+    if let Some(lock) = dir.lock()? {
+        return Ok(Working::Nobody(lock));
     }
     File::create(dir.cancel_request())?;
     let asked = Instant::now();
@@ -115,7 +126,7 @@ fn asked(dir: &RunDir) -> io::Result<bool> {
         }
         std::thread::sleep(LOOK_EVERY);
     }
-    Ok(true)
+    Ok(Working::Another)
 }
 
 fn in_cluster(services: &Services, run: &Path) -> Exit {
@@ -138,7 +149,10 @@ fn in_cluster(services: &Services, run: &Path) -> Exit {
         };
         let report = reports.iter().find(|(known, _)| *known == id);
         let manifest = report.and_then(|(_, report)| serde_json::from_slice::<Manifest>(report).ok());
-        if manifest.is_some_and(|manifest| manifest.phase == Phase::Compiled) {
+        if manifest
+            .as_ref()
+            .is_some_and(|manifest| manifest.phase == Phase::Compiled)
+        {
             say::problem(format_args!("{id} is compiled already"));
             return Exit::Failed;
         }
@@ -151,6 +165,16 @@ fn in_cluster(services: &Services, run: &Path) -> Exit {
         }
         if let Err(error) = store.cancel(&id).await {
             return unavailable(&error);
+        }
+        let has_trainings = manifest.is_some_and(|manifest| manifest.has_open_trainings());
+        match store.workers(&id).await {
+            Ok(workers) if has_trainings && !workers.iter().any(|worker| worker.takes(&Lane::Finetune)) => {
+                say::notice(format_args!(
+                    "{id}: no worker is there that could stop its trainings; the next one does (bsft-worker --lanes finetune)"
+                ))
+            }
+            Ok(_) => {}
+            Err(error) => return unavailable(&error),
         }
         say::answer(format_args!(
             "{id}: cancelled; its coordinator ends, workers drop its tasks, and compile goes on with it"

@@ -45,17 +45,24 @@ impl Lookout {
             .workers(&prepared.run)
             .await
             .unwrap_or_default();
-        let is_taken = coordinator.in_flight > 0
-            || workers
-                .iter()
-                .any(|worker| worker.lanes.iter().any(|lane| lane == Lane::Finetune.name()));
+        let is_taken =
+            coordinator.in_flight > 0 || workers.iter().any(|worker| worker.takes(&Lane::Finetune));
         let (ended, all) = jobs.count();
-        if !is_taken && ended < all {
-            coordinator.progress.note(&format!(
-                "fine-tune jobs: {ended} of {all} have ended; no worker seen that takes fine-tune tasks: start one with \
-                 bsft-worker --lanes finetune"
-            ));
-        }
+        let missing = match (is_taken, jobs.without_trainer(&workers).as_slice()) {
+            _ if ended == all => return,
+            (false, _) => {
+                "no worker seen that takes fine-tune tasks: start one with bsft-worker --lanes finetune"
+                    .to_owned()
+            }
+            (true, [trainer, ..]) if coordinator.in_flight == 0 => {
+                format!(
+                    "no worker seen that has the trainer {trainer}: start one with bsft-worker --trainers FILE"
+                )
+            }
+            (true, _) => return,
+        };
+        let note = format!("fine-tune jobs: {ended} of {all} have ended; {missing}");
+        coordinator.progress.note(&note);
     }
 
     /// Those of the open tasks that are lost.

@@ -9,6 +9,7 @@ mod error;
 mod jobs;
 mod leadership;
 mod ledger;
+mod left_behind;
 mod lookout;
 mod lost;
 mod outstanding;
@@ -21,6 +22,7 @@ mod train;
 
 pub use error::RunError;
 pub use ledger::LedgerError;
+pub use left_behind::{LeftBehind, stop_all};
 
 use crate::depot::Depot;
 use crate::job::{Job, run_id};

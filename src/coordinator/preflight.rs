@@ -20,6 +20,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long workers elsewhere may take: there may be none yet, and the teachers' work need not wait for them.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// After how long without an answer it is said what is waited for.
+const SILENCE: Duration = Duration::from_secs(2);
+
 /// How long workers of this process may take: longer than any provider.
 const PATIENCE_HERE: Duration = Duration::from_secs(90);
 
@@ -52,7 +55,15 @@ pub(super) async fn preflight(coordinator: &Coordinator, prepared: &Prepared) ->
         0 => PATIENCE,
         _ => PATIENCE_HERE,
     };
+    let mut is_told = false;
     while asked.iter().any(|asked| asked.answer.is_none()) && since.elapsed() < patience {
+        if !is_told && since.elapsed() >= SILENCE {
+            info!(
+                at_most_secs = patience.as_secs(),
+                "waiting for a worker of the finetune lane to look ahead at the fine-tune jobs"
+            );
+            is_told = true;
+        }
         tokio::select! {
             () = coordinator.shutdown.draining() => return Err(RunError::Interrupted),
             delivery = completions.next() => if let Some(delivery) = delivery?
@@ -110,7 +121,7 @@ fn message(prepared: &Prepared, asked: &Asked) -> Vec<u8> {
 fn has_trainer(recipe: &Recipe, workers: &[WorkerSign]) -> bool {
     let mut workers = workers.iter();
     matches!(&recipe.provider, ProviderSpec::Command(command)
-        if workers.any(|worker| worker.trainers.contains(&command.trainer)))
+        if workers.any(|worker| worker.has_trainer(&command.trainer)))
 }
 
 fn told(asked: Vec<Asked>, workers: &[WorkerSign]) -> Result<(), RunError> {

@@ -24,16 +24,20 @@ impl Split {
             .into_iter()
             .map(|example| (rank(seed, example), example))
             .collect();
-        let all = ranked.len();
-        if all < 2 {
-            return Split::default();
-        }
-        let wanted = (fraction * all as f64).round() as usize;
         ranked.sort_unstable();
-        ranked.truncate(wanted.clamp(1, all - 1));
+        ranked.truncate(Split::size(ranked.len(), fraction));
         Split {
             held_back: ranked.into_iter().map(|(_, example)| example).collect(),
         }
+    }
+
+    /// How many of so many examples with different inputs are kept back.
+    pub fn size(examples: usize, fraction: f64) -> usize {
+        if fraction <= 0.0 || examples < 2 {
+            return 0;
+        }
+        let wanted = (fraction * examples as f64).round() as usize;
+        wanted.clamp(1, examples - 1)
     }
 
     /// Whether nothing is kept back.

@@ -29,7 +29,7 @@ pub use providers::{NotHere, Providers};
 pub use recipe::{CommandSpec, ExportSpec, FireworksSpec, ProviderSpec, Recipe, RowFormat, ServiceSpec};
 
 use crate::depot::{Depot, DepotError};
-use crate::task::RunId;
+use crate::task::{RunId, TaskId};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -44,6 +44,27 @@ pub struct Shard {
     pub data: TrainingFile,
     /// The rows that are kept back to measure with.
     pub validation: Option<TrainingFile>,
+}
+
+impl Shard {
+    /// The id of the task that asks for its training for the so manieth time, whose text is the order's key. Derived from all that a
+    /// training depends on: the same data and arguments are the same training; another attempt is another one.
+    pub fn task(&self, attempt: u32) -> TaskId {
+        let recipe = serde_json::to_vec(&self.recipe).expect("plain data serialises");
+        let validation = self.validation.as_ref().map_or("", |file| &file.sha256);
+        TaskId::derive(&[
+            b"finetune",
+            &recipe,
+            self.data.sha256.as_bytes(),
+            validation.as_bytes(),
+            &attempt.to_le_bytes(),
+        ])
+    }
+
+    /// Its files of rows.
+    pub fn files(&self) -> impl Iterator<Item = &TrainingFile> {
+        [&self.data].into_iter().chain(&self.validation)
+    }
 }
 
 impl fmt::Display for Shard {

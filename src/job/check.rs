@@ -236,21 +236,25 @@ pub(super) fn enough_rows(
     place: Place<'_>,
     problems: &mut Problems,
 ) {
-    for plan in plan::training(job, job.trainset.len() as u64) {
+    for plan in plan::training(job) {
         let (Some(finetune), Some(line)) = (job.finetune.get(&plan.lm), lines.get(&plan.lm)) else {
             continue;
         };
         let least = finetune.provider.least_rows();
         if plan.rows_at_most < least {
+            let (beside, fewer) = match plan.kept_back {
+                0 => (String::new(), ""),
+                n => (
+                    format!(" beside the {n} that are kept back"),
+                    "a smaller `validation_fraction`, ",
+                ),
+            };
             let message = format!(
-                "{} has {} rows at most, and the provider `{}` takes no fewer than {least}",
+                "{} has {} rows at most{beside}, and the provider `{}` takes no fewer than {least}",
                 plan.file, plan.rows_at_most, plan.provider
             );
-            Place { line: *line, ..place }.report(
-                problems,
-                message,
-                "give it more examples, or write `provider = \"export\"`",
-            );
+            let remedy = format!("give it more examples, {fewer}or write `provider = \"export\"`");
+            Place { line: *line, ..place }.report(problems, message, remedy);
         }
     }
 }

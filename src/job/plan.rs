@@ -2,10 +2,12 @@
 
 use super::spec::{ModuleKind, PredictorSpec, ProgramSpec};
 use super::{Job, JobSpec};
+use crate::dataset::Split;
 use crate::program::Program;
 use crate::value::{Record, Value};
 use indexmap::IndexMap;
 use serde::Serialize;
+use std::collections::HashSet;
 use std::fmt;
 
 /// Sizes are estimated from at most so many examples, spread over the trainset.
@@ -64,8 +66,10 @@ pub struct TrainingPlan {
     pub lm: String,
     /// Who trains it.
     pub provider: String,
-    /// Rows if every example succeeds and is kept.
+    /// Rows that are trained on if every example succeeds and the metric accepts it.
     pub rows_at_most: u64,
+    /// How many more are kept back to measure with then, or more of them: examples with the same inputs are kept back together.
+    pub kept_back: u64,
 }
 
 impl Plan {
@@ -121,7 +125,7 @@ impl Plan {
             tasks: examples * teachers,
             lms,
             cost,
-            training: training(job, examples),
+            training: training(job),
         }
     }
 }
@@ -159,8 +163,8 @@ fn answer_tokens(predictor: &PredictorSpec, spec: &JobSpec, example: &Record) ->
 }
 
 /// One file per LM key: the LM with `multitask`, else the LM and the predictor.
-pub(super) fn training(job: &Job, examples: u64) -> Vec<TrainingPlan> {
-    let spec = &job.spec;
+pub(super) fn training(job: &Job) -> Vec<TrainingPlan> {
+    let (spec, examples) = (&job.spec, job.trainset.len() as u64);
     let calls = |program: &ProgramSpec, only: Option<usize>| {
         let own = program
             .predictors
@@ -181,24 +185,29 @@ pub(super) fn training(job: &Job, examples: u64) -> Vec<TrainingPlan> {
         if training.iter().any(|known| known.file == file) {
             continue;
         }
-        let rows_at_most = spec
-            .teachers
-            .iter()
-            .map(|teacher| examples * calls(teacher, only))
-            .sum();
-        let provider = job
-            .finetune
-            .get(&predictor.lm)
-            .map(|f| f.provider.name().to_owned())
-            .unwrap_or_default();
+        let rows_of_example: u64 = spec.teachers.iter().map(|teacher| calls(teacher, only)).sum();
+        let finetune = job.finetune.get(&predictor.lm);
+        let kept_back = finetune.map_or(0, |finetune| kept_back(job, finetune.validation_fraction));
         training.push(TrainingPlan {
             file,
             lm: predictor.lm.clone(),
-            provider,
-            rows_at_most,
+            provider: finetune.map_or_else(String::new, |finetune| finetune.provider.name().to_owned()),
+            rows_at_most: (examples - kept_back) * rows_of_example,
+            kept_back: kept_back * rows_of_example,
         });
     }
     training
+}
+
+/// How many examples are sure to be kept back when all succeed. With fewer that do, fewer are left to train on as well.
+fn kept_back(job: &Job, fraction: f64) -> u64 {
+    if fraction <= 0.0 {
+        return 0;
+    }
+    let inputs: HashSet<u64> = (0..job.trainset.len())
+        .filter_map(|example| job.trainset.row_digest(example))
+        .collect();
+    Split::size(inputs.len(), fraction) as u64
 }
 
 impl fmt::Display for Plan {
@@ -225,12 +234,12 @@ impl fmt::Display for Plan {
         }));
         table(f, &rows)?;
         writeln!(f)?;
-        let mut rows = vec![["training file", "rows at most", "fine-tuned by"].map(str::to_owned)];
-        rows.extend(
-            self.training
-                .iter()
-                .map(|t| [t.file.clone(), t.rows_at_most.to_string(), t.provider.clone()]),
-        );
+        let mut rows =
+            vec![["training file", "rows at most", "kept back", "fine-tuned by"].map(str::to_owned)];
+        rows.extend(self.training.iter().map(|t| {
+            let (rows, kept_back) = (t.rows_at_most.to_string(), t.kept_back.to_string());
+            [t.file.clone(), rows, kept_back, t.provider.clone()]
+        }));
         table(f, &rows)?;
         write!(f, "\nestimated cost of all LM calls: {}", dollars(self.cost))
     }

@@ -77,7 +77,7 @@ fn good() -> String {
 #[test]
 fn a_good_job_is_read_whole() {
     let dir = dir();
-    let job = read_text(dir.path(), "job.toml", &good()).unwrap_or_else(|problems| panic!("{problems}"));
+    let mut job = read_text(dir.path(), "job.toml", &good()).unwrap_or_else(|problems| panic!("{problems}"));
     let spec = &job.spec;
     assert_eq!(
         (spec.name.as_str(), spec.seed, spec.multitask, spec.exclude_demos),
@@ -130,6 +130,14 @@ fn a_good_job_is_read_whole() {
         [3, 6]
     );
     assert_eq!(plan.training[0].file, "data/student@classify.predict.jsonl");
+    job.finetune["student"].validation_fraction = 0.3;
+    let kept_back = plan::Plan::of(&job).training.into_iter();
+    assert_eq!(
+        kept_back
+            .map(|t| (t.rows_at_most, t.kept_back))
+            .collect::<Vec<_>>(),
+        [(2, 1), (4, 2)]
+    );
     assert!(
         plan.cost.is_none() && plan.lms[0].cost.is_some_and(|c| c > 0.0),
         "{plan}"
@@ -359,6 +367,13 @@ const BROKEN: &[(&str, &str, u32, &str, &str)] = &[
         31,
         "takes no fewer than 10",
         "more examples",
+    ),
+    (
+        "provider = \"export\"",
+        "provider = \"fireworks\"\naccount = \"a\"\nvalidation_fraction = 0.5",
+        31,
+        "has 1 rows at most beside the 2 that are kept back",
+        "a smaller `validation_fraction`",
     ),
     (
         "provider = \"export\"",

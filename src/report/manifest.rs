@@ -2,7 +2,7 @@
 
 use super::tally::Tally;
 use crate::dataset::Checks;
-use crate::finetune::{Shard, Training, TrainingId, TrainingProgress};
+use crate::finetune::{Shard, Training, TrainingId, TrainingOutcome, TrainingProgress};
 use crate::job::Job;
 use crate::task::RunId;
 use indexmap::IndexMap;
@@ -156,6 +156,22 @@ impl ShardReport {
         }
     }
 
+    /// Takes over how its training ended.
+    pub fn show(&mut self, id: Option<&TrainingId>, training: &Training) {
+        self.training = id.map(|id| id.0.clone());
+        self.progress = None;
+        self.failure = match training {
+            Training::Failed(reason) => Some(reason.clone()),
+            Training::Cancelled => Some("cancelled".to_owned()),
+            Training::Succeeded(_) | Training::Running(_) | Training::Absent => None,
+        };
+        if let Training::Succeeded(trained) = training {
+            self.model.clone_from(&trained.model);
+            self.api_base.clone_from(&trained.api_base);
+            (self.trained_tokens, self.loss) = (trained.tokens, trained.loss);
+        }
+    }
+
     /// How far its training is, on a line.
     pub fn standing(&self) -> String {
         let id = self.training.as_ref().map(|id| format!(" ({id})"));
@@ -196,6 +212,9 @@ pub struct TrainingReport {
     pub id: Option<TrainingId>,
     /// How it ended; none: it has not, as far as is known.
     pub ending: Option<Training>,
+    /// All that it was asked for with: who wants to stop it needs no more. None: an earlier version asked for it.
+    #[serde(default)]
+    pub shard: Option<Shard>,
 }
 
 impl TrainingReport {
@@ -208,6 +227,7 @@ impl TrainingReport {
             attempt: 0,
             id: None,
             ending: None,
+            shard: Some(shard.clone()),
         }
     }
 }
@@ -257,24 +277,24 @@ impl Manifest {
         }
     }
 
-    /// The trainings of these keys were stopped.
-    pub fn cancelled(&mut self, keys: &[String]) {
-        for training in self.trainings.values_mut() {
-            let key = training.id.as_ref().and_then(|id| id.0.rsplit('/').next());
-            if key.is_some_and(|key| keys.iter().any(|stopped| stopped == key)) {
-                training.ending = Some(Training::Cancelled);
-            }
-        }
+    /// Whether trainings may go on somewhere.
+    pub fn has_open_trainings(&self) -> bool {
+        let mut trainings = self.trainings.values();
+        trainings.any(|training| training.id.is_some() && training.ending.is_none())
     }
 
-    /// Ids and providers of trainings that have not ended as far as is known.
-    pub fn going_on(&self) -> Vec<(&str, &str)> {
-        let open = self
-            .trainings
-            .values()
-            .filter(|training| training.ending.is_none());
-        open.filter_map(|training| Some((training.id.as_ref()?.0.as_str(), training.provider.as_str())))
-            .collect()
+    /// The training of that name has ended like this.
+    pub fn ended(&mut self, name: &str, outcome: TrainingOutcome) {
+        let Some(training) = self.trainings.get_mut(name) else {
+            return;
+        };
+        let is_its =
+            |shard: &&mut ShardReport| (&shard.lm, &shard.predictor) == (&training.lm, &training.predictor);
+        if let Some(shard) = self.shards.iter_mut().find(is_its) {
+            shard.show(outcome.id.as_ref(), &outcome.training);
+        }
+        training.id = outcome.id;
+        training.ending = Some(outcome.training);
     }
 
     /// Takes over what the outcomes come to.

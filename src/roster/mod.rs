@@ -6,6 +6,7 @@ mod alone;
 
 pub use alone::Alone;
 
+use crate::queue::Lane;
 use crate::store::StoreError;
 use crate::task::RunId;
 use async_trait::async_trait;
@@ -106,4 +107,16 @@ pub struct WorkerSign {
     /// The names of the trainers that it has.
     #[serde(default)]
     pub trainers: Vec<String>,
+}
+
+impl WorkerSign {
+    /// Whether it has the trainer of that name.
+    pub fn has_trainer(&self, name: &str) -> bool {
+        self.trainers.iter().any(|trainer| trainer == name)
+    }
+
+    /// Whether it takes tasks from the lane.
+    pub fn takes(&self, lane: &Lane) -> bool {
+        self.lanes.iter().any(|taken| taken == lane.name())
+    }
 }

@@ -44,24 +44,7 @@ impl Presence {
 
     /// A task of the run has come; gives whether it is void because the run was cancelled.
     pub(super) async fn is_void(&self, run: &RunId) -> bool {
-        let known = {
-            let mut runs = self.runs();
-            match runs.get_mut(run) {
-                Some(known) => {
-                    known.last_task = Instant::now();
-                    known.is_cancelled
-                }
-                None => {
-                    let known = Run {
-                        last_task: Instant::now(),
-                        is_cancelled: None,
-                    };
-                    runs.insert(run.clone(), known);
-                    self.news.notify_one();
-                    None
-                }
-            }
-        };
+        let known = self.works_on(run);
         match known {
             Some(false) => false,
             // It may have been taken up again since.
@@ -78,10 +61,22 @@ impl Presence {
 
     /// Whether the run was cancelled, asked now: for work that goes on for long. Where nobody answers, it goes on.
     pub(super) async fn is_cancelled(&self, run: &RunId) -> bool {
-        if let Some(known) = self.runs().get_mut(run) {
-            known.last_task = Instant::now();
-        }
+        self.works_on(run);
         self.roster.is_cancelled(run).await.unwrap_or(false)
+    }
+
+    /// From now on the run hears of this worker. Gives whether it is known to be cancelled.
+    fn works_on(&self, run: &RunId) -> Option<bool> {
+        let mut runs = self.runs();
+        let known = runs.entry(run.clone()).or_insert_with(|| {
+            self.news.notify_one();
+            Run {
+                last_task: Instant::now(),
+                is_cancelled: None,
+            }
+        });
+        known.last_task = Instant::now();
+        known.is_cancelled
     }
 
     /// Signs for as long as it is polled.

@@ -1,7 +1,7 @@
 //! The same jobs on RabbitMQ and Redis: coordinator and workers as processes of their own, servers that are real.
 
 use crate::operators_notes::{USER, redis_user};
-use crate::rabbitmq;
+use crate::rabbitmq::{self, Broker};
 use crate::redis_server::{RedisServer, is_installed};
 use crate::support::{Ended, Folder, JobFile, LmServer, Running, clean, free_port, lines, same, until};
 use std::num::NonZeroUsize;
@@ -13,6 +13,8 @@ const EXAMPLES: usize = 150;
 /// notes give: whatever the whole system does, it needs no more.
 pub(crate) struct Cluster {
     amqp_url: String,
+    /// Where the test has one to itself, to kill it.
+    pub(crate) broker: Option<Broker>,
     pub(crate) redis: RedisServer,
     namespace: String,
 }
@@ -23,18 +25,29 @@ const PASSWORD: &str = "hunter2";
 impl Cluster {
     /// `None`: this machine has not what it takes, and that was said.
     pub(crate) fn start() -> Option<Cluster> {
+        (rabbitmq::installed() && is_installed()).then(|| Cluster::of(rabbitmq::shared_url(), None))
+    }
+
+    /// With a broker of its own, and the rights of its first user, who is there again when it was wiped.
+    pub(crate) fn start_apart() -> Option<Cluster> {
         (rabbitmq::installed() && is_installed()).then(|| {
-            let namespace = format!("cli-{:016x}", fastrand::u64(..));
-            let rules = redis_user(PASSWORD, &namespace);
-            let user = ["--user", USER]
-                .into_iter()
-                .chain(rules.iter().map(String::as_str));
-            Cluster {
-                amqp_url: rabbitmq::shared_url(),
-                redis: RedisServer::start(&user.collect::<Vec<_>>()),
-                namespace,
-            }
+            let broker = Broker::start("[].");
+            Cluster::of(broker.url(), Some(broker))
         })
+    }
+
+    fn of(amqp_url: String, broker: Option<Broker>) -> Cluster {
+        let namespace = format!("cli-{:016x}", fastrand::u64(..));
+        let rules = redis_user(PASSWORD, &namespace);
+        let user = ["--user", USER]
+            .into_iter()
+            .chain(rules.iter().map(String::as_str));
+        Cluster {
+            amqp_url,
+            broker,
+            redis: RedisServer::start(&user.collect::<Vec<_>>()),
+            namespace,
+        }
     }
 
     fn redis_url(&self) -> String {
@@ -86,7 +99,7 @@ impl Cluster {
     }
 
     /// The one run of the namespace, as `status` tells of it.
-    fn status(&self, folder: &Folder) -> Option<serde_json::Value> {
+    pub(crate) fn status(&self, folder: &Folder) -> Option<serde_json::Value> {
         let ended = self.run_in(folder, &["status", "--json"]).with(0);
         let mut runs: Vec<serde_json::Value> = serde_json::from_str(&ended.stdout).unwrap();
         assert!(runs.len() <= 1, "{runs:?}");

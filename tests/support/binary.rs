@@ -94,6 +94,11 @@ impl Running {
         self.said.lock().unwrap().clone()
     }
 
+    /// Its number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal, such as `INT`.
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill")

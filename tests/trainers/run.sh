@@ -5,18 +5,23 @@
 # of 25 questions that it was not trained on, it answers none in DSPy's format before, and all but one or all after.
 # What is trained is made on the spot (make_tiny.py): nothing but Python packages is downloaded. Takes some minutes and 6 GB for the
 # packages, which is why the check command (tests/run.sh) does not do it.
-#   tests/trainers/run.sh [--python VENV/bin/python] [--trainer trl|trl-lora|llama-factory|axolotl] [--bin DIR] [--keep]
+#   tests/trainers/run.sh [--python VENV/bin/python] [--trainer trl|trl-lora|llama-factory|axolotl] [--epochs N] [--patience SECONDS] [--bin DIR] [--keep]
 # --python: of an environment that has the trainer (the head of its entry in deploy/trainers.toml says how to make one); without it one
-# with TRL is made in target/trainers-venv. --bin: where bsft-worker and bsft-coordinator are; without it they are built.
+# with TRL is made in target/trainers-venv. --epochs: 30 unless told otherwise, of which full weights need some 12. --patience: how long anything that
+# is waited for may take, 1,800 s; a machine that does much else needs more. --bin: where bsft-worker and bsft-coordinator are; without it they are built.
 # --keep: leaves the folder with everything that was made.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 repo=$PWD
-python= trainer=trl bin= keep=
+python= trainer=trl epochs=30 bin= keep=
+# A slow machine takes a minute to import a trainer.
+limit=1800
 while [ $# -gt 0 ]; do
     case $1 in
     --python) python=$(realpath -s "$2"); shift ;;
     --trainer) trainer=$2; shift ;;
+    --epochs) epochs=$2; shift ;;
+    --patience) limit=$2; shift ;;
     --bin) bin=$(realpath "$2"); shift ;;
     --keep) keep=1 ;;
     *) sed -n 's/^#   //p' "$0" >&2; exit 2 ;;
@@ -25,7 +30,7 @@ while [ $# -gt 0 ]; do
 done
 
 # What the tiny model needs to learn its task; each trainer has its own names.
-train="n_epochs = 30, learning_rate = 0.01, batch_size = 10, gradient_accumulation_steps = 1, bf16 = false"
+train="n_epochs = $epochs, learning_rate = 0.01, batch_size = 10, gradient_accumulation_steps = 1, bf16 = false"
 case $trainer in
 trl) train+=", use_cpu = true" ;;
 trl-lora) train+=", use_cpu = true"; train=${train/0.01/0.005} ;;
@@ -35,8 +40,6 @@ axolotl) ;;
 esac
 # At least so many of the 25 answers have to be in DSPy's format afterwards.
 asked=25 enough=24
-# How long anything that is waited for may take, in seconds: a slow machine takes a minute to import a trainer.
-limit=900
 
 work=$(mktemp -d)
 broker_pid= redis_pid= worker_pid= coordinator_pid=
@@ -113,7 +116,8 @@ exec "$real" "\$@"
 SHIM
     chmod +x "$work/bin/$program"
 done
-export BSFT_LOG_FORMAT=human PATH=$work/bin:$PATH HF_HUB_OFFLINE=1 HF_HOME=$work/hf CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=2
+# One thread: the model is so small that two wait for each other.
+export BSFT_LOG_FORMAT=human PATH=$work/bin:$PATH HF_HUB_OFFLINE=1 HF_HOME=$work/hf CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1
 : >"$work/starts"
 
 "$python" tests/trainers/make_tiny.py "$work/tiny" 2>"$work/make_tiny.log" || fail "the tiny model could not be made"
@@ -195,7 +199,7 @@ wait "$worker_pid" 2>/dev/null || true
 read -r training_pid <"$work/starts"
 kill -0 "$training_pid" 2>/dev/null || fail "the trainer ended with its worker, or before it"
 at=$(grep -ho "'epoch': '\?[0-9.]*" "$work"/trainings/*/stdout.log | tail -n1 | grep -o '[0-9.]*$')
-say "killed the worker at epoch $at of 30; the trainer goes on as process $training_pid"
+say "killed the worker at epoch $at of $epochs; the trainer goes on as process $training_pid"
 start_worker
 
 is_over() { ! kill -0 "$coordinator_pid" 2>/dev/null; }
@@ -218,7 +222,7 @@ after=$(evaluate "$folder") || fail "the trained model cannot be asked"
 
 echo
 echo "trainer             $trainer ($(sed 's/,$//; s/,/, /g' "$work/versions"))"
-echo "worker killed at    epoch $at of 30"
+echo "worker killed at    epoch $at of $epochs"
 echo "trainings started   $starts"
 echo "model               $model"
 echo "before              $(field "$before" well_formed) of $asked well-formed, $(field "$before" exact) right"

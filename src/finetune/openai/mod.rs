@@ -126,10 +126,7 @@ impl Provider for Openai {
         let http = self.http()?;
         match jobs::get(http, &id.0).await {
             Ok(job) => Ok(self.training(http, job).await),
-            Err(error) if matches!(error.status(), Some(404 | 410)) => Ok(Training::Failed(format!(
-                "the server no longer knows the training {}: {error}",
-                id.0
-            ))),
+            Err(error) if matches!(error.status(), Some(404 | 410)) => Ok(Training::Absent),
             // The training goes on and is paid for, whatever keeps us from looking: a revoked key, a gateway, an outage.
             Err(error) => Err(ProviderError::Passing(error.to_string())),
         }

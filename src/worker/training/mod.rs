@@ -106,8 +106,12 @@ impl<'a> Care<'a> {
         };
         Ok(match training {
             Ok(Training::Running(progress)) => Look::Running(progress),
+            Ok(Training::Absent) if self.is_young() => Look::Unknown(not_shown(&id)),
             Ok(Training::Absent) => {
-                let reason = format!("the provider does not know the training {} any more", id.0);
+                let reason = format!(
+                    "the provider does not know the training {} any more: it was deleted there, or the key is another account's",
+                    id.0
+                );
                 self.ended(Training::Failed(reason))
             }
             Ok(ended) => self.ended(ended),
@@ -138,6 +142,9 @@ impl<'a> Care<'a> {
         provider.cancel(id, order).await?;
         // It may have ended otherwise in the meantime.
         let training = match provider.poll(id, order).await? {
+            Training::Absent if provider.chosen_id(order).is_none() && self.is_young() => {
+                return Err(ProviderError::Passing(not_shown(id)));
+            }
             Training::Running(_) | Training::Absent => Training::Cancelled,
             ended => ended,
         };
@@ -225,6 +232,9 @@ impl<'a> Care<'a> {
             Ok(Some(id)) => {
                 info!(shard = %order.shard, training = %id.0, "found a training that was started before");
                 self.note_id(id.clone()).await?;
+                if self.started_ms.is_none() {
+                    self.note_start(Some(now_ms())).await?;
+                }
                 Ok(Some(id))
             }
             Ok(None) => Ok(None),
@@ -237,6 +247,11 @@ impl<'a> Care<'a> {
     /// Whether a training that was asked for then may yet show.
     fn may_show(&self, started_ms: u64) -> bool {
         Duration::from_millis(now_ms().saturating_sub(started_ms)) < self.settle
+    }
+
+    /// Whether the provider may not show the training everywhere yet: it was started just now, or found when nobody knew of a start.
+    fn is_young(&self) -> bool {
+        self.started_ms.is_some_and(|started| self.may_show(started))
     }
 
     fn refused(&self, error: ProviderError) -> Look {
@@ -276,6 +291,13 @@ impl<'a> Care<'a> {
         self.started_ms = at_ms;
         Ok(())
     }
+}
+
+fn not_shown(id: &TrainingId) -> String {
+    format!(
+        "the provider does not show the training {}, which it has just given: waiting whether it does",
+        id.0
+    )
 }
 
 fn now_ms() -> u64 {

@@ -278,17 +278,46 @@ async fn an_id_that_we_choose_is_known_before_the_training_is_started() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_training_that_the_provider_gave_an_id_and_forgot_has_failed() {
-    let provider = Scripted {
+async fn a_training_that_is_not_shown_just_after_its_start_is_waited_for_and_later_has_failed() {
+    let provider = || Scripted {
         polled: Mutex::new([Training::Absent].into()),
         ..Scripted::default()
     };
     let world = World::new();
+    assert!(matches!(world.look(&provider()).await, Look::Unknown(_)));
+    let waits = world.attempt().await.cancel(&provider(), &world.order()).await;
+    assert!(matches!(waits, Err(ProviderError::Passing(_))), "{waits:?}");
+    assert!(matches!(world.look(&Scripted::default()).await, Look::Running(_)));
+
+    let world = World::new();
+    let long_ago = now_ms() - u64::try_from(SETTLE.as_millis()).unwrap();
+    let records = vec![
+        (STARTED_SLOT, long_ago.to_string().into_bytes()),
+        (ID_SLOT, b"started".to_vec()),
+    ];
+    world.store.import(&world.run, TASK, records).await.unwrap();
+    let provider = provider();
     let Look::Ended(ended) = world.look(&provider).await else {
         panic!("it goes on");
     };
     assert!(matches!(ended.training, Training::Failed(_)));
-    assert_eq!(starts(&provider), 1);
+    assert_eq!(starts(&provider), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_training_that_was_found_has_its_time_to_be_shown_too() {
+    let provider = Scripted {
+        find: script([Ok(Some("there"))]),
+        polled: Mutex::new([Training::Absent].into()),
+        ..Scripted::default()
+    };
+    let world = World::new();
+    assert!(matches!(world.look(&provider).await, Look::Unknown(_)));
+    assert!(matches!(world.look(&provider).await, Look::Running(_)));
+    assert_eq!(
+        (world.id().await.as_deref(), starts(&provider)),
+        (Some("there"), 0)
+    );
 }
 
 #[tokio::test(start_paused = true)]

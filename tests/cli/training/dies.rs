@@ -4,7 +4,6 @@ use super::{COMPILE, Trained};
 use crate::cluster::Cluster;
 use crate::support::{Running, until};
 use std::fs;
-use std::process::Command;
 
 /// A worker for fine-tune tasks and one for the rest, a coordinator, and a training that goes on.
 struct AtWork {
@@ -18,21 +17,24 @@ struct AtWork {
 
 impl AtWork {
     fn begin() -> Option<AtWork> {
-        let cluster = Cluster::start()?;
+        Cluster::start().map(AtWork::begin_on)
+    }
+
+    fn begin_on(cluster: Cluster) -> AtWork {
         let trained = Trained::new();
         let trainer = finetuner(&cluster, &trained);
         let other = cluster.worker(&["--lanes", "bootstrap"]);
         let coordinator = cluster.start_in(&trained.folder, &COMPILE[..4]);
         let start = trained.until_started(1);
         trained.until_known();
-        Some(AtWork {
+        AtWork {
             cluster,
             trained,
             trainer,
             _other: other,
             coordinator,
             start,
-        })
+        }
     }
 
     /// The end: one training, and the student has it.
@@ -46,7 +48,11 @@ impl AtWork {
 }
 
 fn finetuner(cluster: &Cluster, trained: &Trained) -> Running {
-    let trainers = trained.folder.path("trainers.toml");
+    finetuner_with(cluster, trained, "trainers.toml")
+}
+
+fn finetuner_with(cluster: &Cluster, trained: &Trained, trainers: &str) -> Running {
+    let trainers = trained.folder.path(trainers);
     cluster.worker(&["--lanes", "finetune", "--trainers", trainers.to_str().unwrap()])
 }
 
@@ -67,6 +73,13 @@ fn a_worker_that_is_killed_leaves_its_training_to_the_next() {
     at_work.trainer.signal("KILL");
     at_work.trainer = finetuner(&at_work.cluster, &at_work.trained);
     until_looked_after(&at_work.trained);
+    // And the run knows who looks after it.
+    until("the next worker to be seen", || {
+        let status = at_work.cluster.status(&at_work.trained.folder)?;
+        let mut workers = status["workers"].as_array()?.iter();
+        let is_next = |worker: &serde_json::Value| worker["pid"] == at_work.trainer.pid();
+        workers.any(is_next).then_some(())
+    });
     at_work.end();
 }
 
@@ -125,31 +138,76 @@ fn a_fine_tune_lane_that_is_emptied_is_filled_again() {
 }
 
 #[test]
+fn rabbitmq_may_be_killed_and_wiped_and_the_next_worker_gets_the_training() {
+    let Some(cluster) = Cluster::start_apart() else {
+        return;
+    };
+    let mut at_work = AtWork::begin_on(cluster);
+    let broker = at_work.cluster.broker.as_mut().unwrap();
+    broker.kill_9();
+    broker.wipe();
+    broker.start_again();
+    at_work.trainer.signal("KILL");
+    at_work.trainer = finetuner(&at_work.cluster, &at_work.trained);
+    until_looked_after(&at_work.trained);
+    at_work.end();
+}
+
+#[test]
 fn a_trainer_that_vanishes_with_all_its_processes_is_started_again() {
     let Some(at_work) = AtWork::begin() else { return };
     let checkpoint = find(&at_work.trained, "unfinished").join("checkpoint-7");
     fs::create_dir_all(&checkpoint).unwrap();
     fs::write(checkpoint.join("trainer_state.json"), "{\"global_step\": 7}").unwrap();
-    // The wrapper and all: as when a machine loses its power.
-    let group = fs::read_to_string(format!("/proc/{}/stat", at_work.start.pid)).unwrap();
-    let group = group
-        .rsplit(") ")
-        .next()
-        .unwrap()
-        .split(' ')
-        .nth(2)
-        .unwrap()
-        .to_owned();
-    let killed = Command::new("kill")
-        .args(["-KILL", "--", &format!("-{group}")])
-        .status();
-    assert!(killed.unwrap().success());
+    at_work.start.vanish();
     let again = at_work.trained.until_started(2);
     let resumed = again.resumed.expect("a checkpoint to resume from");
     assert!(resumed.ends_with("checkpoint-7"), "{}", resumed.display());
     at_work.trained.finish();
     at_work.coordinator.end().with(0);
     assert_eq!(at_work.trained.starts().len(), 2);
+    at_work.trained.check_models();
+}
+
+#[test]
+fn a_training_whose_machine_is_gone_is_started_anew_on_another_and_nowhere_else() {
+    let Some(mut at_work) = AtWork::begin() else {
+        return;
+    };
+    // A machine is a folder of trainings: this one is told to take over what nobody looks after.
+    let trainers = at_work.trained.folder.read("trainers.toml");
+    let another = format!("dir = \"elsewhere\"\ntake_over_secs = 1\n{trainers}");
+    at_work.trained.folder.write("another.toml", another);
+    let _another = finetuner_with(&at_work.cluster, &at_work.trained, "another.toml");
+    for _ in 0..3 {
+        until_looked_after(&at_work.trained);
+    }
+    assert_eq!(
+        at_work.trained.starts(),
+        [at_work.start.clone()],
+        "taken from a living one"
+    );
+
+    at_work.trainer.signal("KILL");
+    at_work.start.vanish();
+    let anew = at_work.trained.until_started(2);
+    assert_eq!(anew.resumed, None, "its checkpoints are on the other machine");
+    // It comes back with a training that is no longer its own.
+    at_work.trainer = finetuner(&at_work.cluster, &at_work.trained);
+    let left_over = find(&at_work.trained, "ended");
+    until("the machine to give its training up", || {
+        left_over.exists().then_some(())
+    });
+    until_looked_after(&at_work.trained);
+    at_work.trained.finish();
+    at_work.coordinator.end().with(0);
+    let starts = at_work.trained.starts();
+    assert_eq!(starts, [at_work.start, anew]);
+    let models = at_work.trained.models();
+    assert!(
+        models.iter().all(|model| model.contains("/elsewhere/")),
+        "{models:?}"
+    );
     at_work.trained.check_models();
 }
 

@@ -9,6 +9,7 @@ use crate::support::{Folder, JobFile, until};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 const EXAMPLES: usize = 12;
 
@@ -150,6 +151,17 @@ impl Start {
         let pid = words.next().unwrap().parse().unwrap();
         let resumed = words.next().filter(|word| *word != "fresh").map(PathBuf::from);
         Start { name, pid, resumed }
+    }
+
+    /// Kills the trainer with the wrapper and all: as when a machine loses its power.
+    fn vanish(&self) {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap();
+        // Behind the name in brackets: state, parent, group.
+        let group = stat.rsplit(") ").next().unwrap().split(' ').nth(2).unwrap();
+        let killed = Command::new("kill")
+            .args(["-KILL", "--", &format!("-{group}")])
+            .status();
+        assert!(killed.unwrap().success());
     }
 
     fn is_alive(&self) -> bool {

@@ -11,6 +11,9 @@ const COMPILE: [&str; 4] = ["compile", "job.toml", "--out", "run"];
 /// Statuses that take a few looks.
 const SLOW: &str = "walk=validating_files,queued,running,running,succeeded";
 
+/// More of them than any test looks at.
+const ENDLESS: &str = "walk=queued,running,running,running,running,running,running,running,running,succeeded";
+
 fn job(service: &OpenaiServer, teacher: &str) -> Folder {
     let folder = Folder::new();
     let mut job = JobFile::with_teacher(teacher);
@@ -147,8 +150,7 @@ fn a_job_that_fails_is_told_in_the_services_words_and_retried_when_asked() {
 
 #[test]
 fn a_cancelled_run_cancels_its_job_and_compile_makes_another() {
-    let service =
-        OpenaiServer::start(&["walk=queued,running,running,running,running,running,running,succeeded"]);
+    let service = OpenaiServer::start(&[ENDLESS]);
     let folder = simulated(&service);
     let running = folder.start_with(&COMPILE, &KEY);
     until_made(&folder);
@@ -159,6 +161,41 @@ fn a_cancelled_run_cancels_its_job_and_compile_makes_another() {
     until("another job", || (service.state().jobs.len() == 2).then_some(()));
     running.signal("KILL");
     running.end();
+}
+
+#[test]
+fn a_job_that_a_killed_compile_left_behind_is_cancelled_where_its_key_is() {
+    for is_known in [true, false] {
+        let service = OpenaiServer::start(&[ENDLESS]);
+        let folder = simulated(&service);
+        let running = folder.start_with(&COMPILE, &KEY);
+        until_made(&folder);
+        running.signal("KILL");
+        running.end();
+        if !is_known {
+            // Killed a moment earlier, it would not have written the id down.
+            let mut manifest = manifest(&folder).unwrap();
+            for training in manifest["trainings"].as_object_mut().unwrap().values_mut() {
+                training["id"] = Value::Null;
+            }
+            folder.write("run/run.json", manifest.to_string());
+        }
+        let ended = folder.run(&["cancel", "run"]).with(1);
+        ended.saying("401").saying("may go on");
+        assert_ne!(one_job(&service)["status"], "cancelled");
+
+        let ended = folder.start_with(&["cancel", "run"], &KEY).end().with(0);
+        assert!(ended.stdout.contains("1 trainings stopped"), "{}", ended.stdout);
+        assert_eq!(one_job(&service)["status"], "cancelled");
+        assert!(service.state().files.is_empty(), "rows are left there");
+        let shard = &manifest(&folder).unwrap()["shards"][0];
+        assert_eq!(shard["failure"], "cancelled");
+
+        let running = folder.start_with(&COMPILE, &KEY);
+        until("another job", || (service.state().jobs.len() == 2).then_some(()));
+        running.signal("KILL");
+        running.end();
+    }
 }
 
 #[test]

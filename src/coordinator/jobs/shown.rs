@@ -1,0 +1,49 @@
+//! What metrics tell of the fine-tune jobs.
+
+use super::{Job, Jobs};
+use crate::finetune::{Training, TrainingProgress};
+use crate::metrics::{JobCounts, RunMetrics, Standing};
+
+impl Jobs {
+    /// Shows how far the jobs are.
+    pub(super) fn show(&self, metrics: &RunMetrics) {
+        let mut counts = JobCounts::default();
+        for job in &self.jobs {
+            let standing = match job.ending.as_ref().map(|ending| &ending.training) {
+                None => {
+                    counts.open += 1;
+                    job.known.progress.as_ref().map(standing)
+                }
+                Some(Training::Succeeded(_)) => {
+                    counts.trained += 1;
+                    None
+                }
+                Some(_) => {
+                    counts.failed += 1;
+                    None
+                }
+            };
+            metrics.training(&lm_key(job), standing.unwrap_or_default());
+        }
+        metrics.jobs(counts);
+    }
+}
+
+/// As the job's training file is called.
+fn lm_key(job: &Job) -> String {
+    let recipe = &job.shard.recipe;
+    match &recipe.predictor {
+        None => recipe.lm.clone(),
+        Some(predictor) => format!("{}@{predictor}", recipe.lm),
+    }
+}
+
+fn standing(progress: &TrainingProgress) -> Standing {
+    let steps = || Some(progress.step? as f64 / progress.total_steps.filter(|total| *total > 0)? as f64);
+    let ratio = progress.percent.map(|percent| percent / 100.0).or_else(steps);
+    Standing {
+        ratio: ratio.map(|ratio| ratio.clamp(0.0, 1.0)),
+        step: progress.step,
+        loss: progress.loss,
+    }
+}
