@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The alert rules, their tests, the example configuration and the dashboard's queries, read by promtool; and all of them held against the
-# metrics that bsft has. Without promtool (Debian's package `prometheus`, which is fetched and not installed) the last alone, saying so.
+# metrics that bsft has. Without promtool (Debian's package of that name, or `prometheus`; fetched, not installed) the last alone, saying so.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -10,13 +10,22 @@ python3 tests/deploy/monitoring.py --queries "$at/queries.yml" "$@"
 
 promtool=$(command -v promtool || true)
 if [ -z "$promtool" ] && [ ! -x "$at/usr/bin/promtool" ] && command -v apt-get >/dev/null; then
-    fetch() { (cd "$at" && apt-get -qq download prometheus && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb) 2>/dev/null; }
+    # Before Debian 13 it was a part of prometheus.
+    fetch() {
+        local package
+        for package in promtool prometheus; do
+            if (cd "$at" && apt-get -qq download "$package" && dpkg-deb -x "$package"_*.deb . && rm "$package"_*.deb) 2>/dev/null; then
+                return 0
+            fi
+        done
+        return 1
+    }
     echo "fetching promtool by apt into $at (nothing is installed)"
     fetch || { [ "$(id -u)" -eq 0 ] && apt-get update -qq && fetch; } || true
 fi
 promtool=${promtool:-$at/usr/bin/promtool}
 if [ ! -x "$promtool" ]; then
-    echo "SKIPPED: the alert rules were not tried (no promtool, and no package prometheus to take it from)"
+    echo "SKIPPED: the alert rules were not tried (no promtool, and no package to take it from)"
     exit 0
 fi
 
