@@ -74,6 +74,8 @@ if [ -n "${BSFT_DSPY_PYTHON:-}" ]; then
     step "${differential[@]}" --cases tests/parity/cases.json
     step "${differential[@]}" -n 300 --seed 1
 fi
+step tests/deploy/kubernetes.sh
+step tests/deploy/monitoring.sh
 step env RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
 echo
 if [ -z "${BSFT_DSPY_PYTHON:-}" ]; then

@@ -23,6 +23,7 @@ use support::wait;
 mod changes;
 mod check;
 mod cluster;
+mod drain;
 mod failures;
 mod files;
 mod logs;

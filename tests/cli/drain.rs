@@ -1,0 +1,76 @@
+//! SIGTERM to a worker, as systemd, Docker and Kubernetes send it before they kill: nothing is lost, and nothing counts as a failure.
+
+use crate::cluster::Cluster;
+use crate::support::{Folder, JobFile, LmServer, free_port, same, until};
+
+const COMPILE: [&str; 4] = ["compile", "job.toml", "--out", "run"];
+
+/// A task of the job asks the plan and the answer, where every answer can be read.
+const QUESTIONS: usize = 2;
+
+#[test]
+fn a_worker_that_is_told_to_stop_takes_no_more_and_finishes_what_is_in_flight() {
+    const EXAMPLES: usize = 40;
+    let Some(cluster) = Cluster::start() else { return };
+    let server = LmServer::start_on(0, &["--profile", "clean", "--latency-ms", "1000"]);
+    let (folder, reference) = (Folder::new(), Folder::new());
+    for folder in [&folder, &reference] {
+        JobFile::at(&server.base()).write(folder, EXAMPLES);
+    }
+    reference.compile("run").with(0);
+    server.reset();
+    let worker = cluster.worker(&["--concurrency", "4"]);
+    let compiling = cluster.start_in(&folder, &COMPILE);
+    until("questions in flight", || {
+        (server.count().requests >= 4).then_some(())
+    });
+    worker.signal("TERM");
+    worker.end().with(0).saying("finishing what is in flight");
+    let asked = server.count().requests;
+    assert!(
+        asked < QUESTIONS * EXAMPLES,
+        "{asked}: it went on with all of them"
+    );
+    until("what it was asked to be in DIR, whole", || {
+        (QUESTIONS * folder.traced("run") == asked).then_some(())
+    });
+    let _next = cluster.worker(&[]);
+    compiling.end().with(0);
+    same(&folder.result("run"), &reference.result("run"));
+    assert_eq!(server.count().repeated, 0);
+}
+
+#[test]
+fn what_is_not_finished_within_the_drain_is_handed_back_and_counts_as_no_failure_however_often() {
+    const EXAMPLES: usize = 12;
+    // A task whose workers died as often is given up.
+    const TIMES: usize = 12;
+    let Some(cluster) = Cluster::start() else { return };
+    let port = free_port();
+    let quick = LmServer::start_on(port, &["--profile", "clean"]);
+    let (folder, reference) = (Folder::new(), Folder::new());
+    for folder in [&folder, &reference] {
+        JobFile::at(&quick.base()).write(folder, EXAMPLES);
+    }
+    reference.compile("run").with(0);
+    drop(quick);
+    // No answer comes before the test is over.
+    let slow = LmServer::start_on(port, &["--profile", "clean", "--latency-ms", "1000000000"]);
+    let compiling = cluster.start_in(&folder, &COMPILE);
+    for _ in 0..TIMES {
+        slow.reset();
+        let worker = cluster.worker(&["--drain", "0"]);
+        until("every task to be in flight", || {
+            (slow.count().requests == EXAMPLES).then_some(())
+        });
+        worker.signal("TERM");
+        worker.end().with(0);
+    }
+    drop(slow);
+    let quick = LmServer::start_on(port, &["--profile", "clean"]);
+    let _worker = cluster.worker(&[]);
+    compiling.end().with(0);
+    same(&folder.result("run"), &reference.result("run"));
+    assert_eq!(folder.traced("run"), EXAMPLES);
+    assert_eq!(quick.count().requests, QUESTIONS * EXAMPLES);
+}
