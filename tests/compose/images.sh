@@ -49,6 +49,9 @@ debian() {
 
 built() { docker build -q --build-arg "DEBIAN=$debian" --label bsft.stand-in=yes -t "$2" "$1"; }
 
+# Those of earlier recipes.
+docker images --format '{{.Repository}}:{{.Tag}}' bsft-stand-in | grep -v -e "-$recipe\$" -e ':bsft' | xargs -r docker rmi >/dev/null 2>&1 || true
+
 debian_line=$(image debian:trixie-slim debian debian)
 debian=${debian_line#* }
 echo "$debian_line"

@@ -23,8 +23,13 @@ elif command -v docker-compose >/dev/null; then
 else
     skip "there is neither docker compose nor docker-compose"
 fi
+# Two at once would take the names from each other.
+exec 9>"${TMPDIR:-/tmp}/bsft-compose.lock"
+flock 9
 images=$(tests/compose/images.sh) || skip "the images of RabbitMQ and Redis could not be made"
 
+unset RABBITMQ_PASSWORD REDIS_PASSWORD RABBITMQ_IMAGE REDIS_IMAGE COMPOSE_FILE COMPOSE_PROFILES
+unset BSFT_DIR BSFT_UID BSFT_GID BSFT_NAMESPACE BSFT_LOG BSFT_LOG_FORMAT BSFT_DRAIN BSFT_STOP_GRACE
 scratch=$(mktemp -d)
 image=bsft-stand-in:bsft lent=()
 export COMPOSE_PROJECT_NAME=bsft-test-$$ BSFT_IMAGE=$image
@@ -106,12 +111,13 @@ grep -q 'run deploy/setup.sh' "$scratch/config.log" || fail "nobody is told to r
 rm "$scratch"/deploy/{.env,lm.env}
 
 "$scratch/deploy/setup.sh" "$scratch/home" >"$scratch/setup.log"
+dc --profile gpu --profile lm config >/dev/null || fail "the profiles gpu and lm cannot be read"
 [ "$(stat -c %a "$scratch"/deploy/{.env,lm.env} | sort -u)" = 600 ] || fail "others can read the passwords"
 cp "$scratch/deploy/.env" "$scratch/first"
 "$scratch/deploy/setup.sh" "$scratch/home" >>"$scratch/setup.log"
 cmp "$scratch/first" "$scratch/deploy/.env" || fail "deploy/setup.sh wrote other passwords over the first"
 mapfile -t passwords < <(sed -n 's/^.*_PASSWORD=//p' "$scratch/first")
-[ "${#passwords[0]}" -ge 32 ] && [ "${passwords[0]}" != "${passwords[1]}" ] || fail "these are no passwords: ${passwords[*]}"
+[ "${#passwords[0]}" -ge 32 ] && [ "${passwords[0]}" != "${passwords[1]}" ] || fail "these are no passwords"
 key=sk-test-$RANDOM$RANDOM
 echo "TEST_LM_KEY=$key" >>"$scratch/deploy/lm.env"
 
