@@ -10,7 +10,8 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 if [ "${1:-}" = --remove ]; then
-    docker images -q bsft-stand-in | sort -u | xargs -r docker rmi -f >/dev/null
+    # The newest first, as they are listed: none goes before those that are made of it.
+    docker images --format '{{.Repository}}:{{.Tag}}' bsft-stand-in | xargs -r docker rmi >/dev/null
     exit
 fi
 

@@ -3,7 +3,7 @@
 # compile. One worker is drained, one killed, RabbitMQ stopped for half a minute; the files must have the bytes that one process alone
 # makes. Then what the containers may and may not do is looked at.
 #
-# It says SKIPPED, and why, where it cannot be tried
+# Where it cannot be tried it says SKIPPED, and why.
 #
 # RabbitMQ, Redis and Debian are the official images where this machine has them, and stand-ins otherwise (images.sh), which have the official
 # names while this runs. Project, folders, ports and tags are our own; nothing is left but the stand-ins, for the next time.
