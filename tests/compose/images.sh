@@ -15,6 +15,8 @@ if [ "${1:-}" = --remove ]; then
     exit
 fi
 
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 recipe=$(cat images.sh rabbitmq/* redis/* | sha256sum | cut -c1-12)
 has() { docker image inspect "$1" >/dev/null 2>&1; }
 
@@ -26,7 +28,7 @@ image() {
         name=$official
     elif ! has "$name"; then
         echo "making a stand-in for $official" >&2
-        "$@" "$name" >&2
+        "$@" "$name" >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
     fi
     echo "$official $name"
 }
@@ -36,7 +38,7 @@ is_lent() { [ "$(docker image inspect -f '{{ index .Config.Labels "bsft.stand-in
 
 debian() {
     if ! command -v mmdebstrap >/dev/null; then
-        echo "installing by apt: mmdebstrap (images of Debian are made with it)"
+        echo "installing by apt: mmdebstrap (images of Debian are made with it)" >&3
         local sudo=""
         [ "$(id -u)" -eq 0 ] || sudo=sudo
         $sudo apt-get update -qq
@@ -45,7 +47,8 @@ debian() {
     # As slim as the official one, and as careless of a power cut while it is made.
     mmdebstrap --quiet --variant=minbase --dpkgopt=force-unsafe-io --dpkgopt='path-exclude=/usr/share/man/*' \
         --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/doc/*' trixie - http://deb.debian.org/debian |
-        docker import -c 'LABEL bsft.stand-in=yes' -c 'CMD ["bash"]' - "$1"
+        docker import -c 'LABEL bsft.stand-in=yes' -c 'CMD ["bash"]' - "$1" ||
+        { docker rmi "$1"; return 1; }
 }
 
 built() { docker build -q --build-arg "DEBIAN=$debian" --label bsft.stand-in=yes -t "$2" "$1"; }
@@ -53,6 +56,7 @@ built() { docker build -q --build-arg "DEBIAN=$debian" --label bsft.stand-in=yes
 # Those of earlier recipes.
 docker images --format '{{.Repository}}:{{.Tag}}' bsft-stand-in | grep -v -e "-$recipe\$" -e ':bsft' | xargs -r docker rmi >/dev/null 2>&1 || true
 
+exec 3>&2
 debian_line=$(image debian:trixie-slim debian debian)
 debian=${debian_line#* }
 echo "$debian_line"
