@@ -129,8 +129,15 @@ said "one process alone has compiled it"
 for port in RABBITMQ_PORT RABBITMQ_MANAGEMENT_PORT REDIS_PORT; do export "$port=$(free_port)"; done
 export BSFT_CONCURRENCY=8
 dc up -d --no-build --scale worker=3 >"$scratch/up.log" 2>&1 || fail "docker compose up"
-workers() { [ "$(containers worker | wc -l)" -eq "$1" ]; }
-until_true 30 "three workers" workers 3
+# So often has a worker begun to take tasks.
+ready() {
+    local container times=0
+    for container in $(containers worker); do
+        times=$((times + $(docker logs "$container" 2>&1 | grep -c 'ready for tasks')))
+    done
+    [ $times -ge "$1" ]
+}
+until_true 60 "three workers" ready 3
 if docker run --rm "$image" bsft-worker --help | grep -q -- --metrics-addr; then
     healthy() { [ "$(docker ps -q "${ours[@]}" --filter label=com.docker.compose.service=worker --filter health=healthy | wc -l)" -eq "$1" ]; }
     until_true 60 "three healthy workers" healthy 3
@@ -182,7 +189,7 @@ until_true 60 "more traces" reached 100
 docker kill -s KILL "${victims[1]}" >/dev/null
 said "a worker is killed"
 dc up -d --no-build --no-recreate --scale worker=3 >>"$scratch/up.log" 2>&1
-until_true 30 "three workers again" workers 3
+until_true 60 "three workers again" ready 5
 until_true 60 "more traces" reached 200
 docker stop "$(containers rabbitmq)" >/dev/null
 said "RabbitMQ is stopped, with $(wc -l <"$dir/traces.jsonl") of 600 traces there"
