@@ -34,6 +34,19 @@ done
 # Without PyPI nothing is compared with the real DSPy, and this says so.
 . tests/parity/python.sh
 
+# Images for the last step, beside everything else: they take minutes, mostly of waiting, where they are not there yet.
+if docker info >/dev/null 2>&1; then
+    images_log=$(mktemp)
+    setsid tests/compose/images.sh >"$images_log" 2>&1 &
+    images=$!
+fi
+leave() {
+    # Those that are made by now stay.
+    [ -z "${images:-}" ] || { kill -- -"$images" 2>/dev/null || true; rm -f "$images_log"; }
+    [ -z "${broker_dir:-}" ] || stop_broker
+}
+trap leave EXIT
+
 # One private broker for all tests of the queue on RabbitMQ. It ends when this end of its pipe does.
 if [ -z "${BSFT_TEST_AMQP_URL:-}" ]; then
     broker_dir=$(mktemp -d)
@@ -47,7 +60,6 @@ if [ -z "${BSFT_TEST_AMQP_URL:-}" ]; then
         wait "$broker_pid" || true
         rm -rf "$broker_dir"
     }
-    trap stop_broker EXIT
     read -r BSFT_TEST_AMQP_URL <&"$broker_out" || { echo "the tests' RabbitMQ did not start" >&2; exit 1; }
     # The tests' user has the least rights, made as the operator's notes say.
     rabbitmqctl() { tests/support/rabbitmq.sh "$broker_dir" ctl "$@"; }
@@ -77,6 +89,9 @@ fi
 step tests/deploy/kubernetes.sh
 step tests/deploy/monitoring.sh
 step env RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
+# A failure is told by the step, which tries again.
+[ -z "${images:-}" ] || wait "$images" || cat "$images_log"
+step tests/compose/run.sh
 echo
 if [ -z "${BSFT_DSPY_PYTHON:-}" ]; then
     echo "SKIPPED: nothing was compared with the real DSPy ($dspy could not be installed)"

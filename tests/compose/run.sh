@@ -1,0 +1,226 @@
+#!/usr/bin/env bash
+# deploy/ as its users have it: the image around the programs of this build, deploy/setup.sh, deploy/docker-compose.yml, three workers and a
+# compile. One worker is drained, one killed, RabbitMQ stopped for half a minute; the files must have the bytes that one process alone
+# makes. Then what the containers may and may not do is looked at.
+#
+# Where it cannot be tried it says SKIPPED, and why.
+#
+# RabbitMQ, Redis and Debian are the official images where this machine has them, and stand-ins otherwise (images.sh), which have the official
+# names while this runs. Project, folders, ports and tags are our own; nothing is left but the stand-ins, for the next time.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+skip() {
+    echo "SKIPPED: deploy/ was not tried with docker ($1)"
+    exit 0
+}
+command -v docker >/dev/null || skip "there is no docker"
+docker info >/dev/null 2>&1 || skip "no docker engine answers"
+if docker compose version >/dev/null 2>&1; then
+    compose=(docker compose)
+elif command -v docker-compose >/dev/null; then
+    compose=(docker-compose)
+else
+    skip "there is neither docker compose nor docker-compose"
+fi
+# Two at once would take the names from each other.
+exec 9>"${TMPDIR:-/tmp}/bsft-compose.lock"
+flock 9
+images=$(tests/compose/images.sh) || skip "the images of RabbitMQ and Redis could not be made"
+
+unset RABBITMQ_PASSWORD REDIS_PASSWORD RABBITMQ_IMAGE REDIS_IMAGE COMPOSE_FILE COMPOSE_PROFILES
+unset BSFT_DIR BSFT_UID BSFT_GID BSFT_NAMESPACE BSFT_LOG BSFT_LOG_FORMAT BSFT_DRAIN BSFT_STOP_GRACE
+scratch=$(mktemp -d)
+image=bsft-stand-in:bsft lent=()
+export COMPOSE_PROJECT_NAME=bsft-test-$$ BSFT_IMAGE=$image
+ours=(--filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME")
+
+clean() {
+    local code=$?
+    trap - EXIT
+    if [ $code -ne 0 ]; then
+        echo "what was said last:"
+        tail -n 15 "$scratch"/*.log 2>/dev/null || true
+        docker ps -a "${ours[@]}" --format '{{.Names}}: {{.Status}}'
+        for container in $(docker ps -aq "${ours[@]}"); do docker logs --tail 15 "$container" 2>&1 || true; done
+    fi
+    {
+        docker ps -aq "${ours[@]}" | xargs -r docker rm -fv
+        docker volume ls -q "${ours[@]}" | xargs -r docker volume rm
+        docker network ls -q "${ours[@]}" | xargs -r docker network rm
+        for name in "${lent[@]}" "$image"; do docker rmi "$name"; done
+        rm -rf "$scratch"
+    } >/dev/null 2>&1 || true
+    exit $code
+}
+trap clean EXIT
+trap 'exit 130' INT TERM
+
+while read -r official name; do
+    echo "$official: $name"
+    [ "$official" = "$name" ] && continue
+    docker tag "$name" "$official"
+    lent+=("$official")
+done <<<"$images"
+
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+said() { printf '%4d s  %s\n' $((SECONDS)) "$*"; }
+# until_true SECONDS WHAT COMMAND…: waits for a command to succeed, so long at most.
+until_true() {
+    local end=$((SECONDS + $1)) what=$2
+    shift 2
+    until "$@"; do
+        [ $SECONDS -lt $end ] || fail "waited in vain for $what"
+        sleep 0.2
+    done
+}
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+containers() { docker ps -q "${ours[@]}" --filter "label=com.docker.compose.service=$1"; }
+dc() { "${compose[@]}" -f "$scratch/deploy/docker-compose.yml" "$@"; }
+
+# --- the image ------------------------------------------------------------------------------------------------------------------
+cargo build --quiet --bins
+programs=${CARGO_TARGET_DIR:-target}/debug
+deploy/build-image.sh --binaries "$programs" --tag "$image" >"$scratch/build.log" 2>&1 || fail "the image could not be built"
+docker run --rm "$image" bsft-worker --version >"$scratch/version.log" 2>&1 ||
+    skip "programs that are built here do not run on Debian 13: $(tail -n 1 "$scratch/version.log")"
+said "the image is built: $(cat "$scratch/version.log"), $(($(docker image inspect -f '{{.Size}}' "$image") / 1000000)) MB"
+
+# --- the folder of a user's -----------------------------------------------------------------------------------------------------
+mkdir -p "$scratch/home/job"
+cp -r deploy "$scratch/deploy"
+rm -f "$scratch"/deploy/{.env,lm.env}
+cp tests/compose/job.toml "$scratch/home/job/job.toml"
+for n in $(seq 600); do echo "{\"question\": \"What is $n plus $n?\", \"answer\": \"$((n + n))\"}"; done >"$scratch/home/job/train.jsonl"
+user=12345
+if [ "$(id -u)" -eq 0 ]; then
+    chown -R "$user:$user" "$scratch/home"
+    chmod 755 "$scratch"
+else
+    user=$(id -u)
+fi
+
+# Without passwords nothing starts.
+if (cd "$scratch/deploy" && touch .env lm.env && dc config) >"$scratch/config.log" 2>&1; then
+    fail "without passwords the compose file is taken"
+fi
+grep -q 'run deploy/setup.sh' "$scratch/config.log" || fail "nobody is told to run deploy/setup.sh"
+rm "$scratch"/deploy/{.env,lm.env}
+
+"$scratch/deploy/setup.sh" "$scratch/home" >"$scratch/setup.log"
+dc --profile gpu --profile lm config >/dev/null || fail "the profiles gpu and lm cannot be read"
+[ "$(stat -c %a "$scratch"/deploy/{.env,lm.env} | sort -u)" = 600 ] || fail "others can read the passwords"
+cp "$scratch/deploy/.env" "$scratch/first"
+"$scratch/deploy/setup.sh" "$scratch/home" >>"$scratch/setup.log"
+cmp "$scratch/first" "$scratch/deploy/.env" || fail "deploy/setup.sh wrote other passwords over the first"
+mapfile -t passwords < <(sed -n 's/^.*_PASSWORD=//p' "$scratch/first")
+[ "${#passwords[0]}" -ge 32 ] && [ "${passwords[0]}" != "${passwords[1]}" ] || fail "these are no passwords"
+key=sk-test-$RANDOM$RANDOM
+echo "TEST_LM_KEY=$key" >>"$scratch/deploy/lm.env"
+
+# --- one process alone, and the cluster -----------------------------------------------------------------------------------------
+env -u BSFT_AMQP_URL -u BSFT_REDIS_URL "$programs/bsft-coordinator" compile "$scratch/home/job/job.toml" --out "$scratch/alone" \
+    --concurrency 600 >"$scratch/alone.log" 2>&1 || fail "one process alone did not compile it"
+said "one process alone has compiled it"
+
+for port in RABBITMQ_PORT RABBITMQ_MANAGEMENT_PORT REDIS_PORT; do export "$port=$(free_port)"; done
+export BSFT_CONCURRENCY=8
+dc up -d --no-build --scale worker=3 >"$scratch/up.log" 2>&1 || fail "docker compose up"
+# So often has a worker begun to take tasks.
+ready() {
+    local container times=0
+    for container in $(containers worker); do
+        times=$((times + $(docker logs "$container" 2>&1 | grep -c 'ready for tasks')))
+    done
+    [ $times -ge "$1" ]
+}
+until_true 60 "three workers" ready 3
+if docker run --rm "$image" bsft-worker --help | grep -q -- --metrics-addr; then
+    healthy() { [ "$(docker ps -q "${ours[@]}" --filter label=com.docker.compose.service=worker --filter health=healthy | wc -l)" -eq "$1" ]; }
+    until_true 60 "three healthy workers" healthy 3
+fi
+said "RabbitMQ, Redis and three workers are up"
+
+dc run --rm -T coordinator compile job/job.toml </dev/null >"$scratch/compile.log" 2>&1 &
+compile=$!
+dir=$scratch/home/runs/sums
+reached() {
+    kill -0 $compile 2>/dev/null || fail "the compile has ended too early"
+    [ "$(cat "$dir/traces.jsonl" 2>/dev/null | wc -l)" -ge "$1" ]
+}
+until_true 60 "the first traces" reached 30
+coordinator=$(containers coordinator)
+
+# --- what the containers are ----------------------------------------------------------------------------------------------------
+for container in $(containers worker) $coordinator; do
+    [ "$(docker inspect -f '{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}}' "$container")" = "true [ALL]" ] ||
+        fail "a container may write to its system"
+    # Of tini and of the program.
+    status=$(docker exec "$container" sh -c 'cat /proc/1/comm /proc/[0-9]*/status')
+    head -n 1 <<<"$status" | grep -qx tini || fail "process 1 is not tini"
+    ! grep -Eq '^Uid:.*\b0\b' <<<"$status" || fail "a program runs as root"
+    ! grep -E '^Cap(Prm|Eff|Bnd):' <<<"$status" | grep -qv '0000000000000000$' || fail "a program has capabilities"
+    ! grep -E '^NoNewPrivs:' <<<"$status" | grep -qv 1 || fail "a program can gain privileges"
+    ! docker exec "$container" touch /usr/local/bin/x 2>/dev/null || fail "the system can be written to"
+    docker exec "$container" touch /tmp/x || fail "/tmp cannot be written to"
+done
+[ "$(docker exec "$coordinator" id -u)" = "$user" ] || fail "the coordinator is not the folder's owner"
+docker exec "$(containers worker | head -n 1)" printenv TEST_LM_KEY | grep -qx "$key" || fail "the workers do not have the key in lm.env"
+! docker exec "$coordinator" printenv TEST_LM_KEY >/dev/null || fail "the coordinator has the LMs' keys"
+for container in $(docker ps -q "${ours[@]}"); do
+    ! docker inspect -f '{{range .NetworkSettings.Ports}}{{range .}}{{.HostIp}}{{"\n"}}{{end}}{{end}}' "$container" |
+        grep -v '^$' | grep -qv '^127\.0\.0\.1$' || fail "a port is open to the world"
+done
+docker exec "$(containers redis)" sh -c 'for of in appendonly appendfsync maxmemory-policy; do redis-cli config get $of; done' |
+    tr '\n' ' ' | grep -q 'appendonly yes appendfsync everysec maxmemory-policy noeviction' || fail "Redis is not set as docs/operations.md says"
+docker exec "$(containers redis)" env -u REDISCLI_AUTH redis-cli ping 2>&1 | grep -q NOAUTH || fail "Redis lets anybody in"
+settings='{ok, Wal} = application:get_env(ra, wal_max_size_bytes), {Wal, rabbit_disk_monitor:get_disk_free_limit(), erlang:system_info(port_limit)}.'
+[ "$(docker exec "$(containers rabbitmq)" rabbitmqctl -q eval "$settings")" = '{64000000,2000000000,65536}' ] ||
+    fail "RabbitMQ is not set as docs/operations.md says"
+said "the containers may do no more than they need"
+
+# --- what goes wrong ------------------------------------------------------------------------------------------------------------
+victims=($(containers worker))
+docker stop "${victims[0]}" >/dev/null
+[ "$(docker inspect -f '{{.State.ExitCode}}' "${victims[0]}")" = 0 ] || fail "a worker that was told to stop did not exit with 0"
+docker logs "${victims[0]}" 2>&1 | grep -q stopped || fail "a worker that was told to stop was killed"
+said "a worker has drained: $(docker logs "${victims[0]}" 2>&1 | tail -n 1)"
+until_true 60 "more traces" reached 100
+docker kill -s KILL "${victims[1]}" >/dev/null
+said "a worker is killed"
+dc up -d --no-build --no-recreate --scale worker=3 >>"$scratch/up.log" 2>&1
+until_true 60 "three workers again" ready 5
+until_true 60 "more traces" reached 200
+docker stop "$(containers rabbitmq)" >/dev/null
+said "RabbitMQ is stopped, with $(wc -l <"$dir/traces.jsonl") of 600 traces there"
+sleep 30 # how long it is away
+kill -0 $compile || fail "the compile has ended without RabbitMQ"
+dc start rabbitmq >>"$scratch/up.log" 2>&1
+said "RabbitMQ is started"
+ended() { ! kill -0 $compile 2>/dev/null; }
+until_true 150 "the end of the compile" ended
+wait $compile || fail "the compile has ended with $?"
+said "compiled"
+
+# --- what came of it ------------------------------------------------------------------------------------------------------------
+cmp "$scratch/alone/compiled.json" "$dir/compiled.json" && cmp "$scratch/alone/traces.jsonl" "$dir/traces.jsonl" &&
+    diff -r "$scratch/alone/data" "$dir/data" || fail "the files are not those of one process alone"
+[ "$(find "$scratch/home" ! -user "$user" | wc -l)" -eq 0 ] || fail "not everything belongs to the folder's owner"
+grep -q 'compiled.json' "$scratch/compile.log" || fail "nobody is told where the files are"
+said "compiled.json, traces.jsonl and data/ are byte for byte those of one process alone"
+
+dc stop worker >>"$scratch/up.log" 2>&1
+for container in $(docker ps -aq "${ours[@]}" --filter label=com.docker.compose.service=worker); do
+    [ "$(docker inspect -f '{{.State.ExitCode}}' "$container")" = 0 ] || fail "a worker that was told to stop did not exit with 0"
+done
+for container in $(docker ps -aq "${ours[@]}"); do docker logs "$container" >>"$scratch/logs" 2>&1; done
+for secret in "${passwords[@]}" "$key"; do
+    ! grep -qF "$secret" "$scratch/logs" "$scratch"/*.log || fail "a password is in a log"
+    ! docker history --no-trunc "$image" | grep -qF "$secret" || fail "a password is in the image"
+    ! docker inspect -f '{{.Path}} {{.Args}}' $(docker ps -aq "${ours[@]}") | grep -qF "$secret" || fail "a password is an argument"
+    ! grep -rqF "$secret" "$scratch/home" || fail "a password is in DIR"
+done
+said "no password is in the image, an argument, a log or DIR; all workers ended with 0"
