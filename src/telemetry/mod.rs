@@ -15,13 +15,16 @@ use std::sync::OnceLock;
 use traces::Traces;
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, warn};
-use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::filter::{FilterExt as _, ParseError, filter_fn};
 use tracing_subscriber::layer::{Filter, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
-/// What is logged unless `BSFT_LOG` says otherwise. lapin reports as errors what the queue mends and reports itself.
-const LEVELS: &str = "info,lapin=off";
+/// What is logged unless `BSFT_LOG` says otherwise.
+const LEVEL: &str = "info";
+
+/// lapin reports as errors what the queue mends and reports itself: whoever wants to hear it names it.
+const QUIET: &str = "lapin=off";
 
 /// How everything on stderr is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +62,11 @@ impl Drop for Telling {
 /// Starts logging, and traces under this name; once in a process. `info` tells a job's story in tens of lines.
 pub(crate) fn start(wanted: LogFormat, service: &'static str) -> Telling {
     let format = *FORMAT.get_or_init(|| wanted);
-    let levels = EnvFilter::try_from_env("BSFT_LOG").unwrap_or_else(|_| EnvFilter::new(LEVELS));
+    let wished = std::env::var("BSFT_LOG").unwrap_or_default();
+    let (levels, unread) = match levels(&wished) {
+        Ok(levels) => (levels, None),
+        Err(why) => (EnvFilter::new(format!("{QUIET},{LEVEL}")), Some(why)),
+    };
     let (human, json) = match format {
         LogFormat::Human => (Some(human().with_filter(levels.and(without_job()))), None),
         LogFormat::Json => {
@@ -76,6 +83,11 @@ pub(crate) fn start(wanted: LogFormat, service: &'static str) -> Telling {
         .with(json)
         .with(traces.as_ref().map(Traces::layer))
         .init();
+    if let Some(why) = unread {
+        warn!(
+            "BSFT_LOG={wished:?} is not followed: {why}; write a level (debug), or TARGET=LEVEL with commas between"
+        );
+    }
     if let Some(traces) = &traces {
         traces.tell();
     }
@@ -83,6 +95,13 @@ pub(crate) fn start(wanted: LogFormat, service: &'static str) -> Telling {
         warn!("no traces are sent: {failure}");
     }
     Telling(traces)
+}
+
+/// The levels that were wished for; nothing wished is [`LEVEL`].
+fn levels(wished: &str) -> Result<EnvFilter, ParseError> {
+    let wished = if wished.trim().is_empty() { LEVEL } else { wished };
+    // Of two directives for a target the later one counts.
+    EnvFilter::try_new(format!("{QUIET},{wished}"))
 }
 
 /// A person who reads one process's lines knows whose they are.
@@ -99,4 +118,22 @@ where
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .compact()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_for_a_level_does_not_bring_what_the_queue_says_itself() {
+        for (wished, shown) in [
+            ("", "lapin=off,info"),
+            (" ", "lapin=off,info"),
+            ("debug", "lapin=off,debug"),
+            ("info,lapin=error", "lapin=error,info"),
+        ] {
+            assert_eq!(levels(wished).unwrap().to_string(), shown, "{wished:?}");
+        }
+        assert!(levels("bsft=loud").is_err());
+    }
 }
