@@ -77,7 +77,8 @@ step() {
 step cargo fmt --all --check
 step cargo clippy --all-targets --features bench --quiet -- -D warnings
 if cargo nextest --version >/dev/null 2>&1; then
-    step cargo nextest run --no-fail-fast
+    # Most of them wait for servers, for leases to run out, or for waits between tries.
+    step cargo nextest run --no-fail-fast --test-threads $(($(nproc) * 2))
 else
     step cargo test --no-fail-fast
 fi

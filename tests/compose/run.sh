@@ -138,10 +138,8 @@ ready() {
     [ $times -ge "$1" ]
 }
 until_true 60 "three workers" ready 3
-if docker run --rm "$image" bsft-worker --help | grep -q -- --metrics-addr; then
-    healthy() { [ "$(docker ps -q "${ours[@]}" --filter label=com.docker.compose.service=worker --filter health=healthy | wc -l)" -eq "$1" ]; }
-    until_true 60 "three healthy workers" healthy 3
-fi
+healthy() { [ "$(docker ps -q "${ours[@]}" --filter label=com.docker.compose.service=worker --filter health=healthy | wc -l)" -eq "$1" ]; }
+until_true 60 "three healthy workers" healthy 3
 said "RabbitMQ, Redis and three workers are up"
 
 dc run --rm -T coordinator compile job/job.toml </dev/null >"$scratch/compile.log" 2>&1 &
