@@ -34,7 +34,7 @@ use crate::run_dir::RunDir;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::task::RunId;
-use crate::telemetry::spans;
+use crate::telemetry::{self, spans};
 use leadership::Leadership;
 use prepare::Prepared;
 use std::path::PathBuf;
@@ -105,6 +105,7 @@ pub async fn run(coordinator: &Coordinator, job: Job) -> Result<Manifest, RunErr
         Some(before) => before.run.clone(),
         None => run_id(&job.spec, job.trainset.sha256()),
     };
+    telemetry::works_on(&run.0, &job.spec.name);
     let span = spans::job(&run, &job.spec.name);
     let ended = Box::pin(led(coordinator, job, before, run))
         .instrument(span.clone())

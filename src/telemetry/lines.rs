@@ -5,6 +5,7 @@
 use serde_json::{Map, Value};
 use std::fmt;
 use std::io::Write as _;
+use std::sync::OnceLock;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Subscriber};
@@ -23,6 +24,15 @@ const NOT_FOR_LINES: &str = "otel.";
 /// The fields of a line, in the order in which they were given.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fields(Map<String, Value>);
+
+/// The run that this process coordinates and the job's name, once there is one: on every line from then on.
+static RUN: OnceLock<[(&str, String); 2]> = OnceLock::new();
+
+/// The process works on that run; a second one would not be told.
+pub(crate) fn works_on(run: &str, name: &str) {
+    // Tests have several in a process, and do not read lines.
+    let _ = RUN.set([("run", run.to_owned()), ("name", name.to_owned())]);
+}
 
 /// Writes each event as a line on stderr.
 pub(super) struct JsonLines;
@@ -84,6 +94,9 @@ fn line(timestamp: &str, level: Level, target: &str, message: String, fields: Fi
     ];
     all.extend(HEAD.map(str::to_owned).into_iter().zip(head));
     all.extend(fields.0);
+    for (name, value) in RUN.get().into_iter().flatten() {
+        all.entry(*name).or_insert_with(|| value.as_str().into());
+    }
     Value::Object(all).to_string()
 }
 

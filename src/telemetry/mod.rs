@@ -7,7 +7,7 @@ mod panics;
 pub(crate) mod spans;
 mod traces;
 
-pub(crate) use lines::{Fields, write_line};
+pub(crate) use lines::{Fields, works_on, write_line};
 
 use lines::JsonLines;
 use std::io::IsTerminal as _;

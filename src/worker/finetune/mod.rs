@@ -195,9 +195,9 @@ impl Job<'_> {
         self.count(&ended.training, records);
         self.announced().await?;
         match &ended.training {
-            Training::Failed(reason) => warn!(%shard, reason, "training failed"),
-            Training::Succeeded(trained) => info!(%shard, model = trained.model, "training ended"),
-            _ => info!(%shard, "training cancelled"),
+            Training::Failed(reason) => warn!(%run, %shard, reason, "training failed"),
+            Training::Succeeded(trained) => info!(%run, %shard, model = trained.model, "training ended"),
+            _ => info!(%run, %shard, "training cancelled"),
         }
         if let Some(id) = &ended.id
             && let Err(error) = self.provider.tidy(id, &self.order()).await

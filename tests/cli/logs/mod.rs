@@ -68,6 +68,10 @@ fn every_line_of_a_run_without_a_terminal_is_a_json_object_with_the_run_in_it() 
     let phase = saying(&told, "bootstrap 50/50");
     assert_eq!(phase["run"], manifest["run"], "{phase}");
     assert_eq!(phase["name"], "tested", "{phase}");
+    for line in told.iter().skip_while(|line| line["run"].is_null()) {
+        assert_eq!(line["run"], manifest["run"], "{line}");
+        assert_eq!(line["name"], "tested", "{line}");
+    }
     let last = told.last().unwrap();
     assert_eq!(last["level"], "INFO");
     assert_eq!(last["run"], manifest["run"], "{last}");
@@ -85,6 +89,7 @@ fn why_a_job_failed_is_a_line_of_level_error() {
     let told = told(&ended);
     let last = told.last().unwrap();
     assert_eq!(last["level"], "ERROR", "{last}");
+    assert!(last["run"].is_string(), "{last}");
     assert!(
         last["message"].as_str().unwrap().contains("failures.jsonl"),
         "{last}"
@@ -147,6 +152,18 @@ fn a_line_has_the_ids_of_the_job_task_and_call_that_it_tells_of() {
     }
     assert_eq!(answer["attempt"], 1, "{answer}");
     assert_eq!(answer["model"], "simulated/teacher", "{answer}");
+}
+
+#[test]
+fn levels_that_cannot_be_read_are_told() {
+    let folder = Folder::new();
+    job(0.0).write(&folder, 3);
+    let ended = folder
+        .start_with(&COMPILE, &[AUTO, ("BSFT_LOG", "bsft=loud")])
+        .end()
+        .with(0);
+    let told = told(&ended);
+    assert_eq!(saying(&told, "BSFT_LOG=\"bsft=loud\"")["level"], "WARN");
 }
 
 #[test]
