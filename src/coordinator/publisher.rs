@@ -47,9 +47,12 @@ pub(super) struct Publisher<'a> {
     next: usize,
     window: usize,
     counted: Option<Instant>,
-    started: Instant,
-    /// Whether the user was told that nobody works on the run, or need not be.
+    /// Since when nobody is known to work on the run.
+    alone_since: Option<Instant>,
+    /// Whether somebody was.
     accompanied: bool,
+    /// Whether the user was told that nobody is.
+    told_alone: bool,
     swept: Instant,
     pub(super) watch: Watch,
     made_again: usize,
@@ -65,8 +68,9 @@ impl<'a> Publisher<'a> {
             next: 0,
             window: window(coordinator.in_flight),
             counted: None,
-            started: now,
-            accompanied: coordinator.in_flight > 0,
+            alone_since: None,
+            accompanied: false,
+            told_alone: false,
             swept: now,
             watch: Watch::new(ABANDONED),
             made_again: 0,
@@ -86,12 +90,23 @@ impl<'a> Publisher<'a> {
         };
         let elsewhere: usize = workers.iter().map(|worker| worker.concurrency).sum();
         self.window = window(self.coordinator.in_flight.max(elsewhere));
-        if elsewhere > 0 {
-            self.accompanied = true;
-        } else if !self.accompanied && self.started.elapsed() >= LONELY {
-            self.accompanied = true;
-            let note = "no worker has taken a task of this run yet; start some with the same URLs and namespace: bsft-worker";
-            self.coordinator.progress.note(note);
+        if self.coordinator.in_flight > 0 || elsewhere > 0 {
+            (self.alone_since, self.accompanied, self.told_alone) = (None, true, false);
+            return;
+        }
+        let alone = *self.alone_since.get_or_insert_with(Instant::now);
+        if self.told_alone || alone.elapsed() < LONELY {
+            return;
+        }
+        self.told_alone = true;
+        match self.accompanied {
+            true => warn!(
+                "no worker gives a sign of life any more; the tasks wait for one with the same URLs and namespace: bsft-worker"
+            ),
+            false => self.coordinator.progress.note(
+                "no worker has taken a task of this run yet; start some with the same URLs and namespace (bsft-worker), unless all \
+                 that there are are busy with another run",
+            ),
         }
     }
 
@@ -176,7 +191,7 @@ impl<'a> Publisher<'a> {
         if self.made_again > 0 {
             warn!(
                 tasks = self.made_again,
-                "tasks ran again whose outcomes had been brought to another DIR"
+                "tasks ran again whose outcomes this DIR did not have"
             );
         }
     }
@@ -202,31 +217,35 @@ impl<'a> Publisher<'a> {
     /// deleted, set aside, or is to be tried again.
     async fn reopen(&mut self, prepared: &Prepared, tasks: &[usize]) -> Result<(), RunError> {
         let ids: Vec<TaskId> = tasks.iter().map(|task| prepared.task_id(*task)).collect();
-        let reopened = self.coordinator.store.reopen(&prepared.run, &ids).await?;
-        if reopened > 0 && prepared.manifest.starts == 1 {
+        let mut reopened = self.coordinator.store.reopen(&prepared.run, &ids).await?;
+        for task in tasks {
+            if self.import(prepared, *task).await? {
+                // Its outcome was set aside by a changed job, and is made anew from the same answers.
+                reopened = reopened.saturating_sub(1);
+            }
+        }
+        if reopened > 0 && !self.coordinator.retry.examples() {
             if self.made_again == 0 {
                 warn!(
-                    "the store knows of outcomes that were brought to another DIR; where that is lost, so are they: their \
-                     examples run again"
+                    "the store knows of outcomes that this DIR does not have: they were brought to another DIR, or this one was put \
+                     back from an older copy; their examples run again"
                 );
             }
             self.made_again += reopened;
         }
-        for task in tasks {
-            self.import(prepared, *task).await?;
-        }
         Ok(())
     }
 
-    /// Gives the store the answers to a task's questions that an earlier shape of its trace has.
-    async fn import(&self, prepared: &Prepared, task: usize) -> Result<(), RunError> {
+    /// Gives the store the answers to a task's questions that an earlier shape of its trace has; whether there were any.
+    async fn import(&self, prepared: &Prepared, task: usize) -> Result<bool, RunError> {
         let answers = prepared.ledger.remake(task)?;
         if answers.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let records = (0..).zip(answers.iter().map(|answer| answer.encode())).collect();
         let id = prepared.task_id(task);
-        Ok(self.coordinator.store.import(&prepared.run, id, records).await?)
+        self.coordinator.store.import(&prepared.run, id, records).await?;
+        Ok(true)
     }
 }
 

@@ -238,6 +238,43 @@ fn where_dir_is_lost_its_examples_run_again_and_that_is_said() {
 }
 
 #[test]
+fn where_dir_is_put_back_from_an_older_copy_what_it_lacks_runs_again_and_that_is_said() {
+    let Some(cluster) = Cluster::start() else { return };
+    let server = LmServer::start("mild");
+    let (folder, reference) = job(&server, EXAMPLES);
+    let _worker = cluster.worker(&[]);
+    cluster.run_in(&folder, &COMPILE).with(0);
+    let traces = folder.read("run/traces.jsonl");
+    let older: Vec<&str> = traces.lines().take(EXAMPLES / 2).collect();
+    folder.write("run/traces.jsonl", older.join("\n") + "\n");
+    cluster
+        .run_in(&folder, &COMPILE)
+        .with(0)
+        .saying("put back from an older copy");
+    same(&folder.result("run"), &reference.result("run"));
+}
+
+#[test]
+fn a_run_whose_workers_are_all_gone_says_so() {
+    let Some(cluster) = Cluster::start() else { return };
+    let server = LmServer::start_on(0, &["--latency-ms", "200"]);
+    let (folder, _reference) = job(&server, EXAMPLES);
+    let worker = cluster.worker(&["--concurrency", "2"]);
+    let running = cluster.start_in(&folder, &COMPILE);
+    until("a trace", || (folder.traced("run") > 0).then_some(()));
+    worker.signal("KILL");
+    worker.end();
+    until("the coordinator to miss it", || {
+        running
+            .said()
+            .contains("no worker gives a sign of life any more")
+            .then_some(())
+    });
+    running.signal("INT");
+    running.end().with(3);
+}
+
+#[test]
 fn a_run_that_began_on_one_machine_goes_on_in_a_cluster() {
     let Some(cluster) = Cluster::start() else { return };
     let server = LmServer::start_on(0, &["--latency-ms", "50"]);
