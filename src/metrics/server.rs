@@ -123,11 +123,11 @@ impl Desk {
                 return response(StatusCode::NOT_FOUND, PLAIN, paths);
             }
         };
-        if request.method() != Method::GET {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut refused = response(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "GET it\n".to_owned());
             refused
                 .headers_mut()
-                .insert(ALLOW, HeaderValue::from_static("GET"));
+                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return refused;
         }
         answer(self)

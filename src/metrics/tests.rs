@@ -200,7 +200,7 @@ async fn other_paths_are_unknown_and_other_methods_refused() {
     assert_eq!(served.status("POST /unknown").await, 404);
     let refused = served.asked("POST /metrics").await;
     assert!(
-        refused.starts_with("HTTP/1.1 405 ") && refused.contains("allow: GET"),
+        refused.starts_with("HTTP/1.1 405 ") && refused.contains("allow: GET, HEAD"),
         "{refused}"
     );
 }
