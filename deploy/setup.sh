@@ -4,6 +4,12 @@
 # DIR is the folder with your jobs, in which `runs` will be written; the repository unless another is given. Writes deploy/.env with
 # random passwords and deploy/lm.env for the LMs' keys, both for your eyes only, and never changes one that is there.
 set -eu
+case ${1:-} in
+-*)
+    sed -n '2,/^set/s/^# \{0,1\}//p' "$0"
+    exit 0
+    ;;
+esac
 dir=$(cd "${1:-$(dirname "$0")/..}" && pwd)
 cd "$(dirname "$0")"
 umask 077
@@ -11,7 +17,7 @@ umask 077
 random() { od -An -tx1 -N24 /dev/urandom | tr -d ' \n'; }
 
 if [ -e .env ]; then
-    echo "$PWD/.env is there already and stays as it is"
+    echo "$PWD/.env is there already and stays as it is; jobs are in $(sed -n 's/^BSFT_DIR=//p' .env)"
 else
     # What the coordinator writes belongs to the folder's owner.
     # shellcheck disable=SC2012
