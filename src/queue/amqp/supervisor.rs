@@ -4,7 +4,7 @@
 //! outage, and it gives up after some tries. So a broken connection is dropped here, whole, and everything on it made anew.
 
 use super::connection::{Live, Role, greets};
-use super::fault::{ANSWER, Fault};
+use super::fault::Fault;
 use super::url::Address;
 use crate::backoff::Backoff;
 use futures_util::StreamExt as _;
@@ -22,6 +22,10 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// How long somebody who wants to publish waits for a broken connection to come back, before hearing of it.
 const OUTAGE: Duration = Duration::from_secs(10);
+
+/// How long the end of a connection is waited for: now and then one under load is never answered, and whoever stops a worker waits for it. What
+/// is not acknowledged by then is delivered again and finds its outcome stored.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 #[derive(Clone)]
 enum Phase {
@@ -61,8 +65,10 @@ impl Link {
             if let Phase::Up(live) = last {
                 // A close that is answered has taken the acks before it along; an unanswered one is as good as a crash.
                 let closed = live.connection.close(200, "bye".into());
-                if let Ok(Err(error)) = timeout(ANSWER, closed).await {
-                    debug!(%error, "the connection did not close cleanly");
+                match timeout(FAREWELL, closed).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => debug!(%error, "the connection did not close cleanly"),
+                    Err(_) => debug!("the connection did not close in {FAREWELL:?}"),
                 }
             }
         });
