@@ -39,6 +39,7 @@ pub(super) enum Topology {
 pub(super) struct Link {
     address: Address,
     topology: Topology,
+    namespace: String,
     current: Mutex<Dialled>,
 }
 
@@ -57,7 +58,7 @@ enum Connection {
 
 impl Link {
     /// Connects at the first call.
-    pub(super) fn new(address: Address, topology: Topology) -> Link {
+    pub(super) fn new(address: Address, topology: Topology, namespace: &str) -> Link {
         let current = Mutex::new(Dialled {
             number: 0,
             connection: dial(address.clone(), topology),
@@ -65,6 +66,7 @@ impl Link {
         Link {
             address,
             topology,
+            namespace: namespace.to_owned(),
             current,
         }
     }
@@ -79,7 +81,7 @@ impl Link {
         if answer.as_ref().is_err_and(Fault::is_unknown_script) {
             answer = self.send(&call.in_full()).await;
         }
-        answer.map_err(|fault| fault.at(&self.address))
+        answer.map_err(|fault| self.error(&fault))
     }
 
     /// Runs a step both ways: a user has to be allowed either.
@@ -87,7 +89,7 @@ impl Link {
         for command in [call.in_full(), call.by_digest()] {
             match self.send(&command).await {
                 // Forgotten again at once, but we were allowed to ask.
-                Err(fault) if !fault.is_unknown_script() => return Err(fault.at(&self.address)),
+                Err(fault) if !fault.is_unknown_script() => return Err(self.error(&fault)),
                 _ => {}
             }
         }
@@ -96,7 +98,7 @@ impl Link {
 
     /// Runs a command.
     pub(super) async fn ask(&self, command: &Cmd) -> Result<Value, StoreError> {
-        self.send(command).await.map_err(|fault| fault.at(&self.address))
+        self.send(command).await.map_err(|fault| self.error(&fault))
     }
 
     async fn send(&self, command: &Cmd) -> Result<Value, Fault> {
@@ -115,6 +117,10 @@ impl Link {
             self.redial(number);
         }
         answer
+    }
+
+    fn error(&self, fault: &Fault) -> StoreError {
+        fault.at(&self.address, &self.namespace)
     }
 
     fn current(&self) -> Dialled {
