@@ -14,6 +14,7 @@ use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, Value};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +27,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Commands that wait for the socket; beyond, callers wait.
 const BUFFERED: usize = 1024;
+
+/// What to do about a user who was let in before.
+const LET_IN_AGAIN: &str = "answers in flight wait: let the password that this process has in again (a user may have two), or give \
+                            the right back; or stop the process and start it with the right URL, and they are asked for again";
 
 /// What we are connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +45,8 @@ pub(super) struct Link {
     address: Address,
     topology: Topology,
     namespace: String,
+    /// Whether the server has let us in: what it refuses from then on was changed under us.
+    was_let_in: AtomicBool,
     current: Mutex<Dialled>,
 }
 
@@ -67,12 +74,18 @@ impl Link {
             address,
             topology,
             namespace: namespace.to_owned(),
+            was_let_in: AtomicBool::new(false),
             current,
         }
     }
 
     pub(super) fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// From now on a refusal is a change on the server, which can be undone, and no longer a wrong URL.
+    pub(super) fn is_let_in(&self) {
+        self.was_let_in.store(true, Ordering::Relaxed);
     }
 
     /// Runs a step.
@@ -120,7 +133,13 @@ impl Link {
     }
 
     fn error(&self, fault: &Fault) -> StoreError {
-        fault.at(&self.address, &self.namespace)
+        match fault.at(&self.address, &self.namespace) {
+            StoreError::Refused { place, message } if self.was_let_in.load(Ordering::Relaxed) => {
+                let message = format!("{message}; {LET_IN_AGAIN}");
+                StoreError::LockedOut { place, message }
+            }
+            error => error,
+        }
     }
 
     fn current(&self) -> Dialled {

@@ -54,6 +54,7 @@ pub(super) async fn checked(address: Address, keys: &Keys) -> Result<Link, Store
     }
     link.try_out(PROBE.call(keys.probe()).number(KEPT.as_secs()))
         .await?;
+    link.is_let_in();
     Ok(link)
 }
 
