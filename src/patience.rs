@@ -66,8 +66,25 @@ impl Patience {
     /// Tries until it succeeds, fails for good, or the process is to stop at once: then the last error is given.
     pub(crate) async fn insist<'a, T, E: Passing>(
         &self,
+        attempt: impl FnMut() -> BoxFuture<'a, Result<T, E>>,
+    ) -> Result<T, E> {
+        self.insist_until(self.shutdown.aborting(), attempt).await
+    }
+
+    /// The same for what only begins something, and holds nothing that could be lost: a process that drains does not wait to begin.
+    pub(crate) async fn insist_on_beginning<'a, T, E: Passing>(
+        &self,
+        attempt: impl FnMut() -> BoxFuture<'a, Result<T, E>>,
+    ) -> Result<T, E> {
+        self.insist_until(self.shutdown.draining(), attempt).await
+    }
+
+    async fn insist_until<'a, T, E: Passing>(
+        &self,
+        end: impl Future<Output = ()>,
         mut attempt: impl FnMut() -> BoxFuture<'a, Result<T, E>>,
     ) -> Result<T, E> {
+        let mut end = std::pin::pin!(end);
         let mut backoff = Backoff::default();
         let mut is_counted = false;
         loop {
@@ -84,7 +101,7 @@ impl Patience {
             }
             tokio::select! {
                 biased;
-                () = self.shutdown.aborting() => return Err(error),
+                () = &mut end => return Err(error),
                 () = backoff.pause() => {}
             }
         }

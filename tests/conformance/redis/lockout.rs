@@ -19,7 +19,7 @@ async fn calls_made_while_the_password_is_another_end_well_when_it_is_right_agai
     let Some(server) = server(&[]) else { return };
     let url = user(&server);
     let store = Arc::new(connect(&url, NAMESPACE).await);
-    let patient = patient(&store, &Shutdown::new());
+    let patient = patient_of(&store, &Shutdown::new());
     let (attempt, _, _) = claimed(&*store, task(1), LEASE * 100).await;
     set(&server, WRONG);
     server.ask(&["CLIENT", "KILL", "USER", "worker"]);
@@ -44,7 +44,7 @@ async fn calls_made_while_the_password_is_another_end_well_when_it_is_right_agai
 async fn calls_made_while_a_right_is_missing_end_well_when_it_is_given_back() {
     let Some(server) = server(&[]) else { return };
     let store = Arc::new(connect(&user(&server), NAMESPACE).await);
-    let patient = patient(&store, &Shutdown::new());
+    let patient = patient_of(&store, &Shutdown::new());
     let (attempt, _, _) = claimed(&*store, task(1), LEASE * 100).await;
     set(&server, &["resetkeys"]);
     let finish = tokio::spawn(async move { patient.finish(&run(), attempt, b"outcome".into()).await });
@@ -64,11 +64,19 @@ async fn a_server_that_comes_back_with_another_password_is_waited_for_until_the_
     server.kill();
     server.start_again_with(&["--requirepass", "hunter2"]);
     let shutdown = Shutdown::new();
-    let patient = patient(&store, &shutdown);
+    let patient = patient_of(&store, &shutdown);
     let record = tokio::spawn(async move { patient.record(&run(), attempt, 0, b"paid".into()).await });
     locked_out(&store).await;
     assert!(!record.is_finished());
+    let beginning = tokio::spawn({
+        let patient = patient_of(&store, &shutdown);
+        async move { patient.claim(&run(), task(2), LEASE).await }
+    });
+    locked_out(&store).await;
+    assert!(!beginning.is_finished());
     shutdown.drain();
+    let error = beginning.await.unwrap().unwrap_err();
+    assert_eq!(error.recourse(), Recourse::Retry, "{error}");
     locked_out(&store).await;
     assert!(!record.is_finished(), "a drain waits for what is in flight");
     shutdown.abort();
@@ -76,7 +84,7 @@ async fn a_server_that_comes_back_with_another_password_is_waited_for_until_the_
     assert_eq!(error.recourse(), Recourse::Retry, "{error}");
 }
 
-fn patient(store: &Arc<RedisStore>, shutdown: &Shutdown) -> PatientStore {
+fn patient_of(store: &Arc<RedisStore>, shutdown: &Shutdown) -> PatientStore {
     let waits = Metrics::new().waits(Service::Redis);
     PatientStore::new(Arc::clone(store) as _, shutdown.clone(), waits)
 }
