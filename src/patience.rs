@@ -17,11 +17,20 @@ const TELL_EVERY: Duration = Duration::from_secs(30);
 /// An error that may pass by itself.
 pub(crate) trait Passing: fmt::Display {
     fn passes(&self) -> bool;
+
+    /// Whether it passes only when somebody does something about it.
+    fn wants_hands(&self) -> bool {
+        false
+    }
 }
 
 impl Passing for StoreError {
     fn passes(&self) -> bool {
         matches!(self.recourse(), Recourse::Retry)
+    }
+
+    fn wants_hands(&self) -> bool {
+        matches!(self, StoreError::LockedOut { .. })
     }
 }
 
@@ -41,6 +50,7 @@ pub(crate) struct Patience {
 struct Outage {
     began: Instant,
     told: Instant,
+    wants_hands: bool,
 }
 
 impl Patience {
@@ -56,8 +66,25 @@ impl Patience {
     /// Tries until it succeeds, fails for good, or the process is to stop at once: then the last error is given.
     pub(crate) async fn insist<'a, T, E: Passing>(
         &self,
+        attempt: impl FnMut() -> BoxFuture<'a, Result<T, E>>,
+    ) -> Result<T, E> {
+        self.insist_until(self.shutdown.aborting(), attempt).await
+    }
+
+    /// The same for what only begins something, and holds nothing that could be lost: a process that drains does not wait to begin.
+    pub(crate) async fn insist_on_beginning<'a, T, E: Passing>(
+        &self,
+        attempt: impl FnMut() -> BoxFuture<'a, Result<T, E>>,
+    ) -> Result<T, E> {
+        self.insist_until(self.shutdown.draining(), attempt).await
+    }
+
+    async fn insist_until<'a, T, E: Passing>(
+        &self,
+        end: impl Future<Output = ()>,
         mut attempt: impl FnMut() -> BoxFuture<'a, Result<T, E>>,
     ) -> Result<T, E> {
+        let mut end = std::pin::pin!(end);
         let mut backoff = Backoff::default();
         let mut is_counted = false;
         loop {
@@ -74,13 +101,13 @@ impl Patience {
             }
             tokio::select! {
                 biased;
-                () = self.shutdown.aborting() => return Err(error),
+                () = &mut end => return Err(error),
                 () = backoff.pause() => {}
             }
         }
     }
 
-    fn tell(&self, error: &impl fmt::Display) {
+    fn tell(&self, error: &impl Passing) {
         let mut outage = self.outage();
         let now = Instant::now();
         match &mut *outage {
@@ -88,11 +115,16 @@ impl Patience {
                 *outage = Some(Outage {
                     began: now,
                     told: now,
+                    wants_hands: error.wants_hands(),
                 });
                 warn!("{error}; holding on");
             }
-            Some(outage) if outage.told.elapsed() >= TELL_EVERY => {
+            // A server that was away and is back with another password is news.
+            Some(outage)
+                if outage.told.elapsed() >= TELL_EVERY || outage.wants_hands != error.wants_hands() =>
+            {
                 outage.told = now;
+                outage.wants_hands = error.wants_hands();
                 let for_s = outage.began.elapsed().as_secs();
                 warn!(for_s, "{error}; still holding on");
             }

@@ -4,7 +4,6 @@ use super::{Depot, DepotError};
 use crate::finetune::TrainingFile;
 use crate::metrics::Waits;
 use crate::patience::{Passing, Patience};
-use crate::queue::Recourse;
 use crate::shutdown::Shutdown;
 use crate::task::RunId;
 use async_trait::async_trait;
@@ -30,9 +29,13 @@ impl PatientDepot {
 impl Passing for DepotError {
     fn passes(&self) -> bool {
         match self {
-            DepotError::Store(error) => matches!(error.recourse(), Recourse::Retry),
+            DepotError::Store(error) => error.passes(),
             DepotError::Missing(_) | DepotError::File { .. } => false,
         }
+    }
+
+    fn wants_hands(&self) -> bool {
+        matches!(self, DepotError::Store(error) if error.wants_hands())
     }
 }
 

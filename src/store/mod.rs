@@ -144,6 +144,15 @@ pub enum StoreError {
         /// Its own words and what to change.
         message: String,
     },
+    /// The server let this user in before and does not any more: the password was changed, or a right taken. That can be undone, and
+    /// what is in flight waits for it.
+    #[error("the store at {place} refuses a user whom it has let in before: {message}")]
+    LockedOut {
+        /// URL without its password.
+        place: String,
+        /// Its own words and what to change.
+        message: String,
+    },
     /// What we were told of the store, or how it is set up, will not do: it would lose what it is given, or cannot be used at all.
     #[error("the store at {place} cannot be used: {message}")]
     Misconfigured {
@@ -181,7 +190,7 @@ impl StoreError {
     pub fn recourse(&self) -> Recourse {
         match self {
             StoreError::Fenced(_) => Recourse::Discard,
-            StoreError::Unreachable { .. } => Recourse::Retry,
+            StoreError::Unreachable { .. } | StoreError::LockedOut { .. } => Recourse::Retry,
             StoreError::Failed { .. }
             | StoreError::Refused { .. }
             | StoreError::Misconfigured { .. }

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Another store, every call to which is repeated until it has an answer or the process is to stop at once. What a call
-/// holds meanwhile (an answer to be recorded, an outcome) is not lost.
+/// holds meanwhile (an answer to be recorded, an outcome) is not lost. What only begins a task, its job and its claim, holds nothing: a
+/// drain ends it.
 ///
 /// A renewal is the one call that is not repeated: the next heartbeat is its repetition.
 pub struct PatientStore {
@@ -19,7 +20,7 @@ pub struct PatientStore {
 }
 
 impl PatientStore {
-    /// Holds on for that store until `shutdown` asks to stop at once; calls that have to be repeated are counted.
+    /// Holds on for that store until `shutdown` asks to stop; calls that have to be repeated are counted.
     pub fn new(store: Arc<dyn Store>, shutdown: Shutdown, waits: Waits) -> PatientStore {
         PatientStore {
             store,
@@ -35,11 +36,13 @@ impl Store for PatientStore {
     }
 
     async fn job(&self, run: &RunId) -> Result<Option<Vec<u8>>, StoreError> {
-        self.patience.insist(|| self.store.job(run)).await
+        self.patience.insist_on_beginning(|| self.store.job(run)).await
     }
 
     async fn claim(&self, run: &RunId, task: TaskId, lease: Duration) -> Result<Claim, StoreError> {
-        self.patience.insist(|| self.store.claim(run, task, lease)).await
+        self.patience
+            .insist_on_beginning(|| self.store.claim(run, task, lease))
+            .await
     }
 
     async fn renew(&self, run: &RunId, attempt: AttemptRef, lease: Duration) -> Result<(), StoreError> {

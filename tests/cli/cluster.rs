@@ -54,6 +54,18 @@ impl Cluster {
         format!("redis://{USER}:{PASSWORD}@127.0.0.1:{}", self.redis.port())
     }
 
+    /// Gives the user of Redis this password and no other, and ends the connections that know the old one.
+    pub(crate) fn change_password(&self, password: &str) {
+        let password = format!(">{password}");
+        self.redis.ask(&["ACL", "SETUSER", USER, "resetpass", &password]);
+        self.redis.ask(&["CLIENT", "KILL", "USER", USER]);
+    }
+
+    /// Undoes it.
+    pub(crate) fn set_password_back(&self) {
+        self.change_password(PASSWORD);
+    }
+
     fn variables(&self) -> [(&'static str, String); 3] {
         [
             ("BSFT_AMQP_URL", self.amqp_url.clone()),
@@ -94,6 +106,32 @@ impl Cluster {
             let delivery = lane.next().await.unwrap().unwrap();
             delivery.settle(Settlement::Done).await.unwrap();
             drop(lane);
+            queue.close().await;
+        });
+    }
+
+    /// Publishes a task of a run that the store does not know yet.
+    pub(crate) fn publish_task(&self) {
+        use bsft::message::{BootstrapTask, MESSAGE_VERSION};
+        use bsft::queue::{Lane, Queue as _, amqp::AmqpQueue};
+        use bsft::task::{RunId, TaskId};
+        let task = BootstrapTask {
+            v: MESSAGE_VERSION,
+            run: RunId("run".to_owned()),
+            job: String::new(),
+            task: TaskId([1; 16]),
+            teacher: 0,
+            example: 0,
+            labels: 0,
+            data: "{}".to_owned(),
+        };
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let queue = AmqpQueue::connect(&self.amqp_url, &self.namespace).await.unwrap();
+            queue
+                .publish(&Lane::Bootstrap, vec![task.encode()])
+                .await
+                .unwrap();
             queue.close().await;
         });
     }

@@ -58,7 +58,7 @@ impl Watched {
     }
 
     /// Waits until it is not ready for a reason that begins so; gives all reasons.
-    fn until_not_ready(&self, reason: &str) -> String {
+    pub(crate) fn until_not_ready(&self, reason: &str) -> String {
         until(&format!("it not to be ready: {reason}"), || {
             let (status, reasons) = self.get("/readyz");
             let is_it = reasons.lines().any(|line| line.starts_with(reason));

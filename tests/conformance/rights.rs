@@ -70,6 +70,9 @@ async fn each_right_that_is_missing_is_named_at_the_start() {
 
     let error = redis::refusal(&worker(&server, &RIGHTS.replace("~NAMESPACE:*", "~other:*"))).await;
     is_named(&error, "key");
+    // As they can be given.
+    let rights = RIGHTS.replace("NAMESPACE", redis::NAMESPACE);
+    assert!(error.to_string().contains(&rights), "{error}");
 }
 
 #[tokio::test]

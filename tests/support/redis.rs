@@ -114,6 +114,12 @@ impl RedisServer {
         });
     }
 
+    /// The same with more settings.
+    pub(crate) fn start_again_with(&mut self, settings: &[&str]) {
+        self.settings.extend(owned(settings));
+        self.start_again();
+    }
+
     /// How much is in the file to which every change is added.
     pub(crate) fn written(&self) -> u64 {
         std::fs::metadata(self.changes()).unwrap().len()

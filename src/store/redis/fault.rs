@@ -1,6 +1,6 @@
 //! What the server or the connection said, as an error of the store: does it pass by itself, and if not, who has to do what.
 
-use super::rights::{CLUSTER_RIGHTS, RIGHTS};
+use super::rights::needed;
 use super::url::Address;
 use crate::store::StoreError;
 use crate::tls;
@@ -61,7 +61,8 @@ impl Fault {
         }
     }
 
-    pub(super) fn at(&self, address: &Address) -> StoreError {
+    /// As an error of the store there, whose user has this namespace.
+    pub(super) fn at(&self, address: &Address, namespace: &str) -> StoreError {
         let place = address.place.clone();
         let error = match self {
             Fault::Redis(error) => error,
@@ -79,7 +80,7 @@ impl Fault {
             return StoreError::Misconfigured { place, message };
         }
         if let Some(code) = code(error) {
-            return of_server(code, place, said);
+            return of_server(code, place, said, namespace);
         }
         match error.kind() {
             ErrorKind::AuthenticationFailed => StoreError::Refused {
@@ -93,11 +94,11 @@ impl Fault {
                     "{said}; check that host and port are a Redis server's, and whether it wants TLS (rediss://)"
                 ),
             },
-            _ if said.contains(DATABASE_REFUSED) => of_database(place, &said),
+            _ if said.contains(DATABASE_REFUSED) => of_database(place, said, namespace),
             ErrorKind::Server(_) | ErrorKind::Extension
                 if DENIED_IN_SCRIPT.iter().any(|denied| said.contains(denied)) =>
             {
-                refused(place, &said)
+                refused(place, &said, namespace)
             }
             ErrorKind::Server(_) | ErrorKind::Extension => StoreError::Failed { place, message: said },
             _ if address.is_encrypted() => StoreError::Unreachable {
@@ -123,13 +124,13 @@ fn io_error(error: &RedisError) -> Option<&io::Error> {
     error.source()?.downcast_ref::<Inner>()?.downcast_ref()
 }
 
-fn of_server(code: &str, place: String, said: String) -> StoreError {
+fn of_server(code: &str, place: String, said: String, namespace: &str) -> StoreError {
     match code {
         "NOAUTH" => StoreError::Refused {
             place,
             message: format!("{said}; put user and password into the URL"),
         },
-        "NOPERM" => refused(place, &said),
+        "NOPERM" => refused(place, &said, namespace),
         "WRONGTYPE" => StoreError::Corrupt {
             place,
             message: format!("{said}; another program may use these keys: choose another namespace"),
@@ -163,9 +164,9 @@ fn of_server(code: &str, place: String, said: String) -> StoreError {
 }
 
 /// Choosing the database is the first that we ask for: a server that wants a password first says so here.
-fn of_database(place: String, said: &str) -> StoreError {
+fn of_database(place: String, said: String, namespace: &str) -> StoreError {
     if said.contains("Authentication required") {
-        return of_server("NOAUTH", place, said.to_owned());
+        return of_server("NOAUTH", place, said, namespace);
     }
     StoreError::Misconfigured {
         place,
@@ -173,10 +174,10 @@ fn of_database(place: String, said: &str) -> StoreError {
     }
 }
 
-fn refused(place: String, said: &str) -> StoreError {
+fn refused(place: String, said: &str, namespace: &str) -> StoreError {
     StoreError::Refused {
         place,
-        message: format!("{said}; the user needs: {RIGHTS}, and on a cluster {CLUSTER_RIGHTS}"),
+        message: format!("{said}; the user needs: {}", needed(namespace)),
     }
 }
 
@@ -201,7 +202,7 @@ mod tests {
             .unwrap()
             .extract_error()
             .unwrap_err();
-        Fault::Redis(error).at(&Address::parse("redis://u:hunter2@host").unwrap())
+        Fault::Redis(error).at(&Address::parse("redis://u:hunter2@host").unwrap(), "bsft:team-a")
     }
 
     #[test]
@@ -236,7 +237,9 @@ mod tests {
         ] {
             let error = of(reply);
             assert!(matches!(error, StoreError::Refused { .. }), "{error}");
-            assert!(error.to_string().contains("+xadd"), "{error}");
+            let rights = "the user needs: ~bsft:team-a:* +del ";
+            let told = error.to_string();
+            assert!(told.contains(rights) && told.contains("+xadd"), "{told}");
         }
     }
 

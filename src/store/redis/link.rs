@@ -14,6 +14,7 @@ use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, Value};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +28,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Commands that wait for the socket; beyond, callers wait.
 const BUFFERED: usize = 1024;
 
+/// What to do about a user who was let in before.
+const LET_IN_AGAIN: &str = "answers in flight wait: let the password that this process has in again (a user may have two), or give \
+                            the right back; or stop the process and start it with the right URL, and they are asked for again";
+
 /// What we are connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Topology {
@@ -39,6 +44,9 @@ pub(super) enum Topology {
 pub(super) struct Link {
     address: Address,
     topology: Topology,
+    namespace: String,
+    /// Whether the server has let us in: what it refuses from then on was changed under us.
+    was_let_in: AtomicBool,
     current: Mutex<Dialled>,
 }
 
@@ -57,7 +65,7 @@ enum Connection {
 
 impl Link {
     /// Connects at the first call.
-    pub(super) fn new(address: Address, topology: Topology) -> Link {
+    pub(super) fn new(address: Address, topology: Topology, namespace: &str) -> Link {
         let current = Mutex::new(Dialled {
             number: 0,
             connection: dial(address.clone(), topology),
@@ -65,6 +73,8 @@ impl Link {
         Link {
             address,
             topology,
+            namespace: namespace.to_owned(),
+            was_let_in: AtomicBool::new(false),
             current,
         }
     }
@@ -73,13 +83,18 @@ impl Link {
         &self.address
     }
 
+    /// From now on a refusal is a change on the server, which can be undone, and no longer a wrong URL.
+    pub(super) fn is_let_in(&self) {
+        self.was_let_in.store(true, Ordering::Relaxed);
+    }
+
     /// Runs a step.
     pub(super) async fn run(&self, call: Call<'_>) -> Result<Value, StoreError> {
         let mut answer = self.send(&call.by_digest()).await;
         if answer.as_ref().is_err_and(Fault::is_unknown_script) {
             answer = self.send(&call.in_full()).await;
         }
-        answer.map_err(|fault| fault.at(&self.address))
+        answer.map_err(|fault| self.error(&fault))
     }
 
     /// Runs a step both ways: a user has to be allowed either.
@@ -87,7 +102,7 @@ impl Link {
         for command in [call.in_full(), call.by_digest()] {
             match self.send(&command).await {
                 // Forgotten again at once, but we were allowed to ask.
-                Err(fault) if !fault.is_unknown_script() => return Err(fault.at(&self.address)),
+                Err(fault) if !fault.is_unknown_script() => return Err(self.error(&fault)),
                 _ => {}
             }
         }
@@ -96,7 +111,7 @@ impl Link {
 
     /// Runs a command.
     pub(super) async fn ask(&self, command: &Cmd) -> Result<Value, StoreError> {
-        self.send(command).await.map_err(|fault| fault.at(&self.address))
+        self.send(command).await.map_err(|fault| self.error(&fault))
     }
 
     async fn send(&self, command: &Cmd) -> Result<Value, Fault> {
@@ -115,6 +130,16 @@ impl Link {
             self.redial(number);
         }
         answer
+    }
+
+    fn error(&self, fault: &Fault) -> StoreError {
+        match fault.at(&self.address, &self.namespace) {
+            StoreError::Refused { place, message } if self.was_let_in.load(Ordering::Relaxed) => {
+                let message = format!("{message}; {LET_IN_AGAIN}");
+                StoreError::LockedOut { place, message }
+            }
+            error => error,
+        }
     }
 
     fn current(&self) -> Dialled {

@@ -82,7 +82,8 @@ impl RedisStore {
     /// Stores of one namespace see each other, others do not; its name is made of letters, digits and `-_.:`.
     ///
     /// [`StoreError::Unreachable`]: nobody answers there, or not yet. [`StoreError::Refused`]: wrong user or password, or a right is
-    /// missing. [`StoreError::Misconfigured`]: the URL, the namespace, or a server that may delete outcomes or takes no writes.
+    /// missing; from the store, later, that is [`StoreError::LockedOut`]. [`StoreError::Misconfigured`]: the URL, the namespace, or a
+    /// server that may delete outcomes or takes no writes.
     pub async fn connect(url: &str, namespace: &str) -> Result<RedisStore, StoreError> {
         let (address, keys) = read(url, namespace)?;
         if address.is_encrypted() {

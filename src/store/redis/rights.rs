@@ -8,6 +8,12 @@ pub const RIGHTS: &str = "~NAMESPACE:* +del +eval +evalsha +expire +get +hdel +h
 /// What a cluster takes beside [`RIGHTS`], on each of its nodes.
 pub const CLUSTER_RIGHTS: &str = "+asking +cluster|slots +ping";
 
+/// The rights, for people: with the keys of this namespace, so that they can be given as they stand.
+pub(super) fn needed(namespace: &str) -> String {
+    let rights = RIGHTS.replace("NAMESPACE", namespace);
+    format!("{rights}, and on a cluster {CLUSTER_RIGHTS}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

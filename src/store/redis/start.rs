@@ -17,7 +17,7 @@ const OLDEST: u64 = 5;
 
 /// Connects and checks.
 pub(super) async fn checked(address: Address, keys: &Keys) -> Result<Link, StoreError> {
-    let link = Link::new(address, Topology::Single);
+    let link = Link::new(address, Topology::Single, keys.namespace());
     let told = link.ask(&redis::cmd("INFO")).await;
     let topology = match told {
         Ok(told) => {
@@ -45,7 +45,7 @@ pub(super) async fn checked(address: Address, keys: &Keys) -> Result<Link, Store
     };
     let link = match topology {
         Topology::Single => link,
-        Topology::Cluster => Link::new(link.address().clone(), Topology::Cluster),
+        Topology::Cluster => Link::new(link.address().clone(), Topology::Cluster, keys.namespace()),
     };
     if topology == Topology::Cluster {
         // The client's own, when it makes sure of a node and when keys move from one to another.
@@ -54,6 +54,7 @@ pub(super) async fn checked(address: Address, keys: &Keys) -> Result<Link, Store
     }
     link.try_out(PROBE.call(keys.probe()).number(KEPT.as_secs()))
         .await?;
+    link.is_let_in();
     Ok(link)
 }
 

@@ -1,0 +1,122 @@
+//! A user who was let in and is not any more: a changed password, a right that was taken. Whoever is at work waits until it is undone.
+
+use super::{NAMESPACE, connect, outcomes, refusal, server};
+use crate::redis_server::RedisServer;
+use crate::store::{LEASE, claimed, run, task};
+use crate::wait::until;
+use bsft::metrics::{Metrics, Service};
+use bsft::queue::Recourse;
+use bsft::shutdown::Shutdown;
+use bsft::store::redis::RedisStore;
+use bsft::store::{Claim, PatientStore, Store, StoreError};
+use std::sync::Arc;
+
+const RIGHT: &[&str] = &["resetpass", ">swordfish"];
+const WRONG: &[&str] = &["resetpass", ">hunter2"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_made_while_the_password_is_another_end_well_when_it_is_right_again() {
+    let Some(server) = server(&[]) else { return };
+    let url = user(&server);
+    let store = Arc::new(connect(&url, NAMESPACE).await);
+    let patient = patient_of(&store, &Shutdown::new());
+    let (attempt, _, _) = claimed(&*store, task(1), LEASE * 100).await;
+    set(&server, WRONG);
+    server.ask(&["CLIENT", "KILL", "USER", "worker"]);
+    let work = tokio::spawn(async move {
+        patient.record(&run(), attempt, 0, b"paid".into()).await.unwrap();
+        patient.finish(&run(), attempt, b"outcome".into()).await.unwrap();
+        assert_eq!(patient.claim(&run(), task(1), LEASE).await.unwrap(), Claim::Done);
+    });
+    refused_often(&server, "errorstat_WRONGPASS");
+    let told = locked_out(&store).await.to_string();
+    assert!(!told.contains("swordfish") && !told.contains("hunter2"), "{told}");
+    // A start is told at once.
+    let error = refusal(&url).await;
+    assert!(matches!(error, StoreError::Refused { .. }), "{error}");
+    assert_eq!(error.recourse(), Recourse::Halt);
+    set(&server, RIGHT);
+    work.await.unwrap();
+    assert_eq!(outcomes(&*store).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_made_while_a_right_is_missing_end_well_when_it_is_given_back() {
+    let Some(server) = server(&[]) else { return };
+    let store = Arc::new(connect(&user(&server), NAMESPACE).await);
+    let patient = patient_of(&store, &Shutdown::new());
+    let (attempt, _, _) = claimed(&*store, task(1), LEASE * 100).await;
+    set(&server, &["resetkeys"]);
+    let finish = tokio::spawn(async move { patient.finish(&run(), attempt, b"outcome".into()).await });
+    refused_often(&server, "errorstat_NOPERM");
+    let told = locked_out(&store).await.to_string();
+    assert!(told.contains(&format!("~{NAMESPACE}:*")), "{told}");
+    set(&server, &["allkeys"]);
+    finish.await.unwrap().unwrap();
+    assert_eq!(outcomes(&*store).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_comes_back_with_another_password_is_waited_for_until_the_process_is_to_stop() {
+    let Some(mut server) = server(&[]) else { return };
+    let store = Arc::new(connect(&server.url(), NAMESPACE).await);
+    let (attempt, _, _) = claimed(&*store, task(1), LEASE * 100).await;
+    server.kill();
+    server.start_again_with(&["--requirepass", "hunter2"]);
+    let shutdown = Shutdown::new();
+    let patient = patient_of(&store, &shutdown);
+    let record = tokio::spawn(async move { patient.record(&run(), attempt, 0, b"paid".into()).await });
+    locked_out(&store).await;
+    assert!(!record.is_finished());
+    let beginning = tokio::spawn({
+        let patient = patient_of(&store, &shutdown);
+        async move { patient.claim(&run(), task(2), LEASE).await }
+    });
+    locked_out(&store).await;
+    assert!(!beginning.is_finished());
+    shutdown.drain();
+    let error = beginning.await.unwrap().unwrap_err();
+    assert_eq!(error.recourse(), Recourse::Retry, "{error}");
+    locked_out(&store).await;
+    assert!(!record.is_finished(), "a drain waits for what is in flight");
+    shutdown.abort();
+    let error = record.await.unwrap().unwrap_err();
+    assert_eq!(error.recourse(), Recourse::Retry, "{error}");
+}
+
+fn patient_of(store: &Arc<RedisStore>, shutdown: &Shutdown) -> PatientStore {
+    let waits = Metrics::new().waits(Service::Redis);
+    PatientStore::new(Arc::clone(store) as _, shutdown.clone(), waits)
+}
+
+/// A user with a password; where it finds the server.
+fn user(server: &RedisServer) -> String {
+    set(server, &["reset", "on", "allkeys", "allcommands"]);
+    set(server, RIGHT);
+    format!("redis://worker:swordfish@127.0.0.1:{}", server.port())
+}
+
+fn set(server: &RedisServer, rules: &[&str]) {
+    server.ask(&[&["ACL", "SETUSER", "worker"], rules].concat());
+}
+
+/// Waits until the server has refused more than once: a call was repeated.
+fn refused_often(server: &RedisServer, of: &str) {
+    until("a refused call to be repeated", || {
+        let told: String = redis::from_redis_value(server.ask(&["INFO", "errorstats"])).unwrap();
+        let refused = told.split_once(of)?.1.split_once("count=")?.1.lines().next()?;
+        (refused.trim().parse::<u32>().unwrap() > 1).then_some(())
+    });
+}
+
+/// What the store says by itself, for as long as it is locked out: it is away at first.
+async fn locked_out(store: &RedisStore) -> StoreError {
+    loop {
+        let error = store.probe().await.unwrap_err();
+        assert_eq!(error.recourse(), Recourse::Retry, "{error}");
+        if matches!(error, StoreError::LockedOut { .. }) {
+            assert!(error.to_string().contains("answers in flight wait"), "{error}");
+            return error;
+        }
+    }
+}
