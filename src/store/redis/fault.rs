@@ -43,6 +43,9 @@ const DENIED_IN_SCRIPT: [&str; 2] = ["The user executing the script", "ACL failu
 /// What the redis crate says in place of the error code when the URL's database is not given to us.
 const DATABASE_REFUSED: &str = "refused to switch database";
 
+/// What the redis crate says when no node of a cluster takes the password, in an error of another kind.
+const PASSWORD_REFUSED: &str = "Password authentication failed";
+
 impl Fault {
     pub(super) fn is_unknown_script(&self) -> bool {
         matches!(self, Fault::Redis(e) if e.code() == Some("NOSCRIPT"))
@@ -83,10 +86,12 @@ impl Fault {
             return of_server(code, place, said, namespace);
         }
         match error.kind() {
-            ErrorKind::AuthenticationFailed => StoreError::Refused {
-                place,
-                message: format!("{said}; check user and password in the URL"),
-            },
+            kind if kind == ErrorKind::AuthenticationFailed || said.contains(PASSWORD_REFUSED) => {
+                StoreError::Refused {
+                    place,
+                    message: format!("{said}; check user and password in the URL"),
+                }
+            }
             ErrorKind::InvalidClientConfig => StoreError::Misconfigured { place, message: said },
             ErrorKind::Parse => StoreError::Unreachable {
                 place,
