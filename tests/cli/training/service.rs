@@ -181,7 +181,7 @@ fn a_job_that_a_killed_compile_left_behind_is_cancelled_where_its_key_is() {
             folder.write("run/run.json", manifest.to_string());
         }
         let ended = folder.run(&["cancel", "run"]).with(1);
-        ended.saying("401").saying("may go on");
+        ended.saying("SERVICE_KEY is not set").saying("may go on");
         assert_ne!(one_job(&service)["status"], "cancelled");
 
         let ended = folder.start_with(&["cancel", "run"], &KEY).end().with(0);
@@ -203,8 +203,14 @@ fn what_would_fail_at_the_service_fails_before_the_first_question() {
     let lm = LmServer::start("clean");
     let teacher = format!("model = \"openai/teacher\"\napi_base = \"{}\"", lm.base());
     type Case<'a> = (&'a [&'a str], &'a str, &'a [(&'a str, &'a str)], &'a str);
-    let cases: [Case<'_>; 3] = [
-        (&[], "gpt-test", &[], "api_key_env"),
+    let cases: [Case<'_>; 4] = [
+        (&[], "gpt-test", &[], "SERVICE_KEY is not set"),
+        (
+            &[],
+            "gpt-test",
+            &[("SERVICE_KEY", "sk-another-0123456789")],
+            "api_key_env",
+        ),
         (&["key=another"], "gpt-test", &KEY, "401"),
         (&["shutdown=2020-01-01"], "gpt-test", &KEY, "2020-01-01"),
     ];
