@@ -33,6 +33,24 @@ impl Recipe {
     }
 }
 
+impl Recipe {
+    /// Which settings of the same LM key are others in `other`.
+    pub fn differences(&self, other: &Recipe) -> Vec<&'static str> {
+        let differ = [
+            ("provider", self.provider != other.provider),
+            ("model", self.model != other.model),
+            ("train", self.train != other.train),
+            ("seed", self.seed != other.seed),
+            ("the job's name", self.job != other.job),
+        ];
+        differ
+            .iter()
+            .filter(|(_, differs)| *differs)
+            .map(|(name, _)| *name)
+            .collect()
+    }
+}
+
 impl fmt::Display for Recipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.predictor {
