@@ -74,6 +74,17 @@ fn a_training_that_fails_leaves_the_others_and_is_the_only_one_to_be_retried() {
     trained.folder.run(&COMPILE).with(1);
     assert_eq!(trained.starts().len(), 2);
     std::fs::remove_file(trained.folder.path("control/fail")).unwrap();
+    // Long after, status says what helps.
+    let mut manifest = trained.manifest();
+    manifest["updated"] = 0.into();
+    trained.folder.write("run/run.json", manifest.to_string());
+    let status = trained.folder.run(&["status", "run"]).with(0);
+    assert!(
+        status.stdout.contains("retry trains them anew"),
+        "{}",
+        status.stdout
+    );
+
     // Without the trainers nothing can be trained, and what is to be retried stays so.
     trained
         .folder
