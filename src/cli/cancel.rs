@@ -3,7 +3,7 @@
 use super::exit::Exit;
 use super::flags::CancelFlags;
 use super::runtime::block_on;
-use super::say;
+use super::say::{self, counted};
 use super::services::Services;
 use crate::coordinator::stop_all;
 use crate::queue::Lane;
@@ -92,8 +92,8 @@ fn alone(dir: &RunDir) -> Exit {
         return Exit::Failed;
     }
     say::answer(format_args!(
-        "{shown}: {} trainings stopped; compile goes on with it",
-        left.stopped
+        "{shown}: {} stopped; compile goes on with it",
+        counted(left.stopped, "training")
     ));
     match left.going_on.is_empty() {
         true => Exit::Done,

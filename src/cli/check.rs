@@ -1,7 +1,7 @@
 //! `check`: everything that can be known before anything is spent.
 
 use super::exit::Exit;
-use super::say;
+use super::say::{self, counted};
 use crate::job::{self, Job};
 use crate::lm::{ConnectError, connect};
 use crate::metrics::Metrics;
@@ -40,10 +40,10 @@ pub(super) fn check(path: &Path) -> Exit {
                 say::warning(format_args!("to compile it here: {error}"));
             }
             say::answer(format_args!(
-                "{}: no problems; {} examples, {} teachers",
+                "{}: no problems; {}, {}",
                 path.display(),
-                job.trainset.len(),
-                job.spec.teachers.len()
+                counted(job.trainset.len(), "example"),
+                counted(job.spec.teachers.len(), "teacher")
             ));
             Exit::Done
         }

@@ -7,7 +7,7 @@ use super::monitor::Monitor;
 use super::runtime::block_on;
 use super::services::{Connected, Services};
 use super::{say, signals, trainers};
-use crate::coordinator::{self, Coordinator, Retry, RunError};
+use crate::coordinator::{self, Coordinator, Retry, RunError, retry_command};
 use crate::depot::{Depot, Folder};
 use crate::finetune::{Providers, Trainers, Training};
 use crate::job::{self, Job};
@@ -22,6 +22,7 @@ use crate::shutdown::Shutdown;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{Store, StoreError};
 use crate::worker::{self, Lanes, Worker, WorkerError};
+use indexmap::IndexMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -117,27 +118,40 @@ pub(super) fn retry(flags: &RetryFlags) -> Exit {
 
 /// Where a training has failed, examples are left alone: other rows would make all trainings others.
 fn what_failed(manifest: &Manifest) -> Retry {
-    let failed = |shard: &ShardReport| {
-        let is_its = |training: &TrainingReport| {
-            let is_failed = matches!(training.ending, Some(Training::Failed(_)));
-            is_failed && (&training.lm, &training.predictor) == (&shard.lm, &shard.predictor)
-        };
-        shard.failure.is_some() && manifest.trainings.values().any(is_its)
+    let mut last: IndexMap<_, &TrainingReport> = IndexMap::new();
+    for training in manifest.trainings.values() {
+        last.insert((&training.lm, &training.predictor), training);
+    }
+    let is_failed = |training: &TrainingReport| matches!(training.ending, Some(Training::Failed(_)));
+    let has_failed = |key: (&String, &Option<String>)| {
+        let is_its = |shard: &&ShardReport| (&shard.lm, &shard.predictor) == key;
+        match manifest.shards.iter().find(is_its) {
+            Some(shard) if shard.failure.is_some() => {
+                let mut trainings = manifest.trainings.values();
+                trainings.any(|training| (&training.lm, &training.predictor) == key && is_failed(training))
+            }
+            Some(shard) if shard.training.is_some() || shard.model.is_some() => false,
+            // A process that ended early has not said how it stands with the key.
+            _ => last.get(&key).is_some_and(|training| is_failed(training)),
+        }
     };
-    match manifest.shards.iter().any(failed) {
+    match last.keys().any(|key| has_failed(*key)) {
         true => Retry::Trainings,
         false => Retry::Examples,
     }
 }
 
 /// The command that goes on.
-fn command(job: &Path, out: Option<&Path>, rehearse: bool) -> String {
-    let mut command = format!("bsft-coordinator compile {}", job.display());
-    if let Some(out) = out {
+fn command(flags: &CompileFlags) -> String {
+    let mut command = format!("bsft-coordinator compile {}", flags.job.display());
+    if let Some(out) = &flags.out {
         command.push_str(&format!(" --out {}", out.display()));
     }
-    if rehearse {
+    if flags.rehearse {
         command.push_str(" --rehearse");
+    }
+    if let Some(trainers) = &flags.workers.trainers {
+        command.push_str(&format!(" --trainers {}", trainers.display()));
     }
     command
 }
@@ -154,7 +168,7 @@ fn run(
         Ok(monitor) => monitor,
         Err(exit) => return exit,
     };
-    let to_go_on = command(&flags.job, flags.out.as_deref(), flags.rehearse);
+    let to_go_on = command(flags);
     let (dir, _lock) = match locked(out) {
         Ok(locked) => locked,
         Err(exit) => return exit,
@@ -191,7 +205,8 @@ fn run(
             }
             Err(error) => Err(error.into()),
         };
-        told(ended, &dir, services.is_some(), &to_go_on)
+        let retry = retry_command(&dir, flags.workers.trainers.as_deref());
+        told(ended, &dir, services.is_some(), &to_go_on, &retry)
     });
     ended.unwrap_or_else(|exit| exit)
 }
@@ -226,10 +241,10 @@ fn locked(out: &Path) -> Result<(RunDir, File), Exit> {
 }
 
 /// Says how it ended.
-fn told(ended: Result<Manifest, RunError>, dir: &RunDir, in_cluster: bool, again: &str) -> Exit {
+fn told(ended: Result<Manifest, RunError>, dir: &RunDir, in_cluster: bool, again: &str, retry: &str) -> Exit {
     let error = match ended {
         Ok(manifest) => {
-            say::summary(&summary(&manifest, dir), || summary_fields(&manifest, dir));
+            say::summary(&summary(&manifest, dir, retry), || summary_fields(&manifest, dir));
             return Exit::Done;
         }
         Err(error) => error,
@@ -373,7 +388,7 @@ async fn compiled(
         is_alone: backends.broker.is_none(),
         in_flight: count * usize::from(flags.concurrency),
         retry: again,
-        trainings: trainers.map(|trainers| trainers.dir().to_owned()),
+        trainers,
         rehearsal,
     };
     let ended = tokio::select! {

@@ -57,3 +57,11 @@ fn word(level: Level, mark: &str, what: impl Display) {
         LogFormat::Json => write_line(level, TARGET, what.to_string(), Fields::default()),
     }
 }
+
+/// So many of a thing, in words: `1 teacher`, `2 teachers`.
+pub(super) fn counted(number: usize, thing: &str) -> String {
+    match number {
+        1 => format!("1 {thing}"),
+        _ => format!("{number} {thing}s"),
+    }
+}

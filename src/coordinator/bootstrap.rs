@@ -125,6 +125,7 @@ fn too_many_failures(coordinator: &Coordinator, prepared: &Prepared, tasks: usiz
         tasks,
         allowed,
         dir: coordinator.dir.clone(),
+        retry: coordinator.retry_command(),
     })
 }
 

@@ -43,8 +43,8 @@ pub enum RunError {
     /// More examples failed than `max_failure_rate` allows.
     #[error(
         "{failed} of {tasks} examples failed, more than compile.max_failure_rate = {allowed} allows; \
-         {} says why. Mend what it names and run them again with\n  bsft-coordinator retry {}\nor allow more",
-        .dir.failures().display(), .dir.root().display()
+         {} says why. Mend what it names and run them again with\n  {}\nor allow more",
+        .dir.failures().display(), .retry
     )]
     TooManyFailures {
         /// Failed tasks.
@@ -55,9 +55,11 @@ pub enum RunError {
         allowed: f64,
         /// Where the failure ledger is.
         dir: RunDir,
+        /// The command that runs them again.
+        retry: String,
     },
     /// Fine-tune jobs that would fail, found before anything was spent.
-    #[error("{}\nno LM was asked; mend it and compile again", .0.join("\n"))]
+    #[error("{}\nno LM was asked, no training was started; mend it and give the same command again", .0.join("\n"))]
     Preflight(Vec<String>),
     /// Shards that could not be trained.
     #[error("{}", .0.join("\n"))]

@@ -25,6 +25,7 @@ pub use ledger::LedgerError;
 pub use left_behind::{LeftBehind, stop_all};
 
 use crate::depot::Depot;
+use crate::finetune::Trainers;
 use crate::job::{Job, run_id};
 use crate::metrics::{Metrics, Need};
 use crate::queue::Queue;
@@ -37,7 +38,7 @@ use crate::task::RunId;
 use crate::telemetry::{self, spans};
 use leadership::Leadership;
 use prepare::Prepared;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use tracing::{Instrument as _, debug_span};
 
@@ -65,14 +66,30 @@ pub struct Coordinator {
     pub metrics: Arc<Metrics>,
     /// Whether there are no workers but those of this process.
     pub is_alone: bool,
-    /// Where trainings of the workers of this process lie.
-    pub trainings: Option<PathBuf>,
+    /// The trainers of the workers of this process: whoever goes on with the run needs them, too.
+    pub trainers: Option<Arc<Trainers>>,
     /// LM calls that the workers of this process have in flight at once.
     pub in_flight: usize,
     /// What of the failures that DIR has is forgotten.
     pub retry: Retry,
     /// Whether every LM and provider was swapped for a simulated one.
     pub rehearsal: bool,
+}
+
+impl Coordinator {
+    /// The command that does anew what has failed.
+    fn retry_command(&self) -> String {
+        retry_command(&self.dir, self.trainers.as_deref().map(Trainers::file))
+    }
+}
+
+/// The command that does anew what has failed in a run, for a process that was given these trainers.
+pub(crate) fn retry_command(dir: &RunDir, trainers: Option<&Path>) -> String {
+    let mut command = format!("bsft-coordinator retry {}", dir.root().display());
+    if let Some(trainers) = trainers {
+        command.push_str(&format!(" --trainers {}", trainers.display()));
+    }
+    command
 }
 
 /// What of an earlier process's failures is forgotten, and so done again.

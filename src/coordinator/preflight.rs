@@ -3,10 +3,11 @@
 //! The workers that will carry them out are asked, since it is there that keys, trainers and ways to servers are.
 
 use super::prepare::Prepared;
-use super::{Coordinator, RunError};
-use crate::finetune::{Known, Preflight, ProviderSpec, Recipe};
+use super::{Coordinator, Retry, RunError};
+use crate::finetune::{Known, Preflight, ProviderSpec, Recipe, Training};
 use crate::message::{FinetuneMessage, MESSAGE_VERSION, PreflightTask, encode};
 use crate::queue::{Lane, Settlement};
+use crate::report::{Manifest, TrainingReport};
 use crate::roster::WorkerSign;
 use crate::task::TaskId;
 use std::num::NonZeroUsize;
@@ -31,18 +32,30 @@ const PREFETCH: NonZeroUsize = NonZeroUsize::new(16).expect("16 is not 0");
 /// A question and its answer.
 struct Asked {
     recipe: Recipe,
+    extent: Extent,
     task: TaskId,
     answer: Option<Preflight>,
     /// Why some worker cannot.
     not_here: Option<String>,
 }
 
-/// Asks; nothing is asked for jobs whose rows are all there.
+/// How much a job is asked after.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// All that may keep it from its end.
+    All,
+    /// Whether anybody is there who could go on with a training that may be under way already.
+    Taker,
+}
+
+/// Asks. Once the bootstrap is done, workers elsewhere are waited for by the jobs themselves; those of this process are all that there
+/// will ever be.
 pub(super) async fn preflight(coordinator: &Coordinator, prepared: &Prepared) -> Result<(), RunError> {
-    if prepared.ledger.tally().done() == prepared.tasks() {
+    let is_bootstrapped = prepared.ledger.tally().done() == prepared.tasks();
+    if is_bootstrapped && !coordinator.is_alone {
         return Ok(());
     }
-    let mut asked = questions(prepared);
+    let mut asked = questions(prepared, coordinator.retry, is_bootstrapped);
     if asked.is_empty() {
         return Ok(());
     }
@@ -86,7 +99,7 @@ pub(super) async fn preflight(coordinator: &Coordinator, prepared: &Prepared) ->
 }
 
 /// One for each LM that somebody really trains.
-fn questions(prepared: &Prepared) -> Vec<Asked> {
+fn questions(prepared: &Prepared, retry: Retry, is_bootstrapped: bool) -> Vec<Asked> {
     let mut asked: Vec<Asked> = Vec::new();
     for key in &prepared.keys {
         let recipe = key.recipe(&prepared.job);
@@ -94,18 +107,45 @@ fn questions(prepared: &Prepared) -> Vec<Asked> {
         if is_known || !recipe.provider.reads_rows() {
             continue;
         }
+        let extent = match is_bootstrapped {
+            false => Extent::All,
+            true => match extent(&prepared.manifest, &recipe, retry) {
+                Some(extent) => extent,
+                None => continue,
+            },
+        };
         let bytes = serde_json::to_vec(&recipe).expect("plain data serialises");
         // Every process asks anew: keys, servers and trainers come and go.
         let start = prepared.manifest.starts.to_le_bytes();
         let task = TaskId::derive(&[b"preflight", &bytes, &start]);
         asked.push(Asked {
             recipe,
+            extent,
             task,
             answer: None,
             not_here: None,
         });
     }
     asked
+}
+
+/// What is to be known of a job whose rows are there; none: its training has ended.
+fn extent(manifest: &Manifest, recipe: &Recipe, retry: Retry) -> Option<Extent> {
+    let is_its = |training: &&TrainingReport| {
+        let shard = training.shard.as_ref();
+        shard.is_some_and(|shard| shard.recipe == *recipe)
+    };
+    match manifest.trainings.values().rfind(is_its) {
+        None => Some(Extent::All),
+        Some(training) => match &training.ending {
+            Some(Training::Succeeded(_)) => None,
+            Some(Training::Failed(_)) if !retry.trainings() => None,
+            Some(_) => Some(Extent::All),
+            // It goes on and is paid for, whatever a look ahead may find.
+            None if training.id.is_some() => Some(Extent::Taker),
+            None => Some(Extent::All),
+        },
+    }
 }
 
 fn message(prepared: &Prepared, asked: &Asked) -> Vec<u8> {
@@ -127,7 +167,12 @@ fn has_trainer(recipe: &Recipe, workers: &[WorkerSign]) -> bool {
 fn told(asked: Vec<Asked>, workers: &[WorkerSign]) -> Result<(), RunError> {
     let mut problems = Vec::new();
     for asked in asked {
-        let Asked { recipe, answer, .. } = asked;
+        let Asked {
+            recipe,
+            extent,
+            answer,
+            ..
+        } = asked;
         let provider = recipe.provider.name();
         match (answer, asked.not_here) {
             (
@@ -151,9 +196,10 @@ fn told(asked: Vec<Asked>, workers: &[WorkerSign]) -> Result<(), RunError> {
                     ..
                 }),
                 _,
-            ) => {
-                problems.push(format!("fine-tune job of {recipe}: {problem}"));
-            }
+            ) => match extent {
+                Extent::All => problems.push(format!("fine-tune job of {recipe}: {problem}")),
+                Extent::Taker => warn!("fine-tune job of {recipe}: {problem}"),
+            },
             (None, Some(why)) if !has_trainer(&recipe, workers) => {
                 problems.push(format!(
                     "fine-tune job of {recipe}: nobody here can carry it out; {why}"

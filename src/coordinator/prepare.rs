@@ -163,7 +163,8 @@ pub(super) async fn prepare(
     }
     let mut manifest = Manifest::start(&job, run.clone(), dir.root(), coordinator.rehearsal, before);
     manifest.store.clone_from(&coordinator.place);
-    manifest.trainings_dir.clone_from(&coordinator.trainings);
+    let trainers = coordinator.trainers.as_ref();
+    manifest.trainings_dir = trainers.map(|trainers| trainers.dir().to_owned());
     let mut prepared = Prepared {
         job,
         run,

@@ -43,7 +43,7 @@ pub(super) async fn train(coordinator: &Coordinator, collected: Collected) -> Re
     if ended.is_ok() {
         jobs.clear_away(coordinator, &prepared).await;
     }
-    let models = jobs.conclude(&mut prepared, &coordinator.dir);
+    let models = jobs.conclude(&mut prepared, coordinator);
     prepared.tell(coordinator).await?;
     coordinator.progress.training_ends();
     ended?;

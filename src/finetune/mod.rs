@@ -234,6 +234,11 @@ pub trait Provider: Send + Sync {
         None
     }
 
+    /// When and where the training of this order's key ended, in words, where that is known.
+    fn ended_earlier(&self, _order: &Order<'_>) -> Option<String> {
+        None
+    }
+
     /// Whether a training by this recipe would fail for a reason that is there already: no key, no server, an unknown model, a
     /// missing trainer. Gives what is allowed but worth telling. Starts and costs nothing.
     async fn preflight(&self, recipe: &Recipe) -> Result<Vec<String>, ProviderError>;

@@ -1,5 +1,6 @@
 //! What is trained, how and by whom: an LM key's part of the job, as it travels to workers.
 
+use super::{fireworks, openai, together, train_keys};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use std::fmt;
@@ -30,6 +31,24 @@ impl Recipe {
             Some(("openai" | "hosted_vllm" | "simulated", name)) => name,
             _ => &self.model,
         }
+    }
+}
+
+impl Recipe {
+    /// Which settings of the same LM key are others in `other`.
+    pub fn differences(&self, other: &Recipe) -> Vec<&'static str> {
+        let differ = [
+            ("provider", self.provider != other.provider),
+            ("model", self.model != other.model),
+            ("train", self.train != other.train),
+            ("seed", self.seed != other.seed),
+            ("the job's name", self.job != other.job),
+        ];
+        differ
+            .iter()
+            .filter(|(_, differs)| *differs)
+            .map(|(name, _)| *name)
+            .collect()
     }
 }
 
@@ -151,6 +170,20 @@ impl ProviderSpec {
             | ProviderSpec::Simulated
             | ProviderSpec::Command(_)
             | ProviderSpec::Together(_) => 1,
+        }
+    }
+
+    /// What is wrong with a key of `train`, where that is known without asking whoever trains.
+    pub fn unfit_train(&self, key: &str, value: &Json) -> Option<String> {
+        match self {
+            ProviderSpec::Openai(_) => openai::arguments::problem(key, value),
+            ProviderSpec::Together(_) => {
+                train_keys::problem(key, value, &together::create::TRAIN_KEYS, "together")
+            }
+            ProviderSpec::Fireworks(_) => {
+                train_keys::problem(key, value, &fireworks::create::train_keys(), "fireworks")
+            }
+            ProviderSpec::Export(_) | ProviderSpec::Simulated | ProviderSpec::Command(_) => None,
         }
     }
 

@@ -61,6 +61,23 @@ impl Allowed {
     }
 }
 
+/// What is wrong with one of its keys.
+pub(super) fn problem(key: &str, value: &Json, known: &[TrainKey], provider: &str) -> Option<String> {
+    match known.iter().find(|(name, _)| *name == key) {
+        Some((_, allowed)) if allowed.takes(value) => None,
+        Some((_, allowed)) => Some(format!(
+            "train.{key} = {value} cannot be: write {}",
+            allowed.words()
+        )),
+        None => {
+            let advice = nearest(key, known.iter().map(|(name, _)| *name));
+            Some(format!(
+                "train.{key} means nothing to provider {provider}: {advice}"
+            ))
+        }
+    }
+}
+
 /// Whether `train` says only what the provider knows; tells everything that is wrong.
 pub(super) fn check(
     train: &Map<String, Json>,
@@ -69,19 +86,7 @@ pub(super) fn check(
 ) -> Result<(), ProviderError> {
     let problems: Vec<String> = train
         .iter()
-        .filter_map(|(key, value)| match known.iter().find(|(name, _)| name == key) {
-            Some((_, allowed)) if allowed.takes(value) => None,
-            Some((_, allowed)) => Some(format!(
-                "train.{key} = {value} cannot be: write {}",
-                allowed.words()
-            )),
-            None => {
-                let advice = nearest(key, known.iter().map(|(name, _)| *name));
-                Some(format!(
-                    "train.{key} means nothing to provider {provider}: {advice}"
-                ))
-            }
-        })
+        .filter_map(|(key, value)| problem(key, value, known, provider))
         .collect();
     match problems.is_empty() {
         true => Ok(()),

@@ -7,7 +7,7 @@ pub(crate) use words::{ServerError, server_error, shorten};
 
 use reqwest::{Client, ClientBuilder, Response, Url};
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How much of an error's body is read, in bytes.
 pub(crate) const LARGEST_ERROR: usize = 64 << 10;
@@ -56,6 +56,11 @@ pub(crate) fn address(text: &str) -> Result<Url, BadAddress> {
         return Err(BadAddress::Unusable(reason));
     }
     Ok(url)
+}
+
+/// A moment as HTTP writes it: `Fri, 27 Nov 2026 13:00:00 GMT`.
+pub(crate) fn http_date(moment: SystemTime) -> String {
+    httpdate::fmt_http_date(moment)
 }
 
 /// Reads a body up to a limit; whether that was all of it.

@@ -229,13 +229,17 @@ pub(super) fn buildable(spec: &JobSpec, places: &[Place<'_>], problems: &mut Pro
     }
 }
 
-/// No training file is sure to be too short for who trains on it.
+/// How many times the rows that a provider needs there should be at most: a metric that keeps a third is nothing out of the ordinary.
+const CLOSE: u64 = 3;
+
+/// No training file is sure to be too short for who trains on it. Gives a warning for each that may easily be.
 pub(super) fn enough_rows(
     job: &Job,
     lines: &IndexMap<String, u32>,
     place: Place<'_>,
     problems: &mut Problems,
-) {
+) -> Vec<String> {
+    let mut close = Vec::new();
     for plan in plan::training(job) {
         let (Some(finetune), Some(line)) = (job.finetune.get(&plan.lm), lines.get(&plan.lm)) else {
             continue;
@@ -255,6 +259,12 @@ pub(super) fn enough_rows(
             );
             let remedy = format!("give it more examples, {fewer}or write `provider = \"export\"`");
             Place { line: *line, ..place }.report(problems, message, remedy);
+        } else if least > 1 && plan.rows_at_most < least * CLOSE {
+            close.push(format!(
+                "{} may have too few rows: the provider `{}` needs at least {least}, and at most {} are possible, if the metric keeps them all",
+                plan.file, plan.provider, plan.rows_at_most
+            ));
         }
     }
+    close
 }

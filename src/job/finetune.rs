@@ -133,12 +133,31 @@ pub(super) fn read(
         }),
         _ => ProviderSpec::Simulated,
     };
+    fits(&section, train.as_ref(), &provider, problems);
     Some(FinetuneSpec {
         provider,
         model,
         train: train.unwrap_or_default(),
         validation_fraction: validation.unwrap_or(0.0),
     })
+}
+
+/// Each key of `train` is one that whoever trains knows, with a value that can be.
+fn fits(
+    section: &Section<'_>,
+    train: Option<&Map<String, Json>>,
+    provider: &ProviderSpec,
+    problems: &mut Problems,
+) {
+    let table = section
+        .get("train")
+        .and_then(|item| item.section(&mut Problems::default()));
+    for (key, item) in table.iter().flat_map(Section::items) {
+        let value = train.and_then(|train| train.get(key));
+        if let Some(why) = value.and_then(|value| provider.unfit_train(key, value)) {
+            item.place.report(problems, why, "change it or leave it out");
+        }
+    }
 }
 
 /// The keys of the table that only other providers take; each is a problem.

@@ -25,6 +25,8 @@ pub use problem::{Problem, Problems};
 pub(crate) use reader::nearest;
 pub use spec::{AdapterKind, JOB_SPEC_VERSION, JobSpec, ModuleKind, PredictorSpec, ProgramSpec};
 
+use crate::dataset::configs::Arguments;
+use crate::finetune::ProviderSpec;
 use crate::trainset::Trainset;
 use indexmap::IndexMap;
 use program::Draft;
@@ -131,7 +133,7 @@ fn assemble(root: &Section<'_>, sources: &Sources, problems: &mut Problems) -> O
             "{path}:{line}: {rows} rows lack the input column `{column}` (this is the first); they run without it"
         ));
     }
-    let job = Job {
+    let mut job = Job {
         file: root.place.file.to_owned(),
         digest: sources.digest(),
         spec: JobSpec {
@@ -156,7 +158,9 @@ fn assemble(root: &Section<'_>, sources: &Sources, problems: &mut Problems) -> O
     };
     if problems.is_empty() {
         check::buildable(&job.spec, &places, problems);
-        check::enough_rows(&job, &lines, root.place, problems);
+        let close = check::enough_rows(&job, &lines, root.place, problems);
+        job.warnings.extend(close);
+        job.warnings.extend(unread_train_keys(&job));
     }
     Some(job)
 }
@@ -221,6 +225,23 @@ fn teachers<'a>(
         teachers.push(draft);
     }
     teachers
+}
+
+/// Keys of `train` that go into none of the configurations that `export` writes.
+fn unread_train_keys(job: &Job) -> Vec<String> {
+    let exported = job
+        .finetune
+        .iter()
+        .filter(|(_, finetune)| matches!(finetune.provider, ProviderSpec::Export(_)));
+    let unread = exported.flat_map(|(lm, finetune)| {
+        let left_out = Arguments::of(&finetune.train).left_out;
+        left_out.into_iter().map(move |key| {
+            format!(
+                "[lm.{lm}.finetune]: the configurations that `export` writes have no place for `train.{key}`"
+            )
+        })
+    });
+    unread.collect()
 }
 
 fn warnings(lms: &lm::Lms, student: &ProgramSpec, teachers: &[ProgramSpec], unfiltered: bool) -> Vec<String> {

@@ -6,6 +6,7 @@ use crate::value::Value;
 use indexmap::IndexMap;
 use num_traits::ToPrimitive;
 use serde_json::{Map, Value as Json};
+use std::cmp::Reverse;
 use std::path::Path;
 
 /// A place in a file.
@@ -263,6 +264,19 @@ impl<'a> Item<'a> {
     }
 }
 
+/// How many characters two words share at their beginning and their end: `trainr` is `trainer` rather than `train`.
+fn alike_at_the_ends(one: &str, other: &str) -> usize {
+    let same = |(a, b): &(char, char)| a == b;
+    let start = one.chars().zip(other.chars()).take_while(same).count();
+    let end = one
+        .chars()
+        .rev()
+        .zip(other.chars().rev())
+        .take_while(same)
+        .count();
+    start + end
+}
+
 /// "did you mean …" where one of `known` is near, else all of them.
 pub(crate) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str> + Clone) -> String {
     let near = known
@@ -270,13 +284,14 @@ pub(crate) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str> + Clo
         .map(|k| {
             (
                 strsim::damerau_levenshtein(&word.to_lowercase(), &k.to_lowercase()),
+                Reverse(alike_at_the_ends(word, k)),
                 k,
             )
         })
         .min();
     match near {
         None => "there are none; leave it out".to_owned(),
-        Some((distance, k)) if distance <= (word.chars().count().max(k.chars().count()) / 3).max(1) => {
+        Some((distance, _, k)) if distance <= (word.chars().count().max(k.chars().count()) / 3).max(1) => {
             format!("did you mean `{k}`?")
         }
         _ => format!("write one of: {}", known.collect::<Vec<_>>().join(", ")),

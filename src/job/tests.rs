@@ -369,7 +369,7 @@ const BROKEN: &[(&str, &str, u32, &str, &str)] = &[
         "more examples",
     ),
     (
-        "provider = \"export\"",
+        "provider = \"export\"\ntrain = { n_epochs = 3 }",
         "provider = \"fireworks\"\naccount = \"a\"\nvalidation_fraction = 0.5",
         31,
         "has 1 rows at most beside the 2 that are kept back",
@@ -416,6 +416,27 @@ const BROKEN: &[(&str, &str, u32, &str, &str)] = &[
         38,
         "looks like a key",
         "api_key_env",
+    ),
+    (
+        "provider = \"export\"\ntrain = { n_epochs = 3 }",
+        "provider = \"openai\"\ntrain = { n_epoch = 3 }",
+        38,
+        "did you mean `n_epochs`?",
+        "change it or leave it out",
+    ),
+    (
+        "provider = \"export\"\ntrain = { n_epochs = 3 }",
+        "provider = \"openai\"\ntrain = { batch_size = 0 }",
+        38,
+        "batch_size = 0",
+        "change it or leave it out",
+    ),
+    (
+        "provider = \"export\"\ntrain = { n_epochs = 3 }",
+        "provider = \"together\"\ntrain = { n_epochs = 0 }",
+        38,
+        "train.n_epochs = 0 cannot be",
+        "change it or leave it out",
     ),
     (
         "provider = \"export\"",
@@ -688,6 +709,34 @@ fn a_teacher_has_the_students_predictors() {
             .to_string()
             .contains("(classify.predict, chuck) are not the student's (classify.predict, check)")
     );
+}
+
+#[test]
+fn what_is_hardly_meant_is_warned_of() {
+    let dir = dir();
+    let cases = [
+        (
+            "provider = \"export\"\ntrain = { n_epohcs = 3 }",
+            "no place for `train.n_epohcs`",
+        ),
+        (
+            "provider = \"fireworks\"\naccount = \"a\"",
+            "needs at least 3, and at most 3 are possible",
+        ),
+    ];
+    for (finetune, words) in cases {
+        let text = good().replace("provider = \"export\"\ntrain = { n_epochs = 3 }", finetune);
+        let job = read_text(dir.path(), "job.toml", &text).unwrap_or_else(|problems| panic!("{problems}"));
+        let warnings = job.warnings.join("\n");
+        assert!(warnings.contains(words), "{words}\n{warnings}");
+    }
+}
+
+#[test]
+fn of_two_words_as_near_the_one_with_the_same_end_is_meant() {
+    let known = ["provider", "model", "train", "trainer"];
+    assert_eq!(nearest("trainr", known.into_iter()), "did you mean `trainer`?");
+    assert_eq!(nearest("trian", known.into_iter()), "did you mean `train`?");
 }
 
 #[test]

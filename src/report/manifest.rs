@@ -18,6 +18,9 @@ const MANIFEST_VERSION: u32 = 1;
 /// The DSPy whose bytes are matched.
 const DSPY_VERSION: &str = "3.4.1";
 
+/// Why a training has no model that somebody stopped.
+const CANCELLED: &str = "cancelled";
+
 /// A run's manifest.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Manifest {
@@ -162,7 +165,7 @@ impl ShardReport {
         self.progress = None;
         self.failure = match training {
             Training::Failed(reason) => Some(reason.clone()),
-            Training::Cancelled => Some("cancelled".to_owned()),
+            Training::Cancelled => Some(CANCELLED.to_owned()),
             Training::Succeeded(_) | Training::Running(_) | Training::Absent => None,
         };
         if let Training::Succeeded(trained) = training {
@@ -281,6 +284,15 @@ impl Manifest {
     pub fn has_open_trainings(&self) -> bool {
         let mut trainings = self.trainings.values();
         trainings.any(|training| training.id.is_some() && training.ending.is_none())
+    }
+
+    /// Whether every training has ended, some without a model.
+    pub fn has_only_failures_left(&self) -> bool {
+        let is_open = |shard: &ShardReport| {
+            shard.failure.as_ref().is_none_or(|failure| failure == CANCELLED) && shard.model.is_none()
+        };
+        let has_failed = self.shards.iter().any(|shard| shard.failure.is_some());
+        self.phase == Phase::Train && has_failed && !self.shards.iter().any(is_open)
     }
 
     /// The training of that name has ended like this.

@@ -90,7 +90,11 @@ impl fmt::Display for Standing {
         if self.cancelled {
             write!(f, "  cancelled")?;
         } else if !self.live && manifest.phase != Phase::Compiled {
-            write!(f, "  no coordinator has reported lately: compile goes on with it")?;
+            let remedy = match manifest.has_only_failures_left() {
+                true => "trainings have failed; mend what they say, and retry trains them anew",
+                false => "compile goes on with it",
+            };
+            write!(f, "  no coordinator has reported lately: {remedy}")?;
         }
         if manifest.phase == Phase::Train {
             for shard in &manifest.shards {

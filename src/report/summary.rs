@@ -8,8 +8,8 @@ use crate::telemetry::Fields;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// A few lines for a person.
-pub fn summary(manifest: &Manifest, dir: &RunDir) -> String {
+/// A few lines for a person. `retry` is the command that does anew what has failed.
+pub fn summary(manifest: &Manifest, dir: &RunDir, retry: &str) -> String {
     let tally = &manifest.tally;
     let seconds = Duration::from_secs_f64(manifest.seconds.values().sum::<f64>().clamp(0.0, 1e12));
     let mut out = String::new();
@@ -74,12 +74,7 @@ pub fn summary(manifest: &Manifest, dir: &RunDir) -> String {
     }
     let _ = writeln!(out, "  traces     {}", file(dir.traces()));
     if tally.failed() > 0 {
-        let _ = writeln!(
-            out,
-            "  failures   {} (again: bsft-coordinator retry {})",
-            file(dir.failures()),
-            dir.root().display()
-        );
+        let _ = writeln!(out, "  failures   {} (again: {retry})", file(dir.failures()));
     }
     let _ = write!(out, "  manifest   {}", file(dir.manifest()));
     out

@@ -432,7 +432,7 @@ async fn live(folder: &Folder, service: &Arc<Service>, plan: &Arc<Plan>) -> bool
         progress: Progress::new(HashMap::new()),
         metrics,
         is_alone: true,
-        trainings: None,
+        trainers: None,
         in_flight: 2,
         retry: Retry::Nothing,
         rehearsal: false,

@@ -60,7 +60,7 @@ impl Job {
             shard,
         };
         if job.is_empty() {
-            job.ending = Some(without_rows(prepared, &coordinator.dir, &job.shard));
+            job.ending = Some(without_rows(prepared, coordinator, &job.shard));
             return Ok(job);
         }
         let mut report = match prepared.manifest.trainings.get(&job.name) {

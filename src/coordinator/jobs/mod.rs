@@ -11,7 +11,8 @@ use crate::queue::Lane;
 use crate::roster::WorkerSign;
 use crate::task::TaskId;
 use job::{Job, outcome};
-use said::tell_of_others;
+use said::{tell_of_changes, tell_of_others, tell_of_trainers};
+use std::collections::HashSet;
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -28,11 +29,14 @@ impl Jobs {
         prepared: &mut Prepared,
         shards: Vec<Shard>,
     ) -> Result<Jobs, RunError> {
+        let before: HashSet<String> = prepared.manifest.trainings.keys().cloned().collect();
         let mut jobs = Vec::with_capacity(shards.len());
         for shard in shards {
             jobs.push(Job::of(coordinator, prepared, shard).await?);
         }
+        tell_of_changes(prepared, &jobs, &before);
         tell_of_others(prepared, &jobs);
+        tell_of_trainers(coordinator, &jobs);
         let mut jobs = Jobs { jobs };
         jobs.enter(prepared);
         jobs.show(&coordinator.metrics.run);

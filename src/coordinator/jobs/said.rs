@@ -1,13 +1,13 @@
 //! What users are told of the fine-tune jobs: how far they are, which may go on, why some have no model.
 
 use super::{Job, Jobs};
-use crate::coordinator::RunError;
 use crate::coordinator::prepare::Prepared;
-use crate::finetune::{Shard, Trained, Training, TrainingId, TrainingOutcome};
+use crate::coordinator::{Coordinator, RunError};
+use crate::finetune::{ProviderSpec, Shard, Trained, Training, TrainingId, TrainingOutcome};
 use crate::report::TrainingReport;
-use crate::run_dir::RunDir;
+use std::collections::HashSet;
 use std::fmt::Write as _;
-use tracing::info;
+use tracing::{info, warn};
 
 impl Jobs {
     /// How far each open job is, on a line.
@@ -44,7 +44,7 @@ impl Jobs {
     pub(in crate::coordinator) fn conclude(
         &mut self,
         prepared: &mut Prepared,
-        dir: &RunDir,
+        coordinator: &Coordinator,
     ) -> Result<Vec<Trained>, RunError> {
         self.enter(prepared);
         let (mut models, mut failures) = (Vec::new(), Vec::new());
@@ -72,8 +72,8 @@ impl Jobs {
                 n => format!("; the models of the {n} that succeeded are kept"),
             };
             failures.push(format!(
-                "mend it, then train what failed anew{kept}:\n  bsft-coordinator retry {}",
-                dir.root().display()
+                "mend it, then train what failed anew{kept}:\n  {}",
+                coordinator.retry_command()
             ));
         }
         Err(RunError::Training(failures))
@@ -120,8 +120,63 @@ pub(super) fn tell_of_others(prepared: &Prepared, jobs: &[Job]) {
     }
 }
 
+/// Says where a job that changed makes another training necessary. `before` are the trainings that were known already.
+pub(super) fn tell_of_changes(prepared: &Prepared, jobs: &[Job], before: &HashSet<String>) {
+    let is_new = |job: &&Job| !job.is_empty() && !before.contains(&job.name);
+    for job in jobs.iter().filter(is_new) {
+        let recipe = &job.shard.recipe;
+        let mut trainings = prepared.manifest.trainings.iter();
+        let earlier = trainings.rfind(|(name, training)| {
+            before.contains(*name) && (&training.lm, &training.predictor) == (&recipe.lm, &recipe.predictor)
+        });
+        let Some((_, earlier)) = earlier else { continue };
+        let what = match &earlier.shard {
+            Some(shard) if shard.recipe == *recipe => "the training rows have changed".to_owned(),
+            Some(shard) => format!(
+                "the fine-tune settings have changed ({})",
+                shard.recipe.differences(recipe).join(", ")
+            ),
+            None => "the fine-tune settings or the training rows have changed".to_owned(),
+        };
+        warn!(
+            "fine-tune job of {}: {what}, so this is a new training; {} is kept in run.json",
+            job.shard,
+            shown(earlier)
+        );
+    }
+}
+
+fn shown(training: &TrainingReport) -> String {
+    let id = training.id.as_ref().map(|TrainingId(id)| format!(" {id}"));
+    let id = id.unwrap_or_default();
+    match &training.ending {
+        Some(Training::Succeeded(Trained {
+            model: Some(model), ..
+        })) => {
+            format!("the earlier training{id} with its model {model}")
+        }
+        _ => format!("the earlier training{id}"),
+    }
+}
+
+/// Says which models are kept although their trainer has changed.
+pub(super) fn tell_of_trainers(coordinator: &Coordinator, jobs: &[Job]) {
+    let Some(trainers) = &coordinator.trainers else {
+        return;
+    };
+    for job in jobs {
+        let ending = job.ending.as_ref().map(|ending| &ending.training);
+        if let (Some(Training::Succeeded(_)), ProviderSpec::Command(command)) =
+            (ending, &job.shard.recipe.provider)
+            && let Some(why) = trainers.other_definition(&command.trainer, &job.task.to_string())
+        {
+            warn!("fine-tune job of {}: {why}", job.shard);
+        }
+    }
+}
+
 /// How a job ends that nobody is asked to carry out.
-pub(super) fn without_rows(prepared: &Prepared, dir: &RunDir, shard: &Shard) -> TrainingOutcome {
+pub(super) fn without_rows(prepared: &Prepared, coordinator: &Coordinator, shard: &Shard) -> TrainingOutcome {
     let tally = prepared.ledger.tally();
     let (rows, least) = (shard.data.rows, shard.recipe.provider.least_rows());
     let kept_back = shard.validation.as_ref().map_or(0, |file| file.rows);
@@ -137,9 +192,9 @@ pub(super) fn without_rows(prepared: &Prepared, dir: &RunDir, shard: &Shard) -> 
         )
     } else if tally.traces == 0 {
         format!(
-            "no training rows: every example failed; {} says why. Mend it, then: bsft-coordinator retry {}",
-            dir.failures().display(),
-            dir.root().display()
+            "no training rows: every example failed; {} says why. Mend it, then: {}",
+            coordinator.dir.failures().display(),
+            coordinator.retry_command()
         )
     } else if tally.kept == 0 {
         "no training rows: the metric kept no trace. Look at the scores in traces.jsonl; a weaker metric or a \

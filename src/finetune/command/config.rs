@@ -36,6 +36,8 @@ use std::time::Duration;
 pub struct Trainers {
     /// `dir`, where the file gives one. Relative: to the file.
     pub(super) given_dir: Option<PathBuf>,
+    /// The file, as it was named.
+    pub(super) file: PathBuf,
     /// Where trainings lie.
     pub(super) dir: PathBuf,
     /// How many trainings go on at once.
@@ -55,11 +57,15 @@ impl Trainers {
             std::fs::read_to_string(path).map_err(|error| vec![format!("{}: {error}", path.display())])?;
         let folder = std::path::absolute(path).ok();
         let folder = folder.as_deref().and_then(Path::parent).unwrap_or(Path::new("/"));
-        reading::read(&text, folder).map_err(|problems| {
+        let trainers = reading::read(&text, folder).map_err(|problems| -> Vec<String> {
             problems
                 .iter()
                 .map(|p| format!("{}: {p}", path.display()))
                 .collect()
+        })?;
+        Ok(Trainers {
+            file: path.to_owned(),
+            ..trainers
         })
     }
 
@@ -71,6 +77,11 @@ impl Trainers {
             dir: self.given_dir.clone().unwrap_or(default),
             ..self
         }
+    }
+
+    /// The file, as it was named.
+    pub fn file(&self) -> &Path {
+        &self.file
     }
 
     /// How many trainings go on at once: they share the machine's accelerators and its memory.
@@ -144,6 +155,8 @@ pub(super) struct Trainer {
     pub(super) silence: Duration,
     /// The models that may be trained, `*` at the end standing for anything; none: any.
     pub(super) base_models: Option<Vec<String>>,
+    /// A digest of what a model is made by.
+    pub(super) definition: String,
     /// The folder of the `--trainers` file: `{config_dir}`.
     pub(super) config_dir: PathBuf,
 }

@@ -96,7 +96,7 @@ pub(super) fn of_attempt(trainer: &Trainer, values: &Values, attempt: u32) -> Ve
     all
 }
 
-/// `text` without the values of variables that are passed on request: those may be secrets.
+/// `text` without the values of variables that are passed on request or written in the file: those may be secrets.
 pub(super) fn without_secrets(trainer: &Trainer, mut text: String) -> String {
     /// Shorter ones, such as `1`, are no secrets and would tear holes into the text.
     const SHORTEST_SECRET: usize = 8;
@@ -108,19 +108,12 @@ pub(super) fn without_secrets(trainer: &Trainer, mut text: String) -> String {
         .env
         .iter()
         .filter_map(|(name, template)| Some((name, template.fill(|_| None)?)));
-    for (name, value) in passed.chain(given.filter(|(name, _)| is_secret(name))) {
+    for (name, value) in passed.chain(given) {
         if value.len() >= SHORTEST_SECRET {
             text = text.replace(&value, &format!("[{name}]"));
         }
     }
     text
-}
-
-fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_uppercase();
-    ["KEY", "TOKEN", "SECRET", "PASSWORD"]
-        .iter()
-        .any(|word| name.contains(word))
 }
 
 /// Fills in a command. Arguments whose placeholders have no value are left out.

@@ -47,6 +47,7 @@ pub(super) fn launch(
         values.set("resume_dir", resume.to_string_lossy());
     }
     write_files(trainer, work, &values)?;
+    crate::run_dir::write_whole(&work.path("definition"), trainer.definition.as_bytes())?;
     // From here on it counts as started.
     crate::run_dir::write_whole(&work.path("attempts"), attempt.to_string().as_bytes())?;
     let log = |name: &str| File::options().create(true).append(true).open(work.path(name));

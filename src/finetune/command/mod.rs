@@ -9,6 +9,7 @@ mod care;
 mod command_check;
 mod config;
 mod convert;
+mod definition;
 mod environment;
 mod finish;
 mod launch;
@@ -37,6 +38,7 @@ pub use workdir::Unfinished;
 pub(super) use workdir::unfinished;
 
 use super::{CommandSpec, NotHere, Order, Provider, ProviderError, Recipe, StartError, Training, TrainingId};
+use crate::http::http_date;
 use async_trait::async_trait;
 use care::running;
 use config::Trainer;
@@ -46,6 +48,7 @@ use prepare::{passing, prepare};
 use std::sync::Arc;
 use std::time::Duration;
 use stop::{Stop, mark};
+use tracing::warn;
 use values::{Values, unfit_recipe};
 use workdir::WorkDir;
 
@@ -193,7 +196,7 @@ impl Provider for Command {
         Ok(self.id(order))
     }
 
-    async fn poll(&self, id: &TrainingId, _: &Order<'_>) -> Result<Training, ProviderError> {
+    async fn poll(&self, id: &TrainingId, order: &Order<'_>) -> Result<Training, ProviderError> {
         let work = self.own(id)?;
         match self.look(&work).await? {
             Look::Absent => Ok(Training::Absent),
@@ -207,8 +210,21 @@ impl Provider for Command {
                 Ok(running("finishing", None))
             }
             Look::Lost => self.restart(&work).await,
-            Look::Done(training) => Ok(training),
+            Look::Done(training) => {
+                if let (Training::Succeeded(_), Some(why)) =
+                    (&training, self.trainers.other_definition(&self.name, order.key))
+                {
+                    warn!("fine-tune job of {}: {why}", order.shard);
+                }
+                Ok(training)
+            }
         }
+    }
+
+    fn ended_earlier(&self, order: &Order<'_>) -> Option<String> {
+        let work = self.folder(order.key).ok()?;
+        let at = http_date(work.ended_at()?);
+        Some(format!("{at}, in {}", work.root().display()))
     }
 
     async fn cancel(&self, id: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {

@@ -34,6 +34,17 @@ const KEYS: [&str; 19] = [
     "description",
 ];
 
+/// The keys that a model depends on, beside the job's own.
+const MAKES_THE_MODEL: [&str; 7] = [
+    "argv",
+    "env",
+    "defaults",
+    "keys",
+    "train_format",
+    "files",
+    "measure",
+];
+
 /// Reads the text of a file that lies in `folder`.
 pub(super) fn read(text: &str, folder: &Path) -> Result<Trainers, Vec<String>> {
     let root: toml::Table = match toml::from_str(text) {
@@ -64,6 +75,7 @@ pub(super) fn read(text: &str, folder: &Path) -> Result<Trainers, Vec<String>> {
     let dir = given_dir.clone().unwrap_or_else(|| folder.join("trainings"));
     Ok(Trainers {
         given_dir,
+        file: Path::new("").to_owned(),
         dir,
         at_once,
         take_over,
@@ -103,6 +115,7 @@ fn trainer(table: &mut Table<'_, '_>, folder: &Path) -> Option<Trainer> {
         timeout: table.seconds("timeout_secs").unwrap_or(DEFAULT_TIMEOUT),
         silence: table.seconds("silence_secs").unwrap_or(DEFAULT_SILENCE),
         base_models: table.texts("base_models"),
+        definition: table.digest(&MAKES_THE_MODEL),
         config_dir: folder.to_owned(),
     };
     for key in &trainer.keys {

@@ -2,12 +2,34 @@
 
 use super::config::{Argument, BodyValue};
 use super::template::Template;
-use crate::job::nearest;
+use crate::job::{hex, nearest};
 use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
+use sha2::{Digest as _, Sha256};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 use toml::Value;
+
+/// The value's text, whatever the order of its tables' keys.
+fn canonical(value: &Value) -> String {
+    match value {
+        Value::Table(table) => {
+            let mut entries: Vec<String> = table
+                .iter()
+                .map(|(key, value)| format!("{key:?}:{}", canonical(value)))
+                .collect();
+            entries.sort_unstable();
+            format!("{{{}}}", entries.join(","))
+        }
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(canonical).collect();
+            format!("[{}]", items.join(","))
+        }
+        // In quotes, so that "1" is not 1.
+        Value::String(text) => format!("{text:?}"),
+        other => format!("{other:?}"),
+    }
+}
 
 /// A table and where its problems go.
 pub(super) struct Table<'a, 'p> {
@@ -61,6 +83,16 @@ impl<'a, 'p> Table<'a, 'p> {
             let remedy = nearest(key, known.iter().copied());
             self.report_key(key, &format!("is not a key: {remedy}"));
         }
+    }
+
+    /// A digest of what the table says under these keys.
+    pub(super) fn digest(&self, keys: &[&str]) -> String {
+        let mut hasher = Sha256::new();
+        for key in keys {
+            let said = self.table.get(*key).map(canonical).unwrap_or_default();
+            hasher.update(format!("{key}={said}\n"));
+        }
+        hex(&hasher.finalize())
     }
 
     pub(super) fn text(&mut self, key: &str) -> Option<String> {

@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// Names that `files` of a trainer may not take.
-pub(super) const OWN_NAMES: [&str; 26] = [
+pub(super) const OWN_NAMES: [&str; 27] = [
     "train",
     "validation",
     "rows.jsonl",
@@ -28,6 +29,7 @@ pub(super) const OWN_NAMES: [&str; 26] = [
     "serve.log",
     "order.json",
     "prepared.json",
+    "definition",
     "attempts",
     "lock",
     "finish.lock",
@@ -166,6 +168,16 @@ impl WorkDir {
 
     pub(super) fn prepared(&self) -> Option<Prepared> {
         self.json("prepared.json")
+    }
+
+    /// A digest of the trainer as it was defined when it was started last.
+    pub(super) fn definition(&self) -> Option<String> {
+        fs::read_to_string(self.path("definition")).ok()
+    }
+
+    /// When the training ended.
+    pub(super) fn ended_at(&self) -> Option<SystemTime> {
+        fs::metadata(self.path("outcome.json")).ok()?.modified().ok()
     }
 
     /// How often the trainer was started.

@@ -36,7 +36,7 @@ const KEYS: [(&str, &str, Allowed); 14] = [
 ];
 
 /// What `train` may say.
-pub(super) fn train_keys() -> [TrainKey; 14] {
+pub(in crate::finetune) fn train_keys() -> [TrainKey; 14] {
     KEYS.map(|(name, _, allowed)| (name, allowed))
 }
 

@@ -3,7 +3,7 @@
 //! We choose a job's id from the order's key, so that a job can be asked for again and is the same one. Its model is called as the
 //! job is. Adapters are served on dedicated deployments only, which are for their owner to create.
 
-mod create;
+pub(super) mod create;
 mod dataset;
 mod job;
 mod names;

@@ -33,7 +33,8 @@ pub(in crate::finetune) enum NoAccess {
 }
 
 /// The key for a service's address. The service's usual variable is read for its own address only: no key goes to a place that
-/// it was not meant for. A plain local server may do without one.
+/// it was not meant for. A variable that the job names has to be set, whatever the address; where none is named, a server other than
+/// the service's own gets no key.
 pub(super) fn key(
     address: &str,
     named: Option<&str>,
@@ -41,18 +42,17 @@ pub(super) fn key(
     usual: &str,
 ) -> Result<Option<Secret>, NoAccess> {
     let is_own = address.trim_end_matches('/') == own;
-    let is_plain = !address.starts_with("https:");
     let variable = match named {
         Some(variable) => variable,
         None if is_own => usual,
         None => return Ok(None),
     };
     match Secret::from_env(variable) {
-        None if !is_plain => Err(NoAccess::NoKey {
+        Some(key) => Ok(Some(key)),
+        None => Err(NoAccess::NoKey {
             variable: variable.to_owned(),
             address: address.to_owned(),
         }),
-        key => Ok(key),
     }
 }
 

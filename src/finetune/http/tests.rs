@@ -245,7 +245,9 @@ fn a_key_goes_to_its_own_address_only() {
     assert!(missing.to_string().contains(unset), "{missing}");
     assert!(key("https://elsewhere/v1", Some(unset), own, "PATH").is_err());
     assert_eq!(key("https://elsewhere/v1", None, own, "PATH"), Ok(None));
-    assert_eq!(key("http://127.0.0.1/v1", Some(unset), own, "PATH"), Ok(None));
+    let named = key("http://127.0.0.1/v1", Some(unset), own, "PATH").unwrap_err();
+    assert!(named.to_string().contains(unset), "{named}");
+    assert_eq!(key("http://127.0.0.1/v1", None, own, "PATH"), Ok(None));
     assert!(
         key("https://api.openai.com/v1/", None, own, "PATH")
             .unwrap()

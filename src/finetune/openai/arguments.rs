@@ -18,7 +18,8 @@ pub(super) fn problems(train: &Map<String, Json>) -> Vec<String> {
         .collect()
 }
 
-fn problem(key: &str, value: &Json) -> Option<String> {
+/// What is wrong with one of them.
+pub(in crate::finetune) fn problem(key: &str, value: &Json) -> Option<String> {
     let within = |most: u64| value.as_u64().is_some_and(|n| (1..=most).contains(&n));
     let (fits, wanted) = match key {
         "n_epochs" => (

@@ -3,7 +3,7 @@
 //! That protocol has no idempotency key, so a training is found again by what it was given: the order's key in the job's metadata and in the
 //! names of the uploaded files.
 
-mod arguments;
+pub(super) mod arguments;
 mod body;
 mod files;
 mod jobs;

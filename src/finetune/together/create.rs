@@ -5,7 +5,7 @@ use crate::finetune::{Order, ProviderError, Recipe};
 use serde_json::{Map, Value as Json, json};
 
 /// What `train` may say: the arguments of the SDK's `fine_tuning.create` that mean something for rows of messages.
-pub(super) const TRAIN_KEYS: [TrainKey; 26] = [
+pub(in crate::finetune) const TRAIN_KEYS: [TrainKey; 26] = [
     ("n_epochs", Allowed::Whole(1)),
     ("batch_size", Allowed::WholeOr(1, "max")),
     ("learning_rate", Allowed::Positive),

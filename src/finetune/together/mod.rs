@@ -3,7 +3,7 @@
 //! Jobs carry no data of ours but a suffix of the new model's name, so that is where the order's key is, and what a job is found by.
 //! Together serves a fine-tuned model only on a dedicated endpoint, which is for its owner to create.
 
-mod create;
+pub(super) mod create;
 mod files;
 mod job;
 mod limits;

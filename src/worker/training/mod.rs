@@ -87,6 +87,7 @@ impl<'a> Care<'a> {
         provider: &dyn Provider,
         order: &Order<'_>,
     ) -> Result<Look, StoreError> {
+        let is_ours = self.id.is_some();
         let id = match self.known(provider, order).await {
             Ok(id) => id,
             Err(Halt::Look(look)) => return Ok(look),
@@ -113,6 +114,10 @@ impl<'a> Care<'a> {
                     id.0
                 );
                 self.ended(Training::Failed(reason))
+            }
+            // Where ids are chosen by us, another run with the same rows and settings has the same training.
+            Ok(Training::Failed(reason)) if !is_ours && provider.chosen_id(order).as_ref() == Some(&id) => {
+                self.ended(Training::Failed(failed_earlier(provider, order, &reason)))
             }
             Ok(ended) => self.ended(ended),
             Err(error) => self.refused(error),
@@ -291,6 +296,15 @@ impl<'a> Care<'a> {
         self.started_ms = at_ms;
         Ok(())
     }
+}
+
+fn failed_earlier(provider: &dyn Provider, order: &Order<'_>, reason: &str) -> String {
+    let ended = provider.ended_earlier(order);
+    let ended = ended.map_or_else(String::new, |ended| format!(" ({ended})"));
+    format!(
+        "the same training, of the same rows with the same settings, failed earlier{ended}, before this run asked for it; only `retry` \
+         trains anew. It failed with: {reason}"
+    )
 }
 
 fn not_shown(id: &TrainingId) -> String {

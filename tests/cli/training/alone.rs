@@ -27,8 +27,15 @@ fn a_training_outlives_its_compile_however_that_ends_and_is_taken_up_by_the_next
         running.signal(signal);
         let ended = running.end();
         if signal == "INT" {
-            ended.with(3).saying("goes on");
+            let again = "bsft-coordinator compile job.toml --out run --trainers trainers.toml";
+            ended.with(3).saying("goes on").saying(again);
         }
+        // Nobody could go on with it: that is said, not waited for.
+        trained
+            .folder
+            .run(&COMPILE[..4])
+            .with(1)
+            .saying("--trainers FILE");
         assert!(start.is_alive(), "{signal} has ended the trainer");
         let running = trained.folder.start(&COMPILE);
         trained.until_known();
@@ -57,7 +64,7 @@ fn a_training_that_fails_leaves_the_others_and_is_the_only_one_to_be_retried() {
         .with(1)
         .saying("predictor plan")
         .saying("the trainer has had enough")
-        .saying("bsft-coordinator retry run");
+        .saying("bsft-coordinator retry run --trainers trainers.toml");
     assert!(!trained.folder.path("run/compiled.json").exists());
     let manifest = trained.manifest();
     assert!(manifest["shards"][1]["model"].is_string(), "{manifest}");
@@ -67,6 +74,24 @@ fn a_training_that_fails_leaves_the_others_and_is_the_only_one_to_be_retried() {
     trained.folder.run(&COMPILE).with(1);
     assert_eq!(trained.starts().len(), 2);
     std::fs::remove_file(trained.folder.path("control/fail")).unwrap();
+    // Long after, status says what helps.
+    let mut manifest = trained.manifest();
+    manifest["updated"] = 0.into();
+    trained.folder.write("run/run.json", manifest.to_string());
+    let status = trained.folder.run(&["status", "run"]).with(0);
+    assert!(
+        status.stdout.contains("retry trains them anew"),
+        "{}",
+        status.stdout
+    );
+
+    // Without the trainers nothing can be trained, and what is to be retried stays so.
+    trained
+        .folder
+        .run(&["retry", "run"])
+        .with(1)
+        .saying("--trainers FILE");
+    assert_eq!(trained.starts().len(), 2);
     let retry = ["retry", "run", "--trainers", "trainers.toml"];
     trained.folder.run(&retry).with(0);
     let names: Vec<String> = trained.starts().into_iter().map(|start| start.name).collect();
@@ -128,4 +153,84 @@ fn a_job_that_would_fail_at_its_end_fails_before_the_first_question() {
     assert!(matches!(ended.code, Some(1 | 2)), "{}", ended.stderr);
     ended.saying("--trainers");
     assert_eq!(server.count().requests, 0);
+}
+
+/// Trainings lie beside the runs, and outlive them.
+fn with_a_shared_folder() -> Trained {
+    let trained = Trained::new();
+    let trainers = trained.folder.read("trainers.toml");
+    trained
+        .folder
+        .write("trainers.toml", format!("dir = \"shared\"\n{trainers}"));
+    trained
+}
+
+#[test]
+fn a_fresh_run_that_finds_an_old_failure_says_that_it_is_old_and_how_to_train_anew() {
+    let trained = with_a_shared_folder();
+    trained.fail("student");
+    let ended = trained.folder.run(&COMPILE).with(1);
+    assert!(!ended.stderr.contains("failed earlier"), "{}", ended.stderr);
+    std::fs::remove_dir_all(trained.folder.path("run")).unwrap();
+    std::fs::remove_file(trained.folder.path("control/fail")).unwrap();
+    trained
+        .folder
+        .run(&COMPILE)
+        .with(1)
+        .saying("failed earlier")
+        .saying("/shared/")
+        .saying("the trainer has had enough")
+        .saying("bsft-coordinator retry run --trainers trainers.toml");
+    assert_eq!(trained.starts().len(), 1);
+    trained.finish();
+    let retry = ["retry", "run", "--trainers", "trainers.toml"];
+    trained.folder.run(&retry).with(0);
+    assert_eq!(trained.starts().len(), 2);
+    trained.check_models();
+}
+
+#[test]
+fn a_model_of_a_trainer_that_was_defined_otherwise_is_kept_and_that_is_said() {
+    let trained = with_a_shared_folder();
+    trained.finish();
+    let words = "as the --trainers file defined it before";
+    trained.folder.run(&COMPILE).with(0);
+    let trainers = trained.folder.read("trainers.toml");
+    // What a model does not depend on may change.
+    trained
+        .folder
+        .write("trainers.toml", format!("{trainers}\ndescription = \"mine\"\n"));
+    let ended = trained.folder.run(&COMPILE).with(0);
+    assert!(!ended.stderr.contains(words), "{}", ended.stderr);
+    let changed = trainers.replace("\"{train_file}\"]", "\"{train_file}\", \"--more\"]");
+    assert_ne!(trainers, changed);
+    trained.folder.write("trainers.toml", changed);
+    trained
+        .folder
+        .run(&COMPILE)
+        .with(0)
+        .saying(words)
+        .saying("scripted");
+    // Also where another run has trained it.
+    std::fs::remove_dir_all(trained.folder.path("run")).unwrap();
+    trained.folder.run(&COMPILE).with(0).saying(words);
+    assert_eq!(trained.starts().len(), 1);
+}
+
+#[test]
+fn changed_settings_make_a_new_training_and_that_is_said() {
+    let trained = Trained::new();
+    trained.finish();
+    trained.folder.run(&COMPILE).with(0);
+    let job = trained.folder.read("job.toml");
+    trained
+        .folder
+        .write("job.toml", job.replace("n_epochs = 2", "n_epochs = 3"));
+    trained
+        .folder
+        .run(&COMPILE)
+        .with(0)
+        .saying("lm student: the fine-tune settings have changed (train)")
+        .saying("is kept in run.json");
+    assert_eq!(trained.starts().len(), 2);
 }

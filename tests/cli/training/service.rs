@@ -181,11 +181,11 @@ fn a_job_that_a_killed_compile_left_behind_is_cancelled_where_its_key_is() {
             folder.write("run/run.json", manifest.to_string());
         }
         let ended = folder.run(&["cancel", "run"]).with(1);
-        ended.saying("401").saying("may go on");
+        ended.saying("SERVICE_KEY is not set").saying("may go on");
         assert_ne!(one_job(&service)["status"], "cancelled");
 
         let ended = folder.start_with(&["cancel", "run"], &KEY).end().with(0);
-        assert!(ended.stdout.contains("1 trainings stopped"), "{}", ended.stdout);
+        assert!(ended.stdout.contains("1 training stopped"), "{}", ended.stdout);
         assert_eq!(one_job(&service)["status"], "cancelled");
         assert!(service.state().files.is_empty(), "rows are left there");
         let shard = &manifest(&folder).unwrap()["shards"][0];
@@ -204,7 +204,7 @@ fn what_would_fail_at_the_service_fails_before_the_first_question() {
     let teacher = format!("model = \"openai/teacher\"\napi_base = \"{}\"", lm.base());
     type Case<'a> = (&'a [&'a str], &'a str, &'a [(&'a str, &'a str)], &'a str);
     let cases: [Case<'_>; 3] = [
-        (&[], "gpt-test", &[], "api_key_env"),
+        (&[], "gpt-test", &[], "SERVICE_KEY is not set"),
         (&["key=another"], "gpt-test", &KEY, "401"),
         (&["shutdown=2020-01-01"], "gpt-test", &KEY, "2020-01-01"),
     ];

@@ -257,6 +257,16 @@ async fn a_command_that_fails_to_serve_fails_the_training_and_says_where_the_mod
 }
 
 #[tokio::test]
+async fn a_value_of_the_file_that_a_trainer_prints_is_not_told() {
+    let place = Place::new("env = { GIVEN = 'written-in-the-file' }");
+    let provider = place.provider();
+    place.start(&*provider).await;
+    place.tell("echo \"bad key $GIVEN\" >&2; exit 1");
+    let why = failure(place.outcome(&*provider).await);
+    assert!(why.contains("bad key [GIVEN]"), "{why}");
+}
+
+#[tokio::test]
 async fn a_secret_that_a_trainer_prints_is_not_told() {
     let secret = std::env::var("CARGO_PKG_DESCRIPTION").unwrap();
     let place = Place::new("pass_env = ['CARGO_PKG_DESCRIPTION']");
