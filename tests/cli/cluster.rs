@@ -148,7 +148,7 @@ impl Cluster {
 const COMPILE: [&str; 4] = ["compile", "job.toml", "--out", "run"];
 
 /// A folder with the job, and another with what it comes to on one machine.
-fn job(server: &LmServer, examples: usize) -> (Folder, Folder) {
+pub(crate) fn job(server: &LmServer, examples: usize) -> (Folder, Folder) {
     let (folder, reference) = (Folder::new(), Folder::new());
     JobFile::at(&server.base()).write(&folder, examples);
     JobFile::at(&server.base()).write(&reference, examples);

@@ -1,6 +1,6 @@
 //! SIGTERM to a worker, as systemd, Docker and Kubernetes send it before they kill: nothing is lost, and nothing counts as a failure.
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, job};
 use crate::metrics::Watched;
 use crate::support::{Folder, JobFile, LmServer, free_port, same, until};
 
@@ -14,12 +14,7 @@ fn a_worker_that_is_told_to_stop_takes_no_more_and_finishes_what_is_in_flight() 
     const EXAMPLES: usize = 40;
     let Some(cluster) = Cluster::start() else { return };
     let server = LmServer::start_on(0, &["--profile", "clean", "--latency-ms", "1000"]);
-    let (folder, reference) = (Folder::new(), Folder::new());
-    for folder in [&folder, &reference] {
-        JobFile::at(&server.base()).write(folder, EXAMPLES);
-    }
-    reference.compile("run").with(0);
-    server.reset();
+    let (folder, reference) = job(&server, EXAMPLES);
     let worker = cluster.worker(&["--concurrency", "4"]);
     let compiling = cluster.start_in(&folder, &COMPILE);
     until("questions in flight", || {
@@ -100,12 +95,7 @@ fn a_password_that_is_changed_and_set_back_under_a_worker_costs_no_answer() {
     const EXAMPLES: usize = 12;
     let Some(cluster) = Cluster::start() else { return };
     let server = LmServer::start_on(0, &["--profile", "clean", "--latency-ms", "1000"]);
-    let (folder, reference) = (Folder::new(), Folder::new());
-    for folder in [&folder, &reference] {
-        JobFile::at(&server.base()).write(folder, EXAMPLES);
-    }
-    reference.compile("run").with(0);
-    server.reset();
+    let (folder, reference) = job(&server, EXAMPLES);
     let worker = cluster.worker_with(&[], &[("BSFT_METRICS_ADDR", "0")]);
     let watched = Watched::of(&worker);
     let compiling = cluster.start_in(&folder, &COMPILE);
