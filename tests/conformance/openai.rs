@@ -645,12 +645,14 @@ async fn a_look_ahead_tells_every_problem_at_once() {
 async fn a_look_ahead_with_a_key_that_is_refused_names_no_key() {
     let server = serve(&[]);
     let mut customer = Customer::new(&server.base());
-    customer.told(|spec| spec.api_key_env = Some("CARGO_THAT_IS_NOT".to_owned()));
+    // It is set, to something that is no key of the server's.
+    customer.told(|spec| spec.api_key_env = Some("CARGO_MANIFEST_DIR".to_owned()));
     let problems = customer.preflight().await.unwrap_err();
     assert!(
         problems.contains("HTTP 401") && problems.contains("api_key_env"),
         "{problems}"
     );
+    assert!(!problems.contains(env!("CARGO_MANIFEST_DIR")), "{problems}");
 }
 
 #[tokio::test]
