@@ -3,6 +3,7 @@
 use super::spec::{ModuleKind, PredictorSpec, ProgramSpec};
 use super::{Job, JobSpec};
 use crate::dataset::Split;
+use crate::finetune::{Part, file_name, key_name};
 use crate::program::Program;
 use crate::value::{Record, Value};
 use indexmap::IndexMap;
@@ -175,13 +176,12 @@ pub(super) fn training(job: &Job) -> Vec<TrainingPlan> {
     };
     let mut training: Vec<TrainingPlan> = Vec::new();
     for (i, predictor) in spec.student.predictors.iter().enumerate() {
-        let (file, only) = match spec.multitask {
-            true => (format!("data/{}.jsonl", predictor.lm), None),
-            false => (
-                format!("data/{}@{}.jsonl", predictor.lm, predictor.predictor_name()),
-                Some(i),
-            ),
+        let (name, only) = match spec.multitask {
+            true => (None, None),
+            false => (Some(predictor.predictor_name()), Some(i)),
         };
+        let key = key_name(&predictor.lm, name.as_deref());
+        let file = format!("data/{}", file_name(&key, Part::Training, None));
         if training.iter().any(|known| known.file == file) {
             continue;
         }

@@ -1,7 +1,7 @@
 //! What metrics tell of the fine-tune jobs.
 
-use super::{Job, Jobs};
-use crate::finetune::{Training, TrainingProgress};
+use super::Jobs;
+use crate::finetune::{Training, TrainingProgress, key_name};
 use crate::metrics::{JobCounts, RunMetrics, Standing};
 
 impl Jobs {
@@ -23,18 +23,11 @@ impl Jobs {
                     None
                 }
             };
-            metrics.training(&lm_key(job), standing.unwrap_or_default());
+            let recipe = &job.shard.recipe;
+            let lm_key = key_name(&recipe.lm, recipe.predictor.as_deref());
+            metrics.training(&lm_key, standing.unwrap_or_default());
         }
         metrics.jobs(counts);
-    }
-}
-
-/// As the job's training file is called.
-fn lm_key(job: &Job) -> String {
-    let recipe = &job.shard.recipe;
-    match &recipe.predictor {
-        None => recipe.lm.clone(),
-        Some(predictor) => format!("{}@{predictor}", recipe.lm),
     }
 }
 

@@ -32,13 +32,7 @@ pub(in crate::worker) async fn adopt(shared: Arc<Shared>, left: Unfinished) {
         task,
         shard: left.shard,
     };
-    let job = Job {
-        shared: &shared,
-        message: &message,
-        provider: provider.as_ref(),
-        key: message.task.to_string(),
-        began: Instant::now(),
-    };
+    let job = Job::new(&shared, &message, provider.as_ref());
     let lane = shared.metrics.worker().finetune.task();
     tokio::select! {
         adopted = job.adopt() => if let Err(why) = adopted {

@@ -68,13 +68,7 @@ pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
         Ok(provider) => provider,
         Err(why) => return shared.reasons.hand_back(delivery, &why).await,
     };
-    let job = Job {
-        shared: &shared,
-        message: &message,
-        provider: provider.as_ref(),
-        key: message.task.to_string(),
-        began: Instant::now(),
-    };
+    let job = Job::new(&shared, &message, provider.as_ref());
     let ended = match provider.stays() {
         true => job.attend_for(delivery).await,
         false => job.tick_for(delivery).await,
@@ -111,6 +105,18 @@ struct Job<'a> {
     key: String,
     /// When this worker took it up.
     began: Instant,
+}
+
+impl<'a> Job<'a> {
+    fn new(shared: &'a Arc<Shared>, message: &'a FinetuneTask, provider: &'a dyn Provider) -> Job<'a> {
+        Job {
+            shared,
+            message,
+            provider,
+            key: message.task.to_string(),
+            began: Instant::now(),
+        }
+    }
 }
 
 impl Job<'_> {
