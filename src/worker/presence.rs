@@ -68,15 +68,18 @@ impl Presence {
     /// From now on the run hears of this worker. Gives whether it is known to be cancelled.
     fn works_on(&self, run: &RunId) -> Option<bool> {
         let mut runs = self.runs();
-        let known = runs.entry(run.clone()).or_insert_with(|| {
-            self.news.notify_one();
-            Run {
-                last_task: Instant::now(),
-                is_cancelled: None,
-            }
-        });
-        known.last_task = Instant::now();
-        known.is_cancelled
+        // Every task comes by here: `entry` would ask each for a name of its own.
+        if let Some(known) = runs.get_mut(run) {
+            known.last_task = Instant::now();
+            return known.is_cancelled;
+        }
+        let known = Run {
+            last_task: Instant::now(),
+            is_cancelled: None,
+        };
+        runs.insert(run.clone(), known);
+        self.news.notify_one();
+        None
     }
 
     /// Signs for as long as it is polled.
