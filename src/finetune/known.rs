@@ -75,8 +75,12 @@ impl Known {
 
     /// How long ago the training was asked for, by the clocks of the machines; none: not known.
     pub fn age(&self) -> Option<Duration> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let started = Duration::from_millis(self.started_ms?);
-        Some(now.saturating_sub(started))
+        Some(Duration::from_millis(now_ms().saturating_sub(self.started_ms?)))
     }
+}
+
+/// Milliseconds of the Unix clock, as the slots have them.
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -24,6 +24,7 @@ pub use conversation::{Conversation, NotARow, Said, Turn};
 pub use files::{Part, file_name, key_name};
 pub use known::{
     ID_SLOT, Known, LOOKED_SLOT, NOT_HERE_SLOT, PREFLIGHT_SLOT, PROGRESS_SLOT, Preflight, STARTED_SLOT,
+    now_ms,
 };
 pub use providers::{NotHere, Providers};
 pub use recipe::{CommandSpec, ExportSpec, FireworksSpec, ProviderSpec, Recipe, RowFormat, ServiceSpec};

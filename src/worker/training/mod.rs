@@ -7,11 +7,11 @@
 
 use crate::finetune::{
     ID_SLOT, Known, LOOKED_SLOT, Order, PROGRESS_SLOT, Provider, ProviderError, STARTED_SLOT, StartError,
-    Training, TrainingId, TrainingOutcome, TrainingProgress,
+    Training, TrainingId, TrainingOutcome, TrainingProgress, now_ms,
 };
 use crate::store::{Store, StoreError};
 use crate::task::{AttemptRef, RunId};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tracing::{info, warn};
 
 /// When a training is looked for whose start had no answer.
@@ -312,11 +312,6 @@ fn not_shown(id: &TrainingId) -> String {
         "the provider does not show the training {}, which it has just given: waiting whether it does",
         id.0
     )
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
