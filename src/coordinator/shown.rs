@@ -29,9 +29,7 @@ pub(super) fn show(metrics: &RunMetrics, manifest: &Manifest) {
     for (lm, totals) in &tally.lms {
         metrics.tokens(lm, totals.prompt_tokens, totals.completion_tokens);
     }
-    let is_known = tally.lms.keys().all(|lm| manifest.cost.contains_key(lm));
-    // An empty sum is -0.0.
-    metrics.cost(is_known.then(|| manifest.cost.values().fold(0.0, |sum, cost| sum + cost)));
+    metrics.cost(manifest.cost_of_all());
 }
 
 /// Looks for as long as it is polled. What a service does not tell is not shown until it does.

@@ -320,6 +320,13 @@ impl Manifest {
             .collect();
     }
 
+    /// US dollars for all that LMs were asked; none where the price of one is not known.
+    pub fn cost_of_all(&self) -> Option<f64> {
+        let mut costs = self.tally.lms.keys().map(|lm| self.cost.get(lm));
+        // An empty sum is -0.0.
+        costs.try_fold(0.0, |sum, cost| Some(sum + cost?))
+    }
+
     /// Adds to a phase's time.
     pub fn spent(&mut self, phase: &str, time: Duration) {
         *self.seconds.entry(phase.to_owned()).or_default() += time.as_secs_f64();

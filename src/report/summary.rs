@@ -83,12 +83,8 @@ pub fn summary(manifest: &Manifest, dir: &RunDir, retry: &str) -> String {
 /// The same for programs: the fields of a log line.
 pub(crate) fn summary_fields(manifest: &Manifest, dir: &RunDir) -> Fields {
     let tally = &manifest.tally;
-    // Unknown is not nothing.
-    let cost = (!manifest.cost.is_empty()).then(|| manifest.cost.values().sum::<f64>());
     let spent = |tokens: fn(&LmTotals) -> u64| tally.lms.values().map(tokens).sum::<u64>();
     Fields::default()
-        .with("run", manifest.run.0.clone())
-        .with("name", manifest.name.clone())
         .with("rehearsal", manifest.rehearsal)
         .with("seconds", manifest.seconds.values().sum::<f64>())
         .with("ran", tally.traces)
@@ -97,7 +93,7 @@ pub(crate) fn summary_fields(manifest: &Manifest, dir: &RunDir) -> Fields {
         .with("answers", spent(|lm| lm.answers))
         .with("prompt_tokens", spent(|lm| lm.prompt_tokens))
         .with("completion_tokens", spent(|lm| lm.completion_tokens))
-        .with("cost_usd", cost)
+        .with("cost_usd", manifest.cost_of_all())
         .with("student", dir.compiled().display().to_string())
         .with("manifest", dir.manifest().display().to_string())
 }
