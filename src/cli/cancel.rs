@@ -5,7 +5,7 @@ use super::flags::CancelFlags;
 use super::runtime::block_on;
 use super::say::{self, counted};
 use super::services::Services;
-use crate::coordinator::stop_all;
+use crate::coordinator::cancel_orphaned_trainings;
 use crate::queue::Lane;
 use crate::report::{Manifest, Phase};
 use crate::roster::Roster as _;
@@ -67,7 +67,7 @@ fn alone(dir: &RunDir) -> Exit {
             return Exit::Failed;
         }
     };
-    let left = match block_on(stop_all(dir, &mut manifest)) {
+    let left = match block_on(cancel_orphaned_trainings(dir, &mut manifest)) {
         Ok(Ok(left)) => left,
         Ok(Err(error)) => {
             say::problem(format_args!("{shown}: trainings were not stopped: {error}"));

@@ -6,7 +6,7 @@ use super::runtime::block_on;
 use super::say;
 use super::services::{Connected, Services};
 use crate::queue::{Lane, Queue as _, QueueError};
-use crate::report::{Depths, Manifest, Standing};
+use crate::report::{Depths, Manifest, RunStatus};
 use crate::roster::Roster as _;
 use crate::store::StoreError;
 use std::fs;
@@ -43,7 +43,7 @@ pub(super) fn status(flags: &StatusFlags) -> Exit {
     Exit::Done
 }
 
-fn in_folders(run: Option<&Path>) -> Result<Vec<Standing>, Exit> {
+fn in_folders(run: Option<&Path>) -> Result<Vec<RunStatus>, Exit> {
     let folders = match run {
         Some(run) => vec![run.to_owned()],
         None => runs(),
@@ -51,7 +51,7 @@ fn in_folders(run: Option<&Path>) -> Result<Vec<Standing>, Exit> {
     let mut standings = Vec::new();
     for folder in folders {
         match read(&folder)? {
-            Some(manifest) => standings.push(Standing::of(folder.display().to_string(), manifest)),
+            Some(manifest) => standings.push(RunStatus::of(folder.display().to_string(), manifest)),
             None if run.is_some() => {
                 say::problem(format_args!(
                     "{} holds no run: it has no run.json",
@@ -82,7 +82,7 @@ fn runs() -> Vec<PathBuf> {
     folders
 }
 
-fn in_cluster(services: &Services, run: Option<&Path>) -> Result<Vec<Standing>, Exit> {
+fn in_cluster(services: &Services, run: Option<&Path>) -> Result<Vec<RunStatus>, Exit> {
     block_on(async {
         let connected = services.connect().await?;
         let Some(run) = run else {
@@ -97,7 +97,7 @@ fn in_cluster(services: &Services, run: Option<&Path>) -> Result<Vec<Standing>, 
         match in_folder {
             _ if !standings.is_empty() => Ok(standings),
             // Its time in Redis is over, or it was never there.
-            Some(manifest) => Ok(vec![Standing::of(run.display().to_string(), manifest)]),
+            Some(manifest) => Ok(vec![RunStatus::of(run.display().to_string(), manifest)]),
             None => {
                 say::problem(format_args!(
                     "no run {wanted} in namespace {}; without a name, status shows those that there are",
@@ -118,7 +118,7 @@ enum Unavailable {
     Store(#[from] StoreError),
 }
 
-async fn told(connected: &Connected, wanted: Option<&str>) -> Result<Vec<Standing>, Exit> {
+async fn told(connected: &Connected, wanted: Option<&str>) -> Result<Vec<RunStatus>, Exit> {
     let standings = asked(connected, wanted).await;
     connected.queue.close().await;
     standings.map_err(|error| {
@@ -127,7 +127,7 @@ async fn told(connected: &Connected, wanted: Option<&str>) -> Result<Vec<Standin
     })
 }
 
-async fn asked(connected: &Connected, wanted: Option<&str>) -> Result<Vec<Standing>, Unavailable> {
+async fn asked(connected: &Connected, wanted: Option<&str>) -> Result<Vec<RunStatus>, Unavailable> {
     let queue = &connected.queue;
     let depths = Depths {
         bootstrap: queue.depth(&Lane::Bootstrap).await?,
@@ -144,7 +144,7 @@ async fn asked(connected: &Connected, wanted: Option<&str>) -> Result<Vec<Standi
         let Ok(manifest) = serde_json::from_slice::<Manifest>(&report) else {
             continue;
         };
-        let mut standing = Standing::of(run.0.clone(), manifest);
+        let mut standing = RunStatus::of(run.0.clone(), manifest);
         standing.workers = Some(connected.store.workers(&run).await?);
         standing.cancelled = connected.store.is_cancelled(&run).await?;
         standing.queues = Some(depths);

@@ -1,9 +1,9 @@
 //! Phase two: every task gets an outcome. Publishes within a window, drains outcomes to DIR, fsyncs, and only then lets the store forget.
 
-use super::ledger::Appended;
-use super::outstanding::Outstanding;
+use super::outcome_log::Appended;
+use super::outstanding_tasks::OutstandingTasks;
 use super::prepare::Prepared;
-use super::publisher::Publisher;
+use super::publisher::TaskPublisher;
 use super::{Coordinator, RunError};
 use crate::store::{Position, Store, Stored};
 use crate::task::TaskId;
@@ -56,14 +56,14 @@ pub(super) async fn bootstrap(
     // What the last process had stored and not yet drained.
     while drain.take(&mut prepared, Duration::ZERO).await? > 0 {}
     drain.sync(&prepared).await?;
-    prepared.find_remakes()?;
+    prepared.find_replays()?;
     coordinator
         .progress
-        .bootstrap_starts(tasks, prepared.ledger.tally());
+        .bootstrap_starts(tasks, prepared.outcome_log.counts());
 
-    let mut publisher = Publisher::new(coordinator);
+    let mut publisher = TaskPublisher::new(coordinator);
     let mut told = Instant::now();
-    let mut done_before = prepared.ledger.tally().done();
+    let mut done_before = prepared.outcome_log.counts().done();
     let ended = loop {
         if coordinator.shutdown.is_draining() {
             break Err(RunError::Interrupted);
@@ -71,7 +71,7 @@ pub(super) async fn bootstrap(
         if let Some(error) = too_many_failures(coordinator, &prepared, tasks) {
             break Err(error);
         }
-        if prepared.ledger.tally().done() == tasks {
+        if prepared.outcome_log.counts().done() == tasks {
             break Ok(());
         }
         let round = async {
@@ -94,13 +94,15 @@ pub(super) async fn bootstrap(
             ended = round => ended?,
         }
         if told.elapsed() >= MANIFEST_EVERY {
-            let done = prepared.ledger.tally().done();
+            let done = prepared.outcome_log.counts().done();
             prepared.manifest.rate = (done - done_before) as f64 / told.elapsed().as_secs_f64();
             (told, done_before) = (Instant::now(), done);
-            prepared.manifest.count(prepared.ledger.tally(), &prepared.job);
+            prepared
+                .manifest
+                .count(prepared.outcome_log.counts(), &prepared.job);
             prepared.tell(coordinator).await?;
         }
-        coordinator.progress.bootstrap(prepared.ledger.tally());
+        coordinator.progress.bootstrap(prepared.outcome_log.counts());
         coordinator.metrics.run.outstanding(drain.outstanding.len());
     };
     match tokio::time::timeout(LAST_SYNC, drain.sync(&prepared)).await {
@@ -108,18 +110,23 @@ pub(super) async fn bootstrap(
         Err(_) if ended.is_err() => debug!("the store is away; it forgets later what is in DIR"),
         Err(_) => drain.sync(&prepared).await?,
     }
-    coordinator.progress.bootstrap_ends(prepared.ledger.tally());
+    coordinator.progress.bootstrap_ends(prepared.outcome_log.counts());
     coordinator.metrics.run.outstanding(drain.outstanding.len());
     publisher.tell_made_again();
     prepared.manifest.rate = 0.0;
     prepared.manifest.spent("bootstrap", started.elapsed());
-    prepared.manifest.count(prepared.ledger.tally(), &prepared.job);
+    prepared
+        .manifest
+        .count(prepared.outcome_log.counts(), &prepared.job);
     prepared.tell(coordinator).await?;
     ended.map(|()| Bootstrapped { prepared })
 }
 
 fn too_many_failures(coordinator: &Coordinator, prepared: &Prepared, tasks: usize) -> Option<RunError> {
-    let (failed, allowed) = (prepared.ledger.tally().failed(), prepared.job.max_failure_rate);
+    let (failed, allowed) = (
+        prepared.outcome_log.counts().failed(),
+        prepared.job.max_failure_rate,
+    );
     (failed as f64 > allowed * tasks as f64).then(|| RunError::TooManyFailures {
         failed,
         tasks,
@@ -140,7 +147,7 @@ struct Drain<'a> {
     unsynced_bytes: usize,
     synced_at: Instant,
     taken_at: Instant,
-    outstanding: Outstanding,
+    outstanding: OutstandingTasks,
     /// Outcomes that say nothing to us.
     unreadable: usize,
 }
@@ -156,7 +163,7 @@ impl<'a> Drain<'a> {
             unsynced_bytes: 0,
             synced_at: Instant::now(),
             taken_at: Instant::now(),
-            outstanding: Outstanding::default(),
+            outstanding: OutstandingTasks::default(),
             unreadable: 0,
         }
     }
@@ -197,7 +204,7 @@ impl<'a> Drain<'a> {
             self.unsynced.push((position, task));
         }
         self.unsynced_bytes += self.appended.len();
-        prepared.ledger.flush(&mut self.appended)?;
+        prepared.outcome_log.flush(&mut self.appended)?;
         Ok(taken)
     }
 
@@ -212,23 +219,23 @@ impl<'a> Drain<'a> {
 
     fn trace(&mut self, prepared: &mut Prepared, line: &str) {
         let Ok(index) = LineIndex::of(line) else {
-            return prepared.ledger.append_stale(line, &mut self.appended);
+            return prepared.outcome_log.append_stale(line, &mut self.appended);
         };
         match self.expected(prepared, index.teacher, index.example, index.task, &index.made_by) {
             Expected::Task(task) => {
                 let names = &prepared.predictors;
                 prepared
-                    .ledger
+                    .outcome_log
                     .append_trace(task, line, &index, names, &mut self.appended);
             }
-            Expected::Stale => prepared.ledger.append_stale(line, &mut self.appended),
+            Expected::Stale => prepared.outcome_log.append_stale(line, &mut self.appended),
             Expected::Repeated => {}
         }
     }
 
     fn failure(&mut self, prepared: &mut Prepared, line: &str) {
         let Ok(failure) = serde_json::from_str::<Failure>(line) else {
-            return prepared.ledger.append_stale(line, &mut self.appended);
+            return prepared.outcome_log.append_stale(line, &mut self.appended);
         };
         match self.expected(
             prepared,
@@ -239,10 +246,10 @@ impl<'a> Drain<'a> {
         ) {
             Expected::Task(task) => {
                 prepared
-                    .ledger
+                    .outcome_log
                     .append_failure(task, line, &failure, &mut self.appended);
             }
-            Expected::Stale => prepared.ledger.append_stale(line, &mut self.appended),
+            Expected::Stale => prepared.outcome_log.append_stale(line, &mut self.appended),
             Expected::Repeated => {}
         }
     }
@@ -258,7 +265,7 @@ impl<'a> Drain<'a> {
         match prepared.number(teacher, example) {
             Some(task) if prepared.task_id(task) == found && made_by == prepared.made_by(example) => {
                 self.outstanding.done(task);
-                if prepared.ledger.has(task) {
+                if prepared.outcome_log.has(task) {
                     Expected::Repeated
                 } else {
                     Expected::Task(task)
@@ -279,7 +286,7 @@ impl<'a> Drain<'a> {
 
     /// Brings DIR to the disk, then lets the store forget what is there.
     async fn sync(&mut self, prepared: &Prepared) -> Result<(), RunError> {
-        prepared.ledger.sync().await?;
+        prepared.outcome_log.sync().await?;
         // What the store forgets, another coordinator cannot have any more.
         prepared.leadership.confirm(self.coordinator).await?;
         self.store.trim(&prepared.run, &self.unsynced).await?;

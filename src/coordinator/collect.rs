@@ -2,7 +2,7 @@
 
 use super::bootstrap::Bootstrapped;
 use super::prepare::Prepared;
-use super::shard::{self, Made};
+use super::shard::{self, ShardFiles};
 use super::{Coordinator, RunError};
 use crate::dataset::configs::{configs, is_config};
 use crate::finetune::Shard;
@@ -44,7 +44,7 @@ pub(super) async fn collect(
 
 fn write(mut prepared: Prepared, dir: &RunDir) -> Result<Collected, RunError> {
     prepared.manifest.phase = Phase::Collect;
-    prepared.ledger.sort()?;
+    prepared.outcome_log.sort()?;
     let mut made = Vec::with_capacity(prepared.keys.len());
     for key in &prepared.keys {
         made.push(shard::make(dir, &prepared, key)?);
@@ -57,7 +57,7 @@ fn write(mut prepared: Prepared, dir: &RunDir) -> Result<Collected, RunError> {
         files.insert(name);
     }
     remove_others(dir, &files)?;
-    prepared.manifest.shards = made.iter().map(Made::report).collect();
+    prepared.manifest.shards = made.iter().map(ShardFiles::report).collect();
     let shards = made.into_iter().map(|made| made.shard).collect();
     Ok(Collected { prepared, shards })
 }

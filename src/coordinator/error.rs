@@ -1,6 +1,6 @@
 //! Why a run stops before its end.
 
-use super::ledger::LedgerError;
+use super::outcome_log::OutcomeLogError;
 use crate::depot::DepotError;
 use crate::program::BuildError;
 use crate::queue::{QueueError, Recourse};
@@ -75,7 +75,7 @@ pub enum RunError {
     Trainset(#[from] crate::trainset::TrainsetError),
     /// The ledger cannot be read or written.
     #[error(transparent)]
-    Ledger(#[from] LedgerError),
+    OutcomeLog(#[from] OutcomeLogError),
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     File {

@@ -36,9 +36,9 @@ pub(super) struct Leadership {
 }
 
 /// While it lives, a cancellation does not drain: whoever holds it stops the trainings first.
-pub(super) struct Trains(Arc<Leadership>);
+pub(super) struct CancelGuard(Arc<Leadership>);
 
-impl Drop for Trains {
+impl Drop for CancelGuard {
     fn drop(&mut self) {
         self.0.trains.store(false, Ordering::Relaxed);
     }
@@ -114,9 +114,9 @@ impl Leadership {
     }
 
     /// From now on the caller carries out a cancellation.
-    pub(super) fn trains(self: &Arc<Leadership>) -> Trains {
+    pub(super) fn trains(self: &Arc<Leadership>) -> CancelGuard {
         self.trains.store(true, Ordering::Relaxed);
-        Trains(Arc::clone(self))
+        CancelGuard(Arc::clone(self))
     }
 
     /// Whether somebody cancelled the run.

@@ -6,23 +6,23 @@ mod bootstrap;
 mod collect;
 mod compile;
 mod error;
-mod jobs;
 mod leadership;
-mod ledger;
-mod left_behind;
-mod lookout;
-mod lost;
-mod outstanding;
+mod lost_tasks;
+mod orphaned_trainings;
+mod outcome_log;
+mod outstanding_tasks;
 mod preflight;
 mod prepare;
 mod publisher;
+mod run_metrics;
 mod shard;
-mod shown;
 mod train;
+mod trainings;
+mod watchdog;
 
 pub use error::RunError;
-pub use ledger::LedgerError;
-pub use left_behind::{LeftBehind, stop_all};
+pub use orphaned_trainings::{OrphanedTrainings, cancel_orphaned_trainings};
+pub use outcome_log::OutcomeLogError;
 
 use crate::depot::Depot;
 use crate::finetune::Trainers;
@@ -149,7 +149,7 @@ async fn led(
     let ended = tokio::select! {
         ended = phases(coordinator, job, before, Arc::clone(&leadership)) => ended,
         lost = leadership.keep(coordinator) => return Err(lost),
-        never = shown::keep(coordinator, &run) => match never {},
+        never = run_metrics::keep(coordinator, &run) => match never {},
     };
     leadership.resign(coordinator).await;
     match ended {

@@ -30,7 +30,7 @@ const PATIENCE_HERE: Duration = Duration::from_secs(90);
 const PREFETCH: NonZeroUsize = NonZeroUsize::new(16).expect("16 is not 0");
 
 /// A question and its answer.
-struct Asked {
+struct PreflightRequest {
     recipe: Recipe,
     extent: Extent,
     task: TaskId,
@@ -51,7 +51,7 @@ enum Extent {
 /// Asks. Once the bootstrap is done, workers elsewhere are waited for by the jobs themselves; those of this process are all that there
 /// will ever be.
 pub(super) async fn preflight(coordinator: &Coordinator, prepared: &Prepared) -> Result<(), RunError> {
-    let is_bootstrapped = prepared.ledger.tally().done() == prepared.tasks();
+    let is_bootstrapped = prepared.outcome_log.counts().done() == prepared.tasks();
     if is_bootstrapped && !coordinator.is_alone {
         return Ok(());
     }
@@ -89,7 +89,7 @@ pub(super) async fn preflight(coordinator: &Coordinator, prepared: &Prepared) ->
             let known = Known::of(&coordinator.store.records(&prepared.run, asked.task).await?);
             (asked.answer, asked.not_here) = (known.preflight, known.not_here);
         }
-        let has_said = |asked: &Asked| asked.answer.is_some() || asked.not_here.is_some();
+        let has_said = |asked: &PreflightRequest| asked.answer.is_some() || asked.not_here.is_some();
         if coordinator.is_alone && asked.iter().all(has_said) {
             break;
         }
@@ -99,8 +99,8 @@ pub(super) async fn preflight(coordinator: &Coordinator, prepared: &Prepared) ->
 }
 
 /// One for each LM that somebody really trains.
-fn questions(prepared: &Prepared, retry: Retry, is_bootstrapped: bool) -> Vec<Asked> {
-    let mut asked: Vec<Asked> = Vec::new();
+fn questions(prepared: &Prepared, retry: Retry, is_bootstrapped: bool) -> Vec<PreflightRequest> {
+    let mut asked: Vec<PreflightRequest> = Vec::new();
     for key in &prepared.keys {
         let recipe = key.recipe(&prepared.job);
         let is_known = asked.iter().any(|asked| asked.recipe.lm == recipe.lm);
@@ -118,7 +118,7 @@ fn questions(prepared: &Prepared, retry: Retry, is_bootstrapped: bool) -> Vec<As
         // Every process asks anew: keys, servers and trainers come and go.
         let start = prepared.manifest.starts.to_le_bytes();
         let task = TaskId::derive(&[b"preflight", &bytes, &start]);
-        asked.push(Asked {
+        asked.push(PreflightRequest {
             recipe,
             extent,
             task,
@@ -148,7 +148,7 @@ fn extent(manifest: &Manifest, recipe: &Recipe, retry: Retry) -> Option<Extent> 
     }
 }
 
-fn message(prepared: &Prepared, asked: &Asked) -> Vec<u8> {
+fn message(prepared: &Prepared, asked: &PreflightRequest) -> Vec<u8> {
     encode(&FinetuneMessage::Preflight(PreflightTask {
         v: MESSAGE_VERSION,
         run: prepared.run.clone(),
@@ -164,10 +164,10 @@ fn has_trainer(recipe: &Recipe, workers: &[WorkerSign]) -> bool {
         if workers.any(|worker| worker.has_trainer(&command.trainer)))
 }
 
-fn told(asked: Vec<Asked>, workers: &[WorkerSign]) -> Result<(), RunError> {
+fn told(asked: Vec<PreflightRequest>, workers: &[WorkerSign]) -> Result<(), RunError> {
     let mut problems = Vec::new();
     for asked in asked {
-        let Asked {
+        let PreflightRequest {
             recipe,
             extent,
             answer,

@@ -1,8 +1,8 @@
 //! Phase one: what is to be done, and what of it an earlier run has done already.
 
 use super::leadership::Leadership;
-use super::ledger::{Ledger, Verdict};
-use super::{Coordinator, RunError, shown};
+use super::outcome_log::{LineClass, OutcomeLog};
+use super::{Coordinator, RunError, run_metrics};
 use crate::dataset::{LmKey, lm_keys};
 use crate::job::{Job, TeacherIdentity, made_by, spec_digest, trace_shape};
 use crate::report::{Manifest, Phase};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tracing::{debug, info, warn};
 
-/// A job with its run, its tasks and its ledger.
+/// A job with its run, its tasks and its outcome_log.
 pub(super) struct Prepared {
     pub(super) job: Job,
     pub(super) run: RunId,
@@ -29,7 +29,7 @@ pub(super) struct Prepared {
     /// The job's part in what its traces are made by.
     pub(super) shape: String,
     pub(super) keys: Vec<LmKey>,
-    pub(super) ledger: Ledger,
+    pub(super) outcome_log: OutcomeLog,
     pub(super) manifest: Manifest,
 }
 
@@ -37,7 +37,7 @@ impl Prepared {
     /// Brings `run.json` up to date, and what others see of the run.
     pub(super) async fn tell(&mut self, coordinator: &Coordinator) -> Result<(), RunError> {
         self.manifest.updated = unix_seconds();
-        shown::show(&coordinator.metrics.run, &self.manifest);
+        run_metrics::show(&coordinator.metrics.run, &self.manifest);
         let path = coordinator.dir.manifest();
         let bytes = self.manifest.to_bytes();
         write_whole(&path, &bytes).map_err(RunError::at(path))?;
@@ -65,15 +65,15 @@ impl Prepared {
     }
 
     /// Looks for answers that are paid for among the outcomes that were set aside.
-    pub(super) fn find_remakes(&mut self) -> Result<(), RunError> {
+    pub(super) fn find_replays(&mut self) -> Result<(), RunError> {
         let (job, identities) = (&self.job, &self.identities);
-        self.ledger.find_remakes(|line| {
+        self.outcome_log.find_replays(|line| {
             number(job, identities, line.teacher, line.example)
                 .filter(|_| id(job, identities, line.teacher, line.example) == line.task)
         })?;
-        if self.ledger.remakes() > 0 {
+        if self.outcome_log.replays() > 0 {
             info!(
-                tasks = self.ledger.remakes(),
+                tasks = self.outcome_log.replays(),
                 "tasks are made anew from answers that are already paid for"
             );
         }
@@ -131,21 +131,21 @@ pub(super) async fn prepare(
             if by == made_by_of(&job, &shape, example)
                 && id(&job, &identities, teacher, example) == found =>
         {
-            Verdict::Task(task)
+            LineClass::Task(task)
         }
-        _ => Verdict::Stale,
+        _ => LineClass::Stale,
     };
     if coordinator.retry.examples() {
         forget(&dir.failures())?;
     }
-    let ledger = Ledger::open(
+    let outcome_log = OutcomeLog::open(
         dir,
         tasks,
         &predictors,
         |line| judge(line.teacher, line.example, line.task, &line.made_by),
         |failure| judge(failure.teacher, failure.example, failure.task, &failure.made_by),
     )?;
-    report(&ledger, tasks, before.is_some());
+    report(&outcome_log, tasks, before.is_some());
     // Reading much took long.
     leadership.confirm(coordinator).await?;
 
@@ -175,10 +175,12 @@ pub(super) async fn prepare(
         predictors,
         shape,
         keys,
-        ledger,
+        outcome_log,
         manifest,
     };
-    prepared.manifest.count(prepared.ledger.tally(), &prepared.job);
+    prepared
+        .manifest
+        .count(prepared.outcome_log.counts(), &prepared.job);
     prepared.tell(coordinator).await?;
     Ok(prepared)
 }
@@ -190,19 +192,19 @@ fn forget(failures: &Path) -> Result<(), RunError> {
     }
 }
 
-fn report(ledger: &Ledger, tasks: usize, resumed: bool) {
+fn report(outcome_log: &OutcomeLog, tasks: usize, resumed: bool) {
     if resumed {
-        let tally = ledger.tally();
+        let counts = outcome_log.counts();
         info!(
-            done = tally.done(),
-            failed = tally.failed(),
+            done = counts.done(),
+            failed = counts.failed(),
             tasks,
             "going on with an earlier run"
         );
     }
-    if ledger.stale() > 0 {
+    if outcome_log.stale() > 0 {
         info!(
-            lines = ledger.stale(),
+            lines = outcome_log.stale(),
             "the job or its data have changed: outcomes that no longer fit are kept in stale.jsonl"
         );
     }

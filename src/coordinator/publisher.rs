@@ -1,7 +1,7 @@
 //! Publishing the tasks of the bootstrap phase: within a window, in order, and again when their messages are lost.
 
-use super::lost::Watch;
-use super::outstanding::Outstanding;
+use super::lost_tasks::LostTaskDetector;
+use super::outstanding_tasks::OutstandingTasks;
 use super::prepare::Prepared;
 use super::{Coordinator, RunError};
 use crate::message::{BootstrapTask, MESSAGE_VERSION};
@@ -42,7 +42,7 @@ const COUNT_WORKERS_EVERY: Duration = Duration::from_secs(1);
 const LONELY: Duration = Duration::from_secs(10);
 
 /// Publishes tasks in order, skipping those with an outcome.
-pub(super) struct Publisher<'a> {
+pub(super) struct TaskPublisher<'a> {
     coordinator: &'a Coordinator,
     next: usize,
     window: usize,
@@ -54,16 +54,16 @@ pub(super) struct Publisher<'a> {
     /// Whether the user was told that nobody is.
     told_alone: bool,
     swept: Instant,
-    pub(super) watch: Watch,
+    pub(super) watch: LostTaskDetector,
     made_again: usize,
     /// The messages on their way: a broker that takes none must not keep outcomes from DIR.
     sending: JoinSet<Result<(), QueueError>>,
 }
 
-impl<'a> Publisher<'a> {
-    pub(super) fn new(coordinator: &'a Coordinator) -> Publisher<'a> {
+impl<'a> TaskPublisher<'a> {
+    pub(super) fn new(coordinator: &'a Coordinator) -> TaskPublisher<'a> {
         let now = Instant::now();
-        Publisher {
+        TaskPublisher {
             coordinator,
             next: 0,
             window: window(coordinator.in_flight),
@@ -72,7 +72,7 @@ impl<'a> Publisher<'a> {
             accompanied: false,
             told_alone: false,
             swept: now,
-            watch: Watch::new(ABANDONED),
+            watch: LostTaskDetector::new(ABANDONED),
             made_again: 0,
             sending: JoinSet::new(),
         }
@@ -122,7 +122,7 @@ impl<'a> Publisher<'a> {
     pub(super) async fn publish(
         &mut self,
         prepared: &Prepared,
-        outstanding: &mut Outstanding,
+        outstanding: &mut OutstandingTasks,
     ) -> Result<(), RunError> {
         // Outcomes may come so fast that nobody waits for this any more.
         while let Some(sent) = self.sending.try_join_next() {
@@ -136,7 +136,7 @@ impl<'a> Publisher<'a> {
         }
         let mut batch = Vec::with_capacity(room);
         while batch.len() < room && self.next < tasks {
-            if !prepared.ledger.has(self.next) {
+            if !prepared.outcome_log.has(self.next) {
                 batch.push(self.next);
             }
             self.next += 1;
@@ -148,7 +148,7 @@ impl<'a> Publisher<'a> {
     pub(super) async fn sweep(
         &mut self,
         prepared: &Prepared,
-        outstanding: &mut Outstanding,
+        outstanding: &mut OutstandingTasks,
     ) -> Result<(), RunError> {
         let is_due = self.swept.elapsed() >= SWEEP_EVERY && self.sending.is_empty();
         if !is_due || outstanding.len() == 0 {
@@ -200,7 +200,7 @@ impl<'a> Publisher<'a> {
         &mut self,
         prepared: &Prepared,
         tasks: &[usize],
-        outstanding: &mut Outstanding,
+        outstanding: &mut OutstandingTasks,
     ) -> Result<(), RunError> {
         self.reopen(prepared, tasks).await?;
         let messages = tasks.iter().map(|task| message(prepared, *task));
@@ -238,7 +238,7 @@ impl<'a> Publisher<'a> {
 
     /// Gives the store the answers to a task's questions that an earlier shape of its trace has; whether there were any.
     async fn import(&self, prepared: &Prepared, task: usize) -> Result<bool, RunError> {
-        let answers = prepared.ledger.remake(task)?;
+        let answers = prepared.outcome_log.replay(task)?;
         if answers.is_empty() {
             return Ok(false);
         }

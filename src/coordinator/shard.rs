@@ -11,7 +11,7 @@ use std::iter;
 use tracing::{info, warn};
 
 /// What was made of an LM key's rows.
-pub(super) struct Made {
+pub(super) struct ShardFiles {
     pub(super) shard: Shard,
     pub(super) checks: Checks,
     /// The files' names in DIR's `data`.
@@ -21,8 +21,8 @@ pub(super) struct Made {
 }
 
 /// Writes the files of a key.
-pub(super) fn make(dir: &RunDir, prepared: &Prepared, key: &LmKey) -> Result<Made, RunError> {
-    let (job, rows) = (&prepared.job, &prepared.ledger.rows);
+pub(super) fn make(dir: &RunDir, prepared: &Prepared, key: &LmKey) -> Result<ShardFiles, RunError> {
+    let (job, rows) = (&prepared.job, &prepared.outcome_log.rows);
     let spec = &job.finetune[&key.lm];
     let (name, formats) = (key.name(), spec.formats());
     let example = |task: u32| {
@@ -43,7 +43,7 @@ pub(super) fn make(dir: &RunDir, prepared: &Prepared, key: &LmKey) -> Result<Mad
         path: &|part, format| unfinished(&path(part, format)),
     };
     let main = path(Part::Training, None);
-    let written = write_data(prepared.ledger.traces(), rows, &wanted).map_err(RunError::at(&main))?;
+    let written = write_data(prepared.outcome_log.traces(), rows, &wanted).map_err(RunError::at(&main))?;
     let parts = [
         Some((Part::Training, &written.training)),
         written.validation.as_ref().map(|file| (Part::Validation, file)),
@@ -71,7 +71,7 @@ pub(super) fn make(dir: &RunDir, prepared: &Prepared, key: &LmKey) -> Result<Mad
         longest_tokens: written.checks.longest_tokens,
         room: written.room,
     });
-    let made = Made {
+    let made = ShardFiles {
         shard,
         checks: written.checks,
         files,
@@ -90,7 +90,7 @@ fn training_file(name: String, file: &DataFile) -> TrainingFile {
     }
 }
 
-impl Made {
+impl ShardFiles {
     /// Says what the rows are like, before anybody pays for training on them.
     fn tell(&self, fraction: f64) {
         let (shard, checks) = (&self.shard, &self.checks);

@@ -1,9 +1,9 @@
 //! Phase four: a fine-tune job per LM key, and its completion.
 
 use super::collect::Collected;
-use super::jobs::Jobs;
-use super::lookout::Lookout;
 use super::prepare::Prepared;
+use super::trainings::Trainings;
+use super::watchdog::FinetuneWatchdog;
 use super::{Coordinator, RunError};
 use crate::finetune::Trained;
 use crate::message::{Completion, decode};
@@ -35,7 +35,7 @@ pub(super) async fn train(coordinator: &Coordinator, collected: Collected) -> Re
     let started = Instant::now();
     let Collected { mut prepared, shards } = collected;
     prepared.manifest.phase = Phase::Train;
-    let mut jobs = Jobs::plan(coordinator, &mut prepared, shards).await?;
+    let mut jobs = Trainings::plan(coordinator, &mut prepared, shards).await?;
     // From here on a cancellation is ours to carry out: trainings are stopped before the process goes.
     let _trains = prepared.leadership.trains();
     let ended = watch(coordinator, &mut prepared, &mut jobs).await;
@@ -54,13 +54,17 @@ pub(super) async fn train(coordinator: &Coordinator, collected: Collected) -> Re
 }
 
 /// Publishes the jobs and waits until all of them have ended.
-async fn watch(coordinator: &Coordinator, prepared: &mut Prepared, jobs: &mut Jobs) -> Result<(), RunError> {
+async fn watch(
+    coordinator: &Coordinator,
+    prepared: &mut Prepared,
+    jobs: &mut Trainings,
+) -> Result<(), RunError> {
     // What is asked for is known before it is asked for.
     prepared.tell(coordinator).await?;
     let lane = Lane::Completions(prepared.run.clone());
     let mut completions = coordinator.queue.consume(&lane, PREFETCH).await?;
     jobs.publish(coordinator, prepared).await?;
-    let mut lookout = Lookout::new();
+    let mut watchdog = FinetuneWatchdog::new();
     let mut cancelled: Option<Instant> = None;
     while !jobs.have_ended() {
         tokio::select! {
@@ -85,8 +89,8 @@ async fn watch(coordinator: &Coordinator, prepared: &mut Prepared, jobs: &mut Jo
             }
             continue;
         }
-        lookout.tell(coordinator, prepared, jobs).await;
-        for lost in lookout.lost(coordinator, prepared, jobs).await? {
+        watchdog.tell(coordinator, prepared, jobs).await;
+        for lost in watchdog.lost(coordinator, prepared, jobs).await? {
             jobs.publish_again(coordinator, prepared, lost).await?;
         }
     }

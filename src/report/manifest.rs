@@ -1,6 +1,6 @@
 //! `run.json`: what was run, on what, with what result; rewritten at the end of every phase.
 
-use super::tally::Tally;
+use super::counts::OutcomeCounts;
 use crate::dataset::Checks;
 use crate::finetune::{Shard, Training, TrainingId, TrainingOutcome, TrainingProgress};
 use crate::job::Job;
@@ -47,7 +47,8 @@ pub struct Manifest {
     /// Tasks: teachers times examples.
     pub tasks: usize,
     /// What the outcomes come to.
-    pub tally: Tally,
+    #[serde(rename = "tally")]
+    pub counts: OutcomeCounts,
     /// US dollars by LM, where a price is known.
     pub cost: IndexMap<String, f64>,
     /// Seconds by phase, over all processes that worked on the run.
@@ -176,7 +177,7 @@ impl ShardReport {
     }
 
     /// How far its training is, on a line.
-    pub fn standing(&self) -> String {
+    pub fn status(&self) -> String {
         let id = self.training.as_ref().map(|id| format!(" ({id})"));
         let id = id.unwrap_or_default();
         match (&self.failure, &self.model, &self.progress) {
@@ -252,7 +253,7 @@ impl Manifest {
             job_sha256: job.digest.clone(),
             trainset_sha256: job.trainset.sha256().to_owned(),
             tasks: job.spec.teachers.len() * job.trainset.len(),
-            tally: Tally::default(),
+            counts: OutcomeCounts::default(),
             cost: IndexMap::new(),
             seconds,
             starts: starts + 1,
@@ -310,9 +311,9 @@ impl Manifest {
     }
 
     /// Takes over what the outcomes come to.
-    pub fn count(&mut self, tally: &Tally, job: &Job) {
-        self.tally = tally.clone();
-        self.cost = (tally.lms.iter())
+    pub fn count(&mut self, counts: &OutcomeCounts, job: &Job) {
+        self.counts = counts.clone();
+        self.cost = (counts.lms.iter())
             .filter_map(|(lm, totals)| {
                 let price = job.spec.lms.get(lm)?.known_price()?;
                 Some((lm.clone(), totals.cost(price)))
@@ -322,7 +323,7 @@ impl Manifest {
 
     /// US dollars for all that LMs were asked; none where the price of one is not known.
     pub fn cost_of_all(&self) -> Option<f64> {
-        let mut costs = self.tally.lms.keys().map(|lm| self.cost.get(lm));
+        let mut costs = self.counts.lms.keys().map(|lm| self.cost.get(lm));
         // An empty sum is -0.0.
         costs.try_fold(0.0, |sum, cost| Some(sum + cost?))
     }

@@ -1,7 +1,7 @@
 //! The live line of a phase: on a terminal one line that changes, elsewhere a log line every few seconds.
 
+use super::counts::OutcomeCounts;
 use super::figures::{count, dollars, percent, short, time};
-use super::tally::Tally;
 use crate::lm::Price;
 use crate::telemetry::is_live;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -24,11 +24,11 @@ pub struct Progress {
     prices: HashMap<String, Price>,
     terminal: bool,
     /// Touched a few times a second by one task; never held across an await.
-    phase: Mutex<Option<Phase>>,
+    phase: Mutex<Option<LivePhase>>,
 }
 
 /// The phase that goes on.
-struct Phase {
+struct LivePhase {
     bar: ProgressBar,
     total: usize,
     /// Done when the phase started: the rate is of this process.
@@ -39,7 +39,7 @@ struct Phase {
     said: Option<String>,
 }
 
-impl Phase {
+impl LivePhase {
     fn log_every(&self) -> Duration {
         log_every(self.started.elapsed())
     }
@@ -69,7 +69,7 @@ impl Progress {
     }
 
     /// The bootstrap phase starts, with what earlier processes have done.
-    pub fn bootstrap_starts(&self, total: usize, tally: &Tally) {
+    pub fn bootstrap_starts(&self, total: usize, counts: &OutcomeCounts) {
         let bar = self.bar(total, "bootstrap {wide_bar} {msg}");
         let now = Instant::now();
         let told = if self.terminal {
@@ -77,10 +77,10 @@ impl Progress {
         } else {
             now
         };
-        *self.lock() = Some(Phase {
+        *self.lock() = Some(LivePhase {
             bar,
             total,
-            before: tally.done(),
+            before: counts.done(),
             started: now,
             told,
             said: None,
@@ -88,7 +88,7 @@ impl Progress {
     }
 
     /// The bootstrap phase goes on.
-    pub fn bootstrap(&self, tally: &Tally) {
+    pub fn bootstrap(&self, counts: &OutcomeCounts) {
         let mut phase = self.lock();
         let Some(phase) = phase.as_mut() else { return };
         let every = match self.terminal {
@@ -99,9 +99,9 @@ impl Progress {
             return;
         }
         phase.told = Instant::now();
-        let line = self.line(phase, tally);
+        let line = self.line(phase, counts);
         if self.terminal {
-            phase.bar.set_position(tally.done() as u64);
+            phase.bar.set_position(counts.done() as u64);
             phase.bar.set_message(line);
         } else {
             info!("bootstrap {line}");
@@ -109,13 +109,13 @@ impl Progress {
     }
 
     /// The bootstrap phase is over.
-    pub fn bootstrap_ends(&self, tally: &Tally) {
+    pub fn bootstrap_ends(&self, counts: &OutcomeCounts) {
         if let Some(phase) = self.lock().take() {
             phase.bar.finish_and_clear();
-            let made = tally.done().saturating_sub(phase.before);
+            let made = counts.done().saturating_sub(phase.before);
             if made > 0 {
                 let took = time(phase.started.elapsed());
-                info!("bootstrap {} in {took}", self.line(&phase, tally));
+                info!("bootstrap {} in {took}", self.line(&phase, counts));
             }
         }
     }
@@ -124,7 +124,7 @@ impl Progress {
     pub fn training(&self, (ended, all): (usize, usize), open: &[String]) {
         let mut phase = self.lock();
         let now = Instant::now();
-        let phase = phase.get_or_insert_with(|| Phase {
+        let phase = phase.get_or_insert_with(|| LivePhase {
             bar: self.bar(all, "fine-tune {msg}"),
             total: all,
             before: ended,
@@ -165,8 +165,8 @@ impl Progress {
         bar
     }
 
-    fn line(&self, phase: &Phase, tally: &Tally) -> String {
-        let done = tally.done();
+    fn line(&self, phase: &LivePhase, counts: &OutcomeCounts) -> String {
+        let done = counts.done();
         let secs = phase.started.elapsed().as_secs_f64().max(1e-3);
         let rate = (done.saturating_sub(phase.before)) as f64 / secs;
         let left = phase.total.saturating_sub(done);
@@ -178,20 +178,20 @@ impl Progress {
             "{}/{} {rate:.0}/s eta {eta} kept {}",
             count(done as u64),
             count(phase.total as u64),
-            percent(tally.kept, tally.traces),
+            percent(counts.kept, counts.traces),
         );
-        if tally.failed() > 0 {
-            line.push_str(&format!(" failed {}", count(tally.failed() as u64)));
+        if counts.failed() > 0 {
+            line.push_str(&format!(" failed {}", count(counts.failed() as u64)));
         }
         line.push_str(&format!(
             " tokens {} cost {}",
-            short(tally.tokens()),
-            dollars(tally.cost(&self.prices))
+            short(counts.tokens()),
+            dollars(counts.cost(&self.prices))
         ));
         line
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Phase>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<LivePhase>> {
         self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,8 +1,8 @@
 //! The last words of a run: what it came to and where the files are.
 
+use super::counts::LmTotals;
 use super::figures::{count, dollars, percent, short, time};
 use super::manifest::Manifest;
-use super::tally::LmTotals;
 use crate::run_dir::RunDir;
 use crate::telemetry::Fields;
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// A few lines for a person. `retry` is the command that does anew what has failed.
 pub fn summary(manifest: &Manifest, dir: &RunDir, retry: &str) -> String {
-    let tally = &manifest.tally;
+    let counts = &manifest.counts;
     let seconds = Duration::from_secs_f64(manifest.seconds.values().sum::<f64>().clamp(0.0, 1e12));
     let mut out = String::new();
     let rehearsal = if manifest.rehearsal {
@@ -23,12 +23,12 @@ pub fn summary(manifest: &Manifest, dir: &RunDir, retry: &str) -> String {
     let _ = writeln!(
         out,
         "  examples   {} ran, {} kept ({}), {} failed",
-        count(tally.traces as u64),
-        count(tally.kept as u64),
-        percent(tally.kept, tally.traces),
-        count(tally.failed() as u64),
+        count(counts.traces as u64),
+        count(counts.kept as u64),
+        percent(counts.kept, counts.traces),
+        count(counts.failed() as u64),
     );
-    for (kind, failed) in &tally.failures {
+    for (kind, failed) in &counts.failures {
         let _ = writeln!(
             out,
             "             {} {} failed",
@@ -36,7 +36,7 @@ pub fn summary(manifest: &Manifest, dir: &RunDir, retry: &str) -> String {
             kind.name()
         );
     }
-    for (lm, totals) in &tally.lms {
+    for (lm, totals) in &counts.lms {
         let _ = writeln!(
             out,
             "  lm {lm}: {} answers, {} + {} tokens, {}",
@@ -73,7 +73,7 @@ pub fn summary(manifest: &Manifest, dir: &RunDir, retry: &str) -> String {
         }
     }
     let _ = writeln!(out, "  traces     {}", file(dir.traces()));
-    if tally.failed() > 0 {
+    if counts.failed() > 0 {
         let _ = writeln!(out, "  failures   {} (again: {retry})", file(dir.failures()));
     }
     let _ = write!(out, "  manifest   {}", file(dir.manifest()));
@@ -82,14 +82,14 @@ pub fn summary(manifest: &Manifest, dir: &RunDir, retry: &str) -> String {
 
 /// The same for programs: the fields of a log line.
 pub(crate) fn summary_fields(manifest: &Manifest, dir: &RunDir) -> Fields {
-    let tally = &manifest.tally;
-    let spent = |tokens: fn(&LmTotals) -> u64| tally.lms.values().map(tokens).sum::<u64>();
+    let counts = &manifest.counts;
+    let spent = |tokens: fn(&LmTotals) -> u64| counts.lms.values().map(tokens).sum::<u64>();
     Fields::default()
         .with("rehearsal", manifest.rehearsal)
         .with("seconds", manifest.seconds.values().sum::<f64>())
-        .with("ran", tally.traces)
-        .with("kept", tally.kept)
-        .with("failed", tally.failed())
+        .with("ran", counts.traces)
+        .with("kept", counts.kept)
+        .with("failed", counts.failed())
         .with("answers", spent(|lm| lm.answers))
         .with("prompt_tokens", spent(|lm| lm.prompt_tokens))
         .with("completion_tokens", spent(|lm| lm.completion_tokens))

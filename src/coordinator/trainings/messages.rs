@@ -1,6 +1,6 @@
 //! What users are told of the fine-tune jobs: how far they are, which may go on, why some have no model.
 
-use super::{Job, Jobs};
+use super::{TrackedTraining, Trainings};
 use crate::coordinator::prepare::Prepared;
 use crate::coordinator::{Coordinator, RunError};
 use crate::finetune::{ProviderSpec, Shard, Trained, Training, TrainingId, TrainingOutcome};
@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 use tracing::{info, warn};
 
-impl Jobs {
+impl Trainings {
     /// How far each open job is, on a line.
     pub(in crate::coordinator) fn progress(&self) -> Vec<String> {
         let lines = self.open().map(|job| {
@@ -106,7 +106,7 @@ impl Jobs {
 }
 
 /// Says which trainings were asked for by an earlier form of the job and have not ended as far as is known: they cost money.
-pub(super) fn tell_of_others(prepared: &Prepared, jobs: &[Job]) {
+pub(super) fn report_others(prepared: &Prepared, jobs: &[TrackedTraining]) {
     for (name, training) in &prepared.manifest.trainings {
         let is_ours = jobs.iter().any(|job| job.name == *name);
         if let (false, None, Some(TrainingId(id))) = (is_ours, &training.ending, &training.id) {
@@ -121,8 +121,8 @@ pub(super) fn tell_of_others(prepared: &Prepared, jobs: &[Job]) {
 }
 
 /// Says where a job that changed makes another training necessary. `before` are the trainings that were known already.
-pub(super) fn tell_of_changes(prepared: &Prepared, jobs: &[Job], before: &HashSet<String>) {
-    let is_new = |job: &&Job| !job.is_empty() && !before.contains(&job.name);
+pub(super) fn report_changes(prepared: &Prepared, jobs: &[TrackedTraining], before: &HashSet<String>) {
+    let is_new = |job: &&TrackedTraining| !job.is_empty() && !before.contains(&job.name);
     for job in jobs.iter().filter(is_new) {
         let recipe = &job.shard.recipe;
         let mut trainings = prepared.manifest.trainings.iter();
@@ -160,7 +160,7 @@ fn shown(training: &TrainingReport) -> String {
 }
 
 /// Says which models are kept although their trainer has changed.
-pub(super) fn tell_of_trainers(coordinator: &Coordinator, jobs: &[Job]) {
+pub(super) fn report_trainers(coordinator: &Coordinator, jobs: &[TrackedTraining]) {
     let Some(trainers) = &coordinator.trainers else {
         return;
     };
@@ -177,7 +177,7 @@ pub(super) fn tell_of_trainers(coordinator: &Coordinator, jobs: &[Job]) {
 
 /// How a job ends that nobody is asked to carry out.
 pub(super) fn without_rows(prepared: &Prepared, coordinator: &Coordinator, shard: &Shard) -> TrainingOutcome {
-    let tally = prepared.ledger.tally();
+    let counts = prepared.outcome_log.counts();
     let (rows, least) = (shard.data.rows, shard.recipe.provider.least_rows());
     let kept_back = shard.validation.as_ref().map_or(0, |file| file.rows);
     let reason = if rows > 0 {
@@ -190,13 +190,13 @@ pub(super) fn without_rows(prepared: &Prepared, coordinator: &Coordinator, shard
              teacher give more",
             shard.recipe.provider.name()
         )
-    } else if tally.traces == 0 {
+    } else if counts.traces == 0 {
         format!(
             "no training rows: every example failed; {} says why. Mend it, then: {}",
             coordinator.dir.failures().display(),
             coordinator.retry_command()
         )
-    } else if tally.kept == 0 {
+    } else if counts.kept == 0 {
         "no training rows: the metric kept no trace. Look at the scores in traces.jsonl; a weaker metric or a \
          better teacher keeps more"
             .to_owned()

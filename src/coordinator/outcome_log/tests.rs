@@ -1,4 +1,4 @@
-//! The ledger on real files: order, deaths in the middle of a line, outcomes that no longer fit.
+//! The outcome_log on real files: order, deaths in the middle of a line, outcomes that no longer fit.
 
 use super::*;
 use crate::task::TaskId;
@@ -35,16 +35,16 @@ fn id(task: usize) -> TaskId {
     TaskId::derive(&[&task.to_le_bytes()])
 }
 
-fn open(dir: &RunDir) -> Ledger {
+fn open(dir: &RunDir) -> OutcomeLog {
     let judge = |example: u32, found: TaskId, made_by: &str| {
         let task = example as usize;
         if found == id(task) && made_by == "now" {
-            Verdict::Task(task)
+            LineClass::Task(task)
         } else {
-            Verdict::Stale
+            LineClass::Stale
         }
     };
-    Ledger::open(
+    OutcomeLog::open(
         dir,
         TASKS,
         &["p".to_owned()],
@@ -54,19 +54,19 @@ fn open(dir: &RunDir) -> Ledger {
     .expect("a good folder")
 }
 
-fn fill(ledger: &mut Ledger, traces: &[usize], failures: &[usize]) {
+fn fill(outcome_log: &mut OutcomeLog, traces: &[usize], failures: &[usize]) {
     let mut appended = Appended::default();
     for task in traces {
         let line = trace(*task, "now");
         let index = LineIndex::of(&line).expect("a good line");
-        ledger.append_trace(*task, &line, &index, &["p".to_owned()], &mut appended);
+        outcome_log.append_trace(*task, &line, &index, &["p".to_owned()], &mut appended);
     }
     for task in failures {
         let failure = failure(*task);
         let line = serde_json::to_string(&failure).expect("plain data");
-        ledger.append_failure(*task, &line, &failure, &mut appended);
+        outcome_log.append_failure(*task, &line, &failure, &mut appended);
     }
-    ledger.flush(&mut appended).expect("a disk with room");
+    outcome_log.flush(&mut appended).expect("a disk with room");
 }
 
 fn examples(path: PathBuf) -> Vec<u64> {
@@ -89,15 +89,15 @@ fn folder() -> (tempfile::TempDir, RunDir) {
 #[test]
 fn outcomes_that_came_in_any_order_are_sorted_by_task_and_counted_once() {
     let (_temp, dir) = folder();
-    let mut ledger = open(&dir);
-    fill(&mut ledger, &[4, 0, 2], &[5, 1]);
-    ledger.sort().expect("a disk with room");
+    let mut outcome_log = open(&dir);
+    fill(&mut outcome_log, &[4, 0, 2], &[5, 1]);
+    outcome_log.sort().expect("a disk with room");
     assert_eq!(examples(dir.traces()), [0, 2, 4]);
     assert_eq!(examples(dir.failures()), [1, 5]);
     // Appending goes on behind what was sorted, and a second process finds all of it.
-    fill(&mut ledger, &[3], &[]);
+    fill(&mut outcome_log, &[3], &[]);
     let mut again = open(&dir);
-    assert_eq!((again.tally().traces, again.tally().failed()), (4, 2));
+    assert_eq!((again.counts().traces, again.counts().failed()), (4, 2));
     assert!((0..TASKS).all(|task| again.has(task)));
     again.sort().expect("a disk with room");
     assert_eq!(examples(dir.traces()), [0, 2, 3, 4]);
@@ -106,17 +106,17 @@ fn outcomes_that_came_in_any_order_are_sorted_by_task_and_counted_once() {
 #[test]
 fn half_a_line_at_the_end_is_cut_off_and_its_task_runs_again() {
     let (_temp, dir) = folder();
-    let mut ledger = open(&dir);
-    fill(&mut ledger, &[0, 1], &[]);
+    let mut outcome_log = open(&dir);
+    fill(&mut outcome_log, &[0, 1], &[]);
     let whole = fs::read(dir.traces()).expect("a file");
     for cut in 1..whole.len() {
         fs::write(dir.traces(), &whole[..cut]).expect("a disk with room");
-        let mut ledger = open(&dir);
-        let done = ledger.tally().done();
+        let mut outcome_log = open(&dir);
+        let done = outcome_log.counts().done();
         assert_eq!(done, whole[..cut].iter().filter(|byte| **byte == b'\n').count());
-        let missing: Vec<usize> = (0..2).filter(|task| !ledger.has(*task)).collect();
-        fill(&mut ledger, &missing, &[]);
-        ledger.sort().expect("a disk with room");
+        let missing: Vec<usize> = (0..2).filter(|task| !outcome_log.has(*task)).collect();
+        fill(&mut outcome_log, &missing, &[]);
+        outcome_log.sort().expect("a disk with room");
         assert_eq!(fs::read(dir.traces()).expect("a file"), whole);
     }
 }
@@ -131,26 +131,26 @@ fn outcomes_that_no_longer_fit_are_set_aside_and_their_answers_found_again() {
         trace(1, "now"),
     ];
     fs::write(dir.traces(), lines.join("\n") + "\n").expect("a disk with room");
-    let mut ledger = open(&dir);
-    assert_eq!((ledger.tally().traces, ledger.stale()), (1, 3));
+    let mut outcome_log = open(&dir);
+    assert_eq!((outcome_log.counts().traces, outcome_log.stale()), (1, 3));
     assert_eq!(examples(dir.traces()), [1]);
     let aside = fs::read_to_string(dir.stale()).expect("a file");
     assert_eq!(
         aside.lines().collect::<Vec<_>>(),
         [&lines[0], &lines[2], &lines[3]]
     );
-    ledger
-        .find_remakes(|line| Some(line.example as usize))
+    outcome_log
+        .find_replays(|line| Some(line.example as usize))
         .expect("a good file");
     assert_eq!(
-        ledger.remakes(),
+        outcome_log.replays(),
         1,
         "task 1 has its outcome, task 0 only its answers"
     );
-    let answers = ledger.remake(0).expect("a good file");
+    let answers = outcome_log.replay(0).expect("a good file");
     assert_eq!(
         answers.iter().map(|a| a.answer.text.as_str()).collect::<Vec<_>>(),
         ["r0"]
     );
-    assert_eq!(ledger.remake(2).expect("a good file"), []);
+    assert_eq!(outcome_log.replay(2).expect("a good file"), []);
 }

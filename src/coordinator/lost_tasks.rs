@@ -14,16 +14,16 @@ use tokio::time::Instant;
 const LONGEST: Duration = Duration::from_secs(600);
 
 /// Since when each suspect is abandoned.
-pub(super) struct Watch {
+pub(super) struct LostTaskDetector {
     since: HashMap<TaskId, Instant>,
     shortest: Duration,
     patience: Duration,
 }
 
-impl Watch {
+impl LostTaskDetector {
     /// Takes for lost what is abandoned for so long.
-    pub(super) fn new(patience: Duration) -> Watch {
-        Watch {
+    pub(super) fn new(patience: Duration) -> LostTaskDetector {
+        LostTaskDetector {
             since: HashMap::new(),
             shortest: patience,
             patience,
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn what_is_abandoned_for_long_is_lost_and_what_was_held_meanwhile_is_not() {
-        let (mut watch, start) = (Watch::new(PATIENCE), Instant::now());
+        let (mut watch, start) = (LostTaskDetector::new(PATIENCE), Instant::now());
         assert_eq!(watch.look(&set(&[1, 2]), start), []);
         assert_eq!(watch.look(&set(&[1]), start + PATIENCE / 2), []);
         assert_eq!(watch.look(&set(&[1, 2]), start + PATIENCE), [TaskId([1; 16])]);
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn each_loss_doubles_the_patience_until_work_goes_on() {
-        let (mut watch, mut now) = (Watch::new(PATIENCE), Instant::now());
+        let (mut watch, mut now) = (LostTaskDetector::new(PATIENCE), Instant::now());
         let mut waits = Vec::new();
         for _ in 0..9 {
             let since = now;

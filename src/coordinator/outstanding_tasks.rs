@@ -13,13 +13,13 @@ const OVERTAKEN: Duration = Duration::from_secs(60);
 
 /// The tasks by number.
 #[derive(Default)]
-pub(super) struct Outstanding {
+pub(super) struct OutstandingTasks {
     published: HashMap<usize, Instant>,
     /// When the youngest message was published whose task has an outcome.
     youngest_done: Option<Instant>,
 }
 
-impl Outstanding {
+impl OutstandingTasks {
     /// How many.
     pub(super) fn len(&self) -> usize {
         self.published.len()
@@ -56,7 +56,7 @@ mod tests {
 
     const NONE: [usize; 0] = [];
 
-    fn suspects(tasks: &Outstanding, is_empty: bool, now: Instant) -> Vec<usize> {
+    fn suspects(tasks: &OutstandingTasks, is_empty: bool, now: Instant) -> Vec<usize> {
         let mut suspects: Vec<usize> = tasks.not_in_lane(is_empty, now).collect();
         suspects.sort_unstable();
         suspects
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn an_empty_lane_makes_every_task_a_suspect_that_is_not_young() {
-        let (mut tasks, start) = (Outstanding::default(), Instant::now());
+        let (mut tasks, start) = (OutstandingTasks::default(), Instant::now());
         tasks.published(1, start);
         tasks.published(2, start + YOUNG);
         tasks.published(3, start);
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_task_that_later_ones_have_overtaken_is_a_suspect_while_the_lane_has_messages() {
-        let (mut tasks, start) = (Outstanding::default(), Instant::now());
+        let (mut tasks, start) = (OutstandingTasks::default(), Instant::now());
         for (task, seconds) in [(1, 0), (2, 1), (3, 61)] {
             tasks.published(task, start + Duration::from_secs(seconds));
         }

@@ -1,10 +1,10 @@
 //! What metrics tell of the fine-tune jobs.
 
-use super::Jobs;
+use super::Trainings;
 use crate::finetune::{Training, TrainingProgress, key_name};
 use crate::metrics::{JobCounts, RunMetrics, Standing};
 
-impl Jobs {
+impl Trainings {
     /// Shows how far the jobs are.
     pub(super) fn show(&self, metrics: &RunMetrics) {
         let mut counts = JobCounts::default();

@@ -1,6 +1,6 @@
 //! One fine-tune job: what `run.json` and the store know of it, what workers are sent.
 
-use super::said::without_rows;
+use super::messages::without_rows;
 use crate::coordinator::prepare::Prepared;
 use crate::coordinator::{Coordinator, RunError};
 use crate::finetune::{Known, Shard, Training, TrainingOutcome};
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tracing::Span;
 
 /// The job of one LM key.
-pub(super) struct Job {
+pub(super) struct TrackedTraining {
     pub(super) shard: Shard,
     /// The first attempt's task: what the manifest knows the training by.
     pub(super) name: String,
@@ -27,7 +27,7 @@ pub(super) struct Job {
     pub(super) span: Span,
 }
 
-impl Job {
+impl TrackedTraining {
     /// Whether no training is asked for, since there are too few rows.
     pub(super) fn is_empty(&self) -> bool {
         self.shard.data.rows < self.shard.recipe.provider.least_rows()
@@ -48,9 +48,9 @@ impl Job {
         coordinator: &Coordinator,
         prepared: &mut Prepared,
         shard: Shard,
-    ) -> Result<Job, RunError> {
+    ) -> Result<TrackedTraining, RunError> {
         let first = shard.task(0);
-        let mut job = Job {
+        let mut job = TrackedTraining {
             name: first.to_string(),
             task: first,
             known: Known::default(),

@@ -1,10 +1,10 @@
-//! The ledger: `traces.jsonl` and `failures.jsonl`, every task's outcome in one of the two.
+//! The outcome_log: `traces.jsonl` and `failures.jsonl`, every task's outcome in one of the two.
 //!
-//! Lines are appended as they come and fsynced before the store may forget them; the index in memory says where each is. On start
+//! JsonlFile are appended as they come and fsynced before the store may forget them; the index in memory says where each is. On start
 //! the files are read again: what belongs to the job as it is now counts, the rest is set aside in `stale.jsonl`.
 
 use crate::dataset::Rows;
-use crate::report::Tally;
+use crate::report::OutcomeCounts;
 use crate::run_dir::{RunDir, take_place, unfinished};
 use crate::trace::{Failure, LineIndex, RecordedAnswer, answers_of};
 use std::collections::HashMap;
@@ -13,10 +13,10 @@ use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-/// The ledger cannot be read or written.
+/// The outcome_log cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {source}")]
-pub struct LedgerError {
+pub struct OutcomeLogError {
     /// Which file.
     pub path: PathBuf,
     /// Why.
@@ -31,26 +31,26 @@ struct FailureSlot {
 }
 
 /// One of the two files, open for appending.
-struct Lines {
+struct JsonlFile {
     path: PathBuf,
     file: File,
     end: u64,
 }
 
 /// Both files and where each task's outcome is.
-pub(super) struct Ledger {
+pub(super) struct OutcomeLog {
     dir: RunDir,
-    traces: Lines,
-    failures: Lines,
+    traces: JsonlFile,
+    failures: JsonlFile,
     /// `stale.jsonl`, once this process has added to it.
-    aside: Option<Lines>,
+    aside: Option<JsonlFile>,
     pub(super) rows: Rows,
     failed: Vec<FailureSlot>,
-    tally: Tally,
-    /// Lines that are not the job's any more: still in the files, to be set aside.
+    counts: OutcomeCounts,
+    /// JsonlFile that are not the job's any more: still in the files, to be set aside.
     stale: Stale,
     /// Tasks without an outcome whose answers `stale.jsonl` has, and where.
-    remakes: HashMap<usize, (u64, u32)>,
+    replays: HashMap<usize, (u64, u32)>,
 }
 
 /// Which lines are to be set aside.
@@ -61,65 +61,65 @@ struct Stale {
 }
 
 /// What to do with a line that was found on start.
-pub(super) enum Verdict {
+pub(super) enum LineClass {
     /// It is the outcome of this task of the job.
     Task(usize),
     /// It belongs to the job as it once was, or to another shape of its traces.
     Stale,
 }
 
-impl Ledger {
+impl OutcomeLog {
     /// Opens the files for a job of `tasks` tasks. `trace` and `failure` judge each line that is there.
     pub(super) fn open(
         dir: &RunDir,
         tasks: usize,
         predictors: &[String],
-        mut trace: impl FnMut(&LineIndex) -> Verdict,
-        mut failure: impl FnMut(&Failure) -> Verdict,
-    ) -> Result<Ledger, LedgerError> {
-        let mut ledger = Ledger {
+        mut trace: impl FnMut(&LineIndex) -> LineClass,
+        mut failure: impl FnMut(&Failure) -> LineClass,
+    ) -> Result<OutcomeLog, OutcomeLogError> {
+        let mut outcome_log = OutcomeLog {
             dir: dir.clone(),
-            traces: Lines::open(dir.traces())?,
-            failures: Lines::open(dir.failures())?,
+            traces: JsonlFile::open(dir.traces())?,
+            failures: JsonlFile::open(dir.failures())?,
             aside: None,
             rows: Rows::new(tasks),
             failed: vec![FailureSlot::default(); tasks],
-            tally: Tally::default(),
+            counts: OutcomeCounts::default(),
             stale: Stale::default(),
-            remakes: HashMap::new(),
+            replays: HashMap::new(),
         };
         let end = for_each_line(&dir.traces(), |offset, line| {
             let verdict = LineIndex::of(line).map(|index| (trace(&index), index));
             match verdict {
-                Ok((Verdict::Task(task), index)) if !ledger.has(task) => {
-                    ledger
+                Ok((LineClass::Task(task), index)) if !outcome_log.has(task) => {
+                    outcome_log
                         .rows
                         .enter(task, offset, line.len() as u32, &index, predictors);
-                    ledger.tally.trace(&index);
+                    outcome_log.counts.trace(&index);
                 }
-                _ => ledger.stale.traces.push((offset, line.len() as u32)),
+                _ => outcome_log.stale.traces.push((offset, line.len() as u32)),
             }
         })?;
-        ledger.traces.truncate(end)?;
+        outcome_log.traces.truncate(end)?;
         let end = for_each_line(&dir.failures(), |offset, line| {
             match serde_json::from_str::<Failure>(line).map(|found| (failure(&found), found)) {
-                Ok((Verdict::Task(task), found)) if !ledger.has(task) => {
-                    ledger.enter_failure(task, offset, line.len() as u32, &found);
+                Ok((LineClass::Task(task), found)) if !outcome_log.has(task) => {
+                    outcome_log.enter_failure(task, offset, line.len() as u32, &found);
                 }
-                _ => ledger.stale.failures.push((offset, line.len() as u32)),
+                _ => outcome_log.stale.failures.push((offset, line.len() as u32)),
             }
         })?;
-        ledger.failures.truncate(end)?;
-        ledger.set_stale_aside()?;
-        Ok(ledger)
+        outcome_log.failures.truncate(end)?;
+        outcome_log.archive_stale()?;
+        Ok(outcome_log)
     }
 
     /// Looks through what was ever set aside for answers to questions that the job still asks: `task` gives the task of
     /// the job that a line answers, whatever shape the line has.
-    pub(super) fn find_remakes(
+    pub(super) fn find_replays(
         &mut self,
         mut task: impl FnMut(&LineIndex) -> Option<usize>,
-    ) -> Result<(), LedgerError> {
+    ) -> Result<(), OutcomeLogError> {
         let path = self.dir.stale();
         if !path.exists() {
             return Ok(());
@@ -129,23 +129,23 @@ impl Ledger {
                 && let Some(task) = task(&index)
                 && !self.has(task)
             {
-                self.remakes.insert(task, (offset, line.len() as u32));
+                self.replays.insert(task, (offset, line.len() as u32));
             }
         })?;
         Ok(())
     }
 
     /// How many tasks can be made anew from answers that are paid for.
-    pub(super) fn remakes(&self) -> usize {
-        self.remakes.len()
+    pub(super) fn replays(&self) -> usize {
+        self.replays.len()
     }
 
     /// The answers to a task's questions that were set aside.
-    pub(super) fn remake(&self, task: usize) -> Result<Vec<RecordedAnswer>, LedgerError> {
-        let Some((offset, len)) = self.remakes.get(&task) else {
+    pub(super) fn replay(&self, task: usize) -> Result<Vec<RecordedAnswer>, OutcomeLogError> {
+        let Some((offset, len)) = self.replays.get(&task) else {
             return Ok(Vec::new());
         };
-        let line = Lines::open(self.dir.stale())?.line(*offset, *len)?;
+        let line = JsonlFile::open(self.dir.stale())?.line(*offset, *len)?;
         Ok(answers_of(&line).unwrap_or_default())
     }
 
@@ -155,11 +155,11 @@ impl Ledger {
     }
 
     /// What the outcomes come to.
-    pub(super) fn tally(&self) -> &Tally {
-        &self.tally
+    pub(super) fn counts(&self) -> &OutcomeCounts {
+        &self.counts
     }
 
-    /// Lines that were set aside on start.
+    /// JsonlFile that were set aside on start.
     pub(super) fn stale(&self) -> usize {
         self.stale.traces.len() + self.stale.failures.len()
     }
@@ -178,7 +178,7 @@ impl Ledger {
             .enter(task, offset, line.len() as u32, index, predictors);
         buffer.traces.extend_from_slice(line.as_bytes());
         buffer.traces.push(b'\n');
-        self.tally.trace(index);
+        self.counts.trace(index);
     }
 
     /// Takes a task's failure.
@@ -197,7 +197,7 @@ impl Ledger {
 
     fn enter_failure(&mut self, task: usize, offset: u64, len: u32, failure: &Failure) {
         self.failed[task] = FailureSlot { offset, len };
-        self.tally.failure(failure);
+        self.counts.failure(failure);
     }
 
     /// Keeps an outcome that is not the job's any more.
@@ -207,7 +207,7 @@ impl Ledger {
     }
 
     /// Hands what was appended to the operating system.
-    pub(super) fn flush(&mut self, buffer: &mut Appended) -> Result<(), LedgerError> {
+    pub(super) fn flush(&mut self, buffer: &mut Appended) -> Result<(), OutcomeLogError> {
         self.traces.append(&mut buffer.traces)?;
         self.failures.append(&mut buffer.failures)?;
         if buffer.stale.is_empty() {
@@ -215,13 +215,13 @@ impl Ledger {
         }
         let aside = match &mut self.aside {
             Some(aside) => aside,
-            none => none.insert(Lines::open(self.dir.stale())?),
+            none => none.insert(JsonlFile::open(self.dir.stale())?),
         };
         aside.append(&mut buffer.stale)
     }
 
     /// Waits until what was flushed is on the disk.
-    pub(super) async fn sync(&self) -> Result<(), LedgerError> {
+    pub(super) async fn sync(&self) -> Result<(), OutcomeLogError> {
         for lines in [&self.traces, &self.failures].into_iter().chain(&self.aside) {
             let file = lines.file.try_clone().map_err(at(&lines.path))?;
             let synced = tokio::task::spawn_blocking(move || file.sync_data()).await;
@@ -234,7 +234,7 @@ impl Ledger {
     }
 
     /// Puts both files into task order, leaving them alone where they are.
-    pub(super) fn sort(&mut self) -> Result<(), LedgerError> {
+    pub(super) fn sort(&mut self) -> Result<(), OutcomeLogError> {
         let tasks = self.failed.len();
         let trace = |rows: &Rows, task: usize| {
             let slot = rows.slot(task);
@@ -256,12 +256,12 @@ impl Ledger {
         &self.traces.file
     }
 
-    fn set_stale_aside(&mut self) -> Result<(), LedgerError> {
+    fn archive_stale(&mut self) -> Result<(), OutcomeLogError> {
         if self.stale() == 0 {
             return Ok(());
         }
         let path = self.dir.stale();
-        let mut aside = Lines::open(path)?;
+        let mut aside = JsonlFile::open(path)?;
         let mut bytes = Vec::new();
         for (lines, stale) in [
             (&self.traces, &self.stale.traces),
@@ -300,8 +300,8 @@ impl Appended {
 /// How much is gathered before a write.
 const FLUSH_BYTES: usize = 1 << 20;
 
-impl Lines {
-    fn open(path: PathBuf) -> Result<Lines, LedgerError> {
+impl JsonlFile {
+    fn open(path: PathBuf) -> Result<JsonlFile, OutcomeLogError> {
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -310,11 +310,11 @@ impl Lines {
             .open(&path)
             .map_err(at(&path))?;
         let end = file.metadata().map_err(at(&path))?.len();
-        Ok(Lines { path, file, end })
+        Ok(JsonlFile { path, file, end })
     }
 
     /// Drops the half line that a death left behind.
-    fn truncate(&mut self, end: u64) -> Result<(), LedgerError> {
+    fn truncate(&mut self, end: u64) -> Result<(), OutcomeLogError> {
         if end < self.end {
             self.file.set_len(end).map_err(at(&self.path))?;
             self.end = end;
@@ -322,7 +322,7 @@ impl Lines {
         Ok(())
     }
 
-    fn append(&mut self, bytes: &mut Vec<u8>) -> Result<(), LedgerError> {
+    fn append(&mut self, bytes: &mut Vec<u8>) -> Result<(), OutcomeLogError> {
         if bytes.is_empty() {
             return Ok(());
         }
@@ -332,7 +332,7 @@ impl Lines {
         Ok(())
     }
 
-    fn line(&self, offset: u64, len: u32) -> Result<String, LedgerError> {
+    fn line(&self, offset: u64, len: u32) -> Result<String, OutcomeLogError> {
         let mut bytes = vec![0; len as usize];
         self.file
             .read_exact_at(&mut bytes, offset)
@@ -348,7 +348,7 @@ impl Lines {
         index: &mut I,
         at_task: impl Fn(&I, usize) -> (u64, u32),
         moved: impl Fn(&mut I, usize, u64),
-    ) -> Result<(), LedgerError> {
+    ) -> Result<(), OutcomeLogError> {
         let mut expected = 0;
         let in_place = (0..tasks)
             .map(|task| at_task(index, task))
@@ -395,7 +395,7 @@ impl Lines {
 
 /// Calls `each` with offset and text of every whole line; gives the end of the last one. A line that is not UTF-8 is
 /// given as an empty one, which no reader takes for its own.
-fn for_each_line(path: &Path, mut each: impl FnMut(u64, &str)) -> Result<u64, LedgerError> {
+fn for_each_line(path: &Path, mut each: impl FnMut(u64, &str)) -> Result<u64, OutcomeLogError> {
     let mut reader = BufReader::with_capacity(FLUSH_BYTES, File::open(path).map_err(at(path))?);
     let (mut offset, mut line) = (0, Vec::new());
     loop {
@@ -409,9 +409,9 @@ fn for_each_line(path: &Path, mut each: impl FnMut(u64, &str)) -> Result<u64, Le
     }
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> LedgerError {
+fn at(path: &Path) -> impl FnOnce(io::Error) -> OutcomeLogError {
     let path = path.to_owned();
-    move |source| LedgerError { path, source }
+    move |source| OutcomeLogError { path, source }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 /// What the outcomes so far come to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Tally {
+pub struct OutcomeCounts {
     /// Tasks that ran to their end.
     pub traces: usize,
     /// Of those, the ones whose rows are trained on.
@@ -30,7 +30,7 @@ pub struct LmTotals {
     pub completion_tokens: u64,
 }
 
-impl Tally {
+impl OutcomeCounts {
     /// Counts a trace.
     pub fn trace(&mut self, line: &LineIndex) {
         self.traces += 1;

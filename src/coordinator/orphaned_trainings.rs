@@ -15,7 +15,7 @@ use tracing::warn;
 
 /// What came of it.
 #[derive(Debug, Default)]
-pub struct LeftBehind {
+pub struct OrphanedTrainings {
     /// How many trainings are stopped.
     pub stopped: usize,
     /// Trainings that had ended by themselves.
@@ -25,8 +25,11 @@ pub struct LeftBehind {
 }
 
 /// Stops the trainings of the run in `dir` and writes down in `manifest` what came of them. Whoever calls holds the folder's lock.
-pub async fn stop_all(dir: &RunDir, manifest: &mut Manifest) -> io::Result<LeftBehind> {
-    let mut left = LeftBehind::default();
+pub async fn cancel_orphaned_trainings(
+    dir: &RunDir,
+    manifest: &mut Manifest,
+) -> io::Result<OrphanedTrainings> {
+    let mut left = OrphanedTrainings::default();
     let killed = match &manifest.trainings_dir {
         Some(trainings) => stop_trainers(trainings, &manifest.run).await?,
         None => Vec::new(),

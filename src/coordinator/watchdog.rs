@@ -1,8 +1,8 @@
 //! While fine-tune jobs run: telling what is waited for, and finding tasks whose message is lost.
 
-use super::jobs::Jobs;
-use super::lost::Watch;
+use super::lost_tasks::LostTaskDetector;
 use super::prepare::Prepared;
+use super::trainings::Trainings;
 use super::{Coordinator, RunError};
 use crate::queue::{Lane, Recourse};
 use crate::task::TaskId;
@@ -19,23 +19,23 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 const ABANDONED: Duration = Duration::from_secs(60);
 
 /// Looks after fine-tune tasks while they are waited for.
-pub(super) struct Lookout {
-    watch: Watch,
+pub(super) struct FinetuneWatchdog {
+    watch: LostTaskDetector,
     looked: Instant,
     told: Instant,
 }
 
-impl Lookout {
-    pub(super) fn new() -> Lookout {
-        Lookout {
-            watch: Watch::new(ABANDONED),
+impl FinetuneWatchdog {
+    pub(super) fn new() -> FinetuneWatchdog {
+        FinetuneWatchdog {
+            watch: LostTaskDetector::new(ABANDONED),
             looked: Instant::now(),
             told: Instant::now(),
         }
     }
 
     /// Says now and then that nobody is there who could do what is waited for.
-    pub(super) async fn tell(&mut self, coordinator: &Coordinator, prepared: &Prepared, jobs: &Jobs) {
+    pub(super) async fn tell(&mut self, coordinator: &Coordinator, prepared: &Prepared, jobs: &Trainings) {
         if self.told.elapsed() < TELL_EVERY {
             return;
         }
@@ -70,7 +70,7 @@ impl Lookout {
         &mut self,
         coordinator: &Coordinator,
         prepared: &Prepared,
-        jobs: &Jobs,
+        jobs: &Trainings,
     ) -> Result<Vec<TaskId>, RunError> {
         if self.looked.elapsed() < SWEEP_EVERY {
             return Ok(Vec::new());

@@ -12,7 +12,7 @@ const FRESH: Duration = Duration::from_secs(15);
 
 /// What is known of a run, from its manifest and from the services.
 #[derive(Debug, Serialize)]
-pub struct Standing {
+pub struct RunStatus {
     #[serde(skip)]
     name: String,
     /// The manifest.
@@ -43,15 +43,15 @@ pub struct Depths {
     pub dead_finetune: usize,
 }
 
-impl Standing {
+impl RunStatus {
     /// What the manifest alone tells.
-    pub fn of(name: String, manifest: Manifest) -> Standing {
+    pub fn of(name: String, manifest: Manifest) -> RunStatus {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let age = now.saturating_sub(Duration::from_secs(manifest.updated));
         let live = manifest.phase != Phase::Compiled && age < FRESH;
-        let left = manifest.tasks.saturating_sub(manifest.tally.done());
+        let left = manifest.tasks.saturating_sub(manifest.counts.done());
         let eta_seconds = (live && manifest.rate > 0.0).then(|| left as f64 / manifest.rate);
-        Standing {
+        RunStatus {
             name,
             manifest,
             live,
@@ -63,21 +63,21 @@ impl Standing {
     }
 }
 
-impl fmt::Display for Standing {
+impl fmt::Display for RunStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (manifest, tally) = (&self.manifest, &self.manifest.tally);
+        let (manifest, counts) = (&self.manifest, &self.manifest.counts);
         write!(
             f,
             "{}  {:?}  {} of {} tasks, {} kept ({}), {} failed",
             self.name,
             manifest.phase,
-            count(tally.done() as u64),
+            count(counts.done() as u64),
             count(manifest.tasks as u64),
-            count(tally.kept as u64),
-            percent(tally.kept, tally.traces),
-            count(tally.failed() as u64)
+            count(counts.kept as u64),
+            percent(counts.kept, counts.traces),
+            count(counts.failed() as u64)
         )?;
-        let kinds: Vec<String> = (tally.failures.iter())
+        let kinds: Vec<String> = (counts.failures.iter())
             .map(|(kind, failed)| format!("{} {}", kind.name(), count(*failed as u64)))
             .collect();
         if !kinds.is_empty() {
@@ -98,7 +98,7 @@ impl fmt::Display for Standing {
         }
         if manifest.phase == Phase::Train {
             for shard in &manifest.shards {
-                write!(f, "\n  fine-tune {}: {}", shard.name(), shard.standing())?;
+                write!(f, "\n  fine-tune {}: {}", shard.name(), shard.status())?;
             }
         }
         for worker in self.workers.iter().flatten() {

@@ -1,8 +1,8 @@
 //! The fine-tune jobs of a run: one per LM key, each with what `run.json` and the store know of it.
 
-mod job;
-mod said;
-mod shown;
+mod messages;
+mod training;
+mod training_metrics;
 
 use super::prepare::Prepared;
 use super::{Coordinator, RunError};
@@ -10,34 +10,34 @@ use crate::finetune::{ID_SLOT, Known, ProviderSpec, Shard, Training};
 use crate::queue::Lane;
 use crate::roster::WorkerSign;
 use crate::task::TaskId;
-use job::{Job, outcome};
-use said::{tell_of_changes, tell_of_others, tell_of_trainers};
+use messages::{report_changes, report_others, report_trainers};
 use std::collections::HashSet;
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, warn};
+use training::{TrackedTraining, outcome};
 
 /// The jobs, in the order of the LM keys.
-pub(in crate::coordinator) struct Jobs {
-    jobs: Vec<Job>,
+pub(in crate::coordinator) struct Trainings {
+    jobs: Vec<TrackedTraining>,
 }
 
-impl Jobs {
+impl Trainings {
     /// What is to be trained, and what of it has been.
     pub(in crate::coordinator) async fn plan(
         coordinator: &Coordinator,
         prepared: &mut Prepared,
         shards: Vec<Shard>,
-    ) -> Result<Jobs, RunError> {
+    ) -> Result<Trainings, RunError> {
         let before: HashSet<String> = prepared.manifest.trainings.keys().cloned().collect();
         let mut jobs = Vec::with_capacity(shards.len());
         for shard in shards {
-            jobs.push(Job::of(coordinator, prepared, shard).await?);
+            jobs.push(TrackedTraining::of(coordinator, prepared, shard).await?);
         }
-        tell_of_changes(prepared, &jobs, &before);
-        tell_of_others(prepared, &jobs);
-        tell_of_trainers(coordinator, &jobs);
-        let mut jobs = Jobs { jobs };
+        report_changes(prepared, &jobs, &before);
+        report_others(prepared, &jobs);
+        report_trainers(coordinator, &jobs);
+        let mut jobs = Trainings { jobs };
         jobs.enter(prepared);
         jobs.show(&coordinator.metrics.run);
         Ok(jobs)
@@ -174,7 +174,7 @@ impl Jobs {
         }
     }
 
-    fn open(&self) -> impl Iterator<Item = &Job> {
+    fn open(&self) -> impl Iterator<Item = &TrackedTraining> {
         self.jobs.iter().filter(|job| job.ending.is_none())
     }
 }

@@ -17,16 +17,16 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
 /// Shows what `run.json` says.
 pub(super) fn show(metrics: &RunMetrics, manifest: &Manifest) {
-    let tally = &manifest.tally;
+    let counts = &manifest.counts;
     metrics.info(&manifest.run.0, &manifest.name);
     metrics.phase(manifest.phase.name(), &Phase::ALL.map(Phase::name));
     let done = Done {
-        kept: tally.kept,
-        dropped: tally.traces.saturating_sub(tally.kept),
-        failed: tally.failed(),
+        kept: counts.kept,
+        dropped: counts.traces.saturating_sub(counts.kept),
+        failed: counts.failed(),
     };
     metrics.tasks(manifest.tasks, done);
-    for (lm, totals) in &tally.lms {
+    for (lm, totals) in &counts.lms {
         metrics.tokens(lm, totals.prompt_tokens, totals.completion_tokens);
     }
     metrics.cost(manifest.cost_of_all());
