@@ -2,7 +2,7 @@
 
 use super::problem::Problems;
 use super::reader::{Section, nearest};
-use super::spec::AdapterKind;
+use crate::adapter::AdapterKind;
 
 /// What `[compile]` gives.
 pub(super) struct Compile {

@@ -19,11 +19,12 @@ mod source;
 mod spec;
 mod state;
 
+pub use crate::adapter::AdapterKind;
 pub use finetune::FinetuneSpec;
 pub use identity::{TeacherIdentity, hex, made_by, run_id, spec_digest, trace_shape};
 pub use problem::{Problem, Problems};
 pub(crate) use reader::nearest;
-pub use spec::{AdapterKind, JOB_SPEC_VERSION, JobSpec, ModuleKind, PredictorSpec, ProgramSpec};
+pub use spec::{JOB_SPEC_VERSION, JobSpec, ModuleKind, PredictorSpec, ProgramSpec};
 
 use crate::dataset::configs::Arguments;
 use crate::finetune::ProviderSpec;

@@ -1,5 +1,6 @@
 //! The job as workers get it: checked, free of paths and secrets, straight data.
 
+use crate::adapter::AdapterKind;
 use crate::lm::LmSettings;
 use crate::metric::MetricSpec;
 use indexmap::IndexMap;
@@ -89,16 +90,4 @@ pub enum ModuleKind {
     Predict,
     /// `dspy.ChainOfThought`.
     ChainOfThought,
-}
-
-/// `compile.adapter`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AdapterKind {
-    /// `dspy.ChatAdapter`.
-    Chat,
-    /// `dspy.JSONAdapter`.
-    Json,
-    /// `dspy.XMLAdapter`.
-    Xml,
 }

@@ -2,7 +2,7 @@
 """Fresh rows for tests/vectors from DSPy 3.4.1 and what is under it, in the forms that the READMEs there describe.
 
     python vectors.py --n 2000 --seed 1 --out DIR
-    BSFT_VECTORS=DIR cargo nextest run --lib vectors
+    BSFT_VECTORS=DIR cargo nextest run --workspace --lib vectors
 
 Rows with half of a surrogate pair, which no UTF-8 text has, are left out.
 """

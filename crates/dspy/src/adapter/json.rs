@@ -1,0 +1,142 @@
+//! `dspy.JSONAdapter`: inputs under header lines as in chat, outputs as one JSON object.
+
+use super::prompt::{self, Layout};
+use super::{FormatError, ParseFailure, answer, value};
+use crate::signature::{Signature, Type, coerce};
+use bsft_pycompat::value::{Record, Value};
+use bsft_pycompat::{json, repair};
+
+/// `dspy.JSONAdapter()`. DSPy cannot write training rows with it; here a row's answer is what a demo's would be.
+#[derive(Clone, Copy, Debug)]
+pub struct JsonAdapter;
+
+impl Layout for JsonAdapter {
+    fn structure(&self, signature: &Signature) -> String {
+        let mut inputs = String::new();
+        for field in &signature.inputs {
+            if !inputs.is_empty() {
+                inputs.push_str("\n\n");
+            }
+            inputs.push_str(&format!("[[ ## {0} ## ]]\n{{{0}}}", field.name));
+        }
+        let outputs = signature.outputs.iter();
+        let outputs = outputs.map(|f| (Value::from(f.name.as_str()), Value::Str(prompt::placeholder(f))));
+        let parts = [
+            prompt::STRUCTURE,
+            "Inputs will have the following structure:",
+            &inputs,
+            "Outputs will be a JSON object with the following fields.",
+            &json::dumps_indent(&Value::Dict(outputs.collect()), 2),
+        ];
+        parts.join("\n\n")
+    }
+
+    fn write_requirement(&self, signature: &Signature, out: &mut String) {
+        out.push_str("Respond with a JSON object in the following order of fields: ");
+        for (i, field) in signature.outputs.iter().enumerate() {
+            if i > 0 {
+                out.push_str(", then ");
+            }
+            out.push('`');
+            out.push_str(&field.name);
+            out.push('`');
+            prompt::write_type_hint(field, out);
+        }
+        out.push('.');
+    }
+
+    fn write_outputs(
+        &self,
+        signature: &Signature,
+        outputs: &Record,
+        missing: &Value,
+    ) -> Result<String, FormatError> {
+        let entries = signature.outputs.iter().map(|field| {
+            let value = outputs.get(&field.name).unwrap_or(missing);
+            (Value::from(field.name.as_str()), value.clone())
+        });
+        let object = Value::Dict(entries.collect());
+        Ok(json::dumps_indent(&value::jsonable(&object), 2))
+    }
+
+    fn read(&self, signature: &Signature, answer: &str) -> Result<Record, ParseFailure> {
+        parse(signature, answer)
+    }
+}
+
+fn parse(signature: &Signature, answer: &str) -> Result<Record, ParseFailure> {
+    if answer.is_empty() {
+        return Err(answer::empty());
+    }
+    let mut value = repair::loads(answer);
+    if !matches!(value, Value::Dict(_))
+        && let Some(object) = first_balanced(answer)
+    {
+        value = repair::loads(object);
+    }
+    let Value::Dict(entries) = value else {
+        return Err(ParseFailure {
+            reason: "the answer is not a JSON object".to_owned(),
+            partial: None,
+        });
+    };
+    let mut raw = Record::new();
+    for (key, value) in entries {
+        if let Value::Str(name) = key
+            && signature.outputs.iter().any(|f| f.name == name)
+        {
+            raw.insert(name, value);
+        }
+    }
+    let mut found: Vec<Option<Value>> = vec![None; signature.outputs.len()];
+    let names: Vec<usize> = raw
+        .keys()
+        .filter_map(|name| signature.outputs.iter().position(|f| f.name == *name))
+        .collect();
+    for at in names {
+        let field = &signature.outputs[at];
+        let Some(value) = raw.get_mut(&field.name) else {
+            continue;
+        };
+        if let (Type::Str, Value::Str(text)) = (&field.ty, &mut *value) {
+            found[at] = Some(Value::Str(std::mem::take(text)));
+            continue;
+        }
+        match coerce::from_value(value, &field.ty) {
+            Ok(read) => found[at] = Some(read),
+            Err(error) => {
+                // DSPy gives all fields back: those before this one as read, the rest as they stood.
+                for (field, read) in signature.outputs.iter().zip(found) {
+                    if let Some(read) = read {
+                        raw.insert(field.name.clone(), read);
+                    }
+                }
+                return Err(answer::unreadable(&field.name, &error, Some(raw)));
+            }
+        }
+    }
+    answer::complete(signature, found)
+}
+
+/// The first brace that is closed again with all up to its end, braces inside strings counted like any other.
+fn first_balanced(text: &str) -> Option<&str> {
+    let mut opened = Vec::new();
+    let mut first: Option<(usize, usize)> = None;
+    for (at, b) in text.bytes().enumerate() {
+        match b {
+            b'{' => opened.push(at),
+            b'}' => {
+                if let Some(start) = opened.pop()
+                    && first.is_none_or(|(earliest, _)| start < earliest)
+                {
+                    first = Some((start, at + 1));
+                    if opened.is_empty() {
+                        break;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    first.map(|(start, end)| &text[start..end])
+}

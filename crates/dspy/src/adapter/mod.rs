@@ -1,0 +1,98 @@
+//! Adapters: how a signature and values become chat messages and how an LM's answer becomes values again.
+
+mod answer;
+mod chat;
+mod json;
+mod prompt;
+pub mod structured;
+pub mod value;
+mod xml;
+
+pub use chat::ChatAdapter;
+pub use json::JsonAdapter;
+pub use xml::XmlAdapter;
+
+use crate::signature::Signature;
+use bsft_pycompat::value::Record;
+use serde::{Deserialize, Serialize};
+use std::fmt::Debug;
+
+/// Who speaks in a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The task description.
+    System,
+    /// A question.
+    User,
+    /// An answer: the LM's own or a demo's.
+    Assistant,
+}
+
+/// One chat message; serialises with DSPy's key order, `role` before `content`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Who speaks.
+    pub role: Role,
+    /// What is said.
+    pub content: String,
+}
+
+/// A way to write prompts and to read answers: `dspy.ChatAdapter` and its kin.
+pub trait Adapter: Send + Sync + Debug {
+    /// The system message and the demo turns: everything before the current turn, the same for every call.
+    fn prelude(&self, signature: &Signature, demos: &[Record]) -> Result<Vec<Message>, FormatError>;
+
+    /// The current user turn; empty text means that DSPy sends no such message.
+    fn user(&self, signature: &Signature, inputs: &Record) -> Result<String, FormatError>;
+
+    /// The assistant turn of a training row, from parsed outputs.
+    fn assistant(&self, signature: &Signature, outputs: &Record) -> Result<String, FormatError>;
+
+    /// Reads an LM's answer: every output field, in signature order.
+    fn parse(&self, signature: &Signature, answer: &str) -> Result<Record, ParseFailure>;
+}
+
+/// `compile.adapter`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AdapterKind {
+    /// `dspy.ChatAdapter`.
+    Chat,
+    /// `dspy.JSONAdapter`.
+    Json,
+    /// `dspy.XMLAdapter`.
+    Xml,
+}
+
+/// The adapter of this kind.
+pub fn of(kind: AdapterKind) -> &'static dyn Adapter {
+    match kind {
+        AdapterKind::Chat => &ChatAdapter,
+        AdapterKind::Json => &JsonAdapter,
+        AdapterKind::Xml => &XmlAdapter,
+    }
+}
+
+/// A value that DSPy cannot write into a prompt.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("field `{field}` cannot be written into a prompt: {reason}")]
+pub struct FormatError {
+    /// The field.
+    pub field: String,
+    /// Why not.
+    pub reason: String,
+}
+
+/// An answer that does not hold the output fields (DSPy's `AdapterParseError`).
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{reason}")]
+pub struct ParseFailure {
+    /// What was missing or wrong.
+    pub reason: String,
+    /// The fields that could be read, as DSPy's `parsed_result`.
+    pub partial: Option<Record>,
+}
+
+#[cfg(test)]
+mod tests;

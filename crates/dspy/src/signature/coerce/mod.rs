@@ -1,0 +1,122 @@
+//! Answers to typed values: DSPy's `parse_value`, and pydantic's lax validation behind it.
+
+mod lax;
+mod member;
+mod scalar;
+mod union;
+
+use super::types::Type;
+use bsft_pycompat::value::Value;
+use bsft_pycompat::{literal, repair, repr, text};
+
+pub use bsft_pycompat::equal::eq as equal;
+
+/// A value that its type does not admit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{shown} is not {expected}")]
+pub struct CoerceError {
+    /// The value, shortened.
+    shown: String,
+    /// What was expected.
+    expected: String,
+}
+
+/// How much of a value an error shows.
+const SHOWN: usize = 80;
+
+impl CoerceError {
+    fn new(value: &Value, ty: &Type) -> CoerceError {
+        let shown: String = repr::repr(value).chars().take(SHOWN).collect();
+        CoerceError {
+            shown,
+            expected: format!("a valid {}", super::type_name(ty)),
+        }
+    }
+}
+
+/// Reads an answer's text.
+pub fn from_text(answer: &str, ty: &Type) -> Result<Value, CoerceError> {
+    match ty {
+        Type::Str => Ok(Value::from(answer)),
+        Type::Enum(class) => member::by_value_or_name(&Value::from(answer), class)
+            .ok_or_else(|| CoerceError::new(&Value::from(answer), ty)),
+        Type::Literal(members) => from_literal(answer, members, ty),
+        // A union of text and None keeps the text: "null" stays "null".
+        Type::Union(members) if members.contains(&Type::None) && members.contains(&Type::Str) => {
+            validated(Value::from(answer), ty)
+        }
+        _ => validated(candidate(answer), ty),
+    }
+}
+
+/// Reads a value that came out of JSON.
+pub fn from_value(value: &Value, ty: &Type) -> Result<Value, CoerceError> {
+    match (value, ty) {
+        (Value::Str(answer), _) => from_text(answer, ty),
+        (other, Type::Str) => Ok(Value::Str(repr::str(other))),
+        (other, Type::Enum(class)) => {
+            member::by_value_or_name(other, class).ok_or_else(|| CoerceError::new(other, ty))
+        }
+        // DSPy gives the value itself back: `true` stays `True` where the member is 1.
+        (other, Type::Literal(members)) => match members.iter().any(|member| equal(member, other)) {
+            true => Ok(other.clone()),
+            false => Err(CoerceError::new(other, ty)),
+        },
+        (other, _) => validated(other.clone(), ty),
+    }
+}
+
+/// [`from_value`], else pydantic's validation of the value as it is, as `dspy.XMLAdapter` reads one. An enum's member is
+/// not looked for twice.
+pub fn from_value_or_as_it_is(value: &Value, ty: &Type) -> Result<Value, CoerceError> {
+    from_value(value, ty).or_else(|refused| match ty {
+        Type::Enum(_) => Err(refused),
+        _ => validated(value.clone(), ty),
+    })
+}
+
+/// What the text stands for: JSON, repaired where it must be; else a Python literal; else the text.
+fn candidate(answer: &str) -> Value {
+    let repaired = repair::loads(answer);
+    if repaired == Value::from("") && !answer.is_empty() {
+        return literal::eval(answer).unwrap_or_else(|_| Value::from(answer));
+    }
+    repaired
+}
+
+/// pydantic's validation of the whole value.
+fn validated(value: Value, ty: &Type) -> Result<Value, CoerceError> {
+    let refused = |refused: lax::Refused<'_>| CoerceError::new(&refused.value, refused.ty);
+    lax::validate(value, ty, &mut union::How::exact()).map_err(refused)
+}
+
+/// A literal: as it stands, else without the wrapping that LMs like to add.
+fn from_literal(answer: &str, members: &[Value], ty: &Type) -> Result<Value, CoerceError> {
+    let found = |text: &str| {
+        members
+            .iter()
+            .find(|member| member.as_str() == Some(text))
+            .cloned()
+    };
+    if let Some(member) = found(answer) {
+        return Ok(member);
+    }
+    let mut bare = text::strip(answer);
+    for wrapper in ["Literal[", "str["] {
+        if let Some(inner) = bare.strip_prefix(wrapper).and_then(|rest| rest.strip_suffix(']')) {
+            bare = inner;
+            break;
+        }
+    }
+    for quote in ['"', '\''] {
+        let inner = bare.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+        if let Some(inner) = inner {
+            bare = inner;
+            break;
+        }
+    }
+    if let Some(member) = found(bare) {
+        return Ok(member);
+    }
+    validated(candidate(bare), ty)
+}

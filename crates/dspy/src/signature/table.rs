@@ -1,0 +1,196 @@
+//! `[program.types]`: named enums and models.
+
+use super::SignatureError;
+use super::annotation::parse_type;
+use super::types::{EnumClass, ModelClass, ModelField, Type, TypeTable};
+use bsft_pycompat::{json, repr, text};
+use serde_json::{Map, Value as Json};
+use std::sync::Arc;
+
+/// A definition that makes no type.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("type {name}: {reason}")]
+pub struct TypeError {
+    /// The type.
+    pub name: String,
+    /// What is wrong and what to write instead.
+    pub reason: String,
+}
+
+/// Reads all definitions, in order; a type may name those before it. All that is wrong is told together, but for what
+/// only follows from another error.
+pub fn parse_types(definitions: &Map<String, Json>) -> Result<TypeTable, Vec<TypeError>> {
+    let (mut table, mut errors) = (TypeTable::new(), Vec::new());
+    for (name, definition) in definitions {
+        let mut reasons = Vec::new();
+        if !is_identifier(name) {
+            reasons.push("the name is no Python identifier; use letters, digits and underscores".to_owned());
+        }
+        let reading = Reading {
+            name,
+            known: &table,
+            definitions,
+            reasons,
+        };
+        let (ty, reasons) = reading.read(definition);
+        if reasons.is_empty()
+            && let Some(ty) = ty
+        {
+            table.insert(name.clone(), ty);
+        }
+        errors.extend(reasons.into_iter().map(|reason| TypeError {
+            name: name.clone(),
+            reason,
+        }));
+    }
+    if errors.is_empty() { Ok(table) } else { Err(errors) }
+}
+
+const SHAPES: &str = "write { enum = [\"a\", \"b\"] } or { fields = [[\"name\", \"str\"]] }";
+
+/// The keys of a definition.
+const KEYS: [&str; 3] = ["enum", "fields", "doc"];
+
+/// One definition while it is read.
+struct Reading<'a> {
+    /// Its name.
+    name: &'a str,
+    /// The types so far.
+    known: &'a TypeTable,
+    /// All definitions, to tell a later or a wrong one from none.
+    definitions: &'a Map<String, Json>,
+    /// What is wrong so far.
+    reasons: Vec<String>,
+}
+
+impl Reading<'_> {
+    fn read(mut self, definition: &Json) -> (Option<Type>, Vec<String>) {
+        let Json::Object(definition) = definition else {
+            self.reasons.push(SHAPES.to_owned());
+            return (None, self.reasons);
+        };
+        for key in definition.keys().filter(|key| !KEYS.contains(&key.as_str())) {
+            let nearest = KEYS
+                .iter()
+                .min_by_key(|known| strsim::damerau_levenshtein(known, key));
+            self.reasons.push(format!(
+                "{key} is no key of a type; did you mean {}?",
+                nearest.unwrap_or(&"fields")
+            ));
+        }
+        let ty = match (definition.get("enum"), definition.get("fields")) {
+            (Some(Json::Array(values)), None) if !values.is_empty() => Some(self.enum_class(values)),
+            (None, Some(Json::Array(fields))) => Some(self.model_class(definition.get("doc"), fields)),
+            _ => {
+                self.reasons.push(SHAPES.to_owned());
+                None
+            }
+        };
+        (ty, self.reasons)
+    }
+
+    /// Members are named as the reference programs name them: upper case, spaces and hyphens as underscores.
+    fn enum_class(&mut self, values: &[Json]) -> Type {
+        let mut members: Vec<(Arc<str>, bsft_pycompat::value::Value)> = Vec::with_capacity(values.len());
+        for value in values {
+            if matches!(value, Json::Array(_) | Json::Object(_) | Json::Null) {
+                self.reasons
+                    .push(format!("the enum's value {value} is no text, number or boolean"));
+                continue;
+            }
+            let value = json::from_serde(value);
+            let member = repr::str(&value).to_uppercase().replace([' ', '-'], "_");
+            if members.iter().any(|(known, _)| **known == *member) {
+                self.reasons.push(format!(
+                    "two values of the enum make the member {member}; leave one out"
+                ));
+                continue;
+            }
+            members.push((Arc::from(member), value));
+        }
+        Type::Enum(Arc::new(EnumClass {
+            name: Arc::from(self.name),
+            members,
+        }))
+    }
+
+    fn model_class(&mut self, doc: Option<&Json>, fields: &[Json]) -> Type {
+        let doc = match doc {
+            None | Some(Json::Null) => None,
+            Some(Json::String(doc)) => Some(doc.clone()),
+            Some(other) => {
+                self.reasons.push(format!("doc is a text, not {other}"));
+                None
+            }
+        };
+        let mut read: Vec<ModelField> = Vec::with_capacity(fields.len());
+        for field in fields {
+            let Some(field) = self.model_field(field) else {
+                continue;
+            };
+            if read.iter().any(|known| known.name == field.name) {
+                self.reasons.push(format!(
+                    "two fields are called {}; rename one of them",
+                    field.name
+                ));
+            }
+            read.push(field);
+        }
+        Type::Model(Arc::new(ModelClass {
+            name: Arc::from(self.name),
+            doc,
+            fields: read,
+        }))
+    }
+
+    fn model_field(&mut self, field: &Json) -> Option<ModelField> {
+        let (name, ty, default) = match field.as_array().map(Vec::as_slice) {
+            Some([Json::String(name), Json::String(ty)]) => (name, ty, None),
+            Some([Json::String(name), Json::String(ty), default]) => (name, ty, Some(default)),
+            _ => {
+                let shape = "write [\"name\", \"type\"] or with a default behind";
+                self.reasons.push(format!("{field} is no field: {shape}"));
+                return None;
+            }
+        };
+        if !is_identifier(name) || name.starts_with('_') {
+            self.reasons
+                .push(format!("field {name}: not a name that a model's field can have"));
+        }
+        match parse_type(ty, self.known) {
+            Ok(ty) => {
+                let name = Arc::from(name.as_str());
+                Some(ModelField {
+                    name,
+                    ty,
+                    default: default.map(json::from_serde),
+                })
+            }
+            Err(error) => {
+                self.type_error(name, &error);
+                None
+            }
+        }
+    }
+
+    fn type_error(&mut self, field: &str, error: &SignatureError) {
+        let place = |name: &str| self.definitions.keys().position(|known| known == name);
+        let reason = match error {
+            SignatureError::UnknownType { name, .. } if self.definitions.contains_key(name) => {
+                if place(name) < place(self.name) {
+                    // The earlier type is wrong itself, which is told already.
+                    return;
+                }
+                format!("the type `{name}` is not defined before this one; move its definition up")
+            }
+            other => other.to_string(),
+        };
+        self.reasons.push(format!("field {field}: {reason}"));
+    }
+}
+
+/// Python's `str.isidentifier`.
+pub(crate) fn is_identifier(name: &str) -> bool {
+    let starts = |first: char| first == '_' || text::is_alpha(first);
+    name.chars().next().is_some_and(starts) && name.chars().all(text::is_word)
+}

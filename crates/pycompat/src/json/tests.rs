@@ -1,0 +1,90 @@
+//! JSON against what Python's `json` and orjson read and wrote.
+
+use super::*;
+use crate::{repr, vectors};
+
+#[test]
+fn texts_read_and_write_as_in_python() {
+    for row in vectors::rows("json") {
+        let text = vectors::text(&row, "in");
+        let read = parse(text).ok();
+        assert_eq!(
+            read.as_ref().map(repr::repr).as_deref(),
+            row["repr"].as_str(),
+            "{text:?}"
+        );
+        let Some(value) = read else { continue };
+        assert_eq!(dumps(&value), vectors::text(&row, "dumps"));
+        assert_eq!(dumps_indent(&value, 2), vectors::text(&row, "indent"));
+        if let Some(orjson) = row["orjson"].as_str() {
+            let mut out = String::new();
+            write_compact(&value, &mut out);
+            assert_eq!(out, orjson);
+        }
+    }
+}
+
+#[test]
+fn strings_are_escaped_as_orjson_and_serde_do() {
+    for row in vectors::rows("orjson_str") {
+        let s = vectors::text(&row, "in");
+        let mut out = String::new();
+        write_string(s, &mut out);
+        let hex: String = out.bytes().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(hex, vectors::text(&row, "out_hex"));
+        assert_eq!(out, serde_json::to_string(s).expect("a string is JSON"));
+    }
+}
+
+#[test]
+fn keys_that_are_no_strings_are_written_as_python_does() {
+    let keys = [
+        Value::Bool(true),
+        Value::None,
+        Value::Int(1),
+        Value::Float(1.5),
+        Value::Float(f64::NAN),
+    ];
+    let dict = Value::Dict(keys.into_iter().map(|k| (k, Value::Tuple(vec![]))).collect());
+    assert_eq!(
+        dumps(&dict),
+        r#"{"true": [], "null": [], "1": [], "1.5": [], "NaN": []}"#
+    );
+}
+
+#[test]
+fn an_error_says_where() {
+    let error = parse("{\n \"é\": ]}").expect_err("`]` is no value");
+    assert_eq!((error.offset, error.line, error.column), (9, 2, 7));
+    assert_eq!(error.to_string(), "expected a JSON value at line 2, column 7");
+}
+
+#[test]
+fn depth_is_an_error_and_not_an_overflow() {
+    for open in ["[", "{\"a\":"] {
+        assert!(parse(&open.repeat(1_000_000)).is_err());
+    }
+    let deepest = "[".repeat(MAX_DEPTH) + &"]".repeat(MAX_DEPTH);
+    assert_eq!(dumps(&parse(&deepest).expect("this depth is allowed")), deepest);
+}
+
+#[test]
+fn serde_values_survive_the_way_there_and_back() {
+    let text = r#"{"a":[1,-2.5,null,true,"x",18446744073709551615],"b":{}}"#;
+    let value: serde_json::Value = serde_json::from_str(text).expect("the text is JSON");
+    assert_eq!(from_serde(&value), parse(text).expect("the text is JSON"));
+    assert_eq!(to_serde(&from_serde(&value)), value);
+}
+
+#[test]
+fn no_text_makes_the_reader_panic() {
+    let mut scraps = vectors::Scraps::new(1);
+    for _ in 0..20_000 {
+        let text = scraps.text(vectors::SYNTAX, 12);
+        let read = parse(&text);
+        assert!(
+            read.is_ok() || serde_json::from_str::<serde_json::Value>(&text).is_err(),
+            "{text:?}"
+        );
+    }
+}

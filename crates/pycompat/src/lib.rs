@@ -1,0 +1,16 @@
+//! Python's own behaviours that DSPy leans on: text, floats, `repr`, JSON, literals, JSON repair and `random`.
+
+#![warn(missing_docs)]
+
+pub mod equal;
+pub mod float;
+pub mod json;
+pub mod literal;
+pub mod random;
+pub mod repair;
+pub mod repr;
+pub mod text;
+pub mod value;
+
+#[cfg(test)]
+mod vectors;
