@@ -1,7 +1,7 @@
-//! The head node: see `bsft-coordinator --help`.
+//! The long name of `bsft`, for the head node of a cluster.
 
 use bsft::cli::{self, Exit};
 
 fn main() -> Exit {
-    cli::coordinator()
+    cli::bsft()
 }

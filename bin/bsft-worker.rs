@@ -1,8 +1,8 @@
-//! A worker of a cluster: see `bsft-worker --help`.
+//! The long name of `bsft worker`, for the workers of a cluster.
 
 use bsft::cli::{self, Exit};
 
-/// Thousands of tasks give back on one thread what they took on another, which costs glibc a fifth of the worker's time.
+/// With glibc's allocator a worker spends a fifth of its CPU time on freeing memory that another thread allocated.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

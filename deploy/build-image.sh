@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the image: deploy/build-image.sh [--binaries DIR] [--tag NAME] [BUILD ARGUMENTS OF DOCKER…]
 #
-#   --binaries DIR   packs bsft-coordinator and bsft-worker of DIR (built for Linux, with a glibc no newer than Debian 13's) instead of
+#   --binaries DIR   packs bsft, bsft-coordinator and bsft-worker of DIR (built for Linux, with a glibc no newer than Debian 13's) instead of
 #                    building them: no Rust and no crates.io needed, as for target/release
 #   --tag NAME       default: bsft
 #
@@ -29,6 +29,6 @@ if [ -z "$binaries" ]; then
 fi
 context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
-install -m 755 "$binaries/bsft-coordinator" "$binaries/bsft-worker" "$context"
+install -m 755 "$binaries/bsft" "$binaries/bsft-coordinator" "$binaries/bsft-worker" "$context"
 docker build -f deploy/Dockerfile --target runtime -t "$tag-runtime" "${more[@]}" .
 docker build -f deploy/Dockerfile.binaries -t "$tag" --build-arg "RUNTIME=$tag-runtime" "${labels[@]}" "$context"

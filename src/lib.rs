@@ -5,6 +5,7 @@
 
 mod backoff;
 pub mod cli;
+mod command_name;
 pub mod coordinator;
 pub mod dataset;
 pub mod depot;

@@ -5,6 +5,7 @@ use super::flags::CancelFlags;
 use super::runtime::block_on;
 use super::say::{self, counted};
 use super::services::Services;
+use crate::command_name::command_name;
 use crate::coordinator::cancel_orphaned_trainings;
 use crate::queue::Lane;
 use crate::report::{Manifest, Phase};
@@ -158,8 +159,9 @@ fn in_cluster(services: &Services, run: &Path) -> Exit {
         }
         if report.is_none() {
             say::problem(format_args!(
-                "no run {id} in namespace {}; bsft-coordinator status names those that there are",
-                services.namespace()
+                "no run {id} in namespace {}; {} status names those that there are",
+                services.namespace(),
+                command_name()
             ));
             return Exit::Usage;
         }

@@ -7,6 +7,7 @@ use super::monitor::Monitor;
 use super::runtime::block_on;
 use super::services::{Connected, Services};
 use super::{say, signals, trainers};
+use crate::command_name::command_name;
 use crate::coordinator::{self, Coordinator, Retry, RunError, retry_command};
 use crate::depot::{Depot, Folder};
 use crate::finetune::{Providers, Trainers, Training};
@@ -143,7 +144,7 @@ fn what_failed(manifest: &Manifest) -> Retry {
 
 /// The command that goes on.
 fn command(flags: &CompileFlags) -> String {
-    let mut command = format!("bsft-coordinator compile {}", flags.job.display());
+    let mut command = format!("{} compile {}", command_name(), flags.job.display());
     if let Some(out) = &flags.out {
         command.push_str(&format!(" --out {}", out.display()));
     }
@@ -231,9 +232,9 @@ fn locked(out: &Path) -> Result<(RunDir, File), Exit> {
         Some(lock) => Ok((dir, lock)),
         None => {
             say::error(format_args!(
-                "{} is in use: another bsft is running on it; wait for it, or stop it with\n  bsft-coordinator \
-                 cancel {0}",
-                out.display()
+                "{} is in use: another bsft is running on it; wait for it, or stop it with\n  {} cancel {0}",
+                out.display(),
+                command_name()
             ));
             Err(Exit::Failed)
         }

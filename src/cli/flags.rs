@@ -1,5 +1,6 @@
-//! What can be asked of `bsft-coordinator`.
+//! The flags of `bsft` and of `bsft-worker`.
 
+use crate::command_name::command_name;
 use crate::telemetry::LogFormat;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::io::IsTerminal as _;
@@ -9,7 +10,7 @@ use std::path::PathBuf;
 /// Compiles DSPy students: runs a teacher over a trainset, fine-tunes the student's LMs on the traces that a metric keeps, and
 /// gives back the student with its new models.
 #[derive(Debug, Parser)]
-#[command(name = "bsft-coordinator", version, max_term_width = 100)]
+#[command(name = command_name(), version, max_term_width = 100)]
 pub struct Flags {
     /// What to do.
     #[command(subcommand)]
@@ -23,7 +24,7 @@ impl Flags {
     /// How this command writes to stderr. What only answers a person is read by one, wherever it goes, until somebody says otherwise.
     pub(super) fn log_format(&self) -> LogFormat {
         match &self.command {
-            Command::Compile(_) | Command::Retry(_) => self.log.format_of_a_service(),
+            Command::Compile(_) | Command::Retry(_) | Command::Worker(_) => self.log.format_of_a_service(),
             Command::Plan { .. }
             | Command::Check { .. }
             | Command::Status(_)
@@ -62,6 +63,8 @@ pub enum Command {
         /// Where to
         dir: PathBuf,
     },
+    /// Run a worker of a cluster: execute the tasks of any run on RabbitMQ and Redis. The same as bsft-worker
+    Worker(WorkerArgs),
 }
 
 /// Flags of `compile`.
@@ -200,6 +203,17 @@ impl LogFlags {
 #[derive(Debug, Parser)]
 #[command(name = "bsft-worker", version, max_term_width = 100)]
 pub struct WorkerCommand {
+    /// The flags of the worker
+    #[command(flatten)]
+    pub worker: WorkerArgs,
+    /// How it tells of itself
+    #[command(flatten)]
+    pub log: LogFlags,
+}
+
+/// Flags of `worker`.
+#[derive(Clone, Debug, Args)]
+pub struct WorkerArgs {
     /// The tasks that it takes
     #[arg(
         long,
@@ -223,9 +237,6 @@ pub struct WorkerCommand {
     /// Metrics and health
     #[command(flatten)]
     pub monitor: MonitorFlags,
-    /// How it tells of itself
-    #[command(flatten)]
-    pub log: LogFlags,
 }
 
 /// A lane that workers take tasks from.

@@ -2,6 +2,7 @@
 
 use super::exit::Exit;
 use super::say;
+use crate::command_name::command_name;
 use crate::job::example;
 use std::path::Path;
 
@@ -13,7 +14,8 @@ pub(super) fn init(dir: &Path) -> Exit {
                 say::answer(file.display());
             }
             say::news(format_args!(
-                "compile it with\n  bsft-coordinator compile {}",
+                "compile it with\n  {} compile {}",
+                command_name(),
                 dir.join("job.toml").display()
             ));
             Exit::Done

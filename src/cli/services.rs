@@ -3,6 +3,7 @@
 use super::exit::Exit;
 use super::flags::ServiceFlags;
 use super::say;
+use crate::command_name::command_name;
 use crate::depot::{Depot, PatientDepot};
 use crate::metrics::{Metrics, Service};
 use crate::queue::amqp::AmqpQueue;
@@ -77,10 +78,11 @@ impl Services {
     /// The same where they are needed: a worker has nothing to do without.
     pub(super) fn required(flags: &ServiceFlags) -> Result<Services, Exit> {
         Services::of(flags)?.ok_or_else(|| {
-            say::problem(
+            say::problem(format_args!(
                 "a worker needs --amqp-url and --redis-url (or BSFT_AMQP_URL and BSFT_REDIS_URL); without them \
-                 bsft-coordinator does everything in its own process",
-            );
+                 `{} compile` runs its own workers",
+                command_name()
+            ));
             Exit::Usage
         })
     }

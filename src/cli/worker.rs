@@ -1,7 +1,7 @@
 //! `bsft-worker`: takes tasks from RabbitMQ until told to stop.
 
 use super::exit::Exit;
-use super::flags::{LaneName, WorkerCommand};
+use super::flags::{LaneName, WorkerArgs};
 use super::monitor::Monitor;
 use super::runtime::block_on;
 use super::services::Services;
@@ -15,7 +15,7 @@ use std::time::Duration;
 use tracing::info;
 
 /// `bsft-worker`.
-pub(super) fn work(flags: &WorkerCommand) -> Exit {
+pub(super) fn work(flags: &WorkerArgs) -> Exit {
     let services = match Services::required(&flags.services) {
         Ok(services) => services,
         Err(exit) => return exit,
@@ -41,7 +41,7 @@ const NEEDS: [Need; 3] = [
 
 async fn connected(
     services: &Services,
-    flags: &WorkerCommand,
+    flags: &WorkerArgs,
     providers: Providers,
     mut monitor: Monitor,
 ) -> Exit {

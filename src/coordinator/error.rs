@@ -1,6 +1,7 @@
 //! Why a run stops before its end.
 
 use super::outcome_log::OutcomeLogError;
+use crate::command_name::command_name;
 use crate::depot::DepotError;
 use crate::program::BuildError;
 use crate::queue::{QueueError, Recourse};
@@ -22,7 +23,8 @@ pub enum RunError {
     Cancelled,
     /// Another coordinator has the run, and is alive.
     #[error(
-        "run {run} is in use: {process} coordinates it; wait for it, or stop it with\n  bsft-coordinator cancel {run}"
+        "run {run} is in use: {process} coordinates it; wait for it, or stop it with\n  {} cancel {run}",
+        command_name()
     )]
     InUse {
         /// The run.

@@ -24,6 +24,7 @@ pub use error::RunError;
 pub use orphaned_trainings::{OrphanedTrainings, cancel_orphaned_trainings};
 pub use outcome_log::OutcomeLogError;
 
+use crate::command_name::command_name;
 use crate::depot::Depot;
 use crate::finetune::Trainers;
 use crate::job::{Job, run_id};
@@ -85,7 +86,7 @@ impl Coordinator {
 
 /// The command that does anew what has failed in a run, for a process that was given these trainers.
 pub(crate) fn retry_command(dir: &RunDir, trainers: Option<&Path>) -> String {
-    let mut command = format!("bsft-coordinator retry {}", dir.root().display());
+    let mut command = format!("{} retry {}", command_name(), dir.root().display());
     if let Some(trainers) = trainers {
         command.push_str(&format!(" --trainers {}", trainers.display()));
     }

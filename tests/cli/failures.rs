@@ -125,7 +125,7 @@ fn retry_works_from_any_folder_and_forgets_nothing_before_its_checks_pass() {
     job.write(&folder, EXAMPLES);
     let run = folder.path("run");
     let run = run.to_str().unwrap();
-    folder.compile("run").with(1).saying("bsft-coordinator retry run");
+    folder.compile("run").with(1).saying("bsft retry run");
     let failures = folder.read("run/failures.jsonl");
     assert_eq!(lines(&failures).len(), EXAMPLES);
 

@@ -93,7 +93,7 @@ fn an_interrupt_ends_with_code_3_and_names_the_command_that_goes_on() {
         let again = ended
             .stderr
             .lines()
-            .find_map(|line| line.trim().strip_prefix("bsft-coordinator "))
+            .find_map(|line| line.trim().strip_prefix("bsft "))
             .unwrap_or_else(|| panic!("no command in:\n{}", ended.stderr));
         assert_eq!(again.split(' ').collect::<Vec<_>>(), COMPILE);
         folder.run(&again.split(' ').collect::<Vec<_>>()).with(0);

@@ -1,6 +1,7 @@
 //! Flags, help and exit codes.
 
-use crate::support::{Folder, JobFile};
+use crate::support::{Ended, Folder, JobFile, Running, clean};
+use std::process::Command;
 
 #[test]
 fn help_is_no_error_and_names_every_command() {
@@ -101,4 +102,59 @@ fn an_out_that_is_a_file_is_an_error_that_names_it() {
     folder.write("taken", "not a folder");
     folder.compile("taken").with(1).saying("taken");
     assert_eq!(folder.read("taken"), "not a folder");
+}
+
+/// Runs another of the binaries with the given arguments.
+fn run_binary(path: &str, arguments: &[&str]) -> Ended {
+    let mut command = clean(Command::new(path));
+    command.args(arguments);
+    Running::start(command).end()
+}
+
+#[test]
+fn bsft_coordinator_takes_the_same_commands_and_hints_name_it() {
+    let coordinator = env!("CARGO_BIN_EXE_bsft-coordinator");
+    let folder = Folder::new();
+    let version = run_binary(coordinator, &["--version"]).with(0);
+    assert!(version.stdout.starts_with("bsft-coordinator "), "{version:?}");
+    let version = folder.run(&["--version"]).with(0);
+    assert!(version.stdout.starts_with("bsft "), "{version:?}");
+    for (ended, hint) in [
+        (folder.run(&["init", "a"]), "bsft compile a/job.toml"),
+        (
+            run_binary(coordinator, &["init", folder.path("b").to_str().unwrap()]),
+            "bsft-coordinator compile ",
+        ),
+    ] {
+        let ended = ended.with(0);
+        assert!(
+            ended.stderr.lines().any(|line| line.trim().starts_with(hint)),
+            "{hint:?} is not in:\n{}",
+            ended.stderr
+        );
+    }
+}
+
+#[test]
+fn bsft_worker_is_the_command_worker() {
+    let worker = env!("CARGO_BIN_EXE_bsft-worker");
+    let folder = Folder::new();
+    for arguments in [
+        &[][..],
+        &["--lanes", "bootstrap,nothing"],
+        &["--concurrency", "0"],
+    ] {
+        let long = run_binary(worker, arguments).with(2);
+        let short = folder.run(&[&["worker"], arguments].concat()).with(2);
+        assert_eq!(
+            long.stderr.lines().next(),
+            short.stderr.lines().next(),
+            "{arguments:?}"
+        );
+    }
+    let long = run_binary(worker, &[])
+        .with(2)
+        .saying("--amqp-url")
+        .saying("`bsft compile`");
+    assert_eq!(long.stdout, "");
 }

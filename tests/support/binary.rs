@@ -43,9 +43,9 @@ impl Ended {
     }
 }
 
-/// `bsft-coordinator` with an environment that no one's shell has a say in.
+/// `bsft` with the given arguments and an environment that the caller's shell does not influence.
 pub(crate) fn command(arguments: &[&str]) -> Command {
-    let mut command = clean(Command::new(env!("CARGO_BIN_EXE_bsft-coordinator")));
+    let mut command = clean(Command::new(env!("CARGO_BIN_EXE_bsft")));
     command.args(arguments);
     command
 }

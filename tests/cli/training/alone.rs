@@ -27,7 +27,7 @@ fn a_training_outlives_its_compile_however_that_ends_and_is_taken_up_by_the_next
         running.signal(signal);
         let ended = running.end();
         if signal == "INT" {
-            let again = "bsft-coordinator compile job.toml --out run --trainers trainers.toml";
+            let again = "bsft compile job.toml --out run --trainers trainers.toml";
             ended.with(3).saying("goes on").saying(again);
         }
         // Nobody could go on with it: that is said, not waited for.
@@ -64,7 +64,7 @@ fn a_training_that_fails_leaves_the_others_and_is_the_only_one_to_be_retried() {
         .with(1)
         .saying("predictor plan")
         .saying("the trainer has had enough")
-        .saying("bsft-coordinator retry run --trainers trainers.toml");
+        .saying("bsft retry run --trainers trainers.toml");
     assert!(!trained.folder.path("run/compiled.json").exists());
     let manifest = trained.manifest();
     assert!(manifest["shards"][1]["model"].is_string(), "{manifest}");
@@ -180,7 +180,7 @@ fn a_fresh_run_that_finds_an_old_failure_says_that_it_is_old_and_how_to_train_an
         .saying("failed earlier")
         .saying("/shared/")
         .saying("the trainer has had enough")
-        .saying("bsft-coordinator retry run --trainers trainers.toml");
+        .saying("bsft retry run --trainers trainers.toml");
     assert_eq!(trained.starts().len(), 1);
     trained.finish();
     let retry = ["retry", "run", "--trainers", "trainers.toml"];

@@ -138,7 +138,7 @@ fn a_job_that_fails_is_told_in_the_services_words_and_retried_when_asked() {
     let folder = simulated(&service);
     let words = |ended: crate::support::Ended| {
         let ended = ended.with(1).saying("fine-tune job of lm student");
-        ended.saying("bsft-coordinator retry run");
+        ended.saying("bsft retry run");
     };
     words(folder.start_with(&COMPILE, &KEY).end());
     assert_eq!(service.state().jobs.len(), 1);
