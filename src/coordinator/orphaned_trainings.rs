@@ -5,7 +5,8 @@
 
 use crate::depot::Folder;
 use crate::finetune::{
-    Order, ProviderSpec, Providers, Shard, Training, TrainingId, TrainingOutcome, stop_all as stop_trainers,
+    FinetuneJob, ProviderSpec, Providers, Training, TrainingId, TrainingOutcome, TrainingRequest,
+    stop_all as stop_trainers,
 };
 use crate::report::{Manifest, TrainingReport};
 use crate::run_dir::RunDir;
@@ -91,7 +92,7 @@ async fn stop(
 async fn stop_at_service(
     dir: &RunDir,
     run: &RunId,
-    shard: &Shard,
+    shard: &FinetuneJob,
     attempt: u32,
     id: Option<&TrainingId>,
 ) -> Result<Option<TrainingOutcome>, String> {
@@ -102,7 +103,7 @@ async fn stop_at_service(
         shard.task(attempt).to_string(),
         Folder::new(dir.root().join("data")),
     );
-    let order = Order {
+    let order = TrainingRequest {
         key: &key,
         run,
         shard,

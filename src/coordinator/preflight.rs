@@ -4,7 +4,7 @@
 
 use super::prepare::Prepared;
 use super::{Coordinator, Retry, RunError};
-use crate::finetune::{Known, Preflight, ProviderSpec, Recipe, Training};
+use crate::finetune::{Known, Preflight, ProviderSpec, Training, TrainingSpec};
 use crate::message::{FinetuneMessage, MESSAGE_VERSION, PreflightTask, encode};
 use crate::queue::{Lane, Settlement};
 use crate::report::{Manifest, TrainingReport};
@@ -31,7 +31,7 @@ const PREFETCH: NonZeroUsize = NonZeroUsize::new(16).expect("16 is not 0");
 
 /// A question and its answer.
 struct PreflightRequest {
-    recipe: Recipe,
+    recipe: TrainingSpec,
     extent: Extent,
     task: TaskId,
     answer: Option<Preflight>,
@@ -130,7 +130,7 @@ fn questions(prepared: &Prepared, retry: Retry, is_bootstrapped: bool) -> Vec<Pr
 }
 
 /// What is to be known of a job whose rows are there; none: its training has ended.
-fn extent(manifest: &Manifest, recipe: &Recipe, retry: Retry) -> Option<Extent> {
+fn extent(manifest: &Manifest, recipe: &TrainingSpec, retry: Retry) -> Option<Extent> {
     let is_its = |training: &&TrainingReport| {
         let shard = training.shard.as_ref();
         shard.is_some_and(|shard| shard.recipe == *recipe)
@@ -158,7 +158,7 @@ fn message(prepared: &Prepared, asked: &PreflightRequest) -> Vec<u8> {
 }
 
 /// Whether a worker is there that has the recipe's trainer, whatever others say.
-fn has_trainer(recipe: &Recipe, workers: &[WorkerSign]) -> bool {
+fn has_trainer(recipe: &TrainingSpec, workers: &[WorkerSign]) -> bool {
     let mut workers = workers.iter();
     matches!(&recipe.provider, ProviderSpec::Command(command)
         if workers.any(|worker| worker.has_trainer(&command.trainer)))

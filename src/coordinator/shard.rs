@@ -4,7 +4,7 @@ use super::RunError;
 use super::prepare::Prepared;
 use crate::dataset::configs::Trainable;
 use crate::dataset::{Checks, DataFile, LmKey, Split, Wanted, write_data};
-use crate::finetune::{Part, ProviderSpec, Shard, TrainingFile, file_name};
+use crate::finetune::{FinetuneJob, Part, ProviderSpec, TrainingFile, file_name};
 use crate::report::{FileReport, ShardReport};
 use crate::run_dir::{RunDir, take_place, unfinished};
 use std::iter;
@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 /// What was made of an LM key's rows.
 pub(super) struct ShardFiles {
-    pub(super) shard: Shard,
+    pub(super) shard: FinetuneJob,
     pub(super) checks: Checks,
     /// The files' names in DIR's `data`.
     pub(super) files: Vec<String>,
@@ -56,7 +56,7 @@ pub(super) fn make(dir: &RunDir, prepared: &Prepared, key: &LmKey) -> Result<Sha
             files.push(file_name(&name, *part, format));
         }
     }
-    let shard = Shard {
+    let shard = FinetuneJob {
         recipe: key.recipe(job),
         data: training_file(file_name(&name, Part::Training, None), &written.training),
         validation: written

@@ -20,14 +20,16 @@ mod together;
 mod train_keys;
 
 pub use command::{Trainers, Unfinished, stop_all};
-pub use conversation::{Conversation, NotARow, Said, Turn};
+pub use conversation::{Conversation, RowError, Said, Turn};
 pub use files::{Part, file_name, key_name};
 pub use known::{
     ID_SLOT, Known, LOOKED_SLOT, NOT_HERE_SLOT, PREFLIGHT_SLOT, PROGRESS_SLOT, Preflight, STARTED_SLOT,
     now_ms,
 };
-pub use providers::{NotHere, Providers};
-pub use recipe::{CommandSpec, ExportSpec, FireworksSpec, ProviderSpec, Recipe, RowFormat, ServiceSpec};
+pub use providers::{Providers, Unavailable};
+pub use recipe::{
+    CommandSpec, ExportSpec, FireworksSpec, ProviderSpec, RowFormat, ServiceSpec, TrainingSpec,
+};
 
 use crate::depot::{Depot, DepotError};
 use crate::task::{RunId, TaskId};
@@ -38,16 +40,16 @@ use std::path::Path;
 
 /// One LM key's training data and what to do with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Shard {
+pub struct FinetuneJob {
     /// What is trained, how and by whom.
-    pub recipe: Recipe,
+    pub recipe: TrainingSpec,
     /// The rows that are trained on.
     pub data: TrainingFile,
     /// The rows that are kept back to measure with.
     pub validation: Option<TrainingFile>,
 }
 
-impl Shard {
+impl FinetuneJob {
     /// The id of the task that asks for its training for the so manieth time, whose text is the order's key. Derived from all that a
     /// training depends on: the same data and arguments are the same training; another attempt is another one.
     pub fn task(&self, attempt: u32) -> TaskId {
@@ -68,7 +70,7 @@ impl Shard {
     }
 }
 
-impl fmt::Display for Shard {
+impl fmt::Display for FinetuneJob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.recipe.fmt(f)
     }
@@ -176,18 +178,18 @@ pub struct TrainingOutcome {
 pub struct TrainingId(pub String);
 
 /// What a provider is asked to train, and the key that finds it again.
-pub struct Order<'a> {
+pub struct TrainingRequest<'a> {
     /// Derived from the LM key, the rows, the model, the arguments, and how often this was asked for: 32 hexadecimal characters.
     pub key: &'a str,
     /// The run that wants it.
     pub run: &'a RunId,
     /// What.
-    pub shard: &'a Shard,
+    pub shard: &'a FinetuneJob,
     /// Where the rows are.
     pub depot: &'a dyn Depot,
 }
 
-impl Order<'_> {
+impl TrainingRequest<'_> {
     /// Brings a file of the shard to that path, whole and as its digest says.
     pub async fn fetch(&self, file: &TrainingFile, to: &Path) -> Result<(), DepotError> {
         self.depot.fetch(self.run, file, to).await
@@ -231,31 +233,31 @@ pub trait Provider: Send + Sync {
     }
 
     /// The id that the training of this order has or will have, where we choose it.
-    fn chosen_id(&self, _order: &Order<'_>) -> Option<TrainingId> {
+    fn chosen_id(&self, _order: &TrainingRequest<'_>) -> Option<TrainingId> {
         None
     }
 
     /// When and where the training of this order's key ended, in words, where that is known.
-    fn ended_earlier(&self, _order: &Order<'_>) -> Option<String> {
+    fn ended_earlier(&self, _order: &TrainingRequest<'_>) -> Option<String> {
         None
     }
 
     /// Whether a training by this recipe would fail for a reason that is there already: no key, no server, an unknown model, a
     /// missing trainer. Gives what is allowed but worth telling. Starts and costs nothing.
-    async fn preflight(&self, recipe: &Recipe) -> Result<Vec<String>, ProviderError>;
+    async fn preflight(&self, recipe: &TrainingSpec) -> Result<Vec<String>, ProviderError>;
 
     /// The training of this order's key, where one was started before and has not failed.
-    async fn find(&self, order: &Order<'_>) -> Result<Option<TrainingId>, ProviderError>;
+    async fn find(&self, order: &TrainingRequest<'_>) -> Result<Option<TrainingId>, ProviderError>;
 
     /// Starts it. Called only when [`Provider::find`] has found none.
-    async fn start(&self, order: &Order<'_>) -> Result<TrainingId, StartError>;
+    async fn start(&self, order: &TrainingRequest<'_>) -> Result<TrainingId, StartError>;
 
     /// How far it is.
-    async fn poll(&self, id: &TrainingId, order: &Order<'_>) -> Result<Training, ProviderError>;
+    async fn poll(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<Training, ProviderError>;
 
     /// Stops it; returns when the provider has heard. Harmless when it has ended.
-    async fn cancel(&self, id: &TrainingId, order: &Order<'_>) -> Result<(), ProviderError>;
+    async fn cancel(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError>;
 
     /// It has ended and its outcome is stored: removes what nobody needs any more, such as the uploaded rows.
-    async fn tidy(&self, id: &TrainingId, order: &Order<'_>) -> Result<(), ProviderError>;
+    async fn tidy(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError>;
 }

@@ -1,7 +1,7 @@
 //! The providers that a worker has, by what a recipe asks for.
 
 use super::command::{Command, Trainers, Unfinished, unfinished};
-use super::{Provider, ProviderSpec, Recipe, export, fireworks, openai, simulated, together};
+use super::{Provider, ProviderSpec, TrainingSpec, export, fireworks, openai, simulated, together};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub struct Providers {
 /// This worker cannot carry out the recipe; another one may.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct NotHere(pub String);
+pub struct Unavailable(pub String);
 
 impl Providers {
     /// The providers of a worker that has these trainers.
@@ -78,7 +78,7 @@ impl Providers {
     }
 
     /// The provider of that recipe.
-    pub fn get(&self, recipe: &Recipe) -> Result<Arc<dyn Provider>, NotHere> {
+    pub fn get(&self, recipe: &TrainingSpec) -> Result<Arc<dyn Provider>, Unavailable> {
         if let Some(provider) = &self.only {
             return Ok(Arc::clone(provider));
         }
@@ -90,7 +90,7 @@ impl Providers {
             ProviderSpec::Fireworks(spec) => Ok(Arc::new(fireworks::Fireworks::new(spec)?)),
             ProviderSpec::Command(spec) => match &self.trainers {
                 Some(trainers) => Ok(Arc::new(Command::new(trainers, spec)?)),
-                None => Err(NotHere(format!(
+                None => Err(Unavailable(format!(
                     "this worker has no trainer `{}`: start it with --trainers FILE",
                     spec.trainer
                 ))),

@@ -1,6 +1,8 @@
 //! `provider = "simulated"`: a training that takes no time and whose model is named after the training file.
 
-use super::{Order, Provider, ProviderError, Recipe, StartError, Trained, Training, TrainingId};
+use super::{
+    Provider, ProviderError, StartError, Trained, Training, TrainingId, TrainingRequest, TrainingSpec,
+};
 use async_trait::async_trait;
 
 /// Trains nothing and says that it did.
@@ -11,23 +13,23 @@ const DIGEST_CHARS: usize = 16;
 
 #[async_trait]
 impl Provider for Simulated {
-    fn chosen_id(&self, order: &Order<'_>) -> Option<TrainingId> {
+    fn chosen_id(&self, order: &TrainingRequest<'_>) -> Option<TrainingId> {
         Some(TrainingId(format!("simulated-{}", order.key)))
     }
 
-    async fn preflight(&self, _: &Recipe) -> Result<Vec<String>, ProviderError> {
+    async fn preflight(&self, _: &TrainingSpec) -> Result<Vec<String>, ProviderError> {
         Ok(Vec::new())
     }
 
-    async fn find(&self, order: &Order<'_>) -> Result<Option<TrainingId>, ProviderError> {
+    async fn find(&self, order: &TrainingRequest<'_>) -> Result<Option<TrainingId>, ProviderError> {
         Ok(self.chosen_id(order))
     }
 
-    async fn start(&self, order: &Order<'_>) -> Result<TrainingId, StartError> {
+    async fn start(&self, order: &TrainingRequest<'_>) -> Result<TrainingId, StartError> {
         Ok(TrainingId(format!("simulated-{}", order.key)))
     }
 
-    async fn poll(&self, _: &TrainingId, order: &Order<'_>) -> Result<Training, ProviderError> {
+    async fn poll(&self, _: &TrainingId, order: &TrainingRequest<'_>) -> Result<Training, ProviderError> {
         let recipe = &order.shard.recipe;
         let base = recipe
             .model
@@ -41,11 +43,11 @@ impl Provider for Simulated {
         }))
     }
 
-    async fn cancel(&self, _: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
+    async fn cancel(&self, _: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         Ok(())
     }
 
-    async fn tidy(&self, _: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
+    async fn tidy(&self, _: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use super::counts::OutcomeCounts;
 use crate::dataset::Checks;
-use crate::finetune::{Shard, Training, TrainingId, TrainingOutcome, TrainingProgress};
+use crate::finetune::{FinetuneJob, Training, TrainingId, TrainingOutcome, TrainingProgress};
 use crate::job::Job;
 use crate::task::RunId;
 use indexmap::IndexMap;
@@ -218,12 +218,12 @@ pub struct TrainingReport {
     pub ending: Option<Training>,
     /// All that it was asked for with: who wants to stop it needs no more. None: an earlier version asked for it.
     #[serde(default)]
-    pub shard: Option<Shard>,
+    pub shard: Option<FinetuneJob>,
 }
 
 impl TrainingReport {
     /// Of a training that nobody has asked for yet.
-    pub fn of(shard: &Shard) -> TrainingReport {
+    pub fn of(shard: &FinetuneJob) -> TrainingReport {
         TrainingReport {
             lm: shard.recipe.lm.clone(),
             predictor: shard.recipe.predictor.clone(),

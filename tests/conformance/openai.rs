@@ -4,8 +4,8 @@ use crate::openai_server::OpenaiServer;
 use crate::support::LmServer;
 use bsft::depot::Folder;
 use bsft::finetune::{
-    Order, Provider, ProviderError, ProviderSpec, Providers, Recipe, ServiceSpec, Shard, StartError, Trained,
-    Training, TrainingFile, TrainingId,
+    FinetuneJob, Provider, ProviderError, ProviderSpec, Providers, ServiceSpec, StartError, Trained,
+    Training, TrainingFile, TrainingId, TrainingRequest, TrainingSpec,
 };
 use bsft::task::RunId;
 use futures_util::stream::{self, StreamExt as _};
@@ -37,7 +37,7 @@ fn serve(switches: &[&str]) -> OpenaiServer {
 /// Somebody with rows to train on.
 struct Customer {
     data: TempDir,
-    shard: Shard,
+    shard: FinetuneJob,
     run: RunId,
 }
 
@@ -45,8 +45,8 @@ impl Customer {
     fn new(base: &str) -> Customer {
         let mut customer = Customer {
             data: TempDir::new().unwrap(),
-            shard: Shard {
-                recipe: Recipe {
+            shard: FinetuneJob {
+                recipe: TrainingSpec {
                     job: "Sums & more".to_owned(),
                     lm: "small".to_owned(),
                     predictor: None,
@@ -116,9 +116,9 @@ impl Customer {
     }
 
     /// Does something with the order under this key.
-    async fn with<T>(&self, key: &str, act: impl AsyncFnOnce(&dyn Provider, &Order<'_>) -> T) -> T {
+    async fn with<T>(&self, key: &str, act: impl AsyncFnOnce(&dyn Provider, &TrainingRequest<'_>) -> T) -> T {
         let depot = Folder::new(self.data.path().to_owned());
-        let order = Order {
+        let order = TrainingRequest {
             key,
             run: &self.run,
             shard: &self.shard,
@@ -150,7 +150,7 @@ impl Customer {
 }
 
 /// Finds the training or starts it.
-async fn started(provider: &dyn Provider, order: &Order<'_>) -> Result<TrainingId, String> {
+async fn started(provider: &dyn Provider, order: &TrainingRequest<'_>) -> Result<TrainingId, String> {
     for _ in 0..TRIES {
         if let Some(id) = found(provider, order).await {
             return Ok(id);
@@ -172,7 +172,7 @@ async fn started(provider: &dyn Provider, order: &Order<'_>) -> Result<TrainingI
     panic!("{TRIES} starts came to nothing");
 }
 
-async fn found(provider: &dyn Provider, order: &Order<'_>) -> Option<TrainingId> {
+async fn found(provider: &dyn Provider, order: &TrainingRequest<'_>) -> Option<TrainingId> {
     for _ in 0..TRIES {
         match provider.find(order).await {
             Ok(found) => return found,
@@ -183,7 +183,7 @@ async fn found(provider: &dyn Provider, order: &Order<'_>) -> Option<TrainingId>
     panic!("the provider cannot look for it");
 }
 
-async fn ended(provider: &dyn Provider, order: &Order<'_>, id: &TrainingId) -> Training {
+async fn ended(provider: &dyn Provider, order: &TrainingRequest<'_>, id: &TrainingId) -> Training {
     for _ in 0..LOOKS {
         match provider.poll(id, order).await {
             Ok(Training::Running(_)) | Err(ProviderError::Passing(_)) => {}

@@ -6,7 +6,9 @@ use crate::support::{Folder, JobFile, same};
 use async_trait::async_trait;
 use bsft::coordinator::{self, Coordinator, Retry};
 use bsft::depot;
-use bsft::finetune::{Order, Provider, ProviderError, Providers, Recipe, StartError, Training, TrainingId};
+use bsft::finetune::{
+    Provider, ProviderError, Providers, StartError, Training, TrainingId, TrainingRequest, TrainingSpec,
+};
 use bsft::job;
 use bsft::metrics::{self, Metrics};
 use bsft::queue::embedded::EmbeddedQueue;
@@ -288,16 +290,16 @@ fn service_away() -> ProviderError {
 
 #[async_trait]
 impl Provider for Faulty<Arc<Service>> {
-    async fn preflight(&self, recipe: &Recipe) -> Result<Vec<String>, ProviderError> {
+    async fn preflight(&self, recipe: &TrainingSpec) -> Result<Vec<String>, ProviderError> {
         self.inner.preflight(recipe).await
     }
 
-    async fn find(&self, order: &Order<'_>) -> Result<Option<TrainingId>, ProviderError> {
+    async fn find(&self, order: &TrainingRequest<'_>) -> Result<Option<TrainingId>, ProviderError> {
         let take = || self.inner.find(order);
         self.plan.step(Step::Find, service_away, take).await
     }
 
-    async fn start(&self, order: &Order<'_>) -> Result<TrainingId, StartError> {
+    async fn start(&self, order: &TrainingRequest<'_>) -> Result<TrainingId, StartError> {
         // Nobody but the worker repeats it.
         let mut started = None;
         let take = || {
@@ -311,16 +313,16 @@ impl Provider for Faulty<Arc<Service>> {
         self.plan.step(Step::Start, error, take).await
     }
 
-    async fn poll(&self, id: &TrainingId, order: &Order<'_>) -> Result<Training, ProviderError> {
+    async fn poll(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<Training, ProviderError> {
         let take = || self.inner.poll(id, order);
         self.plan.step(Step::Poll, service_away, take).await
     }
 
-    async fn cancel(&self, id: &TrainingId, order: &Order<'_>) -> Result<(), ProviderError> {
+    async fn cancel(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         self.inner.cancel(id, order).await
     }
 
-    async fn tidy(&self, id: &TrainingId, order: &Order<'_>) -> Result<(), ProviderError> {
+    async fn tidy(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         self.inner.tidy(id, order).await
     }
 }

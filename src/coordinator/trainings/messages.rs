@@ -3,7 +3,7 @@
 use super::{TrackedTraining, Trainings};
 use crate::coordinator::prepare::Prepared;
 use crate::coordinator::{Coordinator, RunError};
-use crate::finetune::{ProviderSpec, Shard, Trained, Training, TrainingId, TrainingOutcome};
+use crate::finetune::{FinetuneJob, ProviderSpec, Trained, Training, TrainingId, TrainingOutcome};
 use crate::report::TrainingReport;
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -176,7 +176,11 @@ pub(super) fn report_trainers(coordinator: &Coordinator, jobs: &[TrackedTraining
 }
 
 /// How a job ends that nobody is asked to carry out.
-pub(super) fn without_rows(prepared: &Prepared, coordinator: &Coordinator, shard: &Shard) -> TrainingOutcome {
+pub(super) fn without_rows(
+    prepared: &Prepared,
+    coordinator: &Coordinator,
+    shard: &FinetuneJob,
+) -> TrainingOutcome {
     let counts = prepared.outcome_log.counts();
     let (rows, least) = (shard.data.rows, shard.recipe.provider.least_rows());
     let kept_back = shard.validation.as_ref().map_or(0, |file| file.rows);

@@ -6,7 +6,7 @@ mod training_metrics;
 
 use super::prepare::Prepared;
 use super::{Coordinator, RunError};
-use crate::finetune::{ID_SLOT, Known, ProviderSpec, Shard, Training};
+use crate::finetune::{FinetuneJob, ID_SLOT, Known, ProviderSpec, Training};
 use crate::queue::Lane;
 use crate::roster::WorkerSign;
 use crate::task::TaskId;
@@ -27,7 +27,7 @@ impl Trainings {
     pub(in crate::coordinator) async fn plan(
         coordinator: &Coordinator,
         prepared: &mut Prepared,
-        shards: Vec<Shard>,
+        shards: Vec<FinetuneJob>,
     ) -> Result<Trainings, RunError> {
         let before: HashSet<String> = prepared.manifest.trainings.keys().cloned().collect();
         let mut jobs = Vec::with_capacity(shards.len());

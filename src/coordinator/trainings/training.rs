@@ -3,7 +3,7 @@
 use super::messages::without_rows;
 use crate::coordinator::prepare::Prepared;
 use crate::coordinator::{Coordinator, RunError};
-use crate::finetune::{Known, Shard, Training, TrainingOutcome};
+use crate::finetune::{FinetuneJob, Known, Training, TrainingOutcome};
 use crate::message::{FinetuneMessage, FinetuneTask, MESSAGE_VERSION, encode};
 use crate::report::TrainingReport;
 use crate::task::TaskId;
@@ -14,7 +14,7 @@ use tracing::Span;
 
 /// The job of one LM key.
 pub(super) struct TrackedTraining {
-    pub(super) shard: Shard,
+    pub(super) shard: FinetuneJob,
     /// The first attempt's task: what the manifest knows the training by.
     pub(super) name: String,
     /// This attempt's.
@@ -47,7 +47,7 @@ impl TrackedTraining {
     pub(super) async fn of(
         coordinator: &Coordinator,
         prepared: &mut Prepared,
-        shard: Shard,
+        shard: FinetuneJob,
     ) -> Result<TrackedTraining, RunError> {
         let first = shard.task(0);
         let mut job = TrackedTraining {

@@ -11,7 +11,7 @@ mod yaml;
 
 pub use arguments::{Arguments, Lora};
 
-use crate::finetune::{Part, Recipe, RowFormat, file_name};
+use crate::finetune::{Part, RowFormat, TrainingSpec, file_name};
 use std::fmt::Write as _;
 use yaml::{quoted, shell_word};
 
@@ -21,7 +21,7 @@ pub struct Trainable {
     /// What the key's files are named after.
     pub key: String,
     /// What is trained.
-    pub recipe: Recipe,
+    pub recipe: TrainingSpec,
     /// Whether rows were kept back.
     pub has_validation: bool,
     /// Tokens of the longest row, estimated.
@@ -144,7 +144,7 @@ impl Trainable {
 }
 
 /// Trainers draw with 32 bits.
-fn seed(recipe: &Recipe) -> u64 {
+fn seed(recipe: &TrainingSpec) -> u64 {
     recipe.seed % (1 << 32)
 }
 

@@ -37,7 +37,10 @@ pub use stop::stop_all;
 pub use workdir::Unfinished;
 pub(super) use workdir::unfinished;
 
-use super::{CommandSpec, NotHere, Order, Provider, ProviderError, Recipe, StartError, Training, TrainingId};
+use super::{
+    CommandSpec, Provider, ProviderError, StartError, Training, TrainingId, TrainingRequest, TrainingSpec,
+    Unavailable,
+};
 use crate::http::http_date;
 use async_trait::async_trait;
 use care::running;
@@ -65,18 +68,18 @@ pub(super) struct Command {
 
 impl Command {
     /// The trainer that a job names, where this worker has it.
-    pub(super) fn new(trainers: &Arc<Trainers>, spec: &CommandSpec) -> Result<Command, NotHere> {
+    pub(super) fn new(trainers: &Arc<Trainers>, spec: &CommandSpec) -> Result<Command, Unavailable> {
         let name = spec.trainer.clone();
         let Some(trainer) = trainers.trainers.get(&name).cloned() else {
             let known: Vec<&str> = trainers.names().collect();
             let known = known.join(", ");
-            return Err(NotHere(format!(
+            return Err(Unavailable(format!(
                 "this worker has no trainer `{name}`: its --trainers file has {known}"
             )));
         };
         let dir = trainers.dir();
         let place = workdir::place(dir).map_err(|error| {
-            NotHere(format!(
+            Unavailable(format!(
                 "{} cannot hold trainings: {error}; write another `dir` into the --trainers file",
                 dir.display()
             ))
@@ -89,7 +92,7 @@ impl Command {
         })
     }
 
-    fn id(&self, order: &Order<'_>) -> TrainingId {
+    fn id(&self, order: &TrainingRequest<'_>) -> TrainingId {
         TrainingId(format!("{}/{}", self.place, order.key))
     }
 
@@ -115,7 +118,7 @@ impl Command {
         }
     }
 
-    async fn check(&self, recipe: &Recipe) -> Result<(), String> {
+    async fn check(&self, recipe: &TrainingSpec) -> Result<(), String> {
         look::program(&self.trainer)?;
         if self.trainer.check.is_empty() {
             return Ok(());
@@ -141,11 +144,11 @@ impl Provider for Command {
         true
     }
 
-    fn chosen_id(&self, order: &Order<'_>) -> Option<TrainingId> {
+    fn chosen_id(&self, order: &TrainingRequest<'_>) -> Option<TrainingId> {
         Some(self.id(order))
     }
 
-    async fn preflight(&self, recipe: &Recipe) -> Result<Vec<String>, ProviderError> {
+    async fn preflight(&self, recipe: &TrainingSpec) -> Result<Vec<String>, ProviderError> {
         let mut reasons = unfit_recipe(&self.name, &self.trainer, recipe);
         if let Err(why) = self.check(recipe).await {
             reasons.push(format!("trainer {} cannot run: {why}", self.name));
@@ -162,7 +165,7 @@ impl Provider for Command {
         })
     }
 
-    async fn find(&self, order: &Order<'_>) -> Result<Option<TrainingId>, ProviderError> {
+    async fn find(&self, order: &TrainingRequest<'_>) -> Result<Option<TrainingId>, ProviderError> {
         let work = self.folder(order.key)?;
         Ok(match self.look(&work).await? {
             Look::Absent | Look::Done(Training::Failed(_)) => None,
@@ -170,7 +173,7 @@ impl Provider for Command {
         })
     }
 
-    async fn start(&self, order: &Order<'_>) -> Result<TrainingId, StartError> {
+    async fn start(&self, order: &TrainingRequest<'_>) -> Result<TrainingId, StartError> {
         let reasons = unfit_recipe(&self.name, &self.trainer, &order.shard.recipe);
         if !reasons.is_empty() {
             return Err(ProviderError::Refused(reasons.join("; ")).into());
@@ -196,7 +199,7 @@ impl Provider for Command {
         Ok(self.id(order))
     }
 
-    async fn poll(&self, id: &TrainingId, order: &Order<'_>) -> Result<Training, ProviderError> {
+    async fn poll(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<Training, ProviderError> {
         let work = self.own(id)?;
         match self.look(&work).await? {
             Look::Absent => Ok(Training::Absent),
@@ -221,13 +224,13 @@ impl Provider for Command {
         }
     }
 
-    fn ended_earlier(&self, order: &Order<'_>) -> Option<String> {
+    fn ended_earlier(&self, order: &TrainingRequest<'_>) -> Option<String> {
         let work = self.folder(order.key).ok()?;
         let at = http_date(work.ended_at()?);
         Some(format!("{at}, in {}", work.root().display()))
     }
 
-    async fn cancel(&self, id: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
+    async fn cancel(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         let work = self.own(id)?;
         mark(&work, &Stop::Cancelled).map_err(passing(&work))?;
         // An upload may go on for hours.
@@ -236,7 +239,7 @@ impl Provider for Command {
         self.trainers.tasks.ended(&work).await.map_err(passing(&work))
     }
 
-    async fn tidy(&self, id: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
+    async fn tidy(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         let work = self.own(id)?;
         let inner = work.clone();
         let tidied = blocking(move || {

@@ -7,7 +7,7 @@ use super::finish::blocking;
 use super::measure::{self, decide, measure};
 use super::values::Values;
 use super::workdir::{Prepared, WorkDir, WorkLock};
-use crate::finetune::{Order, ProviderError, Recipe, TrainingFile};
+use crate::finetune::{ProviderError, TrainingFile, TrainingRequest, TrainingSpec};
 use std::fs;
 use std::io;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ const NAME_KEY: usize = 8;
 pub(super) async fn prepare(
     trainer: &Trainer,
     work: &WorkDir,
-    order: &Order<'_>,
+    order: &TrainingRequest<'_>,
     lock: &Arc<WorkLock>,
 ) -> Result<Prepared, ProviderError> {
     let shard = order.shard;
@@ -67,7 +67,7 @@ pub(super) async fn prepare(
 async fn rows(
     trainer: &Trainer,
     work: &WorkDir,
-    order: &Order<'_>,
+    order: &TrainingRequest<'_>,
     file: &TrainingFile,
     folder: &'static str,
     lock: &Arc<WorkLock>,
@@ -96,7 +96,7 @@ async fn rows(
 }
 
 /// What the model will be called, by servers that are told a name: unlike any other training's.
-fn name(recipe: &Recipe, key: &str) -> String {
+fn name(recipe: &TrainingSpec, key: &str) -> String {
     let parts = [
         Some(recipe.job.as_str()),
         Some(recipe.lm.as_str()),
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_models_name_is_plain_and_its_own() {
-        let recipe = |job: &str, predictor: Option<&str>| Recipe {
+        let recipe = |job: &str, predictor: Option<&str>| TrainingSpec {
             job: job.to_owned(),
             lm: "student".to_owned(),
             predictor: predictor.map(str::to_owned),

@@ -2,7 +2,7 @@
 
 use super::stop::Stop;
 use super::values::Values;
-use crate::finetune::{Shard, Training};
+use crate::finetune::{FinetuneJob, Training};
 use crate::run_dir::write_whole;
 use crate::task::RunId;
 use serde::de::DeserializeOwned;
@@ -60,7 +60,7 @@ pub struct Unfinished {
     /// The order's key.
     pub key: String,
     /// What is trained.
-    pub shard: Shard,
+    pub shard: FinetuneJob,
 }
 
 /// What every attempt at the training starts with.

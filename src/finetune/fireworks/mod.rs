@@ -10,8 +10,8 @@ mod names;
 
 use super::http::{self, CallError, Http, NoAccess};
 use super::{
-    FireworksSpec, NotHere, Order, Provider, ProviderError, Recipe, StartError, Trained, Training,
-    TrainingFile, TrainingId, train_keys,
+    FireworksSpec, Provider, ProviderError, StartError, Trained, Training, TrainingFile, TrainingId,
+    TrainingRequest, TrainingSpec, Unavailable, train_keys,
 };
 use async_trait::async_trait;
 use dataset::Dataset;
@@ -36,8 +36,8 @@ pub(super) struct Fireworks {
 }
 
 impl Fireworks {
-    /// Opens no connection. [`NotHere`]: the key is not on this machine.
-    pub(super) fn new(spec: &FireworksSpec) -> Result<Fireworks, NotHere> {
+    /// Opens no connection. [`Unavailable`]: the key is not on this machine.
+    pub(super) fn new(spec: &FireworksSpec) -> Result<Fireworks, Unavailable> {
         Ok(Fireworks {
             http: http::reach(&spec.service, OWN, KEY)?,
             spec: spec.clone(),
@@ -65,7 +65,7 @@ impl Fireworks {
     /// Gives the dataset's full name.
     async fn upload(
         &self,
-        order: &Order<'_>,
+        order: &TrainingRequest<'_>,
         file: &TrainingFile,
         id: &str,
     ) -> Result<String, ProviderError> {
@@ -74,7 +74,7 @@ impl Fireworks {
         Ok(full(spec, "datasets", id))
     }
 
-    async fn request(&self, order: &Order<'_>) -> Result<Json, ProviderError> {
+    async fn request(&self, order: &TrainingRequest<'_>) -> Result<Json, ProviderError> {
         train_keys::check(&order.shard.recipe.train, &create::train_keys(), "fireworks")?;
         let [train, validation] = dataset_ids(order);
         let dataset = self.upload(order, &order.shard.data, &train).await?;
@@ -123,11 +123,11 @@ fn inference(http: &Http) -> String {
 
 #[async_trait]
 impl Provider for Fireworks {
-    fn chosen_id(&self, order: &Order<'_>) -> Option<TrainingId> {
+    fn chosen_id(&self, order: &TrainingRequest<'_>) -> Option<TrainingId> {
         Some(TrainingId(job_id(order, &self.spec)))
     }
 
-    async fn preflight(&self, recipe: &Recipe) -> Result<Vec<String>, ProviderError> {
+    async fn preflight(&self, recipe: &TrainingSpec) -> Result<Vec<String>, ProviderError> {
         train_keys::check(&recipe.train, &create::train_keys(), "fireworks")?;
         let name = base_model(recipe);
         let model = self.model(&name).await?;
@@ -158,13 +158,13 @@ impl Provider for Fireworks {
     }
 
     /// Also one that has failed: its id is taken, and another would be refused.
-    async fn find(&self, order: &Order<'_>) -> Result<Option<TrainingId>, ProviderError> {
+    async fn find(&self, order: &TrainingRequest<'_>) -> Result<Option<TrainingId>, ProviderError> {
         let id = job_id(order, &self.spec);
         let job = self.job(&id).await?;
         Ok(job.map(|_| TrainingId(id)))
     }
 
-    async fn start(&self, order: &Order<'_>) -> Result<TrainingId, StartError> {
+    async fn start(&self, order: &TrainingRequest<'_>) -> Result<TrainingId, StartError> {
         let body = self.request(order).await?;
         let id = job_id(order, &self.spec);
         let query = [("supervisedFineTuningJobId", id.as_str())];
@@ -184,7 +184,7 @@ impl Provider for Fireworks {
         }
     }
 
-    async fn poll(&self, id: &TrainingId, _: &Order<'_>) -> Result<Training, ProviderError> {
+    async fn poll(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<Training, ProviderError> {
         let http = self.http()?;
         let job = match self.job(&id.0).await {
             Ok(Some(job)) => job,
@@ -204,7 +204,7 @@ impl Provider for Fireworks {
         })
     }
 
-    async fn cancel(&self, id: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
+    async fn cancel(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         let cancel = format!("{}:cancel", id.0);
         let Err(error) = self.http()?.post(&self.jobs(&cancel), Some(&json!({}))).await else {
             return Ok(());
@@ -220,7 +220,7 @@ impl Provider for Fireworks {
         }
     }
 
-    async fn tidy(&self, _: &TrainingId, order: &Order<'_>) -> Result<(), ProviderError> {
+    async fn tidy(&self, _: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         let (http, spec) = (self.http()?, &self.spec);
         for id in dataset_ids(order) {
             Dataset { http, spec, id: &id }.delete().await?;

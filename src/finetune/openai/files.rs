@@ -1,7 +1,7 @@
 //! Uploaded rows: named after the order's key, so that they are found again and uploaded once.
 
 use super::super::http::{CallError, Http, Upload};
-use super::super::{Order, ProviderError, TrainingFile};
+use super::super::{ProviderError, TrainingFile, TrainingRequest};
 use super::OWN;
 use super::jobs::{self, is_no_list};
 use super::wire::{File, Page};
@@ -48,7 +48,7 @@ impl Rows {
     pub(super) async fn there(
         self,
         http: &Http,
-        order: &Order<'_>,
+        order: &TrainingRequest<'_>,
         file: &TrainingFile,
         marked: bool,
     ) -> Result<String, ProviderError> {
@@ -83,7 +83,7 @@ impl Rows {
 
 async fn upload(
     http: &Http,
-    order: &Order<'_>,
+    order: &TrainingRequest<'_>,
     file: &TrainingFile,
     name: &str,
     marked: bool,

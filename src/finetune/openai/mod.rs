@@ -14,7 +14,8 @@ mod wire;
 
 use super::http::{self, CallError, Http, NoAccess};
 use super::{
-    NotHere, Order, Provider, ProviderError, Recipe, ServiceSpec, StartError, Trained, Training, TrainingId,
+    Provider, ProviderError, ServiceSpec, StartError, Trained, Training, TrainingId, TrainingRequest,
+    TrainingSpec, Unavailable,
 };
 use async_trait::async_trait;
 use wire::{Job, Status};
@@ -29,8 +30,8 @@ pub(super) struct Openai {
 }
 
 impl Openai {
-    /// Opens no connection. [`NotHere`]: the key is not on this machine.
-    pub(super) fn new(spec: &ServiceSpec) -> Result<Openai, NotHere> {
+    /// Opens no connection. [`Unavailable`]: the key is not on this machine.
+    pub(super) fn new(spec: &ServiceSpec) -> Result<Openai, Unavailable> {
         Ok(Openai {
             spec: spec.clone(),
             http: http::reach(spec, OWN, crate::lm::OPENAI_KEY)?,
@@ -79,15 +80,15 @@ impl Openai {
 
 #[async_trait]
 impl Provider for Openai {
-    async fn preflight(&self, recipe: &Recipe) -> Result<Vec<String>, ProviderError> {
+    async fn preflight(&self, recipe: &TrainingSpec) -> Result<Vec<String>, ProviderError> {
         preflight::look(&self.spec, &self.http, recipe).await
     }
 
-    async fn find(&self, order: &Order<'_>) -> Result<Option<TrainingId>, ProviderError> {
+    async fn find(&self, order: &TrainingRequest<'_>) -> Result<Option<TrainingId>, ProviderError> {
         jobs::find(self.http()?, order.key).await
     }
 
-    async fn start(&self, order: &Order<'_>) -> Result<TrainingId, StartError> {
+    async fn start(&self, order: &TrainingRequest<'_>) -> Result<TrainingId, StartError> {
         let http = self.http()?;
         let shard = order.shard;
         let rows = files::Rows::Training
@@ -122,7 +123,7 @@ impl Provider for Openai {
         }
     }
 
-    async fn poll(&self, id: &TrainingId, _: &Order<'_>) -> Result<Training, ProviderError> {
+    async fn poll(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<Training, ProviderError> {
         let http = self.http()?;
         match jobs::get(http, &id.0).await {
             Ok(job) => Ok(self.training(http, job).await),
@@ -132,11 +133,11 @@ impl Provider for Openai {
         }
     }
 
-    async fn cancel(&self, id: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
+    async fn cancel(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         jobs::cancel(self.http()?, &id.0).await
     }
 
-    async fn tidy(&self, id: &TrainingId, order: &Order<'_>) -> Result<(), ProviderError> {
+    async fn tidy(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         files::tidy(self.http()?, &id.0, order.key).await
     }
 }

@@ -12,8 +12,8 @@ mod price;
 use super::http::{self, CallError, Http, NoAccess};
 use super::slug::slug;
 use super::{
-    NotHere, Order, Provider, ProviderError, Recipe, ServiceSpec, StartError, Trained, Training, TrainingId,
-    train_keys,
+    Provider, ProviderError, ServiceSpec, StartError, Trained, Training, TrainingId, TrainingRequest,
+    TrainingSpec, Unavailable, train_keys,
 };
 use async_trait::async_trait;
 use create::Files;
@@ -44,8 +44,8 @@ pub(super) struct Together {
 }
 
 impl Together {
-    /// Opens no connection. [`NotHere`]: the key is not on this machine.
-    pub(super) fn new(spec: &ServiceSpec) -> Result<Together, NotHere> {
+    /// Opens no connection. [`Unavailable`]: the key is not on this machine.
+    pub(super) fn new(spec: &ServiceSpec) -> Result<Together, Unavailable> {
         Ok(Together {
             http: http::reach(spec, OWN, KEY)?,
             spec: spec.clone(),
@@ -59,11 +59,11 @@ impl Together {
     }
 
     /// The key's part of a suffix.
-    fn mark(order: &Order<'_>) -> String {
+    fn mark(order: &TrainingRequest<'_>) -> String {
         slug(order.key, KEY_CHARS)
     }
 
-    fn suffix(&self, order: &Order<'_>) -> String {
+    fn suffix(&self, order: &TrainingRequest<'_>) -> String {
         let recipe = &order.shard.recipe;
         let mark = Together::mark(order);
         let name = match &self.spec.suffix {
@@ -102,12 +102,12 @@ impl Together {
         answer["data"].as_array().cloned().unwrap_or_default()
     }
 
-    async fn limits(http: &Http, recipe: &Recipe) -> Result<Json, CallError> {
+    async fn limits(http: &Http, recipe: &TrainingSpec) -> Result<Json, CallError> {
         let path = ["fine-tunes", "models", "limits"];
         http.get(&path, &[("model_name", base_model(recipe))]).await
     }
 
-    async fn upload(http: &Http, order: &Order<'_>) -> Result<Files, ProviderError> {
+    async fn upload(http: &Http, order: &TrainingRequest<'_>) -> Result<Files, ProviderError> {
         let [train, validation] = file_names(order);
         let training = files::ensure(http, order, &order.shard.data, &train).await?;
         let validation = match &order.shard.validation {
@@ -117,7 +117,7 @@ impl Together {
         Ok(Files { training, validation })
     }
 
-    async fn request(&self, order: &Order<'_>) -> Result<Json, ProviderError> {
+    async fn request(&self, order: &TrainingRequest<'_>) -> Result<Json, ProviderError> {
         let recipe = &order.shard.recipe;
         train_keys::check(&recipe.train, &create::TRAIN_KEYS, "together")?;
         create::check_extra(&self.spec.extra)?;
@@ -151,13 +151,13 @@ impl Together {
 }
 
 /// Under which names the rows are uploaded.
-fn file_names(order: &Order<'_>) -> [String; 2] {
+fn file_names(order: &TrainingRequest<'_>) -> [String; 2] {
     ["", "-validation"].map(|which| format!("bsft-{}{which}.jsonl", order.key))
 }
 
 #[async_trait]
 impl Provider for Together {
-    async fn preflight(&self, recipe: &Recipe) -> Result<Vec<String>, ProviderError> {
+    async fn preflight(&self, recipe: &TrainingSpec) -> Result<Vec<String>, ProviderError> {
         train_keys::check(&recipe.train, &create::TRAIN_KEYS, "together")?;
         create::check_extra(&self.spec.extra)?;
         let model = base_model(recipe);
@@ -177,7 +177,7 @@ impl Provider for Together {
         Ok(vec![SERVED.to_owned()])
     }
 
-    async fn find(&self, order: &Order<'_>) -> Result<Option<TrainingId>, ProviderError> {
+    async fn find(&self, order: &TrainingRequest<'_>) -> Result<Option<TrainingId>, ProviderError> {
         let mark = Together::mark(order);
         let is_ours = |job: &Json| {
             let has = |key: &str| job[key].as_str().is_some_and(|name| name.contains(&mark));
@@ -199,7 +199,7 @@ impl Provider for Together {
         Ok(found)
     }
 
-    async fn start(&self, order: &Order<'_>) -> Result<TrainingId, StartError> {
+    async fn start(&self, order: &TrainingRequest<'_>) -> Result<TrainingId, StartError> {
         let body = self.request(order).await?;
         let job = match self.http()?.post(&["fine-tunes"], Some(&body)).await {
             Ok(job) => job,
@@ -212,7 +212,7 @@ impl Provider for Together {
         }
     }
 
-    async fn poll(&self, id: &TrainingId, _: &Order<'_>) -> Result<Training, ProviderError> {
+    async fn poll(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<Training, ProviderError> {
         let http = self.http()?;
         let job = match self.job(id).await {
             Ok(Some(job)) => job,
@@ -242,7 +242,7 @@ impl Provider for Together {
         })
     }
 
-    async fn cancel(&self, id: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
+    async fn cancel(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         let Err(error) = self.http()?.post(&["fine-tunes", &id.0, "cancel"], None).await else {
             return Ok(());
         };
@@ -254,7 +254,7 @@ impl Provider for Together {
         }
     }
 
-    async fn tidy(&self, id: &TrainingId, order: &Order<'_>) -> Result<(), ProviderError> {
+    async fn tidy(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         let http = self.http()?;
         let names = file_names(order);
         let ours = files::named(http, &names.each_ref().map(String::as_str)).await?;

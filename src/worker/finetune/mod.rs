@@ -12,7 +12,7 @@ pub(super) use strays::Strays;
 use super::lease::{LEASE, under_lease};
 use super::training::{Care, Look};
 use super::{HELD, RETURN_AFTER, Shared, preflight, settle};
-use crate::finetune::{Known, Order, Provider, ProviderError, Training, TrainingOutcome};
+use crate::finetune::{Known, Provider, ProviderError, Training, TrainingOutcome, TrainingRequest};
 use crate::message::{Completion, FinetuneMessage, FinetuneTask, MESSAGE_VERSION, Refusal, decode, encode};
 use crate::metrics::TaskEnd;
 use crate::queue::{Delivery, Lane, QueueError, Settlement};
@@ -259,8 +259,8 @@ impl Job<'_> {
         )
     }
 
-    fn order(&self) -> Order<'_> {
-        Order {
+    fn order(&self) -> TrainingRequest<'_> {
+        TrainingRequest {
             key: &self.key,
             run: &self.message.run,
             shard: &self.message.shard,

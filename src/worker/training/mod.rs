@@ -6,8 +6,8 @@
 //! provider has had a minute to show it ([`crate::finetune::Providers::settle`]).
 
 use crate::finetune::{
-    ID_SLOT, Known, LOOKED_SLOT, Order, PROGRESS_SLOT, Provider, ProviderError, STARTED_SLOT, StartError,
-    Training, TrainingId, TrainingOutcome, TrainingProgress, now_ms,
+    ID_SLOT, Known, LOOKED_SLOT, PROGRESS_SLOT, Provider, ProviderError, STARTED_SLOT, StartError, Training,
+    TrainingId, TrainingOutcome, TrainingProgress, TrainingRequest, now_ms,
 };
 use crate::store::{Store, StoreError};
 use crate::task::{AttemptRef, RunId};
@@ -85,7 +85,7 @@ impl<'a> Care<'a> {
     pub(super) async fn look(
         &mut self,
         provider: &dyn Provider,
-        order: &Order<'_>,
+        order: &TrainingRequest<'_>,
     ) -> Result<Look, StoreError> {
         let is_ours = self.id.is_some();
         let id = match self.known(provider, order).await {
@@ -128,7 +128,7 @@ impl<'a> Care<'a> {
     pub(super) async fn cancel(
         &mut self,
         provider: &dyn Provider,
-        order: &Order<'_>,
+        order: &TrainingRequest<'_>,
     ) -> Result<Option<TrainingOutcome>, ProviderError> {
         if let (None, Some(started)) = (&self.id, self.started_ms) {
             self.id = provider.find(order).await?;
@@ -163,7 +163,7 @@ impl<'a> Care<'a> {
     pub(super) async fn take_over(
         &mut self,
         provider: &dyn Provider,
-        order: &Order<'_>,
+        order: &TrainingRequest<'_>,
     ) -> Result<(), StoreError> {
         match provider.chosen_id(order) {
             Some(id) => self.note_id(id).await,
@@ -187,7 +187,11 @@ impl<'a> Care<'a> {
             .await
     }
 
-    async fn known(&mut self, provider: &dyn Provider, order: &Order<'_>) -> Result<TrainingId, Halt> {
+    async fn known(
+        &mut self,
+        provider: &dyn Provider,
+        order: &TrainingRequest<'_>,
+    ) -> Result<TrainingId, Halt> {
         if let Some(id) = &self.id {
             return Ok(id.clone());
         }
@@ -232,7 +236,11 @@ impl<'a> Care<'a> {
         }
     }
 
-    async fn find(&mut self, provider: &dyn Provider, order: &Order<'_>) -> Result<Option<TrainingId>, Halt> {
+    async fn find(
+        &mut self,
+        provider: &dyn Provider,
+        order: &TrainingRequest<'_>,
+    ) -> Result<Option<TrainingId>, Halt> {
         match provider.find(order).await {
             Ok(Some(id)) => {
                 info!(shard = %order.shard, training = %id.0, "found a training that was started before");
@@ -298,7 +306,7 @@ impl<'a> Care<'a> {
     }
 }
 
-fn failed_earlier(provider: &dyn Provider, order: &Order<'_>, reason: &str) -> String {
+fn failed_earlier(provider: &dyn Provider, order: &TrainingRequest<'_>, reason: &str) -> String {
     let ended = provider.ended_earlier(order);
     let ended = ended.map_or_else(String::new, |ended| format!(" ({ended})"));
     format!(

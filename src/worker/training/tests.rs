@@ -1,6 +1,6 @@
 use super::*;
 use crate::depot::{Depot, Folder};
-use crate::finetune::{ProviderSpec, Recipe, Shard, Trained, TrainingFile};
+use crate::finetune::{FinetuneJob, ProviderSpec, Trained, TrainingFile, TrainingSpec};
 use crate::store::Claim;
 use crate::store::embedded::EmbeddedStore;
 use crate::task::TaskId;
@@ -39,21 +39,21 @@ fn id(text: &str) -> TrainingId {
 
 #[async_trait]
 impl Provider for Scripted {
-    fn chosen_id(&self, _: &Order<'_>) -> Option<TrainingId> {
+    fn chosen_id(&self, _: &TrainingRequest<'_>) -> Option<TrainingId> {
         self.chosen.map(id)
     }
 
-    async fn preflight(&self, _: &Recipe) -> Result<Vec<String>, ProviderError> {
+    async fn preflight(&self, _: &TrainingSpec) -> Result<Vec<String>, ProviderError> {
         Ok(Vec::new())
     }
 
-    async fn find(&self, _: &Order<'_>) -> Result<Option<TrainingId>, ProviderError> {
+    async fn find(&self, _: &TrainingRequest<'_>) -> Result<Option<TrainingId>, ProviderError> {
         *self.finds.lock().unwrap() += 1;
         let found = next(&self.find, None).map_err(|why| ProviderError::Refused(why.to_owned()))?;
         Ok(found.map(id))
     }
 
-    async fn start(&self, _: &Order<'_>) -> Result<TrainingId, StartError> {
+    async fn start(&self, _: &TrainingRequest<'_>) -> Result<TrainingId, StartError> {
         *self.starts.lock().unwrap() += 1;
         match next(&self.start, "started") {
             Ok(started) => Ok(id(started)),
@@ -63,16 +63,16 @@ impl Provider for Scripted {
         }
     }
 
-    async fn poll(&self, _: &TrainingId, _: &Order<'_>) -> Result<Training, ProviderError> {
+    async fn poll(&self, _: &TrainingId, _: &TrainingRequest<'_>) -> Result<Training, ProviderError> {
         let next = self.polled.lock().unwrap().pop_front();
         Ok(next.unwrap_or(Training::Running(TrainingProgress::default())))
     }
 
-    async fn cancel(&self, _: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
+    async fn cancel(&self, _: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         Ok(())
     }
 
-    async fn tidy(&self, _: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
+    async fn tidy(&self, _: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         Ok(())
     }
 }
@@ -80,7 +80,7 @@ impl Provider for Scripted {
 struct World {
     store: EmbeddedStore,
     run: RunId,
-    shard: Shard,
+    shard: FinetuneJob,
     depot: Box<dyn Depot>,
     _dir: tempfile::TempDir,
 }
@@ -91,8 +91,8 @@ impl World {
         World {
             store: EmbeddedStore::open(&dir.path().join("store.redb")).unwrap(),
             run: RunId("run".to_owned()),
-            shard: Shard {
-                recipe: Recipe {
+            shard: FinetuneJob {
+                recipe: TrainingSpec {
                     job: "job".to_owned(),
                     lm: "student".to_owned(),
                     predictor: None,
@@ -114,8 +114,8 @@ impl World {
         }
     }
 
-    fn order(&self) -> Order<'_> {
-        Order {
+    fn order(&self) -> TrainingRequest<'_> {
+        TrainingRequest {
             key: "key",
             run: &self.run,
             shard: &self.shard,

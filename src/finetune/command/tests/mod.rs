@@ -9,8 +9,8 @@ use super::workdir::{self, WorkDir};
 use super::{Trainers, environment, machine, stop_all, unfinished};
 use crate::depot::{Depot, Folder};
 use crate::finetune::{
-    CommandSpec, Order, Provider, ProviderError, ProviderSpec, Providers, Recipe, Shard, Trained, Training,
-    TrainingFile, TrainingId,
+    CommandSpec, FinetuneJob, Provider, ProviderError, ProviderSpec, Providers, Trained, Training,
+    TrainingFile, TrainingId, TrainingRequest, TrainingSpec,
 };
 use crate::job::hex;
 use crate::task::RunId;
@@ -40,7 +40,7 @@ const SUCCEED: &str = "echo weights > \"$FT_OUTPUT_DIR/model.safetensors\"; exit
 struct Place {
     folder: tempfile::TempDir,
     depot: Folder,
-    shard: Shard,
+    shard: FinetuneJob,
     run: RunId,
 }
 
@@ -71,7 +71,7 @@ impl Place {
             bytes: rows.len() as u64,
             sha256: hex(&Sha256::digest(rows)),
         };
-        let recipe = Recipe {
+        let recipe = TrainingSpec {
             job: "job".to_owned(),
             lm: "student".to_owned(),
             predictor: None,
@@ -85,7 +85,7 @@ impl Place {
         Place {
             depot: Folder::new(at.join("data")),
             folder,
-            shard: Shard {
+            shard: FinetuneJob {
                 recipe,
                 data,
                 validation: None,
@@ -113,9 +113,9 @@ impl Place {
             .unwrap()
     }
 
-    fn order(&self) -> Order<'_> {
+    fn order(&self) -> TrainingRequest<'_> {
         let depot: &dyn Depot = &self.depot;
-        Order {
+        TrainingRequest {
             key: KEY,
             run: &self.run,
             shard: &self.shard,
