@@ -4,7 +4,7 @@
 
 use super::prepare::Prepared;
 use super::{Coordinator, Retry, RunError};
-use crate::finetune::{Known, Preflight, ProviderSpec, Training, TrainingSpec};
+use crate::finetune::{Preflight, ProviderSpec, TrainingRecord, TrainingSpec, TrainingState};
 use crate::message::{FinetuneMessage, MESSAGE_VERSION, PreflightTask, encode};
 use crate::queue::{Lane, Settlement};
 use crate::report::{Manifest, TrainingReport};
@@ -86,7 +86,7 @@ pub(super) async fn preflight(coordinator: &Coordinator, prepared: &Prepared) ->
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
         for asked in asked.iter_mut().filter(|asked| asked.answer.is_none()) {
-            let known = Known::of(&coordinator.store.records(&prepared.run, asked.task).await?);
+            let known = TrainingRecord::of(&coordinator.store.records(&prepared.run, asked.task).await?);
             (asked.answer, asked.not_here) = (known.preflight, known.not_here);
         }
         let has_said = |asked: &PreflightRequest| asked.answer.is_some() || asked.not_here.is_some();
@@ -138,8 +138,8 @@ fn extent(manifest: &Manifest, recipe: &TrainingSpec, retry: Retry) -> Option<Ex
     match manifest.trainings.values().rfind(is_its) {
         None => Some(Extent::All),
         Some(training) => match &training.ending {
-            Some(Training::Succeeded(_)) => None,
-            Some(Training::Failed(_)) if !retry.trainings() => None,
+            Some(TrainingState::Succeeded(_)) => None,
+            Some(TrainingState::Failed(_)) if !retry.trainings() => None,
             Some(_) => Some(Extent::All),
             // It goes on and is paid for, whatever a look ahead may find.
             None if training.id.is_some() => Some(Extent::Taker),

@@ -1,7 +1,8 @@
 //! `provider = "export"`: the training file is all that is wanted.
 
 use super::{
-    Provider, ProviderError, StartError, Trained, Training, TrainingId, TrainingRequest, TrainingSpec,
+    Provider, ProviderError, StartError, TrainingId, TrainingRequest, TrainingResult, TrainingSpec,
+    TrainingState,
 };
 use async_trait::async_trait;
 
@@ -26,8 +27,8 @@ impl Provider for Export {
         Ok(TrainingId(format!("export-{}", order.key)))
     }
 
-    async fn poll(&self, _: &TrainingId, _: &TrainingRequest<'_>) -> Result<Training, ProviderError> {
-        Ok(Training::Succeeded(Trained::default()))
+    async fn poll(&self, _: &TrainingId, _: &TrainingRequest<'_>) -> Result<TrainingState, ProviderError> {
+        Ok(TrainingState::Succeeded(TrainingResult::default()))
     }
 
     async fn cancel(&self, _: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {

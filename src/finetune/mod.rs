@@ -23,8 +23,8 @@ pub use command::{Trainers, Unfinished, stop_all};
 pub use conversation::{Conversation, RowError, Said, Turn};
 pub use files::{Part, file_name, key_name};
 pub use known::{
-    ID_SLOT, Known, LOOKED_SLOT, NOT_HERE_SLOT, PREFLIGHT_SLOT, PROGRESS_SLOT, Preflight, STARTED_SLOT,
-    now_ms,
+    ID_SLOT, LOOKED_SLOT, NOT_HERE_SLOT, PREFLIGHT_SLOT, PROGRESS_SLOT, Preflight, STARTED_SLOT,
+    TrainingRecord, now_ms,
 };
 pub use providers::{Providers, Unavailable};
 pub use recipe::{
@@ -92,11 +92,11 @@ pub struct TrainingFile {
 /// How far a training is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Training {
+pub enum TrainingState {
     /// Not ended: ask again later.
     Running(TrainingProgress),
     /// There is a model.
-    Succeeded(Trained),
+    Succeeded(TrainingResult),
     /// It ended without a model, for this reason.
     Failed(String),
     /// Somebody stopped it.
@@ -152,7 +152,7 @@ impl fmt::Display for TrainingProgress {
 /// What a training gave.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Trained {
+pub struct TrainingResult {
     /// The new model, as DSPy's `LM(model=…)` takes it; none: nothing was trained, the rows are for the user to train on.
     pub model: Option<String>,
     /// Where it is served; none: where the student's LM is.
@@ -168,8 +168,8 @@ pub struct Trained {
 pub struct TrainingOutcome {
     /// The provider's id; none where nothing was started.
     pub id: Option<TrainingId>,
-    /// Never [`Training::Running`] nor [`Training::Absent`].
-    pub training: Training,
+    /// Never [`TrainingState::Running`] nor [`TrainingState::Absent`].
+    pub training: TrainingState,
 }
 
 /// The provider's own id of a training.
@@ -253,7 +253,11 @@ pub trait Provider: Send + Sync {
     async fn start(&self, order: &TrainingRequest<'_>) -> Result<TrainingId, StartError>;
 
     /// How far it is.
-    async fn poll(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<Training, ProviderError>;
+    async fn poll(
+        &self,
+        id: &TrainingId,
+        order: &TrainingRequest<'_>,
+    ) -> Result<TrainingState, ProviderError>;
 
     /// Stops it; returns when the provider has heard. Harmless when it has ended.
     async fn cancel(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError>;

@@ -1,7 +1,8 @@
 //! `provider = "simulated"`: a training that takes no time and whose model is named after the training file.
 
 use super::{
-    Provider, ProviderError, StartError, Trained, Training, TrainingId, TrainingRequest, TrainingSpec,
+    Provider, ProviderError, StartError, TrainingId, TrainingRequest, TrainingResult, TrainingSpec,
+    TrainingState,
 };
 use async_trait::async_trait;
 
@@ -29,7 +30,11 @@ impl Provider for Simulated {
         Ok(TrainingId(format!("simulated-{}", order.key)))
     }
 
-    async fn poll(&self, _: &TrainingId, order: &TrainingRequest<'_>) -> Result<Training, ProviderError> {
+    async fn poll(
+        &self,
+        _: &TrainingId,
+        order: &TrainingRequest<'_>,
+    ) -> Result<TrainingState, ProviderError> {
         let recipe = &order.shard.recipe;
         let base = recipe
             .model
@@ -37,9 +42,9 @@ impl Provider for Simulated {
             .map_or(recipe.model.as_str(), |(_, name)| name);
         let sha256 = &order.shard.data.sha256;
         let digest = sha256.get(..DIGEST_CHARS).unwrap_or(sha256);
-        Ok(Training::Succeeded(Trained {
+        Ok(TrainingState::Succeeded(TrainingResult {
             model: Some(format!("simulated/ft:{base}:{digest}")),
-            ..Trained::default()
+            ..TrainingResult::default()
         }))
     }
 

@@ -4,7 +4,7 @@
 //! prompt, an answer, an error's words or a key.
 
 use super::ids;
-use crate::finetune::{FinetuneJob, Training};
+use crate::finetune::{FinetuneJob, TrainingState};
 use crate::lm::{LmError, Usage};
 use crate::task::{AttemptRef, RunId, TaskId};
 use crate::trace::FailureKind;
@@ -90,10 +90,10 @@ pub(crate) fn task_failed(task: &Span, kind: FailureKind) {
 }
 
 /// How a training ended.
-pub(crate) fn training_ended(span: &Span, training: &Training) {
+pub(crate) fn training_ended(span: &Span, training: &TrainingState) {
     match training {
-        Training::Succeeded(_) => ended(span, "trained"),
-        Training::Cancelled => ended(span, "cancelled"),
+        TrainingState::Succeeded(_) => ended(span, "trained"),
+        TrainingState::Cancelled => ended(span, "cancelled"),
         _ => {
             ended(span, "failed");
             failed(span);

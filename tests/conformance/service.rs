@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use bsft::finetune::{
-    Provider, ProviderError, StartError, Trained, Training, TrainingId, TrainingProgress, TrainingRequest,
-    TrainingSpec,
+    Provider, ProviderError, StartError, TrainingId, TrainingProgress, TrainingRequest, TrainingResult,
+    TrainingSpec, TrainingState,
 };
 use bsft::task::TaskId;
 use std::sync::Mutex;
@@ -68,20 +68,24 @@ impl Provider for Service {
         Ok(self.start_now(order))
     }
 
-    async fn poll(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<Training, ProviderError> {
+    async fn poll(
+        &self,
+        id: &TrainingId,
+        order: &TrainingRequest<'_>,
+    ) -> Result<TrainingState, ProviderError> {
         let mut trainings = self.trainings.lock().unwrap();
         let asked = &mut trainings[Service::number(id)];
         assert_eq!(asked.key, order.key, "a training is of its order");
         asked.looks += 1;
         Ok(match (asked.cancelled, asked.looks > LOOKS) {
-            (true, _) => Training::Cancelled,
-            (false, false) => Training::Running(TrainingProgress {
+            (true, _) => TrainingState::Cancelled,
+            (false, false) => TrainingState::Running(TrainingProgress {
                 step: Some(asked.looks as u64),
                 ..TrainingProgress::default()
             }),
-            (false, true) => Training::Succeeded(Trained {
+            (false, true) => TrainingState::Succeeded(TrainingResult {
                 model: Some(format!("simulated/ft:{}", order.shard.data.sha256)),
-                ..Trained::default()
+                ..TrainingResult::default()
             }),
         })
     }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bsft::coordinator::{self, Coordinator, Retry};
 use bsft::depot;
 use bsft::finetune::{
-    Provider, ProviderError, Providers, StartError, Training, TrainingId, TrainingRequest, TrainingSpec,
+    Provider, ProviderError, Providers, StartError, TrainingId, TrainingRequest, TrainingSpec, TrainingState,
 };
 use bsft::job;
 use bsft::metrics::{self, Metrics};
@@ -313,7 +313,11 @@ impl Provider for Faulty<Arc<Service>> {
         self.plan.step(Step::Start, error, take).await
     }
 
-    async fn poll(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<Training, ProviderError> {
+    async fn poll(
+        &self,
+        id: &TrainingId,
+        order: &TrainingRequest<'_>,
+    ) -> Result<TrainingState, ProviderError> {
         let take = || self.inner.poll(id, order);
         self.plan.step(Step::Poll, service_away, take).await
     }

@@ -3,7 +3,7 @@
 use super::environment::arguments;
 use super::machine;
 use super::workdir::WorkDir;
-use crate::finetune::Training;
+use crate::finetune::TrainingState;
 use std::io;
 use std::time::{Duration, SystemTime};
 
@@ -23,7 +23,7 @@ pub(super) enum Look {
     /// The trainer is gone and left no exit code: the machine went down, or somebody killed all of its group.
     Lost,
     /// All is done.
-    Done(Training),
+    Done(TrainingState),
 }
 
 /// Looks.

@@ -38,8 +38,8 @@ pub use workdir::Unfinished;
 pub(super) use workdir::unfinished;
 
 use super::{
-    CommandSpec, Provider, ProviderError, StartError, Training, TrainingId, TrainingRequest, TrainingSpec,
-    Unavailable,
+    CommandSpec, Provider, ProviderError, StartError, TrainingId, TrainingRequest, TrainingSpec,
+    TrainingState, Unavailable,
 };
 use crate::http::http_date;
 use async_trait::async_trait;
@@ -168,7 +168,7 @@ impl Provider for Command {
     async fn find(&self, order: &TrainingRequest<'_>) -> Result<Option<TrainingId>, ProviderError> {
         let work = self.folder(order.key)?;
         Ok(match self.look(&work).await? {
-            Look::Absent | Look::Done(Training::Failed(_)) => None,
+            Look::Absent | Look::Done(TrainingState::Failed(_)) => None,
             _ => Some(self.id(order)),
         })
     }
@@ -199,10 +199,14 @@ impl Provider for Command {
         Ok(self.id(order))
     }
 
-    async fn poll(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<Training, ProviderError> {
+    async fn poll(
+        &self,
+        id: &TrainingId,
+        order: &TrainingRequest<'_>,
+    ) -> Result<TrainingState, ProviderError> {
         let work = self.own(id)?;
         match self.look(&work).await? {
-            Look::Absent => Ok(Training::Absent),
+            Look::Absent => Ok(TrainingState::Absent),
             Look::Preparing => Ok(running("preparing", None)),
             Look::Running => self.running(&work).await,
             Look::Elsewhere(host) => Err(ProviderError::Elsewhere(format!(
@@ -214,7 +218,7 @@ impl Provider for Command {
             }
             Look::Lost => self.restart(&work).await,
             Look::Done(training) => {
-                if let (Training::Succeeded(_), Some(why)) =
+                if let (TrainingState::Succeeded(_), Some(why)) =
                     (&training, self.trainers.other_definition(&self.name, order.key))
                 {
                     warn!("fine-tune job of {}: {why}", order.shard);

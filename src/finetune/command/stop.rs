@@ -3,7 +3,7 @@
 use super::environment::MARK;
 use super::machine;
 use super::workdir::{Proc, WorkDir, all};
-use crate::finetune::Training;
+use crate::finetune::TrainingState;
 use crate::task::RunId;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
@@ -34,10 +34,10 @@ pub(super) enum Stop {
 
 impl Stop {
     /// What the training is then.
-    pub(super) fn outcome(self) -> Training {
+    pub(super) fn outcome(self) -> TrainingState {
         match self {
-            Stop::Cancelled => Training::Cancelled,
-            Stop::Late(why) => Training::Failed(why),
+            Stop::Cancelled => TrainingState::Cancelled,
+            Stop::Late(why) => TrainingState::Failed(why),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::stop::Stop;
 use super::values::Values;
-use crate::finetune::{FinetuneJob, Training};
+use crate::finetune::{FinetuneJob, TrainingState};
 use crate::run_dir::write_whole;
 use crate::task::RunId;
 use serde::de::DeserializeOwned;
@@ -210,7 +210,7 @@ impl WorkDir {
         self.json("stop.json")
     }
 
-    pub(super) fn outcome(&self) -> Option<Training> {
+    pub(super) fn outcome(&self) -> Option<TrainingState> {
         self.json("outcome.json")
     }
 

@@ -10,8 +10,8 @@ mod names;
 
 use super::http::{self, CallError, Http, NoAccess};
 use super::{
-    FireworksSpec, Provider, ProviderError, StartError, Trained, Training, TrainingFile, TrainingId,
-    TrainingRequest, TrainingSpec, Unavailable, train_keys,
+    FireworksSpec, Provider, ProviderError, StartError, TrainingFile, TrainingId, TrainingRequest,
+    TrainingResult, TrainingSpec, TrainingState, Unavailable, train_keys,
 };
 use async_trait::async_trait;
 use dataset::Dataset;
@@ -85,17 +85,17 @@ impl Fireworks {
         Ok(create::body(order, &self.spec, dataset, validation))
     }
 
-    fn succeeded(&self, http: &Http, id: &TrainingId, job: &Json) -> Training {
+    fn succeeded(&self, http: &Http, id: &TrainingId, job: &Json) -> TrainingState {
         let name = job["outputModel"].as_str().filter(|name| !name.is_empty());
         let name = name.unwrap_or(&id.0);
         let name = match name.starts_with("accounts/") {
             true => name.to_owned(),
             false => full(&self.spec, "models", name),
         };
-        Training::Succeeded(Trained {
+        TrainingState::Succeeded(TrainingResult {
             model: Some(format!("openai/{name}")),
             api_base: Some(inference(http)),
-            ..Trained::default()
+            ..TrainingResult::default()
         })
     }
 
@@ -184,22 +184,22 @@ impl Provider for Fireworks {
         }
     }
 
-    async fn poll(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<Training, ProviderError> {
+    async fn poll(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<TrainingState, ProviderError> {
         let http = self.http()?;
         let job = match self.job(&id.0).await {
             Ok(Some(job)) => job,
-            Ok(None) => return Ok(Training::Absent),
+            Ok(None) => return Ok(TrainingState::Absent),
             // The training goes on and is paid for, whatever keeps us from looking: a revoked key, a gateway, an outage.
             Err(error) => return Err(ProviderError::Passing(error.to_string())),
         };
         Ok(match State::of(&job) {
             State::Completed => self.succeeded(http, id, &job),
-            State::Failed => Training::Failed(http.say(&job::failure(&job))),
-            State::Cancelled => Training::Cancelled,
-            State::Goes => Training::Running(job::progress(&job)),
+            State::Failed => TrainingState::Failed(http.say(&job::failure(&job))),
+            State::Cancelled => TrainingState::Cancelled,
+            State::Goes => TrainingState::Running(job::progress(&job)),
             State::Unknown => {
                 tracing::warn!(state = %job["state"], job = id.0, "Fireworks tells of an unknown state; waiting");
-                Training::Running(job::progress(&job))
+                TrainingState::Running(job::progress(&job))
             }
         })
     }

@@ -14,8 +14,8 @@ mod wire;
 
 use super::http::{self, CallError, Http, NoAccess};
 use super::{
-    Provider, ProviderError, ServiceSpec, StartError, Trained, Training, TrainingId, TrainingRequest,
-    TrainingSpec, Unavailable,
+    Provider, ProviderError, ServiceSpec, StartError, TrainingId, TrainingRequest, TrainingResult,
+    TrainingSpec, TrainingState, Unavailable,
 };
 use async_trait::async_trait;
 use wire::{Job, Status};
@@ -49,30 +49,30 @@ impl Openai {
     }
 
     /// What a job that has been read says of the training.
-    async fn training(&self, http: &Http, job: Job) -> Training {
+    async fn training(&self, http: &Http, job: Job) -> TrainingState {
         match job.status {
             Status::Succeeded => match job.model {
-                Some(model) => Training::Succeeded(Trained {
+                Some(model) => TrainingState::Succeeded(TrainingResult {
                     model: Some(names::model(&model)),
                     api_base: self.spec.api_base.clone(),
                     tokens: job.tokens,
                     loss: progress::of(http, &job.id, &job.word).await.loss,
                 }),
-                None => Training::Failed(format!(
+                None => TrainingState::Failed(format!(
                     "the server says that the training {} has succeeded and names no model; look for its checkpoints there",
                     job.id
                 )),
             },
-            Status::Failed => Training::Failed(match job.error {
+            Status::Failed => TrainingState::Failed(match job.error {
                 Some(why) => http.say(&why),
                 None => format!("the server says that the training {} has failed, not why", job.id),
             }),
-            Status::Cancelled => Training::Cancelled,
+            Status::Cancelled => TrainingState::Cancelled,
             Status::GoesOn { known } => {
                 if !known {
                     progress::wonder(&job.id, &job.word);
                 }
-                Training::Running(progress::of(http, &job.id, &job.word).await)
+                TrainingState::Running(progress::of(http, &job.id, &job.word).await)
             }
         }
     }
@@ -123,11 +123,11 @@ impl Provider for Openai {
         }
     }
 
-    async fn poll(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<Training, ProviderError> {
+    async fn poll(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<TrainingState, ProviderError> {
         let http = self.http()?;
         match jobs::get(http, &id.0).await {
             Ok(job) => Ok(self.training(http, job).await),
-            Err(error) if matches!(error.status(), Some(404 | 410)) => Ok(Training::Absent),
+            Err(error) if matches!(error.status(), Some(404 | 410)) => Ok(TrainingState::Absent),
             // The training goes on and is paid for, whatever keeps us from looking: a revoked key, a gateway, an outage.
             Err(error) => Err(ProviderError::Passing(error.to_string())),
         }

@@ -12,8 +12,8 @@ mod price;
 use super::http::{self, CallError, Http, NoAccess};
 use super::slug::slug;
 use super::{
-    Provider, ProviderError, ServiceSpec, StartError, Trained, Training, TrainingId, TrainingRequest,
-    TrainingSpec, Unavailable, train_keys,
+    Provider, ProviderError, ServiceSpec, StartError, TrainingId, TrainingRequest, TrainingResult,
+    TrainingSpec, TrainingState, Unavailable, train_keys,
 };
 use async_trait::async_trait;
 use create::Files;
@@ -136,12 +136,12 @@ impl Together {
         Ok(body)
     }
 
-    async fn succeeded(http: &Http, id: &TrainingId, job: &Json) -> Training {
+    async fn succeeded(http: &Http, id: &TrainingId, job: &Json) -> TrainingState {
         let Some(name) = job["model_output_name"].as_str().filter(|name| !name.is_empty()) else {
-            return Training::Failed(format!("job {} is completed, but Together names no model", id.0));
+            return TrainingState::Failed(format!("job {} is completed, but Together names no model", id.0));
         };
         let metrics = http.get(&["fine-tunes", &id.0, "metrics"], &[]).await;
-        Training::Succeeded(Trained {
+        TrainingState::Succeeded(TrainingResult {
             model: Some(format!("openai/{name}")),
             api_base: Some(http.shown().trim_end_matches('/').to_owned()),
             tokens: job["token_count"].as_u64(),
@@ -212,17 +212,17 @@ impl Provider for Together {
         }
     }
 
-    async fn poll(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<Training, ProviderError> {
+    async fn poll(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<TrainingState, ProviderError> {
         let http = self.http()?;
         let job = match self.job(id).await {
             Ok(Some(job)) => job,
-            Ok(None) => return Ok(Training::Absent),
+            Ok(None) => return Ok(TrainingState::Absent),
             // The training goes on and is paid for, whatever keeps us from looking: a revoked key, a gateway, an outage.
             Err(error) => return Err(ProviderError::Passing(error.to_string())),
         };
         Ok(match Status::of(&job) {
             Status::Completed => Together::succeeded(http, id, &job).await,
-            Status::Cancelled => Training::Cancelled,
+            Status::Cancelled => TrainingState::Cancelled,
             Status::Failed => {
                 let why = job::latest(&Together::events(http, id).await);
                 let why = why.unwrap_or_else(|| {
@@ -231,13 +231,13 @@ impl Provider for Together {
                         job["status"]
                     )
                 });
-                Training::Failed(http.say(&why))
+                TrainingState::Failed(http.say(&why))
             }
             status @ (Status::Goes | Status::Unknown) => {
                 if status == Status::Unknown {
                     tracing::warn!(status = %job["status"], job = id.0, "Together tells of an unknown status; waiting");
                 }
-                Training::Running(job::progress(&job, &Together::events(http, id).await))
+                TrainingState::Running(job::progress(&job, &Together::events(http, id).await))
             }
         })
     }

@@ -1,7 +1,7 @@
 //! A training on this machine, looked after until it ends or this process does.
 
 use super::{Job, TickError, Unsettled};
-use crate::finetune::{Known, ProviderError, TrainingOutcome, TrainingProgress, Unfinished};
+use crate::finetune::{ProviderError, TrainingOutcome, TrainingProgress, TrainingRecord, Unfinished};
 use crate::message::{FinetuneTask, MESSAGE_VERSION};
 use crate::metrics::TaskEnd;
 use crate::queue::{Delivery, Settlement};
@@ -112,7 +112,7 @@ impl Job<'_> {
 
     /// Whether the training has become another place's.
     fn is_elsewhere(&self, records: &[(u32, Vec<u8>)]) -> bool {
-        let known = Known::of(records).id;
+        let known = TrainingRecord::of(records).id;
         known.is_some() && known != self.provider.chosen_id(&self.order())
     }
 

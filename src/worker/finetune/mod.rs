@@ -12,7 +12,9 @@ pub(super) use strays::Strays;
 use super::lease::{LEASE, under_lease};
 use super::training::{Care, Look};
 use super::{HELD, RETURN_AFTER, Shared, preflight, settle};
-use crate::finetune::{Known, Provider, ProviderError, Training, TrainingOutcome, TrainingRequest};
+use crate::finetune::{
+    Provider, ProviderError, TrainingOutcome, TrainingRecord, TrainingRequest, TrainingState,
+};
 use crate::message::{Completion, FinetuneMessage, FinetuneTask, MESSAGE_VERSION, Refusal, decode, encode};
 use crate::metrics::TaskEnd;
 use crate::queue::{Delivery, Lane, QueueError, Settlement};
@@ -201,8 +203,8 @@ impl Job<'_> {
         self.count(&ended.training, records);
         self.announced().await?;
         match &ended.training {
-            Training::Failed(reason) => warn!(%run, %shard, reason, "training failed"),
-            Training::Succeeded(trained) => info!(%run, %shard, model = trained.model, "training ended"),
+            TrainingState::Failed(reason) => warn!(%run, %shard, reason, "training failed"),
+            TrainingState::Succeeded(trained) => info!(%run, %shard, model = trained.model, "training ended"),
             _ => info!(%run, %shard, "training cancelled"),
         }
         if let Some(id) = &ended.id
@@ -214,13 +216,15 @@ impl Job<'_> {
     }
 
     /// Counts an outcome that is stored; a training that somebody stopped is neither a success nor a failure.
-    fn count(&self, training: &Training, records: &[(u32, Vec<u8>)]) {
+    fn count(&self, training: &TrainingState, records: &[(u32, Vec<u8>)]) {
         let end = match training {
-            Training::Succeeded(_) => TaskEnd::Trained,
-            Training::Failed(_) => TaskEnd::Failed,
-            Training::Cancelled | Training::Running(_) | Training::Absent => return,
+            TrainingState::Succeeded(_) => TaskEnd::Trained,
+            TrainingState::Failed(_) => TaskEnd::Failed,
+            TrainingState::Cancelled | TrainingState::Running(_) | TrainingState::Absent => return,
         };
-        let took = Known::of(records).age().unwrap_or_else(|| self.began.elapsed());
+        let took = TrainingRecord::of(records)
+            .age()
+            .unwrap_or_else(|| self.began.elapsed());
         self.shared.metrics.worker().finetune.ended(end, took);
     }
 

@@ -6,8 +6,8 @@
 //! provider has had a minute to show it ([`crate::finetune::Providers::settle`]).
 
 use crate::finetune::{
-    ID_SLOT, Known, LOOKED_SLOT, PROGRESS_SLOT, Provider, ProviderError, STARTED_SLOT, StartError, Training,
-    TrainingId, TrainingOutcome, TrainingProgress, TrainingRequest, now_ms,
+    ID_SLOT, LOOKED_SLOT, PROGRESS_SLOT, Provider, ProviderError, STARTED_SLOT, StartError, TrainingId,
+    TrainingOutcome, TrainingProgress, TrainingRecord, TrainingRequest, TrainingState, now_ms,
 };
 use crate::store::{Store, StoreError};
 use crate::task::{AttemptRef, RunId};
@@ -70,7 +70,7 @@ impl<'a> Care<'a> {
         records: &[(u32, Vec<u8>)],
         settle: Duration,
     ) -> Care<'a> {
-        let known = Known::of(records);
+        let known = TrainingRecord::of(records);
         Care {
             store,
             run,
@@ -94,7 +94,7 @@ impl<'a> Care<'a> {
             Err(Halt::Store(error)) => return Err(error),
         };
         let training = match provider.poll(&id, order).await {
-            Ok(Training::Absent) if provider.chosen_id(order).as_ref() == Some(&id) => {
+            Ok(TrainingState::Absent) if provider.chosen_id(order).as_ref() == Some(&id) => {
                 info!(shard = %order.shard, training = %id.0, "starting a training");
                 match provider.start(order).await {
                     Ok(_) => return Ok(Look::Running(TrainingProgress::default())),
@@ -106,18 +106,20 @@ impl<'a> Care<'a> {
             polled => polled,
         };
         Ok(match training {
-            Ok(Training::Running(progress)) => Look::Running(progress),
-            Ok(Training::Absent) if self.is_young() => Look::Unknown(not_shown(&id)),
-            Ok(Training::Absent) => {
+            Ok(TrainingState::Running(progress)) => Look::Running(progress),
+            Ok(TrainingState::Absent) if self.is_young() => Look::Unknown(not_shown(&id)),
+            Ok(TrainingState::Absent) => {
                 let reason = format!(
                     "the provider does not know the training {} any more: it was deleted there, or the key is another account's",
                     id.0
                 );
-                self.ended(Training::Failed(reason))
+                self.ended(TrainingState::Failed(reason))
             }
             // Where ids are chosen by us, another run with the same rows and settings has the same training.
-            Ok(Training::Failed(reason)) if !is_ours && provider.chosen_id(order).as_ref() == Some(&id) => {
-                self.ended(Training::Failed(failed_earlier(provider, order, &reason)))
+            Ok(TrainingState::Failed(reason))
+                if !is_ours && provider.chosen_id(order).as_ref() == Some(&id) =>
+            {
+                self.ended(TrainingState::Failed(failed_earlier(provider, order, &reason)))
             }
             Ok(ended) => self.ended(ended),
             Err(error) => self.refused(error),
@@ -140,17 +142,17 @@ impl<'a> Care<'a> {
         let Some(id) = &self.id else {
             let asked_for_in_vain = self.started_ms.map(|_| TrainingOutcome {
                 id: None,
-                training: Training::Cancelled,
+                training: TrainingState::Cancelled,
             });
             return Ok(asked_for_in_vain);
         };
         provider.cancel(id, order).await?;
         // It may have ended otherwise in the meantime.
         let training = match provider.poll(id, order).await? {
-            Training::Absent if provider.chosen_id(order).is_none() && self.is_young() => {
+            TrainingState::Absent if provider.chosen_id(order).is_none() && self.is_young() => {
                 return Err(ProviderError::Passing(not_shown(id)));
             }
-            Training::Running(_) | Training::Absent => Training::Cancelled,
+            TrainingState::Running(_) | TrainingState::Absent => TrainingState::Cancelled,
             ended => ended,
         };
         Ok(Some(TrainingOutcome {
@@ -269,7 +271,7 @@ impl<'a> Care<'a> {
 
     fn refused(&self, error: ProviderError) -> Look {
         match error {
-            ProviderError::Refused(reason) => self.ended(Training::Failed(reason)),
+            ProviderError::Refused(reason) => self.ended(TrainingState::Failed(reason)),
             ProviderError::Elsewhere(place) => match &self.id {
                 Some(id) => Look::Elsewhere {
                     id: id.clone(),
@@ -282,7 +284,7 @@ impl<'a> Care<'a> {
         }
     }
 
-    fn ended(&self, training: Training) -> Look {
+    fn ended(&self, training: TrainingState) -> Look {
         Look::Ended(TrainingOutcome {
             id: self.id.clone(),
             training,

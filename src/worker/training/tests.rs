@@ -1,6 +1,6 @@
 use super::*;
 use crate::depot::{Depot, Folder};
-use crate::finetune::{FinetuneJob, ProviderSpec, Trained, TrainingFile, TrainingSpec};
+use crate::finetune::{FinetuneJob, ProviderSpec, TrainingFile, TrainingResult, TrainingSpec};
 use crate::store::Claim;
 use crate::store::embedded::EmbeddedStore;
 use crate::task::TaskId;
@@ -21,7 +21,7 @@ struct Scripted {
     starts: Mutex<usize>,
     finds: Mutex<usize>,
     chosen: Option<&'static str>,
-    polled: Mutex<VecDeque<Training>>,
+    polled: Mutex<VecDeque<TrainingState>>,
 }
 
 fn next<T: Clone>(script: &Script<T>, default: T) -> Result<T, &'static str> {
@@ -63,9 +63,9 @@ impl Provider for Scripted {
         }
     }
 
-    async fn poll(&self, _: &TrainingId, _: &TrainingRequest<'_>) -> Result<Training, ProviderError> {
+    async fn poll(&self, _: &TrainingId, _: &TrainingRequest<'_>) -> Result<TrainingState, ProviderError> {
         let next = self.polled.lock().unwrap().pop_front();
-        Ok(next.unwrap_or(Training::Running(TrainingProgress::default())))
+        Ok(next.unwrap_or(TrainingState::Running(TrainingProgress::default())))
     }
 
     async fn cancel(&self, _: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
@@ -147,7 +147,7 @@ impl World {
 
     async fn id(&self) -> Option<String> {
         let records = self.store.records(&self.run, TASK).await.unwrap();
-        Known::of(&records).id.map(|id| id.0)
+        TrainingRecord::of(&records).id.map(|id| id.0)
     }
 }
 
@@ -243,7 +243,7 @@ async fn where_one_may_be_under_way_a_provider_that_refuses_to_tell_ends_nothing
     let Look::Ended(ended) = world.look(&provider).await else {
         panic!("it goes on");
     };
-    assert_eq!(ended.training, Training::Failed("401".to_owned()));
+    assert_eq!(ended.training, TrainingState::Failed("401".to_owned()));
     assert_eq!(starts(&provider), 0);
 }
 
@@ -258,7 +258,7 @@ async fn a_provider_that_is_busy_is_asked_again_at_once_and_one_that_refuses_is_
     let Look::Ended(ended) = world.look(&provider).await else {
         panic!("it goes on");
     };
-    assert_eq!(ended.training, Training::Failed("no".to_owned()));
+    assert_eq!(ended.training, TrainingState::Failed("no".to_owned()));
     assert_eq!(starts(&provider), 2);
 }
 
@@ -267,7 +267,7 @@ async fn an_id_that_we_choose_is_known_before_the_training_is_started() {
     let provider = Scripted {
         chosen: Some("ours"),
         start: script([Err("connection lost"), Ok("ours")]),
-        polled: Mutex::new([Training::Absent, Training::Absent].into()),
+        polled: Mutex::new([TrainingState::Absent, TrainingState::Absent].into()),
         ..Scripted::default()
     };
     let world = World::new();
@@ -280,7 +280,7 @@ async fn an_id_that_we_choose_is_known_before_the_training_is_started() {
 #[tokio::test(start_paused = true)]
 async fn a_training_that_is_not_shown_just_after_its_start_is_waited_for_and_later_has_failed() {
     let provider = || Scripted {
-        polled: Mutex::new([Training::Absent].into()),
+        polled: Mutex::new([TrainingState::Absent].into()),
         ..Scripted::default()
     };
     let world = World::new();
@@ -300,7 +300,7 @@ async fn a_training_that_is_not_shown_just_after_its_start_is_waited_for_and_lat
     let Look::Ended(ended) = world.look(&provider).await else {
         panic!("it goes on");
     };
-    assert!(matches!(ended.training, Training::Failed(_)));
+    assert!(matches!(ended.training, TrainingState::Failed(_)));
     assert_eq!(starts(&provider), 0);
 }
 
@@ -308,7 +308,7 @@ async fn a_training_that_is_not_shown_just_after_its_start_is_waited_for_and_lat
 async fn a_training_that_was_found_has_its_time_to_be_shown_too() {
     let provider = Scripted {
         find: script([Ok(Some("there"))]),
-        polled: Mutex::new([Training::Absent].into()),
+        polled: Mutex::new([TrainingState::Absent].into()),
         ..Scripted::default()
     };
     let world = World::new();
@@ -345,12 +345,12 @@ async fn a_cancellation_stops_what_was_started_without_an_answer_and_leaves_alon
         ended,
         Some(TrainingOutcome {
             id: Some(id("lost")),
-            training: Training::Cancelled
+            training: TrainingState::Cancelled
         })
     );
 
     // One that has ended in the meantime has ended.
-    let model = Training::Succeeded(Trained::default());
+    let model = TrainingState::Succeeded(TrainingResult::default());
     provider.polled.lock().unwrap().push_back(model.clone());
     let mut care = world.attempt().await;
     let ended = care.cancel(&provider, &world.order()).await.unwrap();

@@ -4,7 +4,7 @@ use crate::service_server::{KEY_VARIABLE, ServiceServer, State};
 use bsft::depot::Folder;
 use bsft::finetune::{
     FinetuneJob, FireworksSpec, Provider, ProviderError, ProviderSpec, Providers, ServiceSpec, StartError,
-    Training, TrainingFile, TrainingId, TrainingProgress, TrainingRequest, TrainingSpec,
+    TrainingFile, TrainingId, TrainingProgress, TrainingRequest, TrainingSpec, TrainingState,
 };
 use bsft::task::RunId;
 use serde_json::{Map, Value as Json, json};
@@ -115,12 +115,12 @@ impl Scene {
     }
 
     /// Everything that a training shows until it ends, and its end.
-    pub(super) async fn ended(&self, id: &TrainingId) -> (Vec<TrainingProgress>, Training) {
+    pub(super) async fn ended(&self, id: &TrainingId) -> (Vec<TrainingProgress>, TrainingState) {
         let (provider, depot) = (self.provider(), self.depot());
         let mut shown = Vec::new();
         for _ in 0..LOOKS {
             match provider.poll(id, &self.order(KEY, &depot)).await.unwrap() {
-                Training::Running(progress) => shown.push(progress),
+                TrainingState::Running(progress) => shown.push(progress),
                 ended => return (shown, ended),
             }
         }

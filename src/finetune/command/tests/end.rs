@@ -131,7 +131,7 @@ async fn progress_is_read_while_the_trainer_runs() {
     let id = place.start(&*provider).await;
     place.tell("printf '{\"step\": 3, \"loss\": 0.5, \"message\": \"warm\"}\\n' >> \"$FT_PROGRESS_FILE\"; echo \"{'epoch': '1'}\"");
     loop {
-        if let Training::Running(progress) = provider.poll(&id, &place.order()).await.unwrap()
+        if let TrainingState::Running(progress) = provider.poll(&id, &place.order()).await.unwrap()
             && progress.step.is_some()
             && progress.epoch.is_some()
         {

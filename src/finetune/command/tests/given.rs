@@ -107,7 +107,7 @@ async fn rows_that_are_too_long_are_said_before_training() {
     let provider = place.provider();
     let id = place.start(&*provider).await;
     assert!(place.said("environment").contains("FT_MAX_LENGTH=5\n"));
-    let Training::Running(progress) = provider.poll(&id, &place.order()).await.unwrap() else {
+    let TrainingState::Running(progress) = provider.poll(&id, &place.order()).await.unwrap() else {
         panic!("it does not run")
     };
     assert!(

@@ -16,7 +16,7 @@ async fn another_worker_goes_on_with_a_living_trainer() {
     assert_eq!(next.chosen_id(&place.order()), Some(id.clone()));
     assert!(matches!(
         next.poll(&id, &place.order()).await.unwrap(),
-        Training::Running(_)
+        TrainingState::Running(_)
     ));
     next.start(&place.order()).await.unwrap();
     place.tell(SUCCEED);
@@ -33,10 +33,13 @@ async fn a_trainer_is_known_without_a_note_of_its_process() {
     next.start(&place.order()).await.unwrap();
     assert!(matches!(
         next.poll(&id, &place.order()).await.unwrap(),
-        Training::Running(_)
+        TrainingState::Running(_)
     ));
     next.cancel(&id, &place.order()).await.unwrap();
-    assert_eq!(next.poll(&id, &place.order()).await.unwrap(), Training::Cancelled);
+    assert_eq!(
+        next.poll(&id, &place.order()).await.unwrap(),
+        TrainingState::Cancelled
+    );
     assert_eq!((place.starts(), machine::members(place.pid()).len()), (1, 0));
 }
 
@@ -71,7 +74,7 @@ async fn a_trainer_that_vanished_goes_on_from_its_newest_whole_checkpoint() {
     until(|| !work.is_held().unwrap()).await;
     assert!(matches!(
         provider.poll(&id, &place.order()).await.unwrap(),
-        Training::Running(_)
+        TrainingState::Running(_)
     ));
     place.started(2).await;
     let resumed = place
@@ -97,7 +100,11 @@ async fn a_trainer_that_keeps_vanishing_is_given_up() {
         machine::signal_group(place.pid(), rustix::process::Signal::KILL);
         until(|| !work.is_held().unwrap()).await;
         let polled = provider.poll(&id, &place.order()).await.unwrap();
-        assert_eq!(matches!(polled, Training::Running(_)), start < 4, "{polled:?}");
+        assert_eq!(
+            matches!(polled, TrainingState::Running(_)),
+            start < 4,
+            "{polled:?}"
+        );
     }
     assert!(failure(place.outcome(&*provider).await).contains("4 times"));
 }

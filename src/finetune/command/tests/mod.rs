@@ -9,8 +9,8 @@ use super::workdir::{self, WorkDir};
 use super::{Trainers, environment, machine, stop_all, unfinished};
 use crate::depot::{Depot, Folder};
 use crate::finetune::{
-    CommandSpec, FinetuneJob, Provider, ProviderError, ProviderSpec, Providers, Trained, Training,
-    TrainingFile, TrainingId, TrainingRequest, TrainingSpec,
+    CommandSpec, FinetuneJob, Provider, ProviderError, ProviderSpec, Providers, TrainingFile, TrainingId,
+    TrainingRequest, TrainingResult, TrainingSpec, TrainingState,
 };
 use crate::job::hex;
 use crate::task::RunId;
@@ -162,11 +162,11 @@ impl Place {
     }
 
     /// Polls until the training has ended.
-    async fn outcome(&self, provider: &dyn Provider) -> Training {
+    async fn outcome(&self, provider: &dyn Provider) -> TrainingState {
         let id = provider.chosen_id(&self.order()).unwrap();
         loop {
             match provider.poll(&id, &self.order()).await.unwrap() {
-                Training::Running(_) => pause().await,
+                TrainingState::Running(_) => pause().await,
                 ended => return ended,
             }
         }
@@ -201,16 +201,16 @@ async fn until(mut is_so: impl FnMut() -> bool) {
     }
 }
 
-fn failure(training: Training) -> String {
+fn failure(training: TrainingState) -> String {
     match training {
-        Training::Failed(why) => why,
+        TrainingState::Failed(why) => why,
         other => panic!("it did not fail: {other:?}"),
     }
 }
 
-fn success(training: Training) -> Trained {
+fn success(training: TrainingState) -> TrainingResult {
     match training {
-        Training::Succeeded(trained) => trained,
+        TrainingState::Succeeded(trained) => trained,
         other => panic!("it did not succeed: {other:?}"),
     }
 }

@@ -13,7 +13,7 @@ async fn a_trainer_that_ends_well_after_our_term_is_cancelled() {
     assert!(place.work().join("unfinished/model.safetensors").exists());
     assert_eq!(
         provider.poll(&id, &place.order()).await.unwrap(),
-        Training::Cancelled
+        TrainingState::Cancelled
     );
 }
 
@@ -29,11 +29,11 @@ async fn cancelling_ends_a_grandchild_that_ignores_term() {
     assert_eq!(machine::members(group), Vec::<i32>::new());
     assert_eq!(
         provider.poll(&id, &place.order()).await.unwrap(),
-        Training::Cancelled
+        TrainingState::Cancelled
     );
     // Asked for again under the same key, it stays cancelled.
     provider.start(&place.order()).await.unwrap();
-    assert_eq!(place.outcome(&*provider).await, Training::Cancelled);
+    assert_eq!(place.outcome(&*provider).await, TrainingState::Cancelled);
     assert_eq!(place.starts(), 1);
 }
 
@@ -44,11 +44,11 @@ async fn a_training_can_be_cancelled_before_it_starts() {
     let id = provider.chosen_id(&place.order()).unwrap();
     assert_eq!(
         provider.poll(&id, &place.order()).await.unwrap(),
-        Training::Absent
+        TrainingState::Absent
     );
     provider.cancel(&id, &place.order()).await.unwrap();
     provider.start(&place.order()).await.unwrap();
-    assert_eq!(place.outcome(&*provider).await, Training::Cancelled);
+    assert_eq!(place.outcome(&*provider).await, TrainingState::Cancelled);
     assert_eq!(place.starts(), 0);
 }
 
@@ -88,6 +88,6 @@ async fn all_trainings_of_a_folder_can_be_stopped_without_their_worker() {
     assert_eq!(machine::members(place.pid()), Vec::<i32>::new());
     assert!(stop_all(&place.dir(), &place.run).await.unwrap().is_empty());
     let next = place.provider();
-    assert_eq!(place.outcome(&*next).await, Training::Cancelled);
+    assert_eq!(place.outcome(&*next).await, TrainingState::Cancelled);
     assert_eq!(next.find(&place.order()).await.unwrap(), Some(id));
 }
