@@ -129,7 +129,7 @@ async fn stop_at_service(
         Some(ended) => ended,
     };
     let (training, id) = training;
-    if let Err(error) = provider.tidy(&id, &order).await {
+    if let Err(error) = provider.cleanup(&id, &order).await {
         warn!(%shard, %error, "not cleared away");
     }
     Ok(Some(TrainingOutcome {

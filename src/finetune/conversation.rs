@@ -9,13 +9,13 @@ use std::borrow::Cow;
 pub struct Conversation<'a> {
     /// In order.
     #[serde(borrow)]
-    pub messages: Vec<Said<'a>>,
+    pub messages: Vec<ChatMessage<'a>>,
 }
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Said<'a> {
+pub struct ChatMessage<'a> {
     /// Who speaks: `system`, `user` or `assistant`.
     #[serde(borrow)]
     pub role: Cow<'a, str>,

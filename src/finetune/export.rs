@@ -11,7 +11,7 @@ pub(super) struct Export;
 
 #[async_trait]
 impl Provider for Export {
-    fn chosen_id(&self, order: &TrainingRequest<'_>) -> Option<TrainingId> {
+    fn deterministic_id(&self, order: &TrainingRequest<'_>) -> Option<TrainingId> {
         Some(TrainingId(format!("export-{}", order.key)))
     }
 
@@ -20,7 +20,7 @@ impl Provider for Export {
     }
 
     async fn find(&self, order: &TrainingRequest<'_>) -> Result<Option<TrainingId>, ProviderError> {
-        Ok(self.chosen_id(order))
+        Ok(self.deterministic_id(order))
     }
 
     async fn start(&self, order: &TrainingRequest<'_>) -> Result<TrainingId, StartError> {
@@ -35,7 +35,7 @@ impl Provider for Export {
         Ok(())
     }
 
-    async fn tidy(&self, _: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
+    async fn cleanup(&self, _: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         Ok(())
     }
 }

@@ -20,7 +20,7 @@ mod together;
 mod train_keys;
 
 pub use command::{Trainers, Unfinished, stop_all};
-pub use conversation::{Conversation, RowError, Said, Turn};
+pub use conversation::{ChatMessage, Conversation, RowError, Turn};
 pub use files::{Part, file_name, key_name};
 pub use known::{
     ID_SLOT, LOOKED_SLOT, NOT_HERE_SLOT, PREFLIGHT_SLOT, PROGRESS_SLOT, Preflight, STARTED_SLOT,
@@ -101,7 +101,7 @@ pub enum TrainingState {
     Failed(String),
     /// Somebody stopped it.
     Cancelled,
-    /// There is no training of that id. Where ids are chosen by us ([`Provider::chosen_id`]): it was not started yet.
+    /// There is no training of that id. Where ids are chosen by us ([`Provider::deterministic_id`]): it was not started yet.
     Absent,
 }
 
@@ -228,17 +228,17 @@ pub enum StartError {
 #[async_trait]
 pub trait Provider: Send + Sync {
     /// Whether a training goes on at the worker that started it: then that worker holds the task and looks after it until its end.
-    fn stays(&self) -> bool {
+    fn is_local(&self) -> bool {
         false
     }
 
     /// The id that the training of this order has or will have, where we choose it.
-    fn chosen_id(&self, _order: &TrainingRequest<'_>) -> Option<TrainingId> {
+    fn deterministic_id(&self, _order: &TrainingRequest<'_>) -> Option<TrainingId> {
         None
     }
 
     /// When and where the training of this order's key ended, in words, where that is known.
-    fn ended_earlier(&self, _order: &TrainingRequest<'_>) -> Option<String> {
+    fn previous_outcome(&self, _order: &TrainingRequest<'_>) -> Option<String> {
         None
     }
 
@@ -263,5 +263,5 @@ pub trait Provider: Send + Sync {
     async fn cancel(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError>;
 
     /// It has ended and its outcome is stored: removes what nobody needs any more, such as the uploaded rows.
-    async fn tidy(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError>;
+    async fn cleanup(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError>;
 }

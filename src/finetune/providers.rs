@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a provider may take to show a training whose start it did not answer. Longer than a request may be under way.
-const SETTLE: Duration = Duration::from_secs(60);
+const VISIBILITY_DELAY: Duration = Duration::from_secs(60);
 
 /// A worker's providers.
 #[derive(Clone, Default)]
 pub struct Providers {
     /// Trains everything, whatever recipes say.
     only: Option<Arc<dyn Provider>>,
-    settle: Option<Duration>,
+    visibility_delay: Option<Duration>,
     trainers: Option<Arc<Trainers>>,
 }
 
@@ -41,16 +41,16 @@ impl Providers {
     }
 
     /// Gives a provider that long to show a training whose start it did not answer; otherwise it is a minute.
-    pub fn settling(self, settle: Duration) -> Providers {
+    pub fn with_visibility_delay(self, visibility_delay: Duration) -> Providers {
         Providers {
-            settle: Some(settle),
+            visibility_delay: Some(visibility_delay),
             ..self
         }
     }
 
     /// How long a provider may take to show a training whose start it did not answer.
-    pub fn settle(&self) -> Duration {
-        self.settle.unwrap_or(SETTLE)
+    pub fn visibility_delay(&self) -> Duration {
+        self.visibility_delay.unwrap_or(VISIBILITY_DELAY)
     }
 
     /// How long nobody may have looked after a training on another machine before it is started anew on this one.

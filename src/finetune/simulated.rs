@@ -14,7 +14,7 @@ const DIGEST_CHARS: usize = 16;
 
 #[async_trait]
 impl Provider for Simulated {
-    fn chosen_id(&self, order: &TrainingRequest<'_>) -> Option<TrainingId> {
+    fn deterministic_id(&self, order: &TrainingRequest<'_>) -> Option<TrainingId> {
         Some(TrainingId(format!("simulated-{}", order.key)))
     }
 
@@ -23,7 +23,7 @@ impl Provider for Simulated {
     }
 
     async fn find(&self, order: &TrainingRequest<'_>) -> Result<Option<TrainingId>, ProviderError> {
-        Ok(self.chosen_id(order))
+        Ok(self.deterministic_id(order))
     }
 
     async fn start(&self, order: &TrainingRequest<'_>) -> Result<TrainingId, StartError> {
@@ -52,7 +52,7 @@ impl Provider for Simulated {
         Ok(())
     }
 
-    async fn tidy(&self, _: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
+    async fn cleanup(&self, _: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         Ok(())
     }
 }

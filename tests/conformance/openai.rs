@@ -135,7 +135,7 @@ impl Customer {
                 Err(reason) => return TrainingState::Failed(reason),
             };
             let training = ended(provider, order, &id).await;
-            provider.tidy(&id, order).await.unwrap();
+            provider.cleanup(&id, order).await.unwrap();
             training
         })
         .await
@@ -545,8 +545,8 @@ async fn a_cancelled_training_is_cancelled_and_cancelling_again_is_harmless() {
             provider.cancel(&id, order).await.unwrap();
             assert_eq!(provider.poll(&id, order).await.unwrap(), TrainingState::Cancelled);
             provider.cancel(&id, order).await.unwrap();
-            provider.tidy(&id, order).await.unwrap();
-            provider.tidy(&id, order).await.unwrap();
+            provider.cleanup(&id, order).await.unwrap();
+            provider.cleanup(&id, order).await.unwrap();
         })
         .await;
     assert_one_job(&server);
@@ -576,7 +576,7 @@ async fn a_training_that_the_server_has_forgotten_is_absent() {
         .with(KEY, async |provider, order| {
             assert_eq!(provider.poll(&gone, order).await.unwrap(), TrainingState::Absent);
             provider.cancel(&gone, order).await.unwrap();
-            provider.tidy(&gone, order).await.unwrap();
+            provider.cleanup(&gone, order).await.unwrap();
         })
         .await;
 }

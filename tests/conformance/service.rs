@@ -95,7 +95,7 @@ impl Provider for Service {
         Ok(())
     }
 
-    async fn tidy(&self, _: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
+    async fn cleanup(&self, _: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         Ok(())
     }
 }

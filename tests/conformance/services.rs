@@ -134,9 +134,9 @@ async fn a_training_is_cancelled_once_and_the_second_time_it_is_harmless() {
             .cancel(&TrainingId("no-such-job".to_owned()), &order)
             .await
             .unwrap();
-        provider.tidy(&id, &order).await.unwrap();
+        provider.cleanup(&id, &order).await.unwrap();
         // Tidied before a crash, and asked to again.
-        provider.tidy(&id, &order).await.unwrap();
+        provider.cleanup(&id, &order).await.unwrap();
         assert_eq!(scene.server.state().jobs.len(), 1);
         assert!(scene.server.state().files.is_empty());
     }
@@ -148,7 +148,7 @@ async fn a_training_that_is_not_there_is_absent() {
         let scene = Scene::new(service);
         let (provider, depot) = (scene.provider(), scene.depot());
         let order = scene.order(KEY, &depot);
-        let id = provider.chosen_id(&order);
+        let id = provider.deterministic_id(&order);
         assert_eq!(id.is_some(), service == Service::Fireworks);
         let id = id.unwrap_or_else(|| TrainingId("ft-9".to_owned()));
         assert_eq!(provider.poll(&id, &order).await.unwrap(), TrainingState::Absent);

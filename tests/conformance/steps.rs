@@ -326,8 +326,8 @@ impl Provider for Faulty<Arc<Service>> {
         self.inner.cancel(id, order).await
     }
 
-    async fn tidy(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError> {
-        self.inner.tidy(id, order).await
+    async fn cleanup(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError> {
+        self.inner.cleanup(id, order).await
     }
 }
 
@@ -420,7 +420,7 @@ async fn live(folder: &Folder, service: &Arc<Service>, plan: &Arc<Plan>) -> bool
         roster: Arc::new(Alone::default()),
         depot: Arc::clone(&depot) as _,
         // The clock that a start is marked by is not the one that runs ahead.
-        providers: Providers::only(Arc::new(provider)).settling(Duration::ZERO),
+        providers: Providers::only(Arc::new(provider)).with_visibility_delay(Duration::ZERO),
         lanes: Lanes::ALL,
         concurrency: NonZeroUsize::new(2).unwrap(),
         drain: Duration::from_secs(1),

@@ -140,11 +140,11 @@ impl Command {
 
 #[async_trait]
 impl Provider for Command {
-    fn stays(&self) -> bool {
+    fn is_local(&self) -> bool {
         true
     }
 
-    fn chosen_id(&self, order: &TrainingRequest<'_>) -> Option<TrainingId> {
+    fn deterministic_id(&self, order: &TrainingRequest<'_>) -> Option<TrainingId> {
         Some(self.id(order))
     }
 
@@ -228,7 +228,7 @@ impl Provider for Command {
         }
     }
 
-    fn ended_earlier(&self, order: &TrainingRequest<'_>) -> Option<String> {
+    fn previous_outcome(&self, order: &TrainingRequest<'_>) -> Option<String> {
         let work = self.folder(order.key).ok()?;
         let at = http_date(work.ended_at()?);
         Some(format!("{at}, in {}", work.root().display()))
@@ -243,7 +243,7 @@ impl Provider for Command {
         self.trainers.tasks.ended(&work).await.map_err(passing(&work))
     }
 
-    async fn tidy(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
+    async fn cleanup(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         let work = self.own(id)?;
         let inner = work.clone();
         let tidied = blocking(move || {

@@ -123,7 +123,7 @@ fn inference(http: &Http) -> String {
 
 #[async_trait]
 impl Provider for Fireworks {
-    fn chosen_id(&self, order: &TrainingRequest<'_>) -> Option<TrainingId> {
+    fn deterministic_id(&self, order: &TrainingRequest<'_>) -> Option<TrainingId> {
         Some(TrainingId(job_id(order, &self.spec)))
     }
 
@@ -220,7 +220,7 @@ impl Provider for Fireworks {
         }
     }
 
-    async fn tidy(&self, _: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError> {
+    async fn cleanup(&self, _: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         let (http, spec) = (self.http()?, &self.spec);
         for id in dataset_ids(order) {
             Dataset { http, spec, id: &id }.delete().await?;

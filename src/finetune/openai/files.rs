@@ -165,7 +165,7 @@ async fn listed(http: &Http) -> Result<Vec<File>, ProviderError> {
 }
 
 /// Removes what was uploaded for that key, and what the job says that it trained on: a server may list no files.
-pub(super) async fn tidy(http: &Http, id: &str, key: &str) -> Result<(), ProviderError> {
+pub(super) async fn cleanup(http: &Http, id: &str, key: &str) -> Result<(), ProviderError> {
     let mut uploaded = of_key(http, key).await?;
     if let Ok(job) = jobs::get(http, id).await {
         uploaded.extend(job.files);

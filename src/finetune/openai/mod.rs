@@ -137,7 +137,7 @@ impl Provider for Openai {
         jobs::cancel(self.http()?, &id.0).await
     }
 
-    async fn tidy(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError> {
-        files::tidy(self.http()?, &id.0, order.key).await
+    async fn cleanup(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError> {
+        files::cleanup(self.http()?, &id.0, order.key).await
     }
 }

@@ -254,7 +254,7 @@ impl Provider for Together {
         }
     }
 
-    async fn tidy(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError> {
+    async fn cleanup(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         let http = self.http()?;
         let names = file_names(order);
         let ours = files::named(http, &names.each_ref().map(String::as_str)).await?;

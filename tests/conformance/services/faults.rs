@@ -94,6 +94,6 @@ async fn a_job_of_that_id_is_the_training_whoever_started_it() {
     let order = scene.order(KEY, &depot);
     let id = provider.start(&order).await.unwrap();
     assert_eq!(provider.start(&order).await.unwrap(), id);
-    assert_eq!(provider.chosen_id(&order), Some(id));
+    assert_eq!(provider.deterministic_id(&order), Some(id));
     assert_eq!(scene.server.state().jobs.len(), 1);
 }

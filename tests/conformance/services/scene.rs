@@ -130,7 +130,7 @@ impl Scene {
     pub(super) async fn tidied(&self, key: &str, id: &TrainingId) -> State {
         let depot = self.depot();
         let order = self.order(key, &depot);
-        self.provider().tidy(id, &order).await.unwrap();
+        self.provider().cleanup(id, &order).await.unwrap();
         self.server.state()
     }
 

@@ -45,7 +45,7 @@ async fn a_trainer_that_leaves_a_model_has_succeeded() {
     let place = Place::new("defaults = { lr = 1e-7 }").train("lr", 0.5);
     let provider = place.provider();
     let id = place.start(&*provider).await;
-    assert_eq!(provider.chosen_id(&place.order()), Some(id.clone()));
+    assert_eq!(provider.deterministic_id(&place.order()), Some(id.clone()));
     assert_eq!(provider.find(&place.order()).await.unwrap(), Some(id.clone()));
     assert_eq!(
         place.said("arguments").lines().skip(1).collect::<Vec<_>>(),
@@ -66,7 +66,7 @@ async fn a_trainer_that_leaves_a_model_has_succeeded() {
         serde_json::from_slice(&fs::read(place.work().join("manifest.json")).unwrap()).unwrap();
     assert_eq!(manifest[0]["sha256"], hex(&Sha256::digest("weights\n")));
     assert_eq!(unfinished(&place.dir()).len(), 1);
-    provider.tidy(&id, &place.order()).await.unwrap();
+    provider.cleanup(&id, &place.order()).await.unwrap();
     assert!(!place.work().join("train").exists() && output.exists());
     assert_eq!(unfinished(&place.dir()), []);
     assert_eq!(place.starts(), 1);

@@ -13,7 +13,7 @@ async fn another_worker_goes_on_with_a_living_trainer() {
     );
     assert_eq!(found[0].shard, place.shard);
     let next = place.provider();
-    assert_eq!(next.chosen_id(&place.order()), Some(id.clone()));
+    assert_eq!(next.deterministic_id(&place.order()), Some(id.clone()));
     assert!(matches!(
         next.poll(&id, &place.order()).await.unwrap(),
         TrainingState::Running(_)
@@ -120,6 +120,12 @@ async fn a_training_of_another_place_is_left_alone() {
         "{elsewhere}"
     );
     assert!(provider.cancel(&id, &place.order()).await.is_err());
-    let out = TrainingId(provider.chosen_id(&place.order()).unwrap().0.replace(KEY, ".."));
+    let out = TrainingId(
+        provider
+            .deterministic_id(&place.order())
+            .unwrap()
+            .0
+            .replace(KEY, ".."),
+    );
     assert!(provider.poll(&out, &place.order()).await.is_err());
 }

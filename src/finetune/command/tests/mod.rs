@@ -163,7 +163,7 @@ impl Place {
 
     /// Polls until the training has ended.
     async fn outcome(&self, provider: &dyn Provider) -> TrainingState {
-        let id = provider.chosen_id(&self.order()).unwrap();
+        let id = provider.deterministic_id(&self.order()).unwrap();
         loop {
             match provider.poll(&id, &self.order()).await.unwrap() {
                 TrainingState::Running(_) => pause().await,

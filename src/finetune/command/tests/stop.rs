@@ -41,7 +41,7 @@ async fn cancelling_ends_a_grandchild_that_ignores_term() {
 async fn a_training_can_be_cancelled_before_it_starts() {
     let place = Place::new("");
     let provider = place.provider();
-    let id = provider.chosen_id(&place.order()).unwrap();
+    let id = provider.deterministic_id(&place.order()).unwrap();
     assert_eq!(
         provider.poll(&id, &place.order()).await.unwrap(),
         TrainingState::Absent

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 const TASK: TaskId = TaskId([9; 16]);
-const SETTLE: Duration = Duration::from_secs(60);
+const VISIBILITY_DELAY: Duration = Duration::from_secs(60);
 
 /// What a provider says to one call of `find` or `start`; the last one again and again.
 type Script<T> = Mutex<VecDeque<Result<T, &'static str>>>;
@@ -39,7 +39,7 @@ fn id(text: &str) -> TrainingId {
 
 #[async_trait]
 impl Provider for Scripted {
-    fn chosen_id(&self, _: &TrainingRequest<'_>) -> Option<TrainingId> {
+    fn deterministic_id(&self, _: &TrainingRequest<'_>) -> Option<TrainingId> {
         self.chosen.map(id)
     }
 
@@ -72,7 +72,7 @@ impl Provider for Scripted {
         Ok(())
     }
 
-    async fn tidy(&self, _: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
+    async fn cleanup(&self, _: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         Ok(())
     }
 }
@@ -124,19 +124,19 @@ impl World {
     }
 
     /// An attempt of a worker that knows only what the store does.
-    async fn attempt(&self) -> Care<'_> {
+    async fn attempt(&self) -> TrainingDriver<'_> {
         match self.store.claim(&self.run, TASK, Duration::ZERO).await.unwrap() {
             Claim::Run { attempt, records, .. } => {
                 let attempt = AttemptRef { task: TASK, attempt };
-                Care::new(&self.store, &self.run, attempt, &records, SETTLE)
+                TrainingDriver::new(&self.store, &self.run, attempt, &records, VISIBILITY_DELAY)
             }
             other => panic!("the task is not free: {other:?}"),
         }
     }
 
-    async fn look(&self, provider: &Scripted) -> Look {
-        let mut care = self.attempt().await;
-        care.look(provider, &self.order()).await.unwrap()
+    async fn observe(&self, provider: &Scripted) -> Observation {
+        let mut driver = self.attempt().await;
+        driver.observe(provider, &self.order()).await.unwrap()
     }
 
     async fn mark(&self, age: Duration) {
@@ -163,7 +163,7 @@ fn script<T>(answers: impl IntoIterator<Item = Result<T, &'static str>>) -> Scri
 async fn a_training_is_started_once_however_many_attempts_look_at_it() {
     let (world, provider) = (World::new(), Scripted::default());
     for _ in 0..5 {
-        assert!(matches!(world.look(&provider).await, Look::Running(_)));
+        assert!(matches!(world.observe(&provider).await, Observation::Running(_)));
     }
     assert_eq!(starts(&provider), 1);
     assert_eq!(world.id().await.as_deref(), Some("started"));
@@ -176,7 +176,7 @@ async fn a_training_that_the_store_has_forgotten_is_found() {
         ..Scripted::default()
     };
     let world = World::new();
-    assert!(matches!(world.look(&provider).await, Look::Running(_)));
+    assert!(matches!(world.observe(&provider).await, Observation::Running(_)));
     assert_eq!(
         (starts(&provider), world.id().await.as_deref()),
         (0, Some("there"))
@@ -191,7 +191,7 @@ async fn a_start_without_an_answer_is_looked_for_until_it_shows() {
         ..Scripted::default()
     };
     let world = World::new();
-    assert!(matches!(world.look(&provider).await, Look::Running(_)));
+    assert!(matches!(world.observe(&provider).await, Observation::Running(_)));
     assert_eq!(
         (starts(&provider), world.id().await.as_deref()),
         (1, Some("slow"))
@@ -206,14 +206,14 @@ async fn a_start_without_an_answer_that_never_shows_is_repeated_only_when_the_pr
     };
     let world = World::new();
     for _ in 0..4 {
-        assert!(matches!(world.look(&provider).await, Look::Unknown(_)));
+        assert!(matches!(world.observe(&provider).await, Observation::Unknown(_)));
     }
     assert_eq!((starts(&provider), world.id().await), (1, None));
 
     // The same a minute later, for a worker that has only the mark.
     let world = World::new();
-    world.mark(SETTLE * 2).await;
-    assert!(matches!(world.look(&provider).await, Look::Running(_)));
+    world.mark(VISIBILITY_DELAY * 2).await;
+    assert!(matches!(world.observe(&provider).await, Observation::Running(_)));
     assert_eq!(
         (starts(&provider), world.id().await.as_deref()),
         (2, Some("second"))
@@ -224,7 +224,7 @@ async fn a_start_without_an_answer_that_never_shows_is_repeated_only_when_the_pr
 async fn a_worker_that_died_at_the_start_is_not_followed_by_a_second_start_at_once() {
     let (world, provider) = (World::new(), Scripted::default());
     world.mark(Duration::ZERO).await;
-    assert!(matches!(world.look(&provider).await, Look::Unknown(_)));
+    assert!(matches!(world.observe(&provider).await, Observation::Unknown(_)));
     assert_eq!(starts(&provider), 0);
 }
 
@@ -235,12 +235,12 @@ async fn where_one_may_be_under_way_a_provider_that_refuses_to_tell_ends_nothing
         ..Scripted::default()
     };
     let world = World::new();
-    world.mark(SETTLE * 2).await;
-    assert!(matches!(world.look(&provider).await, Look::Unknown(_)));
+    world.mark(VISIBILITY_DELAY * 2).await;
+    assert!(matches!(world.observe(&provider).await, Observation::Unknown(_)));
 
     // Without a mark nothing was started: that is an end.
     let world = World::new();
-    let Look::Ended(ended) = world.look(&provider).await else {
+    let Observation::Ended(ended) = world.observe(&provider).await else {
         panic!("it goes on");
     };
     assert_eq!(ended.training, TrainingState::Failed("401".to_owned()));
@@ -254,8 +254,8 @@ async fn a_provider_that_is_busy_is_asked_again_at_once_and_one_that_refuses_is_
         ..Scripted::default()
     };
     let world = World::new();
-    assert!(matches!(world.look(&provider).await, Look::Unknown(_)));
-    let Look::Ended(ended) = world.look(&provider).await else {
+    assert!(matches!(world.observe(&provider).await, Observation::Unknown(_)));
+    let Observation::Ended(ended) = world.observe(&provider).await else {
         panic!("it goes on");
     };
     assert_eq!(ended.training, TrainingState::Failed("no".to_owned()));
@@ -271,9 +271,9 @@ async fn an_id_that_we_choose_is_known_before_the_training_is_started() {
         ..Scripted::default()
     };
     let world = World::new();
-    assert!(matches!(world.look(&provider).await, Look::Unknown(_)));
+    assert!(matches!(world.observe(&provider).await, Observation::Unknown(_)));
     assert_eq!(world.id().await.as_deref(), Some("ours"));
-    assert!(matches!(world.look(&provider).await, Look::Running(_)));
+    assert!(matches!(world.observe(&provider).await, Observation::Running(_)));
     assert_eq!((starts(&provider), *provider.finds.lock().unwrap()), (2, 0));
 }
 
@@ -284,20 +284,26 @@ async fn a_training_that_is_not_shown_just_after_its_start_is_waited_for_and_lat
         ..Scripted::default()
     };
     let world = World::new();
-    assert!(matches!(world.look(&provider()).await, Look::Unknown(_)));
+    assert!(matches!(
+        world.observe(&provider()).await,
+        Observation::Unknown(_)
+    ));
     let waits = world.attempt().await.cancel(&provider(), &world.order()).await;
     assert!(matches!(waits, Err(ProviderError::Passing(_))), "{waits:?}");
-    assert!(matches!(world.look(&Scripted::default()).await, Look::Running(_)));
+    assert!(matches!(
+        world.observe(&Scripted::default()).await,
+        Observation::Running(_)
+    ));
 
     let world = World::new();
-    let long_ago = now_ms() - u64::try_from(SETTLE.as_millis()).unwrap();
+    let long_ago = now_ms() - u64::try_from(VISIBILITY_DELAY.as_millis()).unwrap();
     let records = vec![
         (STARTED_SLOT, long_ago.to_string().into_bytes()),
         (ID_SLOT, b"started".to_vec()),
     ];
     world.store.import(&world.run, TASK, records).await.unwrap();
     let provider = provider();
-    let Look::Ended(ended) = world.look(&provider).await else {
+    let Observation::Ended(ended) = world.observe(&provider).await else {
         panic!("it goes on");
     };
     assert!(matches!(ended.training, TrainingState::Failed(_)));
@@ -312,8 +318,8 @@ async fn a_training_that_was_found_has_its_time_to_be_shown_too() {
         ..Scripted::default()
     };
     let world = World::new();
-    assert!(matches!(world.look(&provider).await, Look::Unknown(_)));
-    assert!(matches!(world.look(&provider).await, Look::Running(_)));
+    assert!(matches!(world.observe(&provider).await, Observation::Unknown(_)));
+    assert!(matches!(world.observe(&provider).await, Observation::Running(_)));
     assert_eq!(
         (world.id().await.as_deref(), starts(&provider)),
         (Some("there"), 0)
@@ -327,8 +333,8 @@ async fn a_cancellation_stops_what_was_started_without_an_answer_and_leaves_alon
         ..Scripted::default()
     };
     let world = World::new();
-    let mut care = world.attempt().await;
-    let nothing = care.cancel(&provider, &world.order()).await.unwrap();
+    let mut driver = world.attempt().await;
+    let nothing = driver.cancel(&provider, &world.order()).await.unwrap();
     assert_eq!(nothing, None);
 
     // One that may yet show is waited for.
@@ -339,8 +345,8 @@ async fn a_cancellation_stops_what_was_started_without_an_answer_and_leaves_alon
     assert!(matches!(waits, Err(ProviderError::Passing(_))), "{waits:?}");
 
     world.mark(Duration::ZERO).await;
-    let mut care = world.attempt().await;
-    let ended = care.cancel(&provider, &world.order()).await.unwrap();
+    let mut driver = world.attempt().await;
+    let ended = driver.cancel(&provider, &world.order()).await.unwrap();
     assert_eq!(
         ended,
         Some(TrainingOutcome {
@@ -352,7 +358,7 @@ async fn a_cancellation_stops_what_was_started_without_an_answer_and_leaves_alon
     // One that has ended in the meantime has ended.
     let model = TrainingState::Succeeded(TrainingResult::default());
     provider.polled.lock().unwrap().push_back(model.clone());
-    let mut care = world.attempt().await;
-    let ended = care.cancel(&provider, &world.order()).await.unwrap();
+    let mut driver = world.attempt().await;
+    let ended = driver.cancel(&provider, &world.order()).await.unwrap();
     assert_eq!(ended.map(|ended| ended.training), Some(model));
 }
