@@ -21,7 +21,7 @@ mod train_keys;
 
 pub use command::{Trainers, Unfinished, stop_all};
 pub use conversation::{ChatMessage, Conversation, RowError, Turn};
-pub use files::{Part, file_name, key_name};
+pub use files::{DataPart, file_name, key_name};
 pub use known::{
     ID_SLOT, LOOKED_SLOT, NOT_HERE_SLOT, PREFLIGHT_SLOT, PROGRESS_SLOT, Preflight, STARTED_SLOT,
     TrainingRecord, now_ms,

@@ -29,18 +29,18 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// What a file's rows are for.
 #[derive(Clone, Copy)]
-pub(super) enum Rows {
+pub(super) enum OpenAiRows {
     /// To train on.
     Training,
     /// To measure with.
     Validation,
 }
 
-impl Rows {
+impl OpenAiRows {
     fn file_name(self, key: &str) -> String {
         match self {
-            Rows::Training => format!("{key}.jsonl"),
-            Rows::Validation => format!("{key}-validation.jsonl"),
+            OpenAiRows::Training => format!("{key}.jsonl"),
+            OpenAiRows::Validation => format!("{key}-validation.jsonl"),
         }
     }
 
@@ -133,7 +133,7 @@ fn mark(plain: &Path) -> Result<PathBuf, DepotError> {
 
 /// The ids of what was uploaded for that key.
 pub(super) async fn of_key(http: &Http, key: &str) -> Result<Vec<String>, ProviderError> {
-    let names = [Rows::Training, Rows::Validation].map(|rows| rows.file_name(key));
+    let names = [OpenAiRows::Training, OpenAiRows::Validation].map(|rows| rows.file_name(key));
     let uploaded = listed(http).await?.into_iter();
     Ok(uploaded
         .filter(|file| names.contains(&file.name))

@@ -91,13 +91,13 @@ impl Provider for Openai {
     async fn start(&self, order: &TrainingRequest<'_>) -> Result<TrainingId, StartError> {
         let http = self.http()?;
         let shard = order.shard;
-        let rows = files::Rows::Training
+        let rows = files::OpenAiRows::Training
             .there(http, order, &shard.data, self.is_azure())
             .await?;
         let validation = match &shard.validation {
             None => None,
             Some(kept) => {
-                let kept_back = files::Rows::Validation;
+                let kept_back = files::OpenAiRows::Validation;
                 Some(kept_back.there(http, order, kept, self.is_azure()).await?)
             }
         };
