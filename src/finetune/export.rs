@@ -7,10 +7,10 @@ use super::{
 use async_trait::async_trait;
 
 /// Trains nothing: the student keeps its model and the user trains on the file.
-pub(super) struct Export;
+pub(super) struct ExportProvider;
 
 #[async_trait]
-impl Provider for Export {
+impl Provider for ExportProvider {
     fn deterministic_id(&self, order: &TrainingRequest<'_>) -> Option<TrainingId> {
         Some(TrainingId(format!("export-{}", order.key)))
     }

@@ -19,7 +19,7 @@ mod slug;
 mod together;
 mod train_keys;
 
-pub use command::{Trainers, Unfinished, stop_all};
+pub use command::{Trainers, UnfinishedTraining, stop_all};
 pub use conversation::{ChatMessage, Conversation, RowError, Turn};
 pub use files::{DataPart, file_name, key_name};
 pub use known::{

@@ -1,6 +1,6 @@
 //! The providers that a worker has, by what a recipe asks for.
 
-use super::command::{Command, Trainers, Unfinished, unfinished};
+use super::command::{CommandProvider, Trainers, UnfinishedTraining, unfinished};
 use super::{Provider, ProviderSpec, TrainingSpec, export, fireworks, openai, simulated, together};
 use std::fmt;
 use std::sync::Arc;
@@ -66,7 +66,7 @@ impl Providers {
     }
 
     /// Trainings that earlier processes have left behind on this machine.
-    pub fn unfinished(&self) -> Vec<Unfinished> {
+    pub fn unfinished(&self) -> Vec<UnfinishedTraining> {
         let dirs = self.trainers.iter().map(|trainers| trainers.dir());
         dirs.flat_map(unfinished).collect()
     }
@@ -83,13 +83,13 @@ impl Providers {
             return Ok(Arc::clone(provider));
         }
         match &recipe.provider {
-            ProviderSpec::Export(_) => Ok(Arc::new(export::Export)),
-            ProviderSpec::Simulated => Ok(Arc::new(simulated::Simulated)),
-            ProviderSpec::Openai(spec) => Ok(Arc::new(openai::Openai::new(spec)?)),
-            ProviderSpec::Together(spec) => Ok(Arc::new(together::Together::new(spec)?)),
-            ProviderSpec::Fireworks(spec) => Ok(Arc::new(fireworks::Fireworks::new(spec)?)),
+            ProviderSpec::Export(_) => Ok(Arc::new(export::ExportProvider)),
+            ProviderSpec::Simulated => Ok(Arc::new(simulated::SimulatedProvider)),
+            ProviderSpec::Openai(spec) => Ok(Arc::new(openai::OpenAiProvider::new(spec)?)),
+            ProviderSpec::Together(spec) => Ok(Arc::new(together::TogetherProvider::new(spec)?)),
+            ProviderSpec::Fireworks(spec) => Ok(Arc::new(fireworks::FireworksProvider::new(spec)?)),
             ProviderSpec::Command(spec) => match &self.trainers {
-                Some(trainers) => Ok(Arc::new(Command::new(trainers, spec)?)),
+                Some(trainers) => Ok(Arc::new(CommandProvider::new(trainers, spec)?)),
                 None => Err(Unavailable(format!(
                     "this worker has no trainer `{}`: start it with --trainers FILE",
                     spec.trainer

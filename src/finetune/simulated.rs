@@ -7,13 +7,13 @@ use super::{
 use async_trait::async_trait;
 
 /// Trains nothing and says that it did.
-pub(super) struct Simulated;
+pub(super) struct SimulatedProvider;
 
 /// How much of the file's digest a model's name carries.
 const DIGEST_CHARS: usize = 16;
 
 #[async_trait]
-impl Provider for Simulated {
+impl Provider for SimulatedProvider {
     fn deterministic_id(&self, order: &TrainingRequest<'_>) -> Option<TrainingId> {
         Some(TrainingId(format!("simulated-{}", order.key)))
     }

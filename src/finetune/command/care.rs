@@ -1,14 +1,14 @@
 //! Looking after a training from poll to poll: what its folder says is acted on, and nothing waits for it.
 
-use super::Command;
+use super::CommandProvider;
 use super::config::Trainer;
 use super::finish::{LEFTOVERS, blocking, finish};
 use super::launch;
-use super::look::{Look, look, overdue};
+use super::look::{FolderState, look, overdue};
 use super::prepare::passing;
 use super::progress;
-use super::stop::{Stop, end_group, mark};
-use super::workdir::{Prepared, WorkDir, WorkLock};
+use super::stop::{StopCause, end_group, mark};
+use super::workdir::{PreparedTraining, WorkDir, WorkLock};
 use crate::finetune::{ProviderError, TrainingProgress, TrainingState};
 use std::io;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ const RESTARTS: u32 = 3;
 /// How often the lock of another worker is tried that finds out how a training ended, while the training is to be stopped.
 const AGAIN: Duration = Duration::from_millis(100);
 
-impl Command {
-    pub(super) async fn look(&self, work: &WorkDir) -> Result<Look, ProviderError> {
+impl CommandProvider {
+    pub(super) async fn look(&self, work: &WorkDir) -> Result<FolderState, ProviderError> {
         let inner = work.clone();
         blocking(move || look(&inner)).await.map_err(passing(work))
     }
@@ -40,7 +40,7 @@ impl Command {
     pub(super) async fn launch(
         &self,
         work: &WorkDir,
-        prepared: Prepared,
+        prepared: PreparedTraining,
         lock: Arc<WorkLock>,
     ) -> Result<(), ProviderError> {
         let (trainer, inner) = (self.trainer.clone(), work.clone());
@@ -97,7 +97,7 @@ impl Command {
         let (trainer, inner) = (self.trainer.clone(), work.clone());
         let seen = blocking(move || {
             if let Some(why) = overdue(&trainer, &inner) {
-                mark(&inner, &Stop::Late(why))?;
+                mark(&inner, &StopCause::Late(why))?;
                 return Ok(None);
             }
             let prepared = inner.prepared().unwrap_or_default();

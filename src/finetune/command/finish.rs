@@ -1,12 +1,12 @@
 //! What is done when a trainer has ended: is there a result, where is it served, what is it called.
 
-use super::aside;
 use super::config::Trainer;
 use super::environment::{arguments, variables, without_secrets};
 use super::progress;
 use super::result::{self, OUTPUT, ResultFile};
 use super::serve;
 use super::stop::end_group;
+use super::subprocess;
 use super::template::plain;
 use super::values::Values;
 use super::workdir::WorkDir;
@@ -124,7 +124,7 @@ fn last_loss(trainer: &Trainer, work: &WorkDir) -> Option<f64> {
 /// Runs `upload`. Its last line is where the result is, or says more as JSON.
 async fn upload(trainer: &Trainer, work: &WorkDir, values: &Values) -> Result<ResultFile, String> {
     let argv = arguments(&trainer.upload, values);
-    let ended = aside::run(&argv, variables(trainer, values), work.root(), UPLOAD).await;
+    let ended = subprocess::run(&argv, variables(trainer, values), work.root(), UPLOAD).await;
     let ended = ended.map_err(|error| format!("uploading it failed: {error}"))?;
     let log = format!("{}\n{}", ended.stdout, ended.stderr);
     if let Err(error) = fs::write(work.path("upload.log"), log) {

@@ -4,7 +4,6 @@
 //! held by whoever prepares the training, then by the trainer itself: who gets it knows that no trainer is alive. A trainer's own exit code
 //! is what says that it ended; gone without one, it is started again where it was.
 
-mod aside;
 mod care;
 mod command_check;
 mod config;
@@ -14,16 +13,17 @@ mod environment;
 mod finish;
 mod launch;
 mod look;
-mod machine;
 mod measure;
 mod parts;
 mod placeholders;
 mod prepare;
+mod procfs;
 mod progress;
 mod reading;
 mod result;
 mod serve;
 mod stop;
+mod subprocess;
 mod table;
 mod tasks;
 mod template;
@@ -34,7 +34,7 @@ mod workdir;
 
 pub use config::Trainers;
 pub use stop::stop_all;
-pub use workdir::Unfinished;
+pub use workdir::UnfinishedTraining;
 pub(super) use workdir::unfinished;
 
 use super::{
@@ -46,11 +46,11 @@ use async_trait::async_trait;
 use care::running;
 use config::Trainer;
 use finish::blocking;
-use look::Look;
+use look::FolderState;
 use prepare::{passing, prepare};
 use std::sync::Arc;
 use std::time::Duration;
-use stop::{Stop, mark};
+use stop::{StopCause, mark};
 use tracing::warn;
 use values::{Values, unfit_recipe};
 use workdir::WorkDir;
@@ -59,16 +59,16 @@ use workdir::WorkDir;
 const CHECK: Duration = Duration::from_secs(180);
 
 /// A trainer of this machine.
-pub(super) struct Command {
+pub(super) struct CommandProvider {
     name: String,
     trainer: Trainer,
     trainers: Arc<Trainers>,
     place: String,
 }
 
-impl Command {
+impl CommandProvider {
     /// The trainer that a job names, where this worker has it.
-    pub(super) fn new(trainers: &Arc<Trainers>, spec: &CommandSpec) -> Result<Command, Unavailable> {
+    pub(super) fn new(trainers: &Arc<Trainers>, spec: &CommandSpec) -> Result<CommandProvider, Unavailable> {
         let name = spec.trainer.clone();
         let Some(trainer) = trainers.trainers.get(&name).cloned() else {
             let known: Vec<&str> = trainers.names().collect();
@@ -84,7 +84,7 @@ impl Command {
                 dir.display()
             ))
         })?;
-        Ok(Command {
+        Ok(CommandProvider {
             name,
             trainer,
             trainers: Arc::clone(trainers),
@@ -126,7 +126,7 @@ impl Command {
         let values = Values::of(&self.trainer, recipe);
         let argv = environment::arguments(&self.trainer.check, &values);
         let variables = environment::variables(&self.trainer, &values);
-        let ended = aside::run(&argv, variables, self.trainers.dir(), CHECK).await;
+        let ended = subprocess::run(&argv, variables, self.trainers.dir(), CHECK).await;
         let ended = ended.map_err(|error| format!("its `check` cannot be run: {error}"))?;
         match ended.code {
             Some(0) => Ok(()),
@@ -139,7 +139,7 @@ impl Command {
 }
 
 #[async_trait]
-impl Provider for Command {
+impl Provider for CommandProvider {
     fn is_local(&self) -> bool {
         true
     }
@@ -168,7 +168,7 @@ impl Provider for Command {
     async fn find(&self, order: &TrainingRequest<'_>) -> Result<Option<TrainingId>, ProviderError> {
         let work = self.folder(order.key)?;
         Ok(match self.look(&work).await? {
-            Look::Absent | Look::Done(TrainingState::Failed(_)) => None,
+            FolderState::Absent | FolderState::Done(TrainingState::Failed(_)) => None,
             _ => Some(self.id(order)),
         })
     }
@@ -188,7 +188,7 @@ impl Provider for Command {
             return Ok(self.id(order));
         }
         let lock = Arc::new(lock);
-        let note = Unfinished {
+        let note = UnfinishedTraining {
             run: order.run.clone(),
             key: order.key.to_owned(),
             shard: order.shard.clone(),
@@ -206,18 +206,18 @@ impl Provider for Command {
     ) -> Result<TrainingState, ProviderError> {
         let work = self.own(id)?;
         match self.look(&work).await? {
-            Look::Absent => Ok(TrainingState::Absent),
-            Look::Preparing => Ok(running("preparing", None)),
-            Look::Running => self.running(&work).await,
-            Look::Elsewhere(host) => Err(ProviderError::Elsewhere(format!(
+            FolderState::Absent => Ok(TrainingState::Absent),
+            FolderState::Preparing => Ok(running("preparing", None)),
+            FolderState::Running => self.running(&work).await,
+            FolderState::Elsewhere(host) => Err(ProviderError::Elsewhere(format!(
                 "machine {host}, which has the same folder"
             ))),
-            Look::Ended => {
+            FolderState::Ended => {
                 self.conclude(&work).await?;
                 Ok(running("finishing", None))
             }
-            Look::Lost => self.restart(&work).await,
-            Look::Done(training) => {
+            FolderState::Lost => self.restart(&work).await,
+            FolderState::Done(training) => {
                 if let (TrainingState::Succeeded(_), Some(why)) =
                     (&training, self.trainers.other_definition(&self.name, order.key))
                 {
@@ -236,7 +236,7 @@ impl Provider for Command {
 
     async fn cancel(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         let work = self.own(id)?;
-        mark(&work, &Stop::Cancelled).map_err(passing(&work))?;
+        mark(&work, &StopCause::Cancelled).map_err(passing(&work))?;
         // An upload may go on for hours.
         self.trainers.tasks.abort(&work).await;
         self.conclude(&work).await?;

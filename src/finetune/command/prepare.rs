@@ -1,12 +1,12 @@
 //! All that is done before a trainer is started: rows fetched, converted and measured, values fixed.
 
 use super::config::Trainer;
-use super::convert::{ConvertError, Rows, convert};
+use super::convert::{ConvertError, ConvertedRows, convert};
 use super::environment::set_paths;
 use super::finish::blocking;
 use super::measure::{self, decide, measure};
 use super::values::Values;
-use super::workdir::{Prepared, WorkDir, WorkLock};
+use super::workdir::{PreparedTraining, WorkDir, WorkLock};
 use crate::finetune::{ProviderError, TrainingFile, TrainingRequest, TrainingSpec};
 use std::fs;
 use std::io;
@@ -25,7 +25,7 @@ pub(super) async fn prepare(
     work: &WorkDir,
     order: &TrainingRequest<'_>,
     lock: &Arc<WorkLock>,
-) -> Result<Prepared, ProviderError> {
+) -> Result<PreparedTraining, ProviderError> {
     let shard = order.shard;
     let mut values = Values::of(trainer, &shard.recipe);
     set_paths(&mut values, work, shard.validation.is_some());
@@ -54,7 +54,7 @@ pub(super) async fn prepare(
         warn!(%shard, why = message, "not all rows will be learned whole");
     }
     values.set("max_length", length.max_length);
-    let prepared = Prepared {
+    let prepared = PreparedTraining {
         values,
         message: length.message,
     };
@@ -71,7 +71,7 @@ async fn rows(
     file: &TrainingFile,
     folder: &'static str,
     lock: &Arc<WorkLock>,
-) -> Result<Rows, ProviderError> {
+) -> Result<ConvertedRows, ProviderError> {
     let fetched = work.path("rows.jsonl");
     order.fetch(file, &fetched).await?;
     let (format, work, lock) = (trainer.train_format, work.clone(), Arc::clone(lock));

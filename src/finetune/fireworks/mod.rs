@@ -15,7 +15,7 @@ use super::{
 };
 use async_trait::async_trait;
 use dataset::Dataset;
-use job::State;
+use job::FireworksJobState;
 use names::{account, base_model, dataset_ids, full, job_id};
 use serde_json::{Value as Json, json};
 
@@ -30,15 +30,15 @@ const SERVED: &str = "Fireworks serves a fine-tuned model only on a dedicated de
 
 /// One account at Fireworks.
 #[derive(Debug)]
-pub(super) struct Fireworks {
+pub(super) struct FireworksProvider {
     http: Result<Http, NoAccess>,
     spec: FireworksSpec,
 }
 
-impl Fireworks {
+impl FireworksProvider {
     /// Opens no connection. [`Unavailable`]: the key is not on this machine.
-    pub(super) fn new(spec: &FireworksSpec) -> Result<Fireworks, Unavailable> {
-        Ok(Fireworks {
+    pub(super) fn new(spec: &FireworksSpec) -> Result<FireworksProvider, Unavailable> {
+        Ok(FireworksProvider {
             http: http::reach(&spec.service, OWN, KEY)?,
             spec: spec.clone(),
         })
@@ -122,7 +122,7 @@ fn inference(http: &Http) -> String {
 }
 
 #[async_trait]
-impl Provider for Fireworks {
+impl Provider for FireworksProvider {
     fn deterministic_id(&self, order: &TrainingRequest<'_>) -> Option<TrainingId> {
         Some(TrainingId(job_id(order, &self.spec)))
     }
@@ -192,12 +192,12 @@ impl Provider for Fireworks {
             // The training goes on and is paid for, whatever keeps us from looking: a revoked key, a gateway, an outage.
             Err(error) => return Err(ProviderError::Passing(error.to_string())),
         };
-        Ok(match State::of(&job) {
-            State::Completed => self.succeeded(http, id, &job),
-            State::Failed => TrainingState::Failed(http.say(&job::failure(&job))),
-            State::Cancelled => TrainingState::Cancelled,
-            State::Goes => TrainingState::Running(job::progress(&job)),
-            State::Unknown => {
+        Ok(match FireworksJobState::of(&job) {
+            FireworksJobState::Completed => self.succeeded(http, id, &job),
+            FireworksJobState::Failed => TrainingState::Failed(http.say(&job::failure(&job))),
+            FireworksJobState::Cancelled => TrainingState::Cancelled,
+            FireworksJobState::Goes => TrainingState::Running(job::progress(&job)),
+            FireworksJobState::Unknown => {
                 tracing::warn!(state = %job["state"], job = id.0, "Fireworks tells of an unknown state; waiting");
                 TrainingState::Running(job::progress(&job))
             }
@@ -213,9 +213,11 @@ impl Provider for Fireworks {
         match self.job(&id.0).await? {
             None => Ok(()),
             Some(job) if job["state"] == "JOB_STATE_CANCELLING" => Ok(()),
-            Some(job) => match State::of(&job) {
-                State::Completed | State::Failed | State::Cancelled => Ok(()),
-                State::Goes | State::Unknown => Err(error.into()),
+            Some(job) => match FireworksJobState::of(&job) {
+                FireworksJobState::Completed | FireworksJobState::Failed | FireworksJobState::Cancelled => {
+                    Ok(())
+                }
+                FireworksJobState::Goes | FireworksJobState::Unknown => Err(error.into()),
             },
         }
     }

@@ -18,21 +18,21 @@ use super::{
     TrainingSpec, TrainingState, Unavailable,
 };
 use async_trait::async_trait;
-use wire::{Job, Status};
+use wire::{OpenAiJob, OpenAiJobStatus};
 
 /// The service's own address.
 pub(super) const OWN: &str = "https://api.openai.com/v1";
 
 /// The service, as one recipe wants it reached.
-pub(super) struct Openai {
+pub(super) struct OpenAiProvider {
     spec: ServiceSpec,
     http: Result<Http, NoAccess>,
 }
 
-impl Openai {
+impl OpenAiProvider {
     /// Opens no connection. [`Unavailable`]: the key is not on this machine.
-    pub(super) fn new(spec: &ServiceSpec) -> Result<Openai, Unavailable> {
-        Ok(Openai {
+    pub(super) fn new(spec: &ServiceSpec) -> Result<OpenAiProvider, Unavailable> {
+        Ok(OpenAiProvider {
             spec: spec.clone(),
             http: http::reach(spec, OWN, crate::lm::OPENAI_KEY)?,
         })
@@ -49,9 +49,9 @@ impl Openai {
     }
 
     /// What a job that has been read says of the training.
-    async fn training(&self, http: &Http, job: Job) -> TrainingState {
+    async fn training(&self, http: &Http, job: OpenAiJob) -> TrainingState {
         match job.status {
-            Status::Succeeded => match job.model {
+            OpenAiJobStatus::Succeeded => match job.model {
                 Some(model) => TrainingState::Succeeded(TrainingResult {
                     model: Some(names::model(&model)),
                     api_base: self.spec.api_base.clone(),
@@ -63,12 +63,12 @@ impl Openai {
                     job.id
                 )),
             },
-            Status::Failed => TrainingState::Failed(match job.error {
+            OpenAiJobStatus::Failed => TrainingState::Failed(match job.error {
                 Some(why) => http.say(&why),
                 None => format!("the server says that the training {} has failed, not why", job.id),
             }),
-            Status::Cancelled => TrainingState::Cancelled,
-            Status::GoesOn { known } => {
+            OpenAiJobStatus::Cancelled => TrainingState::Cancelled,
+            OpenAiJobStatus::GoesOn { known } => {
                 if !known {
                     progress::wonder(&job.id, &job.word);
                 }
@@ -79,7 +79,7 @@ impl Openai {
 }
 
 #[async_trait]
-impl Provider for Openai {
+impl Provider for OpenAiProvider {
     async fn preflight(&self, recipe: &TrainingSpec) -> Result<Vec<String>, ProviderError> {
         preflight::look(&self.spec, &self.http, recipe).await
     }
@@ -110,7 +110,7 @@ impl Provider for Openai {
             answer = http.post(jobs::JOBS, Some(&body)).await;
         }
         match answer {
-            Ok(answer) => match Job::read(&answer) {
+            Ok(answer) => match OpenAiJob::read(&answer) {
                 Some(job) => Ok(TrainingId(job.id)),
                 None => Err(StartError::Unclear(format!(
                     "{}: the answer holds no id: {}",

@@ -17,7 +17,7 @@ use super::{
 };
 use async_trait::async_trait;
 use create::Files;
-use job::Status;
+use job::TogetherJobStatus;
 use limits::base_model;
 use serde_json::Value as Json;
 
@@ -38,15 +38,15 @@ const SERVED: &str = "Together serves a fine-tuned model only on a dedicated end
 
 /// One account at Together.
 #[derive(Debug)]
-pub(super) struct Together {
+pub(super) struct TogetherProvider {
     http: Result<Http, NoAccess>,
     spec: ServiceSpec,
 }
 
-impl Together {
+impl TogetherProvider {
     /// Opens no connection. [`Unavailable`]: the key is not on this machine.
-    pub(super) fn new(spec: &ServiceSpec) -> Result<Together, Unavailable> {
-        Ok(Together {
+    pub(super) fn new(spec: &ServiceSpec) -> Result<TogetherProvider, Unavailable> {
+        Ok(TogetherProvider {
             http: http::reach(spec, OWN, KEY)?,
             spec: spec.clone(),
         })
@@ -65,7 +65,7 @@ impl Together {
 
     fn suffix(&self, order: &TrainingRequest<'_>) -> String {
         let recipe = &order.shard.recipe;
-        let mark = Together::mark(order);
+        let mark = TogetherProvider::mark(order);
         let name = match &self.spec.suffix {
             Some(suffix) => slug(suffix, LONGEST_SUFFIX - KEY_CHARS - 1),
             None => slug(
@@ -122,10 +122,10 @@ impl Together {
         train_keys::check(&recipe.train, &create::TRAIN_KEYS, "together")?;
         create::check_extra(&self.spec.extra)?;
         let http = self.http()?;
-        let files = Together::upload(http, order).await?;
+        let files = TogetherProvider::upload(http, order).await?;
         let needs_rank = create::wants_lora(recipe) == Some(true) && !recipe.train.contains_key("lora_r");
         let rank = match needs_rank {
-            true => Together::limits(http, recipe).await?["lora_training"]["default_rank"].as_u64(),
+            true => TogetherProvider::limits(http, recipe).await?["lora_training"]["default_rank"].as_u64(),
             false => None,
         };
         price::tell(http, recipe, &files, rank).await;
@@ -156,12 +156,12 @@ fn file_names(order: &TrainingRequest<'_>) -> [String; 2] {
 }
 
 #[async_trait]
-impl Provider for Together {
+impl Provider for TogetherProvider {
     async fn preflight(&self, recipe: &TrainingSpec) -> Result<Vec<String>, ProviderError> {
         train_keys::check(&recipe.train, &create::TRAIN_KEYS, "together")?;
         create::check_extra(&self.spec.extra)?;
         let model = base_model(recipe);
-        let limits = match Together::limits(self.http()?, recipe).await {
+        let limits = match TogetherProvider::limits(self.http()?, recipe).await {
             Ok(limits) => limits,
             Err(error) => {
                 return Err(match error.status() {
@@ -178,10 +178,11 @@ impl Provider for Together {
     }
 
     async fn find(&self, order: &TrainingRequest<'_>) -> Result<Option<TrainingId>, ProviderError> {
-        let mark = Together::mark(order);
+        let mark = TogetherProvider::mark(order);
         let is_ours = |job: &Json| {
             let has = |key: &str| job[key].as_str().is_some_and(|name| name.contains(&mark));
-            (has("suffix") || has("model_output_name")) && Status::of(job) != Status::Failed
+            (has("suffix") || has("model_output_name"))
+                && TogetherJobStatus::of(job) != TogetherJobStatus::Failed
         };
         let jobs = self.jobs().await?;
         let mut ours = jobs
@@ -220,11 +221,11 @@ impl Provider for Together {
             // The training goes on and is paid for, whatever keeps us from looking: a revoked key, a gateway, an outage.
             Err(error) => return Err(ProviderError::Passing(error.to_string())),
         };
-        Ok(match Status::of(&job) {
-            Status::Completed => Together::succeeded(http, id, &job).await,
-            Status::Cancelled => TrainingState::Cancelled,
-            Status::Failed => {
-                let why = job::latest(&Together::events(http, id).await);
+        Ok(match TogetherJobStatus::of(&job) {
+            TogetherJobStatus::Completed => TogetherProvider::succeeded(http, id, &job).await,
+            TogetherJobStatus::Cancelled => TrainingState::Cancelled,
+            TogetherJobStatus::Failed => {
+                let why = job::latest(&TogetherProvider::events(http, id).await);
                 let why = why.unwrap_or_else(|| {
                     format!(
                         "the job ended as {}, and Together does not say why",
@@ -233,11 +234,11 @@ impl Provider for Together {
                 });
                 TrainingState::Failed(http.say(&why))
             }
-            status @ (Status::Goes | Status::Unknown) => {
-                if status == Status::Unknown {
+            status @ (TogetherJobStatus::Goes | TogetherJobStatus::Unknown) => {
+                if status == TogetherJobStatus::Unknown {
                     tracing::warn!(status = %job["status"], job = id.0, "Together tells of an unknown status; waiting");
                 }
-                TrainingState::Running(job::progress(&job, &Together::events(http, id).await))
+                TrainingState::Running(job::progress(&job, &TogetherProvider::events(http, id).await))
             }
         })
     }
@@ -249,7 +250,9 @@ impl Provider for Together {
         // A job that has ended cannot be stopped, and need not be.
         match self.job(id).await? {
             None => Ok(()),
-            Some(job) if job["status"] == "cancel_requested" || !Status::of(&job).goes_on() => Ok(()),
+            Some(job) if job["status"] == "cancel_requested" || !TogetherJobStatus::of(&job).goes_on() => {
+                Ok(())
+            }
             Some(_) => Err(error.into()),
         }
     }
@@ -267,7 +270,7 @@ impl Provider for Together {
             let is_used = |job: &Json| {
                 let uses = |key: &str| job[key] == file;
                 job["id"] != id.0.as_str()
-                    && Status::of(job).goes_on()
+                    && TogetherJobStatus::of(job).goes_on()
                     && (uses("training_file") || uses("validation_file"))
             };
             if !jobs.iter().any(is_used) {

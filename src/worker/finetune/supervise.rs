@@ -2,7 +2,7 @@
 
 use super::driver::{Observation, TrainingDriver};
 use super::{PollError, TrainingTask, UnackedError};
-use crate::finetune::{ProviderError, TrainingOutcome, TrainingProgress, TrainingRecord, Unfinished};
+use crate::finetune::{ProviderError, TrainingOutcome, TrainingProgress, TrainingRecord, UnfinishedTraining};
 use crate::message::{FinetuneTask, MESSAGE_VERSION};
 use crate::metrics::TaskEnd;
 use crate::queue::{Delivery, Settlement};
@@ -22,7 +22,7 @@ const OBSERVE_INTERVAL: Duration = Duration::from_secs(1);
 const REPORT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Looks after a training that an earlier process of this machine has left behind, or stops it where it is nobody's any more.
-pub(in crate::worker) async fn resume(shared: Arc<Shared>, left: Unfinished) {
+pub(in crate::worker) async fn resume(shared: Arc<Shared>, left: UnfinishedTraining) {
     let (Ok(provider), Ok(task)) = (shared.providers.get(&left.shard.recipe), left.key.parse()) else {
         return;
     };

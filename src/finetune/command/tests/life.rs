@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn another_worker_goes_on_with_a_living_trainer() {
-    let place = Place::new("");
+    let place = TrainerFixture::new("");
     let id = place.start(&*place.provider()).await;
     let found = unfinished(&place.dir());
     assert_eq!(
@@ -26,7 +26,7 @@ async fn another_worker_goes_on_with_a_living_trainer() {
 
 #[tokio::test]
 async fn a_trainer_is_known_without_a_note_of_its_process() {
-    let place = Place::new("");
+    let place = TrainerFixture::new("");
     let id = place.start(&*place.provider()).await;
     fs::remove_file(place.work().join("proc.json")).unwrap();
     let next = place.provider();
@@ -40,12 +40,12 @@ async fn a_trainer_is_known_without_a_note_of_its_process() {
         next.poll(&id, &place.order()).await.unwrap(),
         TrainingState::Cancelled
     );
-    assert_eq!((place.starts(), machine::members(place.pid()).len()), (1, 0));
+    assert_eq!((place.starts(), procfs::members(place.pid()).len()), (1, 0));
 }
 
 #[tokio::test]
 async fn of_two_starts_at_once_one_starts() {
-    let place = Place::new("");
+    let place = TrainerFixture::new("");
     let (one, other) = (place.provider(), place.provider());
     let (order, again) = (place.order(), place.order());
     let (a, b) = tokio::join!(one.start(&order), other.start(&again));
@@ -59,7 +59,7 @@ async fn of_two_starts_at_once_one_starts() {
 
 #[tokio::test]
 async fn a_trainer_that_vanished_goes_on_from_its_newest_whole_checkpoint() {
-    let place = Place::new("");
+    let place = TrainerFixture::new("");
     let provider = place.provider();
     let id = place.start(&*provider).await;
     place.tell(
@@ -70,7 +70,7 @@ async fn a_trainer_that_vanished_goes_on_from_its_newest_whole_checkpoint() {
     until(|| place.control("saved").exists()).await;
     let work = WorkDir::of(&place.dir(), KEY).unwrap();
     fs::remove_file(place.control("environment")).unwrap();
-    machine::signal_group(place.pid(), rustix::process::Signal::KILL);
+    procfs::signal_group(place.pid(), rustix::process::Signal::KILL);
     until(|| !work.is_held().unwrap()).await;
     assert!(matches!(
         provider.poll(&id, &place.order()).await.unwrap(),
@@ -91,13 +91,13 @@ async fn a_trainer_that_vanished_goes_on_from_its_newest_whole_checkpoint() {
 
 #[tokio::test]
 async fn a_trainer_that_keeps_vanishing_is_given_up() {
-    let place = Place::new("");
+    let place = TrainerFixture::new("");
     let provider = place.provider();
     let id = place.start(&*provider).await;
     let work = WorkDir::of(&place.dir(), KEY).unwrap();
     for start in 1..=4 {
         until(|| place.starts() == start).await;
-        machine::signal_group(place.pid(), rustix::process::Signal::KILL);
+        procfs::signal_group(place.pid(), rustix::process::Signal::KILL);
         until(|| !work.is_held().unwrap()).await;
         let polled = provider.poll(&id, &place.order()).await.unwrap();
         assert_eq!(
@@ -111,7 +111,7 @@ async fn a_trainer_that_keeps_vanishing_is_given_up() {
 
 #[tokio::test]
 async fn a_training_of_another_place_is_left_alone() {
-    let place = Place::new("");
+    let place = TrainerFixture::new("");
     let provider = place.provider();
     let id = TrainingId(format!("gpu-box-0123456789abcdef/{KEY}"));
     let elsewhere = provider.poll(&id, &place.order()).await.unwrap_err();

@@ -6,7 +6,7 @@ mod life;
 mod stop;
 
 use super::workdir::{self, WorkDir};
-use super::{Trainers, environment, machine, stop_all, unfinished};
+use super::{Trainers, environment, procfs, stop_all, unfinished};
 use crate::depot::{Depot, Folder};
 use crate::finetune::{
     CommandSpec, FinetuneJob, Provider, ProviderError, ProviderSpec, Providers, TrainingFile, TrainingId,
@@ -37,21 +37,21 @@ done
 /// A trainer's orders.
 const SUCCEED: &str = "echo weights > \"$FT_OUTPUT_DIR/model.safetensors\"; exit 0";
 
-struct Place {
+struct TrainerFixture {
     folder: tempfile::TempDir,
     depot: Folder,
     shard: FinetuneJob,
     run: RunId,
 }
 
-impl Place {
-    fn new(entry: &str) -> Place {
+impl TrainerFixture {
+    fn new(entry: &str) -> TrainerFixture {
         let row =
             json!({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]});
-        Place::with_rows(entry, &format!("{row}\n{row}\n"), 2)
+        TrainerFixture::with_rows(entry, &format!("{row}\n{row}\n"), 2)
     }
 
-    fn with_rows(entry: &str, rows: &str, count: u64) -> Place {
+    fn with_rows(entry: &str, rows: &str, count: u64) -> TrainerFixture {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path();
         fs::create_dir(at.join("data")).unwrap();
@@ -82,7 +82,7 @@ impl Place {
                 trainer: "t".to_owned(),
             }),
         };
-        Place {
+        TrainerFixture {
             depot: Folder::new(at.join("data")),
             folder,
             shard: FinetuneJob {
@@ -101,7 +101,7 @@ impl Place {
         fs::write(path, format!("{before}\n{text}\n")).unwrap();
     }
 
-    fn train(mut self, key: &str, value: impl Into<Json>) -> Place {
+    fn train(mut self, key: &str, value: impl Into<Json>) -> TrainerFixture {
         self.shard.recipe.train.insert(key.to_owned(), value.into());
         self
     }
@@ -179,12 +179,12 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for TrainerFixture {
     fn drop(&mut self) {
         // A test that failed leaves no trainer behind.
         for work in workdir::all(&self.dir()) {
             if let Some(proc) = work.proc() {
-                machine::signal_group(proc.pid, rustix::process::Signal::KILL);
+                procfs::signal_group(proc.pid, rustix::process::Signal::KILL);
             }
         }
     }
