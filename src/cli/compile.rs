@@ -10,7 +10,7 @@ use super::{say, signals, trainers};
 use crate::command_name::command_name;
 use crate::coordinator::{self, Coordinator, Retry, RunError, retry_command};
 use crate::depot::{Depot, Folder};
-use crate::finetune::{Providers, Trainers, TrainingState};
+use crate::finetune::{Providers, Trainers, Training};
 use crate::job::{self, Job};
 use crate::metrics::{Metrics, Need, Service};
 use crate::queue::Queue;
@@ -123,7 +123,7 @@ fn what_failed(manifest: &Manifest) -> Retry {
     for training in manifest.trainings.values() {
         last.insert((&training.lm, &training.predictor), training);
     }
-    let is_failed = |training: &TrainingReport| matches!(training.ending, Some(TrainingState::Failed(_)));
+    let is_failed = |training: &TrainingReport| matches!(training.ending, Some(Training::Failed(_)));
     let has_failed = |key: (&String, &Option<String>)| {
         let is_its = |shard: &&ShardReport| (&shard.lm, &shard.predictor) == key;
         match manifest.shards.iter().find(is_its) {

@@ -4,7 +4,7 @@ use super::{Flags, WorkerCommand};
 use clap::{Arg, CommandFactory as _};
 use std::collections::BTreeMap;
 
-const NOTES: &str = include_str!("../../docs/operations.md");
+const NOTES: &str = include_str!("../../docs/operations/settings.md");
 
 /// A row of the notes' table of flags: the variable and the default, without their backticks.
 #[derive(Debug, PartialEq)]
@@ -14,8 +14,7 @@ struct Row {
 }
 
 fn noted() -> BTreeMap<String, Row> {
-    let (_, settings) = NOTES.split_once("\n## Settings\n").unwrap();
-    let table = settings
+    let table = NOTES
         .split("\n\n")
         .find(|part| part.trim().starts_with("| flag |"))
         .unwrap();

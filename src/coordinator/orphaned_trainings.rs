@@ -5,8 +5,7 @@
 
 use crate::depot::Folder;
 use crate::finetune::{
-    FinetuneJob, ProviderSpec, Providers, TrainingId, TrainingOutcome, TrainingRequest, TrainingState,
-    stop_all as stop_trainers,
+    Order, ProviderSpec, Providers, Shard, Training, TrainingId, TrainingOutcome, stop_all as stop_trainers,
 };
 use crate::report::{Manifest, TrainingReport};
 use crate::run_dir::RunDir;
@@ -46,7 +45,7 @@ pub async fn cancel_orphaned_trainings(
             Ok(None) => {}
             Ok(Some(outcome)) => {
                 match (&outcome.training, &outcome.id) {
-                    (TrainingState::Cancelled, _) => left.stopped += 1,
+                    (Training::Cancelled, _) => left.stopped += 1,
                     (_, id) => left.ended.push(shown(&training, id.as_ref())),
                 }
                 manifest.ended(&name, outcome);
@@ -78,7 +77,7 @@ async fn stop(
             match killed.contains(&key) {
                 true => Ok(Some(TrainingOutcome {
                     id: Some(id.clone()),
-                    training: TrainingState::Cancelled,
+                    training: Training::Cancelled,
                 })),
                 false => Err("no trainer of it runs on this machine; compile takes it up again, and cancel stops it then".to_owned()),
             }
@@ -92,7 +91,7 @@ async fn stop(
 async fn stop_at_service(
     dir: &RunDir,
     run: &RunId,
-    shard: &FinetuneJob,
+    shard: &Shard,
     attempt: u32,
     id: Option<&TrainingId>,
 ) -> Result<Option<TrainingOutcome>, String> {
@@ -103,7 +102,7 @@ async fn stop_at_service(
         shard.task(attempt).to_string(),
         Folder::new(dir.root().join("data")),
     );
-    let order = TrainingRequest {
+    let order = Order {
         key: &key,
         run,
         shard,
@@ -122,14 +121,14 @@ async fn stop_at_service(
     let stopped: Result<_, crate::finetune::ProviderError> = stopped.await;
     let training = match stopped.map_err(|error| error.to_string())? {
         None => return Ok(None),
-        Some((TrainingState::Absent, id)) => {
+        Some((Training::Absent, id)) => {
             return Err(format!("the service does not know {} (any more)", id.0));
         }
-        Some((TrainingState::Running(_), id)) => (TrainingState::Cancelled, id),
+        Some((Training::Running(_), id)) => (Training::Cancelled, id),
         Some(ended) => ended,
     };
     let (training, id) = training;
-    if let Err(error) = provider.cleanup(&id, &order).await {
+    if let Err(error) = provider.tidy(&id, &order).await {
         warn!(%shard, %error, "not cleared away");
     }
     Ok(Some(TrainingOutcome {

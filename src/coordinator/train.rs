@@ -5,7 +5,7 @@ use super::prepare::Prepared;
 use super::trainings::Trainings;
 use super::watchdog::FinetuneWatchdog;
 use super::{Coordinator, RunError};
-use crate::finetune::TrainingResult;
+use crate::finetune::Trained;
 use crate::message::{Completion, decode};
 use crate::queue::{Delivery, Lane, Settlement};
 use crate::report::Phase;
@@ -27,7 +27,7 @@ const PREFETCH: NonZeroUsize = NonZeroUsize::new(16).expect("16 is not 0");
 pub(super) struct AllTrained {
     pub(super) prepared: Prepared,
     /// In the order of the keys.
-    pub(super) models: Vec<TrainingResult>,
+    pub(super) models: Vec<Trained>,
 }
 
 /// Runs the phase.

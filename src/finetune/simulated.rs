@@ -1,40 +1,33 @@
 //! `provider = "simulated"`: a training that takes no time and whose model is named after the training file.
 
-use super::{
-    Provider, ProviderError, StartError, TrainingId, TrainingRequest, TrainingResult, TrainingSpec,
-    TrainingState,
-};
+use super::{Order, Provider, ProviderError, Recipe, StartError, Trained, Training, TrainingId};
 use async_trait::async_trait;
 
 /// Trains nothing and says that it did.
-pub(super) struct SimulatedProvider;
+pub(super) struct Simulated;
 
 /// How much of the file's digest a model's name carries.
 const DIGEST_CHARS: usize = 16;
 
 #[async_trait]
-impl Provider for SimulatedProvider {
-    fn deterministic_id(&self, order: &TrainingRequest<'_>) -> Option<TrainingId> {
+impl Provider for Simulated {
+    fn chosen_id(&self, order: &Order<'_>) -> Option<TrainingId> {
         Some(TrainingId(format!("simulated-{}", order.key)))
     }
 
-    async fn preflight(&self, _: &TrainingSpec) -> Result<Vec<String>, ProviderError> {
+    async fn preflight(&self, _: &Recipe) -> Result<Vec<String>, ProviderError> {
         Ok(Vec::new())
     }
 
-    async fn find(&self, order: &TrainingRequest<'_>) -> Result<Option<TrainingId>, ProviderError> {
-        Ok(self.deterministic_id(order))
+    async fn find(&self, order: &Order<'_>) -> Result<Option<TrainingId>, ProviderError> {
+        Ok(self.chosen_id(order))
     }
 
-    async fn start(&self, order: &TrainingRequest<'_>) -> Result<TrainingId, StartError> {
+    async fn start(&self, order: &Order<'_>) -> Result<TrainingId, StartError> {
         Ok(TrainingId(format!("simulated-{}", order.key)))
     }
 
-    async fn poll(
-        &self,
-        _: &TrainingId,
-        order: &TrainingRequest<'_>,
-    ) -> Result<TrainingState, ProviderError> {
+    async fn poll(&self, _: &TrainingId, order: &Order<'_>) -> Result<Training, ProviderError> {
         let recipe = &order.shard.recipe;
         let base = recipe
             .model
@@ -42,17 +35,17 @@ impl Provider for SimulatedProvider {
             .map_or(recipe.model.as_str(), |(_, name)| name);
         let sha256 = &order.shard.data.sha256;
         let digest = sha256.get(..DIGEST_CHARS).unwrap_or(sha256);
-        Ok(TrainingState::Succeeded(TrainingResult {
+        Ok(Training::Succeeded(Trained {
             model: Some(format!("simulated/ft:{base}:{digest}")),
-            ..TrainingResult::default()
+            ..Trained::default()
         }))
     }
 
-    async fn cancel(&self, _: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
+    async fn cancel(&self, _: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
         Ok(())
     }
 
-    async fn cleanup(&self, _: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
+    async fn tidy(&self, _: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
         Ok(())
     }
 }

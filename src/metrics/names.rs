@@ -1,4 +1,4 @@
-//! Every metric's name, kind, labels and meaning: what the registry is made from, and what `docs/operations.md` lists.
+//! Every metric's name, kind, labels and meaning: what the registry is made from, and what `docs/reference/metrics.md` lists.
 
 /// What is known of a metric before anything is counted.
 #[derive(Debug, PartialEq, Eq)]
@@ -161,12 +161,8 @@ mod tests {
 
     /// The rows of the table in the documentation: name, type, labels, meaning.
     fn documented() -> Vec<[String; 4]> {
-        let text = include_str!("../../docs/operations.md");
-        let (_, section) = text
-            .split_once("\n## Metrics and health\n")
-            .expect("the section is there");
-        let section = section.split("\n## ").next().unwrap_or_default();
-        let rows = section.lines().filter(|line| line.starts_with("| `bsft_"));
+        let text = include_str!("../../docs/reference/metrics.md");
+        let rows = text.lines().filter(|line| line.starts_with("| `bsft_"));
         rows.map(|row| {
             let cells: Vec<String> = row
                 .trim_matches('|')

@@ -2,7 +2,7 @@
 
 use super::counts::OutcomeCounts;
 use crate::dataset::Checks;
-use crate::finetune::{FinetuneJob, TrainingId, TrainingOutcome, TrainingProgress, TrainingState};
+use crate::finetune::{Shard, Training, TrainingId, TrainingOutcome, TrainingProgress};
 use crate::job::Job;
 use crate::task::RunId;
 use indexmap::IndexMap;
@@ -161,15 +161,15 @@ impl ShardReport {
     }
 
     /// Takes over how its training ended.
-    pub fn show(&mut self, id: Option<&TrainingId>, training: &TrainingState) {
+    pub fn show(&mut self, id: Option<&TrainingId>, training: &Training) {
         self.training = id.map(|id| id.0.clone());
         self.progress = None;
         self.failure = match training {
-            TrainingState::Failed(reason) => Some(reason.clone()),
-            TrainingState::Cancelled => Some(CANCELLED.to_owned()),
-            TrainingState::Succeeded(_) | TrainingState::Running(_) | TrainingState::Absent => None,
+            Training::Failed(reason) => Some(reason.clone()),
+            Training::Cancelled => Some(CANCELLED.to_owned()),
+            Training::Succeeded(_) | Training::Running(_) | Training::Absent => None,
         };
-        if let TrainingState::Succeeded(trained) = training {
+        if let Training::Succeeded(trained) = training {
             self.model.clone_from(&trained.model);
             self.api_base.clone_from(&trained.api_base);
             (self.trained_tokens, self.loss) = (trained.tokens, trained.loss);
@@ -215,15 +215,15 @@ pub struct TrainingReport {
     /// The provider's id.
     pub id: Option<TrainingId>,
     /// How it ended; none: it has not, as far as is known.
-    pub ending: Option<TrainingState>,
+    pub ending: Option<Training>,
     /// All that it was asked for with: who wants to stop it needs no more. None: an earlier version asked for it.
     #[serde(default)]
-    pub shard: Option<FinetuneJob>,
+    pub shard: Option<Shard>,
 }
 
 impl TrainingReport {
     /// Of a training that nobody has asked for yet.
-    pub fn of(shard: &FinetuneJob) -> TrainingReport {
+    pub fn of(shard: &Shard) -> TrainingReport {
         TrainingReport {
             lm: shard.recipe.lm.clone(),
             predictor: shard.recipe.predictor.clone(),

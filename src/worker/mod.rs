@@ -9,6 +9,7 @@ mod jobs;
 mod lease;
 mod preflight;
 mod presence;
+mod training;
 
 use crate::depot::Depot;
 use crate::finetune::Providers;
@@ -19,7 +20,7 @@ use crate::roster::{Process, Roster, WorkerSign};
 use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
 use crate::task::{RunId, TaskId};
-use finetune::OrphanTimer;
+use finetune::Strays;
 use jobs::Jobs;
 use presence::Presence;
 use std::collections::HashMap;
@@ -118,7 +119,7 @@ struct Shared {
     calls: Semaphore,
     /// A permit for each training on this machine.
     local: Semaphore,
-    orphan_timer: OrphanTimer,
+    strays: Strays,
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
     /// Why nothing can be done any more, if that is so; and the bell that tells of it.
@@ -167,7 +168,7 @@ pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), WorkerError> 
         reasons: Reasons::default(),
         calls: Semaphore::new(calls),
         local: Semaphore::new(worker.providers.at_once()),
-        orphan_timer: OrphanTimer::default(),
+        strays: Strays::default(),
         depot: worker.depot,
         providers: worker.providers,
         metrics: Arc::clone(&worker.metrics),
@@ -181,7 +182,7 @@ pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), WorkerError> 
     let mut in_flight = JoinSet::new();
     if worker.lanes.finetune {
         for left in shared.providers.unfinished() {
-            in_flight.spawn(finetune::resume(Arc::clone(&shared), left));
+            in_flight.spawn(finetune::adopt(Arc::clone(&shared), left));
         }
     }
     let working = async {

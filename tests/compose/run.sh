@@ -173,11 +173,11 @@ for container in $(docker ps -q "${ours[@]}"); do
         grep -v '^$' | grep -qv '^127\.0\.0\.1$' || fail "a port is open to the world"
 done
 docker exec "$(containers redis)" sh -c 'for of in appendonly appendfsync maxmemory-policy; do redis-cli config get $of; done' |
-    tr '\n' ' ' | grep -q 'appendonly yes appendfsync everysec maxmemory-policy noeviction' || fail "Redis is not set as docs/operations.md says"
+    tr '\n' ' ' | grep -q 'appendonly yes appendfsync everysec maxmemory-policy noeviction' || fail "Redis is not set as docs/operations/servers.md says"
 docker exec "$(containers redis)" env -u REDISCLI_AUTH redis-cli ping 2>&1 | grep -q NOAUTH || fail "Redis lets anybody in"
 settings='{ok, Wal} = application:get_env(ra, wal_max_size_bytes), {Wal, rabbit_disk_monitor:get_disk_free_limit(), erlang:system_info(port_limit)}.'
 [ "$(docker exec "$(containers rabbitmq)" rabbitmqctl -q eval "$settings")" = '{64000000,2000000000,65536}' ] ||
-    fail "RabbitMQ is not set as docs/operations.md says"
+    fail "RabbitMQ is not set as docs/operations/servers.md says"
 said "the containers may do no more than they need"
 
 # --- what goes wrong ------------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-//! Users that may do what queue and store need, and nothing else, made as `docs/operations.md` says.
+//! Users that may do what queue and store need, and nothing else, made as `docs/operations/servers.md` says.
 
 use crate::child::{InAChild, tests_of};
 use crate::queue::all_queue_cases;

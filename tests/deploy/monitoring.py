@@ -4,7 +4,7 @@
     tests/deploy/monitoring.py [--metrics FILE] [--queries FILE]
 
 Every metric in them is one of src/metrics/names.rs, every label one of that metric's; every alert has a severity, words, tests and a
-heading in docs/operations.md; no panel lies on another. --queries writes the dashboard's queries as rules, for promtool to read.
+heading in docs/operations/alerts.md; no panel lies on another. --queries writes the dashboard's queries as rules, for promtool to read.
 """
 import argparse
 import json
@@ -73,7 +73,7 @@ def anchor(heading):
 def alerts(series):
     text = (ROOT / "deploy/prometheus/alerts.yml").read_text()
     tests = (ROOT / "tests/deploy/alerts.test.yml").read_text()
-    manual = (ROOT / "docs/operations.md").read_text()
+    manual = (ROOT / "docs/operations/alerts.md").read_text()
     headings = {anchor(line.lstrip("#")) for line in manual.splitlines() if line.startswith("#")}
     names = []
     for block in blocks(text):
@@ -86,12 +86,12 @@ def alerts(series):
         expect(field(block, "summary"), f"{name}: has no summary")
         expect("{{ $value" in field(block, "description") or name in BINARY, f"{name}: its description has no value")
         file, _, part = field(block, "runbook").partition("#")
-        expect(file == "docs/operations.md" and part in headings, f"{name}: {file} has no heading #{part}")
+        expect(file == "docs/operations/alerts.md" and part in headings, f"{name}: {file} has no heading #{part}")
         asked = re.findall(rf"alertname: {name}\n *eval_time: \w+\n *exp_alerts:( \[\])?", tests)
         expect("" in asked, f"{name}: no test shows that it fires")
         expect(" []" in asked, f"{name}: no test shows that it keeps silent")
     told = re.findall(r"^### (Bsft\w+)$", manual, re.M)
-    expect(sorted(told) == sorted(names), f"docs/operations.md has {sorted(told)}, alerts.yml has {sorted(names)}")
+    expect(sorted(told) == sorted(names), f"docs/operations/alerts.md has {sorted(told)}, alerts.yml has {sorted(names)}")
     expect(len(names) > 0, "alerts.yml has no alerts that this test can read")
     return len(names)
 

@@ -1,8 +1,8 @@
-//! The commands by which `docs/operations.md` gives users their rights, for tests to run them as an operator does.
+//! The commands by which `docs/operations/servers.md` gives users their rights, for tests to run them as an operator does.
 
 use std::process::Command;
 
-const NOTES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md");
+const NOTES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations/servers.md");
 
 /// A shell's view of the first block of commands under a heading: a line for each command, its arguments apart by a tab.
 const READ: &str = r#"

@@ -1,7 +1,7 @@
 //! What metrics tell of the fine-tune jobs.
 
 use super::Trainings;
-use crate::finetune::{TrainingProgress, TrainingState, key_name};
+use crate::finetune::{Training, TrainingProgress, key_name};
 use crate::metrics::{JobCounts, RunMetrics, Standing};
 
 impl Trainings {
@@ -14,7 +14,7 @@ impl Trainings {
                     counts.open += 1;
                     job.known.progress.as_ref().map(standing)
                 }
-                Some(TrainingState::Succeeded(_)) => {
+                Some(Training::Succeeded(_)) => {
                     counts.trained += 1;
                     None
                 }

@@ -1,15 +1,15 @@
 //! What a training's folder says of it.
 
 use super::environment::arguments;
-use super::procfs;
+use super::machine;
 use super::workdir::WorkDir;
-use crate::finetune::TrainingState;
+use crate::finetune::Training;
 use std::io;
 use std::time::{Duration, SystemTime};
 
 /// How it stands with a training.
 #[derive(Debug, PartialEq)]
-pub(super) enum FolderState {
+pub(super) enum Look {
     /// It was not started.
     Absent,
     /// Its rows are being fetched, converted or measured.
@@ -23,32 +23,28 @@ pub(super) enum FolderState {
     /// The trainer is gone and left no exit code: the machine went down, or somebody killed all of its group.
     Lost,
     /// All is done.
-    Done(TrainingState),
+    Done(Training),
 }
 
 /// Looks.
-pub(super) fn look(work: &WorkDir) -> io::Result<FolderState> {
+pub(super) fn look(work: &WorkDir) -> io::Result<Look> {
     if let Some(outcome) = work.outcome() {
-        return Ok(FolderState::Done(outcome));
+        return Ok(Look::Done(outcome));
     }
     // Before the exit code: a trainer that ends in between has then left one.
     let is_held = work.is_held()?;
     if work.stop().is_some() {
-        return Ok(FolderState::Ended);
+        return Ok(Look::Ended);
     }
     if work.attempts() == 0 {
-        return Ok(if is_held {
-            FolderState::Preparing
-        } else {
-            FolderState::Absent
-        });
+        return Ok(if is_held { Look::Preparing } else { Look::Absent });
     }
     Ok(match (work.exit_code(), is_held) {
-        (Some(_), _) => FolderState::Ended,
-        (None, false) => FolderState::Lost,
-        (None, true) => match work.proc().filter(|proc| proc.host != procfs::host()) {
-            Some(proc) if proc.boot_id != procfs::boot_id() => FolderState::Elsewhere(proc.host),
-            _ => FolderState::Running,
+        (Some(_), _) => Look::Ended,
+        (None, false) => Look::Lost,
+        (None, true) => match work.proc().filter(|proc| proc.host != machine::host()) {
+            Some(proc) if proc.boot_id != machine::boot_id() => Look::Elsewhere(proc.host),
+            _ => Look::Running,
         },
     })
 }

@@ -4,6 +4,7 @@
 //! held by whoever prepares the training, then by the trainer itself: who gets it knows that no trainer is alive. A trainer's own exit code
 //! is what says that it ended; gone without one, it is started again where it was.
 
+mod aside;
 mod care;
 mod command_check;
 mod config;
@@ -13,17 +14,16 @@ mod environment;
 mod finish;
 mod launch;
 mod look;
+mod machine;
 mod measure;
 mod parts;
 mod placeholders;
 mod prepare;
-mod procfs;
 mod progress;
 mod reading;
 mod result;
 mod serve;
 mod stop;
-mod subprocess;
 mod table;
 mod tasks;
 mod template;
@@ -34,23 +34,20 @@ mod workdir;
 
 pub use config::Trainers;
 pub use stop::stop_all;
-pub use workdir::UnfinishedTraining;
+pub use workdir::Unfinished;
 pub(super) use workdir::unfinished;
 
-use super::{
-    CommandSpec, Provider, ProviderError, StartError, TrainingId, TrainingRequest, TrainingSpec,
-    TrainingState, Unavailable,
-};
+use super::{CommandSpec, NotHere, Order, Provider, ProviderError, Recipe, StartError, Training, TrainingId};
 use crate::http::http_date;
 use async_trait::async_trait;
 use care::running;
 use config::Trainer;
 use finish::blocking;
-use look::FolderState;
+use look::Look;
 use prepare::{passing, prepare};
 use std::sync::Arc;
 use std::time::Duration;
-use stop::{StopCause, mark};
+use stop::{Stop, mark};
 use tracing::warn;
 use values::{Values, unfit_recipe};
 use workdir::WorkDir;
@@ -59,32 +56,32 @@ use workdir::WorkDir;
 const CHECK: Duration = Duration::from_secs(180);
 
 /// A trainer of this machine.
-pub(super) struct CommandProvider {
+pub(super) struct Command {
     name: String,
     trainer: Trainer,
     trainers: Arc<Trainers>,
     place: String,
 }
 
-impl CommandProvider {
+impl Command {
     /// The trainer that a job names, where this worker has it.
-    pub(super) fn new(trainers: &Arc<Trainers>, spec: &CommandSpec) -> Result<CommandProvider, Unavailable> {
+    pub(super) fn new(trainers: &Arc<Trainers>, spec: &CommandSpec) -> Result<Command, NotHere> {
         let name = spec.trainer.clone();
         let Some(trainer) = trainers.trainers.get(&name).cloned() else {
             let known: Vec<&str> = trainers.names().collect();
             let known = known.join(", ");
-            return Err(Unavailable(format!(
+            return Err(NotHere(format!(
                 "this worker has no trainer `{name}`: its --trainers file has {known}"
             )));
         };
         let dir = trainers.dir();
         let place = workdir::place(dir).map_err(|error| {
-            Unavailable(format!(
+            NotHere(format!(
                 "{} cannot hold trainings: {error}; write another `dir` into the --trainers file",
                 dir.display()
             ))
         })?;
-        Ok(CommandProvider {
+        Ok(Command {
             name,
             trainer,
             trainers: Arc::clone(trainers),
@@ -92,7 +89,7 @@ impl CommandProvider {
         })
     }
 
-    fn id(&self, order: &TrainingRequest<'_>) -> TrainingId {
+    fn id(&self, order: &Order<'_>) -> TrainingId {
         TrainingId(format!("{}/{}", self.place, order.key))
     }
 
@@ -118,7 +115,7 @@ impl CommandProvider {
         }
     }
 
-    async fn check(&self, recipe: &TrainingSpec) -> Result<(), String> {
+    async fn check(&self, recipe: &Recipe) -> Result<(), String> {
         look::program(&self.trainer)?;
         if self.trainer.check.is_empty() {
             return Ok(());
@@ -126,7 +123,7 @@ impl CommandProvider {
         let values = Values::of(&self.trainer, recipe);
         let argv = environment::arguments(&self.trainer.check, &values);
         let variables = environment::variables(&self.trainer, &values);
-        let ended = subprocess::run(&argv, variables, self.trainers.dir(), CHECK).await;
+        let ended = aside::run(&argv, variables, self.trainers.dir(), CHECK).await;
         let ended = ended.map_err(|error| format!("its `check` cannot be run: {error}"))?;
         match ended.code {
             Some(0) => Ok(()),
@@ -139,16 +136,16 @@ impl CommandProvider {
 }
 
 #[async_trait]
-impl Provider for CommandProvider {
-    fn is_local(&self) -> bool {
+impl Provider for Command {
+    fn stays(&self) -> bool {
         true
     }
 
-    fn deterministic_id(&self, order: &TrainingRequest<'_>) -> Option<TrainingId> {
+    fn chosen_id(&self, order: &Order<'_>) -> Option<TrainingId> {
         Some(self.id(order))
     }
 
-    async fn preflight(&self, recipe: &TrainingSpec) -> Result<Vec<String>, ProviderError> {
+    async fn preflight(&self, recipe: &Recipe) -> Result<Vec<String>, ProviderError> {
         let mut reasons = unfit_recipe(&self.name, &self.trainer, recipe);
         if let Err(why) = self.check(recipe).await {
             reasons.push(format!("trainer {} cannot run: {why}", self.name));
@@ -165,15 +162,15 @@ impl Provider for CommandProvider {
         })
     }
 
-    async fn find(&self, order: &TrainingRequest<'_>) -> Result<Option<TrainingId>, ProviderError> {
+    async fn find(&self, order: &Order<'_>) -> Result<Option<TrainingId>, ProviderError> {
         let work = self.folder(order.key)?;
         Ok(match self.look(&work).await? {
-            FolderState::Absent | FolderState::Done(TrainingState::Failed(_)) => None,
+            Look::Absent | Look::Done(Training::Failed(_)) => None,
             _ => Some(self.id(order)),
         })
     }
 
-    async fn start(&self, order: &TrainingRequest<'_>) -> Result<TrainingId, StartError> {
+    async fn start(&self, order: &Order<'_>) -> Result<TrainingId, StartError> {
         let reasons = unfit_recipe(&self.name, &self.trainer, &order.shard.recipe);
         if !reasons.is_empty() {
             return Err(ProviderError::Refused(reasons.join("; ")).into());
@@ -188,7 +185,7 @@ impl Provider for CommandProvider {
             return Ok(self.id(order));
         }
         let lock = Arc::new(lock);
-        let note = UnfinishedTraining {
+        let note = Unfinished {
             run: order.run.clone(),
             key: order.key.to_owned(),
             shard: order.shard.clone(),
@@ -199,26 +196,22 @@ impl Provider for CommandProvider {
         Ok(self.id(order))
     }
 
-    async fn poll(
-        &self,
-        id: &TrainingId,
-        order: &TrainingRequest<'_>,
-    ) -> Result<TrainingState, ProviderError> {
+    async fn poll(&self, id: &TrainingId, order: &Order<'_>) -> Result<Training, ProviderError> {
         let work = self.own(id)?;
         match self.look(&work).await? {
-            FolderState::Absent => Ok(TrainingState::Absent),
-            FolderState::Preparing => Ok(running("preparing", None)),
-            FolderState::Running => self.running(&work).await,
-            FolderState::Elsewhere(host) => Err(ProviderError::Elsewhere(format!(
+            Look::Absent => Ok(Training::Absent),
+            Look::Preparing => Ok(running("preparing", None)),
+            Look::Running => self.running(&work).await,
+            Look::Elsewhere(host) => Err(ProviderError::Elsewhere(format!(
                 "machine {host}, which has the same folder"
             ))),
-            FolderState::Ended => {
+            Look::Ended => {
                 self.conclude(&work).await?;
                 Ok(running("finishing", None))
             }
-            FolderState::Lost => self.restart(&work).await,
-            FolderState::Done(training) => {
-                if let (TrainingState::Succeeded(_), Some(why)) =
+            Look::Lost => self.restart(&work).await,
+            Look::Done(training) => {
+                if let (Training::Succeeded(_), Some(why)) =
                     (&training, self.trainers.other_definition(&self.name, order.key))
                 {
                     warn!("fine-tune job of {}: {why}", order.shard);
@@ -228,22 +221,22 @@ impl Provider for CommandProvider {
         }
     }
 
-    fn previous_outcome(&self, order: &TrainingRequest<'_>) -> Option<String> {
+    fn ended_earlier(&self, order: &Order<'_>) -> Option<String> {
         let work = self.folder(order.key).ok()?;
         let at = http_date(work.ended_at()?);
         Some(format!("{at}, in {}", work.root().display()))
     }
 
-    async fn cancel(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
+    async fn cancel(&self, id: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
         let work = self.own(id)?;
-        mark(&work, &StopCause::Cancelled).map_err(passing(&work))?;
+        mark(&work, &Stop::Cancelled).map_err(passing(&work))?;
         // An upload may go on for hours.
         self.trainers.tasks.abort(&work).await;
         self.conclude(&work).await?;
         self.trainers.tasks.ended(&work).await.map_err(passing(&work))
     }
 
-    async fn cleanup(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
+    async fn tidy(&self, id: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
         let work = self.own(id)?;
         let inner = work.clone();
         let tidied = blocking(move || {

@@ -1,8 +1,8 @@
 //! A training's own folder, `DIR/KEY`: what lies in it under which name.
 
-use super::stop::StopCause;
+use super::stop::Stop;
 use super::values::Values;
-use crate::finetune::{FinetuneJob, TrainingState};
+use crate::finetune::{Shard, Training};
 use crate::run_dir::write_whole;
 use crate::task::RunId;
 use serde::de::DeserializeOwned;
@@ -54,18 +54,18 @@ pub(super) struct WorkDir {
 
 /// What the training is for: enough to find its task again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct UnfinishedTraining {
+pub struct Unfinished {
     /// The run that wants it.
     pub run: RunId,
     /// The order's key.
     pub key: String,
     /// What is trained.
-    pub shard: FinetuneJob,
+    pub shard: Shard,
 }
 
 /// What every attempt at the training starts with.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct PreparedTraining {
+pub(super) struct Prepared {
     /// The placeholders' values, `resume_dir` and `output_dir` aside.
     pub(super) values: Values,
     /// What is worth telling: rows that are too long.
@@ -74,7 +74,7 @@ pub(super) struct PreparedTraining {
 
 /// The trainer that runs, or ran last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct TrainerProcess {
+pub(super) struct Proc {
     /// The wrapper's id, and that of its group.
     pub(super) pid: i32,
     /// When it started, in clock ticks since the machine did.
@@ -162,11 +162,11 @@ impl WorkDir {
     }
 
     /// What it is for.
-    pub(super) fn order(&self) -> Option<UnfinishedTraining> {
+    pub(super) fn order(&self) -> Option<Unfinished> {
         self.json("order.json")
     }
 
-    pub(super) fn prepared(&self) -> Option<PreparedTraining> {
+    pub(super) fn prepared(&self) -> Option<Prepared> {
         self.json("prepared.json")
     }
 
@@ -187,14 +187,14 @@ impl WorkDir {
 
     /// The trainer that runs or ran last. Its wrapper writes down its id itself, before anything else: a worker that dies
     /// right after starting it leaves no `proc.json`.
-    pub(super) fn proc(&self) -> Option<TrainerProcess> {
-        let known: Option<TrainerProcess> = self.json("proc.json");
+    pub(super) fn proc(&self) -> Option<Proc> {
+        let known: Option<Proc> = self.json("proc.json");
         known.or_else(|| {
-            Some(TrainerProcess {
+            Some(Proc {
                 pid: self.number("pid")?,
                 start_ticks: None,
-                boot_id: super::procfs::boot_id(),
-                host: super::procfs::host(),
+                boot_id: super::machine::boot_id(),
+                host: super::machine::host(),
                 grace_ms: u64::try_from(super::config::DEFAULT_GRACE.as_millis()).unwrap_or(u64::MAX),
             })
         })
@@ -206,11 +206,11 @@ impl WorkDir {
     }
 
     /// Why we stop it, if we do.
-    pub(super) fn stop(&self) -> Option<StopCause> {
+    pub(super) fn stop(&self) -> Option<Stop> {
         self.json("stop.json")
     }
 
-    pub(super) fn outcome(&self) -> Option<TrainingState> {
+    pub(super) fn outcome(&self) -> Option<Training> {
         self.json("outcome.json")
     }
 
@@ -245,7 +245,7 @@ pub(super) fn all(dir: &Path) -> Vec<WorkDir> {
 }
 
 /// What was begun in `dir` and is not tidied up: for a worker that starts again.
-pub(in crate::finetune) fn unfinished(dir: &Path) -> Vec<UnfinishedTraining> {
+pub(in crate::finetune) fn unfinished(dir: &Path) -> Vec<Unfinished> {
     let begun = all(dir).into_iter().filter(|work| !work.has("ended"));
     begun.filter_map(|work| work.order()).collect()
 }
@@ -260,7 +260,7 @@ pub(super) fn place(dir: &Path) -> io::Result<String> {
         _ => {}
     }
     fs::create_dir_all(dir)?;
-    let host: String = super::procfs::host()
+    let host: String = super::machine::host()
         .chars()
         .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
         .collect();

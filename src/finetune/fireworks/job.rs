@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 /// What a state comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FireworksJobState {
+pub(super) enum State {
     /// It has not ended.
     Goes,
     /// A word that is not known: services learn new ones. It has not ended, as far as anybody knows.
@@ -18,14 +18,14 @@ pub(super) enum FireworksJobState {
     Cancelled,
 }
 
-impl FireworksJobState {
+impl State {
     /// The state of a job, of the SDK's eighteen.
-    pub(super) fn of(job: &Json) -> FireworksJobState {
+    pub(super) fn of(job: &Json) -> State {
         let word = job["state"].as_str().unwrap_or_default();
         match word.strip_prefix("JOB_STATE_").unwrap_or_default() {
-            "COMPLETED" | "EARLY_STOPPED" => FireworksJobState::Completed,
-            "FAILED" | "EXPIRED" => FireworksJobState::Failed,
-            "CANCELLED" | "DELETING" | "DELETING_CLEANING_UP" => FireworksJobState::Cancelled,
+            "COMPLETED" | "EARLY_STOPPED" => State::Completed,
+            "FAILED" | "EXPIRED" => State::Failed,
+            "CANCELLED" | "DELETING" | "DELETING_CLEANING_UP" => State::Cancelled,
             "UNSPECIFIED"
             | "CREATING"
             | "RUNNING"
@@ -36,8 +36,8 @@ impl FireworksJobState {
             | "CREATING_INPUT_DATASET"
             | "IDLE"
             | "CANCELLING"
-            | "PAUSED" => FireworksJobState::Goes,
-            _ => FireworksJobState::Unknown,
+            | "PAUSED" => State::Goes,
+            _ => State::Unknown,
         }
     }
 }

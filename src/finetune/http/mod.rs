@@ -10,7 +10,7 @@ mod signed;
 mod tests;
 
 pub(super) use access::{NoAccess, reach};
-pub(super) use error::{CallError, ErrorResponse, Refusal};
+pub(super) use error::{CallError, Refusal, Said};
 pub(super) use signed::Put;
 
 use crate::http::{self, BadAddress, LARGEST_ERROR, chain, collect, retry, server_error, shorten};
@@ -74,7 +74,7 @@ enum Load<'a> {
 }
 
 /// What one try came to, when not to an answer.
-enum TryFailure {
+enum Failure {
     /// Asking again would not help, or must not be done.
     Final(CallError),
     /// Nothing was carried out or it does not matter; how long the server wants to be left alone.
@@ -178,8 +178,8 @@ impl Http {
             tries += 1;
             let (message, imposed) = match self.once(&method, &url, &load).await {
                 Ok(answer) => return Ok(answer),
-                Err(TryFailure::Final(error)) => return Err(error),
-                Err(TryFailure::Again(message, imposed)) => (message, imposed),
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Again(message, imposed)) => (message, imposed),
             };
             let wait = imposed.unwrap_or_else(|| retry::backoff(self.backoff_base, tries));
             if tries == TRIES || wait > LONGEST_WAIT {
@@ -190,11 +190,11 @@ impl Http {
         }
     }
 
-    async fn once(&self, method: &Method, url: &Url, load: &Load<'_>) -> Result<Json, TryFailure> {
+    async fn once(&self, method: &Method, url: &Url, load: &Load<'_>) -> Result<Json, Failure> {
         let place = format!("{method} {}", shown(url));
         let request = self.client.request(method.clone(), url.clone());
         let request = loaded(request, load).await.map_err(|error| {
-            TryFailure::Final(CallError::Unreadable(format!(
+            Failure::Final(CallError::Unreadable(format!(
                 "{place}: the file to send: {error}"
             )))
         })?;
@@ -217,14 +217,14 @@ impl Http {
         read.map_err(|why| {
             let words = self.say(&String::from_utf8_lossy(&body));
             let message = format!("{place}: the answer cannot be read: {why}: {words}");
-            TryFailure::Final(match *method == Method::POST {
+            Failure::Final(match *method == Method::POST {
                 true => CallError::Unclear(message),
                 false => CallError::Garbled(message),
             })
         })
     }
 
-    async fn no_success(&self, method: &Method, place: &str, response: Response) -> TryFailure {
+    async fn no_success(&self, method: &Method, place: &str, response: Response) -> Failure {
         let status = response.status();
         let imposed = retry::imposed(response.headers(), SystemTime::now());
         let location = response.headers().get(LOCATION);
@@ -245,15 +245,15 @@ impl Http {
         let out_of_money = error.kinds.iter().any(|kind| kind == "insufficient_quota");
         let starts = *method == Method::POST;
         match status.as_u16() {
-            429 if !out_of_money => TryFailure::Again(message, imposed),
+            429 if !out_of_money => Failure::Again(message, imposed),
             // Not implemented: neither now nor later, and certainly not carried out.
-            408 | 500 | 502..=599 if starts => TryFailure::Final(CallError::Unclear(message)),
-            408 | 409 | 500 | 502..=599 if !starts => TryFailure::Again(message, imposed),
-            status => TryFailure::Final(CallError::Refused(Refusal {
+            408 | 500 | 502..=599 if starts => Failure::Final(CallError::Unclear(message)),
+            408 | 409 | 500 | 502..=599 if !starts => Failure::Again(message, imposed),
+            status => Failure::Final(CallError::Refused(Refusal {
                 status,
                 message,
                 location,
-                said: Box::new(ErrorResponse {
+                said: Box::new(Said {
                     headers,
                     body: serde_json::from_slice(&words).unwrap_or_default(),
                 }),
@@ -262,12 +262,12 @@ impl Http {
     }
 
     /// A request that could not be sent, or an answer that did not arrive whole.
-    fn broken(&self, method: &Method, place: &str, error: reqwest::Error) -> TryFailure {
+    fn broken(&self, method: &Method, place: &str, error: reqwest::Error) -> Failure {
         let never_left = error.is_connect() || error.is_builder();
         let message = format!("{place}: {}", self.say(&chain(&error.without_url())));
         match *method == Method::POST && !never_left {
-            true => TryFailure::Final(CallError::Unclear(message)),
-            false => TryFailure::Again(message, None),
+            true => Failure::Final(CallError::Unclear(message)),
+            false => Failure::Again(message, None),
         }
     }
 

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 /// What a status comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TogetherJobStatus {
+pub(super) enum Status {
     /// It has not ended.
     Goes,
     /// A word that is not known: services learn new ones. It has not ended, as far as anybody knows.
@@ -18,25 +18,25 @@ pub(super) enum TogetherJobStatus {
     Cancelled,
 }
 
-impl TogetherJobStatus {
+impl Status {
     /// The status of a job.
-    pub(super) fn of(job: &Json) -> TogetherJobStatus {
+    pub(super) fn of(job: &Json) -> Status {
         match job["status"].as_str().unwrap_or_default() {
-            "completed" => TogetherJobStatus::Completed,
-            "error" | "user_error" => TogetherJobStatus::Failed,
-            "cancelled" => TogetherJobStatus::Cancelled,
+            "completed" => Status::Completed,
+            "error" | "user_error" => Status::Failed,
+            "cancelled" => Status::Cancelled,
             "pending" | "queued" | "running" | "compressing" | "uploading" | "cancel_requested" => {
-                TogetherJobStatus::Goes
+                Status::Goes
             }
-            _ => TogetherJobStatus::Unknown,
+            _ => Status::Unknown,
         }
     }
 
     /// Whether it may still come to a model.
     pub(super) fn goes_on(self) -> bool {
         match self {
-            TogetherJobStatus::Goes | TogetherJobStatus::Unknown => true,
-            TogetherJobStatus::Completed | TogetherJobStatus::Failed | TogetherJobStatus::Cancelled => false,
+            Status::Goes | Status::Unknown => true,
+            Status::Completed | Status::Failed | Status::Cancelled => false,
         }
     }
 }

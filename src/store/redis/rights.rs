@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn the_operators_notes_have_the_same_rights() {
-        let notes = include_str!("../../../docs/operations.md");
+        let notes = include_str!("../../../docs/operations/servers.md");
         let words = notes.split_whitespace().filter(|word| *word != "\\");
         let notes = words.collect::<Vec<_>>().join(" ");
         let (_keys, commands) = RIGHTS.split_once(' ').unwrap();

@@ -6,11 +6,11 @@ mod life;
 mod stop;
 
 use super::workdir::{self, WorkDir};
-use super::{Trainers, environment, procfs, stop_all, unfinished};
+use super::{Trainers, environment, machine, stop_all, unfinished};
 use crate::depot::{Depot, Folder};
 use crate::finetune::{
-    CommandSpec, FinetuneJob, Provider, ProviderError, ProviderSpec, Providers, TrainingFile, TrainingId,
-    TrainingRequest, TrainingResult, TrainingSpec, TrainingState,
+    CommandSpec, Order, Provider, ProviderError, ProviderSpec, Providers, Recipe, Shard, Trained, Training,
+    TrainingFile, TrainingId,
 };
 use crate::job::hex;
 use crate::task::RunId;
@@ -37,21 +37,21 @@ done
 /// A trainer's orders.
 const SUCCEED: &str = "echo weights > \"$FT_OUTPUT_DIR/model.safetensors\"; exit 0";
 
-struct TrainerFixture {
+struct Place {
     folder: tempfile::TempDir,
     depot: Folder,
-    shard: FinetuneJob,
+    shard: Shard,
     run: RunId,
 }
 
-impl TrainerFixture {
-    fn new(entry: &str) -> TrainerFixture {
+impl Place {
+    fn new(entry: &str) -> Place {
         let row =
             json!({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]});
-        TrainerFixture::with_rows(entry, &format!("{row}\n{row}\n"), 2)
+        Place::with_rows(entry, &format!("{row}\n{row}\n"), 2)
     }
 
-    fn with_rows(entry: &str, rows: &str, count: u64) -> TrainerFixture {
+    fn with_rows(entry: &str, rows: &str, count: u64) -> Place {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path();
         fs::create_dir(at.join("data")).unwrap();
@@ -71,7 +71,7 @@ impl TrainerFixture {
             bytes: rows.len() as u64,
             sha256: hex(&Sha256::digest(rows)),
         };
-        let recipe = TrainingSpec {
+        let recipe = Recipe {
             job: "job".to_owned(),
             lm: "student".to_owned(),
             predictor: None,
@@ -82,10 +82,10 @@ impl TrainerFixture {
                 trainer: "t".to_owned(),
             }),
         };
-        TrainerFixture {
+        Place {
             depot: Folder::new(at.join("data")),
             folder,
-            shard: FinetuneJob {
+            shard: Shard {
                 recipe,
                 data,
                 validation: None,
@@ -101,7 +101,7 @@ impl TrainerFixture {
         fs::write(path, format!("{before}\n{text}\n")).unwrap();
     }
 
-    fn train(mut self, key: &str, value: impl Into<Json>) -> TrainerFixture {
+    fn train(mut self, key: &str, value: impl Into<Json>) -> Place {
         self.shard.recipe.train.insert(key.to_owned(), value.into());
         self
     }
@@ -113,9 +113,9 @@ impl TrainerFixture {
             .unwrap()
     }
 
-    fn order(&self) -> TrainingRequest<'_> {
+    fn order(&self) -> Order<'_> {
         let depot: &dyn Depot = &self.depot;
-        TrainingRequest {
+        Order {
             key: KEY,
             run: &self.run,
             shard: &self.shard,
@@ -162,11 +162,11 @@ impl TrainerFixture {
     }
 
     /// Polls until the training has ended.
-    async fn outcome(&self, provider: &dyn Provider) -> TrainingState {
-        let id = provider.deterministic_id(&self.order()).unwrap();
+    async fn outcome(&self, provider: &dyn Provider) -> Training {
+        let id = provider.chosen_id(&self.order()).unwrap();
         loop {
             match provider.poll(&id, &self.order()).await.unwrap() {
-                TrainingState::Running(_) => pause().await,
+                Training::Running(_) => pause().await,
                 ended => return ended,
             }
         }
@@ -179,12 +179,12 @@ impl TrainerFixture {
     }
 }
 
-impl Drop for TrainerFixture {
+impl Drop for Place {
     fn drop(&mut self) {
         // A test that failed leaves no trainer behind.
         for work in workdir::all(&self.dir()) {
             if let Some(proc) = work.proc() {
-                procfs::signal_group(proc.pid, rustix::process::Signal::KILL);
+                machine::signal_group(proc.pid, rustix::process::Signal::KILL);
             }
         }
     }
@@ -201,16 +201,16 @@ async fn until(mut is_so: impl FnMut() -> bool) {
     }
 }
 
-fn failure(training: TrainingState) -> String {
+fn failure(training: Training) -> String {
     match training {
-        TrainingState::Failed(why) => why,
+        Training::Failed(why) => why,
         other => panic!("it did not fail: {other:?}"),
     }
 }
 
-fn success(training: TrainingState) -> TrainingResult {
+fn success(training: Training) -> Trained {
     match training {
-        TrainingState::Succeeded(trained) => trained,
+        Training::Succeeded(trained) => trained,
         other => panic!("it did not succeed: {other:?}"),
     }
 }
