@@ -24,6 +24,7 @@ mod changes;
 mod check;
 mod cluster;
 mod drain;
+mod examples;
 mod failures;
 mod files;
 mod logs;
