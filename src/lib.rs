@@ -4,6 +4,7 @@
 //! compiled student. See `ARCHITECTURE.md` for the map.
 
 mod backoff;
+pub mod broker;
 pub mod cli;
 mod command_name;
 pub mod coordinator;
@@ -17,7 +18,6 @@ pub mod message;
 pub mod metrics;
 mod patience;
 pub mod program;
-pub mod queue;
 pub mod report;
 pub mod roster;
 pub mod run_dir;

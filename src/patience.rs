@@ -1,8 +1,8 @@
 //! Holding on: what a passing trouble kept from happening is done again until it happens.
 
 use crate::backoff::Backoff;
+use crate::broker::{BrokerError, Recourse};
 use crate::metrics::Waits;
-use crate::queue::{QueueError, Recourse};
 use crate::shutdown::Shutdown;
 use crate::store::StoreError;
 use futures_util::future::BoxFuture;
@@ -34,7 +34,7 @@ impl Passing for StoreError {
     }
 }
 
-impl Passing for QueueError {
+impl Passing for BrokerError {
     fn passes(&self) -> bool {
         matches!(self.recourse(), Recourse::Retry)
     }

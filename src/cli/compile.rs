@@ -7,15 +7,15 @@ use super::monitor::Monitor;
 use super::runtime::block_on;
 use super::services::{Connected, Services};
 use super::{say, signals, trainers};
+use crate::broker::Broker;
+use crate::broker::embedded::EmbeddedBroker;
+use crate::broker::rabbitmq::RabbitMqBroker;
 use crate::command_name::command_name;
 use crate::coordinator::{self, Coordinator, Retry, RunError, retry_command};
 use crate::depot::{Depot, Folder};
 use crate::finetune::{Providers, Trainers, Training};
 use crate::job::{self, Job};
 use crate::metrics::{Metrics, Need, Service};
-use crate::queue::Queue;
-use crate::queue::amqp::AmqpQueue;
-use crate::queue::embedded::EmbeddedQueue;
 use crate::report::{Manifest, Progress, ShardReport, TrainingReport, summary, summary_fields};
 use crate::roster::{Alone, Roster};
 use crate::run_dir::RunDir;
@@ -259,7 +259,7 @@ fn told(ended: Result<Manifest, RunError>, dir: &RunDir, in_cluster: bool, again
             say::error(error);
             Exit::Usage
         }
-        RunError::Queue(_) | RunError::Store(_) if in_cluster => {
+        RunError::Broker(_) | RunError::Store(_) if in_cluster => {
             say::error(format_args!("{error}\nnothing is lost. To go on:\n  {again}"));
             Exit::Unavailable
         }
@@ -277,7 +277,7 @@ fn worker_ended(
 ) -> RunError {
     match ended {
         Some(Ok(Ok(()))) if shutdown.is_draining() => RunError::Interrupted,
-        Some(Ok(Err(WorkerError::Queue(error)))) => RunError::Queue(error),
+        Some(Ok(Err(WorkerError::Broker(error)))) => RunError::Broker(error),
         Some(Ok(Err(WorkerError::Store(error)))) => RunError::Store(error),
         Some(Err(panicked)) => RunError::Worker(panicked.to_string()),
         Some(Ok(Ok(()))) | None => RunError::Worker("no reason given".to_owned()),
@@ -286,7 +286,7 @@ fn worker_ended(
 
 /// What coordinator and workers meet in.
 struct Backends {
-    queue: Arc<dyn Queue>,
+    broker: Arc<dyn Broker>,
     store: Arc<dyn Store>,
     roster: Arc<dyn Roster>,
     depot: Arc<dyn Depot>,
@@ -296,7 +296,7 @@ struct Backends {
     earlier: Option<Arc<dyn Store>>,
     /// Workers in this process, unless flags say otherwise.
     workers: usize,
-    broker: Option<AmqpQueue>,
+    rabbitmq: Option<RabbitMqBroker>,
     /// Where both count.
     metrics: Arc<Metrics>,
 }
@@ -305,14 +305,14 @@ impl Backends {
     /// Everything in this process, and durable in DIR.
     fn embedded(dir: &RunDir, metrics: Arc<Metrics>) -> Result<Backends, StoreError> {
         Ok(Backends {
-            queue: Arc::new(EmbeddedQueue::new()),
+            broker: Arc::new(EmbeddedBroker::new()),
             store: Arc::new(EmbeddedStore::open(&dir.store())?),
             roster: Arc::new(Alone::default()),
             depot: Arc::new(Folder::new(dir.root().join("data"))),
             place: EMBEDDED.to_owned(),
             earlier: None,
             workers: 1,
-            broker: None,
+            rabbitmq: None,
             metrics,
         })
     }
@@ -329,14 +329,14 @@ impl Backends {
             false => None,
         };
         Ok(Backends {
-            queue: connected.patient_queue(shutdown, &metrics),
+            broker: connected.retrying_broker(shutdown, &metrics),
             store: connected.patient_store(shutdown, &metrics),
             place: connected.store.place().to_owned(),
             roster: Arc::clone(&connected.store) as _,
             depot: connected.patient_depot(shutdown, &metrics),
             earlier,
             workers: 0,
-            broker: Some(connected.queue),
+            rabbitmq: Some(connected.broker),
             metrics,
         })
     }
@@ -357,7 +357,7 @@ async fn compiled(
     let count = flags.workers.map_or(backends.workers, usize::from);
     for _ in 0..count {
         let worker = Worker {
-            queue: Arc::clone(&backends.queue),
+            broker: Arc::clone(&backends.broker),
             store: Arc::clone(&backends.store),
             roster: Arc::clone(&backends.roster),
             depot: Arc::clone(&backends.depot),
@@ -376,7 +376,7 @@ async fn compiled(
         .filter_map(|(name, lm)| Some((name.clone(), lm.known_price()?)))
         .collect();
     let coordinator = Coordinator {
-        queue: backends.queue,
+        broker: backends.broker,
         store: backends.store,
         roster: backends.roster,
         depot: backends.depot,
@@ -386,7 +386,7 @@ async fn compiled(
         shutdown: shutdown.clone(),
         progress: Progress::new(prices),
         metrics: backends.metrics,
-        is_alone: backends.broker.is_none(),
+        is_alone: backends.rabbitmq.is_none(),
         in_flight: count * usize::from(flags.concurrency),
         retry: again,
         trainers,
@@ -409,8 +409,8 @@ async fn compiled(
         () = stopped => {}
         _ = signals::listen(shutdown.clone()) => {}
     }
-    if let Some(broker) = backends.broker {
-        broker.close().await;
+    if let Some(rabbitmq) = backends.rabbitmq {
+        rabbitmq.close().await;
     }
     match ended {
         // A service was away just then.

@@ -3,8 +3,8 @@
 use super::exit::Exit;
 use super::say;
 use super::services::Connected;
+use crate::broker::rabbitmq::RabbitMqBroker;
 use crate::metrics::{Metrics, Need, Server, Service};
-use crate::queue::amqp::AmqpQueue;
 use crate::shutdown::Shutdown;
 use crate::store::redis::RedisStore;
 use std::fmt::Display;
@@ -71,20 +71,20 @@ impl Monitor {
         if self.server.is_none() {
             return;
         }
-        let (queue, store) = (connected.queue.clone(), Arc::clone(&connected.store));
+        let (broker, store) = (connected.broker.clone(), Arc::clone(&connected.store));
         let metrics = [Arc::clone(&self.metrics), Arc::clone(&self.metrics)];
-        let [of_queue, of_store] = metrics;
+        let [of_broker, of_store] = metrics;
         let probes = [
-            tokio::spawn(async move { probe_queue(&of_queue, &queue).await }),
+            tokio::spawn(async move { probe_broker(&of_broker, &broker).await }),
             tokio::spawn(async move { probe_store(&of_store, &store).await }),
         ];
         self.probes = probes.map(AbortOnDropHandle::new).into();
     }
 }
 
-async fn probe_queue(metrics: &Metrics, queue: &AmqpQueue) {
+async fn probe_broker(metrics: &Metrics, broker: &RabbitMqBroker) {
     loop {
-        metrics.heard_of(Service::RabbitMq, answer(queue.probe()).await);
+        metrics.heard_of(Service::RabbitMq, answer(broker.probe()).await);
         tokio::time::sleep(PROBE_EVERY).await;
     }
 }

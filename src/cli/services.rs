@@ -3,11 +3,11 @@
 use super::exit::Exit;
 use super::flags::ServiceFlags;
 use super::say;
+use crate::broker::rabbitmq::RabbitMqBroker;
+use crate::broker::{Broker, RetryingBroker};
 use crate::command_name::command_name;
 use crate::depot::{Depot, PatientDepot};
 use crate::metrics::{Metrics, Service};
-use crate::queue::amqp::AmqpQueue;
-use crate::queue::{PatientQueue, Queue};
 use crate::shutdown::Shutdown;
 use crate::store::redis::RedisStore;
 use crate::store::{PatientStore, Store};
@@ -23,7 +23,7 @@ pub(super) struct Services {
 
 /// Connections to both.
 pub(super) struct Connected {
-    pub(super) queue: AmqpQueue,
+    pub(super) broker: RabbitMqBroker,
     pub(super) store: Arc<RedisStore>,
 }
 
@@ -57,7 +57,7 @@ impl Services {
             return Err(Exit::Usage);
         }
         let wrong: Vec<String> = [
-            AmqpQueue::check(&services.amqp_url, &services.namespace)
+            RabbitMqBroker::check(&services.amqp_url, &services.namespace)
                 .err()
                 .map(|error| format!("--amqp-url: {error}")),
             RedisStore::check(&services.redis_url, &services.redis_namespace())
@@ -90,17 +90,17 @@ impl Services {
     /// Connects to both; all that is wrong is said.
     pub(super) async fn connect(&self) -> Result<Connected, Exit> {
         let namespace = self.redis_namespace();
-        let (queue, store) = tokio::join!(
-            AmqpQueue::connect(&self.amqp_url, &self.namespace),
+        let (broker, store) = tokio::join!(
+            RabbitMqBroker::connect(&self.amqp_url, &self.namespace),
             RedisStore::connect(&self.redis_url, &namespace),
         );
-        match (queue, store) {
-            (Ok(queue), Ok(store)) => Ok(Connected {
-                queue,
+        match (broker, store) {
+            (Ok(broker), Ok(store)) => Ok(Connected {
+                broker,
                 store: Arc::new(store),
             }),
-            (queue, store) => {
-                if let Err(error) = queue {
+            (broker, store) => {
+                if let Err(error) = broker {
                     say::error(error);
                 }
                 if let Err(error) = store {
@@ -138,10 +138,10 @@ fn is_name(namespace: &str) -> bool {
 
 impl Connected {
     /// The queue, holding on until `shutdown` asks to stop at once.
-    pub(super) fn patient_queue(&self, shutdown: &Shutdown, metrics: &Metrics) -> Arc<dyn Queue> {
+    pub(super) fn retrying_broker(&self, shutdown: &Shutdown, metrics: &Metrics) -> Arc<dyn Broker> {
         let waits = metrics.waits(Service::RabbitMq);
-        Arc::new(PatientQueue::new(
-            Arc::new(self.queue.clone()),
+        Arc::new(RetryingBroker::new(
+            Arc::new(self.broker.clone()),
             shutdown.clone(),
             waits,
         ))

@@ -5,7 +5,7 @@ use super::flags::StatusFlags;
 use super::runtime::block_on;
 use super::say;
 use super::services::{Connected, Services};
-use crate::queue::{Lane, Queue as _, QueueError};
+use crate::broker::{Broker as _, BrokerError, Lane};
 use crate::report::{Depths, Manifest, RunStatus};
 use crate::roster::Roster as _;
 use crate::store::StoreError;
@@ -113,14 +113,14 @@ fn in_cluster(services: &Services, run: Option<&Path>) -> Result<Vec<RunStatus>,
 #[derive(Debug, thiserror::Error)]
 enum Unavailable {
     #[error(transparent)]
-    Queue(#[from] QueueError),
+    Broker(#[from] BrokerError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 async fn told(connected: &Connected, wanted: Option<&str>) -> Result<Vec<RunStatus>, Exit> {
     let standings = asked(connected, wanted).await;
-    connected.queue.close().await;
+    connected.broker.close().await;
     standings.map_err(|error| {
         say::error(error);
         Exit::Unavailable
@@ -128,12 +128,12 @@ async fn told(connected: &Connected, wanted: Option<&str>) -> Result<Vec<RunStat
 }
 
 async fn asked(connected: &Connected, wanted: Option<&str>) -> Result<Vec<RunStatus>, Unavailable> {
-    let queue = &connected.queue;
+    let broker = &connected.broker;
     let depths = Depths {
-        bootstrap: queue.depth(&Lane::Bootstrap).await?,
-        finetune: queue.depth(&Lane::Finetune).await?,
-        dead_bootstrap: queue.dead_letter_count(&Lane::Bootstrap).await?,
-        dead_finetune: queue.dead_letter_count(&Lane::Finetune).await?,
+        bootstrap: broker.depth(&Lane::Bootstrap).await?,
+        finetune: broker.depth(&Lane::Finetune).await?,
+        dead_bootstrap: broker.dead_letter_count(&Lane::Bootstrap).await?,
+        dead_finetune: broker.dead_letter_count(&Lane::Finetune).await?,
     };
     let mut standings = Vec::new();
     for (run, report) in connected.store.reports().await? {

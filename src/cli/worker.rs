@@ -60,7 +60,7 @@ async fn connected(
         finetune: flags.lanes.contains(&LaneName::Finetune),
     };
     let worker = Worker {
-        queue: connected.patient_queue(&shutdown, metrics),
+        broker: connected.retrying_broker(&shutdown, metrics),
         store: connected.patient_store(&shutdown, metrics),
         roster: Arc::clone(&connected.store) as _,
         depot: connected.patient_depot(&shutdown, metrics),
@@ -87,7 +87,7 @@ async fn connected(
         }
     };
     // Acks that were written before are with the broker when this returns.
-    connected.queue.close().await;
+    connected.broker.close().await;
     match ended {
         Ok(()) => {
             info!("stopped");

@@ -1,10 +1,10 @@
 //! Why a run stops before its end.
 
 use super::outcome_log::OutcomeLogError;
+use crate::broker::{BrokerError, Recourse};
 use crate::command_name::command_name;
 use crate::depot::DepotError;
 use crate::program::BuildError;
-use crate::queue::{QueueError, Recourse};
 use crate::roster::Process;
 use crate::run_dir::RunDir;
 use crate::store::StoreError;
@@ -94,7 +94,7 @@ pub enum RunError {
     Worker(String),
     /// The queue.
     #[error(transparent)]
-    Queue(#[from] QueueError),
+    Broker(#[from] BrokerError),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -114,7 +114,7 @@ impl RunError {
     /// Whether it may pass by itself: a service is away.
     pub fn passes(&self) -> bool {
         let recourse = match self {
-            RunError::Queue(error) => error.recourse(),
+            RunError::Broker(error) => error.recourse(),
             RunError::Store(error) => error.recourse(),
             _ => return false,
         };

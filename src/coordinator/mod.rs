@@ -24,12 +24,12 @@ pub use error::RunError;
 pub use orphaned_trainings::{OrphanedTrainings, cancel_orphaned_trainings};
 pub use outcome_log::OutcomeLogError;
 
+use crate::broker::Broker;
 use crate::command_name::command_name;
 use crate::depot::Depot;
 use crate::finetune::Trainers;
 use crate::job::{Job, run_id};
 use crate::metrics::{Metrics, Need};
-use crate::queue::Queue;
 use crate::report::{Manifest, Progress};
 use crate::roster::Roster;
 use crate::run_dir::RunDir;
@@ -46,7 +46,7 @@ use tracing::{Instrument as _, debug_span};
 /// What the coordinator works with.
 pub struct Coordinator {
     /// Where tasks go.
-    pub queue: Arc<dyn Queue>,
+    pub broker: Arc<dyn Broker>,
     /// Where outcomes come from.
     pub store: Arc<dyn Store>,
     /// Where this process and the workers find each other.

@@ -4,9 +4,9 @@
 
 use super::prepare::Prepared;
 use super::{Coordinator, Retry, RunError};
+use crate::broker::{Lane, Settlement};
 use crate::finetune::{Known, Preflight, ProviderSpec, Recipe, Training};
 use crate::message::{FinetuneMessage, MESSAGE_VERSION, PreflightTask, encode};
-use crate::queue::{Lane, Settlement};
 use crate::report::{Manifest, TrainingReport};
 use crate::roster::WorkerSign;
 use crate::task::TaskId;
@@ -60,9 +60,9 @@ pub(super) async fn preflight(coordinator: &Coordinator, prepared: &Prepared) ->
         return Ok(());
     }
     let lane = Lane::Completions(prepared.run.clone());
-    let mut completions = coordinator.queue.consume(&lane, PREFETCH).await?;
+    let mut completions = coordinator.broker.consume(&lane, PREFETCH).await?;
     let messages = asked.iter().map(|asked| message(prepared, asked)).collect();
-    coordinator.queue.publish(&Lane::Finetune, messages).await?;
+    coordinator.broker.publish(&Lane::Finetune, messages).await?;
     let since = Instant::now();
     let patience = match coordinator.in_flight {
         0 => PATIENCE,

@@ -4,8 +4,8 @@ use super::lost_tasks::LostTaskDetector;
 use super::outstanding_tasks::OutstandingTasks;
 use super::prepare::Prepared;
 use super::{Coordinator, RunError};
+use crate::broker::{BrokerError, Lane, Recourse};
 use crate::message::{BootstrapTask, MESSAGE_VERSION};
-use crate::queue::{Lane, QueueError, Recourse};
 use crate::task::TaskId;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ pub(super) struct TaskPublisher<'a> {
     pub(super) watch: LostTaskDetector,
     made_again: usize,
     /// The messages on their way: a broker that takes none must not keep outcomes from DIR.
-    sending: JoinSet<Result<(), QueueError>>,
+    sending: JoinSet<Result<(), BrokerError>>,
 }
 
 impl<'a> TaskPublisher<'a> {
@@ -155,7 +155,7 @@ impl<'a> TaskPublisher<'a> {
             return Ok(());
         }
         self.swept = Instant::now();
-        let depth = self.coordinator.queue.depth(&Lane::Bootstrap);
+        let depth = self.coordinator.broker.depth(&Lane::Bootstrap);
         let is_empty = match timeout(DEPTH_WITHIN, depth).await {
             Ok(Ok(waiting)) => waiting == 0,
             Ok(Err(error)) if error.recourse() == Recourse::Halt => return Err(error.into()),
@@ -205,9 +205,9 @@ impl<'a> TaskPublisher<'a> {
         self.reopen(prepared, tasks).await?;
         let messages = tasks.iter().map(|task| message(prepared, *task));
         let messages: Vec<Vec<u8>> = messages.collect::<Result<_, _>>()?;
-        let queue = Arc::clone(&self.coordinator.queue);
+        let broker = Arc::clone(&self.coordinator.broker);
         self.sending
-            .spawn(async move { queue.publish(&Lane::Bootstrap, messages).await });
+            .spawn(async move { broker.publish(&Lane::Bootstrap, messages).await });
         let now = Instant::now();
         tasks.iter().for_each(|task| outstanding.published(*task, now));
         Ok(())
@@ -249,7 +249,7 @@ impl<'a> TaskPublisher<'a> {
     }
 }
 
-fn gone_out(sent: Result<Result<(), QueueError>, JoinError>) -> Result<(), RunError> {
+fn gone_out(sent: Result<Result<(), BrokerError>, JoinError>) -> Result<(), RunError> {
     match sent {
         Ok(sent) => Ok(sent?),
         Err(gone) => Err(RunError::Worker(gone.to_string())),

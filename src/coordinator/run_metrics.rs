@@ -1,8 +1,8 @@
 //! What metrics show of the run: the manifest's own figures, and what is looked up now and then while somebody may ask.
 
 use super::Coordinator;
+use crate::broker::Lane;
 use crate::metrics::{Done, Never, RunMetrics};
-use crate::queue::Lane;
 use crate::report::{Manifest, Phase};
 use crate::task::RunId;
 use std::path::Path;
@@ -53,10 +53,10 @@ async fn look(coordinator: &Coordinator, run: &RunId) {
     };
     shown.workers(workers);
     for lane in [Lane::Bootstrap, Lane::Finetune] {
-        shown.messages(lane.name(), told(coordinator.queue.depth(&lane)).await);
+        shown.messages(lane.name(), told(coordinator.broker.depth(&lane)).await);
         shown.dead_letters(
             lane.name(),
-            told(coordinator.queue.dead_letter_count(&lane)).await,
+            told(coordinator.broker.dead_letter_count(&lane)).await,
         );
     }
 }

@@ -5,9 +5,9 @@ use super::prepare::Prepared;
 use super::trainings::Trainings;
 use super::watchdog::FinetuneWatchdog;
 use super::{Coordinator, RunError};
+use crate::broker::{Delivery, Lane, Settlement};
 use crate::finetune::Trained;
 use crate::message::{Completion, decode};
-use crate::queue::{Delivery, Lane, Settlement};
 use crate::report::Phase;
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -62,7 +62,7 @@ async fn watch(
     // What is asked for is known before it is asked for.
     prepared.tell(coordinator).await?;
     let lane = Lane::Completions(prepared.run.clone());
-    let mut completions = coordinator.queue.consume(&lane, PREFETCH).await?;
+    let mut completions = coordinator.broker.consume(&lane, PREFETCH).await?;
     jobs.publish(coordinator, prepared).await?;
     let mut watchdog = FinetuneWatchdog::new();
     let mut cancelled: Option<Instant> = None;

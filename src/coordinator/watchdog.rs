@@ -4,7 +4,7 @@ use super::lost_tasks::LostTaskDetector;
 use super::prepare::Prepared;
 use super::trainings::Trainings;
 use super::{Coordinator, RunError};
-use crate::queue::{Lane, Recourse};
+use crate::broker::{Lane, Recourse};
 use crate::task::TaskId;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -76,7 +76,7 @@ impl FinetuneWatchdog {
             return Ok(Vec::new());
         }
         self.looked = Instant::now();
-        let is_empty = match coordinator.queue.depth(&Lane::Finetune).await {
+        let is_empty = match coordinator.broker.depth(&Lane::Finetune).await {
             Ok(waiting) => waiting == 0,
             Err(error) if error.recourse() == Recourse::Halt => return Err(error.into()),
             Err(_) => return Ok(Vec::new()),

@@ -6,7 +6,7 @@ mod alone;
 
 pub use alone::Alone;
 
-use crate::queue::Lane;
+use crate::broker::Lane;
 use crate::store::StoreError;
 use crate::task::RunId;
 use async_trait::async_trait;

@@ -9,7 +9,7 @@ pub mod redis;
 
 pub use patient::PatientStore;
 
-use crate::queue::Recourse;
+use crate::broker::Recourse;
 use crate::task::{Attempt, AttemptRef, RunId, TaskId};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};

@@ -11,11 +11,11 @@ mod preflight;
 mod presence;
 mod training;
 
+use crate::broker::{Broker, BrokerError, Delivery, Intake, Lane, Recourse, Settlement};
 use crate::depot::Depot;
 use crate::finetune::Providers;
 use crate::message::Refusal;
 use crate::metrics::{Metrics, Need};
-use crate::queue::{Delivery, Intake, Lane, Queue, QueueError, Recourse, Settlement};
 use crate::roster::{Process, Roster, WorkerSign};
 use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
@@ -52,7 +52,7 @@ const FINETUNE_PREFETCH: NonZeroUsize = NonZeroUsize::new(4).expect("4 is not 0"
 /// A worker process, or a part of one.
 pub struct Worker {
     /// Where tasks come from.
-    pub queue: Arc<dyn Queue>,
+    pub broker: Arc<dyn Broker>,
     /// Where jobs are read and outcomes written.
     pub store: Arc<dyn Store>,
     /// Where coordinators see that it is there.
@@ -100,7 +100,7 @@ impl Lanes {
 pub enum WorkerError {
     /// The queue.
     #[error(transparent)]
-    Queue(#[from] QueueError),
+    Broker(#[from] BrokerError),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -108,7 +108,7 @@ pub enum WorkerError {
 
 /// What every task in flight shares.
 struct Shared {
-    queue: Arc<dyn Queue>,
+    broker: Arc<dyn Broker>,
     store: Arc<dyn Store>,
     depot: Arc<dyn Depot>,
     providers: Providers,
@@ -146,7 +146,7 @@ impl Shared {
 /// # Errors
 ///
 /// What a human has to mend. What passes by itself is the business of a [`crate::store::PatientStore`] and a
-/// [`crate::queue::PatientQueue`].
+/// [`crate::broker::RetryingBroker`].
 pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), WorkerError> {
     let calls = worker.concurrency.get().min(Semaphore::MAX_PERMITS / 2);
     let prefetch = worker
@@ -161,7 +161,7 @@ pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), WorkerError> 
     let mut bootstrap = Lined::new(&worker, worker.lanes.bootstrap, &Lane::Bootstrap, prefetch).await?;
     let mut finetune = Lined::new(&worker, worker.lanes.finetune, &Lane::Finetune, FINETUNE_PREFETCH).await?;
     let shared = Arc::new(Shared {
-        queue: Arc::clone(&worker.queue),
+        broker: Arc::clone(&worker.broker),
         store: Arc::clone(&worker.store),
         jobs: Jobs::new(worker.store, Arc::clone(&worker.metrics)),
         presence: Presence::new(worker.roster, sign),
@@ -231,15 +231,15 @@ impl Lined {
         is_taken: bool,
         lane: &Lane,
         prefetch: NonZeroUsize,
-    ) -> Result<Lined, QueueError> {
+    ) -> Result<Lined, BrokerError> {
         Ok(Lined(match is_taken {
-            true => Some(worker.queue.consume(lane, prefetch).await?),
+            true => Some(worker.broker.consume(lane, prefetch).await?),
             false => None,
         }))
     }
 
     /// Cancel safe, as [`Intake::next`] is.
-    async fn next(&mut self) -> Result<Option<Delivery>, QueueError> {
+    async fn next(&mut self) -> Result<Option<Delivery>, BrokerError> {
         match &mut self.0 {
             Some(intake) => intake.next().await,
             None => std::future::pending().await,

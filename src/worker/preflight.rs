@@ -5,9 +5,9 @@
 use super::finetune::{TickError, announce};
 use super::lease::{LEASE, under_lease};
 use super::{RETURN_AFTER, Shared, settle};
+use crate::broker::{Delivery, Settlement};
 use crate::finetune::{NOT_HERE_SLOT, PREFLIGHT_SLOT, Preflight};
 use crate::message::PreflightTask;
-use crate::queue::{Delivery, Settlement};
 use crate::store::{Claim, StoreError};
 use crate::task::AttemptRef;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The same jobs on RabbitMQ and Redis: coordinator and workers as processes of their own, servers that are real.
 
 use crate::operators_notes::{USER, redis_user};
-use crate::rabbitmq::{self, Broker};
+use crate::rabbitmq::{self, RabbitMqServer};
 use crate::redis_server::{RedisServer, is_installed};
 use crate::support::{Ended, Folder, JobFile, LmServer, Running, clean, free_port, lines, same, until};
 use std::num::NonZeroUsize;
@@ -14,7 +14,7 @@ const EXAMPLES: usize = 150;
 pub(crate) struct Cluster {
     amqp_url: String,
     /// Where the test has one to itself, to kill it.
-    pub(crate) broker: Option<Broker>,
+    pub(crate) rabbitmq: Option<RabbitMqServer>,
     pub(crate) redis: RedisServer,
     namespace: String,
 }
@@ -31,12 +31,12 @@ impl Cluster {
     /// With a broker of its own, and the rights of its first user, who is there again when it was wiped.
     pub(crate) fn start_apart() -> Option<Cluster> {
         (rabbitmq::installed() && is_installed()).then(|| {
-            let broker = Broker::start("[].");
-            Cluster::of(broker.url(), Some(broker))
+            let rabbitmq = RabbitMqServer::start("[].");
+            Cluster::of(rabbitmq.url(), Some(rabbitmq))
         })
     }
 
-    fn of(amqp_url: String, broker: Option<Broker>) -> Cluster {
+    fn of(amqp_url: String, rabbitmq: Option<RabbitMqServer>) -> Cluster {
         let namespace = format!("cli-{:016x}", fastrand::u64(..));
         let rules = redis_user(PASSWORD, &namespace);
         let user = ["--user", USER]
@@ -44,7 +44,7 @@ impl Cluster {
             .chain(rules.iter().map(String::as_str));
         Cluster {
             amqp_url,
-            broker,
+            rabbitmq,
             redis: RedisServer::start(&user.collect::<Vec<_>>()),
             namespace,
         }
@@ -98,22 +98,24 @@ impl Cluster {
 
     /// Takes the message that goes round in the finetune lane, for good.
     pub(crate) fn forget_finetune_message(&self) {
-        use bsft::queue::{Lane, Queue as _, Settlement, amqp::AmqpQueue};
+        use bsft::broker::{Broker as _, Lane, Settlement, rabbitmq::RabbitMqBroker};
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
-            let queue = AmqpQueue::connect(&self.amqp_url, &self.namespace).await.unwrap();
-            let mut lane = queue.consume(&Lane::Finetune, NonZeroUsize::MIN).await.unwrap();
+            let broker = RabbitMqBroker::connect(&self.amqp_url, &self.namespace)
+                .await
+                .unwrap();
+            let mut lane = broker.consume(&Lane::Finetune, NonZeroUsize::MIN).await.unwrap();
             let delivery = lane.next().await.unwrap().unwrap();
             delivery.settle(Settlement::Done).await.unwrap();
             drop(lane);
-            queue.close().await;
+            broker.close().await;
         });
     }
 
     /// Publishes a task of a run that the store does not know yet.
     pub(crate) fn publish_task(&self) {
+        use bsft::broker::{Broker as _, Lane, rabbitmq::RabbitMqBroker};
         use bsft::message::{BootstrapTask, MESSAGE_VERSION};
-        use bsft::queue::{Lane, Queue as _, amqp::AmqpQueue};
         use bsft::task::{RunId, TaskId};
         let task = BootstrapTask {
             v: MESSAGE_VERSION,
@@ -127,12 +129,14 @@ impl Cluster {
         };
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
-            let queue = AmqpQueue::connect(&self.amqp_url, &self.namespace).await.unwrap();
-            queue
+            let broker = RabbitMqBroker::connect(&self.amqp_url, &self.namespace)
+                .await
+                .unwrap();
+            broker
                 .publish(&Lane::Bootstrap, vec![task.encode()])
                 .await
                 .unwrap();
-            queue.close().await;
+            broker.close().await;
         });
     }
 
@@ -396,17 +400,17 @@ fn a_message_that_is_not_ours_goes_to_the_dead_letters_and_the_run_goes_on() {
     JobFile::with_teacher("model = \"simulated/x\"").write(&folder, 20);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        use bsft::queue::{Lane, Queue as _, amqp::AmqpQueue};
-        let queue = AmqpQueue::connect(&cluster.amqp_url, &cluster.namespace)
+        use bsft::broker::{Broker as _, Lane, rabbitmq::RabbitMqBroker};
+        let broker = RabbitMqBroker::connect(&cluster.amqp_url, &cluster.namespace)
             .await
             .unwrap();
         let foreign = vec![b"hello".to_vec(), b"{}".to_vec(), vec![0xff; 9]];
-        queue.publish(&Lane::Bootstrap, foreign.clone()).await.unwrap();
-        queue.publish(&Lane::Finetune, foreign).await.unwrap();
+        broker.publish(&Lane::Bootstrap, foreign.clone()).await.unwrap();
+        broker.publish(&Lane::Finetune, foreign).await.unwrap();
         // Another bsft's: left for a worker that knows it.
         let newer = vec![br#"{"v":99,"news":true}"#.to_vec()];
-        queue.publish(&Lane::Bootstrap, newer).await.unwrap();
-        queue.close().await;
+        broker.publish(&Lane::Bootstrap, newer).await.unwrap();
+        broker.close().await;
     });
     let worker = cluster.worker(&[]);
     cluster.run_in(&folder, &COMPILE).with(0);

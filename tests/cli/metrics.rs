@@ -1,7 +1,7 @@
 //! `--metrics-addr`: what is served, and what `/healthz` and `/readyz` say while services come and go.
 
 use crate::cluster::Cluster;
-use crate::rabbitmq::{self, Broker};
+use crate::rabbitmq::{self, RabbitMqServer};
 use crate::redis_server::{self, RedisServer};
 use crate::support::{Folder, JobFile, Running, clean, free_port, until};
 use std::collections::HashMap;
@@ -148,8 +148,8 @@ fn a_worker_tells_what_it_did_and_which_service_is_away() {
     if !rabbitmq::installed() || !redis_server::is_installed() {
         return;
     }
-    let (mut broker, mut redis) = (Broker::start("[]."), RedisServer::start(&[]));
-    let urls = (broker.url(), redis.url());
+    let (mut rabbitmq, mut redis) = (RabbitMqServer::start("[]."), RedisServer::start(&[]));
+    let urls = (rabbitmq.url(), redis.url());
     let (_running, watched) = worker(&urls.0, &urls.1, &["--concurrency", "8"]);
     watched.until_ready();
 
@@ -193,7 +193,7 @@ fn a_worker_tells_what_it_did_and_which_service_is_away() {
     assert_eq!(scrape.sum("bsft_lm_requests_in_flight"), 0.0);
     assert_eq!(scrape.get("bsft_run_tasks"), None, "it is the coordinator's");
 
-    broker.kill_9();
+    rabbitmq.kill_9();
     let reasons = watched.until_not_ready("rabbitmq: ");
     assert!(
         !reasons.contains("guest:guest") && !reasons.contains("redis:"),
@@ -204,7 +204,7 @@ fn a_worker_tells_what_it_did_and_which_service_is_away() {
         watched.scrape().get("bsft_service_up{service=\"rabbitmq\"}"),
         Some(0.0)
     );
-    broker.start_again();
+    rabbitmq.start_again();
     watched.until_ready();
 
     redis.kill();

@@ -4,11 +4,11 @@ mod crashes;
 mod refused;
 mod traps;
 
-use crate::queue::{QueueUnderTest, at_most, queue_cases};
+use crate::broker::{BrokerUnderTest, at_most, broker_cases};
 use crate::rabbitmq;
 use async_trait::async_trait;
-use bsft::queue::amqp::AmqpQueue;
-use bsft::queue::{Delivery, Intake, Lane, Queue, QueueError};
+use bsft::broker::rabbitmq::RabbitMqBroker;
+use bsft::broker::{Broker, BrokerError, Delivery, Intake, Lane};
 use lapin::options::{BasicAckOptions, BasicGetOptions};
 use lapin::{Channel, Connection, ConnectionProperties};
 use std::collections::BTreeSet;
@@ -24,7 +24,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A queue in a namespace of its own, and the broker's own view of it.
 struct Fresh {
-    queue: AmqpQueue,
+    broker: RabbitMqBroker,
     url: String,
     namespace: String,
 }
@@ -33,7 +33,7 @@ impl Fresh {
     async fn on(url: String) -> Fresh {
         let namespace = format!("test-{:016x}", fastrand::u64(..));
         Fresh {
-            queue: AmqpQueue::connect(&url, &namespace).await.unwrap(),
+            broker: RabbitMqBroker::connect(&url, &namespace).await.unwrap(),
             url,
             namespace,
         }
@@ -54,7 +54,7 @@ async fn raw_channel(url: &str) -> (Connection, Channel) {
 }
 
 #[async_trait]
-impl QueueUnderTest for Fresh {
+impl BrokerUnderTest for Fresh {
     fn available() -> bool {
         rabbitmq::installed()
     }
@@ -63,19 +63,19 @@ impl QueueUnderTest for Fresh {
         Fresh::on(rabbitmq::shared_url()).await
     }
 
-    fn queue(&self) -> &dyn Queue {
-        &self.queue
+    fn broker(&self) -> &dyn Broker {
+        &self.broker
     }
 
     /// The broker moves dead letters when it likes: whoever asks for those of a lane waits a while for the first.
     async fn dead_letters(&self, lane: &Lane) -> Vec<Vec<u8>> {
         let (_connection, channel) = raw_channel(&self.url).await;
-        let queue = self.name(&format!("dead.{}", lane.name()));
+        let broker = self.name(&format!("dead.{}", lane.name()));
         let deadline = Instant::now() + BURIAL;
         let mut dead = Vec::new();
         while dead.is_empty() && Instant::now() < deadline {
             tokio::time::sleep(LOOK_EVERY).await;
-            let get = || channel.basic_get(queue.as_str().into(), BasicGetOptions::default());
+            let get = || channel.basic_get(broker.as_str().into(), BasicGetOptions::default());
             while let Some(message) = get().await.unwrap() {
                 dead.push(message.delivery.data.clone());
                 message
@@ -90,11 +90,11 @@ impl QueueUnderTest for Fresh {
     }
 
     async fn close(&self) {
-        self.queue.close().await;
+        self.broker.close().await;
     }
 }
 
-queue_cases!(Fresh, tokio::test(flavor = "multi_thread", worker_threads = 2));
+broker_cases!(Fresh, tokio::test(flavor = "multi_thread", worker_threads = 2));
 
 fn numbered(range: std::ops::Range<u32>) -> Vec<Vec<u8>> {
     range.map(|i| i.to_be_bytes().to_vec()).collect()
@@ -113,11 +113,11 @@ async fn take(intake: &mut Box<dyn Intake>) -> Delivery {
 }
 
 /// Publishes as every caller does: again, until it is safe.
-async fn publish(queue: &AmqpQueue, lane: &Lane, messages: Vec<Vec<u8>>) {
+async fn publish(broker: &RabbitMqBroker, lane: &Lane, messages: Vec<Vec<u8>>) {
     let repeated = async {
         loop {
-            match queue.publish(lane, messages.clone()).await {
-                Err(QueueError::Unreachable { .. }) => {}
+            match broker.publish(lane, messages.clone()).await {
+                Err(BrokerError::Unreachable { .. }) => {}
                 done => break done.unwrap(),
             }
         }
@@ -134,12 +134,12 @@ async fn take_all(intake: &mut Box<dyn Intake>, expected: std::ops::Range<u32>) 
     while !missing.is_empty() {
         let delivery = take(intake).await;
         let (number, redelivered) = (number(&delivery.body), delivery.redelivered);
-        match delivery.settle(bsft::queue::Settlement::Done).await {
+        match delivery.settle(bsft::broker::Settlement::Done).await {
             Ok(()) => {
                 missing.remove(&number);
                 taken.push((number, redelivered));
             }
-            Err(QueueError::ReceiptExpired) => {}
+            Err(BrokerError::ReceiptExpired) => {}
             Err(e) => panic!("{e}"),
         }
     }

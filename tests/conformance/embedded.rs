@@ -1,10 +1,10 @@
 //! The embedded queue and store: every case, and what only a file can promise.
 
-use crate::queue::{QueueUnderTest, queue_cases};
+use crate::broker::{BrokerUnderTest, broker_cases};
 use crate::store::{LEASE, StoreUnderTest, claimed, run, store_cases, task, work_through};
 use async_trait::async_trait;
-use bsft::queue::embedded::EmbeddedQueue;
-use bsft::queue::{Lane, Queue};
+use bsft::broker::embedded::EmbeddedBroker;
+use bsft::broker::{Broker, Lane};
 use bsft::store::embedded::{DEATHS_FORGIVEN, EmbeddedStore};
 use bsft::store::{Claim, Position, Store, StoreError};
 use bsft::task::Attempt;
@@ -16,25 +16,25 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 #[async_trait]
-impl QueueUnderTest for EmbeddedQueue {
-    async fn start() -> EmbeddedQueue {
-        EmbeddedQueue::new()
+impl BrokerUnderTest for EmbeddedBroker {
+    async fn start() -> EmbeddedBroker {
+        EmbeddedBroker::new()
     }
 
-    fn queue(&self) -> &dyn Queue {
+    fn broker(&self) -> &dyn Broker {
         self
     }
 
     async fn dead_letters(&self, lane: &Lane) -> Vec<Vec<u8>> {
-        EmbeddedQueue::dead_letters(self, lane)
+        EmbeddedBroker::dead_letters(self, lane)
     }
 
     async fn close(&self) {
-        EmbeddedQueue::close(self);
+        EmbeddedBroker::close(self);
     }
 }
 
-queue_cases!(EmbeddedQueue, tokio::test(start_paused = true));
+broker_cases!(EmbeddedBroker, tokio::test(start_paused = true));
 
 struct InTempDir {
     store: EmbeddedStore,

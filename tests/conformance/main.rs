@@ -8,6 +8,7 @@
 )]
 
 mod amqp;
+mod broker;
 #[path = "../support/certificates.rs"]
 mod certificates;
 mod child;
@@ -21,7 +22,6 @@ mod openai_server;
 #[path = "../support/operators_notes.rs"]
 #[expect(dead_code, reason = "the tests of the command line need more of it")]
 mod operators_notes;
-mod queue;
 #[path = "../support/rabbitmq.rs"]
 #[expect(dead_code, reason = "the fault tests need more of it")]
 mod rabbitmq;

@@ -1,8 +1,8 @@
 //! Users that may do what queue and store need, and nothing else, made as `docs/operations/servers.md` says.
 
+use crate::broker::all_broker_cases;
 use crate::child::{InAChild, tests_of};
-use crate::queue::all_queue_cases;
-use crate::rabbitmq::{self, Broker};
+use crate::rabbitmq::{self, RabbitMqServer};
 use crate::redis;
 use crate::redis_server::{RedisServer, is_installed};
 use crate::store::all_store_cases;
@@ -14,10 +14,10 @@ fn the_queue_keeps_its_promises_to_a_user_with_the_least_rights() {
     if !rabbitmq::installed() {
         return;
     }
-    let broker = Broker::start("[].");
+    let rabbitmq = RabbitMqServer::start("[].");
     InAChild::new()
-        .with(rabbitmq::SHARED, &broker.admit_worker())
-        .pass(&all_queue_cases! { tests_of! "amqp" });
+        .with(rabbitmq::SHARED, &rabbitmq.admit_worker())
+        .pass(&all_broker_cases! { tests_of! "amqp" });
 }
 
 #[test]

@@ -4,13 +4,13 @@
 use crate::service::Service;
 use crate::support::{Folder, JobFile, same};
 use async_trait::async_trait;
+use bsft::broker::embedded::EmbeddedBroker;
+use bsft::broker::{Broker, BrokerError, Delivery, Intake, Lane, Receipt, RetryingBroker, Settlement};
 use bsft::coordinator::{self, Coordinator, Retry};
 use bsft::depot;
 use bsft::finetune::{Order, Provider, ProviderError, Providers, Recipe, StartError, Training, TrainingId};
 use bsft::job;
 use bsft::metrics::{self, Metrics};
-use bsft::queue::embedded::EmbeddedQueue;
-use bsft::queue::{Delivery, Intake, Lane, PatientQueue, Queue, QueueError, Receipt, Settlement};
 use bsft::report::Progress;
 use bsft::roster::Alone;
 use bsft::run_dir::RunDir;
@@ -167,8 +167,8 @@ fn store_away() -> StoreError {
     }
 }
 
-fn queue_away() -> QueueError {
-    QueueError::Unreachable {
+fn queue_away() -> BrokerError {
+    BrokerError::Unreachable {
         url: "queue".into(),
         message: "as the test wants it".into(),
     }
@@ -326,21 +326,21 @@ impl Provider for Faulty<Arc<Service>> {
 }
 
 #[async_trait]
-impl Queue for Faulty<EmbeddedQueue> {
-    async fn publish(&self, lane: &Lane, messages: Vec<Vec<u8>>) -> Result<(), QueueError> {
+impl Broker for Faulty<EmbeddedBroker> {
+    async fn publish(&self, lane: &Lane, messages: Vec<Vec<u8>>) -> Result<(), BrokerError> {
         let take = || self.inner.publish(lane, messages.clone());
         self.plan.step(Step::Publish, queue_away, take).await
     }
 
-    async fn depth(&self, lane: &Lane) -> Result<usize, QueueError> {
+    async fn depth(&self, lane: &Lane) -> Result<usize, BrokerError> {
         self.inner.depth(lane).await
     }
 
-    async fn dead_letter_count(&self, lane: &Lane) -> Result<usize, QueueError> {
+    async fn dead_letter_count(&self, lane: &Lane) -> Result<usize, BrokerError> {
         self.inner.dead_letter_count(lane).await
     }
 
-    async fn consume(&self, lane: &Lane, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, QueueError> {
+    async fn consume(&self, lane: &Lane, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, BrokerError> {
         let take = || self.inner.consume(lane, prefetch);
         let inner = self.plan.step(Step::Consume, queue_away, take).await?;
         Ok(Box::new(FaultyIntake {
@@ -357,7 +357,7 @@ struct FaultyIntake {
 
 #[async_trait]
 impl Intake for FaultyIntake {
-    async fn next(&mut self) -> Result<Option<Delivery>, QueueError> {
+    async fn next(&mut self) -> Result<Option<Delivery>, BrokerError> {
         Ok(self.inner.next().await?.map(|delivery| {
             let (body, redelivered) = (delivery.body.clone(), delivery.redelivered);
             let plan = Arc::clone(&self.plan);
@@ -374,14 +374,15 @@ struct FaultyReceipt {
 #[async_trait]
 impl Receipt for FaultyReceipt {
     /// A settlement that goes wrong expires: the message comes again.
-    async fn settle(self: Box<Self>, settlement: Settlement) -> Result<(), QueueError> {
+    async fn settle(self: Box<Self>, settlement: Settlement) -> Result<(), BrokerError> {
         let FaultyReceipt { delivery, plan } = *self;
         let mut delivery = Some(delivery);
         let take = || match delivery.take() {
             Some(delivery) => delivery.settle(settlement).boxed(),
             None => std::future::ready(Ok(())).boxed(),
         };
-        plan.step(Step::Settle, || QueueError::ReceiptExpired, take).await
+        plan.step(Step::Settle, || BrokerError::ReceiptExpired, take)
+            .await
     }
 }
 
@@ -394,22 +395,22 @@ async fn live(folder: &Folder, service: &Arc<Service>, plan: &Arc<Plan>) -> bool
         inner: EmbeddedStore::open(&dir.store()).unwrap(),
         plan: Arc::clone(plan),
     };
-    let queue = Faulty {
-        inner: EmbeddedQueue::new(),
+    let broker = Faulty {
+        inner: EmbeddedBroker::new(),
         plan: Arc::clone(plan),
     };
     let metrics = Arc::new(Metrics::new());
     let of_store = metrics.waits(metrics::Service::Redis);
-    let of_queue = metrics.waits(metrics::Service::RabbitMq);
+    let of_broker = metrics.waits(metrics::Service::RabbitMq);
     let store = Arc::new(PatientStore::new(Arc::new(store), shutdown.clone(), of_store));
-    let queue = Arc::new(PatientQueue::new(Arc::new(queue), shutdown.clone(), of_queue));
+    let broker = Arc::new(RetryingBroker::new(Arc::new(broker), shutdown.clone(), of_broker));
     let depot = Arc::new(depot::Folder::new(folder.path("run").join("data")));
     let provider = Faulty {
         inner: Arc::clone(service),
         plan: Arc::clone(plan),
     };
     let worker = Worker {
-        queue: Arc::clone(&queue) as _,
+        broker: Arc::clone(&broker) as _,
         store: Arc::clone(&store) as _,
         roster: Arc::new(Alone::default()),
         depot: Arc::clone(&depot) as _,
@@ -421,7 +422,7 @@ async fn live(folder: &Folder, service: &Arc<Service>, plan: &Arc<Plan>) -> bool
         metrics: Arc::clone(&metrics),
     };
     let coordinator = Coordinator {
-        queue,
+        broker,
         store,
         roster: Arc::new(Alone::default()),
         depot,

@@ -1,14 +1,14 @@
-//! Queue and store over TLS, as operators have it: the authority of the servers' certificates is in the file that `SSL_CERT_FILE`
+//! Broker and store over TLS, as operators have it: the authority of the servers' certificates is in the file that `SSL_CERT_FILE`
 //! names. That holds for a process, so what is to trust an authority runs in one of its own.
 
+use crate::broker::{all_broker_cases, at_most};
 use crate::certificates::Certificates;
 use crate::child::{InAChild, tests_of};
-use crate::queue::{all_queue_cases, at_most};
-use crate::rabbitmq::{self, Broker};
+use crate::rabbitmq::{self, RabbitMqServer};
 use crate::redis_server::{RedisServer, is_installed};
 use crate::store::{LEASE, all_store_cases, claimed, run, task};
-use bsft::queue::amqp::AmqpQueue;
-use bsft::queue::{Lane, Queue as _, QueueError, Settlement};
+use bsft::broker::rabbitmq::RabbitMqBroker;
+use bsft::broker::{Broker as _, BrokerError, Lane, Settlement};
 use bsft::store::redis::RedisStore;
 use bsft::store::{Store as _, StoreError};
 use std::net::TcpListener;
@@ -41,11 +41,11 @@ fn the_queue_keeps_its_promises_over_tls() {
     let Some(certificates) = for_a_broker() else {
         return;
     };
-    let broker = Broker::start_with_tls(certificates.dir());
+    let rabbitmq = RabbitMqServer::start_with_tls(certificates.dir());
     InAChild::new()
         .trusting(&certificates.authority())
-        .with(rabbitmq::SHARED, &broker.tls_url())
-        .pass(&all_queue_cases! { tests_of! "amqp" });
+        .with(rabbitmq::SHARED, &rabbitmq.tls_url())
+        .pass(&all_broker_cases! { tests_of! "amqp" });
 }
 
 #[test]
@@ -79,15 +79,17 @@ async fn a_broker_that_was_killed_is_found_again_over_tls() {
     let Some(certificates) = trusted(test, for_a_broker) else {
         return;
     };
-    let mut broker = Broker::start_with_tls(&certificates);
-    let queue = AmqpQueue::connect(&broker.tls_url(), "killed").await.unwrap();
-    queue.publish(&Lane::Bootstrap, vec![vec![1]]).await.unwrap();
-    let mut intake = queue.consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
-    broker.kill_9();
-    broker.start_again();
+    let mut rabbitmq = RabbitMqServer::start_with_tls(&certificates);
+    let broker = RabbitMqBroker::connect(&rabbitmq.tls_url(), "killed")
+        .await
+        .unwrap();
+    broker.publish(&Lane::Bootstrap, vec![vec![1]]).await.unwrap();
+    let mut intake = broker.consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
+    rabbitmq.kill_9();
+    rabbitmq.start_again();
     let published = async {
-        while let Err(e) = queue.publish(&Lane::Bootstrap, vec![vec![2]]).await {
-            assert!(matches!(e, QueueError::Unreachable { .. }), "{e}");
+        while let Err(e) = broker.publish(&Lane::Bootstrap, vec![vec![2]]).await {
+            assert!(matches!(e, BrokerError::Unreachable { .. }), "{e}");
         }
     };
     timeout(PATIENCE, published)
@@ -134,8 +136,8 @@ fn helps(error: &dyn std::error::Error, words: &[&str]) {
     assert!(!told.contains("hunter2"), "{told}");
 }
 
-async fn queue_error(url: &str) -> QueueError {
-    let connecting = AmqpQueue::connect(url, "tls");
+async fn queue_error(url: &str) -> BrokerError {
+    let connecting = RabbitMqBroker::connect(url, "tls");
     let ended = timeout(PATIENCE, connecting).await.expect("the attempt ends");
     ended.err().expect("the queue does not connect")
 }
@@ -155,7 +157,7 @@ fn with_password(url: &str) -> String {
 
 async fn a_broker_is_refused(url: &str, reason: &str) {
     let error = queue_error(&with_password(url)).await;
-    assert!(matches!(error, QueueError::Refused { .. }), "{error}");
+    assert!(matches!(error, BrokerError::Refused { .. }), "{error}");
     helps(&error, &[reason, "amqps://guest@", "SSL_CERT_FILE"]);
 }
 
@@ -168,8 +170,8 @@ async fn a_redis_is_refused(url: &str, reason: &str) {
 #[tokio::test]
 async fn a_certificate_of_an_unknown_authority_is_refused() {
     if let Some(certificates) = for_a_broker() {
-        let broker = Broker::start_with_tls(certificates.dir());
-        a_broker_is_refused(&broker.tls_url(), "UnknownIssuer").await;
+        let rabbitmq = RabbitMqServer::start_with_tls(certificates.dir());
+        a_broker_is_refused(&rabbitmq.tls_url(), "UnknownIssuer").await;
     }
     if let Some(certificates) = for_redis() {
         let server = RedisServer::start_with_tls(certificates.dir(), &[]);
@@ -187,8 +189,8 @@ async fn a_certificate_for_another_host_is_refused() {
     let Some(certificates) = trusted(test, elsewhere) else {
         return;
     };
-    let broker = Broker::start_with_tls(&certificates);
-    a_broker_is_refused(&broker.tls_url(), "elsewhere.example").await;
+    let rabbitmq = RabbitMqServer::start_with_tls(&certificates);
+    a_broker_is_refused(&rabbitmq.tls_url(), "elsewhere.example").await;
     let server = RedisServer::start_with_tls(&certificates, &[]);
     a_redis_is_refused(&server.tls_url(), "elsewhere.example").await;
 }
@@ -219,10 +221,10 @@ async fn a_redis_that_wants_our_certificate_says_so() {
 #[tokio::test]
 async fn plain_and_tls_ports_that_are_mixed_up_are_said_so() {
     if let Some(certificates) = for_a_broker() {
-        let broker = Broker::start_with_tls(certificates.dir());
-        let plain = with_password(&broker.tls_url()).replace("amqps:", "amqp:");
+        let rabbitmq = RabbitMqServer::start_with_tls(certificates.dir());
+        let plain = with_password(&rabbitmq.tls_url()).replace("amqps:", "amqp:");
         helps(&queue_error(&plain).await, &["needs amqps://"]);
-        a_broker_is_refused(&broker.url().replace("amqp:", "amqps:"), "speaks TLS").await;
+        a_broker_is_refused(&rabbitmq.url().replace("amqp:", "amqps:"), "speaks TLS").await;
     }
     if let Some(certificates) = for_redis() {
         let server = RedisServer::start_with_tls(certificates.dir(), &[]);
@@ -245,7 +247,7 @@ async fn a_port_that_never_answers_is_given_up() {
         store_error(&urls[3]),
     );
     for (error, scheme) in [(amqp, "amqp"), (amqps, "amqps")] {
-        assert!(matches!(error, QueueError::Unreachable { .. }), "{error}");
+        assert!(matches!(error, BrokerError::Unreachable { .. }), "{error}");
         helps(&error, &[scheme]);
     }
     for (error, scheme) in [(redis, "redis"), (rediss, "rediss")] {

@@ -153,7 +153,7 @@ def coordinator(job):
 
 def queues(everything, namespace, concurrency):
     """KEDA looks at the lanes and their wait queues, and at nothing else."""
-    version = re.search(r'"bsft\.\{\}\.(v\d+)\.\{rest\}"', source("src/queue/amqp/names.rs"))[1]
+    version = re.search(r'"bsft\.\{\}\.(v\d+)\.\{rest\}"', source("src/broker/rabbitmq/names.rs"))[1]
     scaled = named(everything, "ScaledObject", "bsft-worker")
     target = scaled["spec"]["scaleTargetRef"]["name"]
     named(everything, "Deployment", target)
@@ -175,7 +175,7 @@ def queues(everything, namespace, concurrency):
         (parameter,) = authentication["spec"]["secretTargetRef"]
         expect(parameter["key"] in named(everything, "Secret", parameter["name"])["stringData"], f"KEDA, {lane}: its Secret")
     expect(scaled["spec"]["triggers"][0]["metadata"]["value"] == concurrency, "KEDA: tasks a worker are its --concurrency")
-    lanes = set(re.findall(r'Lane::\w+(?:\(_\))? => "(\w+)"', source("src/queue/mod.rs")))
+    lanes = set(re.findall(r'Lane::\w+(?:\(_\))? => "(\w+)"', source("src/broker/mod.rs")))
     expect({"bootstrap", "finetune"} <= lanes, f"the code's lanes are {lanes}")
 
 

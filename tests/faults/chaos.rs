@@ -254,13 +254,13 @@ impl Chaos {
                 self.cluster.start_coordinator();
             }
             Fault::BrokerKilled => {
-                self.cluster.broker.kill_9();
-                self.cluster.broker.start_again();
+                self.cluster.rabbitmq.kill_9();
+                self.cluster.rabbitmq.start_again();
             }
             Fault::BrokerWiped => {
-                self.cluster.broker.kill_9();
-                self.cluster.broker.wipe();
-                self.cluster.broker.start_again();
+                self.cluster.rabbitmq.kill_9();
+                self.cluster.rabbitmq.wipe();
+                self.cluster.rabbitmq.start_again();
             }
             Fault::RedisKilled => {
                 let from = log::now();

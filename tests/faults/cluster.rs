@@ -2,7 +2,7 @@
 
 use crate::log::tail;
 use crate::process::Process;
-use crate::rabbitmq::Broker;
+use crate::rabbitmq::RabbitMqServer;
 use crate::redis_server::RedisServer;
 use crate::support::{Folder, JobFile, LmServer, clean};
 use std::fs;
@@ -27,7 +27,7 @@ pub(crate) struct Cluster {
     pub(crate) seed: u64,
     pub(crate) folder: Folder,
     pub(crate) lm: LmServer,
-    pub(crate) broker: Broker,
+    pub(crate) rabbitmq: RabbitMqServer,
     pub(crate) redis: RedisServer,
     pub(crate) coordinator: Option<Process>,
     pub(crate) workers: Vec<Worker>,
@@ -52,11 +52,11 @@ impl Cluster {
     /// Servers that listen on that address, and a job of so many examples, whose LM takes up to so many milliseconds for an answer.
     pub(crate) fn start(seed: u64, address: &str, examples: usize, latency_ms: u64) -> Cluster {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let (broker, redis) = if address == "127.0.0.1" {
-            (Broker::start("[]."), RedisServer::start(&NO_REWRITE))
+        let (rabbitmq, redis) = if address == "127.0.0.1" {
+            (RabbitMqServer::start("[]."), RedisServer::start(&NO_REWRITE))
         } else {
             let bound = ["--bind", "127.0.0.1", address, "--protected-mode", "no"];
-            (Broker::start_on(address), RedisServer::start(&bound))
+            (RabbitMqServer::start_on(address), RedisServer::start(&bound))
         };
         let lm = LmServer::start_on(
             0,
@@ -82,7 +82,7 @@ impl Cluster {
             seed,
             folder,
             lm,
-            broker,
+            rabbitmq,
             redis,
             coordinator: None,
             workers: Vec::new(),
@@ -141,7 +141,7 @@ impl Cluster {
     }
 
     fn surround(&self, command: &mut Command, name: &str) {
-        let amqp = self.broker.url().replace("127.0.0.1", &self.address);
+        let amqp = self.rabbitmq.url().replace("127.0.0.1", &self.address);
         command
             .current_dir(self.folder.path(""))
             .env("BSFT_AMQP_URL", amqp)
@@ -180,7 +180,7 @@ impl Cluster {
         for worker in &self.workers {
             said.push_str(&tail(worker.process.log()));
         }
-        said.push_str(&tail(&self.broker.logs().join("rabbit.log")));
+        said.push_str(&tail(&self.rabbitmq.logs().join("rabbit.log")));
         panic!("seed {}: {what}\n{said}", self.seed);
     }
 }

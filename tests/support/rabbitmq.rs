@@ -28,51 +28,51 @@ pub(crate) fn installed() -> bool {
 
 /// The broker that tests share, for a user with the least rights: the one in the environment, or else one of this process.
 pub(crate) fn shared_url() -> String {
-    static OWN: OnceLock<(Broker, String)> = OnceLock::new();
+    static OWN: OnceLock<(RabbitMqServer, String)> = OnceLock::new();
     let own = || {
-        let broker = Broker::start("[].");
-        let url = broker.admit_worker();
-        (broker, url)
+        let rabbitmq = RabbitMqServer::start("[].");
+        let url = rabbitmq.admit_worker();
+        (rabbitmq, url)
     };
     std::env::var(SHARED).unwrap_or_else(|_| OWN.get_or_init(own).1.clone())
 }
 
 /// A broker of one test's own.
-pub(crate) struct Broker {
+pub(crate) struct RabbitMqServer {
     dir: TempDir,
     running: Child,
     /// Of its listeners: the plain one, and the one for TLS if it was asked for.
     urls: Vec<String>,
 }
 
-impl Broker {
+impl RabbitMqServer {
     /// With that `advanced.config`, an Erlang term.
-    pub(crate) fn start(advanced: &str) -> Broker {
+    pub(crate) fn start(advanced: &str) -> RabbitMqServer {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("advanced.config"), advanced).unwrap();
-        Broker::start_in(dir)
+        RabbitMqServer::start_in(dir)
     }
 
     /// One that also listens on that address of this machine.
-    pub(crate) fn start_on(address: &str) -> Broker {
+    pub(crate) fn start_on(address: &str) -> RabbitMqServer {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("address"), address).unwrap();
-        Broker::start_in(dir)
+        RabbitMqServer::start_in(dir)
     }
 
     /// One that listens for TLS, too, with server.pem and server.key of that folder.
-    pub(crate) fn start_with_tls(certificates: &Path) -> Broker {
+    pub(crate) fn start_with_tls(certificates: &Path) -> RabbitMqServer {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("tls")).unwrap();
         for file in ["server.pem", "server.key"] {
             std::fs::copy(certificates.join(file), dir.path().join("tls").join(file)).unwrap();
         }
-        Broker::start_in(dir)
+        RabbitMqServer::start_in(dir)
     }
 
-    fn start_in(dir: TempDir) -> Broker {
+    fn start_in(dir: TempDir) -> RabbitMqServer {
         let (running, urls) = run(dir.path());
-        Broker { dir, running, urls }
+        RabbitMqServer { dir, running, urls }
     }
 
     /// Where it listens; the same after a restart.
@@ -106,7 +106,7 @@ impl Broker {
         self.stop();
     }
 
-    /// Forgets all that it ever kept, after [`Broker::kill_9`].
+    /// Forgets all that it ever kept, after [`RabbitMqServer::kill_9`].
     pub(crate) fn wipe(&mut self) {
         std::fs::remove_dir_all(self.dir.path().join("mnesia")).unwrap();
         std::fs::create_dir(self.dir.path().join("mnesia")).unwrap();
@@ -156,7 +156,7 @@ impl Broker {
     }
 }
 
-impl Drop for Broker {
+impl Drop for RabbitMqServer {
     fn drop(&mut self) {
         // A test may have stopped the clock of a broker that it no longer has any use for.
         let _ = std::fs::read_to_string(self.dir.path().join("pid"))

@@ -6,8 +6,8 @@ mod training_metrics;
 
 use super::prepare::Prepared;
 use super::{Coordinator, RunError};
+use crate::broker::Lane;
 use crate::finetune::{ID_SLOT, Known, ProviderSpec, Shard, Training};
-use crate::queue::Lane;
 use crate::roster::WorkerSign;
 use crate::task::TaskId;
 use messages::{report_changes, report_others, report_trainers};
@@ -97,7 +97,7 @@ impl Trainings {
             }
         }
         let messages = self.open().map(|job| job.message(prepared)).collect();
-        Ok(coordinator.queue.publish(&Lane::Finetune, messages).await?)
+        Ok(coordinator.broker.publish(&Lane::Finetune, messages).await?)
     }
 
     /// Publishes a job whose message is lost.
@@ -113,7 +113,7 @@ impl Trainings {
         warn!(shard = %job.shard, "nobody has this fine-tune task and no message of it is left: publishing it again");
         coordinator.metrics.run.republished(1);
         let message = job.message(prepared);
-        Ok(coordinator.queue.publish(&Lane::Finetune, vec![message]).await?)
+        Ok(coordinator.broker.publish(&Lane::Finetune, vec![message]).await?)
     }
 
     /// Takes in what the store knows by now.

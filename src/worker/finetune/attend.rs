@@ -1,10 +1,10 @@
 //! A training on this machine, looked after until it ends or this process does.
 
 use super::{Job, TickError, Unsettled};
+use crate::broker::{Delivery, Settlement};
 use crate::finetune::{Known, ProviderError, TrainingOutcome, TrainingProgress, Unfinished};
 use crate::message::{FinetuneTask, MESSAGE_VERSION};
 use crate::metrics::TaskEnd;
-use crate::queue::{Delivery, Settlement};
 use crate::store::{Claim, StoreError};
 use crate::task::AttemptRef;
 use crate::telemetry::spans;

@@ -12,10 +12,10 @@ pub(super) use strays::Strays;
 use super::lease::{LEASE, under_lease};
 use super::training::{Care, Look};
 use super::{HELD, RETURN_AFTER, Shared, preflight, settle};
+use crate::broker::{BrokerError, Delivery, Lane, Settlement};
 use crate::finetune::{Known, Order, Provider, ProviderError, Training, TrainingOutcome};
 use crate::message::{Completion, FinetuneMessage, FinetuneTask, MESSAGE_VERSION, Refusal, decode, encode};
 use crate::metrics::TaskEnd;
-use crate::queue::{Delivery, Lane, QueueError, Settlement};
 use crate::store::{Claim, StoreError};
 use crate::task::{Attempt, AttemptRef, RunId, TaskId};
 use crate::trace::Outcome;
@@ -33,7 +33,7 @@ pub(super) enum TickError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
-    Queue(#[from] QueueError),
+    Broker(#[from] BrokerError),
     #[error(transparent)]
     Provider(#[from] ProviderError),
 }
@@ -78,7 +78,7 @@ pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
             TickError::Store(StoreError::Fenced(_)) => lane.ended(TaskEnd::Fenced),
             TickError::Store(_) => lane.ended(TaskEnd::Interrupted),
             // It comes again, to be looked at as before.
-            TickError::Queue(_) | TickError::Provider(_) => {}
+            TickError::Broker(_) | TickError::Provider(_) => {}
         }
         match (delivery, why) {
             (Some(delivery), TickError::Store(StoreError::Fenced(_))) => {
@@ -277,14 +277,14 @@ impl Job<'_> {
 }
 
 /// Tells the run's coordinator to look into the store.
-pub(super) async fn announce(shared: &Shared, run: &RunId, task: TaskId) -> Result<(), QueueError> {
+pub(super) async fn announce(shared: &Shared, run: &RunId, task: TaskId) -> Result<(), BrokerError> {
     let completion = Completion {
         v: MESSAGE_VERSION,
         run: run.clone(),
         task,
     };
     shared
-        .queue
+        .broker
         .publish(&Lane::Completions(run.clone()), vec![encode(&completion)])
         .await
 }

@@ -143,10 +143,10 @@ fn rabbitmq_may_be_killed_and_wiped_and_the_next_worker_gets_the_training() {
         return;
     };
     let mut at_work = AtWork::begin_on(cluster);
-    let broker = at_work.cluster.broker.as_mut().unwrap();
-    broker.kill_9();
-    broker.wipe();
-    broker.start_again();
+    let rabbitmq = at_work.cluster.rabbitmq.as_mut().unwrap();
+    rabbitmq.kill_9();
+    rabbitmq.wipe();
+    rabbitmq.start_again();
     at_work.trainer.signal("KILL");
     at_work.trainer = finetuner(&at_work.cluster, &at_work.trained);
     until_looked_after(&at_work.trained);

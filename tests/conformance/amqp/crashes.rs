@@ -1,10 +1,10 @@
 //! Brokers and workers that are killed with signal 9.
 
 use super::{Fresh, PATIENCE, at_most, number, numbered, publish, take, take_all};
-use crate::queue::QueueUnderTest as _;
-use crate::rabbitmq::{self, Broker};
-use bsft::queue::amqp::AmqpQueue;
-use bsft::queue::{Lane, Queue as _, QueueError, Settlement};
+use crate::broker::BrokerUnderTest as _;
+use crate::rabbitmq::{self, RabbitMqServer};
+use bsft::broker::rabbitmq::RabbitMqBroker;
+use bsft::broker::{Broker as _, BrokerError, Lane, Settlement};
 use bsft::task::RunId;
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -16,10 +16,10 @@ async fn a_broker_that_is_killed_keeps_what_is_unsettled_and_forgets_what_is_don
     if !rabbitmq::installed() {
         return;
     }
-    let mut broker = Broker::start("[].");
-    let t = Fresh::on(broker.url()).await;
-    publish(&t.queue, &Lane::Bootstrap, numbered(0..300)).await;
-    let mut intake = t.queue.consume(&Lane::Bootstrap, at_most(40)).await.unwrap();
+    let mut rabbitmq = RabbitMqServer::start("[].");
+    let t = Fresh::on(rabbitmq.url()).await;
+    publish(&t.broker, &Lane::Bootstrap, numbered(0..300)).await;
+    let mut intake = t.broker.consume(&Lane::Bootstrap, at_most(40)).await.unwrap();
     let mut done = BTreeSet::new();
     for _ in 0..100 {
         let delivery = take(&mut intake).await;
@@ -28,12 +28,12 @@ async fn a_broker_that_is_killed_keeps_what_is_unsettled_and_forgets_what_is_don
     }
     let held = take(&mut intake).await;
     // Handed on after the acks, and the broker's disk has it when this returns: so it has the acks.
-    broker.until_ctl_says(&["list_queues", "messages"], "200");
-    publish(&t.queue, &Lane::Bootstrap, numbered(300..301)).await;
-    broker.kill_9();
-    let queue = t.queue.clone();
-    let meanwhile = tokio::spawn(async move { publish(&queue, &Lane::Bootstrap, numbered(301..400)).await });
-    broker.start_again();
+    rabbitmq.until_ctl_says(&["list_queues", "messages"], "200");
+    publish(&t.broker, &Lane::Bootstrap, numbered(300..301)).await;
+    rabbitmq.kill_9();
+    let broker = t.broker.clone();
+    let meanwhile = tokio::spawn(async move { publish(&broker, &Lane::Bootstrap, numbered(301..400)).await });
+    rabbitmq.start_again();
     meanwhile.await.unwrap();
     let mut missing: BTreeSet<u32> = (0..400).filter(|n| !done.contains(n)).collect();
     while !missing.is_empty() {
@@ -51,30 +51,30 @@ async fn a_queue_whose_broker_was_killed_right_after_its_declaration_heals() {
     if !rabbitmq::installed() {
         return;
     }
-    let mut broker = Broker::start("[].");
-    let t = Fresh::on(broker.url()).await;
+    let mut rabbitmq = RabbitMqServer::start("[].");
+    let t = Fresh::on(rabbitmq.url()).await;
     let lane = Lane::Completions(RunId("new".to_owned()));
     let early = {
-        let (queue, lane) = (t.queue.clone(), lane.clone());
-        tokio::spawn(async move { queue.publish(&lane, numbered(0..20)).await })
+        let (broker, lane) = (t.broker.clone(), lane.clone());
+        tokio::spawn(async move { broker.publish(&lane, numbered(0..20)).await })
     };
     // All are with the broker, and the queue is younger than it takes to be safe.
-    let ready = async { while t.queue.depth(&lane).await.unwrap() < 20 {} };
+    let ready = async { while t.broker.depth(&lane).await.unwrap() < 20 {} };
     timeout(PATIENCE, ready).await.expect("they are published");
-    broker.kill_9();
+    rabbitmq.kill_9();
     let early = early.await.unwrap();
     assert!(early.is_err(), "what the hole can swallow is not called safe");
-    broker.start_again();
+    rabbitmq.start_again();
     let mut intake = loop {
-        match t.queue.consume(&lane, at_most(9)).await {
-            Err(QueueError::Unreachable { .. }) => {}
+        match t.broker.consume(&lane, at_most(9)).await {
+            Err(BrokerError::Unreachable { .. }) => {}
             intake => break intake.unwrap(),
         }
     };
     // Whoever heals it must not throw away what others have published to the new one.
-    let other = AmqpQueue::connect(&t.url, &t.namespace).await.unwrap();
+    let other = RabbitMqBroker::connect(&t.url, &t.namespace).await.unwrap();
     tokio::join!(
-        publish(&t.queue, &lane, numbered(0..20)),
+        publish(&t.broker, &lane, numbered(0..20)),
         publish(&other, &lane, numbered(20..40)),
         publish(&other, &lane, numbered(40..60)),
     );
@@ -86,24 +86,24 @@ async fn a_broker_that_freezes_is_noticed_and_found_again() {
     if !rabbitmq::installed() {
         return;
     }
-    let broker = Broker::start("[].");
-    let t = Fresh::on(broker.url()).await;
-    publish(&t.queue, &Lane::Bootstrap, numbered(0..2)).await;
-    let mut intake = t.queue.consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
+    let rabbitmq = RabbitMqServer::start("[].");
+    let t = Fresh::on(rabbitmq.url()).await;
+    publish(&t.broker, &Lane::Bootstrap, numbered(0..2)).await;
+    let mut intake = t.broker.consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
     let held = take(&mut intake).await;
-    broker.signal("-STOP");
-    let frozen = t.queue.publish(&Lane::Bootstrap, numbered(2..3)).await;
+    rabbitmq.signal("-STOP");
+    let frozen = t.broker.publish(&Lane::Bootstrap, numbered(2..3)).await;
     assert!(
-        matches!(frozen, Err(QueueError::Unreachable { .. })),
+        matches!(frozen, Err(BrokerError::Unreachable { .. })),
         "{frozen:?}"
     );
     // By its heartbeat the consuming connection finds out, too.
     let expired = timeout(PATIENCE, async {
-        while t.queue.depth(&Lane::Bootstrap).await.is_ok() {}
+        while t.broker.depth(&Lane::Bootstrap).await.is_ok() {}
     });
     expired.await.expect("the connection breaks");
-    broker.signal("-CONT");
-    publish(&t.queue, &Lane::Bootstrap, numbered(3..4)).await;
+    rabbitmq.signal("-CONT");
+    publish(&t.broker, &Lane::Bootstrap, numbered(3..4)).await;
     take_all(&mut intake, 0..2).await;
     take_all(&mut intake, 3..4).await;
     drop(held);
@@ -118,8 +118,8 @@ const DEATHS: usize = 30;
 async fn a_child_that_hoards_deliveries_until_it_is_killed() {
     let Ok(child) = std::env::var(CHILD) else { return };
     let (url, namespace) = child.split_once(' ').unwrap();
-    let queue = AmqpQueue::connect(url, namespace).await.unwrap();
-    let mut intake = queue
+    let broker = RabbitMqBroker::connect(url, namespace).await.unwrap();
+    let mut intake = broker
         .consume(&Lane::Bootstrap, at_most(HOARDED as usize))
         .await
         .unwrap();
@@ -137,7 +137,7 @@ async fn a_worker_that_dies_again_and_again_loses_no_prefetched_message() {
         return;
     }
     let t = Fresh::start().await;
-    publish(&t.queue, &Lane::Bootstrap, numbered(0..HOARDED)).await;
+    publish(&t.broker, &Lane::Bootstrap, numbered(0..HOARDED)).await;
     for _ in 0..DEATHS {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([
@@ -158,7 +158,7 @@ async fn a_worker_that_dies_again_and_again_loses_no_prefetched_message() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    let mut intake = t.queue.consume(&Lane::Bootstrap, at_most(5)).await.unwrap();
+    let mut intake = t.broker.consume(&Lane::Bootstrap, at_most(5)).await.unwrap();
     let taken = take_all(&mut intake, 0..HOARDED).await;
     assert!(taken.iter().all(|(_, redelivered)| *redelivered));
     assert!(t.dead_letters(&Lane::Bootstrap).await.is_empty());

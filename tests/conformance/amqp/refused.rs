@@ -1,23 +1,23 @@
 //! What a human has to put right, and whether the message says so.
 
 use super::{Fresh, raw_channel};
-use crate::queue::QueueUnderTest as _;
-use crate::rabbitmq::{self, Broker};
-use bsft::queue::QueueError;
-use bsft::queue::amqp::AmqpQueue;
+use crate::broker::BrokerUnderTest as _;
+use crate::rabbitmq::{self, RabbitMqServer};
+use bsft::broker::BrokerError;
+use bsft::broker::rabbitmq::RabbitMqBroker;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use std::net::TcpListener;
 use url::Url;
 
-async fn failure(url: &str) -> QueueError {
-    match AmqpQueue::connect(url, "refused").await {
+async fn failure(url: &str) -> BrokerError {
+    match RabbitMqBroker::connect(url, "refused").await {
         Ok(_) => panic!("{url} was connected to"),
         Err(e) => e,
     }
 }
 
-fn says(e: &QueueError, texts: &[&str]) {
+fn says(e: &BrokerError, texts: &[&str]) {
     let message = e.to_string();
     for text in texts {
         assert!(message.contains(text), "{text:?} is missing from {message:?}");
@@ -32,7 +32,7 @@ async fn a_port_where_nobody_listens_may_pass_and_is_named() {
         free.local_addr().unwrap().port()
     };
     let e = failure(&format!("amqp://me:secret@127.0.0.1:{port}")).await;
-    assert!(matches!(e, QueueError::Unreachable { .. }), "{e}");
+    assert!(matches!(e, BrokerError::Unreachable { .. }), "{e}");
     let url = format!("amqp://me@127.0.0.1:{port}/%2f");
     says(
         &e,
@@ -52,7 +52,7 @@ async fn a_server_that_hangs_up_is_named_with_what_it_may_want() {
     let hangs_up = std::thread::spawn(move || listener.accept().map(drop));
     let e = failure(&url).await;
     hangs_up.join().unwrap().unwrap();
-    assert!(matches!(e, QueueError::Unreachable { .. }), "{e}");
+    assert!(matches!(e, BrokerError::Unreachable { .. }), "{e}");
     says(&e, &["check that RabbitMQ runs there", "amqps://"]);
 }
 
@@ -65,11 +65,11 @@ async fn a_wrong_password_and_a_missing_vhost_are_refused_and_named() {
     let mut wrong = Url::parse(&url).unwrap();
     wrong.set_password(Some("wrong")).unwrap();
     let e = failure(wrong.as_str()).await;
-    assert!(matches!(e, QueueError::Refused { .. }), "{e}");
+    assert!(matches!(e, BrokerError::Refused { .. }), "{e}");
     let check = format!("check the user {:?} and its password", wrong.username());
     says(&e, &["ACCESS_REFUSED", &check]);
     let e = failure(&format!("{url}/no-such")).await;
-    assert!(matches!(e, QueueError::Refused { .. }), "{e}");
+    assert!(matches!(e, BrokerError::Refused { .. }), "{e}");
     says(
         &e,
         &[
@@ -88,7 +88,7 @@ async fn tls_that_meets_a_plain_port_is_refused_and_never_plain() {
     let url = rabbitmq::shared_url().replace("amqp:", "amqps:");
     let user = Url::parse(&url).unwrap().username().to_owned();
     let e = failure(&url).await;
-    assert!(matches!(e, QueueError::Refused { .. }), "{e}");
+    assert!(matches!(e, BrokerError::Refused { .. }), "{e}");
     says(&e, &[&format!("amqps://{user}@"), "5671"]);
 }
 
@@ -97,11 +97,11 @@ async fn each_missing_permission_is_named() {
     if !rabbitmq::installed() {
         return;
     }
-    let broker = Broker::start("[].");
-    broker.ctl(&["add_user", "worker", "secret"]);
-    let url = broker.url_of("worker", "secret");
+    let rabbitmq = RabbitMqServer::start("[].");
+    rabbitmq.ctl(&["add_user", "worker", "secret"]);
+    let url = rabbitmq.url_of("worker", "secret");
     let e = failure(&url).await;
-    assert!(matches!(e, QueueError::Refused { .. }), "{e}");
+    assert!(matches!(e, BrokerError::Refused { .. }), "{e}");
     says(
         &e,
         &["the user \"worker\" may use it", "rabbitmqctl set_permissions"],
@@ -113,14 +113,14 @@ async fn each_missing_permission_is_named() {
         ("read", [all, all, none]),
     ] {
         let [configure, write, read] = patterns;
-        broker.ctl(&["set_permissions", "worker", configure, write, read]);
+        rabbitmq.ctl(&["set_permissions", "worker", configure, write, read]);
         let e = failure(&url).await;
-        assert!(matches!(e, QueueError::Refused { .. }), "{e}");
+        assert!(matches!(e, BrokerError::Refused { .. }), "{e}");
         says(&e, &["\"worker\"", &format!("needs the {permission} permission")]);
     }
     let ours = r"^bsft\..*$";
-    broker.ctl(&["set_permissions", "worker", ours, r"^amq\.default$", ours]);
-    AmqpQueue::connect(&url, "refused")
+    rabbitmq.ctl(&["set_permissions", "worker", ours, r"^amq\.default$", ours]);
+    RabbitMqBroker::connect(&url, "refused")
         .await
         .expect("what the messages ask for is enough");
 }
@@ -142,9 +142,9 @@ async fn a_queue_that_is_declared_otherwise_is_refused() {
         .queue_declare(name.as_str().into(), durable, FieldTable::default())
         .await
         .unwrap();
-    let Err(e) = AmqpQueue::connect(&url, &namespace).await else {
+    let Err(e) = RabbitMqBroker::connect(&url, &namespace).await else {
         panic!("the queue was taken as it is")
     };
-    assert!(matches!(e, QueueError::Refused { .. }), "{e}");
+    assert!(matches!(e, BrokerError::Refused { .. }), "{e}");
     says(&e, &[&name, "other arguments", "another namespace"]);
 }

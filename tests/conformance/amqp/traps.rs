@@ -1,17 +1,17 @@
 //! What RabbitMQ and its client do to those who trust them.
 
 use super::{Fresh, at_most, number, numbered, publish, raw_channel, take, take_all};
-use crate::queue::QueueUnderTest;
-use crate::rabbitmq::{self, Broker};
-use bsft::queue::amqp::AmqpQueue;
-use bsft::queue::{Lane, Queue as _, QueueError, Settlement};
+use crate::broker::BrokerUnderTest;
+use crate::rabbitmq::{self, RabbitMqServer};
+use bsft::broker::rabbitmq::RabbitMqBroker;
+use bsft::broker::{Broker as _, BrokerError, Lane, Settlement};
 use lapin::options::QueueDeleteOptions;
 use std::time::Duration;
 
-async fn delete(t: &Fresh, queue: &str) {
+async fn delete(t: &Fresh, broker: &str) {
     let (_connection, channel) = raw_channel(&t.url).await;
     channel
-        .queue_delete(t.name(queue).as_str().into(), QueueDeleteOptions::default())
+        .queue_delete(t.name(broker).as_str().into(), QueueDeleteOptions::default())
         .await
         .unwrap();
 }
@@ -22,11 +22,14 @@ async fn a_confirmed_message_that_no_queue_took_is_published_again() {
         return;
     }
     let t = Fresh::start().await;
-    t.queue.publish(&Lane::Bootstrap, numbered(0..1)).await.unwrap();
+    t.broker.publish(&Lane::Bootstrap, numbered(0..1)).await.unwrap();
     delete(&t, "bootstrap").await;
-    t.queue.publish(&Lane::Bootstrap, numbered(0..700)).await.unwrap();
-    assert_eq!(t.queue.depth(&Lane::Bootstrap).await.unwrap(), 700);
-    let mut intake = t.queue.consume(&Lane::Bootstrap, at_most(50)).await.unwrap();
+    t.broker
+        .publish(&Lane::Bootstrap, numbered(0..700))
+        .await
+        .unwrap();
+    assert_eq!(t.broker.depth(&Lane::Bootstrap).await.unwrap(), 700);
+    let mut intake = t.broker.consume(&Lane::Bootstrap, at_most(50)).await.unwrap();
     take_all(&mut intake, 0..700).await;
 }
 
@@ -36,11 +39,11 @@ async fn an_intake_survives_its_queue() {
         return;
     }
     let t = Fresh::start().await;
-    let mut intake = t.queue.consume(&Lane::Finetune, at_most(5)).await.unwrap();
-    publish(&t.queue, &Lane::Finetune, numbered(0..1)).await;
+    let mut intake = t.broker.consume(&Lane::Finetune, at_most(5)).await.unwrap();
+    publish(&t.broker, &Lane::Finetune, numbered(0..1)).await;
     take_all(&mut intake, 0..1).await;
     delete(&t, "finetune").await;
-    publish(&t.queue, &Lane::Finetune, numbered(1..2)).await;
+    publish(&t.broker, &Lane::Finetune, numbered(1..2)).await;
     take_all(&mut intake, 1..2).await;
 }
 
@@ -51,9 +54,9 @@ async fn the_depth_counts_what_waits_and_needs_no_queue() {
     }
     let t = Fresh::start().await;
     let lane = Lane::Completions(bsft::task::RunId("never used".to_owned()));
-    assert_eq!(t.queue.depth(&lane).await.unwrap(), 0);
-    t.queue.publish(&lane, numbered(0..3)).await.unwrap();
-    assert_eq!(t.queue.depth(&lane).await.unwrap(), 3);
+    assert_eq!(t.broker.depth(&lane).await.unwrap(), 0);
+    t.broker.publish(&lane, numbered(0..3)).await.unwrap();
+    assert_eq!(t.broker.depth(&lane).await.unwrap(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -62,8 +65,8 @@ async fn a_message_comes_back_more_often_than_the_delivery_limit_allows_when_it_
         return;
     }
     let t = Fresh::start().await;
-    t.queue.publish(&Lane::Finetune, numbered(0..1)).await.unwrap();
-    let mut intake = t.queue.consume(&Lane::Finetune, at_most(1)).await.unwrap();
+    t.broker.publish(&Lane::Finetune, numbered(0..1)).await.unwrap();
+    let mut intake = t.broker.consume(&Lane::Finetune, at_most(1)).await.unwrap();
     let after = Duration::from_millis(1);
     for _ in 0..150 {
         take(&mut intake)
@@ -83,20 +86,20 @@ async fn a_stale_settlement_says_that_the_delivery_expired() {
     if !rabbitmq::installed() {
         return;
     }
-    let broker = Broker::start("[].");
-    let t = Fresh::on(broker.url()).await;
-    publish(&t.queue, &Lane::Bootstrap, numbered(0..4)).await;
-    let mut intake = t.queue.consume(&Lane::Bootstrap, at_most(4)).await.unwrap();
+    let rabbitmq = RabbitMqServer::start("[].");
+    let t = Fresh::on(rabbitmq.url()).await;
+    publish(&t.broker, &Lane::Bootstrap, numbered(0..4)).await;
+    let mut intake = t.broker.consume(&Lane::Bootstrap, at_most(4)).await.unwrap();
     let mut stale = Vec::new();
     for _ in 0..3 {
         stale.push(take(&mut intake).await);
     }
-    broker.ctl(&["close_all_connections", "a test"]);
+    rabbitmq.ctl(&["close_all_connections", "a test"]);
     let mut again = take(&mut intake).await;
     let after = Duration::from_secs(1);
     for settlement in [Settlement::Done, Settlement::Reject, Settlement::Return { after }] {
         let settled = stale.remove(0).settle(settlement).await;
-        assert!(matches!(settled, Err(QueueError::ReceiptExpired)), "{settled:?}");
+        assert!(matches!(settled, Err(BrokerError::ReceiptExpired)), "{settled:?}");
     }
     assert!(again.redelivered);
     let mut missing: std::collections::BTreeSet<u32> = (0..4).collect();
@@ -108,7 +111,7 @@ async fn a_stale_settlement_says_that_the_delivery_expired() {
         }
         again = take(&mut intake).await;
     }
-    publish(&t.queue, &Lane::Bootstrap, numbered(4..5)).await;
+    publish(&t.broker, &Lane::Bootstrap, numbered(4..5)).await;
     take_all(&mut intake, 4..5).await;
 }
 
@@ -120,19 +123,19 @@ async fn an_intake_survives_an_error_of_its_channel() {
     if !rabbitmq::installed() {
         return;
     }
-    let broker = Broker::start(IMPATIENT);
-    let t = Fresh::on(broker.url()).await;
-    publish(&t.queue, &Lane::Bootstrap, numbered(0..1)).await;
-    let mut intake = t.queue.consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
-    let mut other = t.queue.consume(&Lane::Finetune, at_most(1)).await.unwrap();
+    let rabbitmq = RabbitMqServer::start(IMPATIENT);
+    let t = Fresh::on(rabbitmq.url()).await;
+    publish(&t.broker, &Lane::Bootstrap, numbered(0..1)).await;
+    let mut intake = t.broker.consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
+    let mut other = t.broker.consume(&Lane::Finetune, at_most(1)).await.unwrap();
     let held = take(&mut intake).await;
     // The prefetch is used up: only the end of the channel brings it again.
     let again = take(&mut intake).await;
     assert!(again.redelivered);
     let late = held.settle(Settlement::Done).await;
-    assert!(matches!(late, Err(QueueError::ReceiptExpired)), "{late:?}");
+    assert!(matches!(late, Err(BrokerError::ReceiptExpired)), "{late:?}");
     again.settle(Settlement::Done).await.unwrap();
-    publish(&t.queue, &Lane::Finetune, numbered(7..8)).await;
+    publish(&t.broker, &Lane::Finetune, numbered(7..8)).await;
     let taken = take_all(&mut other, 7..8).await;
     assert_eq!(taken, [(7, false)], "the other lane was left alone");
 }
@@ -142,25 +145,25 @@ async fn while_the_broker_has_no_memory_publishing_waits_and_nothing_else_does()
     if !rabbitmq::installed() {
         return;
     }
-    let broker = Broker::start("[].");
-    let t = Fresh::on(broker.url()).await;
-    publish(&t.queue, &Lane::Bootstrap, numbered(0..3)).await;
-    let mut intake = t.queue.consume(&Lane::Bootstrap, at_most(2)).await.unwrap();
+    let rabbitmq = RabbitMqServer::start("[].");
+    let t = Fresh::on(rabbitmq.url()).await;
+    publish(&t.broker, &Lane::Bootstrap, numbered(0..3)).await;
+    let mut intake = t.broker.consume(&Lane::Bootstrap, at_most(2)).await.unwrap();
     let (one, two) = (take(&mut intake).await, take(&mut intake).await);
-    broker.ctl(&["set_vm_memory_high_watermark", "absolute", "1MB"]);
-    let queue = t.queue.clone();
-    let waiting = tokio::spawn(async move { queue.publish(&Lane::Finetune, numbered(5..6)).await });
-    broker.until_ctl_says(&["list_connections", "state"], "blocked");
+    rabbitmq.ctl(&["set_vm_memory_high_watermark", "absolute", "1MB"]);
+    let broker = t.broker.clone();
+    let waiting = tokio::spawn(async move { broker.publish(&Lane::Finetune, numbered(5..6)).await });
+    rabbitmq.until_ctl_says(&["list_connections", "state"], "blocked");
     // Whoever comes now is let in: only who takes messages helps the broker out.
-    let late = AmqpQueue::connect(&t.url, &t.namespace).await.unwrap();
+    let late = RabbitMqBroker::connect(&t.url, &t.namespace).await.unwrap();
     assert_eq!(late.depth(&Lane::Bootstrap).await.unwrap(), 1);
     let mut theirs = late.consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
     take_all(&mut theirs, 2..3).await;
     one.settle(Settlement::Done).await.unwrap();
     two.settle(Settlement::Done).await.unwrap();
     assert!(!waiting.is_finished());
-    broker.ctl(&["set_vm_memory_high_watermark", "absolute", "1GB"]);
+    rabbitmq.ctl(&["set_vm_memory_high_watermark", "absolute", "1GB"]);
     waiting.await.unwrap().unwrap();
-    let mut finetune = t.queue.consume(&Lane::Finetune, at_most(1)).await.unwrap();
+    let mut finetune = t.broker.consume(&Lane::Finetune, at_most(1)).await.unwrap();
     take_all(&mut finetune, 5..6).await;
 }

@@ -1,7 +1,7 @@
-//! The promises of [`Queue`], each a case; `queue_cases!` makes them the tests of one implementation.
+//! The promises of [`Broker`], each a case; `broker_cases!` makes them the tests of one implementation.
 
 use async_trait::async_trait;
-use bsft::queue::{Delivery, Intake, Lane, Queue, QueueError, Settlement};
+use bsft::broker::{Broker, BrokerError, Delivery, Intake, Lane, Settlement};
 use bsft::task::RunId;
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
@@ -10,13 +10,13 @@ use tokio::time::{Instant, timeout};
 
 /// A queue of its own for one test.
 #[async_trait]
-pub(crate) trait QueueUnderTest: Sized {
+pub(crate) trait BrokerUnderTest: Sized {
     /// Whether there is what it runs on; says so when there is not.
     fn available() -> bool {
         true
     }
     async fn start() -> Self;
-    fn queue(&self) -> &dyn Queue;
+    fn broker(&self) -> &dyn Broker;
     async fn dead_letters(&self, lane: &Lane) -> Vec<Vec<u8>>;
     async fn close(&self);
 }
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const DELAY: Duration = Duration::from_millis(300);
 
 /// Gives all cases to another macro.
-macro_rules! all_queue_cases {
+macro_rules! all_broker_cases {
     ($then:ident! $($arguments:tt)*) => { $then! { $($arguments)*:
         every_message_is_delivered_and_done_ones_never_again
         lanes_are_apart
@@ -45,23 +45,23 @@ macro_rules! all_queue_cases {
         closing_ends_intakes_and_refuses_messages
     } };
 }
-pub(crate) use all_queue_cases;
+pub(crate) use all_broker_cases;
 
 /// A test for each case.
-macro_rules! queue_cases {
+macro_rules! broker_cases {
     ($under_test:ty, $test:meta: $($case:ident)+) => {$(
         #[$test]
         async fn $case() {
-            if <$under_test as crate::queue::QueueUnderTest>::available() {
-                crate::queue::$case::<$under_test>().await;
+            if <$under_test as crate::broker::BrokerUnderTest>::available() {
+                crate::broker::$case::<$under_test>().await;
             }
         }
     )+};
     ($under_test:ty, $test:meta) => {
-        crate::queue::all_queue_cases! { queue_cases! $under_test, $test }
+        crate::broker::all_broker_cases! { broker_cases! $under_test, $test }
     };
 }
-pub(crate) use queue_cases;
+pub(crate) use broker_cases;
 
 pub(crate) fn at_most(n: usize) -> NonZeroUsize {
     NonZeroUsize::new(n).unwrap()
@@ -87,10 +87,10 @@ async fn is_quiet(intake: &mut Box<dyn Intake>) -> bool {
     timeout(QUIET, intake.next()).await.is_err()
 }
 
-pub(crate) async fn every_message_is_delivered_and_done_ones_never_again<T: QueueUnderTest>() {
+pub(crate) async fn every_message_is_delivered_and_done_ones_never_again<T: BrokerUnderTest>() {
     let t = T::start().await;
-    let mut intake = t.queue().consume(&Lane::Bootstrap, at_most(7)).await.unwrap();
-    t.queue().publish(&Lane::Bootstrap, numbered(500)).await.unwrap();
+    let mut intake = t.broker().consume(&Lane::Bootstrap, at_most(7)).await.unwrap();
+    t.broker().publish(&Lane::Bootstrap, numbered(500)).await.unwrap();
     let mut seen = BTreeSet::new();
     for _ in 0..500 {
         let delivery = take(&mut intake).await;
@@ -102,15 +102,15 @@ pub(crate) async fn every_message_is_delivered_and_done_ones_never_again<T: Queu
     assert!(is_quiet(&mut intake).await);
 }
 
-pub(crate) async fn lanes_are_apart<T: QueueUnderTest>() {
+pub(crate) async fn lanes_are_apart<T: BrokerUnderTest>() {
     let t = T::start().await;
     let other_run = Lane::Completions(RunId("another run".to_owned()));
     let lanes = [Lane::Bootstrap, Lane::Finetune, completions(), other_run];
     for (i, lane) in (0u8..).zip(&lanes) {
-        t.queue().publish(lane, vec![vec![i]]).await.unwrap();
+        t.broker().publish(lane, vec![vec![i]]).await.unwrap();
     }
     for (i, lane) in (0u8..).zip(&lanes) {
-        let mut intake = t.queue().consume(lane, at_most(9)).await.unwrap();
+        let mut intake = t.broker().consume(lane, at_most(9)).await.unwrap();
         let delivery = take(&mut intake).await;
         assert_eq!(delivery.body, [i]);
         assert!(is_quiet(&mut intake).await);
@@ -118,10 +118,10 @@ pub(crate) async fn lanes_are_apart<T: QueueUnderTest>() {
     }
 }
 
-pub(crate) async fn no_more_than_the_prefetch_is_on_loan<T: QueueUnderTest>() {
+pub(crate) async fn no_more_than_the_prefetch_is_on_loan<T: BrokerUnderTest>() {
     let t = T::start().await;
-    t.queue().publish(&Lane::Finetune, numbered(10)).await.unwrap();
-    let mut intake = t.queue().consume(&Lane::Finetune, at_most(3)).await.unwrap();
+    t.broker().publish(&Lane::Finetune, numbered(10)).await.unwrap();
+    let mut intake = t.broker().consume(&Lane::Finetune, at_most(3)).await.unwrap();
     let mut loans = vec![
         take(&mut intake).await,
         take(&mut intake).await,
@@ -135,10 +135,10 @@ pub(crate) async fn no_more_than_the_prefetch_is_on_loan<T: QueueUnderTest>() {
     assert!(is_quiet(&mut intake).await);
 }
 
-pub(crate) async fn a_dropped_delivery_comes_back_marked<T: QueueUnderTest>() {
+pub(crate) async fn a_dropped_delivery_comes_back_marked<T: BrokerUnderTest>() {
     let t = T::start().await;
-    t.queue().publish(&Lane::Bootstrap, numbered(1)).await.unwrap();
-    let mut intake = t.queue().consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
+    t.broker().publish(&Lane::Bootstrap, numbered(1)).await.unwrap();
+    let mut intake = t.broker().consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
     let mut delivery = take(&mut intake).await;
     assert_eq!(std::mem::take(&mut delivery.body), numbered(1)[0]);
     drop(delivery);
@@ -146,21 +146,21 @@ pub(crate) async fn a_dropped_delivery_comes_back_marked<T: QueueUnderTest>() {
     assert_eq!((&again.body, again.redelivered), (&numbered(1)[0], true));
 }
 
-pub(crate) async fn a_delivery_outlives_its_intake<T: QueueUnderTest>() {
+pub(crate) async fn a_delivery_outlives_its_intake<T: BrokerUnderTest>() {
     let t = T::start().await;
-    t.queue().publish(&Lane::Bootstrap, numbered(1)).await.unwrap();
-    let mut intake = t.queue().consume(&Lane::Bootstrap, at_most(5)).await.unwrap();
+    t.broker().publish(&Lane::Bootstrap, numbered(1)).await.unwrap();
+    let mut intake = t.broker().consume(&Lane::Bootstrap, at_most(5)).await.unwrap();
     let delivery = take(&mut intake).await;
     drop(intake);
     delivery.settle(Settlement::Done).await.unwrap();
-    let mut other = t.queue().consume(&Lane::Bootstrap, at_most(5)).await.unwrap();
+    let mut other = t.broker().consume(&Lane::Bootstrap, at_most(5)).await.unwrap();
     assert!(is_quiet(&mut other).await);
 }
 
-pub(crate) async fn a_returned_message_comes_back_when_its_delay_is_over<T: QueueUnderTest>() {
+pub(crate) async fn a_returned_message_comes_back_when_its_delay_is_over<T: BrokerUnderTest>() {
     let t = T::start().await;
-    t.queue().publish(&Lane::Bootstrap, numbered(1)).await.unwrap();
-    let mut intake = t.queue().consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
+    t.broker().publish(&Lane::Bootstrap, numbered(1)).await.unwrap();
+    let mut intake = t.broker().consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
     for after in [Duration::ZERO, DELAY] {
         let returned = Instant::now();
         take(&mut intake)
@@ -180,17 +180,17 @@ pub(crate) async fn a_returned_message_comes_back_when_its_delay_is_over<T: Queu
     }
 }
 
-pub(crate) async fn a_delayed_message_does_not_hold_up_others<T: QueueUnderTest>() {
+pub(crate) async fn a_delayed_message_does_not_hold_up_others<T: BrokerUnderTest>() {
     let t = T::start().await;
-    t.queue().publish(&Lane::Bootstrap, numbered(1)).await.unwrap();
-    let mut intake = t.queue().consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
+    t.broker().publish(&Lane::Bootstrap, numbered(1)).await.unwrap();
+    let mut intake = t.broker().consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
     let returned = Instant::now();
     take(&mut intake)
         .await
         .settle(Settlement::Return { after: DELAY })
         .await
         .unwrap();
-    t.queue()
+    t.broker()
         .publish(&Lane::Bootstrap, vec![b"new".to_vec()])
         .await
         .unwrap();
@@ -201,10 +201,10 @@ pub(crate) async fn a_delayed_message_does_not_hold_up_others<T: QueueUnderTest>
     assert!(returned.elapsed() >= DELAY);
 }
 
-pub(crate) async fn a_rejected_message_goes_to_the_dead_letters<T: QueueUnderTest>() {
+pub(crate) async fn a_rejected_message_goes_to_the_dead_letters<T: BrokerUnderTest>() {
     let t = T::start().await;
-    t.queue().publish(&Lane::Bootstrap, numbered(2)).await.unwrap();
-    let mut intake = t.queue().consume(&Lane::Bootstrap, at_most(2)).await.unwrap();
+    t.broker().publish(&Lane::Bootstrap, numbered(2)).await.unwrap();
+    let mut intake = t.broker().consume(&Lane::Bootstrap, at_most(2)).await.unwrap();
     let bad = take(&mut intake).await;
     let body = bad.body.clone();
     bad.settle(Settlement::Reject).await.unwrap();
@@ -214,13 +214,13 @@ pub(crate) async fn a_rejected_message_goes_to_the_dead_letters<T: QueueUnderTes
     assert!(t.dead_letters(&Lane::Finetune).await.is_empty());
 }
 
-pub(crate) async fn a_cancelled_wait_loses_nothing<T: QueueUnderTest>() {
+pub(crate) async fn a_cancelled_wait_loses_nothing<T: BrokerUnderTest>() {
     let t = T::start().await;
-    let mut intake = t.queue().consume(&Lane::Bootstrap, at_most(4)).await.unwrap();
+    let mut intake = t.broker().consume(&Lane::Bootstrap, at_most(4)).await.unwrap();
     let mut seen = BTreeSet::new();
     for message in numbered(100) {
         assert!(timeout(Duration::from_micros(1), intake.next()).await.is_err());
-        t.queue().publish(&Lane::Bootstrap, vec![message]).await.unwrap();
+        t.broker().publish(&Lane::Bootstrap, vec![message]).await.unwrap();
         let delivery = loop {
             if let Ok(next) = timeout(Duration::from_millis(1), intake.next()).await {
                 break next.unwrap().expect("the queue is open");
@@ -233,26 +233,26 @@ pub(crate) async fn a_cancelled_wait_loses_nothing<T: QueueUnderTest>() {
     assert_eq!(seen.len(), 100);
 }
 
-pub(crate) async fn a_waiting_intake_wakes_for_a_message<T: QueueUnderTest>() {
+pub(crate) async fn a_waiting_intake_wakes_for_a_message<T: BrokerUnderTest>() {
     let t = T::start().await;
     let lane = completions();
-    let mut abandoned = t.queue().consume(&lane, at_most(1)).await.unwrap();
+    let mut abandoned = t.broker().consume(&lane, at_most(1)).await.unwrap();
     assert!(is_quiet(&mut abandoned).await);
     drop(abandoned);
-    let mut intake = t.queue().consume(&lane, at_most(1)).await.unwrap();
-    let (delivery, published) = tokio::join!(take(&mut intake), t.queue().publish(&lane, numbered(1)));
+    let mut intake = t.broker().consume(&lane, at_most(1)).await.unwrap();
+    let (delivery, published) = tokio::join!(take(&mut intake), t.broker().publish(&lane, numbered(1)));
     published.unwrap();
     assert_eq!(delivery.body, numbered(1)[0]);
 }
 
-pub(crate) async fn two_intakes_share_a_lane<T: QueueUnderTest>() {
+pub(crate) async fn two_intakes_share_a_lane<T: BrokerUnderTest>() {
     let t = T::start().await;
-    let mut one = t.queue().consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
-    let mut two = t.queue().consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
+    let mut one = t.broker().consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
+    let mut two = t.broker().consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
     let (a, b, published) = tokio::join!(
         take(&mut one),
         take(&mut two),
-        t.queue().publish(&Lane::Bootstrap, numbered(2))
+        t.broker().publish(&Lane::Bootstrap, numbered(2))
     );
     published.unwrap();
     assert_ne!(a.body, b.body);
@@ -266,11 +266,11 @@ pub(crate) async fn two_intakes_share_a_lane<T: QueueUnderTest>() {
     assert!(again.redelivered);
 }
 
-pub(crate) async fn closing_ends_intakes_and_refuses_messages<T: QueueUnderTest>() {
+pub(crate) async fn closing_ends_intakes_and_refuses_messages<T: BrokerUnderTest>() {
     let t = T::start().await;
-    t.queue().publish(&Lane::Bootstrap, numbered(1)).await.unwrap();
-    let mut full = t.queue().consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
-    let mut idle = t.queue().consume(&Lane::Finetune, at_most(1)).await.unwrap();
+    t.broker().publish(&Lane::Bootstrap, numbered(1)).await.unwrap();
+    let mut full = t.broker().consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
+    let mut idle = t.broker().consume(&Lane::Finetune, at_most(1)).await.unwrap();
     let loan = take(&mut full).await;
     let ended = async {
         (
@@ -285,21 +285,21 @@ pub(crate) async fn closing_ends_intakes_and_refuses_messages<T: QueueUnderTest>
     // Whether a loan can still be settled depends on the broker; that it does not hang does not.
     drop(loan.settle(Settlement::Done).await);
     assert!(matches!(
-        t.queue().publish(&Lane::Bootstrap, numbered(1)).await,
-        Err(QueueError::Closed)
+        t.broker().publish(&Lane::Bootstrap, numbered(1)).await,
+        Err(BrokerError::Closed)
     ));
     assert!(matches!(
-        t.queue().consume(&Lane::Bootstrap, at_most(1)).await,
-        Err(QueueError::Closed)
+        t.broker().consume(&Lane::Bootstrap, at_most(1)).await,
+        Err(BrokerError::Closed)
     ));
 }
 
-pub(crate) async fn the_depth_counts_what_waits_to_be_delivered<T: QueueUnderTest>() {
+pub(crate) async fn the_depth_counts_what_waits_to_be_delivered<T: BrokerUnderTest>() {
     let t = T::start().await;
-    let depth = async || t.queue().depth(&Lane::Bootstrap).await.unwrap();
+    let depth = async || t.broker().depth(&Lane::Bootstrap).await.unwrap();
     assert_eq!(depth().await, 0);
-    t.queue().publish(&Lane::Bootstrap, numbered(5)).await.unwrap();
-    t.queue().publish(&Lane::Finetune, numbered(1)).await.unwrap();
+    t.broker().publish(&Lane::Bootstrap, numbered(5)).await.unwrap();
+    t.broker().publish(&Lane::Finetune, numbered(1)).await.unwrap();
     // A broker counts a moment later than it confirms.
     let becomes = async |waiting| {
         let counted = async {
@@ -312,7 +312,7 @@ pub(crate) async fn the_depth_counts_what_waits_to_be_delivered<T: QueueUnderTes
             .unwrap_or_else(|_| panic!("the depth did not become {waiting}"));
     };
     becomes(5).await;
-    let mut intake = t.queue().consume(&Lane::Bootstrap, at_most(5)).await.unwrap();
+    let mut intake = t.broker().consume(&Lane::Bootstrap, at_most(5)).await.unwrap();
     for _ in 0..5 {
         take(&mut intake).await.settle(Settlement::Done).await.unwrap();
     }

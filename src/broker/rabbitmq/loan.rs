@@ -6,7 +6,7 @@
 
 use super::Shared;
 use super::fault::ANSWER;
-use crate::queue::{Lane, QueueError, Receipt, Settlement};
+use crate::broker::{BrokerError, Lane, Receipt, Settlement};
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use lapin::Channel;
@@ -52,13 +52,13 @@ impl Loan {
         !self.channel.status().connected()
     }
 
-    async fn ack(&mut self) -> Result<(), QueueError> {
+    async fn ack(&mut self) -> Result<(), BrokerError> {
         let Some(tag) = self.tag.take() else { return Ok(()) };
         let written = self.channel.basic_ack(tag, BasicAckOptions::default());
         in_time(written).await
     }
 
-    async fn nack(&mut self, requeue: bool) -> Result<(), QueueError> {
+    async fn nack(&mut self, requeue: bool) -> Result<(), BrokerError> {
         let Some(tag) = self.tag.take() else { return Ok(()) };
         let options = BasicNackOptions {
             requeue,
@@ -69,7 +69,7 @@ impl Loan {
 
     /// Publishes a copy that waits, then acks. A death in between makes two of one, which at-least-once allows; the
     /// other order could make none of it.
-    async fn postpone(mut self: Box<Self>, after: Duration) -> Result<(), QueueError> {
+    async fn postpone(mut self: Box<Self>, after: Duration) -> Result<(), BrokerError> {
         let ms = u64::try_from(after.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
         let shared = Arc::clone(&self.shared);
         let wait = shared.topology.names.wait(&self.lane, ms);
@@ -107,19 +107,19 @@ impl Loan {
 }
 
 /// lapin answers when the frame is written. When that fails the channel is dead or about to be: the message comes again.
-async fn in_time(written: impl Future<Output = lapin::Result<()>>) -> Result<(), QueueError> {
+async fn in_time(written: impl Future<Output = lapin::Result<()>>) -> Result<(), BrokerError> {
     match timeout(ANSWER, written).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err(QueueError::ReceiptExpired),
+        Ok(Err(_)) | Err(_) => Err(BrokerError::ReceiptExpired),
     }
 }
 
 #[async_trait]
 impl Receipt for Loan {
-    async fn settle(mut self: Box<Self>, settlement: Settlement) -> Result<(), QueueError> {
+    async fn settle(mut self: Box<Self>, settlement: Settlement) -> Result<(), BrokerError> {
         if self.expired() {
             self.tag = None;
-            return Err(QueueError::ReceiptExpired);
+            return Err(BrokerError::ReceiptExpired);
         }
         match settlement {
             Settlement::Done => self.ack().await,

@@ -3,7 +3,7 @@
 //! A lane has no thread and no task: whoever waits on it also keeps its clock for messages that come back later. One waiter
 //! is woken per burst of messages, and wakes the next only when it leaves something behind.
 
-use super::{Delivery, Intake, Lane, Queue, QueueError, Receipt, Settlement};
+use super::{Broker, BrokerError, Delivery, Intake, Lane, Receipt, Settlement};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::num::NonZeroUsize;
@@ -17,14 +17,14 @@ pub const DEAD_LETTERS_KEPT: usize = 1_000;
 
 /// The lanes. Clones are the same queue.
 #[derive(Clone)]
-pub struct EmbeddedQueue {
+pub struct EmbeddedBroker {
     lanes: Arc<Mutex<Lanes>>,
 }
 
-impl EmbeddedQueue {
+impl EmbeddedBroker {
     /// An empty queue.
-    pub fn new() -> EmbeddedQueue {
-        EmbeddedQueue {
+    pub fn new() -> EmbeddedBroker {
+        EmbeddedBroker {
             lanes: Arc::default(),
         }
     }
@@ -67,19 +67,19 @@ impl EmbeddedQueue {
     }
 }
 
-impl Default for EmbeddedQueue {
-    fn default() -> EmbeddedQueue {
-        EmbeddedQueue::new()
+impl Default for EmbeddedBroker {
+    fn default() -> EmbeddedBroker {
+        EmbeddedBroker::new()
     }
 }
 
 #[async_trait]
-impl Queue for EmbeddedQueue {
-    async fn publish(&self, lane: &Lane, messages: Vec<Vec<u8>>) -> Result<(), QueueError> {
+impl Broker for EmbeddedBroker {
+    async fn publish(&self, lane: &Lane, messages: Vec<Vec<u8>>) -> Result<(), BrokerError> {
         let lane = self.lane(lane);
         let mut inner = lane.lock();
         if inner.closed {
-            return Err(QueueError::Closed);
+            return Err(BrokerError::Closed);
         }
         inner.ready.extend(messages.into_iter().map(|body| Message {
             body,
@@ -89,23 +89,23 @@ impl Queue for EmbeddedQueue {
         Ok(())
     }
 
-    async fn depth(&self, lane: &Lane) -> Result<usize, QueueError> {
+    async fn depth(&self, lane: &Lane) -> Result<usize, BrokerError> {
         let lane = self.lane(lane);
         let inner = lane.lock();
         if inner.closed {
-            return Err(QueueError::Closed);
+            return Err(BrokerError::Closed);
         }
         Ok(inner.ready.len() + inner.later.len())
     }
 
-    async fn dead_letter_count(&self, lane: &Lane) -> Result<usize, QueueError> {
+    async fn dead_letter_count(&self, lane: &Lane) -> Result<usize, BrokerError> {
         Ok(self.lane(lane).lock().dead.len())
     }
 
-    async fn consume(&self, lane: &Lane, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, QueueError> {
+    async fn consume(&self, lane: &Lane, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, BrokerError> {
         let lane = self.lane(lane);
         if lane.lock().closed {
-            return Err(QueueError::Closed);
+            return Err(BrokerError::Closed);
         }
         let consumer = Consumer {
             prefetch: prefetch.get(),
@@ -189,7 +189,7 @@ struct EmbeddedIntake {
 #[async_trait]
 impl Intake for EmbeddedIntake {
     /// Cancel safe: a message is taken in the same poll that returns it.
-    async fn next(&mut self) -> Result<Option<Delivery>, QueueError> {
+    async fn next(&mut self) -> Result<Option<Delivery>, BrokerError> {
         loop {
             let due = {
                 let mut inner = self.lane.lock();
@@ -289,7 +289,7 @@ impl Loan {
 
 #[async_trait]
 impl Receipt for Loan {
-    async fn settle(mut self: Box<Self>, settlement: Settlement) -> Result<(), QueueError> {
+    async fn settle(mut self: Box<Self>, settlement: Settlement) -> Result<(), BrokerError> {
         self.end(settlement);
         Ok(())
     }

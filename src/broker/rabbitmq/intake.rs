@@ -6,7 +6,7 @@ use super::fault::{ANSWER, Fault};
 use super::loan::Loan;
 use super::publish::RETURNED;
 use crate::backoff::Backoff;
-use crate::queue::{Delivery, Intake, Lane, QueueError};
+use crate::broker::{BrokerError, Delivery, Intake, Lane};
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use lapin::message::Delivery as Message;
@@ -69,7 +69,7 @@ impl AmqpIntake {
 #[async_trait]
 impl Intake for AmqpIntake {
     /// Cancel safe: a loan is taken off the channel in the same poll that returns it.
-    async fn next(&mut self) -> Result<Option<Delivery>, QueueError> {
+    async fn next(&mut self) -> Result<Option<Delivery>, BrokerError> {
         loop {
             let next = tokio::select! {
                 biased;

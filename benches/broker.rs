@@ -3,9 +3,9 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
-use bsft::queue::amqp::AmqpQueue;
-use bsft::queue::embedded::EmbeddedQueue;
-use bsft::queue::{Lane, Queue, Settlement};
+use bsft::broker::embedded::EmbeddedBroker;
+use bsft::broker::rabbitmq::RabbitMqBroker;
+use bsft::broker::{Broker, Lane, Settlement};
 use futures_util::future::join_all;
 use std::num::NonZeroUsize;
 use std::time::Instant;
@@ -19,8 +19,8 @@ fn main() {
         .enable_time()
         .build();
     one_thread.expect("a runtime starts").block_on(async {
-        let queue = EmbeddedQueue::new();
-        run("embedded", &queue, EMBEDDED, WINDOW, 1).await;
+        let broker = EmbeddedBroker::new();
+        run("embedded", &broker, EMBEDDED, WINDOW, 1).await;
     });
     let Ok(url) = std::env::var("BSFT_TEST_AMQP_URL") else {
         return;
@@ -31,34 +31,34 @@ fn main() {
         .build();
     runtime.expect("a runtime starts").block_on(async {
         let namespace = format!("bench-{:016x}", fastrand::u64(..));
-        let queue = AmqpQueue::connect(&url, &namespace)
+        let broker = RabbitMqBroker::connect(&url, &namespace)
             .await
             .expect("the broker answers");
         // A new queue is slow to call its first messages safe.
-        let first = queue.publish(&Lane::Bootstrap, vec![Vec::new()]).await;
+        let first = broker.publish(&Lane::Bootstrap, vec![Vec::new()]).await;
         first.expect("the broker takes messages");
         for (what, prefetch, together) in [
             ("amqp, settled one by one", 100, 1),
             ("amqp, 50 settled at once", 100, 50),
             ("amqp, 500 settled at once", WINDOW, 500),
         ] {
-            run(what, &queue, AMQP, prefetch, together).await;
+            run(what, &broker, AMQP, prefetch, together).await;
         }
-        queue.close().await;
+        broker.close().await;
     });
 }
 
 /// Publishes windows of messages and takes each back, `together` at a time.
-async fn run(what: &str, queue: &dyn Queue, messages: usize, prefetch: usize, together: usize) {
+async fn run(what: &str, broker: &dyn Broker, messages: usize, prefetch: usize, together: usize) {
     let prefetch = NonZeroUsize::new(prefetch).expect("a window is not empty");
-    let mut intake = queue
+    let mut intake = broker
         .consume(&Lane::Bootstrap, prefetch)
         .await
         .expect("the queue is open");
     let (start, cpu) = (Instant::now(), cpu_ms());
     for _ in 0..messages / WINDOW {
         let messages = vec![vec![b'm'; 200]; WINDOW];
-        queue
+        broker
             .publish(&Lane::Bootstrap, messages)
             .await
             .expect("the queue is open");

@@ -2,7 +2,7 @@
 //!
 //! The names carry a version: whoever changes an argument raises it, or every declaration is refused.
 
-use crate::queue::{Lane, QueueError};
+use crate::broker::{BrokerError, Lane};
 use crate::task::TaskId;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use std::time::Duration;
@@ -42,13 +42,13 @@ pub(super) struct Declaration {
 
 impl Names {
     /// Takes letters, digits, `-`, `_` and `.`.
-    pub(super) fn new(namespace: &str) -> Result<Names, QueueError> {
+    pub(super) fn new(namespace: &str) -> Result<Names, BrokerError> {
         if plain(namespace) {
             return Ok(Names {
                 namespace: namespace.to_owned(),
             });
         }
-        Err(QueueError::Refused {
+        Err(BrokerError::Refused {
             url: "(not asked)".to_owned(),
             message: format!(
                 "the namespace {namespace:?} cannot be part of a queue's name: write 1 to {LONGEST_PART} letters, digits, \

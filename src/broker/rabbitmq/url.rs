@@ -1,7 +1,7 @@
 //! Where the broker is: the URL read once, and shown without its password ever after.
 
 use super::fault::Fault;
-use crate::queue::QueueError;
+use crate::broker::BrokerError;
 use lapin::uri::AMQPUri;
 use url::Url;
 
@@ -20,8 +20,8 @@ pub(super) struct Address {
 
 impl Address {
     /// Reads `amqp://user:password@host:port/vhost` or `amqps://…`. No path and `/` both mean the default vhost.
-    pub(super) fn parse(text: &str) -> Result<Address, QueueError> {
-        let unreadable = |reason: String| QueueError::Refused {
+    pub(super) fn parse(text: &str) -> Result<Address, BrokerError> {
+        let unreadable = |reason: String| BrokerError::Refused {
             url: UNREADABLE.to_owned(),
             message: format!("{reason}; write amqp://user:password@host:5672/vhost, or amqps:// for TLS"),
         };
@@ -66,12 +66,12 @@ impl Address {
     }
 
     /// The fault as the queue's callers know it.
-    pub(super) fn error(&self, fault: Fault) -> QueueError {
+    pub(super) fn error(&self, fault: Fault) -> BrokerError {
         let url = self.shown.clone();
         match fault {
-            Fault::Closed => QueueError::Closed,
-            Fault::Unreachable(message) => QueueError::Unreachable { url, message },
-            Fault::Refused(message) => QueueError::Refused { url, message },
+            Fault::Closed => BrokerError::Closed,
+            Fault::Unreachable(message) => BrokerError::Unreachable { url, message },
+            Fault::Refused(message) => BrokerError::Refused { url, message },
         }
     }
 }
@@ -130,7 +130,7 @@ mod tests {
             let Err(e) = Address::parse(text) else {
                 panic!("{text} was read")
             };
-            assert!(matches!(e, QueueError::Refused { .. }));
+            assert!(matches!(e, BrokerError::Refused { .. }));
             let message = e.to_string();
             assert!(message.contains(reason), "{message}");
             assert!(

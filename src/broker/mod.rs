@@ -1,13 +1,13 @@
 //! The queue: lanes of messages, each on loan until it is settled.
 //!
 //! At least once: a message that was published is delivered until a delivery of it is settled with
-//! [`Settlement::Done`] or [`Settlement::Reject`]. Order is not promised. `tests/conformance/queue.rs` says the rest.
+//! [`Settlement::Done`] or [`Settlement::Reject`]. Order is not promised. `tests/conformance/broker.rs` says the rest.
 
-pub mod amqp;
 pub mod embedded;
-mod patient;
+pub mod rabbitmq;
+mod retrying;
 
-pub use patient::PatientQueue;
+pub use retrying::RetryingBroker;
 
 use crate::task::RunId;
 use async_trait::async_trait;
@@ -44,19 +44,19 @@ impl std::fmt::Display for Lane {
 
 /// Where tasks and notices wait.
 #[async_trait]
-pub trait Queue: Send + Sync {
+pub trait Broker: Send + Sync {
     /// Puts the messages on the lane; they are safe, as far as this queue keeps anything safe, when this returns. After an
     /// error some of them may have been published: publishing again is harmless.
-    async fn publish(&self, lane: &Lane, messages: Vec<Vec<u8>>) -> Result<(), QueueError>;
+    async fn publish(&self, lane: &Lane, messages: Vec<Vec<u8>>) -> Result<(), BrokerError>;
 
     /// How many messages of the lane wait to be delivered. Those on loan do not count, those returned with a delay may not.
-    async fn depth(&self, lane: &Lane) -> Result<usize, QueueError>;
+    async fn depth(&self, lane: &Lane) -> Result<usize, BrokerError>;
 
     /// How many messages of the lane were refused, or failed too often, and wait for an operator.
-    async fn dead_letter_count(&self, lane: &Lane) -> Result<usize, QueueError>;
+    async fn dead_letter_count(&self, lane: &Lane) -> Result<usize, BrokerError>;
 
     /// Starts taking from the lane, with at most `prefetch` unsettled deliveries at a time.
-    async fn consume(&self, lane: &Lane, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, QueueError>;
+    async fn consume(&self, lane: &Lane, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, BrokerError>;
 }
 
 /// A consumer of one lane. Deliveries that it handed out stay valid after it is dropped.
@@ -64,7 +64,7 @@ pub trait Queue: Send + Sync {
 pub trait Intake: Send {
     /// The next delivery; `None` when the queue was closed. Waits while the prefetch is used up. Cancel safe: a delivery is
     /// handed out or stays on the lane.
-    async fn next(&mut self) -> Result<Option<Delivery>, QueueError>;
+    async fn next(&mut self) -> Result<Option<Delivery>, BrokerError>;
 }
 
 /// A message on loan. Dropped unsettled, it is delivered again.
@@ -88,7 +88,7 @@ impl Delivery {
     }
 
     /// Gives the message back. After an error it will be delivered again.
-    pub async fn settle(self, settlement: Settlement) -> Result<(), QueueError> {
+    pub async fn settle(self, settlement: Settlement) -> Result<(), BrokerError> {
         self.receipt.settle(settlement).await
     }
 }
@@ -106,7 +106,7 @@ impl std::fmt::Debug for Delivery {
 #[async_trait]
 pub trait Receipt: Send + Sync {
     /// Settles.
-    async fn settle(self: Box<Self>, settlement: Settlement) -> Result<(), QueueError>;
+    async fn settle(self: Box<Self>, settlement: Settlement) -> Result<(), BrokerError>;
 }
 
 /// What becomes of a delivered message.
@@ -125,7 +125,7 @@ pub enum Settlement {
 
 /// Why the queue did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
-pub enum QueueError {
+pub enum BrokerError {
     /// The queue was closed, by us.
     #[error("the queue is closed")]
     Closed,
@@ -161,13 +161,13 @@ pub enum Recourse {
     Halt,
 }
 
-impl QueueError {
+impl BrokerError {
     /// What to do about it.
     pub fn recourse(&self) -> Recourse {
         match self {
-            QueueError::Closed | QueueError::Refused { .. } => Recourse::Halt,
-            QueueError::ReceiptExpired => Recourse::Discard,
-            QueueError::Unreachable { .. } => Recourse::Retry,
+            BrokerError::Closed | BrokerError::Refused { .. } => Recourse::Halt,
+            BrokerError::ReceiptExpired => Recourse::Discard,
+            BrokerError::Unreachable { .. } => Recourse::Retry,
         }
     }
 }

@@ -31,7 +31,7 @@ use self::publish::Publisher;
 use self::supervisor::Link;
 use self::topology::Topology;
 use self::url::Address;
-use super::{Intake, Lane, Queue, QueueError};
+use super::{Broker, BrokerError, Intake, Lane};
 use async_trait::async_trait;
 use lapin::types::ShortString;
 use std::num::NonZeroUsize;
@@ -43,7 +43,7 @@ use tracing::warn;
 
 /// The lanes of one namespace on a broker. Clones are the same queue.
 #[derive(Clone)]
-pub struct AmqpQueue {
+pub struct RabbitMqBroker {
     shared: Arc<Shared>,
 }
 
@@ -57,13 +57,13 @@ struct Shared {
     tasks: TaskTracker,
 }
 
-impl AmqpQueue {
-    /// Whether URL and namespace are what [`AmqpQueue::connect`] can work with; asks nobody.
+impl RabbitMqBroker {
+    /// Whether URL and namespace are what [`RabbitMqBroker::connect`] can work with; asks nobody.
     ///
     /// # Errors
     ///
-    /// [`QueueError::Refused`], saying how they are written.
-    pub fn check(url: &str, namespace: &str) -> Result<(), QueueError> {
+    /// [`BrokerError::Refused`], saying how they are written.
+    pub fn check(url: &str, namespace: &str) -> Result<(), BrokerError> {
         Address::parse(url)?;
         Names::new(namespace).map(drop)
     }
@@ -73,7 +73,7 @@ impl AmqpQueue {
     /// # Errors
     ///
     /// Why it does not, at once where a connection is known to be broken.
-    pub async fn probe(&self) -> Result<(), QueueError> {
+    pub async fn probe(&self) -> Result<(), BrokerError> {
         let shared = &self.shared;
         let asked = async {
             shared.publisher.is_up()?;
@@ -84,7 +84,7 @@ impl AmqpQueue {
         asked.await.map(drop).map_err(|fault| shared.address.error(fault))
     }
 
-    async fn ready(&self, name: &ShortString) -> Result<usize, QueueError> {
+    async fn ready(&self, name: &ShortString) -> Result<usize, BrokerError> {
         let shared = &self.shared;
         let asked = async {
             // The connection that is never blocked.
@@ -100,14 +100,14 @@ impl AmqpQueue {
     ///
     /// # Errors
     ///
-    /// [`QueueError::Unreachable`] when nobody answers there, now; [`QueueError::Refused`] when the URL, the password, the
+    /// [`BrokerError::Unreachable`] when nobody answers there, now; [`BrokerError::Refused`] when the URL, the password, the
     /// vhost, a permission or a queue that is declared otherwise has to be put right. Both say what was tried and what
     /// to check, and show the URL without its password.
-    pub async fn connect(url: &str, namespace: &str) -> Result<AmqpQueue, QueueError> {
+    pub async fn connect(url: &str, namespace: &str) -> Result<RabbitMqBroker, BrokerError> {
         let address = Address::parse(url)?;
         let topology = Topology::new(Names::new(namespace)?, &address);
         match connect(address.clone(), topology).await {
-            Ok(shared) => Ok(AmqpQueue {
+            Ok(shared) => Ok(RabbitMqBroker {
                 shared: Arc::new(shared),
             }),
             Err(fault) => Err(address.error(fault)),
@@ -157,23 +157,23 @@ impl Drop for Shared {
 }
 
 #[async_trait]
-impl Queue for AmqpQueue {
-    async fn publish(&self, lane: &Lane, messages: Vec<Vec<u8>>) -> Result<(), QueueError> {
+impl Broker for RabbitMqBroker {
+    async fn publish(&self, lane: &Lane, messages: Vec<Vec<u8>>) -> Result<(), BrokerError> {
         let shared = &self.shared;
-        let queue = shared.topology.names.lane(lane);
+        let broker = shared.topology.names.lane(lane);
         let sent = tokio::select! {
             biased;
             () = shared.closing.cancelled() => Err(Fault::Closed),
-            sent = shared.publisher.send(&queue, messages) => sent,
+            sent = shared.publisher.send(&broker, messages) => sent,
         };
         sent.map_err(|fault| shared.address.error(fault))
     }
 
-    async fn depth(&self, lane: &Lane) -> Result<usize, QueueError> {
+    async fn depth(&self, lane: &Lane) -> Result<usize, BrokerError> {
         self.ready(&self.shared.topology.names.lane(lane).name).await
     }
 
-    async fn dead_letter_count(&self, lane: &Lane) -> Result<usize, QueueError> {
+    async fn dead_letter_count(&self, lane: &Lane) -> Result<usize, BrokerError> {
         let declared = self.shared.topology.names.lane(lane);
         match declared.dead {
             Some(dead) => self.ready(&dead.name).await,
@@ -181,7 +181,7 @@ impl Queue for AmqpQueue {
         }
     }
 
-    async fn consume(&self, lane: &Lane, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, QueueError> {
+    async fn consume(&self, lane: &Lane, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, BrokerError> {
         match AmqpIntake::start(&self.shared, lane, prefetch).await {
             Ok(intake) => Ok(Box::new(intake)),
             Err(fault) => Err(self.shared.address.error(fault)),
