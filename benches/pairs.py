@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Two builds of bsft-coordinator side by side: CPU and time of compiling on the simulated LM, in alternating pairs.
+"""Two builds of bsft-coordinator side by side: CPU and time of one compile, in alternating pairs.
 
-    benches/pairs.py BEFORE AFTER [--pairs 5] [--examples 100000]
+    benches/pairs.py BEFORE AFTER [--pairs 5] [--examples 100000] [--lm-server target/release/bench-lm-server]
 
-Prints the medians and their ratio, and the ratio of each pair: what lies within their spread is noise.
+Without --lm-server the LM is simulated in the process; with it both builds ask that server over HTTP, whose own CPU time
+does not count. Prints the medians and their ratio, and the ratio of each pair: what lies within their spread is noise.
 """
 
 import argparse
@@ -24,7 +25,7 @@ name = "answer"
 module = "ChainOfThought"
 signature = "question -> answer"
 [lm.teacher]
-model = "simulated/teacher"
+{teacher}
 [lm.student]
 model = "openai/small"
 [lm.student.finetune]
@@ -36,6 +37,12 @@ lm = "teacher"
 [metric]
 exact_match = "answer"
 """
+
+
+def start_server(program):
+    """A bench-lm-server on a free port, and its address as a job file writes it."""
+    server = subprocess.Popen([program, "--field", "answer"], stdout=subprocess.PIPE, text=True)
+    return server, server.stdout.readline().strip()
 
 
 def measured(program, folder):
@@ -55,12 +62,17 @@ def main():
     arguments.add_argument("after", type=Path)
     arguments.add_argument("--pairs", type=int, default=5)
     arguments.add_argument("--examples", type=int, default=100_000)
+    arguments.add_argument("--lm-server", type=Path)
     given = arguments.parse_args()
     programs = [given.before.resolve(), given.after.resolve()]
+    server, teacher = None, 'model = "simulated/teacher"'
+    if given.lm_server:
+        server, address = start_server(given.lm_server.resolve())
+        teacher = f'model = "openai/teacher"\napi_base = "{address}"'
     runs = ([], [])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "job.toml").write_text(JOB)
+        (folder / "job.toml").write_text(JOB.replace("{teacher}", teacher))
         with open(folder / "train.jsonl", "w") as trainset:
             for n in range(given.examples):
                 trainset.write(json.dumps({"question": f"Question {n}?", "answer": str(n % 7)}) + "\n")
@@ -68,6 +80,9 @@ def main():
             # Each is the first as often as the other.
             for which in (0, 1) if pair % 2 == 0 else (1, 0):
                 runs[which].append(measured(programs[which], folder))
+    if server:
+        server.kill()
+        server.wait()
     for place, what in enumerate(("user s", "CPU s", "seconds")):
         before, after = ([run[place] for run in of] for of in runs)
         ratio = statistics.median(after) / statistics.median(before)
