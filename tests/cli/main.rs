@@ -34,5 +34,6 @@ mod resume;
 mod secrets;
 mod simulated;
 mod training;
+mod upgrade;
 mod usage;
 mod validation;

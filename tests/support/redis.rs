@@ -160,6 +160,14 @@ impl RedisServer {
         ask(self.port, command).unwrap()
     }
 
+    /// Creates a key from what DUMP returned for it, with a time to live in milliseconds (0 if it does not expire).
+    pub(crate) fn restore(&self, key: &str, ttl_ms: u64, dump: &[u8]) {
+        let mut request = redis::cmd("RESTORE");
+        request.arg(key).arg(ttl_ms).arg(dump);
+        let client = redis::Client::open(("127.0.0.1", self.port)).unwrap();
+        request.exec(&mut client.get_connection().unwrap()).unwrap();
+    }
+
     /// A number that INFO tells.
     pub(crate) fn info<T: FromStr>(&self, name: &str) -> T {
         let info: String = redis::from_redis_value(self.ask(&["INFO"])).unwrap();
