@@ -16,13 +16,13 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// `--name value` pairs.
-struct Arguments(HashMap<String, String>);
+struct Flags(HashMap<String, String>);
 
-impl Arguments {
-    fn read() -> Result<Arguments, BoxError> {
+impl Flags {
+    fn read() -> Result<Flags, Failure> {
         let mut flags = HashMap::new();
         let mut args = std::env::args().skip(1);
         while let Some(arg) = args.next() {
@@ -32,14 +32,14 @@ impl Arguments {
             let value = args.next().ok_or_else(|| format!("--{name} needs a value"))?;
             flags.insert(name.to_owned(), value);
         }
-        Ok(Arguments(flags))
+        Ok(Flags(flags))
     }
 
     fn text(&self, name: &str, default: &str) -> String {
         self.0.get(name).map_or(default, String::as_str).to_owned()
     }
 
-    fn number<T: std::str::FromStr>(&self, name: &str, default: T) -> Result<T, BoxError> {
+    fn number<T: std::str::FromStr>(&self, name: &str, default: T) -> Result<T, Failure> {
         let Some(text) = self.0.get(name) else {
             return Ok(default);
         };
@@ -48,8 +48,8 @@ impl Arguments {
     }
 }
 
-fn main() -> Result<(), BoxError> {
-    let flags = Arguments::read()?;
+fn main() -> Result<(), Failure> {
+    let flags = Flags::read()?;
     // Thousands of connections; a refusal shows when they run out.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -59,7 +59,7 @@ fn main() -> Result<(), BoxError> {
     }
 }
 
-struct BenchServer {
+struct Server {
     latency: Duration,
     fail_first: f64,
     field: String,
@@ -68,8 +68,8 @@ struct BenchServer {
     failed: Mutex<HashSet<u64>>,
 }
 
-async fn serve(flags: &Arguments) -> Result<(), BoxError> {
-    let server = Arc::new(BenchServer {
+async fn serve(flags: &Flags) -> Result<(), Failure> {
+    let server = Arc::new(Server {
         latency: Duration::from_millis(flags.number("latency-ms", 0)?),
         fail_first: flags.number("fail-first", 0.0)?,
         field: flags.text("field", "label"),
@@ -90,7 +90,7 @@ async fn serve(flags: &Arguments) -> Result<(), BoxError> {
     }
 }
 
-impl BenchServer {
+impl Server {
     async fn talk(&self, mut stream: TcpStream) -> std::io::Result<()> {
         let mut buffer = Vec::with_capacity(8192);
         let mut out = Vec::with_capacity(1024);

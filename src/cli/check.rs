@@ -1,7 +1,7 @@
 //! `check`: everything that can be known before anything is spent.
 
 use super::exit::Exit;
-use super::ui::{self, counted};
+use super::say::{self, counted};
 use crate::job::{self, Job};
 use crate::lm::{ConnectError, connect};
 use crate::metrics::Metrics;
@@ -12,7 +12,7 @@ use std::path::Path;
 /// Tells what is allowed but hardly meant.
 pub(super) fn warn(job: &Job) {
     for warning in job.warnings.iter().chain(&unread_demo_keys(&job.spec)) {
-        ui::warn(warning);
+        say::warning(warning);
     }
 }
 
@@ -37,9 +37,9 @@ pub(super) fn check(path: &Path) -> Exit {
         Ok(job) => {
             warn(&job);
             for error in unreachable_lms(&job) {
-                ui::warn(format_args!("to compile it here: {error}"));
+                say::warning(format_args!("to compile it here: {error}"));
             }
-            ui::stdout(format_args!(
+            say::answer(format_args!(
                 "{}: no problems; {}, {}",
                 path.display(),
                 counted(job.trainset.len(), "example"),
@@ -48,7 +48,7 @@ pub(super) fn check(path: &Path) -> Exit {
             Exit::Done
         }
         Err(problems) => {
-            ui::problem(problems);
+            say::problem(problems);
             Exit::Usage
         }
     }

@@ -6,7 +6,7 @@ use super::flags::{CompileFlags, RetryFlags};
 use super::monitor::Monitor;
 use super::runtime::block_on;
 use super::services::{Connected, Services};
-use super::{signals, trainers, ui};
+use super::{say, signals, trainers};
 use crate::broker::Broker;
 use crate::broker::embedded::EmbeddedBroker;
 use crate::broker::rabbitmq::RabbitMqBroker;
@@ -57,7 +57,7 @@ fn checked(flags: &CompileFlags, again: Retry) -> Exit {
     let mut job = match job::read(&flags.job) {
         Ok(job) => job,
         Err(problems) => {
-            ui::problem(problems);
+            say::problem(problems);
             return Exit::Usage;
         }
     };
@@ -73,7 +73,7 @@ fn checked(flags: &CompileFlags, again: Retry) -> Exit {
         Vec::new()
     };
     if !unreachable.is_empty() {
-        unreachable.iter().for_each(ui::error);
+        unreachable.iter().for_each(say::error);
         return Exit::Usage;
     }
     let out = flags
@@ -93,7 +93,7 @@ pub(super) fn retry(flags: &RetryFlags) -> Exit {
     let dir = match RunDir::existing(&flags.run) {
         Some(dir) => dir,
         None => {
-            ui::problem(format_args!(
+            say::problem(format_args!(
                 "{} holds no run: it has no run.json",
                 flags.run.display()
             ));
@@ -104,7 +104,7 @@ pub(super) fn retry(flags: &RetryFlags) -> Exit {
         Ok(Some(manifest)) => manifest,
         Ok(None) => return Exit::Usage,
         Err(error) => {
-            ui::problem(format_args!("{}: {error}", dir.manifest().display()));
+            say::problem(format_args!("{}: {error}", dir.manifest().display()));
             return Exit::Failed;
         }
     };
@@ -224,14 +224,14 @@ fn needs(in_cluster: bool, has_workers: bool) -> Vec<Need> {
 /// The folder, ours alone until the lock goes.
 fn locked(out: &Path) -> Result<(RunDir, File), Exit> {
     let failed = |error| {
-        ui::problem(format_args!("{}: {error}", out.display()));
+        say::problem(format_args!("{}: {error}", out.display()));
         Exit::Failed
     };
     let dir = RunDir::create(out).map_err(failed)?;
     match dir.lock().map_err(failed)? {
         Some(lock) => Ok((dir, lock)),
         None => {
-            ui::error(format_args!(
+            say::error(format_args!(
                 "{} is in use: another bsft is running on it; wait for it, or stop it with\n  {} cancel {0}",
                 out.display(),
                 command_name()
@@ -245,26 +245,26 @@ fn locked(out: &Path) -> Result<(RunDir, File), Exit> {
 fn told(ended: Result<Manifest, RunError>, dir: &RunDir, in_cluster: bool, again: &str, retry: &str) -> Exit {
     let error = match ended {
         Ok(manifest) => {
-            ui::summary(&summary(&manifest, dir, retry), || summary_fields(&manifest, dir));
+            say::summary(&summary(&manifest, dir, retry), || summary_fields(&manifest, dir));
             return Exit::Done;
         }
         Err(error) => error,
     };
     match error {
         RunError::Interrupted | RunError::Cancelled => {
-            ui::notice(format_args!("{error}; nothing is lost. To go on:\n  {again}"));
+            say::notice(format_args!("{error}; nothing is lost. To go on:\n  {again}"));
             Exit::Interrupted
         }
         RunError::OtherRun(_) => {
-            ui::error(error);
+            say::error(error);
             Exit::Usage
         }
         RunError::Broker(_) | RunError::Store(_) if in_cluster => {
-            ui::error(format_args!("{error}\nnothing is lost. To go on:\n  {again}"));
+            say::error(format_args!("{error}\nnothing is lost. To go on:\n  {again}"));
             Exit::Unavailable
         }
         error => {
-            ui::error(error);
+            say::error(error);
             Exit::Failed
         }
     }

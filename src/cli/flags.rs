@@ -11,34 +11,32 @@ use std::path::PathBuf;
 /// gives back the student with its new models.
 #[derive(Debug, Parser)]
 #[command(name = command_name(), version, max_term_width = 100)]
-pub struct Cli {
+pub struct Flags {
     /// What to do.
     #[command(subcommand)]
-    pub command: CliCommand,
+    pub command: Command,
     /// How it tells of itself
     #[command(flatten)]
     pub log: LogFlags,
 }
 
-impl Cli {
+impl Flags {
     /// How this command writes to stderr. What only answers a person is read by one, wherever it goes, until somebody says otherwise.
     pub(super) fn log_format(&self) -> LogFormat {
         match &self.command {
-            CliCommand::Compile(_) | CliCommand::Retry(_) | CliCommand::Worker(_) => {
-                self.log.format_of_a_service()
-            }
-            CliCommand::Plan { .. }
-            | CliCommand::Check { .. }
-            | CliCommand::Status(_)
-            | CliCommand::Cancel(_)
-            | CliCommand::Init { .. } => self.log.chosen().unwrap_or(LogFormat::Human),
+            Command::Compile(_) | Command::Retry(_) | Command::Worker(_) => self.log.format_of_a_service(),
+            Command::Plan { .. }
+            | Command::Check { .. }
+            | Command::Status(_)
+            | Command::Cancel(_)
+            | Command::Init { .. } => self.log.chosen().unwrap_or(LogFormat::Human),
         }
     }
 }
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum CliCommand {
+pub enum Command {
     /// Compile a job; run it again and it goes on where it stopped
     Compile(CompileFlags),
     /// Show what would run: tasks, LM calls, tokens, cost. Asks nothing of any LM
@@ -69,7 +67,7 @@ pub enum CliCommand {
     Worker(WorkerArgs),
 }
 
-/// Cli of `compile`.
+/// Flags of `compile`.
 #[derive(Clone, Debug, Args)]
 pub struct CompileFlags {
     /// The job file (.toml or .json)
@@ -84,7 +82,7 @@ pub struct CompileFlags {
     pub workers: WorkerFlags,
 }
 
-/// Cli of `status`.
+/// Flags of `status`.
 #[derive(Clone, Debug, Args)]
 pub struct StatusFlags {
     /// The run's folder, or with RabbitMQ and Redis its id [default: every run in ./runs, or in the namespace]
@@ -96,7 +94,7 @@ pub struct StatusFlags {
     pub services: ServiceFlags,
 }
 
-/// Cli of `cancel`.
+/// Flags of `cancel`.
 #[derive(Clone, Debug, Args)]
 pub struct CancelFlags {
     /// The run's folder, or with RabbitMQ and Redis its id
@@ -105,7 +103,7 @@ pub struct CancelFlags {
     pub services: ServiceFlags,
 }
 
-/// Cli of `retry`.
+/// Flags of `retry`.
 #[derive(Clone, Debug, Args)]
 pub struct RetryFlags {
     /// The run's folder
@@ -213,7 +211,7 @@ pub struct WorkerCommand {
     pub log: LogFlags,
 }
 
-/// Cli of `worker`.
+/// Flags of `worker`.
 #[derive(Clone, Debug, Args)]
 pub struct WorkerArgs {
     /// The tasks that it takes

@@ -1,6 +1,6 @@
 //! Ctrl-C and SIGTERM: the first drains, the second stops at once.
 
-use super::ui;
+use super::say;
 use crate::shutdown::Shutdown;
 use std::io;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,10 +18,10 @@ pub(super) async fn listen(shutdown: Shutdown) -> io::Result<()> {
             return Ok(());
         }
         if shutdown.is_draining() {
-            ui::info("stopping at once");
+            say::news("stopping at once");
             shutdown.abort();
         } else {
-            ui::info("finishing what is in flight; once more stops at once");
+            say::news("finishing what is in flight; once more stops at once");
             shutdown.drain();
         }
     }

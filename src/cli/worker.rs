@@ -5,7 +5,7 @@ use super::flags::{LaneName, WorkerArgs};
 use super::monitor::Monitor;
 use super::runtime::block_on;
 use super::services::Services;
-use super::{signals, trainers, ui};
+use super::{say, signals, trainers};
 use crate::finetune::Providers;
 use crate::metrics::{Need, Service};
 use crate::shutdown::Shutdown;
@@ -82,7 +82,7 @@ async fn connected(
         ended = worker::run(worker, shutdown.clone()) => ended,
         heard = signals::listen(shutdown.clone()) => {
             let error = heard.err().unwrap_or_else(|| std::io::Error::other("no more signals come"));
-            ui::error(format_args!("signals: {error}"));
+            say::error(format_args!("signals: {error}"));
             return Exit::Failed;
         }
     };
@@ -94,7 +94,7 @@ async fn connected(
             Exit::Done
         }
         Err(error) => {
-            ui::error(error);
+            say::error(error);
             Exit::Unavailable
         }
     }

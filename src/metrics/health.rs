@@ -2,14 +2,13 @@
 
 use super::Service;
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// How often a loop that gets its turn says so.
-const TURN_EVERY: Duration = Duration::from_secs(5);
+const BEAT_EVERY: Duration = Duration::from_secs(5);
 
 /// After how long without a turn something is wrong. Longer than an fsync or a sort holds up a loop on a slow disk.
 const STUCK: Duration = Duration::from_secs(60);
@@ -40,18 +39,22 @@ impl fmt::Display for Need {
 pub struct Health {
     /// What is missing of each need, in words; none: nothing.
     needs: Mutex<BTreeMap<Need, Option<String>>>,
-    watchdogs: Mutex<Vec<Weak<LastTurn>>>,
+    hearts: Mutex<Vec<Weak<Beats>>>,
 }
 
 /// The turns of one loop.
-struct LastTurn {
+struct Beats {
     /// Whose.
     name: &'static str,
     last: Mutex<Instant>,
 }
 
 /// A loop that should go on getting its turn, until this is dropped.
-pub struct Watchdog(Arc<LastTurn>);
+pub struct Heart(Arc<Beats>);
+
+/// Nothing is of this type.
+#[derive(Debug)]
+pub enum Never {}
 
 impl Health {
     /// The process cannot take work before it has this.
@@ -81,26 +84,26 @@ impl Health {
     }
 
     /// A loop starts.
-    pub fn watchdog(&self, name: &'static str) -> Watchdog {
-        let turn = Arc::new(LastTurn {
+    pub fn heart(&self, name: &'static str) -> Heart {
+        let beats = Arc::new(Beats {
             name,
             last: Mutex::new(Instant::now()),
         });
-        let mut watchdogs = lock(&self.watchdogs);
-        watchdogs.retain(|watchdog| watchdog.strong_count() > 0);
-        watchdogs.push(Arc::downgrade(&turn));
-        Watchdog(turn)
+        let mut hearts = lock(&self.hearts);
+        hearts.retain(|heart| heart.strong_count() > 0);
+        hearts.push(Arc::downgrade(&beats));
+        Heart(beats)
     }
 
     /// The loops that have had no turn for too long, a reason each; none: the process lives.
     pub fn stuck(&self) -> Vec<String> {
-        let watchdogs = lock(&self.watchdogs);
-        let silent = watchdogs.iter().filter_map(Weak::upgrade).filter_map(|turn| {
-            let silent = lock(&turn.last).elapsed();
+        let hearts = lock(&self.hearts);
+        let silent = hearts.iter().filter_map(Weak::upgrade).filter_map(|beats| {
+            let silent = lock(&beats.last).elapsed();
             (silent > STUCK).then(|| {
                 format!(
                     "{}: its loop has not turned for {} s",
-                    turn.name,
+                    beats.name,
                     silent.as_secs()
                 )
             })
@@ -113,12 +116,12 @@ impl Health {
     }
 }
 
-impl Watchdog {
-    /// LastTurn for as long as it is polled: to be polled by the task that does the work, beside it.
-    pub async fn keep_alive(&self) -> Infallible {
+impl Heart {
+    /// Beats for as long as it is polled: to be polled by the task that does the work, beside it.
+    pub async fn keep(&self) -> Never {
         loop {
             *lock(&self.0.last) = Instant::now();
-            sleep(TURN_EVERY).await;
+            sleep(BEAT_EVERY).await;
         }
     }
 }
@@ -151,13 +154,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_loop_that_is_not_polled_is_stuck_after_a_minute_and_well_when_it_turns_again() {
         let health = Health::default();
-        let watchdog = health.watchdog("worker");
+        let heart = health.heart("worker");
         tokio::select! {
-            never = watchdog.keep_alive() => match never {},
+            never = heart.keep() => match never {},
             () = sleep(STUCK * 3) => {}
         }
         assert!(health.stuck().is_empty());
-        sleep(STUCK + TURN_EVERY).await;
+        sleep(STUCK + BEAT_EVERY).await;
         let stuck = health.stuck();
         assert!(
             stuck.len() == 1 && stuck[0].starts_with("worker: its loop has not turned for "),
@@ -165,12 +168,12 @@ mod tests {
         );
         tokio::select! {
             biased;
-            never = watchdog.keep_alive() => match never {},
+            never = heart.keep() => match never {},
             () = std::future::ready(()) => {}
         }
         assert!(health.stuck().is_empty());
         sleep(STUCK * 2).await;
-        drop(watchdog);
+        drop(heart);
         assert!(health.stuck().is_empty(), "what has ended need not turn");
     }
 }

@@ -170,9 +170,9 @@ impl Drop for AtWork<'_> {
 
 impl LaneMetrics {
     /// A task is in hand until this is dropped.
-    pub fn task(&self) -> TaskTimer<'_> {
+    pub fn task(&self) -> Task<'_> {
         self.in_flight.inc();
-        TaskTimer {
+        Task {
             lane: self,
             started: Instant::now(),
         }
@@ -195,19 +195,19 @@ impl LaneMetrics {
 }
 
 /// A task in hand.
-pub struct TaskTimer<'a> {
+pub struct Task<'a> {
     lane: &'a LaneMetrics,
     started: Instant,
 }
 
-impl TaskTimer<'_> {
+impl Task<'_> {
     /// It came to that end.
     pub fn ended(&self, end: TaskEnd) {
         self.lane.ended(end, self.started.elapsed());
     }
 }
 
-impl Drop for TaskTimer<'_> {
+impl Drop for Task<'_> {
     fn drop(&mut self) {
         self.lane.in_flight.dec();
     }

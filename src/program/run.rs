@@ -2,7 +2,7 @@
 
 use super::{Predictor, Program};
 use crate::adapter::{Adapter, FormatError, JsonAdapter};
-use crate::lm::{LmError, LmRequest, LmResponse, RequestContext, Usage};
+use crate::lm::{About, Answer, Ask, LmError, Usage};
 use crate::python::json::write_string;
 use crate::trace::{Call, Exchange, FailureKind};
 use crate::value::Record;
@@ -18,8 +18,8 @@ pub trait Answers: Send {
         predictor: &str,
         lm: &str,
         messages: &str,
-        request: LmRequest<'_>,
-    ) -> impl Future<Output = Result<LmResponse, Ending<LmError, Self::Interruption>>> + Send;
+        ask: Ask<'_>,
+    ) -> impl Future<Output = Result<Answer, Ending<LmError, Self::Interruption>>> + Send;
 }
 
 /// Why something did not come to its end.
@@ -178,18 +178,13 @@ impl Predictor {
         answers: &mut A,
     ) -> Result<Exchange, Ending<TaskFailure, A::Interruption>> {
         let body = self.body.render(&messages, response_format);
-        let context = RequestContext {
+        let about = About {
             signature: &self.signature,
             adapter,
             example,
         };
         match answers
-            .answer(
-                &self.name,
-                &self.lm,
-                &messages,
-                LmRequest { body: &body, context },
-            )
+            .answer(&self.name, &self.lm, &messages, Ask { body: &body, about })
             .await
         {
             Ok(answer) => Ok(Exchange {

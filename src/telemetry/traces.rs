@@ -1,4 +1,4 @@
-//! TraceExporter to an OpenTelemetry collector (OTLP over HTTP, protobuf), where the environment names one.
+//! Traces to an OpenTelemetry collector (OTLP over HTTP, protobuf), where the environment names one.
 //!
 //! Spans wait in a queue with a bound, which one thread of its own empties. A collector that is away costs spans, never a task.
 
@@ -58,15 +58,15 @@ pub(super) enum TracesError {
     Exporter(String),
 }
 
-/// TraceExporter on their way to a collector.
-pub(super) struct TraceExporter {
+/// Traces on their way to a collector.
+pub(super) struct Traces {
     provider: SdkTracerProvider,
     traffic: Arc<Traffic>,
 }
 
-impl TraceExporter {
+impl Traces {
     /// None: nobody asked for any.
-    pub(super) fn start(service: &'static str) -> Result<Option<TraceExporter>, TracesError> {
+    pub(super) fn start(service: &'static str) -> Result<Option<Traces>, TracesError> {
         let Some((variable, endpoint)) = endpoint() else {
             return Ok(None);
         };
@@ -112,7 +112,7 @@ impl TraceExporter {
                 traffic: Arc::clone(&traffic),
             })
             .build();
-        Ok(Some(TraceExporter { provider, traffic }))
+        Ok(Some(Traces { provider, traffic }))
     }
 
     /// Takes our spans, and no events: an error's words are for the log.

@@ -178,7 +178,7 @@ pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), WorkerError> 
     });
     let _at_work = worker.metrics.worker().starts(calls);
     worker.metrics.health.has(Need::Worker);
-    let watchdog = worker.metrics.health.watchdog("worker");
+    let heart = worker.metrics.health.heart("worker");
     let mut in_flight = JoinSet::new();
     if worker.lanes.finetune {
         for left in shared.providers.unfinished() {
@@ -206,14 +206,14 @@ pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), WorkerError> 
     let ended = tokio::select! {
         ended = working => ended,
         never = shared.presence.keep() => match never {},
-        never = watchdog.keep_alive() => match never {},
+        never = heart.keep() => match never {},
     };
     // What waits for us in the lanes goes to other workers at once.
     drop((bootstrap, finetune));
     tokio::select! {
         () = drain(in_flight, worker.drain, &shutdown) => {}
         never = shared.presence.keep() => match never {},
-        never = watchdog.keep_alive() => match never {},
+        never = heart.keep() => match never {},
     }
     match shared.failure() {
         // Stopped at once, calls end with whatever error they had last.

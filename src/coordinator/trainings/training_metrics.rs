@@ -2,7 +2,7 @@
 
 use super::Trainings;
 use crate::finetune::{Training, TrainingProgress, key_name};
-use crate::metrics::{JobCounts, RunMetrics, TrainingMetrics};
+use crate::metrics::{JobCounts, RunMetrics, Standing};
 
 impl Trainings {
     /// Shows how far the jobs are.
@@ -31,10 +31,10 @@ impl Trainings {
     }
 }
 
-fn standing(progress: &TrainingProgress) -> TrainingMetrics {
+fn standing(progress: &TrainingProgress) -> Standing {
     let steps = || Some(progress.step? as f64 / progress.total_steps.filter(|total| *total > 0)? as f64);
     let ratio = progress.percent.map(|percent| percent / 100.0).or_else(steps);
-    TrainingMetrics {
+    Standing {
         ratio: ratio.map(|ratio| ratio.clamp(0.0, 1.0)),
         step: progress.step,
         loss: progress.loss,

@@ -240,7 +240,7 @@ impl Http {
                 "{place}: HTTP {}: the server is elsewhere; set api_base to its own address",
                 status.as_u16()
             ),
-            false => format!("{place}: HTTP {}: {}", status.as_u16(), self.say(&error.message)),
+            false => format!("{place}: HTTP {}: {}", status.as_u16(), self.say(&error.words)),
         };
         let out_of_money = error.kinds.iter().any(|kind| kind == "insufficient_quota");
         let starts = *method == Method::POST;
