@@ -16,13 +16,13 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// `--name value` pairs.
-struct Flags(HashMap<String, String>);
+struct Arguments(HashMap<String, String>);
 
-impl Flags {
-    fn read() -> Result<Flags, Failure> {
+impl Arguments {
+    fn read() -> Result<Arguments, BoxError> {
         let mut flags = HashMap::new();
         let mut args = std::env::args().skip(1);
         while let Some(arg) = args.next() {
@@ -32,14 +32,14 @@ impl Flags {
             let value = args.next().ok_or_else(|| format!("--{name} needs a value"))?;
             flags.insert(name.to_owned(), value);
         }
-        Ok(Flags(flags))
+        Ok(Arguments(flags))
     }
 
     fn text(&self, name: &str, default: &str) -> String {
         self.0.get(name).map_or(default, String::as_str).to_owned()
     }
 
-    fn number<T: std::str::FromStr>(&self, name: &str, default: T) -> Result<T, Failure> {
+    fn number<T: std::str::FromStr>(&self, name: &str, default: T) -> Result<T, BoxError> {
         let Some(text) = self.0.get(name) else {
             return Ok(default);
         };
@@ -48,8 +48,8 @@ impl Flags {
     }
 }
 
-fn main() -> Result<(), Failure> {
-    let flags = Flags::read()?;
+fn main() -> Result<(), BoxError> {
+    let flags = Arguments::read()?;
     // Thousands of connections; a refusal shows when they run out.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -59,7 +59,7 @@ fn main() -> Result<(), Failure> {
     }
 }
 
-struct Server {
+struct BenchServer {
     latency: Duration,
     fail_first: f64,
     field: String,
@@ -68,8 +68,8 @@ struct Server {
     failed: Mutex<HashSet<u64>>,
 }
 
-async fn serve(flags: &Flags) -> Result<(), Failure> {
-    let server = Arc::new(Server {
+async fn serve(flags: &Arguments) -> Result<(), BoxError> {
+    let server = Arc::new(BenchServer {
         latency: Duration::from_millis(flags.number("latency-ms", 0)?),
         fail_first: flags.number("fail-first", 0.0)?,
         field: flags.text("field", "label"),
@@ -90,7 +90,7 @@ async fn serve(flags: &Flags) -> Result<(), Failure> {
     }
 }
 
-impl Server {
+impl BenchServer {
     async fn talk(&self, mut stream: TcpStream) -> std::io::Result<()> {
         let mut buffer = Vec::with_capacity(8192);
         let mut out = Vec::with_capacity(1024);

@@ -60,7 +60,7 @@ pub struct FinetuneTask {
     /// The task.
     pub task: TaskId,
     /// What is to be trained, on what.
-    pub shard: crate::finetune::Shard,
+    pub shard: crate::finetune::FinetuneJob,
 }
 
 /// Say whether a training would fail for a reason that is there already.
@@ -73,7 +73,7 @@ pub struct PreflightTask {
     /// The task.
     pub task: TaskId,
     /// What would be trained, how and by whom.
-    pub recipe: crate::finetune::Recipe,
+    pub recipe: crate::finetune::TrainingSpec,
 }
 
 /// What waits in the finetune lane.

@@ -1,9 +1,9 @@
 //! The load loop: the least that a client can do over reqwest, or the LM client itself, for comparison.
 
-use crate::{Failure, Flags};
+use crate::{Arguments, BoxError};
 use async_trait::async_trait;
 use bsft::adapter::{Adapter, FormatError, Message, ParseFailure};
-use bsft::lm::{About, Ask, Lm, LmSettings, OpenAi, Simulation};
+use bsft::lm::{Lm, LmRequest, LmSettings, OpenAi, RequestContext, Simulation};
 use bsft::metrics::Metrics;
 use bsft::signature::Signature;
 use bsft::value::Record;
@@ -21,12 +21,12 @@ struct Bare {
 /// Whatever can be loaded.
 #[async_trait]
 trait Target: Send + Sync {
-    async fn ask(&self, body: String) -> Result<(), Failure>;
+    async fn ask(&self, body: String) -> Result<(), BoxError>;
 }
 
 #[async_trait]
 impl Target for Bare {
-    async fn ask(&self, body: String) -> Result<(), Failure> {
+    async fn ask(&self, body: String) -> Result<(), BoxError> {
         let request = self
             .client
             .post(&self.url)
@@ -39,18 +39,18 @@ impl Target for Bare {
 
 #[async_trait]
 impl Target for OpenAi {
-    async fn ask(&self, body: String) -> Result<(), Failure> {
+    async fn ask(&self, body: String) -> Result<(), BoxError> {
         let signature = Signature {
             instructions: String::new(),
             inputs: vec![],
             outputs: vec![],
         };
-        let about = About {
+        let context = RequestContext {
             signature: &signature,
             adapter: &Mute,
             example: &Record::new(),
         };
-        Lm::ask(self, Ask { body: &body, about }).await?;
+        Lm::complete(self, LmRequest { body: &body, context }).await?;
         Ok(())
     }
 }
@@ -75,7 +75,7 @@ impl Adapter for Mute {
 }
 
 /// Asks `--requests` times, `--in-flight` at once, and prints what it took.
-pub(crate) async fn drive(base: &str, flags: &Flags) -> Result<(), Failure> {
+pub(crate) async fn drive(base: &str, flags: &Arguments) -> Result<(), BoxError> {
     let requests: usize = flags.number("requests", 100_000)?;
     let in_flight: usize = flags.number("in-flight", 256)?;
     let filler = "x".repeat(flags.number("body-bytes", 2000)?);
@@ -101,7 +101,7 @@ pub(crate) async fn drive(base: &str, flags: &Flags) -> Result<(), Failure> {
         });
     }
     while let Some(done) = tasks.join_next().await {
-        let done: Result<(), Failure> = done?;
+        let done: Result<(), BoxError> = done?;
         done?;
     }
     let (took, cpu) = (start.elapsed().as_secs_f64(), (cpu_time()? - cpu).as_secs_f64());
@@ -113,7 +113,7 @@ pub(crate) async fn drive(base: &str, flags: &Flags) -> Result<(), Failure> {
     Ok(())
 }
 
-fn target(name: &str, base: &str) -> Result<Arc<dyn Target>, Failure> {
+fn target(name: &str, base: &str) -> Result<Arc<dyn Target>, BoxError> {
     let settings = LmSettings {
         name: "bench".to_owned(),
         model: "openai/m".to_owned(),
@@ -146,7 +146,7 @@ fn target(name: &str, base: &str) -> Result<Arc<dyn Target>, Failure> {
 }
 
 /// User and system time of this process, from Linux's `/proc`, in ticks of 10 ms.
-fn cpu_time() -> Result<Duration, Failure> {
+fn cpu_time() -> Result<Duration, BoxError> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     // The command's name, in brackets, may hold spaces; utime and stime are the 12th and 13th word after it.
     let (_, rest) = stat.rsplit_once(") ").ok_or("an unreadable /proc/self/stat")?;

@@ -3,8 +3,8 @@
 use super::exit::Exit;
 use super::flags::CancelFlags;
 use super::runtime::block_on;
-use super::say::{self, counted};
 use super::services::Services;
+use super::ui::{self, counted};
 use crate::broker::Lane;
 use crate::command_name::command_name;
 use crate::coordinator::cancel_orphaned_trainings;
@@ -35,7 +35,7 @@ pub(super) fn cancel(flags: &CancelFlags) -> Exit {
 /// Tells the process that works on the folder, wherever it runs.
 fn in_folder(run: &Path) -> Exit {
     let Some(dir) = RunDir::existing(run) else {
-        say::problem(format_args!(
+        ui::problem(format_args!(
             "{} holds no run: it has no run.json; a run on RabbitMQ and Redis is named by its id, with both URLs",
             run.display()
         ));
@@ -43,7 +43,7 @@ fn in_folder(run: &Path) -> Exit {
     };
     match asked(&dir) {
         Ok(Working::Another) => {
-            say::answer(format_args!(
+            ui::stdout(format_args!(
                 "{}: cancelled; compile goes on with it",
                 run.display()
             ));
@@ -51,7 +51,7 @@ fn in_folder(run: &Path) -> Exit {
         }
         Ok(Working::Nobody(_lock)) => alone(&dir),
         Err(error) => {
-            say::problem(format_args!("{}: {error}", dir.cancel_request().display()));
+            ui::problem(format_args!("{}: {error}", dir.cancel_request().display()));
             Exit::Failed
         }
     }
@@ -64,35 +64,35 @@ fn alone(dir: &RunDir) -> Exit {
         Ok(Some(manifest)) => manifest,
         Ok(None) => return Exit::Usage,
         Err(error) => {
-            say::problem(format_args!("{}: {error}", dir.manifest().display()));
+            ui::problem(format_args!("{}: {error}", dir.manifest().display()));
             return Exit::Failed;
         }
     };
     let left = match block_on(cancel_orphaned_trainings(dir, &mut manifest)) {
         Ok(Ok(left)) => left,
         Ok(Err(error)) => {
-            say::problem(format_args!("{shown}: trainings were not stopped: {error}"));
+            ui::problem(format_args!("{shown}: trainings were not stopped: {error}"));
             return Exit::Failed;
         }
         Err(exit) => return exit,
     };
     for ended in &left.ended {
-        say::news(format_args!("{shown}: {ended} had ended already"));
+        ui::info(format_args!("{shown}: {ended} had ended already"));
     }
     for going_on in &left.going_on {
-        say::notice(format_args!("{shown}: {going_on}"));
+        ui::notice(format_args!("{shown}: {going_on}"));
     }
     if left.stopped + left.ended.len() > 0
         && let Err(error) = write_whole(&dir.manifest(), &manifest.to_bytes())
     {
-        say::problem(format_args!("{}: {error}", dir.manifest().display()));
+        ui::problem(format_args!("{}: {error}", dir.manifest().display()));
         return Exit::Failed;
     }
     if left.stopped == 0 && left.ended.is_empty() {
-        say::problem(format_args!("{shown}: nobody is working on it"));
+        ui::problem(format_args!("{shown}: nobody is working on it"));
         return Exit::Failed;
     }
-    say::answer(format_args!(
+    ui::stdout(format_args!(
         "{shown}: {} stopped; compile goes on with it",
         counted(left.stopped, "training")
     ));
@@ -119,7 +119,7 @@ fn asked(dir: &RunDir) -> io::Result<Working> {
     let asked = Instant::now();
     while dir.lock()?.is_none() {
         if asked.elapsed() > PATIENCE {
-            say::news(format_args!(
+            ui::info(format_args!(
                 "{}: it still finishes what is in flight; it ends by itself",
                 dir.root().display()
             ));
@@ -140,7 +140,7 @@ fn in_cluster(services: &Services, run: &Path) -> Exit {
             Ok(Some(manifest)) => manifest.run,
             Ok(None) => RunId(run.display().to_string()),
             Err(error) => {
-                say::problem(format_args!("{}: {error}", run.display()));
+                ui::problem(format_args!("{}: {error}", run.display()));
                 return Exit::Failed;
             }
         };
@@ -154,11 +154,11 @@ fn in_cluster(services: &Services, run: &Path) -> Exit {
             .as_ref()
             .is_some_and(|manifest| manifest.phase == Phase::Compiled)
         {
-            say::problem(format_args!("{id} is compiled already"));
+            ui::problem(format_args!("{id} is compiled already"));
             return Exit::Failed;
         }
         if report.is_none() {
-            say::problem(format_args!(
+            ui::problem(format_args!(
                 "no run {id} in namespace {}; {} status names those that there are",
                 services.namespace(),
                 command_name()
@@ -171,14 +171,14 @@ fn in_cluster(services: &Services, run: &Path) -> Exit {
         let has_trainings = manifest.is_some_and(|manifest| manifest.has_open_trainings());
         match store.workers(&id).await {
             Ok(workers) if has_trainings && !workers.iter().any(|worker| worker.takes(&Lane::Finetune)) => {
-                say::notice(format_args!(
+                ui::notice(format_args!(
                     "{id}: no worker is there that could stop its trainings; the next one does (bsft-worker --lanes finetune)"
                 ))
             }
             Ok(_) => {}
             Err(error) => return unavailable(&error),
         }
-        say::answer(format_args!(
+        ui::stdout(format_args!(
             "{id}: cancelled; its coordinator ends, workers drop its tasks, and compile goes on with it"
         ));
         Exit::Done
@@ -187,6 +187,6 @@ fn in_cluster(services: &Services, run: &Path) -> Exit {
 }
 
 fn unavailable(error: &crate::store::StoreError) -> Exit {
-    say::error(error);
+    ui::error(error);
     Exit::Unavailable
 }

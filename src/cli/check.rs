@@ -1,7 +1,7 @@
 //! `check`: everything that can be known before anything is spent.
 
 use super::exit::Exit;
-use super::say::{self, counted};
+use super::ui::{self, counted};
 use crate::job::{self, Job};
 use crate::lm::{ConnectError, connect};
 use crate::metrics::Metrics;
@@ -12,7 +12,7 @@ use std::path::Path;
 /// Tells what is allowed but hardly meant.
 pub(super) fn warn(job: &Job) {
     for warning in job.warnings.iter().chain(&unread_demo_keys(&job.spec)) {
-        say::warning(warning);
+        ui::warn(warning);
     }
 }
 
@@ -37,9 +37,9 @@ pub(super) fn check(path: &Path) -> Exit {
         Ok(job) => {
             warn(&job);
             for error in unreachable_lms(&job) {
-                say::warning(format_args!("to compile it here: {error}"));
+                ui::warn(format_args!("to compile it here: {error}"));
             }
-            say::answer(format_args!(
+            ui::stdout(format_args!(
                 "{}: no problems; {}, {}",
                 path.display(),
                 counted(job.trainset.len(), "example"),
@@ -48,7 +48,7 @@ pub(super) fn check(path: &Path) -> Exit {
             Exit::Done
         }
         Err(problems) => {
-            say::problem(problems);
+            ui::problem(problems);
             Exit::Usage
         }
     }

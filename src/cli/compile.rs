@@ -6,14 +6,14 @@ use super::flags::{CompileFlags, RetryFlags};
 use super::monitor::Monitor;
 use super::runtime::block_on;
 use super::services::{Connected, Services};
-use super::{say, signals, trainers};
+use super::{signals, trainers, ui};
 use crate::broker::Broker;
 use crate::broker::embedded::EmbeddedBroker;
 use crate::broker::rabbitmq::RabbitMqBroker;
 use crate::command_name::command_name;
 use crate::coordinator::{self, Coordinator, Retry, RunError, retry_command};
 use crate::depot::{Depot, Folder};
-use crate::finetune::{Providers, Trainers, Training};
+use crate::finetune::{Providers, Trainers, TrainingState};
 use crate::job::{self, Job};
 use crate::metrics::{Metrics, Need, Service};
 use crate::report::{Manifest, Progress, ShardReport, TrainingReport, summary, summary_fields};
@@ -57,7 +57,7 @@ fn checked(flags: &CompileFlags, again: Retry) -> Exit {
     let mut job = match job::read(&flags.job) {
         Ok(job) => job,
         Err(problems) => {
-            say::problem(problems);
+            ui::problem(problems);
             return Exit::Usage;
         }
     };
@@ -73,7 +73,7 @@ fn checked(flags: &CompileFlags, again: Retry) -> Exit {
         Vec::new()
     };
     if !unreachable.is_empty() {
-        unreachable.iter().for_each(say::error);
+        unreachable.iter().for_each(ui::error);
         return Exit::Usage;
     }
     let out = flags
@@ -93,7 +93,7 @@ pub(super) fn retry(flags: &RetryFlags) -> Exit {
     let dir = match RunDir::existing(&flags.run) {
         Some(dir) => dir,
         None => {
-            say::problem(format_args!(
+            ui::problem(format_args!(
                 "{} holds no run: it has no run.json",
                 flags.run.display()
             ));
@@ -104,7 +104,7 @@ pub(super) fn retry(flags: &RetryFlags) -> Exit {
         Ok(Some(manifest)) => manifest,
         Ok(None) => return Exit::Usage,
         Err(error) => {
-            say::problem(format_args!("{}: {error}", dir.manifest().display()));
+            ui::problem(format_args!("{}: {error}", dir.manifest().display()));
             return Exit::Failed;
         }
     };
@@ -123,7 +123,7 @@ fn what_failed(manifest: &Manifest) -> Retry {
     for training in manifest.trainings.values() {
         last.insert((&training.lm, &training.predictor), training);
     }
-    let is_failed = |training: &TrainingReport| matches!(training.ending, Some(Training::Failed(_)));
+    let is_failed = |training: &TrainingReport| matches!(training.ending, Some(TrainingState::Failed(_)));
     let has_failed = |key: (&String, &Option<String>)| {
         let is_its = |shard: &&ShardReport| (&shard.lm, &shard.predictor) == key;
         match manifest.shards.iter().find(is_its) {
@@ -224,14 +224,14 @@ fn needs(in_cluster: bool, has_workers: bool) -> Vec<Need> {
 /// The folder, ours alone until the lock goes.
 fn locked(out: &Path) -> Result<(RunDir, File), Exit> {
     let failed = |error| {
-        say::problem(format_args!("{}: {error}", out.display()));
+        ui::problem(format_args!("{}: {error}", out.display()));
         Exit::Failed
     };
     let dir = RunDir::create(out).map_err(failed)?;
     match dir.lock().map_err(failed)? {
         Some(lock) => Ok((dir, lock)),
         None => {
-            say::error(format_args!(
+            ui::error(format_args!(
                 "{} is in use: another bsft is running on it; wait for it, or stop it with\n  {} cancel {0}",
                 out.display(),
                 command_name()
@@ -245,26 +245,26 @@ fn locked(out: &Path) -> Result<(RunDir, File), Exit> {
 fn told(ended: Result<Manifest, RunError>, dir: &RunDir, in_cluster: bool, again: &str, retry: &str) -> Exit {
     let error = match ended {
         Ok(manifest) => {
-            say::summary(&summary(&manifest, dir, retry), || summary_fields(&manifest, dir));
+            ui::summary(&summary(&manifest, dir, retry), || summary_fields(&manifest, dir));
             return Exit::Done;
         }
         Err(error) => error,
     };
     match error {
         RunError::Interrupted | RunError::Cancelled => {
-            say::notice(format_args!("{error}; nothing is lost. To go on:\n  {again}"));
+            ui::notice(format_args!("{error}; nothing is lost. To go on:\n  {again}"));
             Exit::Interrupted
         }
         RunError::OtherRun(_) => {
-            say::error(error);
+            ui::error(error);
             Exit::Usage
         }
         RunError::Broker(_) | RunError::Store(_) if in_cluster => {
-            say::error(format_args!("{error}\nnothing is lost. To go on:\n  {again}"));
+            ui::error(format_args!("{error}\nnothing is lost. To go on:\n  {again}"));
             Exit::Unavailable
         }
         error => {
-            say::error(error);
+            ui::error(error);
             Exit::Failed
         }
     }

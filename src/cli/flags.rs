@@ -11,32 +11,34 @@ use std::path::PathBuf;
 /// gives back the student with its new models.
 #[derive(Debug, Parser)]
 #[command(name = command_name(), version, max_term_width = 100)]
-pub struct Flags {
+pub struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: CliCommand,
     /// How it tells of itself
     #[command(flatten)]
     pub log: LogFlags,
 }
 
-impl Flags {
+impl Cli {
     /// How this command writes to stderr. What only answers a person is read by one, wherever it goes, until somebody says otherwise.
     pub(super) fn log_format(&self) -> LogFormat {
         match &self.command {
-            Command::Compile(_) | Command::Retry(_) | Command::Worker(_) => self.log.format_of_a_service(),
-            Command::Plan { .. }
-            | Command::Check { .. }
-            | Command::Status(_)
-            | Command::Cancel(_)
-            | Command::Init { .. } => self.log.chosen().unwrap_or(LogFormat::Human),
+            CliCommand::Compile(_) | CliCommand::Retry(_) | CliCommand::Worker(_) => {
+                self.log.format_of_a_service()
+            }
+            CliCommand::Plan { .. }
+            | CliCommand::Check { .. }
+            | CliCommand::Status(_)
+            | CliCommand::Cancel(_)
+            | CliCommand::Init { .. } => self.log.chosen().unwrap_or(LogFormat::Human),
         }
     }
 }
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum CliCommand {
     /// Compile a job; run it again and it goes on where it stopped
     Compile(CompileFlags),
     /// Show what would run: tasks, LM calls, tokens, cost. Asks nothing of any LM
@@ -67,7 +69,7 @@ pub enum Command {
     Worker(WorkerArgs),
 }
 
-/// Flags of `compile`.
+/// Cli of `compile`.
 #[derive(Clone, Debug, Args)]
 pub struct CompileFlags {
     /// The job file (.toml or .json)
@@ -82,7 +84,7 @@ pub struct CompileFlags {
     pub workers: WorkerFlags,
 }
 
-/// Flags of `status`.
+/// Cli of `status`.
 #[derive(Clone, Debug, Args)]
 pub struct StatusFlags {
     /// The run's folder, or with RabbitMQ and Redis its id [default: every run in ./runs, or in the namespace]
@@ -94,7 +96,7 @@ pub struct StatusFlags {
     pub services: ServiceFlags,
 }
 
-/// Flags of `cancel`.
+/// Cli of `cancel`.
 #[derive(Clone, Debug, Args)]
 pub struct CancelFlags {
     /// The run's folder, or with RabbitMQ and Redis its id
@@ -103,7 +105,7 @@ pub struct CancelFlags {
     pub services: ServiceFlags,
 }
 
-/// Flags of `retry`.
+/// Cli of `retry`.
 #[derive(Clone, Debug, Args)]
 pub struct RetryFlags {
     /// The run's folder
@@ -211,7 +213,7 @@ pub struct WorkerCommand {
     pub log: LogFlags,
 }
 
-/// Flags of `worker`.
+/// Cli of `worker`.
 #[derive(Clone, Debug, Args)]
 pub struct WorkerArgs {
     /// The tasks that it takes

@@ -1,7 +1,7 @@
 //! `init`: a small example that compiles as it stands.
 
 use super::exit::Exit;
-use super::say;
+use super::ui;
 use crate::command_name::command_name;
 use crate::job::example;
 use std::path::Path;
@@ -11,9 +11,9 @@ pub(super) fn init(dir: &Path) -> Exit {
     match example::init(dir) {
         Ok(files) => {
             for file in &files {
-                say::answer(file.display());
+                ui::stdout(file.display());
             }
-            say::news(format_args!(
+            ui::info(format_args!(
                 "compile it with\n  {} compile {}",
                 command_name(),
                 dir.join("job.toml").display()
@@ -21,7 +21,7 @@ pub(super) fn init(dir: &Path) -> Exit {
             Exit::Done
         }
         Err(error) => {
-            say::problem(format_args!("{}: {error}", dir.display()));
+            ui::problem(format_args!("{}: {error}", dir.display()));
             Exit::Usage
         }
     }

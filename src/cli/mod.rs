@@ -9,17 +9,17 @@ mod init;
 mod monitor;
 mod plan;
 mod runtime;
-mod say;
 mod services;
 mod signals;
 mod status;
 #[cfg(test)]
 mod tests;
 mod trainers;
+mod ui;
 mod worker;
 
 pub use exit::Exit;
-pub use flags::{Command, Flags, WorkerCommand};
+pub use flags::{Cli, CliCommand, WorkerCommand};
 
 use crate::telemetry;
 use clap::Parser;
@@ -32,24 +32,24 @@ const WORKER_SERVICE: &str = "bsft-worker";
 
 /// Runs `bsft` (or `bsft-coordinator`) on the arguments of this process.
 pub fn bsft() -> Exit {
-    let flags: Flags = match parsed() {
+    let flags: Cli = match parsed() {
         Ok(flags) => flags,
         Err(exit) => return exit,
     };
     let service = match &flags.command {
-        Command::Worker(_) => WORKER_SERVICE,
+        CliCommand::Worker(_) => WORKER_SERVICE,
         _ => COORDINATOR_SERVICE,
     };
-    let _telling = telemetry::start(flags.log_format(), service);
+    let _telemetry = telemetry::start(flags.log_format(), service);
     match flags.command {
-        Command::Compile(flags) => compile::compile(&flags),
-        Command::Plan { job, json } => plan::plan(&job, json),
-        Command::Check { job } => check::check(&job),
-        Command::Init { dir } => init::init(&dir),
-        Command::Status(flags) => status::status(&flags),
-        Command::Cancel(flags) => cancel::cancel(&flags),
-        Command::Retry(flags) => compile::retry(&flags),
-        Command::Worker(flags) => worker::work(&flags),
+        CliCommand::Compile(flags) => compile::compile(&flags),
+        CliCommand::Plan { job, json } => plan::plan(&job, json),
+        CliCommand::Check { job } => check::check(&job),
+        CliCommand::Init { dir } => init::init(&dir),
+        CliCommand::Status(flags) => status::status(&flags),
+        CliCommand::Cancel(flags) => cancel::cancel(&flags),
+        CliCommand::Retry(flags) => compile::retry(&flags),
+        CliCommand::Worker(flags) => worker::work(&flags),
     }
 }
 
@@ -59,7 +59,7 @@ pub fn worker() -> Exit {
         Ok(flags) => flags,
         Err(exit) => return exit,
     };
-    let _telling = telemetry::start(flags.log.format_of_a_service(), WORKER_SERVICE);
+    let _telemetry = telemetry::start(flags.log.format_of_a_service(), WORKER_SERVICE);
     worker::work(&flags.worker)
 }
 

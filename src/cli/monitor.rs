@@ -1,10 +1,10 @@
 //! `--metrics-addr`: where metrics and health are served, and the looks at the services that `/readyz` answers from.
 
 use super::exit::Exit;
-use super::say;
 use super::services::Connected;
+use super::ui;
 use crate::broker::rabbitmq::RabbitMqBroker;
-use crate::metrics::{Metrics, Need, Server, Service};
+use crate::metrics::{Metrics, MetricsServer, Need, Service};
 use crate::shutdown::Shutdown;
 use crate::store::redis::RedisStore;
 use std::fmt::Display;
@@ -24,7 +24,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 pub(super) struct Monitor {
     pub(super) metrics: Arc<Metrics>,
     listener: Option<TcpListener>,
-    server: Option<Server>,
+    server: Option<MetricsServer>,
     probes: Vec<AbortOnDropHandle<()>>,
 }
 
@@ -55,9 +55,9 @@ impl Monitor {
         let Some(listener) = self.listener.take() else {
             return Ok(());
         };
-        let served = Server::start(listener, Arc::clone(&self.metrics), shutdown.clone());
+        let served = MetricsServer::start(listener, Arc::clone(&self.metrics), shutdown.clone());
         let server = served.map_err(|error| {
-            say::error(format_args!("--metrics-addr: {error}"));
+            ui::error(format_args!("--metrics-addr: {error}"));
             Exit::Failed
         })?;
         let address = server.address();
@@ -106,7 +106,7 @@ async fn answer<E: Display>(asked: impl Future<Output = Result<(), E>>) -> Resul
 
 fn listen(text: &str) -> Result<TcpListener, Exit> {
     let Some(address) = address(text) else {
-        say::problem(format_args!(
+        ui::problem(format_args!(
             "--metrics-addr {text:?} is no address: write a port (9464 is 127.0.0.1:9464), or HOST:PORT such as 0.0.0.0:9464, \
              [::1]:9464 or localhost:9464"
         ));
@@ -119,7 +119,7 @@ fn listen(text: &str) -> Result<TcpListener, Exit> {
             }
             _ => "",
         };
-        say::error(format_args!(
+        ui::error(format_args!(
             "--metrics-addr: cannot listen on {address}: {error}{advice}"
         ));
         Exit::Failed

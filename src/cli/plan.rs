@@ -1,7 +1,7 @@
 //! `plan`: what a job would run and cost.
 
 use super::exit::Exit;
-use super::say;
+use super::ui;
 use crate::job::{self, plan::Plan};
 use std::path::Path;
 
@@ -10,15 +10,15 @@ pub(super) fn plan(path: &Path, json: bool) -> Exit {
     let job = match job::read(path) {
         Ok(job) => job,
         Err(problems) => {
-            say::problem(problems);
+            ui::problem(problems);
             return Exit::Usage;
         }
     };
     let plan = Plan::of(&job);
     if json {
-        say::answer(serde_json::to_string_pretty(&plan).expect("a plan is plain data"));
+        ui::stdout(serde_json::to_string_pretty(&plan).expect("a plan is plain data"));
     } else {
-        say::answer(plan);
+        ui::stdout(plan);
     }
     Exit::Done
 }

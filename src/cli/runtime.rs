@@ -1,7 +1,7 @@
 //! The async runtime of a command.
 
 use super::exit::Exit;
-use super::say;
+use super::ui;
 
 /// Drives the work to its end on a runtime of its own. That there can be none has been said when this fails.
 pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Exit> {
@@ -9,7 +9,7 @@ pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Exit> {
         .enable_all()
         .build()
         .map_err(|error| {
-            say::problem(format_args!("the async runtime does not start: {error}"));
+            ui::problem(format_args!("the async runtime does not start: {error}"));
             Exit::Failed
         })?;
     let ended = runtime.block_on(work);

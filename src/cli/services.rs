@@ -2,7 +2,7 @@
 
 use super::exit::Exit;
 use super::flags::ServiceFlags;
-use super::say;
+use super::ui;
 use crate::broker::rabbitmq::RabbitMqBroker;
 use crate::broker::{Broker, RetryingBroker};
 use crate::command_name::command_name;
@@ -36,11 +36,11 @@ impl Services {
             (None, None) => return Ok(None),
             (Some(amqp_url), Some(redis_url)) => (amqp_url, redis_url),
             (Some(_), None) => {
-                say::problem("--amqp-url needs --redis-url (or BSFT_REDIS_URL) beside it");
+                ui::problem("--amqp-url needs --redis-url (or BSFT_REDIS_URL) beside it");
                 return Err(Exit::Usage);
             }
             (None, Some(_)) => {
-                say::problem("--redis-url needs --amqp-url (or BSFT_AMQP_URL) beside it");
+                ui::problem("--redis-url needs --amqp-url (or BSFT_AMQP_URL) beside it");
                 return Err(Exit::Usage);
             }
         };
@@ -50,7 +50,7 @@ impl Services {
             namespace: flags.namespace.clone(),
         };
         if !is_name(&services.namespace) {
-            say::problem(format_args!(
+            ui::problem(format_args!(
                 "--namespace {:?} cannot be part of queues' and keys' names: write 1 to 100 letters, digits, '-', '_' or '.'",
                 services.namespace
             ));
@@ -67,7 +67,7 @@ impl Services {
         .into_iter()
         .flatten()
         .collect();
-        wrong.iter().for_each(say::problem);
+        wrong.iter().for_each(ui::problem);
         if wrong.is_empty() {
             Ok(Some(services))
         } else {
@@ -78,7 +78,7 @@ impl Services {
     /// The same where they are needed: a worker has nothing to do without.
     pub(super) fn required(flags: &ServiceFlags) -> Result<Services, Exit> {
         Services::of(flags)?.ok_or_else(|| {
-            say::problem(format_args!(
+            ui::problem(format_args!(
                 "a worker needs --amqp-url and --redis-url (or BSFT_AMQP_URL and BSFT_REDIS_URL); without them \
                  `{} compile` runs its own workers",
                 command_name()
@@ -101,10 +101,10 @@ impl Services {
             }),
             (broker, store) => {
                 if let Err(error) = broker {
-                    say::error(error);
+                    ui::error(error);
                 }
                 if let Err(error) = store {
-                    say::error(error);
+                    ui::error(error);
                 }
                 Err(Exit::Unavailable)
             }
@@ -116,7 +116,7 @@ impl Services {
         RedisStore::connect(&self.redis_url, &self.redis_namespace())
             .await
             .map_err(|error| {
-                say::error(error);
+                ui::error(error);
                 Exit::Unavailable
             })
     }

@@ -1,6 +1,6 @@
 //! Ctrl-C and SIGTERM: the first drains, the second stops at once.
 
-use super::say;
+use super::ui;
 use crate::shutdown::Shutdown;
 use std::io;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,10 +18,10 @@ pub(super) async fn listen(shutdown: Shutdown) -> io::Result<()> {
             return Ok(());
         }
         if shutdown.is_draining() {
-            say::news("stopping at once");
+            ui::info("stopping at once");
             shutdown.abort();
         } else {
-            say::news("finishing what is in flight; once more stops at once");
+            ui::info("finishing what is in flight; once more stops at once");
             shutdown.drain();
         }
     }

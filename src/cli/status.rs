@@ -3,8 +3,8 @@
 use super::exit::Exit;
 use super::flags::StatusFlags;
 use super::runtime::block_on;
-use super::say;
 use super::services::{Connected, Services};
+use super::ui;
 use crate::broker::{Broker as _, BrokerError, Lane};
 use crate::report::{Depths, Manifest, RunStatus};
 use crate::roster::Roster as _;
@@ -27,18 +27,18 @@ pub(super) fn status(flags: &StatusFlags) -> Exit {
         Err(exit) => return exit,
     };
     if flags.json {
-        say::answer(serde_json::to_string_pretty(&standings).expect("manifests are plain data"));
+        ui::stdout(serde_json::to_string_pretty(&standings).expect("manifests are plain data"));
         return Exit::Done;
     }
     if standings.is_empty() {
-        say::news("no runs");
+        ui::info("no runs");
     }
     for standing in &standings {
-        say::answer(standing);
+        ui::stdout(standing);
     }
     // Every run of a namespace has the same queues.
     if let Some(depths) = standings.first().and_then(|standing| standing.queues.as_ref()) {
-        say::answer(depths);
+        ui::stdout(depths);
     }
     Exit::Done
 }
@@ -53,7 +53,7 @@ fn in_folders(run: Option<&Path>) -> Result<Vec<RunStatus>, Exit> {
         match read(&folder)? {
             Some(manifest) => standings.push(RunStatus::of(folder.display().to_string(), manifest)),
             None if run.is_some() => {
-                say::problem(format_args!(
+                ui::problem(format_args!(
                     "{} holds no run: it has no run.json",
                     folder.display()
                 ));
@@ -67,7 +67,7 @@ fn in_folders(run: Option<&Path>) -> Result<Vec<RunStatus>, Exit> {
 
 fn read(folder: &Path) -> Result<Option<Manifest>, Exit> {
     Manifest::read(&folder.join("run.json")).map_err(|error| {
-        say::problem(format_args!("{}: {error}", folder.display()));
+        ui::problem(format_args!("{}: {error}", folder.display()));
         Exit::Failed
     })
 }
@@ -99,7 +99,7 @@ fn in_cluster(services: &Services, run: Option<&Path>) -> Result<Vec<RunStatus>,
             // Its time in Redis is over, or it was never there.
             Some(manifest) => Ok(vec![RunStatus::of(run.display().to_string(), manifest)]),
             None => {
-                say::problem(format_args!(
+                ui::problem(format_args!(
                     "no run {wanted} in namespace {}; without a name, status shows those that there are",
                     services.namespace()
                 ));
@@ -122,7 +122,7 @@ async fn told(connected: &Connected, wanted: Option<&str>) -> Result<Vec<RunStat
     let standings = asked(connected, wanted).await;
     connected.broker.close().await;
     standings.map_err(|error| {
-        say::error(error);
+        ui::error(error);
         Exit::Unavailable
     })
 }

@@ -1,6 +1,6 @@
 //! What operators read about the flags, against the flags.
 
-use super::{Flags, WorkerCommand};
+use super::{Cli, WorkerCommand};
 use clap::{Arg, CommandFactory as _};
 use std::collections::BTreeMap;
 
@@ -8,12 +8,12 @@ const NOTES: &str = include_str!("../../docs/operations/settings.md");
 
 /// A row of the notes' table of flags: the variable and the default, without their backticks.
 #[derive(Debug, PartialEq)]
-struct Row {
+struct FlagRow {
     variable: String,
     default: String,
 }
 
-fn noted() -> BTreeMap<String, Row> {
+fn noted() -> BTreeMap<String, FlagRow> {
     let table = NOTES
         .split("\n\n")
         .find(|part| part.trim().starts_with("| flag |"))
@@ -25,7 +25,7 @@ fn noted() -> BTreeMap<String, Row> {
             .map(|cell| cell.trim().replace('`', ""));
         let flag = cells.next().unwrap();
         let (variable, default) = (cells.next().unwrap(), cells.next().unwrap());
-        (flag, Row { variable, default })
+        (flag, FlagRow { variable, default })
     });
     rows.collect()
 }
@@ -41,7 +41,7 @@ fn arguments(command: &clap::Command) -> Vec<Arg> {
 #[test]
 fn the_operators_notes_have_every_flag_with_its_variable_and_its_default_and_no_other() {
     let mut noted = noted();
-    let arguments = [arguments(&Flags::command()), arguments(&WorkerCommand::command())].concat();
+    let arguments = [arguments(&Cli::command()), arguments(&WorkerCommand::command())].concat();
     let mut seen = BTreeMap::new();
     for argument in arguments {
         let flag = format!("--{}", argument.get_long().unwrap());

@@ -1,7 +1,7 @@
 //! `--trainers FILE`: what trainers this machine has.
 
 use super::exit::Exit;
-use super::say;
+use super::ui;
 use crate::finetune::Trainers;
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use std::path::Path;
 pub(super) fn read(path: Option<&Path>) -> Result<Option<Trainers>, Exit> {
     let Some(path) = path else { return Ok(None) };
     Trainers::read(path).map(Some).map_err(|problems| {
-        problems.iter().for_each(say::problem);
+        problems.iter().for_each(ui::problem);
         Exit::Usage
     })
 }

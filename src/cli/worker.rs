@@ -5,7 +5,7 @@ use super::flags::{LaneName, WorkerArgs};
 use super::monitor::Monitor;
 use super::runtime::block_on;
 use super::services::Services;
-use super::{say, signals, trainers};
+use super::{signals, trainers, ui};
 use crate::finetune::Providers;
 use crate::metrics::{Need, Service};
 use crate::shutdown::Shutdown;
@@ -82,7 +82,7 @@ async fn connected(
         ended = worker::run(worker, shutdown.clone()) => ended,
         heard = signals::listen(shutdown.clone()) => {
             let error = heard.err().unwrap_or_else(|| std::io::Error::other("no more signals come"));
-            say::error(format_args!("signals: {error}"));
+            ui::error(format_args!("signals: {error}"));
             return Exit::Failed;
         }
     };
@@ -94,7 +94,7 @@ async fn connected(
             Exit::Done
         }
         Err(error) => {
-            say::error(error);
+            ui::error(error);
             Exit::Unavailable
         }
     }

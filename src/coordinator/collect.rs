@@ -5,7 +5,7 @@ use super::prepare::Prepared;
 use super::shard::{self, ShardFiles};
 use super::{Coordinator, RunError};
 use crate::dataset::configs::{configs, is_config};
-use crate::finetune::Shard;
+use crate::finetune::FinetuneJob;
 use crate::report::Phase;
 use crate::run_dir::{RunDir, write_whole};
 use std::collections::HashSet;
@@ -17,7 +17,7 @@ use tracing::Span;
 pub(super) struct Collected {
     pub(super) prepared: Prepared,
     /// In the order of the keys.
-    pub(super) shards: Vec<Shard>,
+    pub(super) shards: Vec<FinetuneJob>,
 }
 
 /// Runs the phase: plain I/O on byte ranges, in a thread of its own, since signs of life and signals go on meanwhile.

@@ -2,7 +2,7 @@
 
 use super::train::AllTrained;
 use super::{Coordinator, RunError};
-use crate::finetune::Trained;
+use crate::finetune::TrainingResult;
 use crate::program::{has_private_models, saved_state};
 use crate::report::{Manifest, Phase};
 use crate::run_dir::write_whole;
@@ -11,7 +11,7 @@ use crate::run_dir::write_whole;
 pub(super) async fn compile(coordinator: &Coordinator, trained: AllTrained) -> Result<Manifest, RunError> {
     let AllTrained { mut prepared, models } = trained;
     let job = &prepared.job.spec;
-    let by_predictor: Vec<&Trained> = (job.student.predictors.iter().enumerate())
+    let by_predictor: Vec<&TrainingResult> = (job.student.predictors.iter().enumerate())
         .map(|(index, predictor)| {
             let key = prepared
                 .keys

@@ -123,7 +123,7 @@ pub async fn run(coordinator: &Coordinator, job: Job) -> Result<Manifest, RunErr
         Some(before) => before.run.clone(),
         None => run_id(&job.spec, job.trainset.sha256()),
     };
-    telemetry::works_on(&run.0, &job.spec.name);
+    telemetry::set_run_context(&run.0, &job.spec.name);
     let span = spans::job(&run, &job.spec.name);
     let ended = Box::pin(led(coordinator, job, before, run))
         .instrument(span.clone())
@@ -170,10 +170,10 @@ async fn phases(
         .await?;
     coordinator.metrics.health.has(Need::Coordinator);
     // Not before: reading what an earlier process left may take long, and does not let go of the thread meanwhile.
-    let heart = coordinator.metrics.health.heart("coordinator");
+    let watchdog = coordinator.metrics.health.watchdog("coordinator");
     tokio::select! {
         ended = work(coordinator, prepared) => ended,
-        never = heart.keep() => match never {},
+        never = watchdog.keep_alive() => match never {},
     }
 }
 

@@ -5,7 +5,8 @@
 
 use crate::depot::Folder;
 use crate::finetune::{
-    Order, ProviderSpec, Providers, Shard, Training, TrainingId, TrainingOutcome, stop_all as stop_trainers,
+    FinetuneJob, ProviderSpec, Providers, TrainingId, TrainingOutcome, TrainingRequest, TrainingState,
+    stop_all as stop_trainers,
 };
 use crate::report::{Manifest, TrainingReport};
 use crate::run_dir::RunDir;
@@ -45,7 +46,7 @@ pub async fn cancel_orphaned_trainings(
             Ok(None) => {}
             Ok(Some(outcome)) => {
                 match (&outcome.training, &outcome.id) {
-                    (Training::Cancelled, _) => left.stopped += 1,
+                    (TrainingState::Cancelled, _) => left.stopped += 1,
                     (_, id) => left.ended.push(shown(&training, id.as_ref())),
                 }
                 manifest.ended(&name, outcome);
@@ -77,7 +78,7 @@ async fn stop(
             match killed.contains(&key) {
                 true => Ok(Some(TrainingOutcome {
                     id: Some(id.clone()),
-                    training: Training::Cancelled,
+                    training: TrainingState::Cancelled,
                 })),
                 false => Err("no trainer of it runs on this machine; compile takes it up again, and cancel stops it then".to_owned()),
             }
@@ -91,7 +92,7 @@ async fn stop(
 async fn stop_at_service(
     dir: &RunDir,
     run: &RunId,
-    shard: &Shard,
+    shard: &FinetuneJob,
     attempt: u32,
     id: Option<&TrainingId>,
 ) -> Result<Option<TrainingOutcome>, String> {
@@ -102,7 +103,7 @@ async fn stop_at_service(
         shard.task(attempt).to_string(),
         Folder::new(dir.root().join("data")),
     );
-    let order = Order {
+    let order = TrainingRequest {
         key: &key,
         run,
         shard,
@@ -121,14 +122,14 @@ async fn stop_at_service(
     let stopped: Result<_, crate::finetune::ProviderError> = stopped.await;
     let training = match stopped.map_err(|error| error.to_string())? {
         None => return Ok(None),
-        Some((Training::Absent, id)) => {
+        Some((TrainingState::Absent, id)) => {
             return Err(format!("the service does not know {} (any more)", id.0));
         }
-        Some((Training::Running(_), id)) => (Training::Cancelled, id),
+        Some((TrainingState::Running(_), id)) => (TrainingState::Cancelled, id),
         Some(ended) => ended,
     };
     let (training, id) = training;
-    if let Err(error) = provider.tidy(&id, &order).await {
+    if let Err(error) = provider.cleanup(&id, &order).await {
         warn!(%shard, %error, "not cleared away");
     }
     Ok(Some(TrainingOutcome {

@@ -3,7 +3,7 @@
 //! JsonlFile are appended as they come and fsynced before the store may forget them; the index in memory says where each is. On start
 //! the files are read again: what belongs to the job as it is now counts, the rest is set aside in `stale.jsonl`.
 
-use crate::dataset::Rows;
+use crate::dataset::RowIndex;
 use crate::report::OutcomeCounts;
 use crate::run_dir::{RunDir, take_place, unfinished};
 use crate::trace::{Failure, LineIndex, RecordedAnswer, answers_of};
@@ -44,7 +44,7 @@ pub(super) struct OutcomeLog {
     failures: JsonlFile,
     /// `stale.jsonl`, once this process has added to it.
     aside: Option<JsonlFile>,
-    pub(super) rows: Rows,
+    pub(super) rows: RowIndex,
     failed: Vec<FailureSlot>,
     counts: OutcomeCounts,
     /// JsonlFile that are not the job's any more: still in the files, to be set aside.
@@ -82,7 +82,7 @@ impl OutcomeLog {
             traces: JsonlFile::open(dir.traces())?,
             failures: JsonlFile::open(dir.failures())?,
             aside: None,
-            rows: Rows::new(tasks),
+            rows: RowIndex::new(tasks),
             failed: vec![FailureSlot::default(); tasks],
             counts: OutcomeCounts::default(),
             stale: Stale::default(),
@@ -236,7 +236,7 @@ impl OutcomeLog {
     /// Puts both files into task order, leaving them alone where they are.
     pub(super) fn sort(&mut self) -> Result<(), OutcomeLogError> {
         let tasks = self.failed.len();
-        let trace = |rows: &Rows, task: usize| {
+        let trace = |rows: &RowIndex, task: usize| {
             let slot = rows.slot(task);
             (slot.offset, slot.len)
         };

@@ -5,7 +5,7 @@
 use super::prepare::Prepared;
 use super::{Coordinator, Retry, RunError};
 use crate::broker::{Lane, Settlement};
-use crate::finetune::{Known, Preflight, ProviderSpec, Recipe, Training};
+use crate::finetune::{Preflight, ProviderSpec, TrainingRecord, TrainingSpec, TrainingState};
 use crate::message::{FinetuneMessage, MESSAGE_VERSION, PreflightTask, encode};
 use crate::report::{Manifest, TrainingReport};
 use crate::roster::WorkerSign;
@@ -31,7 +31,7 @@ const PREFETCH: NonZeroUsize = NonZeroUsize::new(16).expect("16 is not 0");
 
 /// A question and its answer.
 struct PreflightRequest {
-    recipe: Recipe,
+    recipe: TrainingSpec,
     extent: Extent,
     task: TaskId,
     answer: Option<Preflight>,
@@ -86,7 +86,7 @@ pub(super) async fn preflight(coordinator: &Coordinator, prepared: &Prepared) ->
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
         for asked in asked.iter_mut().filter(|asked| asked.answer.is_none()) {
-            let known = Known::of(&coordinator.store.records(&prepared.run, asked.task).await?);
+            let known = TrainingRecord::of(&coordinator.store.records(&prepared.run, asked.task).await?);
             (asked.answer, asked.not_here) = (known.preflight, known.not_here);
         }
         let has_said = |asked: &PreflightRequest| asked.answer.is_some() || asked.not_here.is_some();
@@ -130,7 +130,7 @@ fn questions(prepared: &Prepared, retry: Retry, is_bootstrapped: bool) -> Vec<Pr
 }
 
 /// What is to be known of a job whose rows are there; none: its training has ended.
-fn extent(manifest: &Manifest, recipe: &Recipe, retry: Retry) -> Option<Extent> {
+fn extent(manifest: &Manifest, recipe: &TrainingSpec, retry: Retry) -> Option<Extent> {
     let is_its = |training: &&TrainingReport| {
         let shard = training.shard.as_ref();
         shard.is_some_and(|shard| shard.recipe == *recipe)
@@ -138,8 +138,8 @@ fn extent(manifest: &Manifest, recipe: &Recipe, retry: Retry) -> Option<Extent> 
     match manifest.trainings.values().rfind(is_its) {
         None => Some(Extent::All),
         Some(training) => match &training.ending {
-            Some(Training::Succeeded(_)) => None,
-            Some(Training::Failed(_)) if !retry.trainings() => None,
+            Some(TrainingState::Succeeded(_)) => None,
+            Some(TrainingState::Failed(_)) if !retry.trainings() => None,
             Some(_) => Some(Extent::All),
             // It goes on and is paid for, whatever a look ahead may find.
             None if training.id.is_some() => Some(Extent::Taker),
@@ -158,7 +158,7 @@ fn message(prepared: &Prepared, asked: &PreflightRequest) -> Vec<u8> {
 }
 
 /// Whether a worker is there that has the recipe's trainer, whatever others say.
-fn has_trainer(recipe: &Recipe, workers: &[WorkerSign]) -> bool {
+fn has_trainer(recipe: &TrainingSpec, workers: &[WorkerSign]) -> bool {
     let mut workers = workers.iter();
     matches!(&recipe.provider, ProviderSpec::Command(command)
         if workers.any(|worker| worker.has_trainer(&command.trainer)))

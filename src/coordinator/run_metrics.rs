@@ -2,9 +2,10 @@
 
 use super::Coordinator;
 use crate::broker::Lane;
-use crate::metrics::{Done, Never, RunMetrics};
+use crate::metrics::{Done, RunMetrics};
 use crate::report::{Manifest, Phase};
 use crate::task::RunId;
+use std::convert::Infallible;
 use std::path::Path;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -33,7 +34,7 @@ pub(super) fn show(metrics: &RunMetrics, manifest: &Manifest) {
 }
 
 /// Looks for as long as it is polled. What a service does not tell is not shown until it does.
-pub(super) async fn keep(coordinator: &Coordinator, run: &RunId) -> Never {
+pub(super) async fn keep(coordinator: &Coordinator, run: &RunId) -> Infallible {
     loop {
         if coordinator.metrics.is_served() {
             look(coordinator, run).await;

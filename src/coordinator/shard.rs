@@ -3,8 +3,8 @@
 use super::RunError;
 use super::prepare::Prepared;
 use crate::dataset::configs::Trainable;
-use crate::dataset::{Checks, DataFile, LmKey, Split, Wanted, write_data};
-use crate::finetune::{Part, ProviderSpec, Shard, TrainingFile, file_name};
+use crate::dataset::{Checks, DataFile, ExportRequest, LmKey, Split, write_data};
+use crate::finetune::{DataPart, FinetuneJob, ProviderSpec, TrainingFile, file_name};
 use crate::report::{FileReport, ShardReport};
 use crate::run_dir::{RunDir, take_place, unfinished};
 use std::iter;
@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 /// What was made of an LM key's rows.
 pub(super) struct ShardFiles {
-    pub(super) shard: Shard,
+    pub(super) shard: FinetuneJob,
     pub(super) checks: Checks,
     /// The files' names in DIR's `data`.
     pub(super) files: Vec<String>,
@@ -35,18 +35,21 @@ pub(super) fn make(dir: &RunDir, prepared: &Prepared, key: &LmKey) -> Result<Sha
         job.spec.seed,
     );
     let path = |part, format| dir.data(&file_name(&name, part, format));
-    let wanted = Wanted {
+    let wanted = ExportRequest {
         key,
         split: &split,
         example: &example,
         formats: &formats,
         path: &|part, format| unfinished(&path(part, format)),
     };
-    let main = path(Part::Training, None);
+    let main = path(DataPart::Training, None);
     let written = write_data(prepared.outcome_log.traces(), rows, &wanted).map_err(RunError::at(&main))?;
     let parts = [
-        Some((Part::Training, &written.training)),
-        written.validation.as_ref().map(|file| (Part::Validation, file)),
+        Some((DataPart::Training, &written.training)),
+        written
+            .validation
+            .as_ref()
+            .map(|file| (DataPart::Validation, file)),
     ];
     let mut files = Vec::new();
     for (part, _) in parts.iter().flatten() {
@@ -56,13 +59,13 @@ pub(super) fn make(dir: &RunDir, prepared: &Prepared, key: &LmKey) -> Result<Sha
             files.push(file_name(&name, *part, format));
         }
     }
-    let shard = Shard {
+    let shard = FinetuneJob {
         recipe: key.recipe(job),
-        data: training_file(file_name(&name, Part::Training, None), &written.training),
+        data: training_file(file_name(&name, DataPart::Training, None), &written.training),
         validation: written
             .validation
             .as_ref()
-            .map(|file| training_file(file_name(&name, Part::Validation, None), file)),
+            .map(|file| training_file(file_name(&name, DataPart::Validation, None), file)),
     };
     let trainable = matches!(spec.provider, ProviderSpec::Export(_)).then(|| Trainable {
         key: name,

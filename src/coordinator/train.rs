@@ -6,7 +6,7 @@ use super::trainings::Trainings;
 use super::watchdog::FinetuneWatchdog;
 use super::{Coordinator, RunError};
 use crate::broker::{Delivery, Lane, Settlement};
-use crate::finetune::Trained;
+use crate::finetune::TrainingResult;
 use crate::message::{Completion, decode};
 use crate::report::Phase;
 use std::num::NonZeroUsize;
@@ -27,7 +27,7 @@ const PREFETCH: NonZeroUsize = NonZeroUsize::new(16).expect("16 is not 0");
 pub(super) struct AllTrained {
     pub(super) prepared: Prepared,
     /// In the order of the keys.
-    pub(super) models: Vec<Trained>,
+    pub(super) models: Vec<TrainingResult>,
 }
 
 /// Runs the phase.

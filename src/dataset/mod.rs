@@ -10,10 +10,10 @@ mod split;
 mod write;
 
 pub use checks::{BYTES_PER_TOKEN, Checks};
-pub use rows::{Row, Rows, TraceSlot};
+pub use rows::{RowIndex, RowSpan, TraceSlot};
 pub use shards::{LmKey, lm_keys};
 pub use split::Split;
-pub use write::{DataFile, Wanted, Written, write_data};
+pub use write::{DataFile, ExportRequest, ExportResult, write_data};
 
 #[cfg(test)]
 mod tests;

@@ -19,7 +19,7 @@ pub struct TraceSlot {
 
 /// Where a training row stands in its line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct RowSpan {
     /// Of the messages before the assistant turn: a JSON array.
     pub prompt: (u32, u32),
     /// Of the assistant turn: a JSON string.
@@ -30,15 +30,15 @@ pub struct Row {
 
 /// The index over all tasks.
 #[derive(Debug, Default)]
-pub struct Rows {
+pub struct RowIndex {
     slots: Vec<TraceSlot>,
-    rows: Vec<Row>,
+    rows: Vec<RowSpan>,
 }
 
-impl Rows {
+impl RowIndex {
     /// An index for that many tasks, none of which has a trace.
-    pub fn new(tasks: usize) -> Rows {
-        Rows {
+    pub fn new(tasks: usize) -> RowIndex {
+        RowIndex {
             slots: vec![TraceSlot::default(); tasks],
             rows: Vec::new(),
         }
@@ -49,7 +49,7 @@ impl Rows {
         let first_row = self.rows.len() as u32;
         self.rows.extend(line.calls.iter().filter_map(|call| {
             let predictor = predictors.iter().position(|name| *name == call.predictor)?;
-            Some(Row {
+            Some(RowSpan {
                 prompt: (call.prompt.start, call.prompt.end),
                 assistant: (call.assistant.start, call.assistant.end),
                 predictor: predictor as u16,
@@ -101,7 +101,7 @@ impl Rows {
     }
 
     /// A row by number.
-    pub fn row(&self, row: u32) -> Row {
+    pub fn row(&self, row: u32) -> RowSpan {
         self.rows[row as usize]
     }
 }

@@ -1,6 +1,6 @@
 //! LM keys: which LM is trained on whose rows.
 
-use crate::finetune::{Recipe, key_name};
+use crate::finetune::{TrainingSpec, key_name};
 use crate::job::{Job, JobSpec};
 use indexmap::IndexSet;
 
@@ -21,10 +21,10 @@ impl LmKey {
     }
 
     /// What is trained on the key's rows, how and by whom.
-    pub fn recipe(&self, job: &Job) -> Recipe {
+    pub fn recipe(&self, job: &Job) -> TrainingSpec {
         let finetune = &job.finetune[&self.lm];
         let own = &job.spec.lms[&self.lm].model;
-        Recipe {
+        TrainingSpec {
             job: job.spec.name.clone(),
             lm: self.lm.clone(),
             predictor: self.predictor.as_ref().map(|(_, name)| name.clone()),

@@ -1,25 +1,25 @@
 //! Training files from traces that a seed makes.
 
 use super::*;
-use crate::finetune::{Part, ProviderSpec, RowFormat, ServiceSpec, file_name};
+use crate::finetune::{DataPart, ProviderSpec, RowFormat, ServiceSpec, file_name};
 use crate::trace::LineIndex;
 use std::collections::HashSet;
 use std::fs::{self, File};
 use tempfile::TempDir;
 
 /// Traces of several teachers on some examples, in a file.
-struct Traces {
+struct RandomTraces {
     dir: TempDir,
-    rows: Rows,
+    rows: RowIndex,
     /// The example of a task; several may have the same inputs.
     digests: Vec<u64>,
 }
 
-impl Traces {
+impl RandomTraces {
     /// Each task's calls, as user's and assistant's words, and whether the metric kept it.
-    fn of(examples: &[u64], tasks: &[(Vec<(String, String)>, bool)]) -> Traces {
+    fn of(examples: &[u64], tasks: &[(Vec<(String, String)>, bool)]) -> RandomTraces {
         let dir = tempfile::tempdir().expect("a folder");
-        let mut rows = Rows::new(tasks.len());
+        let mut rows = RowIndex::new(tasks.len());
         let mut text = String::new();
         for (task, (calls, kept)) in tasks.iter().enumerate() {
             let calls: Vec<String> = calls
@@ -47,10 +47,10 @@ impl Traces {
         let digests = (0..tasks.len())
             .map(|task| examples[task % examples.len()])
             .collect();
-        Traces { dir, rows, digests }
+        RandomTraces { dir, rows, digests }
     }
 
-    fn random(seed: u64) -> Traces {
+    fn random(seed: u64) -> RandomTraces {
         let mut random = fastrand::Rng::with_seed(seed);
         // Few values, so that examples with the same inputs and rows with the same words occur.
         let examples: Vec<u64> = (0..random.usize(2..40)).map(|_| random.u64(0..30)).collect();
@@ -62,16 +62,16 @@ impl Traces {
                 (calls.collect(), random.u8(0..4) > 0)
             })
             .collect();
-        Traces::of(&examples, &tasks)
+        RandomTraces::of(&examples, &tasks)
     }
 
-    fn write(&self, fraction: f64, formats: &[RowFormat]) -> Written {
+    fn write(&self, fraction: f64, formats: &[RowFormat]) -> ExportResult {
         let key = LmKey {
             lm: "s".to_owned(),
             predictor: None,
         };
         let example = |task: u32| self.digests[task as usize];
-        let wanted = Wanted {
+        let wanted = ExportRequest {
             split: &Split::draw(self.rows.of(&key).map(|(task, _)| example(task)), fraction, 0),
             key: &key,
             example: &example,
@@ -82,7 +82,7 @@ impl Traces {
         write_data(&traces, &self.rows, &wanted).expect("a disk with room")
     }
 
-    fn lines(&self, part: Part, format: Option<RowFormat>) -> Vec<String> {
+    fn lines(&self, part: DataPart, format: Option<RowFormat>) -> Vec<String> {
         let path = self.dir.path().join(file_name("s", part, format));
         fs::read_to_string(path)
             .expect("a file")
@@ -108,13 +108,13 @@ fn example(line: &str) -> &str {
 #[test]
 fn both_files_together_are_the_rows_without_a_fraction_in_their_order() {
     for seed in 0..60 {
-        let traces = Traces::random(seed);
+        let traces = RandomTraces::random(seed);
         traces.write(0.0, &[]);
-        let all = traces.lines(Part::Training, None);
+        let all = traces.lines(DataPart::Training, None);
         let written = traces.write(0.3, &[]);
-        let training = traces.lines(Part::Training, None);
+        let training = traces.lines(DataPart::Training, None);
         let validation = match &written.validation {
-            Some(_) => traces.lines(Part::Validation, None),
+            Some(_) => traces.lines(DataPart::Validation, None),
             None => Vec::new(),
         };
         let held: HashSet<&str> = validation.iter().map(|line| example(line)).collect();
@@ -128,16 +128,16 @@ fn both_files_together_are_the_rows_without_a_fraction_in_their_order() {
 #[test]
 fn the_kept_back_part_is_counted_in_examples_that_have_rows() {
     for seed in 0..60 {
-        let traces = Traces::random(seed);
+        let traces = RandomTraces::random(seed);
         traces.write(0.0, &[]);
-        let all = traces.lines(Part::Training, None);
+        let all = traces.lines(DataPart::Training, None);
         let examples: HashSet<&str> = all.iter().map(|line| example(line)).collect();
         let written = traces.write(0.3, &[]);
         if examples.len() < 2 {
             assert_eq!(written.validation, None);
             continue;
         }
-        let validation = traces.lines(Part::Validation, None);
+        let validation = traces.lines(DataPart::Validation, None);
         let held: HashSet<&str> = validation.iter().map(|line| example(line)).collect();
         let wanted = (examples.len() as f64 * 0.3).round() as usize;
         assert_eq!(held.len(), wanted.max(1), "seed {seed}");
@@ -146,9 +146,9 @@ fn the_kept_back_part_is_counted_in_examples_that_have_rows() {
 
 #[test]
 fn every_format_has_a_line_for_each_row_in_the_same_order() {
-    let traces = Traces::random(5);
+    let traces = RandomTraces::random(5);
     traces.write(0.4, &RowFormat::ALL);
-    for part in [Part::Training, Part::Validation] {
+    for part in [DataPart::Training, DataPart::Validation] {
         let rows = traces.lines(part, None);
         for format in RowFormat::ALL {
             let lines = traces.lines(part, Some(format));
@@ -163,9 +163,9 @@ fn every_format_has_a_line_for_each_row_in_the_same_order() {
 #[test]
 fn what_is_said_of_the_rows_is_what_the_file_holds() {
     for seed in 0..40 {
-        let traces = Traces::random(seed);
+        let traces = RandomTraces::random(seed);
         let checks = traces.write(0.0, &[]).checks;
-        let lines = traces.lines(Part::Training, None);
+        let lines = traces.lines(DataPart::Training, None);
         let distinct: HashSet<&String> = lines.iter().collect();
         assert_eq!(checks.rows, lines.len() as u64);
         assert_eq!(
@@ -183,7 +183,7 @@ fn one_call(user: &str, assistant: &str) -> (Vec<(String, String)>, bool) {
 #[test]
 fn tokens_are_a_quarter_of_what_is_said_without_escapes() {
     // 8 bytes, of which the file needs 9, and 4 of the answer.
-    let traces = Traces::of(&[1], &[one_call("naïve\\n!", "okay")]);
+    let traces = RandomTraces::of(&[1], &[one_call("naïve\\n!", "okay")]);
     let checks = traces.write(0.0, &[]).checks;
     assert_eq!(
         (
@@ -198,12 +198,12 @@ fn tokens_are_a_quarter_of_what_is_said_without_escapes() {
 #[test]
 fn the_longest_row_is_named_by_its_line() {
     let long = "x".repeat(400);
-    let traces = Traces::of(
+    let traces = RandomTraces::of(
         &[1, 2, 3],
         &[one_call("a", "b"), one_call(&long, "b"), one_call("c", "d")],
     );
     let written = traces.write(0.0, &[]);
-    let line = traces.lines(Part::Training, None)[written.checks.longest_line as usize - 1].clone();
+    let line = traces.lines(DataPart::Training, None)[written.checks.longest_line as usize - 1].clone();
     assert!(line.contains(&long));
     assert_eq!(written.checks.longest_tokens, 100);
     assert!(written.room >= 401);
@@ -215,7 +215,7 @@ fn a_long_row_that_is_kept_back_needs_room_too() {
     for which in 0..2 {
         let mut calls = vec![one_call("a", "b"), one_call("c", "d")];
         calls[which] = one_call(&long, "b");
-        assert!(Traces::of(&[1, 2], &calls).write(0.5, &[]).room > 4000);
+        assert!(RandomTraces::of(&[1, 2], &calls).write(0.5, &[]).room > 4000);
     }
 }
 
@@ -228,14 +228,14 @@ fn empty_answers_repetitions_and_rows_on_both_sides_are_worth_a_warning() {
         one_call("other", "b"),
     ];
     // The examples differ, the rows do not.
-    let checks = Traces::of(&[1, 2, 3, 4], &calls).write(0.5, &[]).checks;
+    let checks = RandomTraces::of(&[1, 2, 3, 4], &calls).write(0.5, &[]).checks;
     let warnings = checks.warnings(&ProviderSpec::Simulated).join("\n");
     assert_eq!(checks.rows, 2);
     assert!(checks.in_both > 0, "{checks:?}");
     for words in ["empty answer", "are trained on, too"] {
         assert!(warnings.contains(words), "{warnings}");
     }
-    let checks = Traces::of(&[1, 2, 3, 4], &calls).write(0.0, &[]).checks;
+    let checks = RandomTraces::of(&[1, 2, 3, 4], &calls).write(0.0, &[]).checks;
     assert_eq!(
         (checks.duplicates, checks.empty_answers, checks.in_both),
         (2, 3, 0)
@@ -259,6 +259,6 @@ fn a_file_that_openai_would_refuse_is_worth_a_warning_there_only() {
 fn an_ordinary_file_is_worth_no_warning() {
     let calls: Vec<_> = (0..30).map(|i| one_call(&format!("q{i}"), "a")).collect();
     let examples: Vec<u64> = (0..30).collect();
-    let checks = Traces::of(&examples, &calls).write(0.2, &[]).checks;
+    let checks = RandomTraces::of(&examples, &calls).write(0.2, &[]).checks;
     assert!(checks.warnings(&ProviderSpec::Simulated).is_empty(), "{checks:?}");
 }

@@ -4,8 +4,8 @@
 //! One pass over the rows; what is held of each is where it stands and two digests.
 
 use super::checks::{Checker, Checks};
-use super::{LmKey, Row, Rows, Split};
-use crate::finetune::{Conversation, Part, RowFormat};
+use super::{LmKey, RowIndex, RowSpan, Split};
+use crate::finetune::{Conversation, DataPart, RowFormat};
 use crate::python::random::Random;
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -20,7 +20,7 @@ const SHUFFLE_SEED: u32 = 0;
 const BUFFER: usize = 1 << 20;
 
 /// What is to be written.
-pub struct Wanted<'a> {
+pub struct ExportRequest<'a> {
     /// Whose rows.
     pub key: &'a LmKey,
     /// Which examples' rows are kept back.
@@ -30,7 +30,7 @@ pub struct Wanted<'a> {
     /// In which formats beside `messages`.
     pub formats: &'a [RowFormat],
     /// Where each file goes.
-    pub path: &'a dyn Fn(Part, Option<RowFormat>) -> PathBuf,
+    pub path: &'a dyn Fn(DataPart, Option<RowFormat>) -> PathBuf,
 }
 
 /// A training file that was written.
@@ -46,7 +46,7 @@ pub struct DataFile {
 
 /// What was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Written {
+pub struct ExportResult {
     /// What is trained on.
     pub training: DataFile,
     /// What is kept back, where anything is.
@@ -58,13 +58,13 @@ pub struct Written {
 }
 
 /// Writes an LM key's files from `traces`, the file that `rows` indexes. Takes 16 bytes of memory a row.
-pub fn write_data(traces: &File, rows: &Rows, wanted: &Wanted<'_>) -> io::Result<Written> {
+pub fn write_data(traces: &File, rows: &RowIndex, wanted: &ExportRequest<'_>) -> io::Result<ExportResult> {
     let mut order: Vec<(u32, u32)> = rows.of(wanted.key).collect();
     Random::new(SHUFFLE_SEED).shuffle(&mut order);
-    let mut training = Side::create(wanted, Part::Training)?;
+    let mut training = PartWriter::create(wanted, DataPart::Training)?;
     let mut validation = match wanted.split.is_empty() {
         true => None,
-        false => Some(Side::create(wanted, Part::Validation)?),
+        false => Some(PartWriter::create(wanted, DataPart::Validation)?),
     };
     let (mut line, mut row_bytes) = (Vec::new(), Vec::new());
     for (task, row) in &order {
@@ -89,7 +89,7 @@ pub fn write_data(traces: &File, rows: &Rows, wanted: &Wanted<'_>) -> io::Result
         Some(validation) => validation.finish().map(|(file, checker)| (Some(file), checker))?,
         None => (None, Checker::default()),
     };
-    Ok(Written {
+    Ok(ExportResult {
         training,
         validation,
         room: checker.room().max(kept_back.room()),
@@ -97,7 +97,7 @@ pub fn write_data(traces: &File, rows: &Rows, wanted: &Wanted<'_>) -> io::Result
     })
 }
 
-fn append_row(out: &mut Vec<u8>, line: &[u8], row: Row, start: u32) {
+fn append_row(out: &mut Vec<u8>, line: &[u8], row: RowSpan, start: u32) {
     let part = |(from, to): (u32, u32)| &line[(from - start) as usize..(to - start) as usize];
     let prompt = part(row.prompt);
     let open = &prompt[..prompt.len().saturating_sub(1)];
@@ -112,15 +112,15 @@ fn append_row(out: &mut Vec<u8>, line: &[u8], row: Row, start: u32) {
 }
 
 /// The files of one part of the rows, and what is seen of them.
-struct Side {
-    messages: Digesting,
+struct PartWriter {
+    messages: HashingWriter,
     others: Vec<(RowFormat, BufWriter<File>)>,
     checker: Checker,
     converted: String,
 }
 
-impl Side {
-    fn create(wanted: &Wanted<'_>, part: Part) -> io::Result<Side> {
+impl PartWriter {
+    fn create(wanted: &ExportRequest<'_>, part: DataPart) -> io::Result<PartWriter> {
         let file = |format| {
             let file = File::create((wanted.path)(part, format));
             file.map(|file| BufWriter::with_capacity(BUFFER, file))
@@ -129,8 +129,8 @@ impl Side {
             .formats
             .iter()
             .map(|format| Ok((*format, file(Some(*format))?)));
-        Ok(Side {
-            messages: Digesting::new(file(None)?),
+        Ok(PartWriter {
+            messages: HashingWriter::new(file(None)?),
             others: others.collect::<io::Result<_>>()?,
             checker: Checker::default(),
             converted: String::new(),
@@ -159,15 +159,15 @@ impl Side {
 }
 
 /// A file that knows the digest of what was written to it.
-struct Digesting {
+struct HashingWriter {
     file: BufWriter<File>,
     digest: Sha256,
     bytes: u64,
 }
 
-impl Digesting {
-    fn new(file: BufWriter<File>) -> Digesting {
-        Digesting {
+impl HashingWriter {
+    fn new(file: BufWriter<File>) -> HashingWriter {
+        HashingWriter {
             file,
             digest: Sha256::new(),
             bytes: 0,

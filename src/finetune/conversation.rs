@@ -9,13 +9,13 @@ use std::borrow::Cow;
 pub struct Conversation<'a> {
     /// In order.
     #[serde(borrow)]
-    pub messages: Vec<Said<'a>>,
+    pub messages: Vec<ChatMessage<'a>>,
 }
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Said<'a> {
+pub struct ChatMessage<'a> {
     /// Who speaks: `system`, `user` or `assistant`.
     #[serde(borrow)]
     pub role: Cow<'a, str>,
@@ -26,7 +26,7 @@ pub struct Said<'a> {
 
 /// The text is no training row.
 #[derive(Debug, thiserror::Error)]
-pub enum NotARow {
+pub enum RowError {
     /// No messages in it, or more than messages.
     #[error("not a row of messages: {0}")]
     Json(#[from] serde_json::Error),
@@ -52,19 +52,19 @@ pub struct Turn<'a> {
 
 impl<'a> Conversation<'a> {
     /// Reads a line, with or without its line feed.
-    pub fn read(line: &'a str) -> Result<Conversation<'a>, NotARow> {
+    pub fn read(line: &'a str) -> Result<Conversation<'a>, RowError> {
         let row: Conversation<'a> = serde_json::from_str(line)?;
         for (at, said) in row.messages.iter().enumerate() {
             match &*said.role {
                 "user" | "assistant" => {}
                 "system" if at == 0 => {}
-                "system" => return Err(NotARow::LateSystem),
-                other => return Err(NotARow::Role(other.to_owned())),
+                "system" => return Err(RowError::LateSystem),
+                other => return Err(RowError::Role(other.to_owned())),
             }
         }
         match row.messages.last() {
             Some(last) if last.role == "assistant" => Ok(row),
-            _ => Err(NotARow::NoAnswer),
+            _ => Err(RowError::NoAnswer),
         }
     }
 

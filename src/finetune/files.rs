@@ -4,7 +4,7 @@ use super::RowFormat;
 
 /// Which of a key's rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum DataPart {
     /// Those that are trained on.
     Training,
     /// Those that are kept back to measure with.
@@ -20,10 +20,10 @@ pub fn key_name(lm: &str, predictor: Option<&str>) -> String {
 }
 
 /// A file of the key's rows, in DIR's `data`; without a format: the one with `messages`.
-pub fn file_name(key: &str, part: Part, format: Option<RowFormat>) -> String {
+pub fn file_name(key: &str, part: DataPart, format: Option<RowFormat>) -> String {
     let part = match part {
-        Part::Training => "",
-        Part::Validation => ".validation",
+        DataPart::Training => "",
+        DataPart::Validation => ".validation",
     };
     match format {
         None => format!("{key}{part}.jsonl"),

@@ -34,7 +34,7 @@ pub struct Preflight {
 
 /// A task's records, read.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Known {
+pub struct TrainingRecord {
     /// When the request went out that starts the training, in milliseconds of the Unix clock.
     pub started_ms: Option<u64>,
     /// The provider's id.
@@ -49,10 +49,10 @@ pub struct Known {
     pub not_here: Option<String>,
 }
 
-impl Known {
+impl TrainingRecord {
     /// Reads a task's records; what is not of this version is as good as absent, but for the mark of a start.
-    pub fn of(records: &[(u32, Vec<u8>)]) -> Known {
-        let mut known = Known::default();
+    pub fn of(records: &[(u32, Vec<u8>)]) -> TrainingRecord {
+        let mut known = TrainingRecord::default();
         for (slot, bytes) in records.iter().filter(|(_, bytes)| !bytes.is_empty()) {
             let text = || String::from_utf8_lossy(bytes).into_owned();
             match *slot {

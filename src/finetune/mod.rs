@@ -19,15 +19,17 @@ mod slug;
 mod together;
 mod train_keys;
 
-pub use command::{Trainers, Unfinished, stop_all};
-pub use conversation::{Conversation, NotARow, Said, Turn};
-pub use files::{Part, file_name, key_name};
+pub use command::{Trainers, UnfinishedTraining, stop_all};
+pub use conversation::{ChatMessage, Conversation, RowError, Turn};
+pub use files::{DataPart, file_name, key_name};
 pub use known::{
-    ID_SLOT, Known, LOOKED_SLOT, NOT_HERE_SLOT, PREFLIGHT_SLOT, PROGRESS_SLOT, Preflight, STARTED_SLOT,
-    now_ms,
+    ID_SLOT, LOOKED_SLOT, NOT_HERE_SLOT, PREFLIGHT_SLOT, PROGRESS_SLOT, Preflight, STARTED_SLOT,
+    TrainingRecord, now_ms,
 };
-pub use providers::{NotHere, Providers};
-pub use recipe::{CommandSpec, ExportSpec, FireworksSpec, ProviderSpec, Recipe, RowFormat, ServiceSpec};
+pub use providers::{Providers, Unavailable};
+pub use recipe::{
+    CommandSpec, ExportSpec, FireworksSpec, ProviderSpec, RowFormat, ServiceSpec, TrainingSpec,
+};
 
 use crate::depot::{Depot, DepotError};
 use crate::task::{RunId, TaskId};
@@ -38,16 +40,16 @@ use std::path::Path;
 
 /// One LM key's training data and what to do with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Shard {
+pub struct FinetuneJob {
     /// What is trained, how and by whom.
-    pub recipe: Recipe,
+    pub recipe: TrainingSpec,
     /// The rows that are trained on.
     pub data: TrainingFile,
     /// The rows that are kept back to measure with.
     pub validation: Option<TrainingFile>,
 }
 
-impl Shard {
+impl FinetuneJob {
     /// The id of the task that asks for its training for the so manieth time, whose text is the order's key. Derived from all that a
     /// training depends on: the same data and arguments are the same training; another attempt is another one.
     pub fn task(&self, attempt: u32) -> TaskId {
@@ -68,7 +70,7 @@ impl Shard {
     }
 }
 
-impl fmt::Display for Shard {
+impl fmt::Display for FinetuneJob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.recipe.fmt(f)
     }
@@ -90,16 +92,16 @@ pub struct TrainingFile {
 /// How far a training is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Training {
+pub enum TrainingState {
     /// Not ended: ask again later.
     Running(TrainingProgress),
     /// There is a model.
-    Succeeded(Trained),
+    Succeeded(TrainingResult),
     /// It ended without a model, for this reason.
     Failed(String),
     /// Somebody stopped it.
     Cancelled,
-    /// There is no training of that id. Where ids are chosen by us ([`Provider::chosen_id`]): it was not started yet.
+    /// There is no training of that id. Where ids are chosen by us ([`Provider::deterministic_id`]): it was not started yet.
     Absent,
 }
 
@@ -150,7 +152,7 @@ impl fmt::Display for TrainingProgress {
 /// What a training gave.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Trained {
+pub struct TrainingResult {
     /// The new model, as DSPy's `LM(model=…)` takes it; none: nothing was trained, the rows are for the user to train on.
     pub model: Option<String>,
     /// Where it is served; none: where the student's LM is.
@@ -166,8 +168,8 @@ pub struct Trained {
 pub struct TrainingOutcome {
     /// The provider's id; none where nothing was started.
     pub id: Option<TrainingId>,
-    /// Never [`Training::Running`] nor [`Training::Absent`].
-    pub training: Training,
+    /// Never [`TrainingState::Running`] nor [`TrainingState::Absent`].
+    pub training: TrainingState,
 }
 
 /// The provider's own id of a training.
@@ -176,18 +178,18 @@ pub struct TrainingOutcome {
 pub struct TrainingId(pub String);
 
 /// What a provider is asked to train, and the key that finds it again.
-pub struct Order<'a> {
+pub struct TrainingRequest<'a> {
     /// Derived from the LM key, the rows, the model, the arguments, and how often this was asked for: 32 hexadecimal characters.
     pub key: &'a str,
     /// The run that wants it.
     pub run: &'a RunId,
     /// What.
-    pub shard: &'a Shard,
+    pub shard: &'a FinetuneJob,
     /// Where the rows are.
     pub depot: &'a dyn Depot,
 }
 
-impl Order<'_> {
+impl TrainingRequest<'_> {
     /// Brings a file of the shard to that path, whole and as its digest says.
     pub async fn fetch(&self, file: &TrainingFile, to: &Path) -> Result<(), DepotError> {
         self.depot.fetch(self.run, file, to).await
@@ -226,36 +228,40 @@ pub enum StartError {
 #[async_trait]
 pub trait Provider: Send + Sync {
     /// Whether a training goes on at the worker that started it: then that worker holds the task and looks after it until its end.
-    fn stays(&self) -> bool {
+    fn is_local(&self) -> bool {
         false
     }
 
     /// The id that the training of this order has or will have, where we choose it.
-    fn chosen_id(&self, _order: &Order<'_>) -> Option<TrainingId> {
+    fn deterministic_id(&self, _order: &TrainingRequest<'_>) -> Option<TrainingId> {
         None
     }
 
     /// When and where the training of this order's key ended, in words, where that is known.
-    fn ended_earlier(&self, _order: &Order<'_>) -> Option<String> {
+    fn previous_outcome(&self, _order: &TrainingRequest<'_>) -> Option<String> {
         None
     }
 
     /// Whether a training by this recipe would fail for a reason that is there already: no key, no server, an unknown model, a
     /// missing trainer. Gives what is allowed but worth telling. Starts and costs nothing.
-    async fn preflight(&self, recipe: &Recipe) -> Result<Vec<String>, ProviderError>;
+    async fn preflight(&self, recipe: &TrainingSpec) -> Result<Vec<String>, ProviderError>;
 
     /// The training of this order's key, where one was started before and has not failed.
-    async fn find(&self, order: &Order<'_>) -> Result<Option<TrainingId>, ProviderError>;
+    async fn find(&self, order: &TrainingRequest<'_>) -> Result<Option<TrainingId>, ProviderError>;
 
     /// Starts it. Called only when [`Provider::find`] has found none.
-    async fn start(&self, order: &Order<'_>) -> Result<TrainingId, StartError>;
+    async fn start(&self, order: &TrainingRequest<'_>) -> Result<TrainingId, StartError>;
 
     /// How far it is.
-    async fn poll(&self, id: &TrainingId, order: &Order<'_>) -> Result<Training, ProviderError>;
+    async fn poll(
+        &self,
+        id: &TrainingId,
+        order: &TrainingRequest<'_>,
+    ) -> Result<TrainingState, ProviderError>;
 
     /// Stops it; returns when the provider has heard. Harmless when it has ended.
-    async fn cancel(&self, id: &TrainingId, order: &Order<'_>) -> Result<(), ProviderError>;
+    async fn cancel(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError>;
 
     /// It has ended and its outcome is stored: removes what nobody needs any more, such as the uploaded rows.
-    async fn tidy(&self, id: &TrainingId, order: &Order<'_>) -> Result<(), ProviderError>;
+    async fn cleanup(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError>;
 }

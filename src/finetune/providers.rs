@@ -1,27 +1,27 @@
 //! The providers that a worker has, by what a recipe asks for.
 
-use super::command::{Command, Trainers, Unfinished, unfinished};
-use super::{Provider, ProviderSpec, Recipe, export, fireworks, openai, simulated, together};
+use super::command::{CommandProvider, Trainers, UnfinishedTraining, unfinished};
+use super::{Provider, ProviderSpec, TrainingSpec, export, fireworks, openai, simulated, together};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a provider may take to show a training whose start it did not answer. Longer than a request may be under way.
-const SETTLE: Duration = Duration::from_secs(60);
+const VISIBILITY_DELAY: Duration = Duration::from_secs(60);
 
 /// A worker's providers.
 #[derive(Clone, Default)]
 pub struct Providers {
     /// Trains everything, whatever recipes say.
     only: Option<Arc<dyn Provider>>,
-    settle: Option<Duration>,
+    visibility_delay: Option<Duration>,
     trainers: Option<Arc<Trainers>>,
 }
 
 /// This worker cannot carry out the recipe; another one may.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct NotHere(pub String);
+pub struct Unavailable(pub String);
 
 impl Providers {
     /// The providers of a worker that has these trainers.
@@ -41,16 +41,16 @@ impl Providers {
     }
 
     /// Gives a provider that long to show a training whose start it did not answer; otherwise it is a minute.
-    pub fn settling(self, settle: Duration) -> Providers {
+    pub fn with_visibility_delay(self, visibility_delay: Duration) -> Providers {
         Providers {
-            settle: Some(settle),
+            visibility_delay: Some(visibility_delay),
             ..self
         }
     }
 
     /// How long a provider may take to show a training whose start it did not answer.
-    pub fn settle(&self) -> Duration {
-        self.settle.unwrap_or(SETTLE)
+    pub fn visibility_delay(&self) -> Duration {
+        self.visibility_delay.unwrap_or(VISIBILITY_DELAY)
     }
 
     /// How long nobody may have looked after a training on another machine before it is started anew on this one.
@@ -66,7 +66,7 @@ impl Providers {
     }
 
     /// Trainings that earlier processes have left behind on this machine.
-    pub fn unfinished(&self) -> Vec<Unfinished> {
+    pub fn unfinished(&self) -> Vec<UnfinishedTraining> {
         let dirs = self.trainers.iter().map(|trainers| trainers.dir());
         dirs.flat_map(unfinished).collect()
     }
@@ -78,19 +78,19 @@ impl Providers {
     }
 
     /// The provider of that recipe.
-    pub fn get(&self, recipe: &Recipe) -> Result<Arc<dyn Provider>, NotHere> {
+    pub fn get(&self, recipe: &TrainingSpec) -> Result<Arc<dyn Provider>, Unavailable> {
         if let Some(provider) = &self.only {
             return Ok(Arc::clone(provider));
         }
         match &recipe.provider {
-            ProviderSpec::Export(_) => Ok(Arc::new(export::Export)),
-            ProviderSpec::Simulated => Ok(Arc::new(simulated::Simulated)),
-            ProviderSpec::Openai(spec) => Ok(Arc::new(openai::Openai::new(spec)?)),
-            ProviderSpec::Together(spec) => Ok(Arc::new(together::Together::new(spec)?)),
-            ProviderSpec::Fireworks(spec) => Ok(Arc::new(fireworks::Fireworks::new(spec)?)),
+            ProviderSpec::Export(_) => Ok(Arc::new(export::ExportProvider)),
+            ProviderSpec::Simulated => Ok(Arc::new(simulated::SimulatedProvider)),
+            ProviderSpec::Openai(spec) => Ok(Arc::new(openai::OpenAiProvider::new(spec)?)),
+            ProviderSpec::Together(spec) => Ok(Arc::new(together::TogetherProvider::new(spec)?)),
+            ProviderSpec::Fireworks(spec) => Ok(Arc::new(fireworks::FireworksProvider::new(spec)?)),
             ProviderSpec::Command(spec) => match &self.trainers {
-                Some(trainers) => Ok(Arc::new(Command::new(trainers, spec)?)),
-                None => Err(NotHere(format!(
+                Some(trainers) => Ok(Arc::new(CommandProvider::new(trainers, spec)?)),
+                None => Err(Unavailable(format!(
                     "this worker has no trainer `{}`: start it with --trainers FILE",
                     spec.trainer
                 ))),

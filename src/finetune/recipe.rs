@@ -7,7 +7,7 @@ use std::fmt;
 
 /// What is trained, how and by whom. Straight data: it names trainers and variables, never a command or a key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Recipe {
+pub struct TrainingSpec {
     /// The job's name.
     pub job: String,
     /// The LM's name in the job file.
@@ -24,7 +24,7 @@ pub struct Recipe {
     pub provider: ProviderSpec,
 }
 
-impl Recipe {
+impl TrainingSpec {
     /// The model's name without the prefix that says which kind of client speaks to it: what a trainer or a server knows it by.
     pub fn base_model(&self) -> &str {
         match self.model.split_once('/') {
@@ -34,9 +34,9 @@ impl Recipe {
     }
 }
 
-impl Recipe {
+impl TrainingSpec {
     /// Which settings of the same LM key are others in `other`.
-    pub fn differences(&self, other: &Recipe) -> Vec<&'static str> {
+    pub fn differences(&self, other: &TrainingSpec) -> Vec<&'static str> {
         let differ = [
             ("provider", self.provider != other.provider),
             ("model", self.model != other.model),
@@ -52,7 +52,7 @@ impl Recipe {
     }
 }
 
-impl fmt::Display for Recipe {
+impl fmt::Display for TrainingSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.predictor {
             None => write!(f, "lm {}", self.lm),

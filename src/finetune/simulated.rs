@@ -1,33 +1,40 @@
 //! `provider = "simulated"`: a training that takes no time and whose model is named after the training file.
 
-use super::{Order, Provider, ProviderError, Recipe, StartError, Trained, Training, TrainingId};
+use super::{
+    Provider, ProviderError, StartError, TrainingId, TrainingRequest, TrainingResult, TrainingSpec,
+    TrainingState,
+};
 use async_trait::async_trait;
 
 /// Trains nothing and says that it did.
-pub(super) struct Simulated;
+pub(super) struct SimulatedProvider;
 
 /// How much of the file's digest a model's name carries.
 const DIGEST_CHARS: usize = 16;
 
 #[async_trait]
-impl Provider for Simulated {
-    fn chosen_id(&self, order: &Order<'_>) -> Option<TrainingId> {
+impl Provider for SimulatedProvider {
+    fn deterministic_id(&self, order: &TrainingRequest<'_>) -> Option<TrainingId> {
         Some(TrainingId(format!("simulated-{}", order.key)))
     }
 
-    async fn preflight(&self, _: &Recipe) -> Result<Vec<String>, ProviderError> {
+    async fn preflight(&self, _: &TrainingSpec) -> Result<Vec<String>, ProviderError> {
         Ok(Vec::new())
     }
 
-    async fn find(&self, order: &Order<'_>) -> Result<Option<TrainingId>, ProviderError> {
-        Ok(self.chosen_id(order))
+    async fn find(&self, order: &TrainingRequest<'_>) -> Result<Option<TrainingId>, ProviderError> {
+        Ok(self.deterministic_id(order))
     }
 
-    async fn start(&self, order: &Order<'_>) -> Result<TrainingId, StartError> {
+    async fn start(&self, order: &TrainingRequest<'_>) -> Result<TrainingId, StartError> {
         Ok(TrainingId(format!("simulated-{}", order.key)))
     }
 
-    async fn poll(&self, _: &TrainingId, order: &Order<'_>) -> Result<Training, ProviderError> {
+    async fn poll(
+        &self,
+        _: &TrainingId,
+        order: &TrainingRequest<'_>,
+    ) -> Result<TrainingState, ProviderError> {
         let recipe = &order.shard.recipe;
         let base = recipe
             .model
@@ -35,17 +42,17 @@ impl Provider for Simulated {
             .map_or(recipe.model.as_str(), |(_, name)| name);
         let sha256 = &order.shard.data.sha256;
         let digest = sha256.get(..DIGEST_CHARS).unwrap_or(sha256);
-        Ok(Training::Succeeded(Trained {
+        Ok(TrainingState::Succeeded(TrainingResult {
             model: Some(format!("simulated/ft:{base}:{digest}")),
-            ..Trained::default()
+            ..TrainingResult::default()
         }))
     }
 
-    async fn cancel(&self, _: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
+    async fn cancel(&self, _: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         Ok(())
     }
 
-    async fn tidy(&self, _: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
+    async fn cleanup(&self, _: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         Ok(())
     }
 }

@@ -1,9 +1,9 @@
 //! What the HTTP clients here share: how a client is made, how a body is read, what a server's error says, how long to wait.
 
+mod error_body;
 pub(crate) mod retry;
-mod words;
 
-pub(crate) use words::{ServerError, server_error, shorten};
+pub(crate) use error_body::{ServerError, server_error, shorten};
 
 use reqwest::{Client, ClientBuilder, Response, Url};
 use std::fmt::Write as _;

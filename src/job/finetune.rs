@@ -4,7 +4,7 @@ use super::lm::{api_base, key_variable, open_arguments};
 use super::problem::Problems;
 use super::reader::{Item, Section, nearest};
 use crate::finetune::{
-    CommandSpec, ExportSpec, FireworksSpec, Part, ProviderSpec, RowFormat, ServiceSpec, file_name,
+    CommandSpec, DataPart, ExportSpec, FireworksSpec, ProviderSpec, RowFormat, ServiceSpec, file_name,
 };
 use crate::lm::LmSettings;
 use serde_json::{Map, Value as Json};
@@ -39,13 +39,13 @@ impl FinetuneSpec {
     /// The files of rows that a key of the LM may get.
     pub fn row_files(&self, key: &str) -> Vec<String> {
         let parts = match self.validation_fraction > 0.0 {
-            true => &[Part::Training, Part::Validation][..],
-            false => &[Part::Training][..],
+            true => &[DataPart::Training, DataPart::Validation][..],
+            false => &[DataPart::Training][..],
         };
         let formats: Vec<Option<RowFormat>> = iter::once(None)
             .chain(self.formats().into_iter().map(Some))
             .collect();
-        let of_part = |part: &Part| {
+        let of_part = |part: &DataPart| {
             formats
                 .iter()
                 .map(|format| file_name(key, *part, *format))

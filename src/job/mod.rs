@@ -26,7 +26,7 @@ pub use problem::{Problem, Problems};
 pub(crate) use reader::nearest;
 pub use spec::{JOB_SPEC_VERSION, JobSpec, ModuleKind, PredictorSpec, ProgramSpec};
 
-use crate::dataset::configs::Arguments;
+use crate::dataset::configs::TrainerArguments;
 use crate::finetune::ProviderSpec;
 use crate::trainset::Trainset;
 use indexmap::IndexMap;
@@ -235,7 +235,7 @@ fn unread_train_keys(job: &Job) -> Vec<String> {
         .iter()
         .filter(|(_, finetune)| matches!(finetune.provider, ProviderSpec::Export(_)));
     let unread = exported.flat_map(|(lm, finetune)| {
-        let left_out = Arguments::of(&finetune.train).left_out;
+        let left_out = TrainerArguments::of(&finetune.train).left_out;
         left_out.into_iter().map(move |key| {
             format!(
                 "[lm.{lm}.finetune]: the configurations that `export` writes have no place for `train.{key}`"

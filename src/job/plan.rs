@@ -3,7 +3,7 @@
 use super::spec::{ModuleKind, PredictorSpec, ProgramSpec};
 use super::{Job, JobSpec};
 use crate::dataset::Split;
-use crate::finetune::{Part, file_name, key_name};
+use crate::finetune::{DataPart, file_name, key_name};
 use crate::program::Program;
 use crate::value::{Record, Value};
 use indexmap::IndexMap;
@@ -181,7 +181,7 @@ pub(super) fn training(job: &Job) -> Vec<TrainingPlan> {
             false => (Some(predictor.predictor_name()), Some(i)),
         };
         let key = key_name(&predictor.lm, name.as_deref());
-        let file = format!("data/{}", file_name(&key, Part::Training, None));
+        let file = format!("data/{}", file_name(&key, DataPart::Training, None));
         if training.iter().any(|known| known.file == file) {
             continue;
         }

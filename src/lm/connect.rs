@@ -2,7 +2,7 @@
 
 use super::openai::{OPENAI_BASE, OpenAi};
 use super::secret::Secret;
-use super::simulated::Simulated;
+use super::simulated::SimulatedLm;
 use super::{Lm, LmSettings};
 use crate::metrics::Metrics;
 use std::sync::Arc;
@@ -77,7 +77,7 @@ pub enum ConnectError {
 /// The LM that `settings.model` stands for, counted in these metrics; reads the key from the environment, opens no connection.
 pub fn connect(settings: &LmSettings, job_seed: u64, metrics: &Metrics) -> Result<Arc<dyn Lm>, ConnectError> {
     match settings.model.split_once('/') {
-        Some(("simulated", _)) => Ok(Arc::new(Simulated::new(
+        Some(("simulated", _)) => Ok(Arc::new(SimulatedLm::new(
             settings,
             job_seed,
             settings.metrics(metrics),

@@ -25,15 +25,15 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// One question to an LM.
-pub struct Ask<'a> {
+pub struct LmRequest<'a> {
     /// The whole JSON body of the chat-completions request, in DSPy's key order.
     pub body: &'a str,
     /// What the question is about; only a simulated LM looks at it.
-    pub about: About<'a>,
+    pub context: RequestContext<'a>,
 }
 
 /// The typed view of a question: what a simulated LM answers from.
-pub struct About<'a> {
+pub struct RequestContext<'a> {
     /// Its output fields are to be answered.
     pub signature: &'a Signature,
     /// How the answer is to be written.
@@ -44,7 +44,7 @@ pub struct About<'a> {
 
 /// An LM's answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Answer {
+pub struct LmResponse {
     /// `choices[0].message.content`, empty where the server sent null or no choices.
     pub text: String,
     /// What it cost.
@@ -71,21 +71,21 @@ impl std::ops::AddAssign for Usage {
 #[async_trait]
 pub trait Lm: Send + Sync {
     /// Asks once; transport hiccups, throttling and server errors have been retried when this returns an error.
-    async fn ask(&self, ask: Ask<'_>) -> Result<Answer, LmError>;
+    async fn complete(&self, request: LmRequest<'_>) -> Result<LmResponse, LmError>;
 
     /// What this LM has been asked so far; a decorator passes on what the LM inside says.
-    fn tally(&self) -> Tally {
-        Tally::default()
+    fn usage_totals(&self) -> UsageTotals {
+        UsageTotals::default()
     }
 }
 
 /// What an LM was asked since it was connected, answers that could not be used included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct UsageTotals {
     /// Questions.
     pub requests: u64,
     /// Requests sent for them, retries included.
-    pub tries: u64,
+    pub attempts: u64,
     /// Tokens of everything that was answered with status 200.
     pub usage: Usage,
 }

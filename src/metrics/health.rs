@@ -2,13 +2,14 @@
 
 use super::Service;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// How often a loop that gets its turn says so.
-const BEAT_EVERY: Duration = Duration::from_secs(5);
+const TURN_EVERY: Duration = Duration::from_secs(5);
 
 /// After how long without a turn something is wrong. Longer than an fsync or a sort holds up a loop on a slow disk.
 const STUCK: Duration = Duration::from_secs(60);
@@ -39,22 +40,18 @@ impl fmt::Display for Need {
 pub struct Health {
     /// What is missing of each need, in words; none: nothing.
     needs: Mutex<BTreeMap<Need, Option<String>>>,
-    hearts: Mutex<Vec<Weak<Beats>>>,
+    watchdogs: Mutex<Vec<Weak<LastTurn>>>,
 }
 
 /// The turns of one loop.
-struct Beats {
+struct LastTurn {
     /// Whose.
     name: &'static str,
     last: Mutex<Instant>,
 }
 
 /// A loop that should go on getting its turn, until this is dropped.
-pub struct Heart(Arc<Beats>);
-
-/// Nothing is of this type.
-#[derive(Debug)]
-pub enum Never {}
+pub struct Watchdog(Arc<LastTurn>);
 
 impl Health {
     /// The process cannot take work before it has this.
@@ -84,26 +81,26 @@ impl Health {
     }
 
     /// A loop starts.
-    pub fn heart(&self, name: &'static str) -> Heart {
-        let beats = Arc::new(Beats {
+    pub fn watchdog(&self, name: &'static str) -> Watchdog {
+        let turn = Arc::new(LastTurn {
             name,
             last: Mutex::new(Instant::now()),
         });
-        let mut hearts = lock(&self.hearts);
-        hearts.retain(|heart| heart.strong_count() > 0);
-        hearts.push(Arc::downgrade(&beats));
-        Heart(beats)
+        let mut watchdogs = lock(&self.watchdogs);
+        watchdogs.retain(|watchdog| watchdog.strong_count() > 0);
+        watchdogs.push(Arc::downgrade(&turn));
+        Watchdog(turn)
     }
 
     /// The loops that have had no turn for too long, a reason each; none: the process lives.
     pub fn stuck(&self) -> Vec<String> {
-        let hearts = lock(&self.hearts);
-        let silent = hearts.iter().filter_map(Weak::upgrade).filter_map(|beats| {
-            let silent = lock(&beats.last).elapsed();
+        let watchdogs = lock(&self.watchdogs);
+        let silent = watchdogs.iter().filter_map(Weak::upgrade).filter_map(|turn| {
+            let silent = lock(&turn.last).elapsed();
             (silent > STUCK).then(|| {
                 format!(
                     "{}: its loop has not turned for {} s",
-                    beats.name,
+                    turn.name,
                     silent.as_secs()
                 )
             })
@@ -116,12 +113,12 @@ impl Health {
     }
 }
 
-impl Heart {
-    /// Beats for as long as it is polled: to be polled by the task that does the work, beside it.
-    pub async fn keep(&self) -> Never {
+impl Watchdog {
+    /// LastTurn for as long as it is polled: to be polled by the task that does the work, beside it.
+    pub async fn keep_alive(&self) -> Infallible {
         loop {
             *lock(&self.0.last) = Instant::now();
-            sleep(BEAT_EVERY).await;
+            sleep(TURN_EVERY).await;
         }
     }
 }
@@ -154,13 +151,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_loop_that_is_not_polled_is_stuck_after_a_minute_and_well_when_it_turns_again() {
         let health = Health::default();
-        let heart = health.heart("worker");
+        let watchdog = health.watchdog("worker");
         tokio::select! {
-            never = heart.keep() => match never {},
+            never = watchdog.keep_alive() => match never {},
             () = sleep(STUCK * 3) => {}
         }
         assert!(health.stuck().is_empty());
-        sleep(STUCK + BEAT_EVERY).await;
+        sleep(STUCK + TURN_EVERY).await;
         let stuck = health.stuck();
         assert!(
             stuck.len() == 1 && stuck[0].starts_with("worker: its loop has not turned for "),
@@ -168,12 +165,12 @@ mod tests {
         );
         tokio::select! {
             biased;
-            never = heart.keep() => match never {},
+            never = watchdog.keep_alive() => match never {},
             () = std::future::ready(()) => {}
         }
         assert!(health.stuck().is_empty());
         sleep(STUCK * 2).await;
-        drop(heart);
+        drop(watchdog);
         assert!(health.stuck().is_empty(), "what has ended need not turn");
     }
 }

@@ -97,10 +97,10 @@ impl Metrics {
 }
 
 impl LmMetrics {
-    /// A request goes out. It is counted when this is dropped: without a status unless [`LmRequest::answered`] was called.
-    pub fn request(&self) -> LmRequest<'_> {
+    /// A request goes out. It is counted when this is dropped: without a status unless [`RequestTimer::answered`] was called.
+    pub fn request(&self) -> RequestTimer<'_> {
         self.in_flight.inc();
-        LmRequest {
+        RequestTimer {
             of: self,
             started: Instant::now(),
             status: None,
@@ -137,20 +137,20 @@ impl LmMetrics {
 
 /// A request in flight.
 #[derive(Debug)]
-pub struct LmRequest<'a> {
+pub struct RequestTimer<'a> {
     of: &'a LmMetrics,
     started: Instant,
     status: Option<u16>,
 }
 
-impl LmRequest<'_> {
+impl RequestTimer<'_> {
     /// The whole answer is here.
     pub fn answered(&mut self, status: u16) {
         self.status = Some(status);
     }
 }
 
-impl Drop for LmRequest<'_> {
+impl Drop for RequestTimer<'_> {
     fn drop(&mut self) {
         let LmMetrics {
             labels: [name, model],

@@ -10,14 +10,14 @@ mod run;
 mod server;
 mod worker;
 
-pub use health::{Health, Heart, Need, Never};
-pub use lm::{DollarsPerMillion, LmMetrics, LmRequest};
-pub use run::{Done, JobCounts, RunMetrics, Standing};
-pub use server::Server;
-pub use worker::{AtWork, LaneMetrics, Task, TaskEnd, WorkerMetrics};
+pub use health::{Health, Need, Watchdog};
+pub use lm::{DollarsPerMillion, LmMetrics, RequestTimer};
+pub use run::{Done, JobCounts, RunMetrics, TrainingMetrics};
+pub use server::MetricsServer;
+pub use worker::{AtWork, LaneMetrics, TaskEnd, TaskTimer, WorkerMetrics};
 
 use lm::LmFamilies;
-use names::{Definition, Kind};
+use names::{Definition, MetricKind};
 use prometheus::core::Collector;
 use prometheus::{
     CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, TextEncoder,
@@ -149,7 +149,7 @@ impl Registry {
     fn counters(&self, metric: &Definition) -> IntCounterVec {
         self.add(
             metric,
-            Kind::Counter,
+            MetricKind::Counter,
             IntCounterVec::new(options(metric), metric.labels),
         )
     }
@@ -157,7 +157,7 @@ impl Registry {
     fn float_counters(&self, metric: &Definition) -> CounterVec {
         self.add(
             metric,
-            Kind::Counter,
+            MetricKind::Counter,
             CounterVec::new(options(metric), metric.labels),
         )
     }
@@ -165,24 +165,32 @@ impl Registry {
     fn gauges(&self, metric: &Definition) -> IntGaugeVec {
         self.add(
             metric,
-            Kind::Gauge,
+            MetricKind::Gauge,
             IntGaugeVec::new(options(metric), metric.labels),
         )
     }
 
     fn float_gauges(&self, metric: &Definition) -> GaugeVec {
-        self.add(metric, Kind::Gauge, GaugeVec::new(options(metric), metric.labels))
+        self.add(
+            metric,
+            MetricKind::Gauge,
+            GaugeVec::new(options(metric), metric.labels),
+        )
     }
 
     fn histograms(&self, metric: &Definition, buckets: &[f64]) -> HistogramVec {
         let options = HistogramOpts::from(options(metric)).buckets(buckets.to_vec());
-        self.add(metric, Kind::Histogram, HistogramVec::new(options, metric.labels))
+        self.add(
+            metric,
+            MetricKind::Histogram,
+            HistogramVec::new(options, metric.labels),
+        )
     }
 
     fn add<T: Collector + Clone + 'static>(
         &self,
         metric: &Definition,
-        kind: Kind,
+        kind: MetricKind,
         made: prometheus::Result<T>,
     ) -> T {
         assert_eq!(

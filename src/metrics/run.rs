@@ -47,7 +47,7 @@ pub struct JobCounts {
 
 /// How far an open training is, as far as that is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Standing {
+pub struct TrainingMetrics {
     /// 0 to 1.
     pub ratio: Option<f64>,
     /// The step it is at.
@@ -164,7 +164,7 @@ impl RunMetrics {
     }
 
     /// How far a training is; of one that has ended nothing is told.
-    pub fn training(&self, lm_key: &str, standing: Standing) {
+    pub fn training(&self, lm_key: &str, standing: TrainingMetrics) {
         known(&self.progress, &[lm_key], standing.ratio);
         known_count(&self.step, &[lm_key], standing.step);
         known(&self.loss, &[lm_key], standing.loss);

@@ -39,7 +39,7 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// A server at work; it ends when this is dropped.
 #[derive(Debug)]
-pub struct Server {
+pub struct MetricsServer {
     address: SocketAddr,
     _task: AbortOnDropHandle<()>,
 }
@@ -50,13 +50,13 @@ struct Desk {
     shutdown: Shutdown,
 }
 
-impl Server {
+impl MetricsServer {
     /// Serves on the listener, in a task of the runtime that this is called in.
     pub fn start(
         listener: std::net::TcpListener,
         metrics: Arc<Metrics>,
         shutdown: Shutdown,
-    ) -> io::Result<Server> {
+    ) -> io::Result<MetricsServer> {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
         let address = listener.local_addr()?;
@@ -65,7 +65,7 @@ impl Server {
             .store(true, std::sync::atomic::Ordering::Relaxed);
         let desk = Arc::new(Desk { metrics, shutdown });
         let task = tokio::spawn(accept(listener, desk));
-        Ok(Server {
+        Ok(MetricsServer {
             address,
             _task: AbortOnDropHandle::new(task),
         })

@@ -41,7 +41,7 @@ fn full() -> Metrics {
     run.messages("bootstrap", Some(0));
     run.dead_letters("bootstrap", Some(0));
     run.jobs(JobCounts::default());
-    let standing = Standing {
+    let standing = TrainingMetrics {
         ratio: Some(0.25),
         step: Some(5),
         loss: Some(1.5),
@@ -105,7 +105,7 @@ fn a_request_is_in_flight_until_it_ends_and_counts_as_none_without_an_answer() {
 #[test]
 fn what_is_not_known_any_more_is_not_shown() {
     let metrics = full();
-    metrics.run.training("student", Standing::default());
+    metrics.run.training("student", TrainingMetrics::default());
     metrics.run.cost(None);
     metrics.run.workers(None);
     let text = metrics.text().expect("it is encoded");
@@ -145,7 +145,7 @@ fn only_ends_with_an_outcome_have_a_duration() {
 }
 
 struct Served {
-    server: Server,
+    server: MetricsServer,
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
 }
@@ -153,7 +153,7 @@ struct Served {
 fn served() -> Served {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let (metrics, shutdown) = (Arc::new(Metrics::new()), Shutdown::new());
-    let server = Server::start(listener, Arc::clone(&metrics), shutdown.clone()).expect("it starts");
+    let server = MetricsServer::start(listener, Arc::clone(&metrics), shutdown.clone()).expect("it starts");
     Served {
         server,
         metrics,

@@ -170,9 +170,9 @@ impl Drop for AtWork<'_> {
 
 impl LaneMetrics {
     /// A task is in hand until this is dropped.
-    pub fn task(&self) -> Task<'_> {
+    pub fn task(&self) -> TaskTimer<'_> {
         self.in_flight.inc();
-        Task {
+        TaskTimer {
             lane: self,
             started: Instant::now(),
         }
@@ -195,19 +195,19 @@ impl LaneMetrics {
 }
 
 /// A task in hand.
-pub struct Task<'a> {
+pub struct TaskTimer<'a> {
     lane: &'a LaneMetrics,
     started: Instant,
 }
 
-impl Task<'_> {
+impl TaskTimer<'_> {
     /// It came to that end.
     pub fn ended(&self, end: TaskEnd) {
         self.lane.ended(end, self.started.elapsed());
     }
 }
 
-impl Drop for Task<'_> {
+impl Drop for TaskTimer<'_> {
     fn drop(&mut self) {
         self.lane.in_flight.dec();
     }

@@ -2,7 +2,7 @@
 
 use super::{Predictor, Program};
 use crate::adapter::{Adapter, FormatError, JsonAdapter};
-use crate::lm::{About, Answer, Ask, LmError, Usage};
+use crate::lm::{LmError, LmRequest, LmResponse, RequestContext, Usage};
 use crate::python::json::write_string;
 use crate::trace::{Call, Exchange, FailureKind};
 use crate::value::Record;
@@ -18,8 +18,8 @@ pub trait Answers: Send {
         predictor: &str,
         lm: &str,
         messages: &str,
-        ask: Ask<'_>,
-    ) -> impl Future<Output = Result<Answer, Ending<LmError, Self::Interruption>>> + Send;
+        request: LmRequest<'_>,
+    ) -> impl Future<Output = Result<LmResponse, Ending<LmError, Self::Interruption>>> + Send;
 }
 
 /// Why something did not come to its end.
@@ -178,13 +178,18 @@ impl Predictor {
         answers: &mut A,
     ) -> Result<Exchange, Ending<TaskFailure, A::Interruption>> {
         let body = self.body.render(&messages, response_format);
-        let about = About {
+        let context = RequestContext {
             signature: &self.signature,
             adapter,
             example,
         };
         match answers
-            .answer(&self.name, &self.lm, &messages, Ask { body: &body, about })
+            .answer(
+                &self.name,
+                &self.lm,
+                &messages,
+                LmRequest { body: &body, context },
+            )
             .await
         {
             Ok(answer) => Ok(Exchange {

@@ -2,7 +2,7 @@
 
 use super::BuildError;
 use super::build::{demos_of, signature_of};
-use crate::finetune::Trained;
+use crate::finetune::TrainingResult;
 use crate::job::{JobSpec, PredictorSpec};
 use crate::lm::{LmSettings, is_reasoning_model};
 use crate::python::{float, json};
@@ -14,7 +14,7 @@ const DSPY_NUM_RETRIES: u32 = 3;
 
 /// The state of the student with each predictor's model; `models` has one entry per predictor. DSPy's layout of a
 /// program whose root is itself a predictor (named `self`) is flat.
-pub fn saved_state(job: &JobSpec, models: &[&Trained]) -> Result<String, BuildError> {
+pub fn saved_state(job: &JobSpec, models: &[&TrainingResult]) -> Result<String, BuildError> {
     let types = parse_types(&job.types).map_err(|errors| {
         BuildError::Types(
             errors
@@ -46,7 +46,7 @@ pub fn saved_state(job: &JobSpec, models: &[&Trained]) -> Result<String, BuildEr
 
 /// Whether a saved model has an address of its own. `program.load` drops it and asks OpenAI instead, unless it is called with
 /// `allow_unsafe_lm_state=True`.
-pub fn has_private_models(job: &JobSpec, models: &[&Trained]) -> bool {
+pub fn has_private_models(job: &JobSpec, models: &[&TrainingResult]) -> bool {
     let mut predictors = job.student.predictors.iter().zip(models);
     predictors.any(|(predictor, trained)| {
         let lm = job.lms.get(&predictor.lm);
@@ -54,14 +54,14 @@ pub fn has_private_models(job: &JobSpec, models: &[&Trained]) -> bool {
     })
 }
 
-fn address<'a>(lm: &'a LmSettings, trained: &'a Trained) -> Option<&'a str> {
+fn address<'a>(lm: &'a LmSettings, trained: &'a TrainingResult) -> Option<&'a str> {
     trained.api_base.as_deref().or(lm.api_base.as_deref())
 }
 
 fn predictor_state(
     job: &JobSpec,
     spec: &PredictorSpec,
-    trained: &Trained,
+    trained: &TrainingResult,
     types: &TypeTable,
 ) -> Result<Vec<(String, Value)>, BuildError> {
     let predictor = spec.predictor_name();
@@ -104,7 +104,7 @@ fn predictor_state(
 }
 
 /// What `LM.dump_state` gives: never the key.
-fn lm_state(lm: &LmSettings, trained: &Trained) -> Value {
+fn lm_state(lm: &LmSettings, trained: &TrainingResult) -> Value {
     let model = trained.model.as_deref().unwrap_or(&lm.model);
     let api_base = address(lm, trained);
     let mut state = vec![

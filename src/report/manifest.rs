@@ -2,7 +2,7 @@
 
 use super::counts::OutcomeCounts;
 use crate::dataset::Checks;
-use crate::finetune::{Shard, Training, TrainingId, TrainingOutcome, TrainingProgress};
+use crate::finetune::{FinetuneJob, TrainingId, TrainingOutcome, TrainingProgress, TrainingState};
 use crate::job::Job;
 use crate::task::RunId;
 use indexmap::IndexMap;
@@ -161,15 +161,15 @@ impl ShardReport {
     }
 
     /// Takes over how its training ended.
-    pub fn show(&mut self, id: Option<&TrainingId>, training: &Training) {
+    pub fn show(&mut self, id: Option<&TrainingId>, training: &TrainingState) {
         self.training = id.map(|id| id.0.clone());
         self.progress = None;
         self.failure = match training {
-            Training::Failed(reason) => Some(reason.clone()),
-            Training::Cancelled => Some(CANCELLED.to_owned()),
-            Training::Succeeded(_) | Training::Running(_) | Training::Absent => None,
+            TrainingState::Failed(reason) => Some(reason.clone()),
+            TrainingState::Cancelled => Some(CANCELLED.to_owned()),
+            TrainingState::Succeeded(_) | TrainingState::Running(_) | TrainingState::Absent => None,
         };
-        if let Training::Succeeded(trained) = training {
+        if let TrainingState::Succeeded(trained) = training {
             self.model.clone_from(&trained.model);
             self.api_base.clone_from(&trained.api_base);
             (self.trained_tokens, self.loss) = (trained.tokens, trained.loss);
@@ -215,15 +215,15 @@ pub struct TrainingReport {
     /// The provider's id.
     pub id: Option<TrainingId>,
     /// How it ended; none: it has not, as far as is known.
-    pub ending: Option<Training>,
+    pub ending: Option<TrainingState>,
     /// All that it was asked for with: who wants to stop it needs no more. None: an earlier version asked for it.
     #[serde(default)]
-    pub shard: Option<Shard>,
+    pub shard: Option<FinetuneJob>,
 }
 
 impl TrainingReport {
     /// Of a training that nobody has asked for yet.
-    pub fn of(shard: &Shard) -> TrainingReport {
+    pub fn of(shard: &FinetuneJob) -> TrainingReport {
         TrainingReport {
             lm: shard.recipe.lm.clone(),
             predictor: shard.recipe.predictor.clone(),

@@ -29,7 +29,7 @@ pub(crate) struct Fields(Map<String, Value>);
 static RUN: OnceLock<[(&str, String); 2]> = OnceLock::new();
 
 /// The process works on that run; a second one would not be told.
-pub(crate) fn works_on(run: &str, name: &str) {
+pub(crate) fn set_run_context(run: &str, name: &str) {
     // Tests have several in a process, and do not read lines.
     let _ = RUN.set([("run", run.to_owned()), ("name", name.to_owned())]);
 }
@@ -59,12 +59,12 @@ where
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut fields = Fields::default();
-        let mut said = Said {
+        let mut visitor = MessageVisitor {
             message: String::new(),
             fields: &mut fields,
         };
-        event.record(&mut said);
-        let message = said.message;
+        event.record(&mut visitor);
+        let message = visitor.message;
         for span in context.event_scope(event).into_iter().flatten() {
             if let Some(outer) = span.extensions().get::<Fields>() {
                 for (name, value) in &outer.0 {
@@ -154,12 +154,12 @@ impl Visit for Fields {
 }
 
 /// An event's words and its fields, told from each other.
-struct Said<'a> {
+struct MessageVisitor<'a> {
     message: String,
     fields: &'a mut Fields,
 }
 
-impl Visit for Said<'_> {
+impl Visit for MessageVisitor<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         match field.name() {
             "message" if self.message.is_empty() => self.message = format!("{value:?}"),
@@ -216,10 +216,10 @@ mod tests {
         let fields = Fields::default()
             .with("level", "deep")
             .with("otel.kind", "client");
-        let line = line("now", Level::INFO, "bsft", "said".into(), fields);
+        let line = line("now", Level::INFO, "bsft", "visitor".into(), fields);
         assert_eq!(
             line,
-            r#"{"timestamp":"now","level":"INFO","target":"bsft","message":"said","level_":"deep"}"#
+            r#"{"timestamp":"now","level":"INFO","target":"bsft","message":"visitor","level_":"deep"}"#
         );
     }
 

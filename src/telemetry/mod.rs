@@ -7,12 +7,12 @@ mod panics;
 pub(crate) mod spans;
 mod traces;
 
-pub(crate) use lines::{Fields, works_on, write_line};
+pub(crate) use lines::{Fields, set_run_context, write_line};
 
 use lines::JsonLines;
 use std::io::IsTerminal as _;
 use std::sync::OnceLock;
-use traces::Traces;
+use traces::TraceExporter;
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, warn};
 use tracing_subscriber::filter::{FilterExt as _, ParseError, filter_fn};
@@ -49,9 +49,9 @@ pub(crate) fn is_live() -> bool {
 }
 
 /// What ends with the process.
-pub(crate) struct Telling(Option<Traces>);
+pub(crate) struct TelemetryGuard(Option<TraceExporter>);
 
-impl Drop for Telling {
+impl Drop for TelemetryGuard {
     fn drop(&mut self) {
         if let Some(traces) = &self.0 {
             traces.end();
@@ -60,7 +60,7 @@ impl Drop for Telling {
 }
 
 /// Starts logging, and traces under this name; once in a process. `info` tells a job's story in tens of lines.
-pub(crate) fn start(wanted: LogFormat, service: &'static str) -> Telling {
+pub(crate) fn start(wanted: LogFormat, service: &'static str) -> TelemetryGuard {
     let format = *FORMAT.get_or_init(|| wanted);
     let wished = std::env::var("BSFT_LOG").unwrap_or_default();
     let (levels, unread) = match levels(&wished) {
@@ -74,14 +74,14 @@ pub(crate) fn start(wanted: LogFormat, service: &'static str) -> Telling {
             (None, Some(JsonLines.with_filter(levels)))
         }
     };
-    let (traces, failure) = match Traces::start(service) {
+    let (traces, failure) = match TraceExporter::start(service) {
         Ok(traces) => (traces, None),
         Err(failure) => (None, Some(failure)),
     };
     tracing_subscriber::registry()
         .with(human)
         .with(json)
-        .with(traces.as_ref().map(Traces::layer))
+        .with(traces.as_ref().map(TraceExporter::layer))
         .init();
     if let Some(why) = unread {
         warn!(
@@ -94,7 +94,7 @@ pub(crate) fn start(wanted: LogFormat, service: &'static str) -> Telling {
     if let Some(failure) = failure {
         warn!("no traces are sent: {failure}");
     }
-    Telling(traces)
+    TelemetryGuard(traces)
 }
 
 /// The levels that were wished for; nothing wished is [`LEVEL`].

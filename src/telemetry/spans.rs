@@ -4,7 +4,7 @@
 //! prompt, an answer, an error's words or a key.
 
 use super::ids;
-use crate::finetune::{Shard, Training};
+use crate::finetune::{FinetuneJob, TrainingState};
 use crate::lm::{LmError, Usage};
 use crate::task::{AttemptRef, RunId, TaskId};
 use crate::trace::FailureKind;
@@ -19,7 +19,7 @@ pub(crate) fn job(run: &RunId, name: &str) -> Span {
 }
 
 /// A fine-tune job, seen from the coordinator: for as long as it is asked for.
-pub(crate) fn training(run: &RunId, task: TaskId, shard: &Shard) -> Span {
+pub(crate) fn training(run: &RunId, task: TaskId, shard: &FinetuneJob) -> Span {
     let provider = shard.recipe.provider.name();
     debug_span!("training", %run, %task, %shard, provider, training = Empty, outcome = Empty, otel.status_code = Empty)
 }
@@ -35,7 +35,7 @@ pub(crate) fn bootstrap_task(run: &RunId, attempt: AttemptRef, teacher: u32, exa
 }
 
 /// An attempt at a training on this machine, likewise.
-pub(crate) fn finetune_task(run: &RunId, attempt: AttemptRef, shard: &Shard) -> Span {
+pub(crate) fn finetune_task(run: &RunId, attempt: AttemptRef, shard: &FinetuneJob) -> Span {
     let (task, attempt) = (attempt.task, attempt.attempt.0);
     let span = debug_span!(
         parent: None, "task", %run, %task, attempt, lane = "finetune", %shard,
@@ -90,10 +90,10 @@ pub(crate) fn task_failed(task: &Span, kind: FailureKind) {
 }
 
 /// How a training ended.
-pub(crate) fn training_ended(span: &Span, training: &Training) {
+pub(crate) fn training_ended(span: &Span, training: &TrainingState) {
     match training {
-        Training::Succeeded(_) => ended(span, "trained"),
-        Training::Cancelled => ended(span, "cancelled"),
+        TrainingState::Succeeded(_) => ended(span, "trained"),
+        TrainingState::Cancelled => ended(span, "cancelled"),
         _ => {
             ended(span, "failed");
             failed(span);

@@ -1,4 +1,4 @@
-//! Traces to an OpenTelemetry collector (OTLP over HTTP, protobuf), where the environment names one.
+//! TraceExporter to an OpenTelemetry collector (OTLP over HTTP, protobuf), where the environment names one.
 //!
 //! Spans wait in a queue with a bound, which one thread of its own empties. A collector that is away costs spans, never a task.
 
@@ -58,15 +58,15 @@ pub(super) enum TracesError {
     Exporter(String),
 }
 
-/// Traces on their way to a collector.
-pub(super) struct Traces {
+/// TraceExporter on their way to a collector.
+pub(super) struct TraceExporter {
     provider: SdkTracerProvider,
     traffic: Arc<Traffic>,
 }
 
-impl Traces {
+impl TraceExporter {
     /// None: nobody asked for any.
-    pub(super) fn start(service: &'static str) -> Result<Option<Traces>, TracesError> {
+    pub(super) fn start(service: &'static str) -> Result<Option<TraceExporter>, TracesError> {
         let Some((variable, endpoint)) = endpoint() else {
             return Ok(None);
         };
@@ -112,7 +112,7 @@ impl Traces {
                 traffic: Arc::clone(&traffic),
             })
             .build();
-        Ok(Some(Traces { provider, traffic }))
+        Ok(Some(TraceExporter { provider, traffic }))
     }
 
     /// Takes our spans, and no events: an error's words are for the log.

@@ -1,7 +1,7 @@
 //! A recorded answer: what keeps a task that starts again from paying again.
 
 use super::{Exchange, NotATrace};
-use crate::lm::{Answer, Usage};
+use crate::lm::{LmResponse, Usage};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -12,7 +12,7 @@ pub struct RecordedAnswer {
     /// [`question`] of what was asked: an answer to another question is never used.
     pub question: String,
     /// What came back.
-    pub answer: Answer,
+    pub answer: LmResponse,
 }
 
 impl RecordedAnswer {
@@ -82,7 +82,7 @@ pub fn answers_of(line: &str) -> Result<Vec<RecordedAnswer>, NotATrace> {
 fn recorded(lm: &str, exchange: Exchange) -> RecordedAnswer {
     RecordedAnswer {
         question: question(lm, &exchange.messages),
-        answer: Answer {
+        answer: LmResponse {
             text: exchange.raw_answer,
             usage: exchange.usage,
         },

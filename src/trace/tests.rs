@@ -113,7 +113,7 @@ fn the_answers_of_a_line_come_in_the_order_in_which_they_were_asked_for() {
         let wanted: Vec<RecordedAnswer> = exchanges
             .map(|(lm, exchange)| RecordedAnswer {
                 question: question(lm, &exchange.messages),
-                answer: crate::lm::Answer {
+                answer: crate::lm::LmResponse {
                     text: exchange.raw_answer.clone(),
                     usage: exchange.usage,
                 },

@@ -40,12 +40,12 @@ pub(super) fn scan(source: &mut Source, pass: &mut Pass<'_>) -> io::Result<Optio
             expect = match (expect, byte) {
                 (Expect::Inside, _) => match element.take(byte) {
                     // The byte after a bare word or number is not part of it.
-                    Step::Inside => Expect::Inside,
-                    Step::Done => {
+                    ScanStep::Inside => Expect::Inside,
+                    ScanStep::Done => {
                         pass.json_row(element.offset, element.line, &element.bytes);
                         Expect::CommaOrEnd
                     }
-                    Step::DoneBefore => {
+                    ScanStep::DoneBefore => {
                         pass.json_row(element.offset, element.line, &element.bytes);
                         match byte {
                             b',' => Expect::Element,
@@ -91,7 +91,7 @@ pub(super) fn scan(source: &mut Source, pass: &mut Pass<'_>) -> io::Result<Optio
     Ok(Some(Format::Json))
 }
 
-enum Step {
+enum ScanStep {
     Inside,
     /// This byte is the element's last.
     Done,
@@ -106,10 +106,10 @@ impl Element {
         self.take(byte);
     }
 
-    fn take(&mut self, byte: u8) -> Step {
+    fn take(&mut self, byte: u8) -> ScanStep {
         let bare = self.depth == 0 && !self.quoted && !self.bytes.is_empty();
         if bare && matches!(byte, b',' | b']' | b' ' | b'\t' | b'\r' | b'\n') {
-            return Step::DoneBefore;
+            return ScanStep::DoneBefore;
         }
         self.bytes.push(byte);
         match byte {
@@ -120,11 +120,11 @@ impl Element {
             b'}' | b']' if !self.quoted => {
                 self.depth = self.depth.saturating_sub(1);
                 if self.depth == 0 {
-                    return Step::Done;
+                    return ScanStep::Done;
                 }
             }
             _ => {}
         }
-        Step::Inside
+        ScanStep::Inside
     }
 }

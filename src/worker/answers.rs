@@ -1,7 +1,7 @@
 //! Answers that are recorded before they are used, so that a task that starts again does not pay again.
 
 use super::jobs::Job;
-use crate::lm::{Answer, Ask, LmError};
+use crate::lm::{LmError, LmRequest, LmResponse};
 use crate::program::{Answers, Ending};
 use crate::store::{Store, StoreError};
 use crate::task::{AttemptRef, RunId};
@@ -54,13 +54,13 @@ impl Answers for RecordedAnswers<'_> {
         predictor: &str,
         lm: &str,
         messages: &str,
-        ask: Ask<'_>,
-    ) -> Result<Answer, Ending<LmError, StoreError>> {
+        request: LmRequest<'_>,
+    ) -> Result<LmResponse, Ending<LmError, StoreError>> {
         let slot = self.next;
         self.next += 1;
         let model = || self.job.spec.lms.get(lm).map(|lm| lm.model.as_str());
         let call = spans::call(self.run, self.attempt, predictor, lm, model, slot);
-        self.answer_to(slot, lm, messages, ask, &call)
+        self.answer_to(slot, lm, messages, request, &call)
             .instrument(call.clone())
             .await
     }
@@ -72,9 +72,9 @@ impl RecordedAnswers<'_> {
         slot: u32,
         lm: &str,
         messages: &str,
-        ask: Ask<'_>,
+        request: LmRequest<'_>,
         call: &Span,
-    ) -> Result<Answer, Ending<LmError, StoreError>> {
+    ) -> Result<LmResponse, Ending<LmError, StoreError>> {
         let server = self
             .job
             .lms
@@ -90,7 +90,7 @@ impl RecordedAnswers<'_> {
             return Ok(recorded.answer);
         }
         let permit = self.calls.acquire().await.expect("nobody closes the semaphore");
-        let answer = server.lm.ask(ask).await.map_err(|error| {
+        let answer = server.lm.complete(request).await.map_err(|error| {
             spans::unanswered(call, &error);
             Ending::Failed(error)
         })?;

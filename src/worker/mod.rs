@@ -9,7 +9,6 @@ mod jobs;
 mod lease;
 mod preflight;
 mod presence;
-mod training;
 
 use crate::broker::{Broker, BrokerError, Delivery, Intake, Lane, Recourse, Settlement};
 use crate::depot::Depot;
@@ -20,7 +19,7 @@ use crate::roster::{Process, Roster, WorkerSign};
 use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
 use crate::task::{RunId, TaskId};
-use finetune::Strays;
+use finetune::OrphanTimer;
 use jobs::Jobs;
 use presence::Presence;
 use std::collections::HashMap;
@@ -119,7 +118,7 @@ struct Shared {
     calls: Semaphore,
     /// A permit for each training on this machine.
     local: Semaphore,
-    strays: Strays,
+    orphan_timer: OrphanTimer,
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
     /// Why nothing can be done any more, if that is so; and the bell that tells of it.
@@ -168,7 +167,7 @@ pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), WorkerError> 
         reasons: Reasons::default(),
         calls: Semaphore::new(calls),
         local: Semaphore::new(worker.providers.at_once()),
-        strays: Strays::default(),
+        orphan_timer: OrphanTimer::default(),
         depot: worker.depot,
         providers: worker.providers,
         metrics: Arc::clone(&worker.metrics),
@@ -178,11 +177,11 @@ pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), WorkerError> 
     });
     let _at_work = worker.metrics.worker().starts(calls);
     worker.metrics.health.has(Need::Worker);
-    let heart = worker.metrics.health.heart("worker");
+    let watchdog = worker.metrics.health.watchdog("worker");
     let mut in_flight = JoinSet::new();
     if worker.lanes.finetune {
         for left in shared.providers.unfinished() {
-            in_flight.spawn(finetune::adopt(Arc::clone(&shared), left));
+            in_flight.spawn(finetune::resume(Arc::clone(&shared), left));
         }
     }
     let working = async {
@@ -206,14 +205,14 @@ pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), WorkerError> 
     let ended = tokio::select! {
         ended = working => ended,
         never = shared.presence.keep() => match never {},
-        never = heart.keep() => match never {},
+        never = watchdog.keep_alive() => match never {},
     };
     // What waits for us in the lanes goes to other workers at once.
     drop((bootstrap, finetune));
     tokio::select! {
         () = drain(in_flight, worker.drain, &shutdown) => {}
         never = shared.presence.keep() => match never {},
-        never = heart.keep() => match never {},
+        never = watchdog.keep_alive() => match never {},
     }
     match shared.failure() {
         // Stopped at once, calls end with whatever error they had last.

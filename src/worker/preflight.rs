@@ -2,7 +2,7 @@
 //!
 //! Done by a worker, since it is there that the keys, the trainers and the ways to the servers are.
 
-use super::finetune::{TickError, announce};
+use super::finetune::{PollError, announce};
 use super::lease::{LEASE, under_lease};
 use super::{RETURN_AFTER, Shared, settle};
 use crate::broker::{Delivery, Settlement};
@@ -22,15 +22,15 @@ const SOON: Duration = Duration::from_millis(500);
 pub(super) async fn execute(shared: &Shared, delivery: Delivery, message: &PreflightTask) {
     match looked(shared, message).await {
         Ok(settlement) => settle(delivery, settlement).await,
-        Err(TickError::Store(StoreError::Fenced(_))) => {
+        Err(PollError::Store(StoreError::Fenced(_))) => {
             settle(delivery, Settlement::Return { after: RETURN_AFTER }).await
         }
-        Err(TickError::Store(why)) => shared.fail(Some(delivery), why),
+        Err(PollError::Store(why)) => shared.fail(Some(delivery), why),
         Err(why) => shared.reasons.hand_back(delivery, &why).await,
     }
 }
 
-async fn looked(shared: &Shared, message: &PreflightTask) -> Result<Settlement, TickError> {
+async fn looked(shared: &Shared, message: &PreflightTask) -> Result<Settlement, PollError> {
     let PreflightTask {
         run, task, recipe, ..
     } = message;

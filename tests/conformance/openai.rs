@@ -4,8 +4,8 @@ use crate::openai_server::OpenaiServer;
 use crate::support::LmServer;
 use bsft::depot::Folder;
 use bsft::finetune::{
-    Order, Provider, ProviderError, ProviderSpec, Providers, Recipe, ServiceSpec, Shard, StartError, Trained,
-    Training, TrainingFile, TrainingId,
+    FinetuneJob, Provider, ProviderError, ProviderSpec, Providers, ServiceSpec, StartError, TrainingFile,
+    TrainingId, TrainingRequest, TrainingResult, TrainingSpec, TrainingState,
 };
 use bsft::task::RunId;
 use futures_util::stream::{self, StreamExt as _};
@@ -37,7 +37,7 @@ fn serve(switches: &[&str]) -> OpenaiServer {
 /// Somebody with rows to train on.
 struct Customer {
     data: TempDir,
-    shard: Shard,
+    shard: FinetuneJob,
     run: RunId,
 }
 
@@ -45,8 +45,8 @@ impl Customer {
     fn new(base: &str) -> Customer {
         let mut customer = Customer {
             data: TempDir::new().unwrap(),
-            shard: Shard {
-                recipe: Recipe {
+            shard: FinetuneJob {
+                recipe: TrainingSpec {
                     job: "Sums & more".to_owned(),
                     lm: "small".to_owned(),
                     predictor: None,
@@ -116,9 +116,9 @@ impl Customer {
     }
 
     /// Does something with the order under this key.
-    async fn with<T>(&self, key: &str, act: impl AsyncFnOnce(&dyn Provider, &Order<'_>) -> T) -> T {
+    async fn with<T>(&self, key: &str, act: impl AsyncFnOnce(&dyn Provider, &TrainingRequest<'_>) -> T) -> T {
         let depot = Folder::new(self.data.path().to_owned());
-        let order = Order {
+        let order = TrainingRequest {
             key,
             run: &self.run,
             shard: &self.shard,
@@ -128,14 +128,14 @@ impl Customer {
     }
 
     /// Trains to the end and tidies up, as a worker does but for its waits.
-    async fn train(&self) -> Training {
+    async fn train(&self) -> TrainingState {
         self.with(KEY, async |provider, order| {
             let id = match started(provider, order).await {
                 Ok(id) => id,
-                Err(reason) => return Training::Failed(reason),
+                Err(reason) => return TrainingState::Failed(reason),
             };
             let training = ended(provider, order, &id).await;
-            provider.tidy(&id, order).await.unwrap();
+            provider.cleanup(&id, order).await.unwrap();
             training
         })
         .await
@@ -150,7 +150,7 @@ impl Customer {
 }
 
 /// Finds the training or starts it.
-async fn started(provider: &dyn Provider, order: &Order<'_>) -> Result<TrainingId, String> {
+async fn started(provider: &dyn Provider, order: &TrainingRequest<'_>) -> Result<TrainingId, String> {
     for _ in 0..TRIES {
         if let Some(id) = found(provider, order).await {
             return Ok(id);
@@ -172,7 +172,7 @@ async fn started(provider: &dyn Provider, order: &Order<'_>) -> Result<TrainingI
     panic!("{TRIES} starts came to nothing");
 }
 
-async fn found(provider: &dyn Provider, order: &Order<'_>) -> Option<TrainingId> {
+async fn found(provider: &dyn Provider, order: &TrainingRequest<'_>) -> Option<TrainingId> {
     for _ in 0..TRIES {
         match provider.find(order).await {
             Ok(found) => return found,
@@ -183,10 +183,10 @@ async fn found(provider: &dyn Provider, order: &Order<'_>) -> Option<TrainingId>
     panic!("the provider cannot look for it");
 }
 
-async fn ended(provider: &dyn Provider, order: &Order<'_>, id: &TrainingId) -> Training {
+async fn ended(provider: &dyn Provider, order: &TrainingRequest<'_>, id: &TrainingId) -> TrainingState {
     for _ in 0..LOOKS {
         match provider.poll(id, order).await {
-            Ok(Training::Running(_)) | Err(ProviderError::Passing(_)) => {}
+            Ok(TrainingState::Running(_)) | Err(ProviderError::Passing(_)) => {}
             Ok(training) => return training,
             Err(error) => panic!("{error}"),
         }
@@ -198,16 +198,16 @@ fn object(json: Json) -> Map<String, Json> {
     json.as_object().unwrap().clone()
 }
 
-fn trained(training: Training) -> Trained {
+fn trained(training: TrainingState) -> TrainingResult {
     match training {
-        Training::Succeeded(trained) => trained,
+        TrainingState::Succeeded(trained) => trained,
         other => panic!("{other:?}"),
     }
 }
 
-fn failed(training: Training) -> String {
+fn failed(training: TrainingState) -> String {
     match training {
-        Training::Failed(reason) => reason,
+        TrainingState::Failed(reason) => reason,
         other => panic!("{other:?}"),
     }
 }
@@ -221,7 +221,7 @@ fn assert_one_job(server: &OpenaiServer) {
 }
 
 /// Trains with these switches on; there must be one job and a model in the end.
-async fn trains_once(switches: &[&str]) -> (OpenaiServer, Trained) {
+async fn trains_once(switches: &[&str]) -> (OpenaiServer, TrainingResult) {
     let server = serve(switches);
     let customer = Customer::new(&server.base());
     let trained = trained(customer.train().await);
@@ -409,7 +409,7 @@ async fn a_pause_is_told() {
             provider.poll(&id, order).await.unwrap()
         })
         .await;
-    let Training::Running(progress) = training else {
+    let TrainingState::Running(progress) = training else {
         panic!("{training:?}")
     };
     assert_eq!(progress.status.as_deref(), Some("paused"));
@@ -431,7 +431,7 @@ async fn events_tell_how_far_it_is() {
                 provider.poll(&id, order).await.unwrap()
             })
             .await;
-        let Training::Running(progress) = training else {
+        let TrainingState::Running(progress) = training else {
             panic!("{training:?}")
         };
         assert_eq!((progress.step, progress.total_steps), (Some(step), Some(10)));
@@ -543,10 +543,10 @@ async fn a_cancelled_training_is_cancelled_and_cancelling_again_is_harmless() {
     customer
         .with(KEY, async |provider, order| {
             provider.cancel(&id, order).await.unwrap();
-            assert_eq!(provider.poll(&id, order).await.unwrap(), Training::Cancelled);
+            assert_eq!(provider.poll(&id, order).await.unwrap(), TrainingState::Cancelled);
             provider.cancel(&id, order).await.unwrap();
-            provider.tidy(&id, order).await.unwrap();
-            provider.tidy(&id, order).await.unwrap();
+            provider.cleanup(&id, order).await.unwrap();
+            provider.cleanup(&id, order).await.unwrap();
         })
         .await;
     assert_one_job(&server);
@@ -574,9 +574,9 @@ async fn a_training_that_the_server_has_forgotten_is_absent() {
     let gone = TrainingId("ftjob-9999".to_owned());
     customer
         .with(KEY, async |provider, order| {
-            assert_eq!(provider.poll(&gone, order).await.unwrap(), Training::Absent);
+            assert_eq!(provider.poll(&gone, order).await.unwrap(), TrainingState::Absent);
             provider.cancel(&gone, order).await.unwrap();
-            provider.tidy(&gone, order).await.unwrap();
+            provider.cleanup(&gone, order).await.unwrap();
         })
         .await;
 }

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use bsft::finetune::{
-    Order, Provider, ProviderError, Recipe, StartError, Trained, Training, TrainingId, TrainingProgress,
+    Provider, ProviderError, StartError, TrainingId, TrainingProgress, TrainingRequest, TrainingResult,
+    TrainingSpec, TrainingState,
 };
 use bsft::task::TaskId;
 use std::sync::Mutex;
@@ -36,7 +37,7 @@ impl Service {
     }
 
     /// Starts another, whatever was started before.
-    pub(crate) fn start_now(&self, order: &Order<'_>) -> TrainingId {
+    pub(crate) fn start_now(&self, order: &TrainingRequest<'_>) -> TrainingId {
         let mut trainings = self.trainings.lock().unwrap();
         trainings.push(Asked {
             key: order.key.to_owned(),
@@ -53,44 +54,48 @@ impl Service {
 
 #[async_trait]
 impl Provider for Service {
-    async fn preflight(&self, _: &Recipe) -> Result<Vec<String>, ProviderError> {
+    async fn preflight(&self, _: &TrainingSpec) -> Result<Vec<String>, ProviderError> {
         Ok(Vec::new())
     }
 
-    async fn find(&self, order: &Order<'_>) -> Result<Option<TrainingId>, ProviderError> {
+    async fn find(&self, order: &TrainingRequest<'_>) -> Result<Option<TrainingId>, ProviderError> {
         let trainings = self.trainings.lock().unwrap();
         let found = trainings.iter().position(|asked| asked.key == order.key);
         Ok(found.map(|number| TrainingId(format!("training-{number}"))))
     }
 
-    async fn start(&self, order: &Order<'_>) -> Result<TrainingId, StartError> {
+    async fn start(&self, order: &TrainingRequest<'_>) -> Result<TrainingId, StartError> {
         Ok(self.start_now(order))
     }
 
-    async fn poll(&self, id: &TrainingId, order: &Order<'_>) -> Result<Training, ProviderError> {
+    async fn poll(
+        &self,
+        id: &TrainingId,
+        order: &TrainingRequest<'_>,
+    ) -> Result<TrainingState, ProviderError> {
         let mut trainings = self.trainings.lock().unwrap();
         let asked = &mut trainings[Service::number(id)];
         assert_eq!(asked.key, order.key, "a training is of its order");
         asked.looks += 1;
         Ok(match (asked.cancelled, asked.looks > LOOKS) {
-            (true, _) => Training::Cancelled,
-            (false, false) => Training::Running(TrainingProgress {
+            (true, _) => TrainingState::Cancelled,
+            (false, false) => TrainingState::Running(TrainingProgress {
                 step: Some(asked.looks as u64),
                 ..TrainingProgress::default()
             }),
-            (false, true) => Training::Succeeded(Trained {
+            (false, true) => TrainingState::Succeeded(TrainingResult {
                 model: Some(format!("simulated/ft:{}", order.shard.data.sha256)),
-                ..Trained::default()
+                ..TrainingResult::default()
             }),
         })
     }
 
-    async fn cancel(&self, id: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
+    async fn cancel(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         self.trainings.lock().unwrap()[Service::number(id)].cancelled = true;
         Ok(())
     }
 
-    async fn tidy(&self, _: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
+    async fn cleanup(&self, _: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         Ok(())
     }
 }

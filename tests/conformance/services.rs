@@ -4,7 +4,9 @@ mod faults;
 mod preflight;
 mod scene;
 
-use bsft::finetune::{ProviderError, StartError, Trained, Training, TrainingId, TrainingProgress};
+use bsft::finetune::{
+    ProviderError, StartError, TrainingId, TrainingProgress, TrainingResult, TrainingState,
+};
 use scene::{BOTH, KEY, OTHER_KEY, Scene, Service, assert_clean, file};
 use serde_json::json;
 use std::fmt::Write as _;
@@ -23,7 +25,7 @@ async fn rows_become_a_model_that_dspy_can_ask() {
         let (_, ended) = scene.ended(&id).await;
         let place = scene.server.base();
         let expected = match service {
-            Service::Together => Trained {
+            Service::Together => TrainingResult {
                 model: Some(
                     "openai/acme/Qwen/Qwen3-0.6B-hop-questions-student-0123456789abcdef-1f2e".to_owned(),
                 ),
@@ -31,13 +33,13 @@ async fn rows_become_a_model_that_dspy_can_ask() {
                 tokens: Some(4321),
                 loss: Some(0.5),
             },
-            Service::Fireworks => Trained {
+            Service::Fireworks => TrainingResult {
                 model: Some(format!("openai/accounts/acme/models/hop-questions-student-{KEY}")),
                 api_base: Some(place.replace("/v1", "/inference/v1")),
-                ..Trained::default()
+                ..TrainingResult::default()
             },
         };
-        assert_eq!(ended, Training::Succeeded(expected));
+        assert_eq!(ended, TrainingState::Succeeded(expected));
         assert_clean(&scene.tidied(KEY, &id).await, "in the end");
     }
 }
@@ -57,7 +59,7 @@ async fn an_unknown_status_is_a_training_that_goes_on() {
         let (shown, ended) = scene.ended(&id).await;
         let words: Vec<_> = shown.into_iter().filter_map(|progress| progress.status).collect();
         assert!(words.iter().any(|word| word == states[1]), "{words:?}");
-        assert!(matches!(ended, Training::Succeeded(_)), "{ended:?}");
+        assert!(matches!(ended, TrainingState::Succeeded(_)), "{ended:?}");
     }
 }
 
@@ -102,7 +104,7 @@ async fn a_failure_says_why() {
     scene.server.set(&json!({"states": ["running", "user_error"]}));
     let id = scene.started(KEY).await;
     let (_, ended) = scene.ended(&id).await;
-    assert_eq!(ended, Training::Failed("epoch 1 done".to_owned()));
+    assert_eq!(ended, TrainingState::Failed("epoch 1 done".to_owned()));
     let depot = scene.depot();
     let again = scene.provider().find(&scene.order(KEY, &depot)).await.unwrap();
     assert_eq!(again, None, "a failed job is not the order's training");
@@ -114,7 +116,7 @@ async fn a_failure_says_why() {
         .set(&json!({"states": ["JOB_STATE_RUNNING", "JOB_STATE_FAILED"], "job": job}));
     let id = scene.started(KEY).await;
     let (_, ended) = scene.ended(&id).await;
-    assert_eq!(ended, Training::Failed("out of memory".to_owned()));
+    assert_eq!(ended, TrainingState::Failed("out of memory".to_owned()));
 }
 
 #[tokio::test]
@@ -126,15 +128,15 @@ async fn a_training_is_cancelled_once_and_the_second_time_it_is_harmless() {
         let id = scene.started(KEY).await;
         provider.cancel(&id, &order).await.unwrap();
         let (_, ended) = scene.ended(&id).await;
-        assert_eq!(ended, Training::Cancelled);
+        assert_eq!(ended, TrainingState::Cancelled);
         provider.cancel(&id, &order).await.unwrap();
         provider
             .cancel(&TrainingId("no-such-job".to_owned()), &order)
             .await
             .unwrap();
-        provider.tidy(&id, &order).await.unwrap();
+        provider.cleanup(&id, &order).await.unwrap();
         // Tidied before a crash, and asked to again.
-        provider.tidy(&id, &order).await.unwrap();
+        provider.cleanup(&id, &order).await.unwrap();
         assert_eq!(scene.server.state().jobs.len(), 1);
         assert!(scene.server.state().files.is_empty());
     }
@@ -146,10 +148,10 @@ async fn a_training_that_is_not_there_is_absent() {
         let scene = Scene::new(service);
         let (provider, depot) = (scene.provider(), scene.depot());
         let order = scene.order(KEY, &depot);
-        let id = provider.chosen_id(&order);
+        let id = provider.deterministic_id(&order);
         assert_eq!(id.is_some(), service == Service::Fireworks);
         let id = id.unwrap_or_else(|| TrainingId("ft-9".to_owned()));
-        assert_eq!(provider.poll(&id, &order).await.unwrap(), Training::Absent);
+        assert_eq!(provider.poll(&id, &order).await.unwrap(), TrainingState::Absent);
         assert_eq!(provider.find(&order).await.unwrap(), None);
     }
 }

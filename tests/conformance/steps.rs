@@ -8,7 +8,9 @@ use bsft::broker::embedded::EmbeddedBroker;
 use bsft::broker::{Broker, BrokerError, Delivery, Intake, Lane, Receipt, RetryingBroker, Settlement};
 use bsft::coordinator::{self, Coordinator, Retry};
 use bsft::depot;
-use bsft::finetune::{Order, Provider, ProviderError, Providers, Recipe, StartError, Training, TrainingId};
+use bsft::finetune::{
+    Provider, ProviderError, Providers, StartError, TrainingId, TrainingRequest, TrainingSpec, TrainingState,
+};
 use bsft::job;
 use bsft::metrics::{self, Metrics};
 use bsft::report::Progress;
@@ -288,16 +290,16 @@ fn service_away() -> ProviderError {
 
 #[async_trait]
 impl Provider for Faulty<Arc<Service>> {
-    async fn preflight(&self, recipe: &Recipe) -> Result<Vec<String>, ProviderError> {
+    async fn preflight(&self, recipe: &TrainingSpec) -> Result<Vec<String>, ProviderError> {
         self.inner.preflight(recipe).await
     }
 
-    async fn find(&self, order: &Order<'_>) -> Result<Option<TrainingId>, ProviderError> {
+    async fn find(&self, order: &TrainingRequest<'_>) -> Result<Option<TrainingId>, ProviderError> {
         let take = || self.inner.find(order);
         self.plan.step(Step::Find, service_away, take).await
     }
 
-    async fn start(&self, order: &Order<'_>) -> Result<TrainingId, StartError> {
+    async fn start(&self, order: &TrainingRequest<'_>) -> Result<TrainingId, StartError> {
         // Nobody but the worker repeats it.
         let mut started = None;
         let take = || {
@@ -311,17 +313,21 @@ impl Provider for Faulty<Arc<Service>> {
         self.plan.step(Step::Start, error, take).await
     }
 
-    async fn poll(&self, id: &TrainingId, order: &Order<'_>) -> Result<Training, ProviderError> {
+    async fn poll(
+        &self,
+        id: &TrainingId,
+        order: &TrainingRequest<'_>,
+    ) -> Result<TrainingState, ProviderError> {
         let take = || self.inner.poll(id, order);
         self.plan.step(Step::Poll, service_away, take).await
     }
 
-    async fn cancel(&self, id: &TrainingId, order: &Order<'_>) -> Result<(), ProviderError> {
+    async fn cancel(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         self.inner.cancel(id, order).await
     }
 
-    async fn tidy(&self, id: &TrainingId, order: &Order<'_>) -> Result<(), ProviderError> {
-        self.inner.tidy(id, order).await
+    async fn cleanup(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError> {
+        self.inner.cleanup(id, order).await
     }
 }
 
@@ -415,7 +421,7 @@ async fn live(folder: &Folder, service: &Arc<Service>, plan: &Arc<Plan>) -> bool
         roster: Arc::new(Alone::default()),
         depot: Arc::clone(&depot) as _,
         // The clock that a start is marked by is not the one that runs ahead.
-        providers: Providers::only(Arc::new(provider)).settling(Duration::ZERO),
+        providers: Providers::only(Arc::new(provider)).with_visibility_delay(Duration::ZERO),
         lanes: Lanes::ALL,
         concurrency: NonZeroUsize::new(2).unwrap(),
         drain: Duration::from_secs(1),

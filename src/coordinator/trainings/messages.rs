@@ -3,7 +3,9 @@
 use super::{TrackedTraining, Trainings};
 use crate::coordinator::prepare::Prepared;
 use crate::coordinator::{Coordinator, RunError};
-use crate::finetune::{ProviderSpec, Shard, Trained, Training, TrainingId, TrainingOutcome};
+use crate::finetune::{
+    FinetuneJob, ProviderSpec, TrainingId, TrainingOutcome, TrainingResult, TrainingState,
+};
 use crate::report::TrainingReport;
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -45,17 +47,17 @@ impl Trainings {
         &mut self,
         prepared: &mut Prepared,
         coordinator: &Coordinator,
-    ) -> Result<Vec<Trained>, RunError> {
+    ) -> Result<Vec<TrainingResult>, RunError> {
         self.enter(prepared);
         let (mut models, mut failures) = (Vec::new(), Vec::new());
         let mut is_to_be_retried = false;
         for job in &self.jobs {
             match job.ending.as_ref().map(|ending| &ending.training) {
-                Some(Training::Succeeded(trained)) => models.push(trained.clone()),
+                Some(TrainingState::Succeeded(trained)) => models.push(trained.clone()),
                 ending => {
                     let reason = match ending {
-                        Some(Training::Failed(reason)) => reason,
-                        Some(Training::Cancelled) => "the training was stopped at the provider",
+                        Some(TrainingState::Failed(reason)) => reason,
+                        Some(TrainingState::Cancelled) => "the training was stopped at the provider",
                         _ => "it has not ended",
                     };
                     failures.push(format!("fine-tune job of {}: {reason}", job.shard));
@@ -150,7 +152,7 @@ fn shown(training: &TrainingReport) -> String {
     let id = training.id.as_ref().map(|TrainingId(id)| format!(" {id}"));
     let id = id.unwrap_or_default();
     match &training.ending {
-        Some(Training::Succeeded(Trained {
+        Some(TrainingState::Succeeded(TrainingResult {
             model: Some(model), ..
         })) => {
             format!("the earlier training{id} with its model {model}")
@@ -166,7 +168,7 @@ pub(super) fn report_trainers(coordinator: &Coordinator, jobs: &[TrackedTraining
     };
     for job in jobs {
         let ending = job.ending.as_ref().map(|ending| &ending.training);
-        if let (Some(Training::Succeeded(_)), ProviderSpec::Command(command)) =
+        if let (Some(TrainingState::Succeeded(_)), ProviderSpec::Command(command)) =
             (ending, &job.shard.recipe.provider)
             && let Some(why) = trainers.other_definition(&command.trainer, &job.task.to_string())
         {
@@ -176,7 +178,11 @@ pub(super) fn report_trainers(coordinator: &Coordinator, jobs: &[TrackedTraining
 }
 
 /// How a job ends that nobody is asked to carry out.
-pub(super) fn without_rows(prepared: &Prepared, coordinator: &Coordinator, shard: &Shard) -> TrainingOutcome {
+pub(super) fn without_rows(
+    prepared: &Prepared,
+    coordinator: &Coordinator,
+    shard: &FinetuneJob,
+) -> TrainingOutcome {
     let counts = prepared.outcome_log.counts();
     let (rows, least) = (shard.data.rows, shard.recipe.provider.least_rows());
     let kept_back = shard.validation.as_ref().map_or(0, |file| file.rows);
@@ -205,6 +211,6 @@ pub(super) fn without_rows(prepared: &Prepared, coordinator: &Coordinator, shard
     };
     TrainingOutcome {
         id: None,
-        training: Training::Failed(reason),
+        training: TrainingState::Failed(reason),
     }
 }

@@ -7,7 +7,7 @@ mod training_metrics;
 use super::prepare::Prepared;
 use super::{Coordinator, RunError};
 use crate::broker::Lane;
-use crate::finetune::{ID_SLOT, Known, ProviderSpec, Shard, Training};
+use crate::finetune::{FinetuneJob, ID_SLOT, ProviderSpec, TrainingRecord, TrainingState};
 use crate::roster::WorkerSign;
 use crate::task::TaskId;
 use messages::{report_changes, report_others, report_trainers};
@@ -27,7 +27,7 @@ impl Trainings {
     pub(in crate::coordinator) async fn plan(
         coordinator: &Coordinator,
         prepared: &mut Prepared,
-        shards: Vec<Shard>,
+        shards: Vec<FinetuneJob>,
     ) -> Result<Trainings, RunError> {
         let before: HashSet<String> = prepared.manifest.trainings.keys().cloned().collect();
         let mut jobs = Vec::with_capacity(shards.len());
@@ -51,7 +51,7 @@ impl Trainings {
     /// Whether somebody stopped a training.
     pub(in crate::coordinator) fn are_any_cancelled(&self) -> bool {
         let mut endings = self.jobs.iter().filter_map(|job| job.ending.as_ref());
-        endings.any(|ending| ending.training == Training::Cancelled)
+        endings.any(|ending| ending.training == TrainingState::Cancelled)
     }
 
     /// Whether a training may go on somewhere.
@@ -126,19 +126,19 @@ impl Trainings {
         let mut has_news = false;
         for job in self.jobs.iter_mut().filter(|job| job.ending.is_none()) {
             // Records first: they are gone once there is an outcome.
-            let known = Known::of(&store.records(&run, job.task).await?);
+            let known = TrainingRecord::of(&store.records(&run, job.task).await?);
             if let Some(ending) = outcome(coordinator, prepared, job.task).await? {
                 job.ends(ending);
                 has_news = true;
                 continue;
             }
             // What it knew before and does not now, it has lost; the training is where it was.
-            let known = Known {
+            let known = TrainingRecord {
                 id: known.id.or_else(|| job.known.id.clone()),
                 started_ms: known.started_ms.or(job.known.started_ms),
                 progress: known.progress.or_else(|| job.known.progress.clone()),
                 looked_ms: known.looked_ms,
-                ..Known::default()
+                ..TrainingRecord::default()
             };
             if known.looked_ms != job.known.looked_ms {
                 job.looked = Instant::now();

@@ -3,7 +3,7 @@
 use super::messages::without_rows;
 use crate::coordinator::prepare::Prepared;
 use crate::coordinator::{Coordinator, RunError};
-use crate::finetune::{Known, Shard, Training, TrainingOutcome};
+use crate::finetune::{FinetuneJob, TrainingOutcome, TrainingRecord, TrainingState};
 use crate::message::{FinetuneMessage, FinetuneTask, MESSAGE_VERSION, encode};
 use crate::report::TrainingReport;
 use crate::task::TaskId;
@@ -14,12 +14,12 @@ use tracing::Span;
 
 /// The job of one LM key.
 pub(super) struct TrackedTraining {
-    pub(super) shard: Shard,
+    pub(super) shard: FinetuneJob,
     /// The first attempt's task: what the manifest knows the training by.
     pub(super) name: String,
     /// This attempt's.
     pub(super) task: TaskId,
-    pub(super) known: Known,
+    pub(super) known: TrainingRecord,
     /// When a worker was seen to look at the training last.
     pub(super) looked: Instant,
     pub(super) ending: Option<TrainingOutcome>,
@@ -47,13 +47,13 @@ impl TrackedTraining {
     pub(super) async fn of(
         coordinator: &Coordinator,
         prepared: &mut Prepared,
-        shard: Shard,
+        shard: FinetuneJob,
     ) -> Result<TrackedTraining, RunError> {
         let first = shard.task(0);
         let mut job = TrackedTraining {
             name: first.to_string(),
             task: first,
-            known: Known::default(),
+            known: TrainingRecord::default(),
             looked: Instant::now(),
             ending: None,
             span: Span::none(),
@@ -79,8 +79,8 @@ impl TrackedTraining {
             };
             let is_over = match job.ending.as_ref().map(|ending| &ending.training) {
                 // To compile again is to take the cancellation back.
-                Some(Training::Cancelled) => true,
-                Some(Training::Failed(_)) => coordinator.retry.trainings(),
+                Some(TrainingState::Cancelled) => true,
+                Some(TrainingState::Failed(_)) => coordinator.retry.trainings(),
                 _ => false,
             };
             if !is_over {

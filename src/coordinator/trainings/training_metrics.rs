@@ -1,8 +1,8 @@
 //! What metrics tell of the fine-tune jobs.
 
 use super::Trainings;
-use crate::finetune::{Training, TrainingProgress, key_name};
-use crate::metrics::{JobCounts, RunMetrics, Standing};
+use crate::finetune::{TrainingProgress, TrainingState, key_name};
+use crate::metrics::{JobCounts, RunMetrics, TrainingMetrics};
 
 impl Trainings {
     /// Shows how far the jobs are.
@@ -14,7 +14,7 @@ impl Trainings {
                     counts.open += 1;
                     job.known.progress.as_ref().map(standing)
                 }
-                Some(Training::Succeeded(_)) => {
+                Some(TrainingState::Succeeded(_)) => {
                     counts.trained += 1;
                     None
                 }
@@ -31,10 +31,10 @@ impl Trainings {
     }
 }
 
-fn standing(progress: &TrainingProgress) -> Standing {
+fn standing(progress: &TrainingProgress) -> TrainingMetrics {
     let steps = || Some(progress.step? as f64 / progress.total_steps.filter(|total| *total > 0)? as f64);
     let ratio = progress.percent.map(|percent| percent / 100.0).or_else(steps);
-    Standing {
+    TrainingMetrics {
         ratio: ratio.map(|ratio| ratio.clamp(0.0, 1.0)),
         step: progress.step,
         loss: progress.loss,

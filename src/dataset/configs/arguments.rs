@@ -16,7 +16,7 @@ const LORA_RATE: f64 = 2e-4;
 
 /// What a trainer is told.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Arguments {
+pub struct TrainerArguments {
     /// Passes over the data.
     pub epochs: f64,
     /// The learning rate at its peak.
@@ -54,14 +54,14 @@ const LORA: Lora = Lora {
     dropout: 0.05,
 };
 
-impl Arguments {
+impl TrainerArguments {
     /// Reads `train`. The value `"auto"` is nothing said.
-    pub fn of(train: &Map<String, Json>) -> Arguments {
-        let mut said = Said(train.clone());
+    pub fn of(train: &Map<String, Json>) -> TrainerArguments {
+        let mut said = TrainTable(train.clone());
         said.0.retain(|_, value| *value != "auto");
         let lora = lora(&mut said);
         let rate = if lora.is_some() { LORA_RATE } else { FULL_RATE };
-        Arguments {
+        TrainerArguments {
             epochs: said
                 .number(&["n_epochs", "num_train_epochs", "num_epochs", "epochs"])
                 .unwrap_or(EPOCHS),
@@ -80,12 +80,12 @@ impl Arguments {
 }
 
 /// `lora = true`, `lora = { rank = 8 }`, `use_peft = true`, or any of `lora_rank`, `lora_alpha`, `lora_dropout`.
-fn lora(said: &mut Said) -> Option<Lora> {
+fn lora(said: &mut TrainTable) -> Option<Lora> {
     let table = match said.take(&["lora"], Json::as_object) {
         Some(table) => Some(table),
         None => said.wants(&["lora", "use_peft"]).then(Map::new),
     };
-    let mut inner = Said(table.clone().unwrap_or_default());
+    let mut inner = TrainTable(table.clone().unwrap_or_default());
     let rank = inner
         .count(&["r", "rank"])
         .or_else(|| said.count(&["lora_r", "lora_rank"]));
@@ -108,9 +108,9 @@ fn lora(said: &mut Said) -> Option<Lora> {
 }
 
 /// What is not read yet.
-struct Said(Map<String, Json>);
+struct TrainTable(Map<String, Json>);
 
-impl Said {
+impl TrainTable {
     /// Takes the first of the names whose value `read` can read; others stay and count as not taken over.
     fn take<T: ToOwned + ?Sized>(
         &mut self,
@@ -154,8 +154,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn of(train: Json) -> Arguments {
-        Arguments::of(train.as_object().expect("a table"))
+    fn of(train: Json) -> TrainerArguments {
+        TrainerArguments::of(train.as_object().expect("a table"))
     }
 
     #[test]

@@ -1,18 +1,18 @@
 //! For axolotl: `axolotl train`.
 
 use super::yaml::{Yaml, number, quoted};
-use super::{Arguments, Trainable};
-use crate::finetune::Part;
+use super::{Trainable, TrainerArguments};
+use crate::finetune::DataPart;
 
 /// `KEY.axolotl.yaml`.
 pub(super) fn config(key: &Trainable) -> String {
-    let arguments = Arguments::of(&key.recipe.train);
+    let arguments = TrainerArguments::of(&key.recipe.train);
     let mut yaml = Yaml(key.head("axolotl", "axolotl train", "`pip install axolotl`", &arguments));
     yaml.text("base_model", key.recipe.base_model());
     yaml.comment("All answers are learned, those of demos, too; the model's own chat template is used.");
-    files(&mut yaml, "datasets", &key.file(Part::Training, None));
+    files(&mut yaml, "datasets", &key.file(DataPart::Training, None));
     if key.has_validation {
-        files(&mut yaml, "test_datasets", &key.file(Part::Validation, None));
+        files(&mut yaml, "test_datasets", &key.file(DataPart::Validation, None));
         // Not `evals_per_epoch: 1`, which never measures where there is one epoch.
         yaml.plain("eval_strategy", "epoch");
         yaml.plain("eval_batch_size", arguments.batch_size);

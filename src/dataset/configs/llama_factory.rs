@@ -1,13 +1,13 @@
 //! For LLaMA-Factory: `llamafactory-cli train`.
 
 use super::yaml::{Yaml, number};
-use super::{Arguments, Trainable};
-use crate::finetune::Part;
+use super::{Trainable, TrainerArguments};
+use crate::finetune::DataPart;
 use serde_json::{Map, Value as Json, json};
 
 /// `KEY.llamafactory.yaml`.
 pub(super) fn config(key: &Trainable) -> String {
-    let arguments = Arguments::of(&key.recipe.train);
+    let arguments = TrainerArguments::of(&key.recipe.train);
     let head = key.head(
         "llamafactory",
         "llamafactory-cli train",
@@ -20,9 +20,9 @@ pub(super) fn config(key: &Trainable) -> String {
     yaml.text("model_name_or_path", key.recipe.base_model());
     yaml.comment("The model's own chat template is used; to name another: template: qwen3");
     yaml.plain("dataset_dir", ".");
-    yaml.text("dataset", &key.dataset(Part::Training));
+    yaml.text("dataset", &key.dataset(DataPart::Training));
     if key.has_validation {
-        yaml.text("eval_dataset", &key.dataset(Part::Validation));
+        yaml.text("eval_dataset", &key.dataset(DataPart::Validation));
         yaml.plain("eval_strategy", "epoch");
         yaml.plain("per_device_eval_batch_size", arguments.batch_size);
     }
@@ -63,11 +63,14 @@ pub(super) fn config(key: &Trainable) -> String {
 pub(super) fn dataset_info(keys: &[Trainable]) -> String {
     let mut sets = Map::new();
     for key in keys {
-        sets.insert(key.dataset(Part::Training), set(&key.file(Part::Training, None)));
+        sets.insert(
+            key.dataset(DataPart::Training),
+            set(&key.file(DataPart::Training, None)),
+        );
         if key.has_validation {
             sets.insert(
-                key.dataset(Part::Validation),
-                set(&key.file(Part::Validation, None)),
+                key.dataset(DataPart::Validation),
+                set(&key.file(DataPart::Validation, None)),
             );
         }
     }

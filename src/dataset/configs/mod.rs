@@ -9,9 +9,9 @@ mod llama_factory;
 mod trl;
 mod yaml;
 
-pub use arguments::{Arguments, Lora};
+pub use arguments::{Lora, TrainerArguments};
 
-use crate::finetune::{Part, Recipe, RowFormat, file_name};
+use crate::finetune::{DataPart, RowFormat, TrainingSpec, file_name};
 use std::fmt::Write as _;
 use yaml::{quoted, shell_word};
 
@@ -21,7 +21,7 @@ pub struct Trainable {
     /// What the key's files are named after.
     pub key: String,
     /// What is trained.
-    pub recipe: Recipe,
+    pub recipe: TrainingSpec,
     /// Whether rows were kept back.
     pub has_validation: bool,
     /// Tokens of the longest row, estimated.
@@ -75,12 +75,12 @@ impl Trainable {
         format!("{}.{trainer}.yaml", self.key)
     }
 
-    fn file(&self, part: Part, format: Option<RowFormat>) -> String {
+    fn file(&self, part: DataPart, format: Option<RowFormat>) -> String {
         file_name(&self.key, part, format)
     }
 
     /// The key as a name of data sets: letters, digits, `.`, `_`, `-` and `@`, all else as `%XX`.
-    fn dataset(&self, part: Part) -> String {
+    fn dataset(&self, part: DataPart) -> String {
         let mut name = String::new();
         for byte in self.key.bytes() {
             match byte {
@@ -92,8 +92,8 @@ impl Trainable {
             }
         }
         match part {
-            Part::Training => name,
-            Part::Validation => format!("{name}.validation"),
+            DataPart::Training => name,
+            DataPart::Validation => format!("{name}.validation"),
         }
     }
 
@@ -103,13 +103,13 @@ impl Trainable {
     }
 
     /// The most tokens a row may have.
-    fn length(&self, arguments: &Arguments) -> u64 {
+    fn length(&self, arguments: &TrainerArguments) -> u64 {
         let from_data = self.room.max(1).next_multiple_of(LENGTH_STEP);
         arguments.max_length.unwrap_or(from_data)
     }
 
     /// What stands at the head of every configuration. `command` has the file's name after it.
-    fn head(&self, trainer: &str, command: &str, install: &str, arguments: &Arguments) -> String {
+    fn head(&self, trainer: &str, command: &str, install: &str, arguments: &TrainerArguments) -> String {
         let file = self.config_name(trainer);
         let mut head = format!(
             "# Written anew by every compile: copy it to another folder before you change it.\n\
@@ -129,7 +129,7 @@ impl Trainable {
     }
 
     /// What is said about the limit of length.
-    fn length_comment(&self, arguments: &Arguments) -> String {
+    fn length_comment(&self, arguments: &TrainerArguments) -> String {
         match arguments.max_length {
             Some(_) => format!(
                 "From the job's `train`; the longest row has about {} tokens.",
@@ -144,7 +144,7 @@ impl Trainable {
 }
 
 /// Trainers draw with 32 bits.
-fn seed(recipe: &Recipe) -> u64 {
+fn seed(recipe: &TrainingSpec) -> u64 {
     recipe.seed % (1 << 32)
 }
 

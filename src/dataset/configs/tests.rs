@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 fn key(name: &str, has_validation: bool, train: Json) -> Trainable {
     Trainable {
         key: name.to_owned(),
-        recipe: Recipe {
+        recipe: TrainingSpec {
             job: "j".to_owned(),
             lm: name.to_owned(),
             predictor: None,

@@ -1,8 +1,8 @@
 //! For TRL (1.16 and later): `trl sft --config`.
 
 use super::yaml::{Yaml, number, quoted};
-use super::{Arguments, Trainable};
-use crate::finetune::{Part, RowFormat};
+use super::{Trainable, TrainerArguments};
+use crate::finetune::{DataPart, RowFormat};
 use std::fmt::Write as _;
 
 /// TRL reads other folders by their path; this one's own is `.`, which it takes for no name.
@@ -12,7 +12,7 @@ const ROWS: Option<RowFormat> = Some(RowFormat::PromptCompletion);
 
 /// `KEY.trl.yaml`.
 pub(super) fn config(key: &Trainable) -> String {
-    let arguments = Arguments::of(&key.recipe.train);
+    let arguments = TrainerArguments::of(&key.recipe.train);
     let mut yaml = Yaml(key.head(
         "trl",
         "trl sft --config",
@@ -23,13 +23,13 @@ pub(super) fn config(key: &Trainable) -> String {
     if key.has_validation {
         yaml.comment("Which files these are is in README.md.");
         yaml.plain("dataset_name", FOLDER);
-        yaml.text("dataset_config", &key.dataset(Part::Training));
+        yaml.text("dataset_config", &key.dataset(DataPart::Training));
         yaml.plain("eval_strategy", "epoch");
         yaml.plain("per_device_eval_batch_size", arguments.batch_size);
     } else {
         yaml.heading("datasets");
         yaml.plain("  - path", "json");
-        yaml.text("    data_files", &key.file(Part::Training, ROWS));
+        yaml.text("    data_files", &key.file(DataPart::Training, ROWS));
         yaml.plain("    split", "train");
     }
     yaml.comment("Only the completions are learned.");
@@ -68,9 +68,9 @@ pub(super) fn dataset_card(keys: &[Trainable]) -> String {
         let _ = writeln!(
             card,
             "- config_name: {}\n  data_files:",
-            quoted(&key.dataset(Part::Training))
+            quoted(&key.dataset(DataPart::Training))
         );
-        let parts = [("train", Part::Training), ("test", Part::Validation)];
+        let parts = [("train", DataPart::Training), ("test", DataPart::Validation)];
         for (split, part) in parts.into_iter().take(if key.has_validation { 2 } else { 1 }) {
             let _ = writeln!(
                 card,

@@ -1,15 +1,15 @@
 //! Looking after a training from poll to poll: what its folder says is acted on, and nothing waits for it.
 
-use super::Command;
+use super::CommandProvider;
 use super::config::Trainer;
 use super::finish::{LEFTOVERS, blocking, finish};
 use super::launch;
-use super::look::{Look, look, overdue};
+use super::look::{FolderState, look, overdue};
 use super::prepare::passing;
 use super::progress;
-use super::stop::{Stop, end_group, mark};
-use super::workdir::{Prepared, WorkDir, WorkLock};
-use crate::finetune::{ProviderError, Training, TrainingProgress};
+use super::stop::{StopCause, end_group, mark};
+use super::workdir::{PreparedTraining, WorkDir, WorkLock};
+use crate::finetune::{ProviderError, TrainingProgress, TrainingState};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,8 +21,8 @@ const RESTARTS: u32 = 3;
 /// How often the lock of another worker is tried that finds out how a training ended, while the training is to be stopped.
 const AGAIN: Duration = Duration::from_millis(100);
 
-impl Command {
-    pub(super) async fn look(&self, work: &WorkDir) -> Result<Look, ProviderError> {
+impl CommandProvider {
+    pub(super) async fn look(&self, work: &WorkDir) -> Result<FolderState, ProviderError> {
         let inner = work.clone();
         blocking(move || look(&inner)).await.map_err(passing(work))
     }
@@ -40,7 +40,7 @@ impl Command {
     pub(super) async fn launch(
         &self,
         work: &WorkDir,
-        prepared: Prepared,
+        prepared: PreparedTraining,
         lock: Arc<WorkLock>,
     ) -> Result<(), ProviderError> {
         let (trainer, inner) = (self.trainer.clone(), work.clone());
@@ -59,7 +59,7 @@ impl Command {
     }
 
     /// Starts a training again whose trainer vanished.
-    pub(super) async fn restart(&self, work: &WorkDir) -> Result<Training, ProviderError> {
+    pub(super) async fn restart(&self, work: &WorkDir) -> Result<TrainingState, ProviderError> {
         // Children of its that kept nothing open but themselves.
         end_group(work, Some(LEFTOVERS)).await;
         let Some(lock) = work.lock("lock").map_err(passing(work))? else {
@@ -72,7 +72,7 @@ impl Command {
         }
         let attempts = work.attempts();
         let failed =
-            |why: String| Training::Failed(format!("{why}; its logs are in {}", work.root().display()));
+            |why: String| TrainingState::Failed(format!("{why}; its logs are in {}", work.root().display()));
         let outcome = match work.prepared() {
             _ if attempts > RESTARTS => failed(format!(
                 "the trainer vanished without an exit code {attempts} times"
@@ -93,11 +93,11 @@ impl Command {
     }
 
     /// How far a trainer that runs is; stops it where it takes too long.
-    pub(super) async fn running(&self, work: &WorkDir) -> Result<Training, ProviderError> {
+    pub(super) async fn running(&self, work: &WorkDir) -> Result<TrainingState, ProviderError> {
         let (trainer, inner) = (self.trainer.clone(), work.clone());
         let seen = blocking(move || {
             if let Some(why) = overdue(&trainer, &inner) {
-                mark(&inner, &Stop::Late(why))?;
+                mark(&inner, &StopCause::Late(why))?;
                 return Ok(None);
             }
             let prepared = inner.prepared().unwrap_or_default();
@@ -107,7 +107,7 @@ impl Command {
             Ok(Some(progress))
         });
         match seen.await.map_err(passing(work))? {
-            Some(progress) => Ok(Training::Running(progress)),
+            Some(progress) => Ok(TrainingState::Running(progress)),
             None => {
                 self.conclude(work).await?;
                 Ok(running("stopping", None))
@@ -137,18 +137,18 @@ async fn conclude(trainer: Trainer, work: WorkDir) -> io::Result<()> {
     work.write_json("outcome.json", &outcome)
 }
 
-fn outcome_word(outcome: &Training) -> &'static str {
+fn outcome_word(outcome: &TrainingState) -> &'static str {
     match outcome {
-        Training::Running(_) => "running",
-        Training::Succeeded(_) => "succeeded",
-        Training::Failed(_) => "failed",
-        Training::Cancelled => "cancelled",
-        Training::Absent => "absent",
+        TrainingState::Running(_) => "running",
+        TrainingState::Succeeded(_) => "succeeded",
+        TrainingState::Failed(_) => "failed",
+        TrainingState::Cancelled => "cancelled",
+        TrainingState::Absent => "absent",
     }
 }
 
-pub(super) fn running(status: &str, message: Option<String>) -> Training {
-    Training::Running(TrainingProgress {
+pub(super) fn running(status: &str, message: Option<String>) -> TrainingState {
+    TrainingState::Running(TrainingProgress {
         status: Some(status.to_owned()),
         message,
         ..TrainingProgress::default()

@@ -13,7 +13,7 @@ const TEMPLATE_TOKENS: u64 = 256;
 
 /// What is known of the rows without a tokenizer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Rows {
+pub(super) struct ConvertedRows {
     /// How many there are.
     pub(super) rows: u64,
     /// Tokens that no row has more of: a token is at least a byte.
@@ -30,10 +30,10 @@ pub(super) enum ConvertError {
 }
 
 /// Writes the rows of `from` to `to`.
-pub(super) fn convert(from: &Path, to: &Path, format: TrainFormat) -> Result<Rows, ConvertError> {
+pub(super) fn convert(from: &Path, to: &Path, format: TrainFormat) -> Result<ConvertedRows, ConvertError> {
     let mut source = BufReader::new(File::open(from)?);
     let mut target = BufWriter::new(File::create(to)?);
-    let (mut rows, mut line, mut pair) = (Rows::default(), String::new(), String::new());
+    let (mut rows, mut line, mut pair) = (ConvertedRows::default(), String::new(), String::new());
     loop {
         line.clear();
         if source.read_line(&mut line)? == 0 {
@@ -76,7 +76,7 @@ fn read(text: &str) -> Result<Conversation<'_>, String> {
 mod tests {
     use super::*;
 
-    fn converted(text: &str, format: TrainFormat) -> Result<(Rows, String), String> {
+    fn converted(text: &str, format: TrainFormat) -> Result<(ConvertedRows, String), String> {
         let dir = tempfile::tempdir().unwrap();
         let (from, to) = (dir.path().join("from"), dir.path().join("to"));
         std::fs::write(&from, text).unwrap();

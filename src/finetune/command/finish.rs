@@ -1,16 +1,16 @@
 //! What is done when a trainer has ended: is there a result, where is it served, what is it called.
 
-use super::aside;
 use super::config::Trainer;
 use super::environment::{arguments, variables, without_secrets};
 use super::progress;
 use super::result::{self, OUTPUT, ResultFile};
 use super::serve;
 use super::stop::end_group;
+use super::subprocess;
 use super::template::plain;
 use super::values::Values;
 use super::workdir::WorkDir;
-use crate::finetune::{Trained, Training};
+use crate::finetune::{TrainingResult, TrainingState};
 use serde_json::Value as Json;
 use std::fs;
 use std::io;
@@ -24,22 +24,22 @@ pub(super) const LEFTOVERS: Duration = Duration::from_secs(2);
 const UPLOAD: Duration = Duration::from_secs(12 * 3600);
 
 /// Finds out how the training ended, and does what makes its result usable.
-pub(super) async fn finish(trainer: &Trainer, work: &WorkDir) -> io::Result<Training> {
+pub(super) async fn finish(trainer: &Trainer, work: &WorkDir) -> io::Result<TrainingState> {
     end_group(work, Some(LEFTOVERS)).await;
     if let Some(stop) = work.stop() {
         return Ok(stop.outcome());
     }
     let Some(prepared) = work.prepared() else {
-        return Ok(Training::Failed(format!(
+        return Ok(TrainingState::Failed(format!(
             "{} holds no prepared.json any more",
             work.root().display()
         )));
     };
     match work.exit_code() {
         Some(0) => {}
-        Some(code) => return Ok(Training::Failed(result::failure(trainer, work, code))),
+        Some(code) => return Ok(TrainingState::Failed(result::failure(trainer, work, code))),
         None => {
-            return Ok(Training::Failed(format!(
+            return Ok(TrainingState::Failed(format!(
                 "{} holds no exit code any more",
                 work.root().display()
             )));
@@ -55,16 +55,16 @@ pub(super) async fn finish(trainer: &Trainer, work: &WorkDir) -> io::Result<Trai
         .await?
     };
     if let Err(why) = checked {
-        return Ok(Training::Failed(why));
+        return Ok(TrainingState::Failed(why));
     }
     let output = work.path(OUTPUT);
     values.set("output_dir", output.to_string_lossy());
     values.set("artefact", output.to_string_lossy());
     Ok(match publish(trainer, work, &mut values).await {
-        Ok(trained) => Training::Succeeded(trained),
+        Ok(trained) => TrainingState::Succeeded(trained),
         Err(why) => {
             let why = without_secrets(trainer, why);
-            Training::Failed(format!(
+            TrainingState::Failed(format!(
                 "the model was trained and is in {}, but {why}",
                 output.display()
             ))
@@ -73,7 +73,7 @@ pub(super) async fn finish(trainer: &Trainer, work: &WorkDir) -> io::Result<Trai
 }
 
 /// Uploads and serves the result.
-async fn publish(trainer: &Trainer, work: &WorkDir, values: &mut Values) -> Result<Trained, String> {
+async fn publish(trainer: &Trainer, work: &WorkDir, values: &mut Values) -> Result<TrainingResult, String> {
     let mut told = result::result_file(work)?;
     if !trainer.upload.is_empty() {
         let uploaded = upload(trainer, work, values).await?;
@@ -102,7 +102,7 @@ async fn publish(trainer: &Trainer, work: &WorkDir, values: &mut Values) -> Resu
         .model
         .or_else(|| trainer.model.fill(|name| values.get(name).map(plain)));
     let progress = progress::read(&trainer.progress, work, values);
-    Ok(Trained {
+    Ok(TrainingResult {
         model,
         api_base,
         tokens: told.tokens,
@@ -124,7 +124,7 @@ fn last_loss(trainer: &Trainer, work: &WorkDir) -> Option<f64> {
 /// Runs `upload`. Its last line is where the result is, or says more as JSON.
 async fn upload(trainer: &Trainer, work: &WorkDir, values: &Values) -> Result<ResultFile, String> {
     let argv = arguments(&trainer.upload, values);
-    let ended = aside::run(&argv, variables(trainer, values), work.root(), UPLOAD).await;
+    let ended = subprocess::run(&argv, variables(trainer, values), work.root(), UPLOAD).await;
     let ended = ended.map_err(|error| format!("uploading it failed: {error}"))?;
     let log = format!("{}\n{}", ended.stdout, ended.stderr);
     if let Err(error) = fs::write(work.path("upload.log"), log) {

@@ -2,8 +2,8 @@
 
 use super::config::Trainer;
 use super::environment::{arguments, of_attempt};
-use super::machine;
-use super::workdir::{Prepared, Proc, WorkDir, WorkLock};
+use super::procfs;
+use super::workdir::{PreparedTraining, TrainerProcess, WorkDir, WorkLock};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ pub(super) const UNFINISHED: &str = "unfinished";
 pub(super) fn launch(
     trainer: &Trainer,
     work: &WorkDir,
-    prepared: &Prepared,
+    prepared: &PreparedTraining,
     lock: &WorkLock,
 ) -> io::Result<Child> {
     let attempt = work.attempts() + 1;
@@ -64,11 +64,11 @@ pub(super) fn launch(
         .process_group(0)
         .spawn()?;
     if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
-        let proc = Proc {
+        let proc = TrainerProcess {
             pid,
-            start_ticks: machine::start_ticks(pid),
-            boot_id: machine::boot_id(),
-            host: machine::host(),
+            start_ticks: procfs::start_ticks(pid),
+            boot_id: procfs::boot_id(),
+            host: procfs::host(),
             grace_ms: u64::try_from(trainer.grace.as_millis()).unwrap_or(u64::MAX),
         };
         work.write_json("proc.json", &proc)?;

@@ -1,15 +1,15 @@
 //! What a training's folder says of it.
 
 use super::environment::arguments;
-use super::machine;
+use super::procfs;
 use super::workdir::WorkDir;
-use crate::finetune::Training;
+use crate::finetune::TrainingState;
 use std::io;
 use std::time::{Duration, SystemTime};
 
 /// How it stands with a training.
 #[derive(Debug, PartialEq)]
-pub(super) enum Look {
+pub(super) enum FolderState {
     /// It was not started.
     Absent,
     /// Its rows are being fetched, converted or measured.
@@ -23,28 +23,32 @@ pub(super) enum Look {
     /// The trainer is gone and left no exit code: the machine went down, or somebody killed all of its group.
     Lost,
     /// All is done.
-    Done(Training),
+    Done(TrainingState),
 }
 
 /// Looks.
-pub(super) fn look(work: &WorkDir) -> io::Result<Look> {
+pub(super) fn look(work: &WorkDir) -> io::Result<FolderState> {
     if let Some(outcome) = work.outcome() {
-        return Ok(Look::Done(outcome));
+        return Ok(FolderState::Done(outcome));
     }
     // Before the exit code: a trainer that ends in between has then left one.
     let is_held = work.is_held()?;
     if work.stop().is_some() {
-        return Ok(Look::Ended);
+        return Ok(FolderState::Ended);
     }
     if work.attempts() == 0 {
-        return Ok(if is_held { Look::Preparing } else { Look::Absent });
+        return Ok(if is_held {
+            FolderState::Preparing
+        } else {
+            FolderState::Absent
+        });
     }
     Ok(match (work.exit_code(), is_held) {
-        (Some(_), _) => Look::Ended,
-        (None, false) => Look::Lost,
-        (None, true) => match work.proc().filter(|proc| proc.host != machine::host()) {
-            Some(proc) if proc.boot_id != machine::boot_id() => Look::Elsewhere(proc.host),
-            _ => Look::Running,
+        (Some(_), _) => FolderState::Ended,
+        (None, false) => FolderState::Lost,
+        (None, true) => match work.proc().filter(|proc| proc.host != procfs::host()) {
+            Some(proc) if proc.boot_id != procfs::boot_id() => FolderState::Elsewhere(proc.host),
+            _ => FolderState::Running,
         },
     })
 }

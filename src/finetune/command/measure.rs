@@ -1,9 +1,9 @@
 //! How long rows may be, and how many are longer: what a trainer would cut or drop in silence is said before it starts.
 
-use super::aside;
 use super::config::Trainer;
-use super::convert::Rows;
+use super::convert::ConvertedRows;
 use super::environment::{arguments, variables};
+use super::subprocess;
 use super::values::Values;
 use super::workdir::WorkDir;
 use serde::Deserialize;
@@ -40,7 +40,7 @@ pub(super) struct Length {
 /// Runs the trainer's `measure`. An error says why there is no answer.
 pub(super) async fn measure(trainer: &Trainer, work: &WorkDir, values: &Values) -> Result<Measured, String> {
     let argv = arguments(&trainer.measure, values);
-    let ended = aside::run(&argv, variables(trainer, values), work.root(), LIMIT).await;
+    let ended = subprocess::run(&argv, variables(trainer, values), work.root(), LIMIT).await;
     let ended = ended.map_err(|error| format!("measuring the rows: {error}"))?;
     if ended.code != Some(0) {
         let words = super::environment::without_secrets(trainer, ended.last_words().to_owned());
@@ -52,7 +52,11 @@ pub(super) async fn measure(trainer: &Trainer, work: &WorkDir, values: &Values) 
 }
 
 /// Decides the length: what the job gave, else what the rows need and the model takes. An error: no row would be learned whole.
-pub(super) fn decide(given: Option<u64>, rows: &Rows, measured: Option<&Measured>) -> Result<Length, String> {
+pub(super) fn decide(
+    given: Option<u64>,
+    rows: &ConvertedRows,
+    measured: Option<&Measured>,
+) -> Result<Length, String> {
     let Some(measured) = measured else {
         // A bound is no count: rows are only suspected.
         let is_short = given.filter(|given| *given < rows.longest_bound);
@@ -109,7 +113,7 @@ pub(super) fn decide(given: Option<u64>, rows: &Rows, measured: Option<&Measured
 mod tests {
     use super::*;
 
-    const ROWS: Rows = Rows {
+    const ROWS: ConvertedRows = ConvertedRows {
         rows: 4,
         longest_bound: 900,
     };

@@ -4,7 +4,6 @@
 //! held by whoever prepares the training, then by the trainer itself: who gets it knows that no trainer is alive. A trainer's own exit code
 //! is what says that it ended; gone without one, it is started again where it was.
 
-mod aside;
 mod care;
 mod command_check;
 mod config;
@@ -14,16 +13,17 @@ mod environment;
 mod finish;
 mod launch;
 mod look;
-mod machine;
 mod measure;
 mod parts;
 mod placeholders;
 mod prepare;
+mod procfs;
 mod progress;
 mod reading;
 mod result;
 mod serve;
 mod stop;
+mod subprocess;
 mod table;
 mod tasks;
 mod template;
@@ -34,20 +34,23 @@ mod workdir;
 
 pub use config::Trainers;
 pub use stop::stop_all;
-pub use workdir::Unfinished;
+pub use workdir::UnfinishedTraining;
 pub(super) use workdir::unfinished;
 
-use super::{CommandSpec, NotHere, Order, Provider, ProviderError, Recipe, StartError, Training, TrainingId};
+use super::{
+    CommandSpec, Provider, ProviderError, StartError, TrainingId, TrainingRequest, TrainingSpec,
+    TrainingState, Unavailable,
+};
 use crate::http::http_date;
 use async_trait::async_trait;
 use care::running;
 use config::Trainer;
 use finish::blocking;
-use look::Look;
+use look::FolderState;
 use prepare::{passing, prepare};
 use std::sync::Arc;
 use std::time::Duration;
-use stop::{Stop, mark};
+use stop::{StopCause, mark};
 use tracing::warn;
 use values::{Values, unfit_recipe};
 use workdir::WorkDir;
@@ -56,32 +59,32 @@ use workdir::WorkDir;
 const CHECK: Duration = Duration::from_secs(180);
 
 /// A trainer of this machine.
-pub(super) struct Command {
+pub(super) struct CommandProvider {
     name: String,
     trainer: Trainer,
     trainers: Arc<Trainers>,
     place: String,
 }
 
-impl Command {
+impl CommandProvider {
     /// The trainer that a job names, where this worker has it.
-    pub(super) fn new(trainers: &Arc<Trainers>, spec: &CommandSpec) -> Result<Command, NotHere> {
+    pub(super) fn new(trainers: &Arc<Trainers>, spec: &CommandSpec) -> Result<CommandProvider, Unavailable> {
         let name = spec.trainer.clone();
         let Some(trainer) = trainers.trainers.get(&name).cloned() else {
             let known: Vec<&str> = trainers.names().collect();
             let known = known.join(", ");
-            return Err(NotHere(format!(
+            return Err(Unavailable(format!(
                 "this worker has no trainer `{name}`: its --trainers file has {known}"
             )));
         };
         let dir = trainers.dir();
         let place = workdir::place(dir).map_err(|error| {
-            NotHere(format!(
+            Unavailable(format!(
                 "{} cannot hold trainings: {error}; write another `dir` into the --trainers file",
                 dir.display()
             ))
         })?;
-        Ok(Command {
+        Ok(CommandProvider {
             name,
             trainer,
             trainers: Arc::clone(trainers),
@@ -89,7 +92,7 @@ impl Command {
         })
     }
 
-    fn id(&self, order: &Order<'_>) -> TrainingId {
+    fn id(&self, order: &TrainingRequest<'_>) -> TrainingId {
         TrainingId(format!("{}/{}", self.place, order.key))
     }
 
@@ -115,7 +118,7 @@ impl Command {
         }
     }
 
-    async fn check(&self, recipe: &Recipe) -> Result<(), String> {
+    async fn check(&self, recipe: &TrainingSpec) -> Result<(), String> {
         look::program(&self.trainer)?;
         if self.trainer.check.is_empty() {
             return Ok(());
@@ -123,7 +126,7 @@ impl Command {
         let values = Values::of(&self.trainer, recipe);
         let argv = environment::arguments(&self.trainer.check, &values);
         let variables = environment::variables(&self.trainer, &values);
-        let ended = aside::run(&argv, variables, self.trainers.dir(), CHECK).await;
+        let ended = subprocess::run(&argv, variables, self.trainers.dir(), CHECK).await;
         let ended = ended.map_err(|error| format!("its `check` cannot be run: {error}"))?;
         match ended.code {
             Some(0) => Ok(()),
@@ -136,16 +139,16 @@ impl Command {
 }
 
 #[async_trait]
-impl Provider for Command {
-    fn stays(&self) -> bool {
+impl Provider for CommandProvider {
+    fn is_local(&self) -> bool {
         true
     }
 
-    fn chosen_id(&self, order: &Order<'_>) -> Option<TrainingId> {
+    fn deterministic_id(&self, order: &TrainingRequest<'_>) -> Option<TrainingId> {
         Some(self.id(order))
     }
 
-    async fn preflight(&self, recipe: &Recipe) -> Result<Vec<String>, ProviderError> {
+    async fn preflight(&self, recipe: &TrainingSpec) -> Result<Vec<String>, ProviderError> {
         let mut reasons = unfit_recipe(&self.name, &self.trainer, recipe);
         if let Err(why) = self.check(recipe).await {
             reasons.push(format!("trainer {} cannot run: {why}", self.name));
@@ -162,15 +165,15 @@ impl Provider for Command {
         })
     }
 
-    async fn find(&self, order: &Order<'_>) -> Result<Option<TrainingId>, ProviderError> {
+    async fn find(&self, order: &TrainingRequest<'_>) -> Result<Option<TrainingId>, ProviderError> {
         let work = self.folder(order.key)?;
         Ok(match self.look(&work).await? {
-            Look::Absent | Look::Done(Training::Failed(_)) => None,
+            FolderState::Absent | FolderState::Done(TrainingState::Failed(_)) => None,
             _ => Some(self.id(order)),
         })
     }
 
-    async fn start(&self, order: &Order<'_>) -> Result<TrainingId, StartError> {
+    async fn start(&self, order: &TrainingRequest<'_>) -> Result<TrainingId, StartError> {
         let reasons = unfit_recipe(&self.name, &self.trainer, &order.shard.recipe);
         if !reasons.is_empty() {
             return Err(ProviderError::Refused(reasons.join("; ")).into());
@@ -185,7 +188,7 @@ impl Provider for Command {
             return Ok(self.id(order));
         }
         let lock = Arc::new(lock);
-        let note = Unfinished {
+        let note = UnfinishedTraining {
             run: order.run.clone(),
             key: order.key.to_owned(),
             shard: order.shard.clone(),
@@ -196,22 +199,26 @@ impl Provider for Command {
         Ok(self.id(order))
     }
 
-    async fn poll(&self, id: &TrainingId, order: &Order<'_>) -> Result<Training, ProviderError> {
+    async fn poll(
+        &self,
+        id: &TrainingId,
+        order: &TrainingRequest<'_>,
+    ) -> Result<TrainingState, ProviderError> {
         let work = self.own(id)?;
         match self.look(&work).await? {
-            Look::Absent => Ok(Training::Absent),
-            Look::Preparing => Ok(running("preparing", None)),
-            Look::Running => self.running(&work).await,
-            Look::Elsewhere(host) => Err(ProviderError::Elsewhere(format!(
+            FolderState::Absent => Ok(TrainingState::Absent),
+            FolderState::Preparing => Ok(running("preparing", None)),
+            FolderState::Running => self.running(&work).await,
+            FolderState::Elsewhere(host) => Err(ProviderError::Elsewhere(format!(
                 "machine {host}, which has the same folder"
             ))),
-            Look::Ended => {
+            FolderState::Ended => {
                 self.conclude(&work).await?;
                 Ok(running("finishing", None))
             }
-            Look::Lost => self.restart(&work).await,
-            Look::Done(training) => {
-                if let (Training::Succeeded(_), Some(why)) =
+            FolderState::Lost => self.restart(&work).await,
+            FolderState::Done(training) => {
+                if let (TrainingState::Succeeded(_), Some(why)) =
                     (&training, self.trainers.other_definition(&self.name, order.key))
                 {
                     warn!("fine-tune job of {}: {why}", order.shard);
@@ -221,22 +228,22 @@ impl Provider for Command {
         }
     }
 
-    fn ended_earlier(&self, order: &Order<'_>) -> Option<String> {
+    fn previous_outcome(&self, order: &TrainingRequest<'_>) -> Option<String> {
         let work = self.folder(order.key).ok()?;
         let at = http_date(work.ended_at()?);
         Some(format!("{at}, in {}", work.root().display()))
     }
 
-    async fn cancel(&self, id: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
+    async fn cancel(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         let work = self.own(id)?;
-        mark(&work, &Stop::Cancelled).map_err(passing(&work))?;
+        mark(&work, &StopCause::Cancelled).map_err(passing(&work))?;
         // An upload may go on for hours.
         self.trainers.tasks.abort(&work).await;
         self.conclude(&work).await?;
         self.trainers.tasks.ended(&work).await.map_err(passing(&work))
     }
 
-    async fn tidy(&self, id: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
+    async fn cleanup(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         let work = self.own(id)?;
         let inner = work.clone();
         let tidied = blocking(move || {

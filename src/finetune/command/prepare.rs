@@ -1,13 +1,13 @@
 //! All that is done before a trainer is started: rows fetched, converted and measured, values fixed.
 
 use super::config::Trainer;
-use super::convert::{ConvertError, Rows, convert};
+use super::convert::{ConvertError, ConvertedRows, convert};
 use super::environment::set_paths;
 use super::finish::blocking;
 use super::measure::{self, decide, measure};
 use super::values::Values;
-use super::workdir::{Prepared, WorkDir, WorkLock};
-use crate::finetune::{Order, ProviderError, Recipe, TrainingFile};
+use super::workdir::{PreparedTraining, WorkDir, WorkLock};
+use crate::finetune::{ProviderError, TrainingFile, TrainingRequest, TrainingSpec};
 use std::fs;
 use std::io;
 use std::sync::Arc;
@@ -23,9 +23,9 @@ const NAME_KEY: usize = 8;
 pub(super) async fn prepare(
     trainer: &Trainer,
     work: &WorkDir,
-    order: &Order<'_>,
+    order: &TrainingRequest<'_>,
     lock: &Arc<WorkLock>,
-) -> Result<Prepared, ProviderError> {
+) -> Result<PreparedTraining, ProviderError> {
     let shard = order.shard;
     let mut values = Values::of(trainer, &shard.recipe);
     set_paths(&mut values, work, shard.validation.is_some());
@@ -54,7 +54,7 @@ pub(super) async fn prepare(
         warn!(%shard, why = message, "not all rows will be learned whole");
     }
     values.set("max_length", length.max_length);
-    let prepared = Prepared {
+    let prepared = PreparedTraining {
         values,
         message: length.message,
     };
@@ -67,11 +67,11 @@ pub(super) async fn prepare(
 async fn rows(
     trainer: &Trainer,
     work: &WorkDir,
-    order: &Order<'_>,
+    order: &TrainingRequest<'_>,
     file: &TrainingFile,
     folder: &'static str,
     lock: &Arc<WorkLock>,
-) -> Result<Rows, ProviderError> {
+) -> Result<ConvertedRows, ProviderError> {
     let fetched = work.path("rows.jsonl");
     order.fetch(file, &fetched).await?;
     let (format, work, lock) = (trainer.train_format, work.clone(), Arc::clone(lock));
@@ -96,7 +96,7 @@ async fn rows(
 }
 
 /// What the model will be called, by servers that are told a name: unlike any other training's.
-fn name(recipe: &Recipe, key: &str) -> String {
+fn name(recipe: &TrainingSpec, key: &str) -> String {
     let parts = [
         Some(recipe.job.as_str()),
         Some(recipe.lm.as_str()),
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_models_name_is_plain_and_its_own() {
-        let recipe = |job: &str, predictor: Option<&str>| Recipe {
+        let recipe = |job: &str, predictor: Option<&str>| TrainingSpec {
             job: job.to_owned(),
             lm: "student".to_owned(),
             predictor: predictor.map(str::to_owned),

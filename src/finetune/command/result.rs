@@ -140,7 +140,7 @@ fn output(work: &WorkDir) -> PathBuf {
 }
 
 #[derive(Serialize)]
-struct Entry {
+struct ManifestEntry {
     path: String,
     bytes: u64,
     sha256: String,
@@ -161,7 +161,7 @@ pub(super) fn keep(work: &WorkDir) -> io::Result<()> {
     Ok(())
 }
 
-fn list(root: &Path, folder: &Path, entries: &mut Vec<Entry>) -> io::Result<()> {
+fn list(root: &Path, folder: &Path, entries: &mut Vec<ManifestEntry>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let (path, kind) = (entry.path(), entry.file_type()?);
@@ -175,7 +175,7 @@ fn list(root: &Path, folder: &Path, entries: &mut Vec<Entry>) -> io::Result<()> 
                 .to_string_lossy()
                 .into_owned();
             let (bytes, sha256) = digest(&path)?;
-            entries.push(Entry {
+            entries.push(ManifestEntry {
                 path: name,
                 bytes,
                 sha256,

@@ -2,7 +2,7 @@
 
 use super::config::{Argument, BodyValue, Serve, ServeHow, Trainer};
 use super::environment::{arguments, variables};
-use super::machine;
+use super::procfs;
 use super::template::plain;
 use super::values::Values;
 use super::workdir::WorkDir;
@@ -29,7 +29,7 @@ const TOLD: usize = 500;
 
 /// The server that a command started.
 #[derive(Serialize, Deserialize)]
-struct Server {
+struct ModelServer {
     pid: i32,
     start_ticks: Option<u64>,
 }
@@ -63,7 +63,7 @@ pub(super) async fn serve(
     if let (Err(_), Some(Started::Child(child))) = (&ready, &server)
         && let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok())
     {
-        machine::signal_group(pid, Signal::KILL);
+        procfs::signal_group(pid, Signal::KILL);
     }
     ready
 }
@@ -76,10 +76,10 @@ enum Started {
 
 /// Starts the command in a group of its own: a server goes on when the worker ends.
 fn command(argv: &[Argument], trainer: &Trainer, work: &WorkDir, values: &Values) -> Result<Started, String> {
-    let earlier: Option<Server> = std::fs::read(work.path("serve.json"))
+    let earlier: Option<ModelServer> = std::fs::read(work.path("serve.json"))
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    if earlier.is_some_and(|e| e.start_ticks.is_some() && machine::start_ticks(e.pid) == e.start_ticks) {
+    if earlier.is_some_and(|e| e.start_ticks.is_some() && procfs::start_ticks(e.pid) == e.start_ticks) {
         return Ok(Started::Earlier);
     }
     let argv = arguments(argv, values);
@@ -100,8 +100,8 @@ fn command(argv: &[Argument], trainer: &Trainer, work: &WorkDir, values: &Values
         .spawn()
         .map_err(failed)?;
     if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
-        let start_ticks = machine::start_ticks(pid);
-        work.write_json("serve.json", &Server { pid, start_ticks })
+        let start_ticks = procfs::start_ticks(pid);
+        work.write_json("serve.json", &ModelServer { pid, start_ticks })
             .map_err(failed)?;
     }
     Ok(Started::Child(child))

@@ -1,9 +1,9 @@
 //! Stopping a trainer: all of its group, gently first, and what becomes of it then.
 
 use super::environment::MARK;
-use super::machine;
-use super::workdir::{Proc, WorkDir, all};
-use crate::finetune::Training;
+use super::procfs;
+use super::workdir::{TrainerProcess, WorkDir, all};
+use crate::finetune::TrainingState;
 use crate::task::RunId;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
@@ -25,25 +25,25 @@ const AFTER_KILL: Duration = Duration::from_secs(30);
 /// Why we stop a training. Written down before the first signal: a trainer that ends well after it has not trained well.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Stop {
+pub(super) enum StopCause {
     /// Nobody wants it any more.
     Cancelled,
     /// It takes too long.
     Late(String),
 }
 
-impl Stop {
+impl StopCause {
     /// What the training is then.
-    pub(super) fn outcome(self) -> Training {
+    pub(super) fn outcome(self) -> TrainingState {
         match self {
-            Stop::Cancelled => Training::Cancelled,
-            Stop::Late(why) => Training::Failed(why),
+            StopCause::Cancelled => TrainingState::Cancelled,
+            StopCause::Late(why) => TrainingState::Failed(why),
         }
     }
 }
 
 /// Marks the training as stopped, unless it has ended or is stopped already.
-pub(super) fn mark(work: &WorkDir, stop: &Stop) -> io::Result<()> {
+pub(super) fn mark(work: &WorkDir, stop: &StopCause) -> io::Result<()> {
     work.create()?;
     match work.stop().is_some() || work.outcome().is_some() {
         true => Ok(()),
@@ -52,16 +52,16 @@ pub(super) fn mark(work: &WorkDir, stop: &Stop) -> io::Result<()> {
 }
 
 /// Whether the group is the trainer's still, and not that of a stranger who was given its number.
-fn is_ours(work: &WorkDir, proc: &Proc) -> bool {
-    if proc.boot_id != machine::boot_id() || proc.host != machine::host() {
+fn is_ours(work: &WorkDir, proc: &TrainerProcess) -> bool {
+    if proc.boot_id != procfs::boot_id() || proc.host != procfs::host() {
         return false;
     }
-    match (proc.start_ticks, machine::start_ticks(proc.pid)) {
+    match (proc.start_ticks, procfs::start_ticks(proc.pid)) {
         (Some(then), Some(now)) => then == now,
         _ => {
             let root = work.root().to_string_lossy();
-            let is_marked = |pid: &i32| machine::has_variable(*pid, MARK, &root);
-            machine::members(proc.pid).iter().any(is_marked)
+            let is_marked = |pid: &i32| procfs::has_variable(*pid, MARK, &root);
+            procfs::members(proc.pid).iter().any(is_marked)
                 || (work.exit_code().is_none() && work.is_held().unwrap_or(false))
         }
     }
@@ -84,16 +84,16 @@ pub(super) async fn end_group(work: &WorkDir, grace: Option<Duration>) -> bool {
         return true;
     }
     let grace = grace.unwrap_or(Duration::from_millis(proc.grace_ms));
-    machine::signal_group(proc.pid, Signal::TERM);
+    procfs::signal_group(proc.pid, Signal::TERM);
     let told = Instant::now();
     let mut killed = false;
     // A group that was ours stays ours until it is empty: its number is not given away before.
-    while !machine::members(proc.pid).is_empty() {
+    while !procfs::members(proc.pid).is_empty() {
         if told.elapsed() >= grace {
             if !killed {
                 info!(group = proc.pid, "trainer did not end in time and is killed");
             }
-            machine::signal_group(proc.pid, Signal::KILL);
+            procfs::signal_group(proc.pid, Signal::KILL);
             killed = true;
         }
         if told.elapsed() >= grace + AFTER_KILL {
@@ -114,7 +114,7 @@ pub async fn stop_all(dir: &Path, run: &RunId) -> io::Result<Vec<String>> {
             && work.outcome().is_none()
             && work.is_held()?
         {
-            mark(&work, &Stop::Cancelled)?;
+            mark(&work, &StopCause::Cancelled)?;
             ending.push((work, order.key));
         }
     }

@@ -5,11 +5,11 @@ use serde_json::Value as Json;
 /// A text whose placeholders are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Template {
-    parts: Vec<Part>,
+    parts: Vec<TemplatePart>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+enum TemplatePart {
     Text(String),
     Slot(String),
 }
@@ -31,7 +31,7 @@ impl Template {
                         "`{{{word}}}` is not a placeholder: names have letters, digits and `_`; write `{{{{{word}}}}}` for the text itself"
                     ));
                 }
-                template.parts.push(Part::Slot(word.to_owned()));
+                template.parts.push(TemplatePart::Slot(word.to_owned()));
                 rest = after;
             } else {
                 template.text("{");
@@ -45,16 +45,16 @@ impl Template {
     fn text(&mut self, text: &str) {
         match self.parts.last_mut() {
             _ if text.is_empty() => {}
-            Some(Part::Text(last)) => last.push_str(text),
-            _ => self.parts.push(Part::Text(text.to_owned())),
+            Some(TemplatePart::Text(last)) => last.push_str(text),
+            _ => self.parts.push(TemplatePart::Text(text.to_owned())),
         }
     }
 
     /// The names of its placeholders, in order.
     pub(super) fn slots(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match part {
-            Part::Slot(name) => Some(name.as_str()),
-            Part::Text(_) => None,
+            TemplatePart::Slot(name) => Some(name.as_str()),
+            TemplatePart::Text(_) => None,
         })
     }
 
@@ -63,8 +63,8 @@ impl Template {
         let mut out = String::new();
         for part in &self.parts {
             match part {
-                Part::Text(text) => out.push_str(text),
-                Part::Slot(name) => out.push_str(&value_of(name)?),
+                TemplatePart::Text(text) => out.push_str(text),
+                TemplatePart::Slot(name) => out.push_str(&value_of(name)?),
             }
         }
         Some(out)

@@ -3,7 +3,7 @@
 use super::config::Trainer;
 use super::placeholders::{self, is_train_key};
 use super::reading::train_keys;
-use crate::finetune::Recipe;
+use crate::finetune::TrainingSpec;
 use crate::job::nearest;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
@@ -33,7 +33,7 @@ pub(super) fn unfit_text(text: &str) -> Option<&'static str> {
 }
 
 /// Why that trainer cannot train by that recipe: all reasons, each with what to write instead.
-pub(super) fn unfit_recipe(name: &str, trainer: &Trainer, recipe: &Recipe) -> Vec<String> {
+pub(super) fn unfit_recipe(name: &str, trainer: &Trainer, recipe: &TrainingSpec) -> Vec<String> {
     let mut reasons = Vec::new();
     let model = recipe.base_model();
     if model.is_empty() {
@@ -86,7 +86,7 @@ pub(super) struct Values(pub(super) Map<String, Json>);
 
 impl Values {
     /// What the recipe and the trainer's defaults give: everything that is known before there are rows.
-    pub(super) fn of(trainer: &Trainer, recipe: &Recipe) -> Values {
+    pub(super) fn of(trainer: &Trainer, recipe: &TrainingSpec) -> Values {
         let mut values = Values(trainer.defaults.clone());
         values.set("seed", recipe.seed);
         for (key, value) in recipe.train.iter().filter(|(key, _)| is_train_key(key)) {

@@ -1,8 +1,8 @@
 //! A training's own folder, `DIR/KEY`: what lies in it under which name.
 
-use super::stop::Stop;
+use super::stop::StopCause;
 use super::values::Values;
-use crate::finetune::{Shard, Training};
+use crate::finetune::{FinetuneJob, TrainingState};
 use crate::run_dir::write_whole;
 use crate::task::RunId;
 use serde::de::DeserializeOwned;
@@ -54,18 +54,18 @@ pub(super) struct WorkDir {
 
 /// What the training is for: enough to find its task again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Unfinished {
+pub struct UnfinishedTraining {
     /// The run that wants it.
     pub run: RunId,
     /// The order's key.
     pub key: String,
     /// What is trained.
-    pub shard: Shard,
+    pub shard: FinetuneJob,
 }
 
 /// What every attempt at the training starts with.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Prepared {
+pub(super) struct PreparedTraining {
     /// The placeholders' values, `resume_dir` and `output_dir` aside.
     pub(super) values: Values,
     /// What is worth telling: rows that are too long.
@@ -74,7 +74,7 @@ pub(super) struct Prepared {
 
 /// The trainer that runs, or ran last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Proc {
+pub(super) struct TrainerProcess {
     /// The wrapper's id, and that of its group.
     pub(super) pid: i32,
     /// When it started, in clock ticks since the machine did.
@@ -162,11 +162,11 @@ impl WorkDir {
     }
 
     /// What it is for.
-    pub(super) fn order(&self) -> Option<Unfinished> {
+    pub(super) fn order(&self) -> Option<UnfinishedTraining> {
         self.json("order.json")
     }
 
-    pub(super) fn prepared(&self) -> Option<Prepared> {
+    pub(super) fn prepared(&self) -> Option<PreparedTraining> {
         self.json("prepared.json")
     }
 
@@ -187,14 +187,14 @@ impl WorkDir {
 
     /// The trainer that runs or ran last. Its wrapper writes down its id itself, before anything else: a worker that dies
     /// right after starting it leaves no `proc.json`.
-    pub(super) fn proc(&self) -> Option<Proc> {
-        let known: Option<Proc> = self.json("proc.json");
+    pub(super) fn proc(&self) -> Option<TrainerProcess> {
+        let known: Option<TrainerProcess> = self.json("proc.json");
         known.or_else(|| {
-            Some(Proc {
+            Some(TrainerProcess {
                 pid: self.number("pid")?,
                 start_ticks: None,
-                boot_id: super::machine::boot_id(),
-                host: super::machine::host(),
+                boot_id: super::procfs::boot_id(),
+                host: super::procfs::host(),
                 grace_ms: u64::try_from(super::config::DEFAULT_GRACE.as_millis()).unwrap_or(u64::MAX),
             })
         })
@@ -206,11 +206,11 @@ impl WorkDir {
     }
 
     /// Why we stop it, if we do.
-    pub(super) fn stop(&self) -> Option<Stop> {
+    pub(super) fn stop(&self) -> Option<StopCause> {
         self.json("stop.json")
     }
 
-    pub(super) fn outcome(&self) -> Option<Training> {
+    pub(super) fn outcome(&self) -> Option<TrainingState> {
         self.json("outcome.json")
     }
 
@@ -245,7 +245,7 @@ pub(super) fn all(dir: &Path) -> Vec<WorkDir> {
 }
 
 /// What was begun in `dir` and is not tidied up: for a worker that starts again.
-pub(in crate::finetune) fn unfinished(dir: &Path) -> Vec<Unfinished> {
+pub(in crate::finetune) fn unfinished(dir: &Path) -> Vec<UnfinishedTraining> {
     let begun = all(dir).into_iter().filter(|work| !work.has("ended"));
     begun.filter_map(|work| work.order()).collect()
 }
@@ -260,7 +260,7 @@ pub(super) fn place(dir: &Path) -> io::Result<String> {
         _ => {}
     }
     fs::create_dir_all(dir)?;
-    let host: String = super::machine::host()
+    let host: String = super::procfs::host()
         .chars()
         .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
         .collect();

@@ -2,7 +2,7 @@
 
 use super::names::{base_model, job_id};
 use crate::finetune::train_keys::{Allowed, TrainKey};
-use crate::finetune::{FireworksSpec, Order};
+use crate::finetune::{FireworksSpec, TrainingRequest};
 use serde_json::{Map, Value as Json, json};
 
 /// What `train` may say, by the names of the SDK's `supervised_fine_tuning_jobs.create`, and how the wire spells it.
@@ -42,7 +42,7 @@ pub(in crate::finetune) fn train_keys() -> [TrainKey; 14] {
 
 /// The body; datasets by their full names. `outputModel` is left out: the model is then called as the job is.
 pub(super) fn body(
-    order: &Order<'_>,
+    order: &TrainingRequest<'_>,
     spec: &FireworksSpec,
     dataset: String,
     validation: Option<String>,

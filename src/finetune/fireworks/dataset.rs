@@ -4,7 +4,7 @@ use super::names::account;
 use crate::backoff::Backoff;
 use crate::depot::DepotError;
 use crate::finetune::http::{CallError, Http, Put, Upload};
-use crate::finetune::{FireworksSpec, Order, ProviderError, TrainingFile};
+use crate::finetune::{FireworksSpec, ProviderError, TrainingFile, TrainingRequest};
 use serde_json::{Value as Json, json};
 use std::path::Path;
 
@@ -23,7 +23,11 @@ pub(super) struct Dataset<'a> {
 
 impl Dataset<'_> {
     /// Makes it and fills it with the file's rows, unless an earlier attempt has; returns when it is ready.
-    pub(super) async fn ensure(&self, order: &Order<'_>, file: &TrainingFile) -> Result<(), ProviderError> {
+    pub(super) async fn ensure(
+        &self,
+        order: &TrainingRequest<'_>,
+        file: &TrainingFile,
+    ) -> Result<(), ProviderError> {
         match self.get().await? {
             Some(dataset) if is_ready(&dataset) => return Ok(()),
             // A file that was refused stays in its dataset.

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 /// What a state comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum FireworksJobState {
     /// It has not ended.
     Goes,
     /// A word that is not known: services learn new ones. It has not ended, as far as anybody knows.
@@ -18,14 +18,14 @@ pub(super) enum State {
     Cancelled,
 }
 
-impl State {
+impl FireworksJobState {
     /// The state of a job, of the SDK's eighteen.
-    pub(super) fn of(job: &Json) -> State {
+    pub(super) fn of(job: &Json) -> FireworksJobState {
         let word = job["state"].as_str().unwrap_or_default();
         match word.strip_prefix("JOB_STATE_").unwrap_or_default() {
-            "COMPLETED" | "EARLY_STOPPED" => State::Completed,
-            "FAILED" | "EXPIRED" => State::Failed,
-            "CANCELLED" | "DELETING" | "DELETING_CLEANING_UP" => State::Cancelled,
+            "COMPLETED" | "EARLY_STOPPED" => FireworksJobState::Completed,
+            "FAILED" | "EXPIRED" => FireworksJobState::Failed,
+            "CANCELLED" | "DELETING" | "DELETING_CLEANING_UP" => FireworksJobState::Cancelled,
             "UNSPECIFIED"
             | "CREATING"
             | "RUNNING"
@@ -36,8 +36,8 @@ impl State {
             | "CREATING_INPUT_DATASET"
             | "IDLE"
             | "CANCELLING"
-            | "PAUSED" => State::Goes,
-            _ => State::Unknown,
+            | "PAUSED" => FireworksJobState::Goes,
+            _ => FireworksJobState::Unknown,
         }
     }
 }

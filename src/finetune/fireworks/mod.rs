@@ -10,12 +10,12 @@ mod names;
 
 use super::http::{self, CallError, Http, NoAccess};
 use super::{
-    FireworksSpec, NotHere, Order, Provider, ProviderError, Recipe, StartError, Trained, Training,
-    TrainingFile, TrainingId, train_keys,
+    FireworksSpec, Provider, ProviderError, StartError, TrainingFile, TrainingId, TrainingRequest,
+    TrainingResult, TrainingSpec, TrainingState, Unavailable, train_keys,
 };
 use async_trait::async_trait;
 use dataset::Dataset;
-use job::State;
+use job::FireworksJobState;
 use names::{account, base_model, dataset_ids, full, job_id};
 use serde_json::{Value as Json, json};
 
@@ -30,15 +30,15 @@ const SERVED: &str = "Fireworks serves a fine-tuned model only on a dedicated de
 
 /// One account at Fireworks.
 #[derive(Debug)]
-pub(super) struct Fireworks {
+pub(super) struct FireworksProvider {
     http: Result<Http, NoAccess>,
     spec: FireworksSpec,
 }
 
-impl Fireworks {
-    /// Opens no connection. [`NotHere`]: the key is not on this machine.
-    pub(super) fn new(spec: &FireworksSpec) -> Result<Fireworks, NotHere> {
-        Ok(Fireworks {
+impl FireworksProvider {
+    /// Opens no connection. [`Unavailable`]: the key is not on this machine.
+    pub(super) fn new(spec: &FireworksSpec) -> Result<FireworksProvider, Unavailable> {
+        Ok(FireworksProvider {
             http: http::reach(&spec.service, OWN, KEY)?,
             spec: spec.clone(),
         })
@@ -65,7 +65,7 @@ impl Fireworks {
     /// Gives the dataset's full name.
     async fn upload(
         &self,
-        order: &Order<'_>,
+        order: &TrainingRequest<'_>,
         file: &TrainingFile,
         id: &str,
     ) -> Result<String, ProviderError> {
@@ -74,7 +74,7 @@ impl Fireworks {
         Ok(full(spec, "datasets", id))
     }
 
-    async fn request(&self, order: &Order<'_>) -> Result<Json, ProviderError> {
+    async fn request(&self, order: &TrainingRequest<'_>) -> Result<Json, ProviderError> {
         train_keys::check(&order.shard.recipe.train, &create::train_keys(), "fireworks")?;
         let [train, validation] = dataset_ids(order);
         let dataset = self.upload(order, &order.shard.data, &train).await?;
@@ -85,17 +85,17 @@ impl Fireworks {
         Ok(create::body(order, &self.spec, dataset, validation))
     }
 
-    fn succeeded(&self, http: &Http, id: &TrainingId, job: &Json) -> Training {
+    fn succeeded(&self, http: &Http, id: &TrainingId, job: &Json) -> TrainingState {
         let name = job["outputModel"].as_str().filter(|name| !name.is_empty());
         let name = name.unwrap_or(&id.0);
         let name = match name.starts_with("accounts/") {
             true => name.to_owned(),
             false => full(&self.spec, "models", name),
         };
-        Training::Succeeded(Trained {
+        TrainingState::Succeeded(TrainingResult {
             model: Some(format!("openai/{name}")),
             api_base: Some(inference(http)),
-            ..Trained::default()
+            ..TrainingResult::default()
         })
     }
 
@@ -122,12 +122,12 @@ fn inference(http: &Http) -> String {
 }
 
 #[async_trait]
-impl Provider for Fireworks {
-    fn chosen_id(&self, order: &Order<'_>) -> Option<TrainingId> {
+impl Provider for FireworksProvider {
+    fn deterministic_id(&self, order: &TrainingRequest<'_>) -> Option<TrainingId> {
         Some(TrainingId(job_id(order, &self.spec)))
     }
 
-    async fn preflight(&self, recipe: &Recipe) -> Result<Vec<String>, ProviderError> {
+    async fn preflight(&self, recipe: &TrainingSpec) -> Result<Vec<String>, ProviderError> {
         train_keys::check(&recipe.train, &create::train_keys(), "fireworks")?;
         let name = base_model(recipe);
         let model = self.model(&name).await?;
@@ -158,13 +158,13 @@ impl Provider for Fireworks {
     }
 
     /// Also one that has failed: its id is taken, and another would be refused.
-    async fn find(&self, order: &Order<'_>) -> Result<Option<TrainingId>, ProviderError> {
+    async fn find(&self, order: &TrainingRequest<'_>) -> Result<Option<TrainingId>, ProviderError> {
         let id = job_id(order, &self.spec);
         let job = self.job(&id).await?;
         Ok(job.map(|_| TrainingId(id)))
     }
 
-    async fn start(&self, order: &Order<'_>) -> Result<TrainingId, StartError> {
+    async fn start(&self, order: &TrainingRequest<'_>) -> Result<TrainingId, StartError> {
         let body = self.request(order).await?;
         let id = job_id(order, &self.spec);
         let query = [("supervisedFineTuningJobId", id.as_str())];
@@ -184,27 +184,27 @@ impl Provider for Fireworks {
         }
     }
 
-    async fn poll(&self, id: &TrainingId, _: &Order<'_>) -> Result<Training, ProviderError> {
+    async fn poll(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<TrainingState, ProviderError> {
         let http = self.http()?;
         let job = match self.job(&id.0).await {
             Ok(Some(job)) => job,
-            Ok(None) => return Ok(Training::Absent),
+            Ok(None) => return Ok(TrainingState::Absent),
             // The training goes on and is paid for, whatever keeps us from looking: a revoked key, a gateway, an outage.
             Err(error) => return Err(ProviderError::Passing(error.to_string())),
         };
-        Ok(match State::of(&job) {
-            State::Completed => self.succeeded(http, id, &job),
-            State::Failed => Training::Failed(http.say(&job::failure(&job))),
-            State::Cancelled => Training::Cancelled,
-            State::Goes => Training::Running(job::progress(&job)),
-            State::Unknown => {
+        Ok(match FireworksJobState::of(&job) {
+            FireworksJobState::Completed => self.succeeded(http, id, &job),
+            FireworksJobState::Failed => TrainingState::Failed(http.say(&job::failure(&job))),
+            FireworksJobState::Cancelled => TrainingState::Cancelled,
+            FireworksJobState::Goes => TrainingState::Running(job::progress(&job)),
+            FireworksJobState::Unknown => {
                 tracing::warn!(state = %job["state"], job = id.0, "Fireworks tells of an unknown state; waiting");
-                Training::Running(job::progress(&job))
+                TrainingState::Running(job::progress(&job))
             }
         })
     }
 
-    async fn cancel(&self, id: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
+    async fn cancel(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         let cancel = format!("{}:cancel", id.0);
         let Err(error) = self.http()?.post(&self.jobs(&cancel), Some(&json!({}))).await else {
             return Ok(());
@@ -213,14 +213,16 @@ impl Provider for Fireworks {
         match self.job(&id.0).await? {
             None => Ok(()),
             Some(job) if job["state"] == "JOB_STATE_CANCELLING" => Ok(()),
-            Some(job) => match State::of(&job) {
-                State::Completed | State::Failed | State::Cancelled => Ok(()),
-                State::Goes | State::Unknown => Err(error.into()),
+            Some(job) => match FireworksJobState::of(&job) {
+                FireworksJobState::Completed | FireworksJobState::Failed | FireworksJobState::Cancelled => {
+                    Ok(())
+                }
+                FireworksJobState::Goes | FireworksJobState::Unknown => Err(error.into()),
             },
         }
     }
 
-    async fn tidy(&self, _: &TrainingId, order: &Order<'_>) -> Result<(), ProviderError> {
+    async fn cleanup(&self, _: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         let (http, spec) = (self.http()?, &self.spec);
         for id in dataset_ids(order) {
             Dataset { http, spec, id: &id }.delete().await?;

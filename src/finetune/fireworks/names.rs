@@ -1,7 +1,7 @@
 //! What things are called at Fireworks: `accounts/ACCOUNT/KIND/ID`, with ids that we choose from the order's key.
 
 use crate::finetune::slug::slug;
-use crate::finetune::{FireworksSpec, Order, Recipe};
+use crate::finetune::{FireworksSpec, TrainingRequest, TrainingSpec};
 
 /// The longest id that the service takes, of lower-case letters, digits and hyphens.
 const LONGEST_ID: usize = 63;
@@ -10,7 +10,7 @@ const LONGEST_ID: usize = 63;
 const KEY_CHARS: usize = 32;
 
 /// The job's id, and its model's. It starts with a letter, whatever the job file's names start with.
-pub(super) fn job_id(order: &Order<'_>, spec: &FireworksSpec) -> String {
+pub(super) fn job_id(order: &TrainingRequest<'_>, spec: &FireworksSpec) -> String {
     let recipe = &order.shard.recipe;
     let wanted = match &spec.service.suffix {
         Some(suffix) => suffix.clone(),
@@ -25,7 +25,7 @@ pub(super) fn job_id(order: &Order<'_>, spec: &FireworksSpec) -> String {
 }
 
 /// The ids of the datasets: rows to train on, rows to measure with.
-pub(super) fn dataset_ids(order: &Order<'_>) -> [String; 2] {
+pub(super) fn dataset_ids(order: &TrainingRequest<'_>) -> [String; 2] {
     ["train", "validation"].map(|what| format!("{what}-{}", slug(order.key, KEY_CHARS)))
 }
 
@@ -41,7 +41,7 @@ pub(super) fn account(spec: &FireworksSpec) -> &str {
 
 /// The full name of the model that is trained. Short names are Fireworks' own models; litellm, and so DSPy, writes its provider
 /// before a name.
-pub(super) fn base_model(recipe: &Recipe) -> String {
+pub(super) fn base_model(recipe: &TrainingSpec) -> String {
     let model = recipe.base_model();
     let model = model.strip_prefix("fireworks_ai/").unwrap_or(model);
     match model.starts_with("accounts/") {
@@ -54,7 +54,7 @@ pub(super) fn base_model(recipe: &Recipe) -> String {
 mod tests {
     use super::*;
     use crate::depot::Folder;
-    use crate::finetune::{ProviderSpec, ServiceSpec, Shard, TrainingFile};
+    use crate::finetune::{FinetuneJob, ProviderSpec, ServiceSpec, TrainingFile};
     use crate::task::RunId;
     use serde_json::Map;
 
@@ -66,8 +66,8 @@ mod tests {
                 ..ServiceSpec::default()
             },
         };
-        let shard = Shard {
-            recipe: Recipe {
+        let shard = FinetuneJob {
+            recipe: TrainingSpec {
                 job: job.to_owned(),
                 lm: "student".to_owned(),
                 predictor: None,
@@ -84,7 +84,7 @@ mod tests {
             },
             validation: None,
         };
-        let order = Order {
+        let order = TrainingRequest {
             key: "0123456789abcdef0123456789abcdef",
             run: &RunId("run".to_owned()),
             shard: &shard,

@@ -1,7 +1,7 @@
 //! What it takes to reach a service: an address and a key.
 
 use super::Http;
-use crate::finetune::{NotHere, ServiceSpec};
+use crate::finetune::{ServiceSpec, Unavailable};
 use crate::lm::Secret;
 
 /// Why a service cannot be reached at all.
@@ -56,18 +56,18 @@ pub(super) fn key(
     }
 }
 
-/// The client of a service whose own address and usual variable are these. [`NotHere`]: the key is not on this machine; what else is
+/// The client of a service whose own address and usual variable are these. [`Unavailable`]: the key is not on this machine; what else is
 /// wrong is wrong everywhere.
 pub(in crate::finetune) fn reach(
     spec: &ServiceSpec,
     own: &str,
     usual: &str,
-) -> Result<Result<Http, NoAccess>, NotHere> {
+) -> Result<Result<Http, NoAccess>, Unavailable> {
     let address = spec.api_base.as_deref().unwrap_or(own);
     let key = key(address, spec.api_key_env.as_deref(), own, usual);
     let http = key.and_then(|key| Http::new(address, key, spec.auth_header.as_deref()));
     match http {
-        Err(missing @ NoAccess::NoKey { .. }) => Err(NotHere(missing.to_string())),
+        Err(missing @ NoAccess::NoKey { .. }) => Err(Unavailable(missing.to_string())),
         http => Ok(http),
     }
 }

@@ -35,12 +35,12 @@ pub(in crate::finetune) struct Refusal {
     /// Where a redirect points; never followed.
     pub(in crate::finetune) location: Option<String>,
     /// The rest of what the server said, for services that say with an error what others say with an answer.
-    pub(in crate::finetune) said: Box<Said>,
+    pub(in crate::finetune) said: Box<ErrorResponse>,
 }
 
 /// An error's headers and body.
 #[derive(Default)]
-pub(in crate::finetune) struct Said {
+pub(in crate::finetune) struct ErrorResponse {
     /// The headers.
     pub(in crate::finetune) headers: HeaderMap,
     /// The body; null where it is not JSON.
@@ -48,9 +48,9 @@ pub(in crate::finetune) struct Said {
 }
 
 /// Servers like to echo a key that they refuse.
-impl fmt::Debug for Said {
+impl fmt::Debug for ErrorResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Said(..)")
+        f.write_str("ErrorResponse(..)")
     }
 }
 

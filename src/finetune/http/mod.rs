@@ -10,7 +10,7 @@ mod signed;
 mod tests;
 
 pub(super) use access::{NoAccess, reach};
-pub(super) use error::{CallError, Refusal, Said};
+pub(super) use error::{CallError, ErrorResponse, Refusal};
 pub(super) use signed::Put;
 
 use crate::http::{self, BadAddress, LARGEST_ERROR, chain, collect, retry, server_error, shorten};
@@ -74,7 +74,7 @@ enum Load<'a> {
 }
 
 /// What one try came to, when not to an answer.
-enum Failure {
+enum TryFailure {
     /// Asking again would not help, or must not be done.
     Final(CallError),
     /// Nothing was carried out or it does not matter; how long the server wants to be left alone.
@@ -178,8 +178,8 @@ impl Http {
             tries += 1;
             let (message, imposed) = match self.once(&method, &url, &load).await {
                 Ok(answer) => return Ok(answer),
-                Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Again(message, imposed)) => (message, imposed),
+                Err(TryFailure::Final(error)) => return Err(error),
+                Err(TryFailure::Again(message, imposed)) => (message, imposed),
             };
             let wait = imposed.unwrap_or_else(|| retry::backoff(self.backoff_base, tries));
             if tries == TRIES || wait > LONGEST_WAIT {
@@ -190,11 +190,11 @@ impl Http {
         }
     }
 
-    async fn once(&self, method: &Method, url: &Url, load: &Load<'_>) -> Result<Json, Failure> {
+    async fn once(&self, method: &Method, url: &Url, load: &Load<'_>) -> Result<Json, TryFailure> {
         let place = format!("{method} {}", shown(url));
         let request = self.client.request(method.clone(), url.clone());
         let request = loaded(request, load).await.map_err(|error| {
-            Failure::Final(CallError::Unreadable(format!(
+            TryFailure::Final(CallError::Unreadable(format!(
                 "{place}: the file to send: {error}"
             )))
         })?;
@@ -217,14 +217,14 @@ impl Http {
         read.map_err(|why| {
             let words = self.say(&String::from_utf8_lossy(&body));
             let message = format!("{place}: the answer cannot be read: {why}: {words}");
-            Failure::Final(match *method == Method::POST {
+            TryFailure::Final(match *method == Method::POST {
                 true => CallError::Unclear(message),
                 false => CallError::Garbled(message),
             })
         })
     }
 
-    async fn no_success(&self, method: &Method, place: &str, response: Response) -> Failure {
+    async fn no_success(&self, method: &Method, place: &str, response: Response) -> TryFailure {
         let status = response.status();
         let imposed = retry::imposed(response.headers(), SystemTime::now());
         let location = response.headers().get(LOCATION);
@@ -240,20 +240,20 @@ impl Http {
                 "{place}: HTTP {}: the server is elsewhere; set api_base to its own address",
                 status.as_u16()
             ),
-            false => format!("{place}: HTTP {}: {}", status.as_u16(), self.say(&error.words)),
+            false => format!("{place}: HTTP {}: {}", status.as_u16(), self.say(&error.message)),
         };
         let out_of_money = error.kinds.iter().any(|kind| kind == "insufficient_quota");
         let starts = *method == Method::POST;
         match status.as_u16() {
-            429 if !out_of_money => Failure::Again(message, imposed),
+            429 if !out_of_money => TryFailure::Again(message, imposed),
             // Not implemented: neither now nor later, and certainly not carried out.
-            408 | 500 | 502..=599 if starts => Failure::Final(CallError::Unclear(message)),
-            408 | 409 | 500 | 502..=599 if !starts => Failure::Again(message, imposed),
-            status => Failure::Final(CallError::Refused(Refusal {
+            408 | 500 | 502..=599 if starts => TryFailure::Final(CallError::Unclear(message)),
+            408 | 409 | 500 | 502..=599 if !starts => TryFailure::Again(message, imposed),
+            status => TryFailure::Final(CallError::Refused(Refusal {
                 status,
                 message,
                 location,
-                said: Box::new(Said {
+                said: Box::new(ErrorResponse {
                     headers,
                     body: serde_json::from_slice(&words).unwrap_or_default(),
                 }),
@@ -262,12 +262,12 @@ impl Http {
     }
 
     /// A request that could not be sent, or an answer that did not arrive whole.
-    fn broken(&self, method: &Method, place: &str, error: reqwest::Error) -> Failure {
+    fn broken(&self, method: &Method, place: &str, error: reqwest::Error) -> TryFailure {
         let never_left = error.is_connect() || error.is_builder();
         let message = format!("{place}: {}", self.say(&chain(&error.without_url())));
         match *method == Method::POST && !never_left {
-            true => Failure::Final(CallError::Unclear(message)),
-            false => Failure::Again(message, None),
+            true => TryFailure::Final(CallError::Unclear(message)),
+            false => TryFailure::Again(message, None),
         }
     }
 

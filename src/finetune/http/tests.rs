@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 const KEY: &str = "sk-very-secret-123456";
 
 /// What the server does with one request, once it has read it.
-enum Play {
+enum ScriptedReply {
     /// A status, further header lines, a body.
     Say(u16, &'static str, &'static str),
     /// Closes the connection without a word.
@@ -18,13 +18,13 @@ enum Play {
     Half,
 }
 
-type Seen = Arc<Mutex<Vec<String>>>;
+type SeenRequests = Arc<Mutex<Vec<String>>>;
 
 /// Plays the script, one answer a connection; gives the address and the requests.
-async fn server(script: Vec<Play>) -> (String, Seen) {
+async fn server(script: Vec<ScriptedReply>) -> (String, SeenRequests) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}/v1/", listener.local_addr().unwrap());
-    let seen = Seen::default();
+    let seen = SeenRequests::default();
     let requests = seen.clone();
     tokio::spawn(async move {
         for play in script {
@@ -32,12 +32,12 @@ async fn server(script: Vec<Play>) -> (String, Seen) {
             let request = read_request(&mut stream).await;
             requests.lock().unwrap().push(request);
             let answer = match play {
-                Play::Say(status, headers, body) => format!(
+                ScriptedReply::Say(status, headers, body) => format!(
                     "HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}",
                     body.len()
                 ),
-                Play::Close => String::new(),
-                Play::Half => "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"id\":".to_owned(),
+                ScriptedReply::Close => String::new(),
+                ScriptedReply::Half => "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"id\":".to_owned(),
             };
             stream.write_all(answer.as_bytes()).await.unwrap();
         }
@@ -76,17 +76,17 @@ fn client(address: &str) -> Http {
     }
 }
 
-fn sent(seen: &Seen) -> Vec<String> {
+fn sent(seen: &SeenRequests) -> Vec<String> {
     seen.lock().unwrap().clone()
 }
 
 #[tokio::test]
 async fn a_question_is_asked_again_while_the_server_is_in_trouble() {
     let trouble = vec![
-        Play::Say(500, "", "down"),
-        Play::Say(429, "Retry-After: 0\r\n", "slow down"),
-        Play::Close,
-        Play::Say(200, "", r#"{"id":"x"}"#),
+        ScriptedReply::Say(500, "", "down"),
+        ScriptedReply::Say(429, "Retry-After: 0\r\n", "slow down"),
+        ScriptedReply::Close,
+        ScriptedReply::Say(200, "", r#"{"id":"x"}"#),
     ];
     let (address, seen) = server(trouble).await;
     let answer = client(&address).get(&["models"], &[]).await.unwrap();
@@ -96,7 +96,7 @@ async fn a_question_is_asked_again_while_the_server_is_in_trouble() {
 
 #[tokio::test]
 async fn a_question_is_not_asked_for_ever() {
-    let (address, seen) = server((0..9).map(|_| Play::Say(503, "", "down")).collect()).await;
+    let (address, seen) = server((0..9).map(|_| ScriptedReply::Say(503, "", "down")).collect()).await;
     let error = client(&address).get(&["models"], &[]).await.unwrap_err();
     assert!(matches!(error, CallError::Passing(_)), "{error:?}");
     assert!(
@@ -108,7 +108,7 @@ async fn a_question_is_not_asked_for_ever() {
 
 #[tokio::test]
 async fn a_long_wait_is_left_to_whoever_asked() {
-    let (address, seen) = server(vec![Play::Say(429, "Retry-After: 31\r\n", "")]).await;
+    let (address, seen) = server(vec![ScriptedReply::Say(429, "Retry-After: 31\r\n", "")]).await;
     let error = client(&address).get(&["models"], &[]).await.unwrap_err();
     assert!(matches!(error, CallError::Passing(_)), "{error:?}");
     assert_eq!(sent(&seen).len(), 1);
@@ -117,11 +117,11 @@ async fn a_long_wait_is_left_to_whoever_asked() {
 #[tokio::test]
 async fn what_may_have_been_carried_out_is_not_sent_again() {
     for play in [
-        Play::Close,
-        Play::Half,
-        Play::Say(500, "", "oops"),
-        Play::Say(504, "", "gateway"),
-        Play::Say(200, "", "<html>"),
+        ScriptedReply::Close,
+        ScriptedReply::Half,
+        ScriptedReply::Say(500, "", "oops"),
+        ScriptedReply::Say(504, "", "gateway"),
+        ScriptedReply::Say(200, "", "<html>"),
     ] {
         let (address, seen) = server(vec![play]).await;
         let error = client(&address).post(&["jobs"], None).await.unwrap_err();
@@ -132,7 +132,10 @@ async fn what_may_have_been_carried_out_is_not_sent_again() {
 
 #[tokio::test]
 async fn what_was_certainly_not_carried_out_is_sent_again() {
-    let throttled = vec![Play::Say(429, "Retry-After: 0\r\n", ""), Play::Say(200, "", "{}")];
+    let throttled = vec![
+        ScriptedReply::Say(429, "Retry-After: 0\r\n", ""),
+        ScriptedReply::Say(200, "", "{}"),
+    ];
     let (address, seen) = server(throttled).await;
     let body = serde_json::json!({"model": "m"});
     client(&address).post(&["jobs"], Some(&body)).await.unwrap();
@@ -153,7 +156,7 @@ async fn a_server_that_is_not_there_has_carried_out_nothing() {
 #[tokio::test]
 async fn a_no_names_the_place_and_the_servers_words_and_no_key() {
     let body = r#"{"error":{"message":"key sk-very-secret-123456 is bad","code":"invalid_api_key"}}"#;
-    let (address, _) = server(vec![Play::Say(401, "", body)]).await;
+    let (address, _) = server(vec![ScriptedReply::Say(401, "", body)]).await;
     let error = client(&address)
         .get(&["files"], &[("after", "hidden")])
         .await
@@ -167,14 +170,19 @@ async fn a_no_names_the_place_and_the_servers_words_and_no_key() {
 #[tokio::test]
 async fn money_that_has_run_out_does_not_come_back_by_waiting() {
     let body = r#"{"error":{"message":"pay","code":"insufficient_quota"}}"#;
-    let (address, _) = server(vec![Play::Say(429, "", body)]).await;
+    let (address, _) = server(vec![ScriptedReply::Say(429, "", body)]).await;
     let error = client(&address).post(&["jobs"], None).await.unwrap_err();
     assert!(matches!(error, CallError::Refused(_)), "{error:?}");
 }
 
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
-    let (address, _) = server(vec![Play::Say(307, "Location: http://elsewhere/\r\n", "")]).await;
+    let (address, _) = server(vec![ScriptedReply::Say(
+        307,
+        "Location: http://elsewhere/\r\n",
+        "",
+    )])
+    .await;
     let error = client(&address).post(&["jobs"], None).await.unwrap_err();
     assert!(error.to_string().contains("api_base"), "{error}");
     let CallError::Refused(refusal) = error else {
@@ -185,7 +193,7 @@ async fn a_redirect_is_not_followed() {
 
 #[tokio::test]
 async fn queries_and_paths_are_encoded_and_the_addresss_own_query_stays() {
-    let (address, seen) = server(vec![Play::Say(200, "", "{}")]).await;
+    let (address, seen) = server(vec![ScriptedReply::Say(200, "", "{}")]).await;
     client(&format!("{address}?api-version=1"))
         .get(&["jobs", "a/../b"], &[("metadata[job_key]", "k&1")])
         .await
@@ -197,7 +205,11 @@ async fn queries_and_paths_are_encoded_and_the_addresss_own_query_stays() {
 
 #[tokio::test]
 async fn the_key_goes_where_the_service_wants_it() {
-    let (address, seen) = server(vec![Play::Say(200, "", ""), Play::Say(200, "", "")]).await;
+    let (address, seen) = server(vec![
+        ScriptedReply::Say(200, "", ""),
+        ScriptedReply::Say(200, "", ""),
+    ])
+    .await;
     let azure = Http::new(&address, Secret::new(KEY), Some("api-key")).unwrap();
     assert_eq!(azure.delete(&["files", "f"]).await.unwrap(), Json::Null);
     client(&address).delete(&["files", "f"]).await.unwrap();
@@ -215,7 +227,7 @@ async fn the_key_goes_where_the_service_wants_it() {
 async fn a_file_goes_as_a_form_of_known_length() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "{\"messages\":[]}\n").unwrap();
-    let (address, seen) = server(vec![Play::Say(200, "", r#"{"id":"file-1"}"#)]).await;
+    let (address, seen) = server(vec![ScriptedReply::Say(200, "", r#"{"id":"file-1"}"#)]).await;
     let upload = Upload {
         fields: &[("purpose", "fine-tune")],
         part: "file",
@@ -260,8 +272,8 @@ async fn a_file_goes_to_a_signed_address_without_the_key_and_on_from_there() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "rows").unwrap();
     let (address, seen) = server(vec![
-        Play::Say(307, "Location: /elsewhere?signature=t\r\n", ""),
-        Play::Say(200, "", "<Stored/>"),
+        ScriptedReply::Say(307, "Location: /elsewhere?signature=t\r\n", ""),
+        ScriptedReply::Say(200, "", "<Stored/>"),
     ])
     .await;
     let put = Put {
@@ -296,7 +308,7 @@ async fn a_file_goes_to_a_signed_address_without_the_key_and_on_from_there() {
 #[tokio::test]
 async fn storage_that_sends_us_in_circles_is_left() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let circle = || Play::Say(307, "Location: /bucket\r\n", "");
+    let circle = || ScriptedReply::Say(307, "Location: /bucket\r\n", "");
     let (address, seen) = server((0..20).map(|_| circle()).collect()).await;
     let put = Put {
         path: file.path(),

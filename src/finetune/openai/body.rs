@@ -1,7 +1,7 @@
 //! The request that creates a job.
 
 use super::super::http::CallError;
-use super::super::{Order, ServiceSpec};
+use super::super::{ServiceSpec, TrainingRequest};
 use super::names;
 use serde_json::{Map, Value as Json, json};
 
@@ -17,7 +17,7 @@ const OURS: [&str; 2] = ["training_file", "validation_file"];
 /// The body, `extra` merged in last. An `extra` with top-level `hyperparameters` speaks the protocol as it was before `method`:
 /// then `train` goes there, too, and there is no `method`.
 pub(super) fn of(
-    order: &Order<'_>,
+    order: &TrainingRequest<'_>,
     spec: &ServiceSpec,
     azure: bool,
     rows: &str,

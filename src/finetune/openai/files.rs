@@ -1,7 +1,7 @@
 //! Uploaded rows: named after the order's key, so that they are found again and uploaded once.
 
 use super::super::http::{CallError, Http, Upload};
-use super::super::{Order, ProviderError, TrainingFile};
+use super::super::{ProviderError, TrainingFile, TrainingRequest};
 use super::OWN;
 use super::jobs::{self, is_no_list};
 use super::wire::{File, Page};
@@ -29,18 +29,18 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// What a file's rows are for.
 #[derive(Clone, Copy)]
-pub(super) enum Rows {
+pub(super) enum OpenAiRows {
     /// To train on.
     Training,
     /// To measure with.
     Validation,
 }
 
-impl Rows {
+impl OpenAiRows {
     fn file_name(self, key: &str) -> String {
         match self {
-            Rows::Training => format!("{key}.jsonl"),
-            Rows::Validation => format!("{key}-validation.jsonl"),
+            OpenAiRows::Training => format!("{key}.jsonl"),
+            OpenAiRows::Validation => format!("{key}-validation.jsonl"),
         }
     }
 
@@ -48,7 +48,7 @@ impl Rows {
     pub(super) async fn there(
         self,
         http: &Http,
-        order: &Order<'_>,
+        order: &TrainingRequest<'_>,
         file: &TrainingFile,
         marked: bool,
     ) -> Result<String, ProviderError> {
@@ -83,7 +83,7 @@ impl Rows {
 
 async fn upload(
     http: &Http,
-    order: &Order<'_>,
+    order: &TrainingRequest<'_>,
     file: &TrainingFile,
     name: &str,
     marked: bool,
@@ -133,7 +133,7 @@ fn mark(plain: &Path) -> Result<PathBuf, DepotError> {
 
 /// The ids of what was uploaded for that key.
 pub(super) async fn of_key(http: &Http, key: &str) -> Result<Vec<String>, ProviderError> {
-    let names = [Rows::Training, Rows::Validation].map(|rows| rows.file_name(key));
+    let names = [OpenAiRows::Training, OpenAiRows::Validation].map(|rows| rows.file_name(key));
     let uploaded = listed(http).await?.into_iter();
     Ok(uploaded
         .filter(|file| names.contains(&file.name))
@@ -165,7 +165,7 @@ async fn listed(http: &Http) -> Result<Vec<File>, ProviderError> {
 }
 
 /// Removes what was uploaded for that key, and what the job says that it trained on: a server may list no files.
-pub(super) async fn tidy(http: &Http, id: &str, key: &str) -> Result<(), ProviderError> {
+pub(super) async fn cleanup(http: &Http, id: &str, key: &str) -> Result<(), ProviderError> {
     let mut uploaded = of_key(http, key).await?;
     if let Ok(job) = jobs::get(http, id).await {
         uploaded.extend(job.files);

@@ -3,7 +3,7 @@
 use super::super::http::{CallError, Http};
 use super::super::{ProviderError, StartError, TrainingId};
 use super::files;
-use super::wire::{Job, Page, Status};
+use super::wire::{OpenAiJob, OpenAiJobStatus, Page};
 
 /// Where the jobs are.
 pub(super) const JOBS: &[&str] = &["fine_tuning", "jobs"];
@@ -19,7 +19,7 @@ const MOST_PAGES: usize = 50;
 /// A server may ignore the filter, so every job's metadata is looked at again here; it may refuse the filter, or keep no metadata at all.
 /// All say which file a job trains on, and the file's name is the key.
 pub(super) async fn find(http: &Http, key: &str) -> Result<Option<TrainingId>, ProviderError> {
-    let has_key = |job: &Job| job.key.as_deref() == Some(key);
+    let has_key = |job: &OpenAiJob| job.key.as_deref() == Some(key);
     let filters = match listed(http, &[("metadata[job_key]", key)], has_key).await {
         Ok(Some(found)) => return Ok(Some(found)),
         Ok(None) => true,
@@ -31,8 +31,9 @@ pub(super) async fn find(http: &Http, key: &str) -> Result<Option<TrainingId>, P
     if filters && ours.is_empty() {
         return Ok(None);
     }
-    let trains_on_ours =
-        |job: &Job| has_key(job) || (job.key.is_none() && job.files.iter().any(|file| ours.contains(file)));
+    let trains_on_ours = |job: &OpenAiJob| {
+        has_key(job) || (job.key.is_none() && job.files.iter().any(|file| ours.contains(file)))
+    };
     Ok(listed(http, &[], trains_on_ours).await?)
 }
 
@@ -40,9 +41,9 @@ pub(super) async fn find(http: &Http, key: &str) -> Result<Option<TrainingId>, P
 async fn listed(
     http: &Http,
     filter: &[(&str, &str)],
-    matches: impl Fn(&Job) -> bool,
+    matches: impl Fn(&OpenAiJob) -> bool,
 ) -> Result<Option<TrainingId>, CallError> {
-    let mut best: Option<Job> = None;
+    let mut best: Option<OpenAiJob> = None;
     let mut after: Option<String> = None;
     for _ in 0..MOST_PAGES {
         let mut query = vec![("limit", PAGE)];
@@ -51,10 +52,12 @@ async fn listed(
             query.push(("after", after));
         }
         let page = Page::read(http.get(JOBS, &query).await?);
-        for job in page.items.iter().filter_map(Job::read) {
+        for job in page.items.iter().filter_map(OpenAiJob::read) {
             let is_better = match &best {
                 None => true,
-                Some(best) => best.status != Status::Succeeded && job.status == Status::Succeeded,
+                Some(best) => {
+                    best.status != OpenAiJobStatus::Succeeded && job.status == OpenAiJobStatus::Succeeded
+                }
             };
             if matches(&job) && !job.is_lost() && is_better {
                 best = Some(job);
@@ -87,9 +90,9 @@ pub(super) async fn unclear(http: &Http, why: String) -> Result<TrainingId, Star
 }
 
 /// The job of that id.
-pub(super) async fn get(http: &Http, id: &str) -> Result<Job, CallError> {
+pub(super) async fn get(http: &Http, id: &str) -> Result<OpenAiJob, CallError> {
     let answer = http.get(&[JOBS, &[id]].concat(), &[]).await?;
-    Job::read(&answer).ok_or_else(|| {
+    OpenAiJob::read(&answer).ok_or_else(|| {
         let words = http.say(&answer.to_string());
         CallError::Garbled(format!("{}: no job where {id} should be: {words}", http.shown()))
     })

@@ -14,24 +14,25 @@ mod wire;
 
 use super::http::{self, CallError, Http, NoAccess};
 use super::{
-    NotHere, Order, Provider, ProviderError, Recipe, ServiceSpec, StartError, Trained, Training, TrainingId,
+    Provider, ProviderError, ServiceSpec, StartError, TrainingId, TrainingRequest, TrainingResult,
+    TrainingSpec, TrainingState, Unavailable,
 };
 use async_trait::async_trait;
-use wire::{Job, Status};
+use wire::{OpenAiJob, OpenAiJobStatus};
 
 /// The service's own address.
 pub(super) const OWN: &str = "https://api.openai.com/v1";
 
 /// The service, as one recipe wants it reached.
-pub(super) struct Openai {
+pub(super) struct OpenAiProvider {
     spec: ServiceSpec,
     http: Result<Http, NoAccess>,
 }
 
-impl Openai {
-    /// Opens no connection. [`NotHere`]: the key is not on this machine.
-    pub(super) fn new(spec: &ServiceSpec) -> Result<Openai, NotHere> {
-        Ok(Openai {
+impl OpenAiProvider {
+    /// Opens no connection. [`Unavailable`]: the key is not on this machine.
+    pub(super) fn new(spec: &ServiceSpec) -> Result<OpenAiProvider, Unavailable> {
+        Ok(OpenAiProvider {
             spec: spec.clone(),
             http: http::reach(spec, OWN, crate::lm::OPENAI_KEY)?,
         })
@@ -48,55 +49,55 @@ impl Openai {
     }
 
     /// What a job that has been read says of the training.
-    async fn training(&self, http: &Http, job: Job) -> Training {
+    async fn training(&self, http: &Http, job: OpenAiJob) -> TrainingState {
         match job.status {
-            Status::Succeeded => match job.model {
-                Some(model) => Training::Succeeded(Trained {
+            OpenAiJobStatus::Succeeded => match job.model {
+                Some(model) => TrainingState::Succeeded(TrainingResult {
                     model: Some(names::model(&model)),
                     api_base: self.spec.api_base.clone(),
                     tokens: job.tokens,
                     loss: progress::of(http, &job.id, &job.word).await.loss,
                 }),
-                None => Training::Failed(format!(
+                None => TrainingState::Failed(format!(
                     "the server says that the training {} has succeeded and names no model; look for its checkpoints there",
                     job.id
                 )),
             },
-            Status::Failed => Training::Failed(match job.error {
+            OpenAiJobStatus::Failed => TrainingState::Failed(match job.error {
                 Some(why) => http.say(&why),
                 None => format!("the server says that the training {} has failed, not why", job.id),
             }),
-            Status::Cancelled => Training::Cancelled,
-            Status::GoesOn { known } => {
+            OpenAiJobStatus::Cancelled => TrainingState::Cancelled,
+            OpenAiJobStatus::GoesOn { known } => {
                 if !known {
                     progress::wonder(&job.id, &job.word);
                 }
-                Training::Running(progress::of(http, &job.id, &job.word).await)
+                TrainingState::Running(progress::of(http, &job.id, &job.word).await)
             }
         }
     }
 }
 
 #[async_trait]
-impl Provider for Openai {
-    async fn preflight(&self, recipe: &Recipe) -> Result<Vec<String>, ProviderError> {
+impl Provider for OpenAiProvider {
+    async fn preflight(&self, recipe: &TrainingSpec) -> Result<Vec<String>, ProviderError> {
         preflight::look(&self.spec, &self.http, recipe).await
     }
 
-    async fn find(&self, order: &Order<'_>) -> Result<Option<TrainingId>, ProviderError> {
+    async fn find(&self, order: &TrainingRequest<'_>) -> Result<Option<TrainingId>, ProviderError> {
         jobs::find(self.http()?, order.key).await
     }
 
-    async fn start(&self, order: &Order<'_>) -> Result<TrainingId, StartError> {
+    async fn start(&self, order: &TrainingRequest<'_>) -> Result<TrainingId, StartError> {
         let http = self.http()?;
         let shard = order.shard;
-        let rows = files::Rows::Training
+        let rows = files::OpenAiRows::Training
             .there(http, order, &shard.data, self.is_azure())
             .await?;
         let validation = match &shard.validation {
             None => None,
             Some(kept) => {
-                let kept_back = files::Rows::Validation;
+                let kept_back = files::OpenAiRows::Validation;
                 Some(kept_back.there(http, order, kept, self.is_azure()).await?)
             }
         };
@@ -109,7 +110,7 @@ impl Provider for Openai {
             answer = http.post(jobs::JOBS, Some(&body)).await;
         }
         match answer {
-            Ok(answer) => match Job::read(&answer) {
+            Ok(answer) => match OpenAiJob::read(&answer) {
                 Some(job) => Ok(TrainingId(job.id)),
                 None => Err(StartError::Unclear(format!(
                     "{}: the answer holds no id: {}",
@@ -122,21 +123,21 @@ impl Provider for Openai {
         }
     }
 
-    async fn poll(&self, id: &TrainingId, _: &Order<'_>) -> Result<Training, ProviderError> {
+    async fn poll(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<TrainingState, ProviderError> {
         let http = self.http()?;
         match jobs::get(http, &id.0).await {
             Ok(job) => Ok(self.training(http, job).await),
-            Err(error) if matches!(error.status(), Some(404 | 410)) => Ok(Training::Absent),
+            Err(error) if matches!(error.status(), Some(404 | 410)) => Ok(TrainingState::Absent),
             // The training goes on and is paid for, whatever keeps us from looking: a revoked key, a gateway, an outage.
             Err(error) => Err(ProviderError::Passing(error.to_string())),
         }
     }
 
-    async fn cancel(&self, id: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
+    async fn cancel(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         jobs::cancel(self.http()?, &id.0).await
     }
 
-    async fn tidy(&self, id: &TrainingId, order: &Order<'_>) -> Result<(), ProviderError> {
-        files::tidy(self.http()?, &id.0, order.key).await
+    async fn cleanup(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError> {
+        files::cleanup(self.http()?, &id.0, order.key).await
     }
 }

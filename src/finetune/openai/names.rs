@@ -1,7 +1,7 @@
 //! Names: what a new model's ends with, and what a new model is called.
 
 use super::super::http::Http;
-use super::super::{Recipe, ServiceSpec};
+use super::super::{ServiceSpec, TrainingSpec};
 
 /// The longest suffix that the protocol allows, and Azure's.
 const LONGEST: usize = 64;
@@ -24,7 +24,7 @@ pub(super) fn longest(azure: bool) -> usize {
 }
 
 /// What the new model's name ends with: what the job says, or job, LM and predictor in the characters that every server takes.
-pub(super) fn suffix(spec: &ServiceSpec, recipe: &Recipe, azure: bool) -> String {
+pub(super) fn suffix(spec: &ServiceSpec, recipe: &TrainingSpec, azure: bool) -> String {
     if let Some(given) = &spec.suffix {
         return given.clone();
     }
@@ -58,8 +58,8 @@ mod tests {
     use super::*;
     use crate::finetune::ProviderSpec;
 
-    fn recipe(job: &str, lm: &str) -> Recipe {
-        Recipe {
+    fn recipe(job: &str, lm: &str) -> TrainingSpec {
+        TrainingSpec {
             job: job.to_owned(),
             lm: lm.to_owned(),
             predictor: None,

@@ -1,7 +1,7 @@
 //! The look ahead: whatever would keep a training from its end and can be told for nothing.
 
 use super::super::http::{CallError, Http, NoAccess};
-use super::super::{ProviderError, Recipe, ServiceSpec};
+use super::super::{ProviderError, ServiceSpec, TrainingSpec};
 use super::jobs::{JOBS, is_no_list};
 use super::wire::{Page, id, text};
 use super::{OWN, arguments, body, names};
@@ -29,7 +29,7 @@ struct Findings {
 pub(super) async fn look(
     spec: &ServiceSpec,
     http: &Result<Http, NoAccess>,
-    recipe: &Recipe,
+    recipe: &TrainingSpec,
 ) -> Result<Vec<String>, ProviderError> {
     let mut found = Findings::default();
     found.problems.extend(arguments::problems(&recipe.train));

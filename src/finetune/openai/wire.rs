@@ -7,9 +7,9 @@ const LONGEST_ID: usize = 256;
 
 /// A fine-tuning job.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Job {
+pub(super) struct OpenAiJob {
     pub(super) id: String,
-    pub(super) status: Status,
+    pub(super) status: OpenAiJobStatus,
     /// The status in the server's own word.
     pub(super) word: String,
     /// `fine_tuned_model`.
@@ -26,7 +26,7 @@ pub(super) struct Job {
 
 /// How far a job is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Status {
+pub(super) enum OpenAiJobStatus {
     Succeeded,
     Failed,
     Cancelled,
@@ -37,28 +37,28 @@ pub(super) enum Status {
     },
 }
 
-impl Status {
-    fn of(word: &str) -> Status {
+impl OpenAiJobStatus {
+    fn of(word: &str) -> OpenAiJobStatus {
         match word.to_ascii_lowercase().as_str() {
-            "succeeded" => Status::Succeeded,
-            "failed" => Status::Failed,
+            "succeeded" => OpenAiJobStatus::Succeeded,
+            "failed" => OpenAiJobStatus::Failed,
             // Servers disagree on the spelling.
-            "cancelled" | "canceled" => Status::Cancelled,
+            "cancelled" | "canceled" => OpenAiJobStatus::Cancelled,
             "validating_files" | "queued" | "running" | "pausing" | "paused" => {
-                Status::GoesOn { known: true }
+                OpenAiJobStatus::GoesOn { known: true }
             }
-            _ => Status::GoesOn { known: false },
+            _ => OpenAiJobStatus::GoesOn { known: false },
         }
     }
 }
 
-impl Job {
+impl OpenAiJob {
     /// None: there is no id in it, so it is no job.
-    pub(super) fn read(json: &Json) -> Option<Job> {
+    pub(super) fn read(json: &Json) -> Option<OpenAiJob> {
         let word = text(json, "status").unwrap_or_default();
-        Some(Job {
+        Some(OpenAiJob {
             id: id(json)?,
-            status: Status::of(&word),
+            status: OpenAiJobStatus::of(&word),
             word,
             model: text(json, "fine_tuned_model"),
             error: json.get("error").and_then(reason),
@@ -75,11 +75,11 @@ impl Job {
 
     /// Whether nothing will come of it any more.
     pub(super) fn is_lost(&self) -> bool {
-        matches!(self.status, Status::Failed | Status::Cancelled)
+        matches!(self.status, OpenAiJobStatus::Failed | OpenAiJobStatus::Cancelled)
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        !matches!(self.status, Status::GoesOn { .. })
+        !matches!(self.status, OpenAiJobStatus::GoesOn { .. })
     }
 }
 
@@ -194,7 +194,8 @@ mod tests {
 
     #[test]
     fn a_failure_is_told_in_whatever_shape_it_came() {
-        let told = |error: Json| Job::read(&json!({"id": "j", "error": error})).and_then(|job| job.error);
+        let told =
+            |error: Json| OpenAiJob::read(&json!({"id": "j", "error": error})).and_then(|job| job.error);
         assert_eq!(told(json!("boom")), Some("boom".to_owned()));
         assert_eq!(
             told(json!({"code": "invalid", "message": "bad row", "param": "training_file"})),
@@ -209,18 +210,24 @@ mod tests {
     #[test]
     fn a_status_that_nobody_knows_is_no_end() {
         for word in ["warming_up", "", "deploying"] {
-            assert_eq!(Status::of(word), Status::GoesOn { known: false });
+            assert_eq!(
+                OpenAiJobStatus::of(word),
+                OpenAiJobStatus::GoesOn { known: false }
+            );
         }
-        assert_eq!(Status::of("paused"), Status::GoesOn { known: true });
-        assert_eq!(Status::of("canceled"), Status::Cancelled);
-        assert_eq!(Status::of("Succeeded"), Status::Succeeded);
+        assert_eq!(
+            OpenAiJobStatus::of("paused"),
+            OpenAiJobStatus::GoesOn { known: true }
+        );
+        assert_eq!(OpenAiJobStatus::of("canceled"), OpenAiJobStatus::Cancelled);
+        assert_eq!(OpenAiJobStatus::of("Succeeded"), OpenAiJobStatus::Succeeded);
     }
 
     #[test]
     fn what_has_no_id_is_no_job() {
-        assert_eq!(Job::read(&json!({"status": "queued"})), None);
-        assert_eq!(Job::read(&json!("ftjob-1")), None);
-        assert_eq!(Job::read(&json!({"id": "a\nb"})), None);
+        assert_eq!(OpenAiJob::read(&json!({"status": "queued"})), None);
+        assert_eq!(OpenAiJob::read(&json!("ftjob-1")), None);
+        assert_eq!(OpenAiJob::read(&json!({"id": "a\nb"})), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The request that creates a fine-tune job, with what the SDK sends where the job file says nothing.
 
 use crate::finetune::train_keys::{Allowed, TrainKey};
-use crate::finetune::{Order, ProviderError, Recipe};
+use crate::finetune::{ProviderError, TrainingRequest, TrainingSpec};
 use serde_json::{Map, Value as Json, json};
 
 /// What `train` may say: the arguments of the SDK's `fine_tuning.create` that mean something for rows of messages.
@@ -78,7 +78,7 @@ pub(super) struct Files {
 }
 
 /// Whether the job file asks for adapters, for a full training, or for neither: then the service chooses.
-pub(super) fn wants_lora(recipe: &Recipe) -> Option<bool> {
+pub(super) fn wants_lora(recipe: &TrainingSpec) -> Option<bool> {
     let said = recipe.train.get("lora").and_then(Json::as_bool);
     let details = ["lora_r", "lora_alpha", "lora_dropout", "lora_trainable_modules"];
     said.or_else(|| {
@@ -90,7 +90,13 @@ pub(super) fn wants_lora(recipe: &Recipe) -> Option<bool> {
 }
 
 /// The body. `rank` is the model's usual LoRA rank, where that is needed.
-pub(super) fn body(order: &Order<'_>, model: &str, suffix: &str, files: &Files, rank: Option<u64>) -> Json {
+pub(super) fn body(
+    order: &TrainingRequest<'_>,
+    model: &str,
+    suffix: &str,
+    files: &Files,
+    rank: Option<u64>,
+) -> Json {
     let recipe = &order.shard.recipe;
     let train = &recipe.train;
     let mut body = Map::new();
@@ -138,7 +144,7 @@ fn scheduler(train: &Map<String, Json>) -> Json {
 }
 
 /// Adapters or everything; none: as the service does it.
-pub(super) fn training_type(recipe: &Recipe, rank: Option<u64>) -> Option<Json> {
+pub(super) fn training_type(recipe: &TrainingSpec, rank: Option<u64>) -> Option<Json> {
     let number = |key: &str| recipe.train.get(key).and_then(Json::as_u64);
     if !wants_lora(recipe)? {
         return Some(json!({"type": "Full"}));

@@ -3,7 +3,7 @@
 use crate::backoff::Backoff;
 use crate::depot::DepotError;
 use crate::finetune::http::{CallError, Http, Put, Refusal};
-use crate::finetune::{Order, ProviderError, TrainingFile};
+use crate::finetune::{ProviderError, TrainingFile, TrainingRequest};
 use serde_json::Value as Json;
 
 /// The SDK sends larger files in parts, which is not done here: 5 GiB.
@@ -16,7 +16,7 @@ const LOOKS: u32 = 30;
 /// The file's id, uploaded unless it is there already under that name, and found good as far as the service says so.
 pub(super) async fn ensure(
     http: &Http,
-    order: &Order<'_>,
+    order: &TrainingRequest<'_>,
     file: &TrainingFile,
     name: &str,
 ) -> Result<String, ProviderError> {
@@ -69,7 +69,7 @@ fn is_bad(file: &Json) -> bool {
 
 async fn upload(
     http: &Http,
-    order: &Order<'_>,
+    order: &TrainingRequest<'_>,
     file: &TrainingFile,
     name: &str,
 ) -> Result<String, ProviderError> {

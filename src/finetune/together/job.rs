@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 /// What a status comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Status {
+pub(super) enum TogetherJobStatus {
     /// It has not ended.
     Goes,
     /// A word that is not known: services learn new ones. It has not ended, as far as anybody knows.
@@ -18,25 +18,25 @@ pub(super) enum Status {
     Cancelled,
 }
 
-impl Status {
+impl TogetherJobStatus {
     /// The status of a job.
-    pub(super) fn of(job: &Json) -> Status {
+    pub(super) fn of(job: &Json) -> TogetherJobStatus {
         match job["status"].as_str().unwrap_or_default() {
-            "completed" => Status::Completed,
-            "error" | "user_error" => Status::Failed,
-            "cancelled" => Status::Cancelled,
+            "completed" => TogetherJobStatus::Completed,
+            "error" | "user_error" => TogetherJobStatus::Failed,
+            "cancelled" => TogetherJobStatus::Cancelled,
             "pending" | "queued" | "running" | "compressing" | "uploading" | "cancel_requested" => {
-                Status::Goes
+                TogetherJobStatus::Goes
             }
-            _ => Status::Unknown,
+            _ => TogetherJobStatus::Unknown,
         }
     }
 
     /// Whether it may still come to a model.
     pub(super) fn goes_on(self) -> bool {
         match self {
-            Status::Goes | Status::Unknown => true,
-            Status::Completed | Status::Failed | Status::Cancelled => false,
+            TogetherJobStatus::Goes | TogetherJobStatus::Unknown => true,
+            TogetherJobStatus::Completed | TogetherJobStatus::Failed | TogetherJobStatus::Cancelled => false,
         }
     }
 }

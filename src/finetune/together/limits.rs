@@ -1,17 +1,17 @@
 //! What a model can be trained with, as the service tells before anything is sent.
 
 use super::create;
-use crate::finetune::{ProviderError, Recipe};
+use crate::finetune::{ProviderError, TrainingSpec};
 use serde_json::Value as Json;
 
 /// What Together knows the model by; litellm, and so DSPy, writes its provider before it.
-pub(super) fn base_model(recipe: &Recipe) -> &str {
+pub(super) fn base_model(recipe: &TrainingSpec) -> &str {
     let model = recipe.base_model();
     model.strip_prefix("together_ai/").unwrap_or(model)
 }
 
 /// Whether `train` asks for more than the model's limits allow. What the service does not tell is not checked.
-pub(super) fn check(recipe: &Recipe, limits: &Json) -> Result<(), ProviderError> {
+pub(super) fn check(recipe: &TrainingSpec, limits: &Json) -> Result<(), ProviderError> {
     let is_lora = create::wants_lora(recipe) != Some(false);
     if !is_lora && limits["supports_full_training"] == false {
         let why = format!(

@@ -12,12 +12,12 @@ mod price;
 use super::http::{self, CallError, Http, NoAccess};
 use super::slug::slug;
 use super::{
-    NotHere, Order, Provider, ProviderError, Recipe, ServiceSpec, StartError, Trained, Training, TrainingId,
-    train_keys,
+    Provider, ProviderError, ServiceSpec, StartError, TrainingId, TrainingRequest, TrainingResult,
+    TrainingSpec, TrainingState, Unavailable, train_keys,
 };
 use async_trait::async_trait;
 use create::Files;
-use job::Status;
+use job::TogetherJobStatus;
 use limits::base_model;
 use serde_json::Value as Json;
 
@@ -38,15 +38,15 @@ const SERVED: &str = "Together serves a fine-tuned model only on a dedicated end
 
 /// One account at Together.
 #[derive(Debug)]
-pub(super) struct Together {
+pub(super) struct TogetherProvider {
     http: Result<Http, NoAccess>,
     spec: ServiceSpec,
 }
 
-impl Together {
-    /// Opens no connection. [`NotHere`]: the key is not on this machine.
-    pub(super) fn new(spec: &ServiceSpec) -> Result<Together, NotHere> {
-        Ok(Together {
+impl TogetherProvider {
+    /// Opens no connection. [`Unavailable`]: the key is not on this machine.
+    pub(super) fn new(spec: &ServiceSpec) -> Result<TogetherProvider, Unavailable> {
+        Ok(TogetherProvider {
             http: http::reach(spec, OWN, KEY)?,
             spec: spec.clone(),
         })
@@ -59,13 +59,13 @@ impl Together {
     }
 
     /// The key's part of a suffix.
-    fn mark(order: &Order<'_>) -> String {
+    fn mark(order: &TrainingRequest<'_>) -> String {
         slug(order.key, KEY_CHARS)
     }
 
-    fn suffix(&self, order: &Order<'_>) -> String {
+    fn suffix(&self, order: &TrainingRequest<'_>) -> String {
         let recipe = &order.shard.recipe;
-        let mark = Together::mark(order);
+        let mark = TogetherProvider::mark(order);
         let name = match &self.spec.suffix {
             Some(suffix) => slug(suffix, LONGEST_SUFFIX - KEY_CHARS - 1),
             None => slug(
@@ -102,12 +102,12 @@ impl Together {
         answer["data"].as_array().cloned().unwrap_or_default()
     }
 
-    async fn limits(http: &Http, recipe: &Recipe) -> Result<Json, CallError> {
+    async fn limits(http: &Http, recipe: &TrainingSpec) -> Result<Json, CallError> {
         let path = ["fine-tunes", "models", "limits"];
         http.get(&path, &[("model_name", base_model(recipe))]).await
     }
 
-    async fn upload(http: &Http, order: &Order<'_>) -> Result<Files, ProviderError> {
+    async fn upload(http: &Http, order: &TrainingRequest<'_>) -> Result<Files, ProviderError> {
         let [train, validation] = file_names(order);
         let training = files::ensure(http, order, &order.shard.data, &train).await?;
         let validation = match &order.shard.validation {
@@ -117,15 +117,15 @@ impl Together {
         Ok(Files { training, validation })
     }
 
-    async fn request(&self, order: &Order<'_>) -> Result<Json, ProviderError> {
+    async fn request(&self, order: &TrainingRequest<'_>) -> Result<Json, ProviderError> {
         let recipe = &order.shard.recipe;
         train_keys::check(&recipe.train, &create::TRAIN_KEYS, "together")?;
         create::check_extra(&self.spec.extra)?;
         let http = self.http()?;
-        let files = Together::upload(http, order).await?;
+        let files = TogetherProvider::upload(http, order).await?;
         let needs_rank = create::wants_lora(recipe) == Some(true) && !recipe.train.contains_key("lora_r");
         let rank = match needs_rank {
-            true => Together::limits(http, recipe).await?["lora_training"]["default_rank"].as_u64(),
+            true => TogetherProvider::limits(http, recipe).await?["lora_training"]["default_rank"].as_u64(),
             false => None,
         };
         price::tell(http, recipe, &files, rank).await;
@@ -136,12 +136,12 @@ impl Together {
         Ok(body)
     }
 
-    async fn succeeded(http: &Http, id: &TrainingId, job: &Json) -> Training {
+    async fn succeeded(http: &Http, id: &TrainingId, job: &Json) -> TrainingState {
         let Some(name) = job["model_output_name"].as_str().filter(|name| !name.is_empty()) else {
-            return Training::Failed(format!("job {} is completed, but Together names no model", id.0));
+            return TrainingState::Failed(format!("job {} is completed, but Together names no model", id.0));
         };
         let metrics = http.get(&["fine-tunes", &id.0, "metrics"], &[]).await;
-        Training::Succeeded(Trained {
+        TrainingState::Succeeded(TrainingResult {
             model: Some(format!("openai/{name}")),
             api_base: Some(http.shown().trim_end_matches('/').to_owned()),
             tokens: job["token_count"].as_u64(),
@@ -151,17 +151,17 @@ impl Together {
 }
 
 /// Under which names the rows are uploaded.
-fn file_names(order: &Order<'_>) -> [String; 2] {
+fn file_names(order: &TrainingRequest<'_>) -> [String; 2] {
     ["", "-validation"].map(|which| format!("bsft-{}{which}.jsonl", order.key))
 }
 
 #[async_trait]
-impl Provider for Together {
-    async fn preflight(&self, recipe: &Recipe) -> Result<Vec<String>, ProviderError> {
+impl Provider for TogetherProvider {
+    async fn preflight(&self, recipe: &TrainingSpec) -> Result<Vec<String>, ProviderError> {
         train_keys::check(&recipe.train, &create::TRAIN_KEYS, "together")?;
         create::check_extra(&self.spec.extra)?;
         let model = base_model(recipe);
-        let limits = match Together::limits(self.http()?, recipe).await {
+        let limits = match TogetherProvider::limits(self.http()?, recipe).await {
             Ok(limits) => limits,
             Err(error) => {
                 return Err(match error.status() {
@@ -177,11 +177,12 @@ impl Provider for Together {
         Ok(vec![SERVED.to_owned()])
     }
 
-    async fn find(&self, order: &Order<'_>) -> Result<Option<TrainingId>, ProviderError> {
-        let mark = Together::mark(order);
+    async fn find(&self, order: &TrainingRequest<'_>) -> Result<Option<TrainingId>, ProviderError> {
+        let mark = TogetherProvider::mark(order);
         let is_ours = |job: &Json| {
             let has = |key: &str| job[key].as_str().is_some_and(|name| name.contains(&mark));
-            (has("suffix") || has("model_output_name")) && Status::of(job) != Status::Failed
+            (has("suffix") || has("model_output_name"))
+                && TogetherJobStatus::of(job) != TogetherJobStatus::Failed
         };
         let jobs = self.jobs().await?;
         let mut ours = jobs
@@ -199,7 +200,7 @@ impl Provider for Together {
         Ok(found)
     }
 
-    async fn start(&self, order: &Order<'_>) -> Result<TrainingId, StartError> {
+    async fn start(&self, order: &TrainingRequest<'_>) -> Result<TrainingId, StartError> {
         let body = self.request(order).await?;
         let job = match self.http()?.post(&["fine-tunes"], Some(&body)).await {
             Ok(job) => job,
@@ -212,49 +213,51 @@ impl Provider for Together {
         }
     }
 
-    async fn poll(&self, id: &TrainingId, _: &Order<'_>) -> Result<Training, ProviderError> {
+    async fn poll(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<TrainingState, ProviderError> {
         let http = self.http()?;
         let job = match self.job(id).await {
             Ok(Some(job)) => job,
-            Ok(None) => return Ok(Training::Absent),
+            Ok(None) => return Ok(TrainingState::Absent),
             // The training goes on and is paid for, whatever keeps us from looking: a revoked key, a gateway, an outage.
             Err(error) => return Err(ProviderError::Passing(error.to_string())),
         };
-        Ok(match Status::of(&job) {
-            Status::Completed => Together::succeeded(http, id, &job).await,
-            Status::Cancelled => Training::Cancelled,
-            Status::Failed => {
-                let why = job::latest(&Together::events(http, id).await);
+        Ok(match TogetherJobStatus::of(&job) {
+            TogetherJobStatus::Completed => TogetherProvider::succeeded(http, id, &job).await,
+            TogetherJobStatus::Cancelled => TrainingState::Cancelled,
+            TogetherJobStatus::Failed => {
+                let why = job::latest(&TogetherProvider::events(http, id).await);
                 let why = why.unwrap_or_else(|| {
                     format!(
                         "the job ended as {}, and Together does not say why",
                         job["status"]
                     )
                 });
-                Training::Failed(http.say(&why))
+                TrainingState::Failed(http.say(&why))
             }
-            status @ (Status::Goes | Status::Unknown) => {
-                if status == Status::Unknown {
+            status @ (TogetherJobStatus::Goes | TogetherJobStatus::Unknown) => {
+                if status == TogetherJobStatus::Unknown {
                     tracing::warn!(status = %job["status"], job = id.0, "Together tells of an unknown status; waiting");
                 }
-                Training::Running(job::progress(&job, &Together::events(http, id).await))
+                TrainingState::Running(job::progress(&job, &TogetherProvider::events(http, id).await))
             }
         })
     }
 
-    async fn cancel(&self, id: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
+    async fn cancel(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         let Err(error) = self.http()?.post(&["fine-tunes", &id.0, "cancel"], None).await else {
             return Ok(());
         };
         // A job that has ended cannot be stopped, and need not be.
         match self.job(id).await? {
             None => Ok(()),
-            Some(job) if job["status"] == "cancel_requested" || !Status::of(&job).goes_on() => Ok(()),
+            Some(job) if job["status"] == "cancel_requested" || !TogetherJobStatus::of(&job).goes_on() => {
+                Ok(())
+            }
             Some(_) => Err(error.into()),
         }
     }
 
-    async fn tidy(&self, id: &TrainingId, order: &Order<'_>) -> Result<(), ProviderError> {
+    async fn cleanup(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         let http = self.http()?;
         let names = file_names(order);
         let ours = files::named(http, &names.each_ref().map(String::as_str)).await?;
@@ -267,7 +270,7 @@ impl Provider for Together {
             let is_used = |job: &Json| {
                 let uses = |key: &str| job[key] == file;
                 job["id"] != id.0.as_str()
-                    && Status::of(job).goes_on()
+                    && TogetherJobStatus::of(job).goes_on()
                     && (uses("training_file") || uses("validation_file"))
             };
             if !jobs.iter().any(is_used) {

@@ -2,12 +2,12 @@
 
 use super::create::{self, Files};
 use super::limits::base_model;
-use crate::finetune::Recipe;
+use crate::finetune::TrainingSpec;
 use crate::finetune::http::Http;
 use serde_json::json;
 
 /// What it will cost, for the log; nobody waits for it to be known.
-pub(super) async fn tell(http: &Http, recipe: &Recipe, files: &Files, rank: Option<u64>) {
+pub(super) async fn tell(http: &Http, recipe: &TrainingSpec, files: &Files, rank: Option<u64>) {
     let mut body = json!({
         "model": base_model(recipe),
         "training_file": files.training,

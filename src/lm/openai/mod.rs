@@ -6,13 +6,13 @@ mod tests;
 
 use super::connect::ConnectError;
 use super::secret::Secret;
-use super::{Answer, Ask, Lm, LmError, LmSettings, Tally, Usage};
+use super::{Lm, LmError, LmRequest, LmResponse, LmSettings, Usage, UsageTotals};
 use crate::http::{
     self, BadAddress, LARGEST_ERROR, ServerError, chain, collect, retry, server_error, shorten,
 };
 use crate::metrics::LmMetrics;
 use async_trait::async_trait;
-use reply::NoAnswer;
+use reply::BadBody;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Response, StatusCode, Url};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -39,24 +39,24 @@ pub struct OpenAi {
     retries: u32,
     /// The longest wait after a first failure.
     backoff_base: Duration,
-    counts: Counts,
+    counts: UsageCounters,
     metrics: LmMetrics,
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct UsageCounters {
     requests: AtomicU64,
-    tries: AtomicU64,
+    attempts: AtomicU64,
     prompt_tokens: AtomicU64,
     completion_tokens: AtomicU64,
 }
 
 /// What one try came to, when not to an answer.
-enum Failure {
+enum AttemptError {
     /// Asking again would not help.
-    Final(LmError),
+    Permanent(LmError),
     /// It may: what happened, and how long the server wants to be left alone.
-    Passing(String, Option<Duration>),
+    Retryable(String, Option<Duration>),
 }
 
 impl OpenAi {
@@ -101,12 +101,12 @@ impl OpenAi {
             key,
             retries: settings.num_retries.unwrap_or(DEFAULT_RETRIES),
             backoff_base: Duration::from_secs(1),
-            counts: Counts::default(),
+            counts: UsageCounters::default(),
             metrics,
         })
     }
 
-    async fn once(&self, body: &str) -> Result<Answer, Failure> {
+    async fn once(&self, body: &str) -> Result<LmResponse, AttemptError> {
         let mut request = self.metrics.request();
         let sent = self
             .client
@@ -127,18 +127,18 @@ impl OpenAi {
         request.answered(status.as_u16());
         if !whole {
             let message = format!("{}: more than {LARGEST_ANSWER} bytes", self.shown_url);
-            return Err(Failure::Final(self.garbled(message, Usage::default())));
+            return Err(AttemptError::Permanent(self.garbled(message, Usage::default())));
         }
         let read = reply::read(&body).map(|answer| self.without_key(answer));
         read.map_err(|no_answer| match no_answer {
-            NoAnswer::Garbled(why, usage) => {
-                Failure::Final(self.garbled(format!("{}: {}", self.shown_url, self.say(&why)), usage))
-            }
-            NoAnswer::Error(error) => self.error(200, error, None),
+            BadBody::Garbled(why, usage) => AttemptError::Permanent(
+                self.garbled(format!("{}: {}", self.shown_url, self.say(&why)), usage),
+            ),
+            BadBody::Error(error) => self.error(200, error, None),
         })
     }
 
-    async fn no_success(&self, status: StatusCode, response: Response) -> Failure {
+    async fn no_success(&self, status: StatusCode, response: Response) -> AttemptError {
         let wait = retry::imposed(response.headers(), SystemTime::now());
         // An error whose words do not arrive is still that error.
         let words = collect(response, LARGEST_ERROR)
@@ -147,7 +147,7 @@ impl OpenAi {
         self.error(status.as_u16(), server_error(&words), wait)
     }
 
-    fn error(&self, http_status: u16, error: ServerError, wait: Option<Duration>) -> Failure {
+    fn error(&self, http_status: u16, error: ServerError, wait: Option<Duration>) -> AttemptError {
         let is = |kind: &str| error.kinds.iter().any(|k| k == kind);
         let status = if http_status == 200 {
             error.status.unwrap_or(200)
@@ -160,15 +160,15 @@ impl OpenAi {
                 && ["rate_limit_exceeded", "server_error", "overloaded_error"]
                     .into_iter()
                     .any(is));
-        let words = self.say(&error.words);
+        let words = self.say(&error.message);
         if passing && !is("insufficient_quota") {
             if status == 429 || is("rate_limit_exceeded") {
                 self.metrics.throttled();
             }
-            return Failure::Passing(format!("{}: HTTP {status}: {words}", self.shown_url), wait);
+            return AttemptError::Retryable(format!("{}: HTTP {status}: {words}", self.shown_url), wait);
         }
         let message = format!("{}: {words}", self.shown_url);
-        Failure::Final(LmError::Refused {
+        AttemptError::Permanent(LmError::Refused {
             lm: self.name.clone(),
             status,
             message,
@@ -176,8 +176,8 @@ impl OpenAi {
     }
 
     /// A request that could not be sent, or an answer that did not arrive whole.
-    fn broken(&self, error: reqwest::Error) -> Failure {
-        Failure::Passing(
+    fn broken(&self, error: reqwest::Error) -> AttemptError {
+        AttemptError::Retryable(
             format!("{}: {}", self.shown_url, self.say(&chain(&error.without_url()))),
             None,
         )
@@ -200,9 +200,9 @@ impl OpenAi {
     }
 
     /// A server that echoes the key must not bring it into DIR.
-    fn without_key(&self, answer: Answer) -> Answer {
+    fn without_key(&self, answer: LmResponse) -> LmResponse {
         match &self.key {
-            Some(key) if answer.text.contains(key.reveal()) => Answer {
+            Some(key) if answer.text.contains(key.reveal()) => LmResponse {
                 text: key.scrub(&answer.text),
                 ..answer
             },
@@ -221,19 +221,19 @@ impl OpenAi {
 
 #[async_trait]
 impl Lm for OpenAi {
-    async fn ask(&self, ask: Ask<'_>) -> Result<Answer, LmError> {
+    async fn complete(&self, request: LmRequest<'_>) -> Result<LmResponse, LmError> {
         self.counts.requests.fetch_add(1, Relaxed);
         let mut attempts = 0;
         loop {
             attempts += 1;
-            self.counts.tries.fetch_add(1, Relaxed);
-            let (message, wait) = match self.once(ask.body).await {
+            self.counts.attempts.fetch_add(1, Relaxed);
+            let (message, wait) = match self.once(request.body).await {
                 Ok(answer) => {
                     self.spent(answer.usage);
                     return Ok(answer);
                 }
-                Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Passing(message, wait)) => (message, wait),
+                Err(AttemptError::Permanent(error)) => return Err(error),
+                Err(AttemptError::Retryable(message, wait)) => (message, wait),
             };
             if attempts > self.retries {
                 return Err(LmError::Unavailable {
@@ -251,10 +251,10 @@ impl Lm for OpenAi {
         }
     }
 
-    fn tally(&self) -> Tally {
-        Tally {
+    fn usage_totals(&self) -> UsageTotals {
+        UsageTotals {
             requests: self.counts.requests.load(Relaxed),
-            tries: self.counts.tries.load(Relaxed),
+            attempts: self.counts.attempts.load(Relaxed),
             usage: Usage {
                 prompt_tokens: self.counts.prompt_tokens.load(Relaxed),
                 completion_tokens: self.counts.completion_tokens.load(Relaxed),

@@ -1,13 +1,13 @@
 //! What a chat-completions server sent back, as an answer or as its own words about why there is none.
 
-use super::super::{Answer, Usage};
+use super::super::{LmResponse, Usage};
 use crate::http::{ServerError, server_error, shorten};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 /// Why a body with status 200 is no answer.
 #[derive(Debug, PartialEq)]
-pub(super) enum NoAnswer {
+pub(super) enum BadBody {
     /// Not a chat completion; the tokens that the server counted all the same.
     Garbled(String, Usage),
     /// An error object in place of a completion.
@@ -15,7 +15,7 @@ pub(super) enum NoAnswer {
 }
 
 #[derive(Deserialize)]
-struct Completion<'a> {
+struct ChatCompletion<'a> {
     #[serde(borrow, default)]
     choices: Option<Vec<Choice<'a>>>,
     #[serde(borrow, default)]
@@ -27,23 +27,23 @@ struct Completion<'a> {
 #[derive(Deserialize)]
 struct Choice<'a> {
     #[serde(borrow, default)]
-    message: Option<Message<'a>>,
+    message: Option<ChoiceMessage<'a>>,
 }
 
 #[derive(Deserialize)]
-struct Message<'a> {
+struct ChoiceMessage<'a> {
     #[serde(borrow, default)]
     content: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
-struct Part {
+struct ContentPart {
     #[serde(default)]
     text: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Counts {
+struct UsageFields {
     #[serde(default)]
     prompt_tokens: Option<u64>,
     #[serde(default)]
@@ -51,19 +51,19 @@ struct Counts {
 }
 
 /// Reads the body of a 200.
-pub(super) fn read(body: &[u8]) -> Result<Answer, NoAnswer> {
-    let completion: Completion = match serde_json::from_slice(body) {
+pub(super) fn read(body: &[u8]) -> Result<LmResponse, BadBody> {
+    let completion: ChatCompletion = match serde_json::from_slice(body) {
         Ok(completion) => completion,
         Err(error) => {
             let shown = shorten(&String::from_utf8_lossy(body));
-            return Err(NoAnswer::Garbled(format!("{error}: {shown}"), Usage::default()));
+            return Err(BadBody::Garbled(format!("{error}: {shown}"), Usage::default()));
         }
     };
     let usage = completion.usage.map(usage).unwrap_or_default();
-    let garbled = |why: String| Err(NoAnswer::Garbled(why, usage));
+    let garbled = |why: String| Err(BadBody::Garbled(why, usage));
     let choices = match (completion.choices, completion.error) {
         (Some(choices), _) => choices,
-        (None, Some(_)) => return Err(NoAnswer::Error(server_error(body))),
+        (None, Some(_)) => return Err(BadBody::Error(server_error(body))),
         (None, None) => {
             return garbled(format!(
                 "no `choices`: {}",
@@ -78,7 +78,7 @@ pub(super) fn read(body: &[u8]) -> Result<Answer, NoAnswer> {
         .first()
         .and_then(|choice| choice.message.as_ref()?.content);
     match content.map_or(Ok(String::new()), text) {
-        Ok(text) => Ok(Answer { text, usage }),
+        Ok(text) => Ok(LmResponse { text, usage }),
         Err(error) => garbled(format!("`content` is neither text nor a list of parts: {error}")),
     }
 }
@@ -86,15 +86,15 @@ pub(super) fn read(body: &[u8]) -> Result<Answer, NoAnswer> {
 /// `content`: a string, null, or parts whose texts are joined.
 fn text(content: &RawValue) -> Result<String, serde_json::Error> {
     if content.get().starts_with('[') {
-        let parts: Vec<Part> = serde_json::from_str(content.get())?;
+        let parts: Vec<ContentPart> = serde_json::from_str(content.get())?;
         return Ok(parts.into_iter().filter_map(|part| part.text).collect());
     }
     serde_json::from_str::<Option<String>>(content.get()).map(Option::unwrap_or_default)
 }
 
-/// Counts that cannot be read are 0: they never cost an answer.
+/// UsageFields that cannot be read are 0: they never cost an answer.
 fn usage(raw: &RawValue) -> Usage {
-    let counts = serde_json::from_str::<Counts>(raw.get());
+    let counts = serde_json::from_str::<UsageFields>(raw.get());
     counts.map_or(Usage::default(), |counts| Usage {
         prompt_tokens: counts.prompt_tokens.unwrap_or(0),
         completion_tokens: counts.completion_tokens.unwrap_or(0),

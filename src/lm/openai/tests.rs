@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::adapter::{Adapter, FormatError, Message, ParseFailure};
-use crate::lm::{About, Simulation};
+use crate::lm::{RequestContext, Simulation};
 use crate::metrics::Metrics;
 use crate::signature::Signature;
 use crate::value::Record;
@@ -138,20 +138,20 @@ fn settings(base: &str) -> LmSettings {
     }
 }
 
-async fn ask(lm: &OpenAi) -> Result<Answer, LmError> {
+async fn ask(lm: &OpenAi) -> Result<LmResponse, LmError> {
     let signature = Signature {
         instructions: String::new(),
         inputs: vec![],
         outputs: vec![],
     };
-    let about = About {
+    let context = RequestContext {
         signature: &signature,
         adapter: &NoAdapter,
         example: &Record::new(),
     };
-    lm.ask(Ask {
+    lm.complete(LmRequest {
         body: r#"{"model":"m","messages":[]}"#,
-        about,
+        context,
     })
     .await
 }
@@ -163,20 +163,20 @@ fn client(settings: &LmSettings) -> OpenAi {
 }
 
 /// Asks once; the answer, and how many requests the server saw.
-async fn play(script: Vec<Play>) -> (Result<Answer, LmError>, usize, Tally) {
+async fn play(script: Vec<Play>) -> (Result<LmResponse, LmError>, usize, UsageTotals) {
     let (base, seen) = server(script).await;
     let lm = client(&settings(&base));
     let answer = ask(&lm).await;
     let requests = seen.lock().unwrap().requests.len();
-    (answer, requests, lm.tally())
+    (answer, requests, lm.usage_totals())
 }
 
 fn say(status: u16, body: &str) -> Play {
     Play::Say(status, "", body.to_owned())
 }
 
-fn text(text: &str) -> Answer {
-    Answer {
+fn text(text: &str) -> LmResponse {
+    LmResponse {
         text: text.to_owned(),
         usage: Usage {
             prompt_tokens: 7,
@@ -189,9 +189,9 @@ fn text(text: &str) -> Answer {
 async fn throttling_and_server_errors_are_asked_again_at_the_servers_time() {
     for status in [408, 429, 500, 502, 503, 504, 529] {
         let again = || Play::Say(status, "Retry-After: 0\r\n", "busy".to_owned());
-        let (answer, requests, tally) = play(vec![again(), again(), again()]).await;
+        let (answer, requests, totals) = play(vec![again(), again(), again()]).await;
         assert_eq!(
-            (answer.unwrap(), requests, tally.tries),
+            (answer.unwrap(), requests, totals.attempts),
             (text("hi"), 4, 4),
             "{status}"
         );
@@ -281,7 +281,7 @@ async fn empty_null_and_listed_contents_are_texts() {
         assert_eq!(
             (answer.unwrap(), requests),
             (
-                Answer {
+                LmResponse {
                     text: wanted.to_owned(),
                     usage: Usage::default()
                 },
@@ -306,13 +306,13 @@ async fn what_is_no_completion_is_garbled_and_its_tokens_are_counted() {
             "{body}"
         );
     }
-    let (answer, _, tally) = play(vec![say(
+    let (answer, _, totals) = play(vec![say(
         200,
         r#"{"choices":[{},{}],"usage":{"prompt_tokens":5}}"#,
     )])
     .await;
     assert!(matches!(answer, Err(LmError::Garbled { .. })));
-    assert_eq!(tally.usage.prompt_tokens, 5);
+    assert_eq!(totals.usage.prompt_tokens, 5);
 }
 
 #[tokio::test]
@@ -371,7 +371,7 @@ async fn connections_are_used_again() {
     }
     assert_eq!(seen.lock().unwrap().connections, 1);
     assert_eq!(
-        lm.tally().usage,
+        lm.usage_totals().usage,
         Usage {
             prompt_tokens: 700,
             completion_tokens: 200

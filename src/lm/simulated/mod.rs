@@ -5,8 +5,8 @@ mod draw;
 mod tests;
 mod wrong;
 
-use super::{Answer, Ask, Lm, LmError, LmSettings, Simulation, Tally, Usage};
-use crate::metrics::{LmMetrics, LmRequest};
+use super::{Lm, LmError, LmRequest, LmResponse, LmSettings, Simulation, Usage, UsageTotals};
+use crate::metrics::{LmMetrics, RequestTimer};
 use crate::signature::Type;
 use crate::value::{Record, Value};
 use async_trait::async_trait;
@@ -16,29 +16,29 @@ use std::time::Duration;
 
 /// An LM whose answers are a pure function of the request body and the seeds.
 #[derive(Debug)]
-pub struct Simulated {
+pub struct SimulatedLm {
     name: String,
     simulation: Simulation,
     seed: u64,
     retries: u32,
     requests: AtomicU64,
-    tries: AtomicU64,
+    attempts: AtomicU64,
     prompt_tokens: AtomicU64,
     completion_tokens: AtomicU64,
     metrics: LmMetrics,
 }
 
-impl Simulated {
+impl SimulatedLm {
     /// An LM that behaves as `settings.simulate` says; two names or job seeds give different answers.
-    pub fn new(settings: &LmSettings, job_seed: u64, metrics: LmMetrics) -> Simulated {
+    pub fn new(settings: &LmSettings, job_seed: u64, metrics: LmMetrics) -> SimulatedLm {
         let seed = draw::hash(settings.simulate.seed, settings.model.as_bytes());
-        Simulated {
+        SimulatedLm {
             name: settings.name.clone(),
             simulation: settings.simulate,
             seed: draw::hash(seed ^ job_seed.rotate_left(32), &job_seed.to_le_bytes()),
             retries: settings.num_retries.unwrap_or(super::openai::DEFAULT_RETRIES),
             requests: AtomicU64::new(0),
-            tries: AtomicU64::new(0),
+            attempts: AtomicU64::new(0),
             prompt_tokens: AtomicU64::new(0),
             completion_tokens: AtomicU64::new(0),
             metrics,
@@ -53,15 +53,15 @@ impl Simulated {
         }
     }
 
-    fn failed_once(&self, status: u16, mut request: LmRequest<'_>) {
-        request.answered(status);
+    fn failed_once(&self, status: u16, mut timer: RequestTimer<'_>) {
+        timer.answered(status);
         if status == 429 {
             self.metrics.throttled();
         }
     }
 
     /// The tries that this request takes; none: every one failed. Only a rate of 1 fails them all.
-    fn tries(&self, draw: &mut Draw) -> Option<u32> {
+    fn attempts_needed(&self, draw: &mut Draw) -> Option<u32> {
         if self.simulation.error_rate >= 1.0 {
             return None;
         }
@@ -69,10 +69,10 @@ impl Simulated {
         Some(1 + u32::from(failed))
     }
 
-    fn outputs(&self, ask: &Ask<'_>, draw: &mut Draw) -> Record {
-        let outputs = ask.about.signature.outputs.iter().map(|field| {
-            let label = ask
-                .about
+    fn outputs(&self, request: &LmRequest<'_>, draw: &mut Draw) -> Record {
+        let outputs = request.context.signature.outputs.iter().map(|field| {
+            let label = request
+                .context
                 .example
                 .get(&field.name)
                 .map(|label| accepted(label, &field.ty));
@@ -87,8 +87,11 @@ impl Simulated {
         outputs.collect()
     }
 
-    fn written(&self, ask: &Ask<'_>, outputs: &Record) -> Result<String, LmError> {
-        let written = ask.about.adapter.assistant(ask.about.signature, outputs);
+    fn written(&self, request: &LmRequest<'_>, outputs: &Record) -> Result<String, LmError> {
+        let written = request
+            .context
+            .adapter
+            .assistant(request.context.signature, outputs);
         written.map_err(|error| LmError::Garbled {
             lm: self.name.clone(),
             message: error.to_string(),
@@ -120,52 +123,52 @@ fn accepted<'a>(label: &'a Value, ty: &Type) -> &'a Value {
 }
 
 #[async_trait]
-impl Lm for Simulated {
-    async fn ask(&self, ask: Ask<'_>) -> Result<Answer, LmError> {
-        let mut draw = Draw::new(draw::hash(self.seed, ask.body.as_bytes()));
+impl Lm for SimulatedLm {
+    async fn complete(&self, request: LmRequest<'_>) -> Result<LmResponse, LmError> {
+        let mut draw = Draw::new(draw::hash(self.seed, request.body.as_bytes()));
         self.requests.fetch_add(1, Relaxed);
-        let mut request = self.metrics.request();
+        let mut timer = self.metrics.request();
         if self.simulation.latency_ms > 0 {
             tokio::time::sleep(Duration::from_millis(self.simulation.latency_ms)).await;
         }
         let status = if draw.chance(0.5) { 429 } else { 500 };
-        let Some(tries) = self.tries(&mut draw) else {
+        let Some(attempts) = self.attempts_needed(&mut draw) else {
             let attempts = self.retries + 1;
-            self.tries.fetch_add(u64::from(attempts), Relaxed);
+            self.attempts.fetch_add(u64::from(attempts), Relaxed);
             let message = format!("HTTP {status}: simulated");
             self.failed(status, self.retries);
-            self.failed_once(status, request);
+            self.failed_once(status, timer);
             return Err(LmError::Unavailable {
                 lm: self.name.clone(),
                 attempts,
                 message,
             });
         };
-        self.tries.fetch_add(u64::from(tries), Relaxed);
-        self.failed(status, tries - 1);
+        self.attempts.fetch_add(u64::from(attempts), Relaxed);
+        self.failed(status, attempts - 1);
 
         let malformed = draw.chance(self.simulation.malformed_rate);
-        let outputs = self.outputs(&ask, &mut draw);
+        let outputs = self.outputs(&request, &mut draw);
         let text = if malformed {
-            spoil(self.written(&ask, &outputs)?, &mut draw)
+            spoil(self.written(&request, &outputs)?, &mut draw)
         } else {
-            self.written(&ask, &outputs)?
+            self.written(&request, &outputs)?
         };
         let usage = Usage {
-            prompt_tokens: ask.body.len() as u64 / 4,
+            prompt_tokens: request.body.len() as u64 / 4,
             completion_tokens: text.len() as u64 / 4,
         };
         self.prompt_tokens.fetch_add(usage.prompt_tokens, Relaxed);
         self.completion_tokens.fetch_add(usage.completion_tokens, Relaxed);
-        request.answered(200);
+        timer.answered(200);
         self.metrics.spent(usage.prompt_tokens, usage.completion_tokens);
-        Ok(Answer { text, usage })
+        Ok(LmResponse { text, usage })
     }
 
-    fn tally(&self) -> Tally {
-        Tally {
+    fn usage_totals(&self) -> UsageTotals {
+        UsageTotals {
             requests: self.requests.load(Relaxed),
-            tries: self.tries.load(Relaxed),
+            attempts: self.attempts.load(Relaxed),
             usage: Usage {
                 prompt_tokens: self.prompt_tokens.load(Relaxed),
                 completion_tokens: self.completion_tokens.load(Relaxed),

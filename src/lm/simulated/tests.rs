@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::adapter::{Adapter, FormatError, Message, ParseFailure};
-use crate::lm::About;
+use crate::lm::RequestContext;
 use crate::metrics::Metrics;
 use crate::signature::{EnumClass, Field, ModelClass, ModelField, Signature, TupleItems, Type};
 use crate::value::Value;
@@ -51,7 +51,7 @@ fn signature(outputs: &[(&str, Type)]) -> Signature {
     }
 }
 
-fn lm(simulate: Simulation, job_seed: u64) -> Simulated {
+fn lm(simulate: Simulation, job_seed: u64) -> SimulatedLm {
     let settings = LmSettings {
         name: "teacher".to_owned(),
         model: "simulated/teacher".to_owned(),
@@ -65,7 +65,7 @@ fn lm(simulate: Simulation, job_seed: u64) -> Simulated {
         price: None,
         simulate,
     };
-    Simulated::new(&settings, job_seed, settings.metrics(&Metrics::new()))
+    SimulatedLm::new(&settings, job_seed, settings.metrics(&Metrics::new()))
 }
 
 fn labels() -> Type {
@@ -73,16 +73,16 @@ fn labels() -> Type {
 }
 
 /// Asks question number `i`, whose right label is `"b"`.
-async fn ask(lm: &Simulated, signature: &Signature, i: usize) -> Result<Answer, LmError> {
+async fn ask(lm: &SimulatedLm, signature: &Signature, i: usize) -> Result<LmResponse, LmError> {
     let example = Record::from_iter([("label".to_owned(), Value::from("b"))]);
-    let about = About {
+    let context = RequestContext {
         signature,
         adapter: &Headers,
         example: &example,
     };
-    lm.ask(Ask {
+    lm.complete(LmRequest {
         body: &format!("{{\"question\":{i}}}"),
-        about,
+        context,
     })
     .await
 }
@@ -154,9 +154,9 @@ async fn failures_are_retried_inside_and_only_a_rate_of_one_fails_for_good() {
     for i in 0..2000 {
         ask(&some, &signature, i).await.unwrap();
     }
-    let tally = some.tally();
-    assert_eq!(tally.requests, 2000);
-    assert!((2400..2600).contains(&tally.tries), "{tally:?}");
+    let totals = some.usage_totals();
+    assert_eq!(totals.requests, 2000);
+    assert!((2400..2600).contains(&totals.attempts), "{totals:?}");
     let all = lm(
         Simulation {
             error_rate: 1.0,

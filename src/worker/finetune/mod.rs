@@ -3,33 +3,36 @@
 //! Trainings at a service are looked at by whichever worker the message comes to. A training on this machine is looked after here until
 //! it ends, under the task's lease; the message goes round meanwhile, so that another worker has it when this one dies.
 
-mod attend;
-mod strays;
+mod driver;
+mod orphan_timer;
+mod supervise;
 
-pub(super) use attend::adopt;
-pub(super) use strays::Strays;
+pub(super) use orphan_timer::OrphanTimer;
+pub(super) use supervise::resume;
 
 use super::lease::{LEASE, under_lease};
-use super::training::{Care, Look};
 use super::{HELD, RETURN_AFTER, Shared, preflight, settle};
 use crate::broker::{BrokerError, Delivery, Lane, Settlement};
-use crate::finetune::{Known, Order, Provider, ProviderError, Training, TrainingOutcome};
+use crate::finetune::{
+    Provider, ProviderError, TrainingOutcome, TrainingRecord, TrainingRequest, TrainingState,
+};
 use crate::message::{Completion, FinetuneMessage, FinetuneTask, MESSAGE_VERSION, Refusal, decode, encode};
 use crate::metrics::TaskEnd;
 use crate::store::{Claim, StoreError};
 use crate::task::{Attempt, AttemptRef, RunId, TaskId};
 use crate::trace::Outcome;
+use driver::{Observation, TrainingDriver};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 /// How long a training at a service is left alone between two looks at it.
-const TICK: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Why a tick did not come to its end.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum TickError {
+pub(super) enum PollError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -40,7 +43,7 @@ pub(super) enum TickError {
 
 /// What a tick found.
 #[derive(Debug)]
-enum Tick {
+enum Poll {
     /// The outcome is stored and announced, or there is nothing to do.
     Ended,
     /// Look again after that time.
@@ -68,26 +71,26 @@ pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
         Ok(provider) => provider,
         Err(why) => return shared.reasons.hand_back(delivery, &why).await,
     };
-    let job = Job::new(&shared, &message, provider.as_ref());
-    let ended = match provider.stays() {
-        true => job.attend_for(delivery).await,
-        false => job.tick_for(delivery).await,
+    let job = TrainingTask::new(&shared, &message, provider.as_ref());
+    let ended = match provider.is_local() {
+        true => job.supervise_delivery(delivery).await,
+        false => job.poll_once(delivery).await,
     };
     if let Err((delivery, why)) = ended {
         match &why {
-            TickError::Store(StoreError::Fenced(_)) => lane.ended(TaskEnd::Fenced),
-            TickError::Store(_) => lane.ended(TaskEnd::Interrupted),
+            PollError::Store(StoreError::Fenced(_)) => lane.ended(TaskEnd::Fenced),
+            PollError::Store(_) => lane.ended(TaskEnd::Interrupted),
             // It comes again, to be looked at as before.
-            TickError::Broker(_) | TickError::Provider(_) => {}
+            PollError::Broker(_) | PollError::Provider(_) => {}
         }
         match (delivery, why) {
-            (Some(delivery), TickError::Store(StoreError::Fenced(_))) => {
+            (Some(delivery), PollError::Store(StoreError::Fenced(_))) => {
                 settle(delivery, Settlement::Return { after: RETURN_AFTER }).await
             }
-            (None, TickError::Store(StoreError::Fenced(_))) => {
+            (None, PollError::Store(StoreError::Fenced(_))) => {
                 debug!(task = %message.task, "another worker looks after the training")
             }
-            (delivery, TickError::Store(why)) => shared.fail(delivery, why),
+            (delivery, PollError::Store(why)) => shared.fail(delivery, why),
             (Some(delivery), why) => shared.reasons.hand_back(delivery, &why).await,
             (None, why) => shared.reasons.tell(&why),
         }
@@ -95,10 +98,10 @@ pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
 }
 
 /// A delivery that is not settled yet, and why it could not be worked on.
-type Unsettled = (Option<Delivery>, TickError);
+type UnackedError = (Option<Delivery>, PollError);
 
 /// One training and everything that is needed to look after it.
-struct Job<'a> {
+struct TrainingTask<'a> {
     shared: &'a Arc<Shared>,
     message: &'a FinetuneTask,
     provider: &'a dyn Provider,
@@ -107,9 +110,13 @@ struct Job<'a> {
     began: Instant,
 }
 
-impl<'a> Job<'a> {
-    fn new(shared: &'a Arc<Shared>, message: &'a FinetuneTask, provider: &'a dyn Provider) -> Job<'a> {
-        Job {
+impl<'a> TrainingTask<'a> {
+    fn new(
+        shared: &'a Arc<Shared>,
+        message: &'a FinetuneTask,
+        provider: &'a dyn Provider,
+    ) -> TrainingTask<'a> {
+        TrainingTask {
             shared,
             message,
             provider,
@@ -119,13 +126,13 @@ impl<'a> Job<'a> {
     }
 }
 
-impl Job<'_> {
+impl TrainingTask<'_> {
     /// One look, whoever made the last one.
-    async fn tick_for(&self, delivery: Delivery) -> Result<(), Unsettled> {
-        let settlement = match self.tick().await {
-            Ok(Tick::Ended) => Settlement::Done,
-            Ok(Tick::Later(after)) => Settlement::Return { after },
-            Ok(Tick::Unknown(why)) => {
+    async fn poll_once(&self, delivery: Delivery) -> Result<(), UnackedError> {
+        let settlement = match self.poll().await {
+            Ok(Poll::Ended) => Settlement::Done,
+            Ok(Poll::Later(after)) => Settlement::Return { after },
+            Ok(Poll::Unknown(why)) => {
                 let why = format!("fine-tune job of {}: {why}", self.message.shard);
                 self.shared.reasons.hand_back(delivery, &why).await;
                 return Ok(());
@@ -136,21 +143,21 @@ impl Job<'_> {
         Ok(())
     }
 
-    async fn tick(&self) -> Result<Tick, TickError> {
+    async fn poll(&self) -> Result<Poll, PollError> {
         let (attempt, records) = match self.claim().await? {
             Claim::Done => return self.announced().await,
-            Claim::Held => return Ok(Tick::Later(HELD)),
+            Claim::Held => return Ok(Poll::Later(HELD)),
             Claim::Run { attempt, records, .. } => (self.reference(attempt), records),
         };
-        let mut care = self.care(attempt, &records);
+        let mut driver = self.driver(attempt, &records);
         let is_cancelled = self.shared.presence.is_void(&self.message.run).await;
         let work = async {
             match is_cancelled {
-                true => match care.cancel(self.provider, &self.order()).await? {
-                    Some(ended) => Ok(Some(Look::Ended(ended))),
+                true => match driver.cancel(self.provider, &self.order()).await? {
+                    Some(ended) => Ok(Some(Observation::Ended(ended))),
                     None => Ok(None),
                 },
-                false => Ok(Some(care.look(self.provider, &self.order()).await?)),
+                false => Ok(Some(driver.observe(self.provider, &self.order()).await?)),
             }
         };
         let looked = match self.under_lease(attempt, work).await? {
@@ -160,30 +167,30 @@ impl Job<'_> {
                 return Err(error);
             }
         };
-        if !matches!(looked, Some(Look::Ended(_)) | None) {
-            self.care(attempt, &records).note_look().await?;
+        if !matches!(looked, Some(Observation::Ended(_)) | None) {
+            self.driver(attempt, &records).record_poll().await?;
         }
         match looked {
-            Some(Look::Ended(ended)) => {
+            Some(Observation::Ended(ended)) => {
                 self.conclude(attempt, ended, &records).await?;
-                Ok(Tick::Ended)
+                Ok(Poll::Ended)
             }
-            Some(Look::Running(progress)) => {
-                self.care(attempt, &records).note_progress(&progress).await?;
+            Some(Observation::Running(progress)) => {
+                self.driver(attempt, &records).record_progress(&progress).await?;
                 self.release(attempt).await?;
-                Ok(Tick::Later(TICK))
+                Ok(Poll::Later(POLL_INTERVAL))
             }
-            Some(Look::Unknown(why)) => {
+            Some(Observation::Unknown(why)) => {
                 self.release(attempt).await?;
-                Ok(Tick::Unknown(why))
+                Ok(Poll::Unknown(why))
             }
-            Some(Look::Elsewhere { place, .. }) => {
+            Some(Observation::Elsewhere { place, .. }) => {
                 self.release(attempt).await?;
-                Ok(Tick::Unknown(format!("it is looked after at {place}")))
+                Ok(Poll::Unknown(format!("it is looked after at {place}")))
             }
             None => {
                 self.release(attempt).await?;
-                Ok(Tick::Ended)
+                Ok(Poll::Ended)
             }
         }
     }
@@ -194,19 +201,19 @@ impl Job<'_> {
         attempt: AttemptRef,
         ended: TrainingOutcome,
         records: &[(u32, Vec<u8>)],
-    ) -> Result<(), TickError> {
+    ) -> Result<(), PollError> {
         let outcome = Outcome::Training(serde_json::to_string(&ended).expect("strings serialise"));
         let FinetuneTask { run, shard, .. } = self.message;
         self.shared.store.finish(run, attempt, outcome.encode()).await?;
         self.count(&ended.training, records);
         self.announced().await?;
         match &ended.training {
-            Training::Failed(reason) => warn!(%run, %shard, reason, "training failed"),
-            Training::Succeeded(trained) => info!(%run, %shard, model = trained.model, "training ended"),
+            TrainingState::Failed(reason) => warn!(%run, %shard, reason, "training failed"),
+            TrainingState::Succeeded(trained) => info!(%run, %shard, model = trained.model, "training ended"),
             _ => info!(%run, %shard, "training cancelled"),
         }
         if let Some(id) = &ended.id
-            && let Err(error) = self.provider.tidy(id, &self.order()).await
+            && let Err(error) = self.provider.cleanup(id, &self.order()).await
         {
             warn!(%shard, %error, "not cleared away");
         }
@@ -214,19 +221,21 @@ impl Job<'_> {
     }
 
     /// Counts an outcome that is stored; a training that somebody stopped is neither a success nor a failure.
-    fn count(&self, training: &Training, records: &[(u32, Vec<u8>)]) {
+    fn count(&self, training: &TrainingState, records: &[(u32, Vec<u8>)]) {
         let end = match training {
-            Training::Succeeded(_) => TaskEnd::Trained,
-            Training::Failed(_) => TaskEnd::Failed,
-            Training::Cancelled | Training::Running(_) | Training::Absent => return,
+            TrainingState::Succeeded(_) => TaskEnd::Trained,
+            TrainingState::Failed(_) => TaskEnd::Failed,
+            TrainingState::Cancelled | TrainingState::Running(_) | TrainingState::Absent => return,
         };
-        let took = Known::of(records).age().unwrap_or_else(|| self.began.elapsed());
+        let took = TrainingRecord::of(records)
+            .age()
+            .unwrap_or_else(|| self.began.elapsed());
         self.shared.metrics.worker().finetune.ended(end, took);
     }
 
-    async fn announced(&self) -> Result<Tick, TickError> {
+    async fn announced(&self) -> Result<Poll, PollError> {
         announce(self.shared, &self.message.run, self.message.task).await?;
-        Ok(Tick::Ended)
+        Ok(Poll::Ended)
     }
 
     async fn claim(&self) -> Result<Claim, StoreError> {
@@ -248,19 +257,19 @@ impl Job<'_> {
         under_lease(self.shared.store.as_ref(), &self.message.run, attempt, work).await
     }
 
-    fn care<'c>(&'c self, attempt: AttemptRef, records: &[(u32, Vec<u8>)]) -> Care<'c> {
-        let settle = self.shared.providers.settle();
-        Care::new(
+    fn driver<'c>(&'c self, attempt: AttemptRef, records: &[(u32, Vec<u8>)]) -> TrainingDriver<'c> {
+        let visibility_delay = self.shared.providers.visibility_delay();
+        TrainingDriver::new(
             self.shared.store.as_ref(),
             &self.message.run,
             attempt,
             records,
-            settle,
+            visibility_delay,
         )
     }
 
-    fn order(&self) -> Order<'_> {
-        Order {
+    fn order(&self) -> TrainingRequest<'_> {
+        TrainingRequest {
             key: &self.key,
             run: &self.message.run,
             shard: &self.message.shard,

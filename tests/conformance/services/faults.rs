@@ -2,7 +2,7 @@
 
 use super::scene::{BOTH, KEY, Scene, Service, assert_clean};
 use crate::service_server::State;
-use bsft::finetune::{StartError, Training};
+use bsft::finetune::{StartError, TrainingState};
 use serde_json::json;
 
 #[tokio::test]
@@ -67,7 +67,7 @@ async fn whichever_request_of_a_start_has_a_fault_there_is_one_training() {
                 let when = format!("{service:?}, {fault} at {request}");
                 let id = scene.started(KEY).await;
                 let (_, ended) = scene.ended(&id).await;
-                assert!(matches!(ended, Training::Succeeded(_)), "{when}: {ended:?}");
+                assert!(matches!(ended, TrainingState::Succeeded(_)), "{when}: {ended:?}");
                 let state = scene.tidied(KEY, &id).await;
                 // A form that arrived and went unheard of is refused the second time, and looked for then.
                 let refused = state
@@ -94,6 +94,6 @@ async fn a_job_of_that_id_is_the_training_whoever_started_it() {
     let order = scene.order(KEY, &depot);
     let id = provider.start(&order).await.unwrap();
     assert_eq!(provider.start(&order).await.unwrap(), id);
-    assert_eq!(provider.chosen_id(&order), Some(id));
+    assert_eq!(provider.deterministic_id(&order), Some(id));
     assert_eq!(scene.server.state().jobs.len(), 1);
 }

@@ -1,7 +1,7 @@
 //! What is asked for, and what would be refused if it were.
 
 use super::scene::{BOTH, KEY, Scene, Service, object, service as spec_of};
-use bsft::finetune::{ProviderSpec, Recipe};
+use bsft::finetune::{ProviderSpec, TrainingSpec};
 use serde_json::json;
 
 #[tokio::test]
@@ -53,7 +53,7 @@ async fn preflight_says_what_to_change() {
             .await;
         assert!(why.contains("accounts/fireworks/models/none"), "{why}");
         let wrong_key =
-            |recipe: &mut Recipe| spec_of(recipe).api_key_env = Some("CARGO_MANIFEST_DIR".to_owned());
+            |recipe: &mut TrainingSpec| spec_of(recipe).api_key_env = Some("CARGO_MANIFEST_DIR".to_owned());
         let why = scene.refusal(wrong_key).await;
         assert!(
             why.contains("HTTP 401") && why.contains("is the key right?"),
@@ -65,7 +65,7 @@ async fn preflight_says_what_to_change() {
 #[tokio::test]
 async fn preflight_knows_what_together_trains_a_model_with() {
     let scene = Scene::new(Service::Together);
-    let suffix = |recipe: &mut Recipe| spec_of(recipe).extra = object(json!({"suffix": "mine"}));
+    let suffix = |recipe: &mut TrainingSpec| spec_of(recipe).extra = object(json!({"suffix": "mine"}));
     let why = scene.refusal(suffix).await;
     assert!(why.starts_with("extra.suffix would hide the job"), "{why}");
     for (train, words) in [

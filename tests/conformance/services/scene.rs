@@ -3,8 +3,8 @@
 use crate::service_server::{KEY_VARIABLE, ServiceServer, State};
 use bsft::depot::Folder;
 use bsft::finetune::{
-    FireworksSpec, Order, Provider, ProviderError, ProviderSpec, Providers, Recipe, ServiceSpec, Shard,
-    StartError, Training, TrainingFile, TrainingId, TrainingProgress,
+    FinetuneJob, FireworksSpec, Provider, ProviderError, ProviderSpec, Providers, ServiceSpec, StartError,
+    TrainingFile, TrainingId, TrainingProgress, TrainingRequest, TrainingSpec, TrainingState,
 };
 use bsft::task::RunId;
 use serde_json::{Map, Value as Json, json};
@@ -59,7 +59,7 @@ impl Service {
 pub(super) struct Scene {
     pub(super) server: ServiceServer,
     pub(super) folder: tempfile::TempDir,
-    pub(super) shard: Shard,
+    pub(super) shard: FinetuneJob,
     pub(super) run: RunId,
 }
 
@@ -67,7 +67,7 @@ impl Scene {
     pub(super) fn new(service: Service) -> Scene {
         let server = ServiceServer::start();
         let folder = tempfile::tempdir().unwrap();
-        let shard = Shard {
+        let shard = FinetuneJob {
             recipe: recipe(service, &server),
             data: rows(folder.path(), "train.jsonl", "question", 5),
             validation: Some(rows(folder.path(), "kept.jsonl", "kept back", 3)),
@@ -88,8 +88,8 @@ impl Scene {
         Folder::new(self.folder.path().to_owned())
     }
 
-    pub(super) fn order<'a>(&'a self, key: &'a str, depot: &'a Folder) -> Order<'a> {
-        Order {
+    pub(super) fn order<'a>(&'a self, key: &'a str, depot: &'a Folder) -> TrainingRequest<'a> {
+        TrainingRequest {
             key,
             run: &self.run,
             shard: &self.shard,
@@ -115,12 +115,12 @@ impl Scene {
     }
 
     /// Everything that a training shows until it ends, and its end.
-    pub(super) async fn ended(&self, id: &TrainingId) -> (Vec<TrainingProgress>, Training) {
+    pub(super) async fn ended(&self, id: &TrainingId) -> (Vec<TrainingProgress>, TrainingState) {
         let (provider, depot) = (self.provider(), self.depot());
         let mut shown = Vec::new();
         for _ in 0..LOOKS {
             match provider.poll(id, &self.order(KEY, &depot)).await.unwrap() {
-                Training::Running(progress) => shown.push(progress),
+                TrainingState::Running(progress) => shown.push(progress),
                 ended => return (shown, ended),
             }
         }
@@ -130,11 +130,11 @@ impl Scene {
     pub(super) async fn tidied(&self, key: &str, id: &TrainingId) -> State {
         let depot = self.depot();
         let order = self.order(key, &depot);
-        self.provider().tidy(id, &order).await.unwrap();
+        self.provider().cleanup(id, &order).await.unwrap();
         self.server.state()
     }
 
-    pub(super) async fn refusal(&self, change: impl FnOnce(&mut Recipe)) -> String {
+    pub(super) async fn refusal(&self, change: impl FnOnce(&mut TrainingSpec)) -> String {
         let mut recipe = self.shard.recipe.clone();
         change(&mut recipe);
         match provider(&recipe).preflight(&recipe).await {
@@ -144,17 +144,17 @@ impl Scene {
     }
 }
 
-fn provider(recipe: &Recipe) -> Arc<dyn Provider> {
+fn provider(recipe: &TrainingSpec) -> Arc<dyn Provider> {
     Providers::default().get(recipe).unwrap()
 }
 
-fn recipe(service: Service, server: &ServiceServer) -> Recipe {
+fn recipe(service: Service, server: &ServiceServer) -> TrainingSpec {
     let spec = ServiceSpec {
         api_base: Some(server.base()),
         api_key_env: Some(KEY_VARIABLE.to_owned()),
         ..ServiceSpec::default()
     };
-    Recipe {
+    TrainingSpec {
         job: "Hop Questions".to_owned(),
         lm: "student".to_owned(),
         predictor: None,
@@ -171,7 +171,7 @@ fn recipe(service: Service, server: &ServiceServer) -> Recipe {
     }
 }
 
-pub(super) fn service(recipe: &mut Recipe) -> &mut ServiceSpec {
+pub(super) fn service(recipe: &mut TrainingSpec) -> &mut ServiceSpec {
     match &mut recipe.provider {
         ProviderSpec::Together(spec) | ProviderSpec::Fireworks(FireworksSpec { service: spec, .. }) => spec,
         other => panic!("{other:?}"),

@@ -42,10 +42,10 @@ async fn server(answers: Vec<(u16, &'static str)>) -> (String, Arc<std::sync::Mu
 
 #[tokio::test]
 async fn a_trainer_that_leaves_a_model_has_succeeded() {
-    let place = Place::new("defaults = { lr = 1e-7 }").train("lr", 0.5);
+    let place = TrainerFixture::new("defaults = { lr = 1e-7 }").train("lr", 0.5);
     let provider = place.provider();
     let id = place.start(&*provider).await;
-    assert_eq!(provider.chosen_id(&place.order()), Some(id.clone()));
+    assert_eq!(provider.deterministic_id(&place.order()), Some(id.clone()));
     assert_eq!(provider.find(&place.order()).await.unwrap(), Some(id.clone()));
     assert_eq!(
         place.said("arguments").lines().skip(1).collect::<Vec<_>>(),
@@ -66,7 +66,7 @@ async fn a_trainer_that_leaves_a_model_has_succeeded() {
         serde_json::from_slice(&fs::read(place.work().join("manifest.json")).unwrap()).unwrap();
     assert_eq!(manifest[0]["sha256"], hex(&Sha256::digest("weights\n")));
     assert_eq!(unfinished(&place.dir()).len(), 1);
-    provider.tidy(&id, &place.order()).await.unwrap();
+    provider.cleanup(&id, &place.order()).await.unwrap();
     assert!(!place.work().join("train").exists() && output.exists());
     assert_eq!(unfinished(&place.dir()), []);
     assert_eq!(place.starts(), 1);
@@ -82,7 +82,7 @@ async fn a_failure_carries_the_trainers_last_words_and_the_meaning_of_its_code()
         ("echo 'on stdout'; exit 127", ["not found", "on stdout"]),
         ("kill -9 $$", ["137", "memory"]),
     ] {
-        let place = Place::new("");
+        let place = TrainerFixture::new("");
         let provider = place.provider();
         place.start(&*provider).await;
         place.tell(order);
@@ -115,7 +115,7 @@ async fn an_exit_code_of_0_alone_is_no_success() {
             "at epoch 1.5 of 2000",
         ),
     ] {
-        let place = Place::new(entry);
+        let place = TrainerFixture::new(entry);
         let provider = place.provider();
         place.start(&*provider).await;
         place.tell(order);
@@ -126,12 +126,12 @@ async fn an_exit_code_of_0_alone_is_no_success() {
 
 #[tokio::test]
 async fn progress_is_read_while_the_trainer_runs() {
-    let place = Place::new("defaults = { n_epochs = 4 }\nkeys = ['n_epochs']");
+    let place = TrainerFixture::new("defaults = { n_epochs = 4 }\nkeys = ['n_epochs']");
     let provider = place.provider();
     let id = place.start(&*provider).await;
     place.tell("printf '{\"step\": 3, \"loss\": 0.5, \"message\": \"warm\"}\\n' >> \"$FT_PROGRESS_FILE\"; echo \"{'epoch': '1'}\"");
     loop {
-        if let Training::Running(progress) = provider.poll(&id, &place.order()).await.unwrap()
+        if let TrainingState::Running(progress) = provider.poll(&id, &place.order()).await.unwrap()
             && progress.step.is_some()
             && progress.epoch.is_some()
         {
@@ -149,7 +149,7 @@ async fn progress_is_read_while_the_trainer_runs() {
 #[tokio::test]
 async fn a_result_is_uploaded_and_named() {
     let upload = "upload = ['sh', '-c', 'echo up >> \"$FT_WORK_DIR/uploads\"; echo \"s3://bucket/$1\"', 'up', '{name}']";
-    let place = Place::new(&format!("{upload}\nmodel = 'openai/{{artefact}}'"));
+    let place = TrainerFixture::new(&format!("{upload}\nmodel = 'openai/{{artefact}}'"));
     let provider = place.provider();
     place.start(&*provider).await;
     place.tell(&format!(
@@ -162,7 +162,7 @@ async fn a_result_is_uploaded_and_named() {
     );
     assert_eq!(trained.tokens, Some(42));
     assert_eq!(fs::read_to_string(place.work().join("uploads")).unwrap(), "up\n");
-    let bad = Place::new("upload = ['sh', '-c', 'echo disk full >&2; exit 2']");
+    let bad = TrainerFixture::new("upload = ['sh', '-c', 'echo disk full >&2; exit 2']");
     let provider = bad.provider();
     bad.start(&*provider).await;
     bad.tell(SUCCEED);
@@ -176,7 +176,7 @@ async fn a_result_is_uploaded_and_named() {
 #[tokio::test]
 async fn a_server_is_told_of_the_model_and_waited_for() {
     let (address, asked) = server(vec![(200, ""), (503, ""), (200, "ok")]).await;
-    let place = Place::new(&format!(
+    let place = TrainerFixture::new(&format!(
         "model = 'openai/{{name}}'\nserve = {{ post = '{address}/v1/load_lora_adapter', ready_url = '{address}/ready', \
          body = {{ lora_name = '{{name}}', lora_path = '{{output_dir}}', n = 1 }}, api_base = '{address}/v1' }}"
     ));
@@ -203,7 +203,7 @@ async fn a_server_that_has_the_model_already_is_content_and_one_that_refuses_fai
         ((404, "no such path"), Some("no such path")),
     ] {
         let (address, _) = server(vec![answer]).await;
-        let place = Place::new(&format!("serve = {{ post = '{address}/load' }}"));
+        let place = TrainerFixture::new(&format!("serve = {{ post = '{address}/load' }}"));
         let provider = place.provider();
         place.start(&*provider).await;
         place.tell(SUCCEED);
@@ -216,7 +216,7 @@ async fn a_server_that_has_the_model_already_is_content_and_one_that_refuses_fai
 
 #[tokio::test]
 async fn no_process_is_left_unreaped() {
-    let place = Place::new("");
+    let place = TrainerFixture::new("");
     let provider = place.provider();
     place.start(&*provider).await;
     let pid = place.pid();
@@ -229,7 +229,7 @@ async fn no_process_is_left_unreaped() {
 async fn a_command_that_serves_goes_on_beside_us() {
     let (address, _) = server(vec![(503, ""), (200, "ok")]).await;
     let entry = "serve = { argv = ['sh', '-c', 'echo \"$1\" > \"$0\"; while :; do sleep 0.02; done', 'FILE', '{output_dir}'], ready_url = 'URL' }";
-    let mut place = Place::new("");
+    let mut place = TrainerFixture::new("");
     let file = place.control("served").display().to_string();
     place.entry(&entry.replace("FILE", &file).replace("URL", &address));
     let provider = place.provider();
@@ -241,13 +241,13 @@ async fn a_command_that_serves_goes_on_beside_us() {
     assert_eq!(place.said("served").trim(), output);
     let noted: Json = serde_json::from_slice(&fs::read(place.work().join("serve.json")).unwrap()).unwrap();
     let pid = i32::try_from(noted["pid"].as_i64().unwrap()).unwrap();
-    assert_eq!(machine::start_ticks(pid), noted["start_ticks"].as_u64());
-    machine::signal_group(pid, rustix::process::Signal::KILL);
+    assert_eq!(procfs::start_ticks(pid), noted["start_ticks"].as_u64());
+    procfs::signal_group(pid, rustix::process::Signal::KILL);
 }
 
 #[tokio::test]
 async fn a_command_that_fails_to_serve_fails_the_training_and_says_where_the_model_is() {
-    let place = Place::new("serve = { argv = ['sh', '-c', 'exit 3'] }");
+    let place = TrainerFixture::new("serve = { argv = ['sh', '-c', 'exit 3'] }");
     let provider = place.provider();
     place.start(&*provider).await;
     place.tell(SUCCEED);
@@ -258,7 +258,7 @@ async fn a_command_that_fails_to_serve_fails_the_training_and_says_where_the_mod
 
 #[tokio::test]
 async fn a_value_of_the_file_that_a_trainer_prints_is_not_told() {
-    let place = Place::new("env = { GIVEN = 'written-in-the-file' }");
+    let place = TrainerFixture::new("env = { GIVEN = 'written-in-the-file' }");
     let provider = place.provider();
     place.start(&*provider).await;
     place.tell("echo \"bad key $GIVEN\" >&2; exit 1");
@@ -269,7 +269,7 @@ async fn a_value_of_the_file_that_a_trainer_prints_is_not_told() {
 #[tokio::test]
 async fn a_secret_that_a_trainer_prints_is_not_told() {
     let secret = std::env::var("CARGO_PKG_DESCRIPTION").unwrap();
-    let place = Place::new("pass_env = ['CARGO_PKG_DESCRIPTION']");
+    let place = TrainerFixture::new("pass_env = ['CARGO_PKG_DESCRIPTION']");
     let provider = place.provider();
     place.start(&*provider).await;
     place.tell("echo \"bad key $CARGO_PKG_DESCRIPTION\" >&2; exit 1");

@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test]
 async fn values_of_a_job_stay_values() {
     let nasty = "a'b\"c$(touch INJECTED)`touch INJECTED`;{x}\\ # : [";
-    let place = Place::new("files.'c.yaml' = '''\nlr: {lr}\nwho: {who}\nresume: {resume_dir}\n'''")
+    let place = TrainerFixture::new("files.'c.yaml' = '''\nlr: {lr}\nwho: {who}\nresume: {resume_dir}\n'''")
         .train("lr", nasty);
     let provider = place.provider();
     place.start(&*provider).await;
@@ -27,7 +27,7 @@ async fn what_cannot_be_a_value_is_refused_before_anything_runs() {
         ("Lr", json!(1), "did you mean `lr`?"),
         ("output_dir", json!("/"), "knows no `output_dir`"),
     ] {
-        let place = Place::new("").train(key, value);
+        let place = TrainerFixture::new("").train(key, value);
         let provider = place.provider();
         let refused = provider
             .preflight(&place.shard.recipe)
@@ -39,7 +39,7 @@ async fn what_cannot_be_a_value_is_refused_before_anything_runs() {
         assert!(refused.contains(part), "{refused}");
         assert!(!place.work().exists());
     }
-    let mut place = Place::new("base_models = ['base/*']");
+    let mut place = TrainerFixture::new("base_models = ['base/*']");
     assert!(place.provider().preflight(&place.shard.recipe).await.is_ok());
     for (model, part) in [("openai/other", "base/*"), ("openai/-rf", "begins with a dash")] {
         model.clone_into(&mut place.shard.recipe.model);
@@ -55,7 +55,7 @@ async fn what_cannot_be_a_value_is_refused_before_anything_runs() {
 
 #[tokio::test]
 async fn a_missing_trainer_is_found_before_training() {
-    let place = Place::new("check = ['sh', '-c', 'echo no trl >&2; exit 3']");
+    let place = TrainerFixture::new("check = ['sh', '-c', 'echo no trl >&2; exit 3']");
     let refused = place
         .provider()
         .preflight(&place.shard.recipe)
@@ -76,7 +76,7 @@ async fn a_missing_trainer_is_found_before_training() {
 
 #[tokio::test]
 async fn a_trainer_gets_none_of_the_workers_own_variables() {
-    let place = Place::new("env = { GIVEN = 'as {base_model}' }");
+    let place = TrainerFixture::new("env = { GIVEN = 'as {base_model}' }");
     let provider = place.provider();
     place.start(&*provider).await;
     let environment = place.said("environment");
@@ -95,7 +95,7 @@ async fn a_trainer_gets_none_of_the_workers_own_variables() {
         );
     }
     assert!(environment.contains("GIVEN=as base/model\n") && environment.contains("FT_SEED=7\n"));
-    let listed = Place::new("pass_env = ['CARGO_PKG_NAME']");
+    let listed = TrainerFixture::new("pass_env = ['CARGO_PKG_NAME']");
     listed.start(&*listed.provider()).await;
     assert!(listed.said("environment").contains("CARGO_PKG_NAME="));
 }
@@ -103,11 +103,11 @@ async fn a_trainer_gets_none_of_the_workers_own_variables() {
 #[tokio::test]
 async fn rows_that_are_too_long_are_said_before_training() {
     let measure = "measure = ['sh', '-c', 'echo reading; echo \"{\\\"rows\\\": 2, \\\"longest\\\": 9, \\\"lengths\\\": [3, 9], \\\"limit\\\": LIMIT}\"']";
-    let place = Place::new(&measure.replace("LIMIT", "5"));
+    let place = TrainerFixture::new(&measure.replace("LIMIT", "5"));
     let provider = place.provider();
     let id = place.start(&*provider).await;
     assert!(place.said("environment").contains("FT_MAX_LENGTH=5\n"));
-    let Training::Running(progress) = provider.poll(&id, &place.order()).await.unwrap() else {
+    let TrainingState::Running(progress) = provider.poll(&id, &place.order()).await.unwrap() else {
         panic!("it does not run")
     };
     assert!(
@@ -115,7 +115,7 @@ async fn rows_that_are_too_long_are_said_before_training() {
             .message
             .is_some_and(|message| message.starts_with("1 of 2 rows are longer"))
     );
-    let all = Place::new(&measure.replace("LIMIT", "2"));
+    let all = TrainerFixture::new(&measure.replace("LIMIT", "2"));
     let refused = all.provider().start(&all.order()).await.unwrap_err().to_string();
     assert!(refused.contains("all 2 rows"), "{refused}");
     assert_eq!(all.starts(), 0);

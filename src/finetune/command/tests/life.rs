@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn another_worker_goes_on_with_a_living_trainer() {
-    let place = Place::new("");
+    let place = TrainerFixture::new("");
     let id = place.start(&*place.provider()).await;
     let found = unfinished(&place.dir());
     assert_eq!(
@@ -13,10 +13,10 @@ async fn another_worker_goes_on_with_a_living_trainer() {
     );
     assert_eq!(found[0].shard, place.shard);
     let next = place.provider();
-    assert_eq!(next.chosen_id(&place.order()), Some(id.clone()));
+    assert_eq!(next.deterministic_id(&place.order()), Some(id.clone()));
     assert!(matches!(
         next.poll(&id, &place.order()).await.unwrap(),
-        Training::Running(_)
+        TrainingState::Running(_)
     ));
     next.start(&place.order()).await.unwrap();
     place.tell(SUCCEED);
@@ -26,23 +26,26 @@ async fn another_worker_goes_on_with_a_living_trainer() {
 
 #[tokio::test]
 async fn a_trainer_is_known_without_a_note_of_its_process() {
-    let place = Place::new("");
+    let place = TrainerFixture::new("");
     let id = place.start(&*place.provider()).await;
     fs::remove_file(place.work().join("proc.json")).unwrap();
     let next = place.provider();
     next.start(&place.order()).await.unwrap();
     assert!(matches!(
         next.poll(&id, &place.order()).await.unwrap(),
-        Training::Running(_)
+        TrainingState::Running(_)
     ));
     next.cancel(&id, &place.order()).await.unwrap();
-    assert_eq!(next.poll(&id, &place.order()).await.unwrap(), Training::Cancelled);
-    assert_eq!((place.starts(), machine::members(place.pid()).len()), (1, 0));
+    assert_eq!(
+        next.poll(&id, &place.order()).await.unwrap(),
+        TrainingState::Cancelled
+    );
+    assert_eq!((place.starts(), procfs::members(place.pid()).len()), (1, 0));
 }
 
 #[tokio::test]
 async fn of_two_starts_at_once_one_starts() {
-    let place = Place::new("");
+    let place = TrainerFixture::new("");
     let (one, other) = (place.provider(), place.provider());
     let (order, again) = (place.order(), place.order());
     let (a, b) = tokio::join!(one.start(&order), other.start(&again));
@@ -56,7 +59,7 @@ async fn of_two_starts_at_once_one_starts() {
 
 #[tokio::test]
 async fn a_trainer_that_vanished_goes_on_from_its_newest_whole_checkpoint() {
-    let place = Place::new("");
+    let place = TrainerFixture::new("");
     let provider = place.provider();
     let id = place.start(&*provider).await;
     place.tell(
@@ -67,11 +70,11 @@ async fn a_trainer_that_vanished_goes_on_from_its_newest_whole_checkpoint() {
     until(|| place.control("saved").exists()).await;
     let work = WorkDir::of(&place.dir(), KEY).unwrap();
     fs::remove_file(place.control("environment")).unwrap();
-    machine::signal_group(place.pid(), rustix::process::Signal::KILL);
+    procfs::signal_group(place.pid(), rustix::process::Signal::KILL);
     until(|| !work.is_held().unwrap()).await;
     assert!(matches!(
         provider.poll(&id, &place.order()).await.unwrap(),
-        Training::Running(_)
+        TrainingState::Running(_)
     ));
     place.started(2).await;
     let resumed = place
@@ -88,23 +91,27 @@ async fn a_trainer_that_vanished_goes_on_from_its_newest_whole_checkpoint() {
 
 #[tokio::test]
 async fn a_trainer_that_keeps_vanishing_is_given_up() {
-    let place = Place::new("");
+    let place = TrainerFixture::new("");
     let provider = place.provider();
     let id = place.start(&*provider).await;
     let work = WorkDir::of(&place.dir(), KEY).unwrap();
     for start in 1..=4 {
         until(|| place.starts() == start).await;
-        machine::signal_group(place.pid(), rustix::process::Signal::KILL);
+        procfs::signal_group(place.pid(), rustix::process::Signal::KILL);
         until(|| !work.is_held().unwrap()).await;
         let polled = provider.poll(&id, &place.order()).await.unwrap();
-        assert_eq!(matches!(polled, Training::Running(_)), start < 4, "{polled:?}");
+        assert_eq!(
+            matches!(polled, TrainingState::Running(_)),
+            start < 4,
+            "{polled:?}"
+        );
     }
     assert!(failure(place.outcome(&*provider).await).contains("4 times"));
 }
 
 #[tokio::test]
 async fn a_training_of_another_place_is_left_alone() {
-    let place = Place::new("");
+    let place = TrainerFixture::new("");
     let provider = place.provider();
     let id = TrainingId(format!("gpu-box-0123456789abcdef/{KEY}"));
     let elsewhere = provider.poll(&id, &place.order()).await.unwrap_err();
@@ -113,6 +120,12 @@ async fn a_training_of_another_place_is_left_alone() {
         "{elsewhere}"
     );
     assert!(provider.cancel(&id, &place.order()).await.is_err());
-    let out = TrainingId(provider.chosen_id(&place.order()).unwrap().0.replace(KEY, ".."));
+    let out = TrainingId(
+        provider
+            .deterministic_id(&place.order())
+            .unwrap()
+            .0
+            .replace(KEY, ".."),
+    );
     assert!(provider.poll(&out, &place.order()).await.is_err());
 }

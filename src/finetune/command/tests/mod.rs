@@ -6,11 +6,11 @@ mod life;
 mod stop;
 
 use super::workdir::{self, WorkDir};
-use super::{Trainers, environment, machine, stop_all, unfinished};
+use super::{Trainers, environment, procfs, stop_all, unfinished};
 use crate::depot::{Depot, Folder};
 use crate::finetune::{
-    CommandSpec, Order, Provider, ProviderError, ProviderSpec, Providers, Recipe, Shard, Trained, Training,
-    TrainingFile, TrainingId,
+    CommandSpec, FinetuneJob, Provider, ProviderError, ProviderSpec, Providers, TrainingFile, TrainingId,
+    TrainingRequest, TrainingResult, TrainingSpec, TrainingState,
 };
 use crate::job::hex;
 use crate::task::RunId;
@@ -37,21 +37,21 @@ done
 /// A trainer's orders.
 const SUCCEED: &str = "echo weights > \"$FT_OUTPUT_DIR/model.safetensors\"; exit 0";
 
-struct Place {
+struct TrainerFixture {
     folder: tempfile::TempDir,
     depot: Folder,
-    shard: Shard,
+    shard: FinetuneJob,
     run: RunId,
 }
 
-impl Place {
-    fn new(entry: &str) -> Place {
+impl TrainerFixture {
+    fn new(entry: &str) -> TrainerFixture {
         let row =
             json!({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]});
-        Place::with_rows(entry, &format!("{row}\n{row}\n"), 2)
+        TrainerFixture::with_rows(entry, &format!("{row}\n{row}\n"), 2)
     }
 
-    fn with_rows(entry: &str, rows: &str, count: u64) -> Place {
+    fn with_rows(entry: &str, rows: &str, count: u64) -> TrainerFixture {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path();
         fs::create_dir(at.join("data")).unwrap();
@@ -71,7 +71,7 @@ impl Place {
             bytes: rows.len() as u64,
             sha256: hex(&Sha256::digest(rows)),
         };
-        let recipe = Recipe {
+        let recipe = TrainingSpec {
             job: "job".to_owned(),
             lm: "student".to_owned(),
             predictor: None,
@@ -82,10 +82,10 @@ impl Place {
                 trainer: "t".to_owned(),
             }),
         };
-        Place {
+        TrainerFixture {
             depot: Folder::new(at.join("data")),
             folder,
-            shard: Shard {
+            shard: FinetuneJob {
                 recipe,
                 data,
                 validation: None,
@@ -101,7 +101,7 @@ impl Place {
         fs::write(path, format!("{before}\n{text}\n")).unwrap();
     }
 
-    fn train(mut self, key: &str, value: impl Into<Json>) -> Place {
+    fn train(mut self, key: &str, value: impl Into<Json>) -> TrainerFixture {
         self.shard.recipe.train.insert(key.to_owned(), value.into());
         self
     }
@@ -113,9 +113,9 @@ impl Place {
             .unwrap()
     }
 
-    fn order(&self) -> Order<'_> {
+    fn order(&self) -> TrainingRequest<'_> {
         let depot: &dyn Depot = &self.depot;
-        Order {
+        TrainingRequest {
             key: KEY,
             run: &self.run,
             shard: &self.shard,
@@ -162,11 +162,11 @@ impl Place {
     }
 
     /// Polls until the training has ended.
-    async fn outcome(&self, provider: &dyn Provider) -> Training {
-        let id = provider.chosen_id(&self.order()).unwrap();
+    async fn outcome(&self, provider: &dyn Provider) -> TrainingState {
+        let id = provider.deterministic_id(&self.order()).unwrap();
         loop {
             match provider.poll(&id, &self.order()).await.unwrap() {
-                Training::Running(_) => pause().await,
+                TrainingState::Running(_) => pause().await,
                 ended => return ended,
             }
         }
@@ -179,12 +179,12 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for TrainerFixture {
     fn drop(&mut self) {
         // A test that failed leaves no trainer behind.
         for work in workdir::all(&self.dir()) {
             if let Some(proc) = work.proc() {
-                machine::signal_group(proc.pid, rustix::process::Signal::KILL);
+                procfs::signal_group(proc.pid, rustix::process::Signal::KILL);
             }
         }
     }
@@ -201,16 +201,16 @@ async fn until(mut is_so: impl FnMut() -> bool) {
     }
 }
 
-fn failure(training: Training) -> String {
+fn failure(training: TrainingState) -> String {
     match training {
-        Training::Failed(why) => why,
+        TrainingState::Failed(why) => why,
         other => panic!("it did not fail: {other:?}"),
     }
 }
 
-fn success(training: Training) -> Trained {
+fn success(training: TrainingState) -> TrainingResult {
     match training {
-        Training::Succeeded(trained) => trained,
+        TrainingState::Succeeded(trained) => trained,
         other => panic!("it did not succeed: {other:?}"),
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn a_trainer_that_ends_well_after_our_term_is_cancelled() {
-    let place = Place::new("");
+    let place = TrainerFixture::new("");
     let provider = place.provider();
     let id = place.start(&*provider).await;
     place.tell(&format!("trap '{SUCCEED}' TERM; echo > \"$1/trapped\""));
@@ -13,48 +13,48 @@ async fn a_trainer_that_ends_well_after_our_term_is_cancelled() {
     assert!(place.work().join("unfinished/model.safetensors").exists());
     assert_eq!(
         provider.poll(&id, &place.order()).await.unwrap(),
-        Training::Cancelled
+        TrainingState::Cancelled
     );
 }
 
 #[tokio::test]
 async fn cancelling_ends_a_grandchild_that_ignores_term() {
-    let place = Place::new("");
+    let place = TrainerFixture::new("");
     let provider = place.provider();
     let id = place.start(&*provider).await;
     place.tell("sh -c 'trap \"\" TERM; echo > \"$1/deaf\"; while :; do sleep 0.02; done' sh \"$1\" &");
     until(|| place.control("deaf").exists()).await;
     let group = place.pid();
     provider.cancel(&id, &place.order()).await.unwrap();
-    assert_eq!(machine::members(group), Vec::<i32>::new());
+    assert_eq!(procfs::members(group), Vec::<i32>::new());
     assert_eq!(
         provider.poll(&id, &place.order()).await.unwrap(),
-        Training::Cancelled
+        TrainingState::Cancelled
     );
     // Asked for again under the same key, it stays cancelled.
     provider.start(&place.order()).await.unwrap();
-    assert_eq!(place.outcome(&*provider).await, Training::Cancelled);
+    assert_eq!(place.outcome(&*provider).await, TrainingState::Cancelled);
     assert_eq!(place.starts(), 1);
 }
 
 #[tokio::test]
 async fn a_training_can_be_cancelled_before_it_starts() {
-    let place = Place::new("");
+    let place = TrainerFixture::new("");
     let provider = place.provider();
-    let id = provider.chosen_id(&place.order()).unwrap();
+    let id = provider.deterministic_id(&place.order()).unwrap();
     assert_eq!(
         provider.poll(&id, &place.order()).await.unwrap(),
-        Training::Absent
+        TrainingState::Absent
     );
     provider.cancel(&id, &place.order()).await.unwrap();
     provider.start(&place.order()).await.unwrap();
-    assert_eq!(place.outcome(&*provider).await, Training::Cancelled);
+    assert_eq!(place.outcome(&*provider).await, TrainingState::Cancelled);
     assert_eq!(place.starts(), 0);
 }
 
 #[tokio::test]
 async fn a_cancel_after_the_end_changes_nothing() {
-    let place = Place::new("");
+    let place = TrainerFixture::new("");
     let provider = place.provider();
     let id = place.start(&*provider).await;
     place.tell(SUCCEED);
@@ -69,25 +69,25 @@ async fn a_trainer_that_takes_too_long_or_says_nothing_is_ended() {
         ("timeout_secs = 0.2", "timeout_secs"),
         ("silence_secs = 0.2", "silence_secs"),
     ] {
-        let place = Place::new(entry);
+        let place = TrainerFixture::new(entry);
         let provider = place.provider();
         place.start(&*provider).await;
         let why = failure(place.outcome(&*provider).await);
         assert!(why.contains(part), "{why}");
-        assert_eq!(machine::members(place.pid()), Vec::<i32>::new());
+        assert_eq!(procfs::members(place.pid()), Vec::<i32>::new());
     }
 }
 
 #[tokio::test]
 async fn all_trainings_of_a_folder_can_be_stopped_without_their_worker() {
-    let place = Place::new("");
+    let place = TrainerFixture::new("");
     let id = place.start(&*place.provider()).await;
     let of_another = RunId("another".to_owned());
     assert!(stop_all(&place.dir(), &of_another).await.unwrap().is_empty());
     assert_eq!(stop_all(&place.dir(), &place.run).await.unwrap().len(), 1);
-    assert_eq!(machine::members(place.pid()), Vec::<i32>::new());
+    assert_eq!(procfs::members(place.pid()), Vec::<i32>::new());
     assert!(stop_all(&place.dir(), &place.run).await.unwrap().is_empty());
     let next = place.provider();
-    assert_eq!(place.outcome(&*next).await, Training::Cancelled);
+    assert_eq!(place.outcome(&*next).await, TrainingState::Cancelled);
     assert_eq!(next.find(&place.order()).await.unwrap(), Some(id));
 }

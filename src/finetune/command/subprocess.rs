@@ -1,6 +1,6 @@
 //! Commands beside the trainer, such as `measure` and `upload`: run to their end, within a time, in a group of their own that dies with us.
 
-use super::machine;
+use super::procfs;
 use rustix::process::Signal;
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -19,14 +19,14 @@ pub(super) const KEPT_ERR: usize = 4096;
 
 /// How a command ended.
 #[derive(Debug)]
-pub(super) struct Ended {
+pub(super) struct CommandOutput {
     pub(super) stdout: String,
     pub(super) stderr: String,
     /// None: a signal.
     pub(super) code: Option<i32>,
 }
 
-impl Ended {
+impl CommandOutput {
     /// The last line of stdout with something on it.
     pub(super) fn last_line(&self) -> Option<&str> {
         self.stdout
@@ -46,11 +46,11 @@ impl Ended {
 }
 
 /// Ends the group when it is dropped: a command does not outlive who waits for it.
-struct Group(i32);
+struct KillOnDrop(i32);
 
-impl Drop for Group {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
-        machine::signal_group(self.0, Signal::KILL);
+        procfs::signal_group(self.0, Signal::KILL);
     }
 }
 
@@ -62,7 +62,7 @@ pub(super) async fn run(
     variables: Vec<(OsString, OsString)>,
     folder: &Path,
     limit: Duration,
-) -> io::Result<Ended> {
+) -> io::Result<CommandOutput> {
     let [program, arguments @ ..] = argv else {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
@@ -80,11 +80,11 @@ pub(super) async fn run(
         .process_group(0)
         .spawn()
         .map_err(|error| io::Error::new(error.kind(), format!("{program}: {error}")))?;
-    let _group = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Group);
+    let _group = child.id().and_then(|pid| i32::try_from(pid).ok()).map(KillOnDrop);
     let (out, err) = (child.stdout.take(), child.stderr.take());
     let ended = async {
         let (stdout, stderr, status) = tokio::join!(tail(out, KEPT_OUT), tail(err, KEPT_ERR), child.wait());
-        Ok(Ended {
+        Ok(CommandOutput {
             stdout: stdout?,
             stderr: stderr?,
             code: status?.code(),

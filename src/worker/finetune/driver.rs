@@ -3,11 +3,11 @@
 //! Order of things, so that no death between two of them starts a second training. Where we choose a training's id, the id is
 //! stored, then the training is looked for, then it is started. Where the provider gives it, a mark is stored, the training is started,
 //! its id is stored; whoever finds the mark and no id looks for the training by its key, and starts another only when the
-//! provider has had a minute to show it ([`crate::finetune::Providers::settle`]).
+//! provider has had a minute to show it ([`crate::finetune::Providers::visibility_delay`]).
 
 use crate::finetune::{
-    ID_SLOT, Known, LOOKED_SLOT, Order, PROGRESS_SLOT, Provider, ProviderError, STARTED_SLOT, StartError,
-    Training, TrainingId, TrainingOutcome, TrainingProgress, now_ms,
+    ID_SLOT, LOOKED_SLOT, PROGRESS_SLOT, Provider, ProviderError, STARTED_SLOT, StartError, TrainingId,
+    TrainingOutcome, TrainingProgress, TrainingRecord, TrainingRequest, TrainingState, now_ms,
 };
 use crate::store::{Store, StoreError};
 use crate::task::{AttemptRef, RunId};
@@ -15,7 +15,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 /// When a training is looked for whose start had no answer.
-const LOOK_AGAIN: [Duration; 4] = [
+const FIND_DELAYS: [Duration; 4] = [
     Duration::from_millis(500),
     Duration::from_secs(1),
     Duration::from_secs(2),
@@ -23,7 +23,7 @@ const LOOK_AGAIN: [Duration; 4] = [
 ];
 
 /// What a look at a training found.
-pub(super) enum Look {
+pub(super) enum Observation {
     /// It has ended.
     Ended(TrainingOutcome),
     /// It goes on.
@@ -40,87 +40,89 @@ pub(super) enum Look {
 }
 
 /// What is known of a training, and the right to write it down.
-pub(super) struct Care<'a> {
+pub(super) struct TrainingDriver<'a> {
     pub(super) store: &'a dyn Store,
     pub(super) run: &'a RunId,
     pub(super) attempt: AttemptRef,
-    settle: Duration,
+    visibility_delay: Duration,
     started_ms: Option<u64>,
     id: Option<TrainingId>,
 }
 
 /// Why a look did not come to its end.
-enum Halt {
-    Look(Look),
+enum StopReason {
+    Observation(Observation),
     Store(StoreError),
 }
 
-impl From<StoreError> for Halt {
-    fn from(error: StoreError) -> Halt {
-        Halt::Store(error)
+impl From<StoreError> for StopReason {
+    fn from(error: StoreError) -> StopReason {
+        StopReason::Store(error)
     }
 }
 
-impl<'a> Care<'a> {
+impl<'a> TrainingDriver<'a> {
     /// `records` are the task's, as its claim found them.
     pub(super) fn new(
         store: &'a dyn Store,
         run: &'a RunId,
         attempt: AttemptRef,
         records: &[(u32, Vec<u8>)],
-        settle: Duration,
-    ) -> Care<'a> {
-        let known = Known::of(records);
-        Care {
+        visibility_delay: Duration,
+    ) -> TrainingDriver<'a> {
+        let known = TrainingRecord::of(records);
+        TrainingDriver {
             store,
             run,
             attempt,
-            settle,
+            visibility_delay,
             started_ms: known.started_ms,
             id: known.id,
         }
     }
 
     /// Finds the training or starts it, and looks how far it is.
-    pub(super) async fn look(
+    pub(super) async fn observe(
         &mut self,
         provider: &dyn Provider,
-        order: &Order<'_>,
-    ) -> Result<Look, StoreError> {
+        order: &TrainingRequest<'_>,
+    ) -> Result<Observation, StoreError> {
         let is_ours = self.id.is_some();
-        let id = match self.known(provider, order).await {
+        let id = match self.resolve_id(provider, order).await {
             Ok(id) => id,
-            Err(Halt::Look(look)) => return Ok(look),
-            Err(Halt::Store(error)) => return Err(error),
+            Err(StopReason::Observation(look)) => return Ok(look),
+            Err(StopReason::Store(error)) => return Err(error),
         };
         let training = match provider.poll(&id, order).await {
-            Ok(Training::Absent) if provider.chosen_id(order).as_ref() == Some(&id) => {
+            Ok(TrainingState::Absent) if provider.deterministic_id(order).as_ref() == Some(&id) => {
                 info!(shard = %order.shard, training = %id.0, "starting a training");
                 match provider.start(order).await {
-                    Ok(_) => return Ok(Look::Running(TrainingProgress::default())),
+                    Ok(_) => return Ok(Observation::Running(TrainingProgress::default())),
                     // The id is ours: asked for again, it is the same training.
-                    Err(StartError::Unclear(why)) => return Ok(Look::Unknown(why)),
+                    Err(StartError::Unclear(why)) => return Ok(Observation::Unknown(why)),
                     Err(StartError::NotStarted(error)) => Err(error),
                 }
             }
             polled => polled,
         };
         Ok(match training {
-            Ok(Training::Running(progress)) => Look::Running(progress),
-            Ok(Training::Absent) if self.is_young() => Look::Unknown(not_shown(&id)),
-            Ok(Training::Absent) => {
+            Ok(TrainingState::Running(progress)) => Observation::Running(progress),
+            Ok(TrainingState::Absent) if self.may_be_hidden() => Observation::Unknown(not_visible(&id)),
+            Ok(TrainingState::Absent) => {
                 let reason = format!(
                     "the provider does not know the training {} any more: it was deleted there, or the key is another account's",
                     id.0
                 );
-                self.ended(Training::Failed(reason))
+                self.ended(TrainingState::Failed(reason))
             }
             // Where ids are chosen by us, another run with the same rows and settings has the same training.
-            Ok(Training::Failed(reason)) if !is_ours && provider.chosen_id(order).as_ref() == Some(&id) => {
-                self.ended(Training::Failed(failed_earlier(provider, order, &reason)))
+            Ok(TrainingState::Failed(reason))
+                if !is_ours && provider.deterministic_id(order).as_ref() == Some(&id) =>
+            {
+                self.ended(TrainingState::Failed(previous_failure(provider, order, &reason)))
             }
             Ok(ended) => self.ended(ended),
-            Err(error) => self.refused(error),
+            Err(error) => self.observe_error(error),
         })
     }
 
@@ -128,29 +130,29 @@ impl<'a> Care<'a> {
     pub(super) async fn cancel(
         &mut self,
         provider: &dyn Provider,
-        order: &Order<'_>,
+        order: &TrainingRequest<'_>,
     ) -> Result<Option<TrainingOutcome>, ProviderError> {
         if let (None, Some(started)) = (&self.id, self.started_ms) {
             self.id = provider.find(order).await?;
-            if self.id.is_none() && self.may_show(started) {
+            if self.id.is_none() && self.is_within_visibility_delay(started) {
                 let why = "the request that starts the training had no answer: waiting whether it shows, to stop it";
                 return Err(ProviderError::Passing(why.to_owned()));
             }
         }
         let Some(id) = &self.id else {
-            let asked_for_in_vain = self.started_ms.map(|_| TrainingOutcome {
+            let cancelled_before_start = self.started_ms.map(|_| TrainingOutcome {
                 id: None,
-                training: Training::Cancelled,
+                training: TrainingState::Cancelled,
             });
-            return Ok(asked_for_in_vain);
+            return Ok(cancelled_before_start);
         };
         provider.cancel(id, order).await?;
         // It may have ended otherwise in the meantime.
         let training = match provider.poll(id, order).await? {
-            Training::Absent if provider.chosen_id(order).is_none() && self.is_young() => {
-                return Err(ProviderError::Passing(not_shown(id)));
+            TrainingState::Absent if provider.deterministic_id(order).is_none() && self.may_be_hidden() => {
+                return Err(ProviderError::Passing(not_visible(id)));
             }
-            Training::Running(_) | Training::Absent => Training::Cancelled,
+            TrainingState::Running(_) | TrainingState::Absent => TrainingState::Cancelled,
             ended => ended,
         };
         Ok(Some(TrainingOutcome {
@@ -163,16 +165,16 @@ impl<'a> Care<'a> {
     pub(super) async fn take_over(
         &mut self,
         provider: &dyn Provider,
-        order: &Order<'_>,
+        order: &TrainingRequest<'_>,
     ) -> Result<(), StoreError> {
-        match provider.chosen_id(order) {
-            Some(id) => self.note_id(id).await,
+        match provider.deterministic_id(order) {
+            Some(id) => self.record_id(id).await,
             None => Ok(()),
         }
     }
 
     /// Writes down that somebody was here.
-    pub(super) async fn note_look(&self) -> Result<(), StoreError> {
+    pub(super) async fn record_poll(&self) -> Result<(), StoreError> {
         let bytes = now_ms().to_string().into_bytes();
         self.store
             .record(self.run, self.attempt, LOOKED_SLOT, bytes)
@@ -180,19 +182,23 @@ impl<'a> Care<'a> {
     }
 
     /// Writes down how far the training is, for the coordinator.
-    pub(super) async fn note_progress(&self, progress: &TrainingProgress) -> Result<(), StoreError> {
+    pub(super) async fn record_progress(&self, progress: &TrainingProgress) -> Result<(), StoreError> {
         let bytes = serde_json::to_vec(progress).expect("numbers and strings serialise");
         self.store
             .record(self.run, self.attempt, PROGRESS_SLOT, bytes)
             .await
     }
 
-    async fn known(&mut self, provider: &dyn Provider, order: &Order<'_>) -> Result<TrainingId, Halt> {
+    async fn resolve_id(
+        &mut self,
+        provider: &dyn Provider,
+        order: &TrainingRequest<'_>,
+    ) -> Result<TrainingId, StopReason> {
         if let Some(id) = &self.id {
             return Ok(id.clone());
         }
-        if let Some(id) = provider.chosen_id(order) {
-            self.note_id(id.clone()).await?;
+        if let Some(id) = provider.deterministic_id(order) {
+            self.record_id(id.clone()).await?;
             return Ok(id);
         }
         // Also where no start is known of: the store may have forgotten.
@@ -200,95 +206,102 @@ impl<'a> Care<'a> {
             return Ok(id);
         }
         if let Some(started) = self.started_ms {
-            if self.may_show(started) {
+            if self.is_within_visibility_delay(started) {
                 let why = "an earlier request to start it had no answer; waiting whether it shows";
-                return Err(Halt::Look(Look::Unknown(why.to_owned())));
+                return Err(StopReason::Observation(Observation::Unknown(why.to_owned())));
             }
             warn!(shard = %order.shard, "the provider never showed the training that was asked for: asking again");
         }
-        self.note_start(Some(now_ms())).await?;
+        self.record_start(Some(now_ms())).await?;
         info!(shard = %order.shard, provider = order.shard.recipe.provider.name(), "starting a training");
         match provider.start(order).await {
             Ok(id) => {
-                self.note_id(id.clone()).await?;
+                self.record_id(id.clone()).await?;
                 Ok(id)
             }
             Err(StartError::NotStarted(error)) => {
-                self.note_start(None).await?;
-                Err(Halt::Look(self.refused(error)))
+                self.record_start(None).await?;
+                Err(StopReason::Observation(self.observe_error(error)))
             }
             Err(StartError::Unclear(why)) => {
                 // The provider has its time from the end of the request, which may have taken long.
-                self.note_start(Some(now_ms())).await?;
+                self.record_start(Some(now_ms())).await?;
                 warn!(shard = %order.shard, why, "the start of a training had no answer: looking for it");
-                for wait in LOOK_AGAIN {
+                for wait in FIND_DELAYS {
                     tokio::time::sleep(wait).await;
                     if let Some(id) = self.find(provider, order).await? {
                         return Ok(id);
                     }
                 }
-                Err(Halt::Look(Look::Unknown(why)))
+                Err(StopReason::Observation(Observation::Unknown(why)))
             }
         }
     }
 
-    async fn find(&mut self, provider: &dyn Provider, order: &Order<'_>) -> Result<Option<TrainingId>, Halt> {
+    async fn find(
+        &mut self,
+        provider: &dyn Provider,
+        order: &TrainingRequest<'_>,
+    ) -> Result<Option<TrainingId>, StopReason> {
         match provider.find(order).await {
             Ok(Some(id)) => {
                 info!(shard = %order.shard, training = %id.0, "found a training that was started before");
-                self.note_id(id.clone()).await?;
+                self.record_id(id.clone()).await?;
                 if self.started_ms.is_none() {
-                    self.note_start(Some(now_ms())).await?;
+                    self.record_start(Some(now_ms())).await?;
                 }
                 Ok(Some(id))
             }
             Ok(None) => Ok(None),
             // One may be under way: only a clear answer tells.
-            Err(error) if self.started_ms.is_some() => Err(Halt::Look(Look::Unknown(error.to_string()))),
-            Err(error) => Err(Halt::Look(self.refused(error))),
+            Err(error) if self.started_ms.is_some() => {
+                Err(StopReason::Observation(Observation::Unknown(error.to_string())))
+            }
+            Err(error) => Err(StopReason::Observation(self.observe_error(error))),
         }
     }
 
     /// Whether a training that was asked for then may yet show.
-    fn may_show(&self, started_ms: u64) -> bool {
-        Duration::from_millis(now_ms().saturating_sub(started_ms)) < self.settle
+    fn is_within_visibility_delay(&self, started_ms: u64) -> bool {
+        Duration::from_millis(now_ms().saturating_sub(started_ms)) < self.visibility_delay
     }
 
     /// Whether the provider may not show the training everywhere yet: it was started just now, or found when nobody knew of a start.
-    fn is_young(&self) -> bool {
-        self.started_ms.is_some_and(|started| self.may_show(started))
+    fn may_be_hidden(&self) -> bool {
+        self.started_ms
+            .is_some_and(|started| self.is_within_visibility_delay(started))
     }
 
-    fn refused(&self, error: ProviderError) -> Look {
+    fn observe_error(&self, error: ProviderError) -> Observation {
         match error {
-            ProviderError::Refused(reason) => self.ended(Training::Failed(reason)),
+            ProviderError::Refused(reason) => self.ended(TrainingState::Failed(reason)),
             ProviderError::Elsewhere(place) => match &self.id {
-                Some(id) => Look::Elsewhere {
+                Some(id) => Observation::Elsewhere {
                     id: id.clone(),
                     place,
                 },
-                None => Look::Unknown(format!("it is looked after at {place}")),
+                None => Observation::Unknown(format!("it is looked after at {place}")),
             },
-            ProviderError::Passing(why) => Look::Unknown(why),
-            ProviderError::Depot(error) => Look::Unknown(error.to_string()),
+            ProviderError::Passing(why) => Observation::Unknown(why),
+            ProviderError::Depot(error) => Observation::Unknown(error.to_string()),
         }
     }
 
-    fn ended(&self, training: Training) -> Look {
-        Look::Ended(TrainingOutcome {
+    fn ended(&self, training: TrainingState) -> Observation {
+        Observation::Ended(TrainingOutcome {
             id: self.id.clone(),
             training,
         })
     }
 
-    async fn note_id(&mut self, id: TrainingId) -> Result<(), StoreError> {
+    async fn record_id(&mut self, id: TrainingId) -> Result<(), StoreError> {
         let bytes = id.0.clone().into_bytes();
         self.store.record(self.run, self.attempt, ID_SLOT, bytes).await?;
         self.id = Some(id);
         Ok(())
     }
 
-    async fn note_start(&mut self, at_ms: Option<u64>) -> Result<(), StoreError> {
+    async fn record_start(&mut self, at_ms: Option<u64>) -> Result<(), StoreError> {
         let bytes = at_ms.map_or_else(Vec::new, |ms| ms.to_string().into_bytes());
         self.store
             .record(self.run, self.attempt, STARTED_SLOT, bytes)
@@ -298,8 +311,8 @@ impl<'a> Care<'a> {
     }
 }
 
-fn failed_earlier(provider: &dyn Provider, order: &Order<'_>, reason: &str) -> String {
-    let ended = provider.ended_earlier(order);
+fn previous_failure(provider: &dyn Provider, order: &TrainingRequest<'_>, reason: &str) -> String {
+    let ended = provider.previous_outcome(order);
     let ended = ended.map_or_else(String::new, |ended| format!(" ({ended})"));
     format!(
         "the same training, of the same rows with the same settings, failed earlier{ended}, before this run asked for it; only `retry` \
@@ -307,7 +320,7 @@ fn failed_earlier(provider: &dyn Provider, order: &Order<'_>, reason: &str) -> S
     )
 }
 
-fn not_shown(id: &TrainingId) -> String {
+fn not_visible(id: &TrainingId) -> String {
     format!(
         "the provider does not show the training {}, which it has just given: waiting whether it does",
         id.0

@@ -9,11 +9,11 @@ use tokio::time::Instant;
 
 /// Trainings that should be looked after at another place, and since when nobody was seen to do so.
 #[derive(Default)]
-pub(in crate::worker) struct Strays {
+pub(in crate::worker) struct OrphanTimer {
     seen: Mutex<HashMap<TaskId, (TrainingId, Instant)>>,
 }
 
-impl Strays {
+impl OrphanTimer {
     /// For how long nobody has looked after the training.
     pub(super) fn since(&self, task: TaskId, id: &TrainingId) -> Duration {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);

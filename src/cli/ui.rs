@@ -9,13 +9,13 @@ const TARGET: &str = "bsft";
 
 /// Gives a person or a script what was asked for.
 #[expect(clippy::print_stdout, reason = "what was asked for goes to stdout")]
-pub(super) fn answer(what: impl Display) {
+pub(super) fn stdout(what: impl Display) {
     println!("{what}");
 }
 
 /// Tells how things go.
-pub(super) fn news(what: impl Display) {
-    word(Level::INFO, "", what);
+pub(super) fn info(what: impl Display) {
+    message(Level::INFO, "", what);
 }
 
 /// Tells what a run came to: all of it to a person, to a program the first line and the figures as fields.
@@ -32,26 +32,26 @@ pub(super) fn summary(words: &str, fields: impl FnOnce() -> Fields) {
 
 /// Tells what somebody has to do, or know, although nothing went wrong.
 pub(super) fn notice(what: impl Display) {
-    word(Level::WARN, "", what);
+    message(Level::WARN, "", what);
 }
 
 /// Warns of what is allowed but hardly meant.
-pub(super) fn warning(what: impl Display) {
-    word(Level::WARN, "warning: ", what);
+pub(super) fn warn(what: impl Display) {
+    message(Level::WARN, "warning: ", what);
 }
 
 /// Tells what is wrong with what was asked for; the words say that it is.
 pub(super) fn problem(what: impl Display) {
-    word(Level::ERROR, "", what);
+    message(Level::ERROR, "", what);
 }
 
 /// Tells why it ended.
 pub(super) fn error(what: impl Display) {
-    word(Level::ERROR, "error: ", what);
+    message(Level::ERROR, "error: ", what);
 }
 
 #[expect(clippy::print_stderr, reason = "a person reads it")]
-fn word(level: Level, mark: &str, what: impl Display) {
+fn message(level: Level, mark: &str, what: impl Display) {
     match format() {
         LogFormat::Human => eprintln!("{mark}{what}"),
         LogFormat::Json => write_line(level, TARGET, what.to_string(), Fields::default()),

@@ -1,6 +1,6 @@
 use super::*;
 use crate::depot::{Depot, Folder};
-use crate::finetune::{ProviderSpec, Recipe, Shard, Trained, TrainingFile};
+use crate::finetune::{FinetuneJob, ProviderSpec, TrainingFile, TrainingResult, TrainingSpec};
 use crate::store::Claim;
 use crate::store::embedded::EmbeddedStore;
 use crate::task::TaskId;
@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 const TASK: TaskId = TaskId([9; 16]);
-const SETTLE: Duration = Duration::from_secs(60);
+const VISIBILITY_DELAY: Duration = Duration::from_secs(60);
 
 /// What a provider says to one call of `find` or `start`; the last one again and again.
 type Script<T> = Mutex<VecDeque<Result<T, &'static str>>>;
@@ -21,7 +21,7 @@ struct Scripted {
     starts: Mutex<usize>,
     finds: Mutex<usize>,
     chosen: Option<&'static str>,
-    polled: Mutex<VecDeque<Training>>,
+    polled: Mutex<VecDeque<TrainingState>>,
 }
 
 fn next<T: Clone>(script: &Script<T>, default: T) -> Result<T, &'static str> {
@@ -39,21 +39,21 @@ fn id(text: &str) -> TrainingId {
 
 #[async_trait]
 impl Provider for Scripted {
-    fn chosen_id(&self, _: &Order<'_>) -> Option<TrainingId> {
+    fn deterministic_id(&self, _: &TrainingRequest<'_>) -> Option<TrainingId> {
         self.chosen.map(id)
     }
 
-    async fn preflight(&self, _: &Recipe) -> Result<Vec<String>, ProviderError> {
+    async fn preflight(&self, _: &TrainingSpec) -> Result<Vec<String>, ProviderError> {
         Ok(Vec::new())
     }
 
-    async fn find(&self, _: &Order<'_>) -> Result<Option<TrainingId>, ProviderError> {
+    async fn find(&self, _: &TrainingRequest<'_>) -> Result<Option<TrainingId>, ProviderError> {
         *self.finds.lock().unwrap() += 1;
         let found = next(&self.find, None).map_err(|why| ProviderError::Refused(why.to_owned()))?;
         Ok(found.map(id))
     }
 
-    async fn start(&self, _: &Order<'_>) -> Result<TrainingId, StartError> {
+    async fn start(&self, _: &TrainingRequest<'_>) -> Result<TrainingId, StartError> {
         *self.starts.lock().unwrap() += 1;
         match next(&self.start, "started") {
             Ok(started) => Ok(id(started)),
@@ -63,16 +63,16 @@ impl Provider for Scripted {
         }
     }
 
-    async fn poll(&self, _: &TrainingId, _: &Order<'_>) -> Result<Training, ProviderError> {
+    async fn poll(&self, _: &TrainingId, _: &TrainingRequest<'_>) -> Result<TrainingState, ProviderError> {
         let next = self.polled.lock().unwrap().pop_front();
-        Ok(next.unwrap_or(Training::Running(TrainingProgress::default())))
+        Ok(next.unwrap_or(TrainingState::Running(TrainingProgress::default())))
     }
 
-    async fn cancel(&self, _: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
+    async fn cancel(&self, _: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         Ok(())
     }
 
-    async fn tidy(&self, _: &TrainingId, _: &Order<'_>) -> Result<(), ProviderError> {
+    async fn cleanup(&self, _: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         Ok(())
     }
 }
@@ -80,7 +80,7 @@ impl Provider for Scripted {
 struct World {
     store: EmbeddedStore,
     run: RunId,
-    shard: Shard,
+    shard: FinetuneJob,
     depot: Box<dyn Depot>,
     _dir: tempfile::TempDir,
 }
@@ -91,8 +91,8 @@ impl World {
         World {
             store: EmbeddedStore::open(&dir.path().join("store.redb")).unwrap(),
             run: RunId("run".to_owned()),
-            shard: Shard {
-                recipe: Recipe {
+            shard: FinetuneJob {
+                recipe: TrainingSpec {
                     job: "job".to_owned(),
                     lm: "student".to_owned(),
                     predictor: None,
@@ -114,8 +114,8 @@ impl World {
         }
     }
 
-    fn order(&self) -> Order<'_> {
-        Order {
+    fn order(&self) -> TrainingRequest<'_> {
+        TrainingRequest {
             key: "key",
             run: &self.run,
             shard: &self.shard,
@@ -124,19 +124,19 @@ impl World {
     }
 
     /// An attempt of a worker that knows only what the store does.
-    async fn attempt(&self) -> Care<'_> {
+    async fn attempt(&self) -> TrainingDriver<'_> {
         match self.store.claim(&self.run, TASK, Duration::ZERO).await.unwrap() {
             Claim::Run { attempt, records, .. } => {
                 let attempt = AttemptRef { task: TASK, attempt };
-                Care::new(&self.store, &self.run, attempt, &records, SETTLE)
+                TrainingDriver::new(&self.store, &self.run, attempt, &records, VISIBILITY_DELAY)
             }
             other => panic!("the task is not free: {other:?}"),
         }
     }
 
-    async fn look(&self, provider: &Scripted) -> Look {
-        let mut care = self.attempt().await;
-        care.look(provider, &self.order()).await.unwrap()
+    async fn observe(&self, provider: &Scripted) -> Observation {
+        let mut driver = self.attempt().await;
+        driver.observe(provider, &self.order()).await.unwrap()
     }
 
     async fn mark(&self, age: Duration) {
@@ -147,7 +147,7 @@ impl World {
 
     async fn id(&self) -> Option<String> {
         let records = self.store.records(&self.run, TASK).await.unwrap();
-        Known::of(&records).id.map(|id| id.0)
+        TrainingRecord::of(&records).id.map(|id| id.0)
     }
 }
 
@@ -163,7 +163,7 @@ fn script<T>(answers: impl IntoIterator<Item = Result<T, &'static str>>) -> Scri
 async fn a_training_is_started_once_however_many_attempts_look_at_it() {
     let (world, provider) = (World::new(), Scripted::default());
     for _ in 0..5 {
-        assert!(matches!(world.look(&provider).await, Look::Running(_)));
+        assert!(matches!(world.observe(&provider).await, Observation::Running(_)));
     }
     assert_eq!(starts(&provider), 1);
     assert_eq!(world.id().await.as_deref(), Some("started"));
@@ -176,7 +176,7 @@ async fn a_training_that_the_store_has_forgotten_is_found() {
         ..Scripted::default()
     };
     let world = World::new();
-    assert!(matches!(world.look(&provider).await, Look::Running(_)));
+    assert!(matches!(world.observe(&provider).await, Observation::Running(_)));
     assert_eq!(
         (starts(&provider), world.id().await.as_deref()),
         (0, Some("there"))
@@ -191,7 +191,7 @@ async fn a_start_without_an_answer_is_looked_for_until_it_shows() {
         ..Scripted::default()
     };
     let world = World::new();
-    assert!(matches!(world.look(&provider).await, Look::Running(_)));
+    assert!(matches!(world.observe(&provider).await, Observation::Running(_)));
     assert_eq!(
         (starts(&provider), world.id().await.as_deref()),
         (1, Some("slow"))
@@ -206,14 +206,14 @@ async fn a_start_without_an_answer_that_never_shows_is_repeated_only_when_the_pr
     };
     let world = World::new();
     for _ in 0..4 {
-        assert!(matches!(world.look(&provider).await, Look::Unknown(_)));
+        assert!(matches!(world.observe(&provider).await, Observation::Unknown(_)));
     }
     assert_eq!((starts(&provider), world.id().await), (1, None));
 
     // The same a minute later, for a worker that has only the mark.
     let world = World::new();
-    world.mark(SETTLE * 2).await;
-    assert!(matches!(world.look(&provider).await, Look::Running(_)));
+    world.mark(VISIBILITY_DELAY * 2).await;
+    assert!(matches!(world.observe(&provider).await, Observation::Running(_)));
     assert_eq!(
         (starts(&provider), world.id().await.as_deref()),
         (2, Some("second"))
@@ -224,7 +224,7 @@ async fn a_start_without_an_answer_that_never_shows_is_repeated_only_when_the_pr
 async fn a_worker_that_died_at_the_start_is_not_followed_by_a_second_start_at_once() {
     let (world, provider) = (World::new(), Scripted::default());
     world.mark(Duration::ZERO).await;
-    assert!(matches!(world.look(&provider).await, Look::Unknown(_)));
+    assert!(matches!(world.observe(&provider).await, Observation::Unknown(_)));
     assert_eq!(starts(&provider), 0);
 }
 
@@ -235,15 +235,15 @@ async fn where_one_may_be_under_way_a_provider_that_refuses_to_tell_ends_nothing
         ..Scripted::default()
     };
     let world = World::new();
-    world.mark(SETTLE * 2).await;
-    assert!(matches!(world.look(&provider).await, Look::Unknown(_)));
+    world.mark(VISIBILITY_DELAY * 2).await;
+    assert!(matches!(world.observe(&provider).await, Observation::Unknown(_)));
 
     // Without a mark nothing was started: that is an end.
     let world = World::new();
-    let Look::Ended(ended) = world.look(&provider).await else {
+    let Observation::Ended(ended) = world.observe(&provider).await else {
         panic!("it goes on");
     };
-    assert_eq!(ended.training, Training::Failed("401".to_owned()));
+    assert_eq!(ended.training, TrainingState::Failed("401".to_owned()));
     assert_eq!(starts(&provider), 0);
 }
 
@@ -254,11 +254,11 @@ async fn a_provider_that_is_busy_is_asked_again_at_once_and_one_that_refuses_is_
         ..Scripted::default()
     };
     let world = World::new();
-    assert!(matches!(world.look(&provider).await, Look::Unknown(_)));
-    let Look::Ended(ended) = world.look(&provider).await else {
+    assert!(matches!(world.observe(&provider).await, Observation::Unknown(_)));
+    let Observation::Ended(ended) = world.observe(&provider).await else {
         panic!("it goes on");
     };
-    assert_eq!(ended.training, Training::Failed("no".to_owned()));
+    assert_eq!(ended.training, TrainingState::Failed("no".to_owned()));
     assert_eq!(starts(&provider), 2);
 }
 
@@ -267,40 +267,46 @@ async fn an_id_that_we_choose_is_known_before_the_training_is_started() {
     let provider = Scripted {
         chosen: Some("ours"),
         start: script([Err("connection lost"), Ok("ours")]),
-        polled: Mutex::new([Training::Absent, Training::Absent].into()),
+        polled: Mutex::new([TrainingState::Absent, TrainingState::Absent].into()),
         ..Scripted::default()
     };
     let world = World::new();
-    assert!(matches!(world.look(&provider).await, Look::Unknown(_)));
+    assert!(matches!(world.observe(&provider).await, Observation::Unknown(_)));
     assert_eq!(world.id().await.as_deref(), Some("ours"));
-    assert!(matches!(world.look(&provider).await, Look::Running(_)));
+    assert!(matches!(world.observe(&provider).await, Observation::Running(_)));
     assert_eq!((starts(&provider), *provider.finds.lock().unwrap()), (2, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_training_that_is_not_shown_just_after_its_start_is_waited_for_and_later_has_failed() {
     let provider = || Scripted {
-        polled: Mutex::new([Training::Absent].into()),
+        polled: Mutex::new([TrainingState::Absent].into()),
         ..Scripted::default()
     };
     let world = World::new();
-    assert!(matches!(world.look(&provider()).await, Look::Unknown(_)));
+    assert!(matches!(
+        world.observe(&provider()).await,
+        Observation::Unknown(_)
+    ));
     let waits = world.attempt().await.cancel(&provider(), &world.order()).await;
     assert!(matches!(waits, Err(ProviderError::Passing(_))), "{waits:?}");
-    assert!(matches!(world.look(&Scripted::default()).await, Look::Running(_)));
+    assert!(matches!(
+        world.observe(&Scripted::default()).await,
+        Observation::Running(_)
+    ));
 
     let world = World::new();
-    let long_ago = now_ms() - u64::try_from(SETTLE.as_millis()).unwrap();
+    let long_ago = now_ms() - u64::try_from(VISIBILITY_DELAY.as_millis()).unwrap();
     let records = vec![
         (STARTED_SLOT, long_ago.to_string().into_bytes()),
         (ID_SLOT, b"started".to_vec()),
     ];
     world.store.import(&world.run, TASK, records).await.unwrap();
     let provider = provider();
-    let Look::Ended(ended) = world.look(&provider).await else {
+    let Observation::Ended(ended) = world.observe(&provider).await else {
         panic!("it goes on");
     };
-    assert!(matches!(ended.training, Training::Failed(_)));
+    assert!(matches!(ended.training, TrainingState::Failed(_)));
     assert_eq!(starts(&provider), 0);
 }
 
@@ -308,12 +314,12 @@ async fn a_training_that_is_not_shown_just_after_its_start_is_waited_for_and_lat
 async fn a_training_that_was_found_has_its_time_to_be_shown_too() {
     let provider = Scripted {
         find: script([Ok(Some("there"))]),
-        polled: Mutex::new([Training::Absent].into()),
+        polled: Mutex::new([TrainingState::Absent].into()),
         ..Scripted::default()
     };
     let world = World::new();
-    assert!(matches!(world.look(&provider).await, Look::Unknown(_)));
-    assert!(matches!(world.look(&provider).await, Look::Running(_)));
+    assert!(matches!(world.observe(&provider).await, Observation::Unknown(_)));
+    assert!(matches!(world.observe(&provider).await, Observation::Running(_)));
     assert_eq!(
         (world.id().await.as_deref(), starts(&provider)),
         (Some("there"), 0)
@@ -327,8 +333,8 @@ async fn a_cancellation_stops_what_was_started_without_an_answer_and_leaves_alon
         ..Scripted::default()
     };
     let world = World::new();
-    let mut care = world.attempt().await;
-    let nothing = care.cancel(&provider, &world.order()).await.unwrap();
+    let mut driver = world.attempt().await;
+    let nothing = driver.cancel(&provider, &world.order()).await.unwrap();
     assert_eq!(nothing, None);
 
     // One that may yet show is waited for.
@@ -339,20 +345,20 @@ async fn a_cancellation_stops_what_was_started_without_an_answer_and_leaves_alon
     assert!(matches!(waits, Err(ProviderError::Passing(_))), "{waits:?}");
 
     world.mark(Duration::ZERO).await;
-    let mut care = world.attempt().await;
-    let ended = care.cancel(&provider, &world.order()).await.unwrap();
+    let mut driver = world.attempt().await;
+    let ended = driver.cancel(&provider, &world.order()).await.unwrap();
     assert_eq!(
         ended,
         Some(TrainingOutcome {
             id: Some(id("lost")),
-            training: Training::Cancelled
+            training: TrainingState::Cancelled
         })
     );
 
     // One that has ended in the meantime has ended.
-    let model = Training::Succeeded(Trained::default());
+    let model = TrainingState::Succeeded(TrainingResult::default());
     provider.polled.lock().unwrap().push_back(model.clone());
-    let mut care = world.attempt().await;
-    let ended = care.cancel(&provider, &world.order()).await.unwrap();
+    let mut driver = world.attempt().await;
+    let ended = driver.cancel(&provider, &world.order()).await.unwrap();
     assert_eq!(ended.map(|ended| ended.training), Some(model));
 }

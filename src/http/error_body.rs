@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-/// The most characters of a server's own words that an error shows.
+/// The most characters of a server's own message that an error shows.
 const SHOWN: usize = 300;
 
 /// A server's `{"error": …}`, or whatever it sent instead.
@@ -10,10 +10,10 @@ const SHOWN: usize = 300;
 pub(crate) struct ServerError {
     /// The HTTP status in `error.code`, where it is a number.
     pub(crate) status: Option<u16>,
-    /// `error.code` and `error.type`, where they are words.
+    /// `error.code` and `error.type`, where they are message.
     pub(crate) kinds: Vec<String>,
     /// The message, or the body's text.
-    pub(crate) words: String,
+    pub(crate) message: String,
 }
 
 /// Reads the body of an error: OpenAI's `{"error": {"message", "type", "code"}}`, vLLM's `{"message"}`, FastAPI's
@@ -22,7 +22,7 @@ pub(crate) fn server_error(body: &[u8]) -> ServerError {
     let raw = || String::from_utf8_lossy(body).into_owned();
     let Ok(Json::Object(top)) = serde_json::from_slice::<Json>(body) else {
         return ServerError {
-            words: raw(),
+            message: raw(),
             ..ServerError::default()
         };
     };
@@ -40,7 +40,7 @@ pub(crate) fn server_error(body: &[u8]) -> ServerError {
             .flatten()
             .filter_map(word)
             .collect(),
-        words: [at("message"), top.get("error"), top.get("detail")]
+        message: [at("message"), top.get("error"), top.get("detail")]
             .into_iter()
             .flatten()
             .find_map(word)
@@ -49,8 +49,8 @@ pub(crate) fn server_error(body: &[u8]) -> ServerError {
 }
 
 /// The first [`SHOWN`] characters, on one line.
-pub(crate) fn shorten(words: &str) -> String {
-    let line: Vec<&str> = words.split_whitespace().collect();
+pub(crate) fn shorten(message: &str) -> String {
+    let line: Vec<&str> = message.split_whitespace().collect();
     let line = line.join(" ");
     match line.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &line[..end]),

@@ -1,14 +1,14 @@
 //! A training on this machine, looked after until it ends or this process does.
 
-use super::{Job, TickError, Unsettled};
+use super::driver::{Observation, TrainingDriver};
+use super::{PollError, TrainingTask, UnackedError};
 use crate::broker::{Delivery, Settlement};
-use crate::finetune::{Known, ProviderError, TrainingOutcome, TrainingProgress, Unfinished};
+use crate::finetune::{ProviderError, TrainingOutcome, TrainingProgress, TrainingRecord, UnfinishedTraining};
 use crate::message::{FinetuneTask, MESSAGE_VERSION};
 use crate::metrics::TaskEnd;
 use crate::store::{Claim, StoreError};
 use crate::task::AttemptRef;
 use crate::telemetry::spans;
-use crate::worker::training::{Care, Look};
 use crate::worker::{HELD, Shared, settle};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,13 +16,13 @@ use tokio::time::Instant;
 use tracing::{Instrument as _, Span, debug, info, warn};
 
 /// How often a training on this machine is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const OBSERVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often the coordinator hears of a training on this machine.
-const TELL_EVERY: Duration = Duration::from_secs(2);
+const REPORT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Looks after a training that an earlier process of this machine has left behind, or stops it where it is nobody's any more.
-pub(in crate::worker) async fn adopt(shared: Arc<Shared>, left: Unfinished) {
+pub(in crate::worker) async fn resume(shared: Arc<Shared>, left: UnfinishedTraining) {
     let (Ok(provider), Ok(task)) = (shared.providers.get(&left.shard.recipe), left.key.parse()) else {
         return;
     };
@@ -32,11 +32,11 @@ pub(in crate::worker) async fn adopt(shared: Arc<Shared>, left: Unfinished) {
         task,
         shard: left.shard,
     };
-    let job = Job::new(&shared, &message, provider.as_ref());
+    let job = TrainingTask::new(&shared, &message, provider.as_ref());
     let lane = shared.metrics.worker().finetune.task();
     tokio::select! {
-        adopted = job.adopt() => if let Err(why) = adopted {
-            if matches!(why, TickError::Store(StoreError::Fenced(_))) {
+        resumed = job.resume() => if let Err(why) = resumed {
+            if matches!(why, PollError::Store(StoreError::Fenced(_))) {
                 lane.ended(TaskEnd::Fenced);
             }
             // Its message goes round and comes by.
@@ -47,10 +47,10 @@ pub(in crate::worker) async fn adopt(shared: Arc<Shared>, left: Unfinished) {
     }
 }
 
-impl Job<'_> {
+impl TrainingTask<'_> {
     /// Looks after a training on this machine until it ends or this process does. The message goes round meanwhile: a delivery must not be
     /// held for days.
-    pub(super) async fn attend_for(&self, delivery: Delivery) -> Result<(), Unsettled> {
+    pub(super) async fn supervise_delivery(&self, delivery: Delivery) -> Result<(), UnackedError> {
         let later = Settlement::Return { after: HELD };
         let _place = match self.shared.local.try_acquire() {
             Ok(permit) => Some(permit),
@@ -66,17 +66,17 @@ impl Job<'_> {
                 Err(why) => return Err((Some(delivery), why)),
             },
             Ok(Claim::Held) => {
-                self.shared.strays.forget(self.message.task);
+                self.shared.orphan_timer.forget(self.message.task);
                 return settled(delivery, later).await;
             }
             Ok(Claim::Run { attempt, records, .. }) => (self.reference(attempt), records),
             Err(why) => return Err((Some(delivery), why.into())),
         };
         settle(delivery, later).await;
-        self.attend(attempt, &records).await.map_err(|why| (None, why))
+        self.supervise(attempt, &records).await.map_err(|why| (None, why))
     }
 
-    async fn adopt(&self) -> Result<(), TickError> {
+    async fn resume(&self) -> Result<(), PollError> {
         let _place = self.shared.local.try_acquire();
         loop {
             match self.claim().await? {
@@ -84,7 +84,7 @@ impl Job<'_> {
                     let attempt = self.reference(attempt);
                     match self.is_elsewhere(&records) {
                         true => self.release(attempt).await?,
-                        false => return self.attend(attempt, &records).await,
+                        false => return self.supervise(attempt, &records).await,
                     }
                     break;
                 }
@@ -103,23 +103,23 @@ impl Job<'_> {
             }
         }
         let order = self.order();
-        if let Some(id) = self.provider.chosen_id(&order) {
+        if let Some(id) = self.provider.deterministic_id(&order) {
             self.provider.cancel(&id, &order).await?;
-            self.provider.tidy(&id, &order).await?;
+            self.provider.cleanup(&id, &order).await?;
         }
         Ok(())
     }
 
     /// Whether the training has become another place's.
     fn is_elsewhere(&self, records: &[(u32, Vec<u8>)]) -> bool {
-        let known = Known::of(records).id;
-        known.is_some() && known != self.provider.chosen_id(&self.order())
+        let known = TrainingRecord::of(records).id;
+        known.is_some() && known != self.provider.deterministic_id(&self.order())
     }
 
-    async fn attend(&self, attempt: AttemptRef, records: &[(u32, Vec<u8>)]) -> Result<(), TickError> {
+    async fn supervise(&self, attempt: AttemptRef, records: &[(u32, Vec<u8>)]) -> Result<(), PollError> {
         let span = spans::finetune_task(&self.message.run, attempt, &self.message.shard);
         let ended = self
-            .attended(attempt, records, &span)
+            .supervise_under_lease(attempt, records, &span)
             .instrument(span.clone())
             .await;
         if ended.is_err() {
@@ -128,13 +128,13 @@ impl Job<'_> {
         ended
     }
 
-    async fn attended(
+    async fn supervise_under_lease(
         &self,
         attempt: AttemptRef,
         records: &[(u32, Vec<u8>)],
         span: &Span,
-    ) -> Result<(), TickError> {
-        let work = self.watch(self.care(attempt, records));
+    ) -> Result<(), PollError> {
+        let work = self.watch(self.driver(attempt, records));
         let ended = match self.under_lease(attempt, work).await? {
             Ok(ended) => ended,
             Err(error) => {
@@ -155,33 +155,35 @@ impl Job<'_> {
     }
 
     /// Gives how the training ended; none: somebody else is to look after it, later or elsewhere.
-    async fn watch(&self, mut care: Care<'_>) -> Result<Option<TrainingOutcome>, TickError> {
+    async fn watch(&self, mut driver: TrainingDriver<'_>) -> Result<Option<TrainingOutcome>, PollError> {
         let (order, task) = (self.order(), self.message.task);
-        let mut told = (Instant::now(), None);
+        let mut reported = (Instant::now(), None);
         loop {
             if self.shared.presence.is_cancelled(&self.message.run).await {
-                match care.cancel(self.provider, &order).await {
+                match driver.cancel(self.provider, &order).await {
                     Ok(ended) => return Ok(ended),
                     Err(ProviderError::Elsewhere(_)) => return Ok(None),
                     Err(why) => self.shared.reasons.tell(&why),
                 }
             } else {
-                match care.look(self.provider, &order).await? {
-                    Look::Ended(ended) => return Ok(Some(ended)),
-                    Look::Running(progress) => self.tell(&care, &mut told, progress).await?,
-                    Look::Unknown(why) => {
+                match driver.observe(self.provider, &order).await? {
+                    Observation::Ended(ended) => return Ok(Some(ended)),
+                    Observation::Running(progress) => {
+                        self.report_progress(&driver, &mut reported, progress).await?
+                    }
+                    Observation::Unknown(why) => {
                         self.shared
                             .reasons
                             .tell(&format!("fine-tune job of {}: {why}", self.message.shard));
                     }
-                    Look::Elsewhere { id, place } => {
-                        if self.shared.strays.since(task, &id) < self.shared.providers.take_over() {
+                    Observation::Elsewhere { id, place } => {
+                        if self.shared.orphan_timer.since(task, &id) < self.shared.providers.take_over() {
                             return Ok(None);
                         }
                         warn!(shard = %self.message.shard, place, "nobody looks after this training any more: starting it anew here");
-                        care.take_over(self.provider, &order).await?;
+                        driver.take_over(self.provider, &order).await?;
                         // A machine that shares our folder may be told of still: then it has its time again.
-                        self.shared.strays.forget(task);
+                        self.shared.orphan_timer.forget(task);
                         continue;
                     }
                 }
@@ -192,29 +194,29 @@ impl Job<'_> {
                     self.shared.metrics.worker().finetune.ended(TaskEnd::Interrupted, self.began.elapsed());
                     return Ok(None);
                 }
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = tokio::time::sleep(OBSERVE_INTERVAL) => {}
             }
         }
     }
 
     /// Tells the coordinator how far the training is, when there is news.
-    async fn tell(
+    async fn report_progress(
         &self,
-        care: &Care<'_>,
-        told: &mut (Instant, Option<TrainingProgress>),
+        driver: &TrainingDriver<'_>,
+        reported: &mut (Instant, Option<TrainingProgress>),
         progress: TrainingProgress,
     ) -> Result<(), StoreError> {
-        let is_news = told.1.as_ref() != Some(&progress);
-        if !is_news || (told.1.is_some() && told.0.elapsed() < TELL_EVERY) {
+        let is_news = reported.1.as_ref() != Some(&progress);
+        if !is_news || (reported.1.is_some() && reported.0.elapsed() < REPORT_INTERVAL) {
             return Ok(());
         }
-        care.note_progress(&progress).await?;
-        *told = (Instant::now(), Some(progress));
+        driver.record_progress(&progress).await?;
+        *reported = (Instant::now(), Some(progress));
         Ok(())
     }
 }
 
-async fn settled(delivery: Delivery, settlement: Settlement) -> Result<(), Unsettled> {
+async fn settled(delivery: Delivery, settlement: Settlement) -> Result<(), UnackedError> {
     settle(delivery, settlement).await;
     Ok(())
 }
