@@ -17,7 +17,6 @@ pub mod lm;
 pub mod message;
 pub mod metrics;
 mod patience;
-pub mod program;
 pub mod report;
 pub mod roster;
 pub mod run_dir;
@@ -30,6 +29,6 @@ pub mod trace;
 pub mod trainset;
 pub mod worker;
 
-pub use bsft_dspy::{adapter, metric, signature};
+pub use bsft_dspy::{adapter, metric, program, signature};
 pub use bsft_pycompat as python;
 pub use bsft_pycompat::value;

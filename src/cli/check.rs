@@ -11,7 +11,10 @@ use std::path::Path;
 
 /// Tells what is allowed but hardly meant.
 pub(super) fn warn(job: &Job) {
-    for warning in job.warnings.iter().chain(&unread_demo_keys(&job.spec)) {
+    for warning in job.warnings.iter().chain(&unread_demo_keys(
+        job.spec.teachers.iter().chain([&job.spec.student]),
+        &job.spec.types,
+    )) {
         ui::warn(warning);
     }
 }

@@ -7,10 +7,11 @@ use super::plan;
 use super::problem::Problems;
 use super::program::Draft;
 use super::reader::{Place, Section, nearest};
-use super::spec::{JobSpec, PredictorSpec, ProgramSpec};
+use super::spec::JobSpec;
 use crate::finetune::key_name;
 use crate::metric::MetricSpec;
 use crate::program::Program;
+use crate::program::{PredictorSpec, ProgramSpec};
 use indexmap::IndexMap;
 
 /// Gives every predictor of `draft` the LM that `section` (`[student]` or a `[[teacher]]`) names.
@@ -219,7 +220,7 @@ pub(super) fn files_apart(
 pub(super) fn buildable(spec: &JobSpec, places: &[Place<'_>], problems: &mut Problems) {
     // A job without teachers has one place and the student twice.
     for (program, place) in std::iter::once(&spec.student).chain(&spec.teachers).zip(places) {
-        if let Err(error) = Program::build(program, spec) {
+        if let Err(error) = Program::build(program, &spec.program_settings()) {
             place.report(
                 problems,
                 error.to_string(),

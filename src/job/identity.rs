@@ -1,7 +1,8 @@
 //! Ids that are derived from what a job says, so that the same job always gives the same tasks.
 
-use super::spec::{JobSpec, ProgramSpec};
+use super::spec::JobSpec;
 use crate::lm::LmSettings;
+use crate::program::ProgramSpec;
 use crate::task::{RunId, TaskId};
 use serde::Serialize;
 use sha2::{Digest, Sha256};

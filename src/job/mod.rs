@@ -20,11 +20,12 @@ mod spec;
 mod state;
 
 pub use crate::adapter::AdapterKind;
+pub use crate::program::{ModuleKind, PredictorSpec, ProgramSpec};
 pub use finetune::FinetuneSpec;
 pub use identity::{TeacherIdentity, hex, made_by, run_id, spec_digest, trace_shape};
 pub use problem::{Problem, Problems};
 pub(crate) use reader::nearest;
-pub use spec::{JOB_SPEC_VERSION, JobSpec, ModuleKind, PredictorSpec, ProgramSpec};
+pub use spec::{JOB_SPEC_VERSION, JobSpec};
 
 use crate::dataset::configs::TrainerArguments;
 use crate::finetune::ProviderSpec;

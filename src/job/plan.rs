@@ -1,10 +1,10 @@
 //! The plan: what a job would run, ask and cost, told without asking any LM.
 
-use super::spec::{ModuleKind, PredictorSpec, ProgramSpec};
 use super::{Job, JobSpec};
 use crate::dataset::Split;
 use crate::finetune::{DataPart, file_name, key_name};
 use crate::program::Program;
+use crate::program::{ModuleKind, PredictorSpec, ProgramSpec};
 use crate::value::{Record, Value};
 use indexmap::IndexMap;
 use serde::Serialize;
@@ -80,7 +80,7 @@ impl Plan {
             .spec
             .teachers
             .iter()
-            .filter_map(|teacher| Program::build(teacher, &job.spec).ok())
+            .filter_map(|teacher| Program::build(teacher, &job.spec.program_settings()).ok())
             .collect();
         Plan::estimated(job, |example| {
             let sizes = teachers.iter().flat_map(|teacher| teacher.prompt_sizes(example));

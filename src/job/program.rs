@@ -4,7 +4,7 @@ use super::problem::Problems;
 use super::reader::{Item, Place, Section, nearest};
 use super::shape::Shape;
 use super::source::{Sources, sibling};
-use super::spec::{ModuleKind, PredictorSpec};
+use crate::program::{ModuleKind, PredictorSpec};
 use crate::signature::{TypeTable, parse_types};
 use serde_json::{Map, Value as Json};
 

@@ -1,6 +1,6 @@
 //! The field names of a predictor's signature, in DSPy's order.
 
-use super::spec::ModuleKind;
+use crate::program::ModuleKind;
 use crate::signature::{Field, Signature, SignatureError, TypeTable};
 
 /// A predictor's fields by name.

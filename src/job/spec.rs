@@ -3,6 +3,7 @@
 use crate::adapter::AdapterKind;
 use crate::lm::LmSettings;
 use crate::metric::MetricSpec;
+use crate::program::{ProgramSettings, ProgramSpec};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
@@ -39,55 +40,14 @@ pub struct JobSpec {
     pub exclude_demos: bool,
 }
 
-/// A declarative program.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ProgramSpec {
-    /// In DSPy's `predictors()` order.
-    pub predictors: Vec<PredictorSpec>,
-}
-
-/// One predictor of a program.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PredictorSpec {
-    /// The attribute's name, such as `classify`.
-    pub name: String,
-    /// Which DSPy module it is.
-    pub module: ModuleKind,
-    /// DSPy's mini-language.
-    pub signature: String,
-    /// None: DSPy's default.
-    pub instructions: Option<String>,
-    /// Field descriptions by field.
-    pub desc: IndexMap<String, String>,
-    /// Field prefixes by field, where a saved state gave some.
-    pub prefix: IndexMap<String, String>,
-    /// Demos, each one JSON object as text (numbers keep their Python meaning).
-    pub demos: Vec<String>,
-    /// LM arguments of this predictor's calls.
-    pub config: Map<String, Json>,
-    /// Field to name in the namespace, where they differ.
-    pub inputs: IndexMap<String, String>,
-    /// How many times in a row it is called.
-    pub repeat: u32,
-    /// The LM's name in the job file.
-    pub lm: String,
-}
-
-impl PredictorSpec {
-    /// The name that DSPy's `named_predictors()` gives: a ChainOfThought owns a predictor called `predict`.
-    pub fn predictor_name(&self) -> String {
-        match self.module {
-            ModuleKind::Predict => self.name.clone(),
-            ModuleKind::ChainOfThought => format!("{}.predict", self.name),
+impl JobSpec {
+    /// What DSPy's `settings` and `LM` objects would hold for this job.
+    pub fn program_settings(&self) -> ProgramSettings<'_> {
+        ProgramSettings {
+            types: &self.types,
+            adapter: self.adapter,
+            exclude_demos: self.exclude_demos,
+            lms: self.lms.values().map(LmSettings::arguments).collect(),
         }
     }
-}
-
-/// The DSPy modules that a declarative program is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ModuleKind {
-    /// `dspy.Predict`.
-    Predict,
-    /// `dspy.ChainOfThought`.
-    ChainOfThought,
 }

@@ -2,18 +2,15 @@
 //!
 //! `openai/…` models are served over HTTP, `simulated/…` ones answer from the example's own labels.
 
-pub mod body;
 mod connect;
 pub mod openai;
-mod reasoning;
 mod secret;
 mod settings;
 pub mod simulated;
 
-pub use body::{Body, BodyError};
+pub use bsft_dspy::lm::{LEAST_MAX_TOKENS, Usage, is_reasoning_model};
 pub use connect::{ConnectError, OPENAI_KEY, connect};
 pub use openai::OpenAi;
-pub use reasoning::{LEAST_MAX_TOKENS, is_reasoning_model};
 pub use secret::Secret;
 pub use settings::{LmSettings, Price, Simulation};
 
@@ -49,22 +46,6 @@ pub struct LmResponse {
     pub text: String,
     /// What it cost.
     pub usage: Usage,
-}
-
-/// Tokens, as the server counted them; 0 where it did not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Usage {
-    /// Tokens of the request.
-    pub prompt_tokens: u64,
-    /// Tokens of the answer.
-    pub completion_tokens: u64,
-}
-
-impl std::ops::AddAssign for Usage {
-    fn add_assign(&mut self, other: Usage) {
-        self.prompt_tokens += other.prompt_tokens;
-        self.completion_tokens += other.completion_tokens;
-    }
 }
 
 /// Something that answers questions. Retries, if any, are inside.

@@ -1,6 +1,7 @@
 //! What a job file says of an LM.
 
 use crate::metrics::{DollarsPerMillion, LmMetrics, Metrics};
+use bsft_dspy::lm::LmArguments;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
@@ -32,6 +33,19 @@ pub struct LmSettings {
 }
 
 impl LmSettings {
+    /// The part of the settings that DSPy's own `LM` has.
+    pub fn arguments(&self) -> LmArguments<'_> {
+        LmArguments {
+            name: &self.name,
+            model: &self.model,
+            api_base: self.api_base.as_deref(),
+            temperature: self.temperature,
+            max_tokens: self.max_tokens,
+            num_retries: self.num_retries,
+            extra: &self.extra,
+        }
+    }
+
     /// Its prices, where they are known: a simulated LM costs nothing.
     pub fn known_price(&self) -> Option<Price> {
         let free = self.model.starts_with("simulated/").then_some(Price {

@@ -26,7 +26,7 @@ impl Trace {
             if i > 0 {
                 out.push(',');
             }
-            call.write(&mut out);
+            write_call(call, &mut out);
         }
         // Writing to a String cannot fail.
         let _ = write!(out, "],\"task\":\"{}\",\"made_by\":", self.task);
@@ -36,47 +36,47 @@ impl Trace {
     }
 }
 
-impl Call {
-    fn write(&self, out: &mut String) {
-        out.push_str("{\"predictor\":");
-        write_string(&self.predictor, out);
-        out.push_str(",\"lm\":");
-        write_string(&self.lm, out);
-        out.push_str(",\"inputs\":");
-        write_record(&self.inputs, out);
-        out.push_str(",\"outputs\":");
-        write_record(&self.outputs, out);
-        out.push(',');
-        self.used.write_fields(out);
-        if !self.unparsed.is_empty() {
-            out.push_str(",\"unparsed\":[");
-            for (i, exchange) in self.unparsed.iter().enumerate() {
-                out.push_str(if i > 0 { ",{" } else { "{" });
-                exchange.write_fields(out);
-                out.push('}');
-            }
-            out.push(']');
+fn write_call(call: &Call, out: &mut String) {
+    out.push_str("{\"predictor\":");
+    write_string(&call.predictor, out);
+    out.push_str(",\"lm\":");
+    write_string(&call.lm, out);
+    out.push_str(",\"inputs\":");
+    write_record(&call.inputs, out);
+    out.push_str(",\"outputs\":");
+    write_record(&call.outputs, out);
+    out.push(',');
+    write_fields(&call.used, out);
+    if !call.unparsed.is_empty() {
+        out.push_str(",\"unparsed\":[");
+        for (i, exchange) in call.unparsed.iter().enumerate() {
+            out.push_str(if i > 0 { ",{" } else { "{" });
+            write_fields(exchange, out);
+            out.push('}');
         }
-        if let Some(prompt) = &self.prompt {
-            out.push_str(",\"prompt\":");
-            out.push_str(prompt);
-        }
-        out.push_str(",\"assistant\":");
-        write_string(&self.assistant, out);
-        out.push('}');
+        out.push(']');
     }
+    if let Some(prompt) = &call.prompt {
+        out.push_str(",\"prompt\":");
+        out.push_str(prompt);
+    }
+    out.push_str(",\"assistant\":");
+    write_string(&call.assistant, out);
+    out.push('}');
 }
 
-impl Exchange {
-    fn write_fields(&self, out: &mut String) {
-        out.push_str("\"messages\":");
-        out.push_str(&self.messages);
-        out.push_str(",\"raw_answer\":");
-        write_string(&self.raw_answer, out);
-        write_number(out, ",\"usage\":{\"prompt_tokens\":", self.usage.prompt_tokens);
-        write_number(out, ",\"completion_tokens\":", self.usage.completion_tokens);
-        out.push('}');
-    }
+fn write_fields(exchange: &Exchange, out: &mut String) {
+    out.push_str("\"messages\":");
+    out.push_str(&exchange.messages);
+    out.push_str(",\"raw_answer\":");
+    write_string(&exchange.raw_answer, out);
+    write_number(
+        out,
+        ",\"usage\":{\"prompt_tokens\":",
+        exchange.usage.prompt_tokens,
+    );
+    write_number(out, ",\"completion_tokens\":", exchange.usage.completion_tokens);
+    out.push('}');
 }
 
 fn write_number(out: &mut String, key: &str, number: u64) {

@@ -11,12 +11,12 @@ mod recorded;
 #[cfg(test)]
 mod tests;
 
+pub use bsft_dspy::program::{Call, Exchange};
 pub use failure::{Failure, FailureKind};
 pub use index::{CallIndex, LineIndex, NotATrace};
 pub use outcome::{NotAnOutcome, Outcome};
 pub use recorded::{RecordedAnswer, answers_of, question};
 
-use crate::lm::Usage;
 use crate::task::TaskId;
 use crate::value::{Record, Value};
 
@@ -39,36 +39,4 @@ pub struct Trace {
     pub score: Value,
     /// Whether the rows are trained on.
     pub kept: bool,
-}
-
-/// One predictor invocation.
-#[derive(Clone, Debug)]
-pub struct Call {
-    /// As DSPy's `named_predictors()` names it.
-    pub predictor: String,
-    /// The LM's name in the job file.
-    pub lm: String,
-    /// What the predictor was called with.
-    pub inputs: Record,
-    /// What it returned.
-    pub outputs: Record,
-    /// The exchange whose answer was used.
-    pub used: Exchange,
-    /// Exchanges before it whose answers did not parse.
-    pub unparsed: Vec<Exchange>,
-    /// The training row's messages before the assistant turn, as a JSON array; none: they are `used.messages`.
-    pub prompt: Option<String>,
-    /// The training row's assistant turn.
-    pub assistant: String,
-}
-
-/// One request to an LM and its answer.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Exchange {
-    /// The messages sent, as a compact JSON array.
-    pub messages: String,
-    /// The answer's text.
-    pub raw_answer: String,
-    /// What it cost.
-    pub usage: Usage,
 }

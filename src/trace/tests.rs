@@ -1,6 +1,7 @@
 //! Lines of `traces.jsonl`: what is written is found again, byte for byte.
 
 use super::*;
+use crate::lm::Usage;
 use crate::python::random::Random;
 use crate::task::TaskId;
 

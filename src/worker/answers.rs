@@ -1,8 +1,8 @@
 //! Answers that are recorded before they are used, so that a task that starts again does not pay again.
 
 use super::jobs::Job;
-use crate::lm::{LmError, LmRequest, LmResponse};
-use crate::program::{Answers, Ending};
+use crate::lm::{LmError, LmRequest, LmResponse, RequestContext};
+use crate::program::CallRequest;
 use crate::store::{Store, StoreError};
 use crate::task::{AttemptRef, RunId};
 use crate::telemetry::spans;
@@ -10,6 +10,15 @@ use crate::trace::{RecordedAnswer, question};
 use std::collections::HashMap;
 use tokio::sync::Semaphore;
 use tracing::{Instrument as _, Span, trace};
+
+/// Why something did not come to its end.
+#[derive(Debug)]
+pub(super) enum Ending<F, I> {
+    /// It failed: this counts.
+    Failed(F),
+    /// It was interrupted, by a store that is down for example: it will be tried again.
+    Interrupted(I),
+}
 
 /// One attempt's answers.
 pub(super) struct RecordedAnswers<'a> {
@@ -46,41 +55,34 @@ impl<'a> RecordedAnswers<'a> {
     }
 }
 
-impl Answers for RecordedAnswers<'_> {
-    type Interruption = StoreError;
-
-    async fn answer(
+impl RecordedAnswers<'_> {
+    /// The recorded answer to the request, or the LM's own, which is recorded before it is returned.
+    pub(super) async fn answer(
         &mut self,
-        predictor: &str,
-        lm: &str,
-        messages: &str,
-        request: LmRequest<'_>,
+        request: CallRequest<'_>,
     ) -> Result<LmResponse, Ending<LmError, StoreError>> {
         let slot = self.next;
         self.next += 1;
+        let CallRequest { predictor, lm, .. } = request;
         let model = || self.job.spec.lms.get(lm).map(|lm| lm.model.as_str());
         let call = spans::call(self.run, self.attempt, predictor, lm, model, slot);
-        self.answer_to(slot, lm, messages, request, &call)
+        self.answer_to(slot, request, &call)
             .instrument(call.clone())
             .await
     }
-}
 
-impl RecordedAnswers<'_> {
     async fn answer_to(
         &mut self,
         slot: u32,
-        lm: &str,
-        messages: &str,
-        request: LmRequest<'_>,
+        request: CallRequest<'_>,
         call: &Span,
     ) -> Result<LmResponse, Ending<LmError, StoreError>> {
         let server = self
             .job
             .lms
-            .get(lm)
+            .get(request.lm)
             .expect("a program is built only with LMs that the job defines");
-        let question = question(lm, messages);
+        let question = question(request.lm, request.messages);
         if let Some(bytes) = self.known.remove(&slot)
             && let Ok(recorded) = serde_json::from_slice::<RecordedAnswer>(&bytes)
             && recorded.question == question
@@ -89,8 +91,16 @@ impl RecordedAnswers<'_> {
             spans::answered(call, "recorded", recorded.answer.usage);
             return Ok(recorded.answer);
         }
+        let asked = LmRequest {
+            body: request.body,
+            context: RequestContext {
+                signature: request.signature,
+                adapter: request.adapter,
+                example: request.example,
+            },
+        };
         let permit = self.calls.acquire().await.expect("nobody closes the semaphore");
-        let answer = server.lm.complete(request).await.map_err(|error| {
+        let answer = server.lm.complete(asked).await.map_err(|error| {
             spans::unanswered(call, &error);
             Ending::Failed(error)
         })?;

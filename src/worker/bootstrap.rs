@@ -1,6 +1,7 @@
 //! A bootstrap task: claim, run the teacher, store the outcome, settle.
 
-use super::answers::RecordedAnswers;
+use super::answers::{Ending, RecordedAnswers};
+use super::failure::TaskFailure;
 use super::jobs::{Job, JobError};
 use super::lease::{LEASE, under_lease};
 use super::{HELD, RETURN_AFTER, Shared, settle};
@@ -8,7 +9,7 @@ use crate::broker::{Delivery, Lane, Settlement};
 use crate::job::made_by;
 use crate::message::{BootstrapTask, Refusal};
 use crate::metrics::TaskEnd;
-use crate::program::{Ending, TaskFailure};
+use crate::program::{ProgramResult, Step};
 use crate::python::json;
 use crate::store::{Claim, StoreError};
 use crate::task::AttemptRef;
@@ -175,27 +176,39 @@ async fn teach(
         ))));
     };
     let example = example(message).map_err(|reason| Ending::Failed(bug(reason)))?;
-    let (calls, prediction) = teacher.run(&example, &job.spec.inputs, answers).await?;
+    let mut step = teacher.start(&example, &job.spec.inputs)?;
+    let result = loop {
+        step = match step {
+            Step::Done(result) => break result,
+            Step::Ask(call) => match answers.answer(call.request()).await {
+                Ok(answer) => call.answer(answer.text, answer.usage)?,
+                Err(Ending::Failed(error)) => {
+                    return Err(call.fail(error.to_string(), error.attempts()).into());
+                }
+                Err(Ending::Interrupted(error)) => return Err(Ending::Interrupted(error)),
+            },
+        };
+    };
     let (score, kept) = match &job.metric {
         None => (Value::Bool(true), true),
         Some(metric) => {
             let score = metric
-                .score(teacher.output_type(metric.field()), &example, &prediction)
+                .score(teacher.output_type(metric.field()), &example, &result.prediction)
                 .map_err(|error| {
-                    let usage = crate::program::usage_of(&calls);
                     Ending::Failed(TaskFailure {
                         kind: FailureKind::Metric,
                         message: error.to_string(),
                         attempts: 1,
                         predictor: None,
                         raw_answer: None,
-                        usage,
+                        usage: result.usage(),
                     })
                 })?;
             let kept = metric.keeps(&score);
             (score, kept)
         }
     };
+    let ProgramResult { calls, prediction } = result;
     Ok(Trace {
         task: message.task,
         made_by: made_by(&job.shape, message.labels),

@@ -110,10 +110,11 @@ fn build(run: &RunId, bytes: &[u8], metrics: &Metrics) -> Result<Job, JobError> 
             spec.version
         )));
     }
+    let settings = spec.program_settings();
     let teachers = spec
         .teachers
         .iter()
-        .map(|teacher| Program::build(teacher, &spec))
+        .map(|teacher| Program::build(teacher, &settings))
         .collect::<Result<_, _>>()
         .map_err(|source| JobError::Build {
             run: run.clone(),

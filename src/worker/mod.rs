@@ -4,6 +4,7 @@
 
 mod answers;
 mod bootstrap;
+mod failure;
 mod finetune;
 mod jobs;
 mod lease;

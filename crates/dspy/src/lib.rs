@@ -3,5 +3,7 @@
 #![warn(missing_docs)]
 
 pub mod adapter;
+pub mod lm;
 pub mod metric;
+pub mod program;
 pub mod signature;

@@ -1,21 +1,20 @@
 //! What of a job's demos no prompt will show.
 
+use super::ProgramSpec;
 use super::build::{demos_of, signature_of};
-use crate::job::JobSpec;
 use crate::signature::parse_types;
+use serde_json::{Map, Value as Json};
 
 /// A warning for every demo key that names no field: DSPy passes over it. `augmented` is DSPy's own mark.
-pub fn unread_demo_keys(job: &JobSpec) -> Vec<String> {
-    let Ok(types) = parse_types(&job.types) else {
+pub fn unread_demo_keys<'a>(
+    programs: impl IntoIterator<Item = &'a ProgramSpec>,
+    types: &Map<String, Json>,
+) -> Vec<String> {
+    let Ok(types) = parse_types(types) else {
         return Vec::new();
     };
     let mut warnings = Vec::new();
-    for spec in job
-        .teachers
-        .iter()
-        .chain([&job.student])
-        .flat_map(|program| &program.predictors)
-    {
+    for spec in programs.into_iter().flat_map(|program| &program.predictors) {
         let (Ok(signature), Ok(demos)) = (signature_of(spec, &types), demos_of(spec)) else {
             continue;
         };
@@ -40,7 +39,7 @@ pub fn unread_demo_keys(job: &JobSpec) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{AdapterKind, ModuleKind, PredictorSpec, ProgramSpec};
+    use crate::program::{ModuleKind, PredictorSpec};
 
     #[test]
     fn a_demo_key_that_names_no_field_is_told_once_and_dspys_own_mark_is_not() {
@@ -63,22 +62,8 @@ mod tests {
         let program = ProgramSpec {
             predictors: vec![predictor],
         };
-        let job = JobSpec {
-            version: 1,
-            name: "j".to_owned(),
-            seed: 0,
-            inputs: vec!["q".to_owned()],
-            types: Default::default(),
-            lms: Default::default(),
-            student: program.clone(),
-            teachers: vec![program],
-            metric: None,
-            adapter: AdapterKind::Chat,
-            multitask: true,
-            exclude_demos: false,
-        };
         assert_eq!(
-            unread_demo_keys(&job),
+            unread_demo_keys([&program, &program.clone()], &Map::new()),
             ["a demo of p has `answer`, which is no field: no prompt shows it"]
         );
     }

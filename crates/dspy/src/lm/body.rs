@@ -1,6 +1,6 @@
 //! The JSON body of a chat-completions request, byte for byte as DSPy's native engine sends it.
 
-use super::LmSettings;
+use super::LmArguments;
 use serde_json::{Map, Value as Json};
 
 /// Arguments that DSPy names, in the order in which it sends them, up to where `response_format` stands.
@@ -37,7 +37,7 @@ const KEPT_BACK: [&str; 7] = [
 
 /// A predictor's request body with everything in it but the messages; made once, rendered for every call.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Body {
+pub struct RequestBody {
     head: String,
     before_format: String,
     format: Option<String>,
@@ -63,22 +63,24 @@ pub enum BodyError {
     },
 }
 
-impl Body {
+impl RequestBody {
     /// Merges the LM's arguments with the predictor's `config`, which wins, as `{**lm.kwargs, **config}`; null omits.
-    pub fn new(lm: &LmSettings, config: &Map<String, Json>) -> Result<Body, BodyError> {
+    pub fn new(lm: &LmArguments<'_>, config: &Map<String, Json>) -> Result<RequestBody, BodyError> {
         let args = merged(lm, config);
         let given = |key: &str| args.get(key).filter(|value| !value.is_null());
         if let Some(n) = given("n").filter(|n| n.as_u64() != Some(1)) {
             return Err(BodyError::ManyCompletions {
-                lm: lm.name.clone(),
+                lm: lm.name.to_owned(),
                 n: n.to_string(),
             });
         }
         if given("stream").is_some_and(|stream| stream != &Json::Bool(false)) {
-            return Err(BodyError::Stream { lm: lm.name.clone() });
+            return Err(BodyError::Stream {
+                lm: lm.name.to_owned(),
+            });
         }
 
-        let (prefix, model) = lm.model.split_once('/').unwrap_or(("openai", &lm.model));
+        let (prefix, model) = lm.model.split_once('/').unwrap_or(("openai", lm.model));
         let mut head = String::from(r#"{"model":"#);
         head.push_str(&Json::from(model).to_string());
         head.push_str(r#","messages":"#);
@@ -119,7 +121,7 @@ impl Body {
         }
         after_format.push('}');
         let format = given("response_format").map(Json::to_string);
-        Ok(Body {
+        Ok(RequestBody {
             head,
             before_format,
             format,
@@ -147,7 +149,7 @@ impl Body {
 const FORMAT_KEY: &str = r#","response_format":"#;
 
 /// `{**lm.kwargs, **config}`: a key keeps the place where it first occurred.
-fn merged(lm: &LmSettings, config: &Map<String, Json>) -> Map<String, Json> {
+fn merged(lm: &LmArguments<'_>, config: &Map<String, Json>) -> Map<String, Json> {
     let mut args = Map::new();
     if let Some(temperature) = lm.temperature {
         args.insert("temperature".to_owned(), temperature.into());
@@ -187,25 +189,21 @@ fn push(body: &mut String, key: &str, value: &Json) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lm::Simulation;
     use serde_json::json;
 
     fn body(model: &str, extra: Json, config: Json) -> Result<String, BodyError> {
         let map = |json: Json| json.as_object().expect("an object").clone();
-        let lm = LmSettings {
-            name: "teacher".to_owned(),
-            model: model.to_owned(),
+        let extra = map(extra);
+        let lm = LmArguments {
+            name: "teacher",
+            model,
             api_base: None,
-            api_key_env: None,
             temperature: Some(0.7),
             max_tokens: Some(10),
-            extra: map(extra),
-            timeout_secs: None,
             num_retries: None,
-            price: None,
-            simulate: Simulation::default(),
+            extra: &extra,
         };
-        Ok(Body::new(&lm, &map(config))?.render("[]", None))
+        Ok(RequestBody::new(&lm, &map(config))?.render("[]", None))
     }
 
     #[test]
@@ -250,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_response_format_of_the_call_replaces_the_configured_one() {
-        let body = Body {
+        let body = RequestBody {
             head: "{".into(),
             before_format: String::new(),
             format: Some("1".into()),

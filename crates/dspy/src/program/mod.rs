@@ -7,15 +7,18 @@ mod build;
 mod demos;
 mod run;
 mod saved_state;
+mod spec;
 
 pub use build::BuildError;
 pub use demos::unread_demo_keys;
-pub(crate) use run::usage_of;
-pub use run::{Answers, Ending, TaskFailure};
-pub use saved_state::{has_private_models, saved_state};
+pub use run::{
+    Call, CallRequest, Exchange, PendingCall, ProgramFailure, ProgramFailureKind, ProgramResult, Step,
+};
+pub use saved_state::{TrainedModel, has_private_models, saved_state};
+pub use spec::{ModuleKind, PredictorSpec, ProgramSettings, ProgramSpec};
 
 use crate::adapter::Adapter;
-use crate::lm::Body;
+use crate::lm::RequestBody;
 use crate::signature::Signature;
 
 /// A declarative program.
@@ -31,7 +34,7 @@ struct Predictor {
     lm: String,
     signature: Signature,
     adapter: &'static dyn Adapter,
-    body: Body,
+    body: RequestBody,
     /// System message and demos: a JSON array without its closing bracket.
     prelude: String,
     /// The same for training rows, where they go without demos.
@@ -58,7 +61,7 @@ impl Program {
     /// For each call: the LM's name and the characters of its messages, but for inputs that only a run makes.
     pub fn prompt_sizes<'a>(
         &'a self,
-        example: &'a crate::value::Record,
+        example: &'a bsft_pycompat::value::Record,
     ) -> impl Iterator<Item = (&'a str, usize)> + 'a {
         self.predictors.iter().flat_map(move |p| {
             let user = p.user(p.adapter, example).map_or(0, |turn| turn.len());

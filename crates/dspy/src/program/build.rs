@@ -1,12 +1,12 @@
 //! From a checked program spec to a program that runs.
 
-use super::{Predictor, Program};
+use super::{ModuleKind, Predictor, PredictorSpec, Program, ProgramSettings, ProgramSpec};
+use crate::adapter::AdapterKind;
 use crate::adapter::{self, Adapter, FormatError, JsonAdapter, Message, structured};
-use crate::job::{AdapterKind, JobSpec, ModuleKind, PredictorSpec, ProgramSpec};
-use crate::lm::Body;
-use crate::python::json;
+use crate::lm::RequestBody;
 use crate::signature::{Signature, SignatureError, TypeTable, parse_types};
-use crate::value::{Record, Value};
+use bsft_pycompat::json;
+use bsft_pycompat::value::{Record, Value};
 
 /// Why a program cannot be built. `check` finds these before anything is spent.
 #[derive(Debug, thiserror::Error)]
@@ -49,9 +49,9 @@ pub enum BuildError {
 }
 
 impl Program {
-    /// Builds a program of a job.
-    pub fn build(program: &ProgramSpec, job: &JobSpec) -> Result<Program, BuildError> {
-        let types = parse_types(&job.types).map_err(|errors| {
+    /// Builds a program.
+    pub fn build(program: &ProgramSpec, settings: &ProgramSettings<'_>) -> Result<Program, BuildError> {
+        let types = parse_types(settings.types).map_err(|errors| {
             BuildError::Types(
                 errors
                     .iter()
@@ -63,7 +63,7 @@ impl Program {
         let predictors = program
             .predictors
             .iter()
-            .map(|spec| build(spec, job, &types))
+            .map(|spec| build(spec, settings, &types))
             .collect::<Result<_, _>>()?;
         Ok(Program { predictors })
     }
@@ -108,7 +108,11 @@ fn record(items: Vec<(Value, Value)>) -> Record {
     items.into_iter().filter_map(named).collect()
 }
 
-fn build(spec: &PredictorSpec, job: &JobSpec, types: &TypeTable) -> Result<Predictor, BuildError> {
+fn build(
+    spec: &PredictorSpec,
+    settings: &ProgramSettings<'_>,
+    types: &TypeTable,
+) -> Result<Predictor, BuildError> {
     let predictor = || spec.predictor_name();
     let signature = signature_of(spec, types).map_err(|source| BuildError::Signature {
         predictor: predictor(),
@@ -118,11 +122,11 @@ fn build(spec: &PredictorSpec, job: &JobSpec, types: &TypeTable) -> Result<Predi
         predictor: predictor(),
         reason,
     })?;
-    let lm = job.lms.get(&spec.lm).ok_or_else(|| BuildError::UnknownLm {
+    let lm = settings.lm(&spec.lm).ok_or_else(|| BuildError::UnknownLm {
         predictor: predictor(),
         lm: spec.lm.clone(),
     })?;
-    let body = Body::new(lm, &spec.config).map_err(|error| BuildError::Arguments {
+    let body = RequestBody::new(lm, &spec.config).map_err(|error| BuildError::Arguments {
         predictor: predictor(),
         reason: error.to_string(),
     })?;
@@ -130,20 +134,20 @@ fn build(spec: &PredictorSpec, job: &JobSpec, types: &TypeTable) -> Result<Predi
         predictor: predictor(),
         reason: error.to_string(),
     };
-    let adapter = adapter::of(job.adapter);
+    let adapter = adapter::of(settings.adapter);
     let prelude = open_array(adapter, &signature, &demos).map_err(unformatted)?;
-    let row_prelude = if job.exclude_demos && !demos.is_empty() {
+    let row_prelude = if settings.exclude_demos && !demos.is_empty() {
         Some(open_array(adapter, &signature, &[]).map_err(unformatted)?)
     } else {
         None
     };
-    let retry_prelude = match job.adapter {
+    let retry_prelude = match settings.adapter {
         AdapterKind::Json => None,
         AdapterKind::Chat | AdapterKind::Xml => {
             Some(open_array(&JsonAdapter, &signature, &demos).map_err(unformatted)?)
         }
     };
-    let response_format = structured::response_format(&lm.model, &signature);
+    let response_format = structured::response_format(lm.model, &signature);
     let wiring = signature
         .inputs
         .iter()

@@ -2,20 +2,32 @@
 
 use super::BuildError;
 use super::build::{demos_of, signature_of};
-use crate::finetune::TrainingResult;
-use crate::job::{JobSpec, PredictorSpec};
-use crate::lm::{LmSettings, is_reasoning_model};
-use crate::python::{float, json};
+use super::{PredictorSpec, ProgramSettings, ProgramSpec};
+use crate::lm::{LmArguments, is_reasoning_model};
 use crate::signature::{TypeTable, parse_types};
-use crate::value::Value;
+use bsft_pycompat::value::Value;
+use bsft_pycompat::{float, json};
 
 /// What `dspy.LM` does unless told otherwise.
 const DSPY_NUM_RETRIES: u32 = 3;
 
+/// The model that training made for a predictor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrainedModel<'a> {
+    /// The full name of the new model, `None` if the LM keeps its own.
+    pub model: Option<&'a str>,
+    /// The address at which it is served, `None` if the LM's own is right.
+    pub api_base: Option<&'a str>,
+}
+
 /// The state of the student with each predictor's model; `models` has one entry per predictor. DSPy's layout of a
 /// program whose root is itself a predictor (named `self`) is flat.
-pub fn saved_state(job: &JobSpec, models: &[&TrainingResult]) -> Result<String, BuildError> {
-    let types = parse_types(&job.types).map_err(|errors| {
+pub fn saved_state(
+    student: &ProgramSpec,
+    settings: &ProgramSettings<'_>,
+    models: &[TrainedModel<'_>],
+) -> Result<String, BuildError> {
+    let types = parse_types(settings.types).map_err(|errors| {
         BuildError::Types(
             errors
                 .iter()
@@ -25,8 +37,8 @@ pub fn saved_state(job: &JobSpec, models: &[&TrainingResult]) -> Result<String, 
         )
     })?;
     let mut state = Vec::new();
-    for (predictor, trained) in job.student.predictors.iter().zip(models) {
-        let entry = predictor_state(job, predictor, trained, &types)?;
+    for (predictor, trained) in student.predictors.iter().zip(models) {
+        let entry = predictor_state(settings, predictor, trained, &types)?;
         match predictor.predictor_name().as_str() {
             "self" => state.extend(entry),
             name => state.push((name.to_owned(), object(entry))),
@@ -46,22 +58,26 @@ pub fn saved_state(job: &JobSpec, models: &[&TrainingResult]) -> Result<String, 
 
 /// Whether a saved model has an address of its own. `program.load` drops it and asks OpenAI instead, unless it is called with
 /// `allow_unsafe_lm_state=True`.
-pub fn has_private_models(job: &JobSpec, models: &[&TrainingResult]) -> bool {
-    let mut predictors = job.student.predictors.iter().zip(models);
+pub fn has_private_models(
+    student: &ProgramSpec,
+    settings: &ProgramSettings<'_>,
+    models: &[TrainedModel<'_>],
+) -> bool {
+    let mut predictors = student.predictors.iter().zip(models);
     predictors.any(|(predictor, trained)| {
-        let lm = job.lms.get(&predictor.lm);
+        let lm = settings.lm(&predictor.lm);
         lm.is_some_and(|lm| address(lm, trained).is_some())
     })
 }
 
-fn address<'a>(lm: &'a LmSettings, trained: &'a TrainingResult) -> Option<&'a str> {
-    trained.api_base.as_deref().or(lm.api_base.as_deref())
+fn address<'a>(lm: &LmArguments<'a>, trained: &TrainedModel<'a>) -> Option<&'a str> {
+    trained.api_base.or(lm.api_base)
 }
 
 fn predictor_state(
-    job: &JobSpec,
+    settings: &ProgramSettings<'_>,
     spec: &PredictorSpec,
-    trained: &TrainingResult,
+    trained: &TrainedModel<'_>,
     types: &TypeTable,
 ) -> Result<Vec<(String, Value)>, BuildError> {
     let predictor = spec.predictor_name();
@@ -69,7 +85,7 @@ fn predictor_state(
         predictor: predictor.clone(),
         source,
     })?;
-    let demos = if job.exclude_demos {
+    let demos = if settings.exclude_demos {
         Vec::new()
     } else {
         demos_of(spec).map_err(|reason| BuildError::Demos {
@@ -77,7 +93,7 @@ fn predictor_state(
             reason,
         })?
     };
-    let lm = job.lms.get(&spec.lm).ok_or_else(|| BuildError::UnknownLm {
+    let lm = settings.lm(&spec.lm).ok_or_else(|| BuildError::UnknownLm {
         predictor,
         lm: spec.lm.clone(),
     })?;
@@ -104,8 +120,8 @@ fn predictor_state(
 }
 
 /// What `LM.dump_state` gives: never the key.
-fn lm_state(lm: &LmSettings, trained: &TrainingResult) -> Value {
-    let model = trained.model.as_deref().unwrap_or(&lm.model);
+fn lm_state(lm: &LmArguments<'_>, trained: &TrainedModel<'_>) -> Value {
+    let model = trained.model.unwrap_or(lm.model);
     let api_base = address(lm, trained);
     let mut state = vec![
         ("_dspy_lm_class", Value::from("dspy.clients.lm.LM")),
@@ -120,7 +136,7 @@ fn lm_state(lm: &LmSettings, trained: &TrainingResult) -> Value {
     ];
     let max_tokens = lm.max_tokens.map_or(Value::None, |n| Value::Int(n as i64));
     // DSPy renames the limit of a reasoning model, and gives it its name and a place at the end while the model is one.
-    let (limit, moved) = match (is_reasoning_model(&lm.model), is_reasoning_model(model)) {
+    let (limit, moved) = match (is_reasoning_model(lm.model), is_reasoning_model(model)) {
         (true, true) => (None, Some(("max_tokens", max_tokens))),
         (true, false) => (Some(("max_completion_tokens", max_tokens)), None),
         (false, _) => (Some(("max_tokens", max_tokens)), None),

@@ -1,0 +1,45 @@
+//! `dspy.LM` without its transport: the arguments, the request body, the token counts.
+
+mod body;
+mod reasoning;
+
+pub use body::{BodyError, RequestBody};
+pub use reasoning::{LEAST_MAX_TOKENS, is_reasoning_model};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+
+/// What the request body and the saved state need of a `dspy.LM`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LmArguments<'a> {
+    /// The name by which predictors refer to the LM; DSPy itself has none.
+    pub name: &'a str,
+    /// The full model name, such as `openai/gpt-4.1`.
+    pub model: &'a str,
+    /// The server's address up to and including `/v1`, `None` for the provider's own.
+    pub api_base: Option<&'a str>,
+    /// The sampling temperature, `None` for the server's default.
+    pub temperature: Option<f64>,
+    /// The most tokens that an answer may have, `None` for the server's default.
+    pub max_tokens: Option<u64>,
+    /// Tries after the first, `None` for DSPy's default of 3.
+    pub num_retries: Option<u32>,
+    /// Further keyword arguments, passed through.
+    pub extra: &'a Map<String, Json>,
+}
+
+/// Tokens as the server counted them, 0 where it did not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens of the request.
+    pub prompt_tokens: u64,
+    /// Tokens of the answer.
+    pub completion_tokens: u64,
+}
+
+impl std::ops::AddAssign for Usage {
+    fn add_assign(&mut self, other: Usage) {
+        self.prompt_tokens += other.prompt_tokens;
+        self.completion_tokens += other.completion_tokens;
+    }
+}

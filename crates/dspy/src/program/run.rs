@@ -1,0 +1,417 @@
+//! A program at work on one example, as a state machine: it yields the LM calls to make and takes their answers.
+//!
+//! The caller sends the requests, so nothing here waits, retries or reads a clock.
+
+use super::{Predictor, Program};
+use crate::adapter::{Adapter, FormatError, JsonAdapter};
+use crate::lm::Usage;
+use crate::signature::Signature;
+use bsft_pycompat::json::write_string;
+use bsft_pycompat::value::Record;
+use indexmap::IndexMap;
+use serde_json::Value as Json;
+
+/// What a running program needs next.
+pub enum Step<'p> {
+    /// An LM has to answer.
+    Ask(PendingCall<'p>),
+    /// Nothing: the program has its prediction.
+    Done(ProgramResult),
+}
+
+/// A call that an LM has to answer before the program goes on.
+pub struct PendingCall<'p> {
+    run: Box<Run<'p>>,
+    asked: Asked,
+}
+
+/// A pending call as its LM sees it.
+pub struct CallRequest<'a> {
+    /// The predictor that calls, as DSPy's `named_predictors()` names it.
+    pub predictor: &'a str,
+    /// The name of the LM that has to answer.
+    pub lm: &'a str,
+    /// The messages, as a compact JSON array.
+    pub messages: &'a str,
+    /// The JSON body of the chat-completions request, `messages` included.
+    pub body: &'a str,
+    /// The signature whose output fields the answer has to give.
+    pub signature: &'a Signature,
+    /// The adapter that will parse the answer.
+    pub adapter: &'a dyn Adapter,
+    /// The example at hand, labels included.
+    pub example: &'a Record,
+}
+
+/// What a program made of an example.
+#[derive(Clone, Debug)]
+pub struct ProgramResult {
+    /// The calls in the order in which they were made.
+    pub calls: Vec<Call>,
+    /// The outputs of all calls; a later one replaces an earlier one of its name.
+    pub prediction: Record,
+}
+
+/// One invocation of a predictor.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// As DSPy's `named_predictors()` names it.
+    pub predictor: String,
+    /// The LM's name in the settings.
+    pub lm: String,
+    /// What the predictor was called with.
+    pub inputs: Record,
+    /// What it returned.
+    pub outputs: Record,
+    /// The exchange whose answer was used.
+    pub used: Exchange,
+    /// Exchanges before it whose answers did not parse.
+    pub unparsed: Vec<Exchange>,
+    /// The training row's messages before the assistant turn, as a JSON array; `None` if they are `used.messages`.
+    pub prompt: Option<String>,
+    /// The training row's assistant turn.
+    pub assistant: String,
+}
+
+/// One request to an LM and its answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exchange {
+    /// The messages sent, as a compact JSON array.
+    pub messages: String,
+    /// The answer's text.
+    pub raw_answer: String,
+    /// The tokens that it took.
+    pub usage: Usage,
+}
+
+/// Why a run has no prediction.
+#[derive(Clone, Debug)]
+pub struct ProgramFailure {
+    /// What failed.
+    pub kind: ProgramFailureKind,
+    /// What happened.
+    pub message: String,
+    /// How often the LM was asked.
+    pub attempts: u32,
+    /// The predictor at work.
+    pub predictor: String,
+    /// The last answer that did not parse.
+    pub raw_answer: Option<String>,
+    /// Tokens paid for until then, by LM.
+    pub usage: Vec<(String, Usage)>,
+}
+
+/// What kept a program from its prediction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProgramFailureKind {
+    /// The LM gave no answer.
+    Lm,
+    /// No adapter could parse the answer.
+    Parse,
+    /// A value could not be written into a prompt.
+    Format,
+}
+
+/// Where a run stands between two calls.
+struct Run<'p> {
+    predictors: &'p [Predictor],
+    example: &'p Record,
+    namespace: Record,
+    prediction: Record,
+    calls: Vec<Call>,
+    /// The index of the predictor at work, and how often it was called.
+    predictor: usize,
+    repeated: u32,
+}
+
+/// A request that was rendered.
+struct Asked {
+    inputs: Record,
+    /// The current turn in the predictor's own adapter's words.
+    user: String,
+    messages: String,
+    body: String,
+    /// The exchange before it, if this is the retry by the JSON adapter.
+    unparsed: Option<Exchange>,
+}
+
+impl Program {
+    /// Starts the program on an example whose input columns are `inputs`.
+    pub fn start<'p>(&'p self, example: &'p Record, inputs: &[String]) -> Result<Step<'p>, ProgramFailure> {
+        let namespace = inputs
+            .iter()
+            .filter_map(|name| example.get(name).map(|value| (name.clone(), value.clone())))
+            .collect();
+        let run = Run {
+            predictors: &self.predictors,
+            example,
+            namespace,
+            prediction: Record::new(),
+            calls: Vec::with_capacity(self.predictors.len()),
+            predictor: 0,
+            repeated: 0,
+        };
+        Box::new(run).next()
+    }
+}
+
+impl<'p> PendingCall<'p> {
+    /// What the LM is to be sent.
+    pub fn request(&self) -> CallRequest<'_> {
+        let predictor = self.predictor();
+        CallRequest {
+            predictor: &predictor.name,
+            lm: &predictor.lm,
+            messages: &self.asked.messages,
+            body: &self.asked.body,
+            signature: &predictor.signature,
+            adapter: self.adapter(),
+            example: self.run.example,
+        }
+    }
+
+    /// Goes on with the LM's answer. An answer that does not parse is asked for once more by the JSON adapter, unless that is
+    /// the program's own.
+    pub fn answer(self, text: String, usage: Usage) -> Result<Step<'p>, ProgramFailure> {
+        let (predictor, adapter) = (self.predictor(), self.adapter());
+        let PendingCall { run, asked } = self;
+        let exchange = Exchange {
+            messages: asked.messages,
+            raw_answer: text,
+            usage,
+        };
+        match (
+            adapter.parse(&predictor.signature, &exchange.raw_answer),
+            asked.unparsed,
+        ) {
+            (Ok(outputs), unparsed) => run.called(asked.inputs, &asked.user, outputs, exchange, unparsed),
+            (Err(failure), None) => match &predictor.retry_prelude {
+                Some(prelude) => run.retry(prelude, asked.inputs, asked.user, exchange),
+                None => Err(run.unparsed(failure.reason, vec![exchange])),
+            },
+            (Err(failure), Some(first)) => Err(run.unparsed(failure.reason, vec![first, exchange])),
+        }
+    }
+
+    /// Ends the run because the LM gave no answer in that many attempts.
+    pub fn fail(self, message: String, attempts: u32) -> ProgramFailure {
+        let spent = self.asked.unparsed.as_slice();
+        let raw_answer = spent.last().map(|exchange| exchange.raw_answer.clone());
+        let usage = self.run.usage(spent);
+        self.run
+            .failure(ProgramFailureKind::Lm, message, attempts, raw_answer, usage)
+    }
+
+    fn predictor(&self) -> &'p Predictor {
+        self.run.predictor()
+    }
+
+    fn adapter(&self) -> &'static dyn Adapter {
+        match self.asked.unparsed {
+            None => self.predictor().adapter,
+            Some(_) => &JsonAdapter,
+        }
+    }
+}
+
+impl ProgramResult {
+    /// Tokens of all calls, by LM in order of first use.
+    pub fn usage(&self) -> Vec<(String, Usage)> {
+        usage_of(&self.calls)
+    }
+}
+
+impl<'p> Run<'p> {
+    fn predictor(&self) -> &'p Predictor {
+        &self.predictors[self.predictor]
+    }
+
+    /// The next predictor's call, or the end.
+    fn next(mut self: Box<Self>) -> Result<Step<'p>, ProgramFailure> {
+        while let Some(predictor) = self.predictors.get(self.predictor) {
+            if self.repeated < predictor.repeat {
+                return self.ask(predictor);
+            }
+            self.predictor += 1;
+            self.repeated = 0;
+        }
+        Ok(Step::Done(ProgramResult {
+            calls: self.calls,
+            prediction: self.prediction,
+        }))
+    }
+
+    fn ask(self: Box<Self>, predictor: &'p Predictor) -> Result<Step<'p>, ProgramFailure> {
+        let inputs: Record = predictor
+            .wiring
+            .iter()
+            .filter_map(|(field, key)| {
+                self.namespace
+                    .get(key)
+                    .map(|value| (field.clone(), value.clone()))
+            })
+            .collect();
+        let user = match predictor.user(predictor.adapter, &inputs) {
+            Ok(user) => user,
+            Err(error) => return Err(self.unformatted(&error)),
+        };
+        let messages = close_array(&predictor.prelude, &user);
+        // The JSON adapter has no retry; it asks for its format at once.
+        let format = match predictor.retry_prelude {
+            None => predictor.response_format.as_ref(),
+            Some(_) => None,
+        };
+        Ok(self.pending(inputs, user, messages, format, None))
+    }
+
+    /// The same call by the JSON adapter.
+    fn retry(
+        self: Box<Self>,
+        prelude: &str,
+        inputs: Record,
+        user: String,
+        first: Exchange,
+    ) -> Result<Step<'p>, ProgramFailure> {
+        let predictor = self.predictor();
+        let turn = match predictor.user(&JsonAdapter, &inputs) {
+            Ok(turn) => turn,
+            Err(error) => return Err(self.unformatted(&error)),
+        };
+        let messages = close_array(prelude, &turn);
+        let format = predictor.response_format.as_ref();
+        Ok(self.pending(inputs, user, messages, format, Some(first)))
+    }
+
+    fn pending(
+        self: Box<Self>,
+        inputs: Record,
+        user: String,
+        messages: String,
+        response_format: Option<&Json>,
+        unparsed: Option<Exchange>,
+    ) -> Step<'p> {
+        let body = self.predictor().body.render(&messages, response_format);
+        let asked = Asked {
+            inputs,
+            user,
+            messages,
+            body,
+            unparsed,
+        };
+        Step::Ask(PendingCall { run: self, asked })
+    }
+
+    /// A call has its outputs.
+    fn called(
+        mut self: Box<Self>,
+        inputs: Record,
+        user: &str,
+        outputs: Record,
+        used: Exchange,
+        unparsed: Option<Exchange>,
+    ) -> Result<Step<'p>, ProgramFailure> {
+        let predictor = self.predictor();
+        // DSPy trains on the configured adapter's prompt even where the JSON retry gave the answer.
+        let prompt = match (&predictor.row_prelude, &unparsed) {
+            (Some(without_demos), _) => Some(close_array(without_demos, user)),
+            (None, Some(first)) => Some(first.messages.clone()),
+            (None, None) => None,
+        };
+        let assistant = match predictor.adapter.assistant(&predictor.signature, &outputs) {
+            Ok(assistant) => assistant,
+            Err(error) => return Err(self.unformatted(&error)),
+        };
+        for (name, value) in &outputs {
+            self.namespace.insert(name.clone(), value.clone());
+            self.prediction.insert(name.clone(), value.clone());
+        }
+        self.calls.push(Call {
+            predictor: predictor.name.clone(),
+            lm: predictor.lm.clone(),
+            inputs,
+            outputs,
+            used,
+            unparsed: unparsed.into_iter().collect(),
+            prompt,
+            assistant,
+        });
+        self.repeated += 1;
+        self.next()
+    }
+
+    /// Tokens of these exchanges with the LM of the predictor at work.
+    fn usage(&self, spent: &[Exchange]) -> Vec<(String, Usage)> {
+        let lm = &self.predictor().lm;
+        spent
+            .iter()
+            .map(|exchange| (lm.clone(), exchange.usage))
+            .collect()
+    }
+
+    fn unparsed(self, reason: String, mut exchanges: Vec<Exchange>) -> ProgramFailure {
+        let (attempts, usage) = (exchanges.len() as u32, self.usage(&exchanges));
+        let raw_answer = exchanges.pop().map(|last| last.raw_answer);
+        self.failure(ProgramFailureKind::Parse, reason, attempts, raw_answer, usage)
+    }
+
+    fn unformatted(self, error: &FormatError) -> ProgramFailure {
+        self.failure(ProgramFailureKind::Format, error.to_string(), 1, None, Vec::new())
+    }
+
+    fn failure(
+        self,
+        kind: ProgramFailureKind,
+        message: String,
+        attempts: u32,
+        raw_answer: Option<String>,
+        last: Vec<(String, Usage)>,
+    ) -> ProgramFailure {
+        let mut usage = usage_of(&self.calls);
+        usage.extend(last);
+        ProgramFailure {
+            kind,
+            message,
+            attempts,
+            predictor: self.predictor().name.clone(),
+            raw_answer,
+            usage,
+        }
+    }
+}
+
+impl Predictor {
+    /// The current turn in this adapter's words.
+    pub(super) fn user(&self, adapter: &dyn Adapter, inputs: &Record) -> Result<String, FormatError> {
+        adapter.user(&self.signature, inputs)
+    }
+}
+
+fn usage_of(calls: &[Call]) -> Vec<(String, Usage)> {
+    let mut usage: IndexMap<&str, Usage> = IndexMap::new();
+    for call in calls {
+        let spent = usage.entry(&call.lm).or_default();
+        for exchange in call.unparsed.iter().chain([&call.used]) {
+            *spent += exchange.usage;
+        }
+    }
+    usage
+        .into_iter()
+        .map(|(lm, usage)| (lm.to_owned(), usage))
+        .collect()
+}
+
+/// Prelude and current turn as one JSON array; DSPy leaves an empty turn out.
+fn close_array(prelude: &str, user: &str) -> String {
+    let mut messages = String::with_capacity(prelude.len() + user.len() + user.len() / 8 + 64);
+    messages.push_str(prelude);
+    if !user.is_empty() {
+        if !prelude.ends_with('[') {
+            messages.push(',');
+        }
+        messages.push_str("{\"role\":\"user\",\"content\":");
+        write_string(user, &mut messages);
+        messages.push('}');
+    }
+    messages.push(']');
+    messages
+}
