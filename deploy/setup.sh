@@ -40,7 +40,7 @@ END
 fi
 if [ ! -e lm.env ]; then
     cat >lm.env <<END
-# The LMs' keys, one NAME=value a line, under the names that jobs give as api_key_env. The workers have them, nobody else does.
+# The LMs' keys, one NAME=value a line, under the names that jobs give as api_key_env. Only the workers have them.
 # OPENAI_API_KEY=
 END
     echo "wrote $PWD/lm.env: the LMs' keys go there"
