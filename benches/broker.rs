@@ -5,7 +5,7 @@
 
 use bsft::broker::embedded::EmbeddedBroker;
 use bsft::broker::rabbitmq::RabbitMqBroker;
-use bsft::broker::{Broker, Lane, Settlement};
+use bsft::broker::{Broker, Queue, Settlement};
 use futures_util::future::join_all;
 use std::num::NonZeroUsize;
 use std::time::Instant;
@@ -35,7 +35,7 @@ fn main() {
             .await
             .expect("the broker answers");
         // A new queue is slow to call its first messages safe.
-        let first = broker.publish(&Lane::Bootstrap, vec![Vec::new()]).await;
+        let first = broker.publish(&Queue::Bootstrap, vec![Vec::new()]).await;
         first.expect("the broker takes messages");
         for (what, prefetch, together) in [
             ("amqp, settled one by one", 100, 1),
@@ -52,14 +52,14 @@ fn main() {
 async fn run(what: &str, broker: &dyn Broker, messages: usize, prefetch: usize, together: usize) {
     let prefetch = NonZeroUsize::new(prefetch).expect("a window is not empty");
     let mut intake = broker
-        .consume(&Lane::Bootstrap, prefetch)
+        .consume(&Queue::Bootstrap, prefetch)
         .await
         .expect("the queue is open");
     let (start, cpu) = (Instant::now(), cpu_ms());
     for _ in 0..messages / WINDOW {
         let messages = vec![vec![b'm'; 200]; WINDOW];
         broker
-            .publish(&Lane::Bootstrap, messages)
+            .publish(&Queue::Bootstrap, messages)
             .await
             .expect("the queue is open");
         for _ in 0..WINDOW / together {

@@ -3,7 +3,7 @@
 //! A lane has no thread and no task: whoever waits on it also keeps its clock for messages that come back later. One waiter
 //! is woken per burst of messages, and wakes the next only when it leaves something behind.
 
-use super::{Broker, BrokerError, Delivery, Intake, Lane, Receipt, Settlement};
+use super::{Broker, BrokerError, Delivery, Intake, Queue, Receipt, Settlement};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::num::NonZeroUsize;
@@ -18,23 +18,23 @@ pub const DEAD_LETTERS_KEPT: usize = 1_000;
 /// The lanes. Clones are the same queue.
 #[derive(Clone)]
 pub struct EmbeddedBroker {
-    lanes: Arc<Mutex<Lanes>>,
+    queues: Arc<Mutex<Queues>>,
 }
 
 impl EmbeddedBroker {
     /// An empty queue.
     pub fn new() -> EmbeddedBroker {
         EmbeddedBroker {
-            lanes: Arc::default(),
+            queues: Arc::default(),
         }
     }
 
     /// Ends every intake, once and for all; nothing can be published any more. Deliveries on loan can still be settled.
     pub fn close(&self) {
-        let mut lanes = self.lock();
-        lanes.closed = true;
-        for lane in lanes.by_name.values() {
-            let mut inner = lane.lock();
+        let mut queues = self.lock();
+        queues.closed = true;
+        for queue in queues.by_name.values() {
+            let mut inner = queue.lock();
             inner.closed = true;
             for idle in std::mem::take(&mut inner.idle) {
                 idle.wake.notify_one();
@@ -46,24 +46,24 @@ impl EmbeddedBroker {
     }
 
     /// The newest messages that were settled with [`Settlement::Reject`], oldest first.
-    pub fn dead_letters(&self, lane: &Lane) -> Vec<Vec<u8>> {
-        self.lane(lane).lock().dead.iter().cloned().collect()
+    pub fn dead_letters(&self, queue: &Queue) -> Vec<Vec<u8>> {
+        self.queue(queue).lock().dead.iter().cloned().collect()
     }
 
     /// The lane, which begins to exist when it is first named.
-    fn lane(&self, lane: &Lane) -> Arc<LaneState> {
-        let mut lanes = self.lock();
-        if let Some(known) = lanes.by_name.get(lane) {
+    fn queue(&self, queue: &Queue) -> Arc<QueueState> {
+        let mut queues = self.lock();
+        if let Some(known) = queues.by_name.get(queue) {
             return Arc::clone(known);
         }
-        let new = Arc::new(LaneState::default());
-        new.lock().closed = lanes.closed;
-        lanes.by_name.insert(lane.clone(), Arc::clone(&new));
+        let new = Arc::new(QueueState::default());
+        new.lock().closed = queues.closed;
+        queues.by_name.insert(queue.clone(), Arc::clone(&new));
         new
     }
 
-    fn lock(&self) -> MutexGuard<'_, Lanes> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -75,9 +75,9 @@ impl Default for EmbeddedBroker {
 
 #[async_trait]
 impl Broker for EmbeddedBroker {
-    async fn publish(&self, lane: &Lane, messages: Vec<Vec<u8>>) -> Result<(), BrokerError> {
-        let lane = self.lane(lane);
-        let mut inner = lane.lock();
+    async fn publish(&self, queue: &Queue, messages: Vec<Vec<u8>>) -> Result<(), BrokerError> {
+        let queue = self.queue(queue);
+        let mut inner = queue.lock();
         if inner.closed {
             return Err(BrokerError::Closed);
         }
@@ -89,22 +89,22 @@ impl Broker for EmbeddedBroker {
         Ok(())
     }
 
-    async fn depth(&self, lane: &Lane) -> Result<usize, BrokerError> {
-        let lane = self.lane(lane);
-        let inner = lane.lock();
+    async fn depth(&self, queue: &Queue) -> Result<usize, BrokerError> {
+        let queue = self.queue(queue);
+        let inner = queue.lock();
         if inner.closed {
             return Err(BrokerError::Closed);
         }
         Ok(inner.ready.len() + inner.later.len())
     }
 
-    async fn dead_letter_count(&self, lane: &Lane) -> Result<usize, BrokerError> {
-        Ok(self.lane(lane).lock().dead.len())
+    async fn dead_letter_count(&self, queue: &Queue) -> Result<usize, BrokerError> {
+        Ok(self.queue(queue).lock().dead.len())
     }
 
-    async fn consume(&self, lane: &Lane, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, BrokerError> {
-        let lane = self.lane(lane);
-        if lane.lock().closed {
+    async fn consume(&self, queue: &Queue, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, BrokerError> {
+        let queue = self.queue(queue);
+        if queue.lock().closed {
             return Err(BrokerError::Closed);
         }
         let consumer = Consumer {
@@ -113,22 +113,22 @@ impl Broker for EmbeddedBroker {
             wake: Notify::new(),
         };
         Ok(Box::new(EmbeddedIntake {
-            lane,
+            queue,
             consumer: Arc::new(consumer),
         }))
     }
 }
 
 #[derive(Default)]
-struct Lanes {
-    by_name: HashMap<Lane, Arc<LaneState>>,
+struct Queues {
+    by_name: HashMap<Queue, Arc<QueueState>>,
     closed: bool,
 }
 
 #[derive(Default)]
-struct LaneState(Mutex<Inner>);
+struct QueueState(Mutex<Inner>);
 
-impl LaneState {
+impl QueueState {
     /// No code panics while it holds the lock, so what a poisoned one guards is whole.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -182,7 +182,7 @@ struct Consumer {
 }
 
 struct EmbeddedIntake {
-    lane: Arc<LaneState>,
+    queue: Arc<QueueState>,
     consumer: Arc<Consumer>,
 }
 
@@ -192,7 +192,7 @@ impl Intake for EmbeddedIntake {
     async fn next(&mut self) -> Result<Option<Delivery>, BrokerError> {
         loop {
             let due = {
-                let mut inner = self.lane.lock();
+                let mut inner = self.queue.lock();
                 if inner.closed {
                     return Ok(None);
                 }
@@ -203,9 +203,9 @@ impl Intake for EmbeddedIntake {
                     inner.pass_on();
                     self.consumer.unsettled.fetch_add(1, Ordering::AcqRel);
                     let (body, redelivered) = (message.body.clone(), message.redelivered);
-                    let (lane, consumer) = (Arc::clone(&self.lane), Arc::clone(&self.consumer));
+                    let (queue, consumer) = (Arc::clone(&self.queue), Arc::clone(&self.consumer));
                     let loan = Loan {
-                        lane,
+                        queue,
                         consumer,
                         message: Some(message),
                     };
@@ -239,7 +239,7 @@ struct Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let consumer = &self.intake.consumer;
-        let mut inner = self.intake.lane.lock();
+        let mut inner = self.intake.queue.lock();
         inner.idle.retain(|idle| !Arc::ptr_eq(idle, consumer));
         inner.blocked.retain(|blocked| !Arc::ptr_eq(blocked, consumer));
         if self.cancelled {
@@ -250,7 +250,7 @@ impl Drop for Waiting<'_> {
 
 /// The lane's side of a delivery. It keeps its own copy of the message: the delivery's body is its reader's to take apart.
 struct Loan {
-    lane: Arc<LaneState>,
+    queue: Arc<QueueState>,
     consumer: Arc<Consumer>,
     message: Option<Message>,
 }
@@ -261,7 +261,7 @@ impl Loan {
             return;
         };
         message.redelivered = true;
-        let mut inner = self.lane.lock();
+        let mut inner = self.queue.lock();
         match settlement {
             Settlement::Done => {}
             Settlement::Return { after } if after.is_zero() => inner.ready.push_back(message),

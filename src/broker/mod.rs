@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// A named queue.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Lane {
+pub enum Queue {
     /// Tasks: run one example with one teacher.
     Bootstrap,
     /// Tasks: train one shard.
@@ -25,18 +25,18 @@ pub enum Lane {
     Completions(RunId),
 }
 
-impl Lane {
+impl Queue {
     /// The lane's name in flags, queue names and logs; the completions of every run share one.
     pub fn name(&self) -> &'static str {
         match self {
-            Lane::Bootstrap => "bootstrap",
-            Lane::Finetune => "finetune",
-            Lane::Completions(_) => "completions",
+            Queue::Bootstrap => "bootstrap",
+            Queue::Finetune => "finetune",
+            Queue::Completions(_) => "completions",
         }
     }
 }
 
-impl std::fmt::Display for Lane {
+impl std::fmt::Display for Queue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
     }
@@ -47,16 +47,16 @@ impl std::fmt::Display for Lane {
 pub trait Broker: Send + Sync {
     /// Puts the messages on the lane; they are safe, as far as this queue keeps anything safe, when this returns. After an
     /// error some of them may have been published: publishing again is harmless.
-    async fn publish(&self, lane: &Lane, messages: Vec<Vec<u8>>) -> Result<(), BrokerError>;
+    async fn publish(&self, queue: &Queue, messages: Vec<Vec<u8>>) -> Result<(), BrokerError>;
 
     /// How many messages of the lane wait to be delivered. Those on loan do not count, those returned with a delay may not.
-    async fn depth(&self, lane: &Lane) -> Result<usize, BrokerError>;
+    async fn depth(&self, queue: &Queue) -> Result<usize, BrokerError>;
 
     /// How many messages of the lane were refused, or failed too often, and wait for an operator.
-    async fn dead_letter_count(&self, lane: &Lane) -> Result<usize, BrokerError>;
+    async fn dead_letter_count(&self, queue: &Queue) -> Result<usize, BrokerError>;
 
     /// Starts taking from the lane, with at most `prefetch` unsettled deliveries at a time.
-    async fn consume(&self, lane: &Lane, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, BrokerError>;
+    async fn consume(&self, queue: &Queue, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, BrokerError>;
 }
 
 /// A consumer of one lane. Deliveries that it handed out stay valid after it is dropped.

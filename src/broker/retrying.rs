@@ -1,6 +1,6 @@
 //! A queue that holds on while its broker is away.
 
-use super::{Broker, BrokerError, Intake, Lane};
+use super::{Broker, BrokerError, Intake, Queue};
 use crate::metrics::Waits;
 use crate::patience::Patience;
 use crate::shutdown::Shutdown;
@@ -29,21 +29,23 @@ impl RetryingBroker {
 
 #[async_trait]
 impl Broker for RetryingBroker {
-    async fn publish(&self, lane: &Lane, messages: Vec<Vec<u8>>) -> Result<(), BrokerError> {
+    async fn publish(&self, queue: &Queue, messages: Vec<Vec<u8>>) -> Result<(), BrokerError> {
         self.patience
-            .insist(|| self.broker.publish(lane, messages.clone()))
+            .insist(|| self.broker.publish(queue, messages.clone()))
             .await
     }
 
-    async fn depth(&self, lane: &Lane) -> Result<usize, BrokerError> {
-        self.broker.depth(lane).await
+    async fn depth(&self, queue: &Queue) -> Result<usize, BrokerError> {
+        self.broker.depth(queue).await
     }
 
-    async fn dead_letter_count(&self, lane: &Lane) -> Result<usize, BrokerError> {
-        self.broker.dead_letter_count(lane).await
+    async fn dead_letter_count(&self, queue: &Queue) -> Result<usize, BrokerError> {
+        self.broker.dead_letter_count(queue).await
     }
 
-    async fn consume(&self, lane: &Lane, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, BrokerError> {
-        self.patience.insist(|| self.broker.consume(lane, prefetch)).await
+    async fn consume(&self, queue: &Queue, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, BrokerError> {
+        self.patience
+            .insist(|| self.broker.consume(queue, prefetch))
+            .await
     }
 }

@@ -5,7 +5,7 @@ use super::flags::CancelFlags;
 use super::runtime::block_on;
 use super::services::Services;
 use super::ui::{self, counted};
-use crate::broker::Lane;
+use crate::broker::Queue;
 use crate::command_name::command_name;
 use crate::coordinator::cancel_orphaned_trainings;
 use crate::report::{Manifest, Phase};
@@ -170,7 +170,7 @@ fn in_cluster(services: &Services, run: &Path) -> Exit {
         }
         let has_trainings = manifest.is_some_and(|manifest| manifest.has_open_trainings());
         match store.workers(&id).await {
-            Ok(workers) if has_trainings && !workers.iter().any(|worker| worker.takes(&Lane::Finetune)) => {
+            Ok(workers) if has_trainings && !workers.iter().any(|worker| worker.takes(&Queue::Finetune)) => {
                 ui::notice(format_args!(
                     "{id}: no worker is there that could stop its trainings; the next one does (bsft-worker --lanes finetune)"
                 ))

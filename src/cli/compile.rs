@@ -22,7 +22,7 @@ use crate::run_dir::RunDir;
 use crate::shutdown::Shutdown;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{Store, StoreError};
-use crate::worker::{self, Lanes, Worker, WorkerError};
+use crate::worker::{self, TaskQueues, Worker, WorkerError};
 use indexmap::IndexMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -362,7 +362,7 @@ async fn compiled(
             roster: Arc::clone(&backends.roster),
             depot: Arc::clone(&backends.depot),
             providers: Providers::new(trainers.clone()),
-            lanes: Lanes::ALL,
+            queues: TaskQueues::ALL,
             concurrency: flags.concurrency,
             drain: DRAIN,
             metrics: Arc::clone(&backends.metrics),

@@ -223,7 +223,7 @@ pub struct WorkerArgs {
         value_delimiter = ',',
         default_value = "bootstrap,finetune"
     )]
-    pub lanes: Vec<LaneName>,
+    pub lanes: Vec<QueueName>,
     /// LM calls in flight at once
     #[arg(long, value_name = "N", default_value = "64")]
     pub concurrency: NonZeroUsize,
@@ -243,7 +243,7 @@ pub struct WorkerArgs {
 
 /// A lane that workers take tasks from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LaneName {
+pub enum QueueName {
     /// Run a teacher on an example
     Bootstrap,
     /// Fine-tune an LM

@@ -5,7 +5,7 @@ use super::flags::StatusFlags;
 use super::runtime::block_on;
 use super::services::{Connected, Services};
 use super::ui;
-use crate::broker::{Broker as _, BrokerError, Lane};
+use crate::broker::{Broker as _, BrokerError, Queue};
 use crate::report::{Depths, Manifest, RunStatus};
 use crate::roster::Roster as _;
 use crate::store::StoreError;
@@ -130,10 +130,10 @@ async fn told(connected: &Connected, wanted: Option<&str>) -> Result<Vec<RunStat
 async fn asked(connected: &Connected, wanted: Option<&str>) -> Result<Vec<RunStatus>, Unavailable> {
     let broker = &connected.broker;
     let depths = Depths {
-        bootstrap: broker.depth(&Lane::Bootstrap).await?,
-        finetune: broker.depth(&Lane::Finetune).await?,
-        dead_bootstrap: broker.dead_letter_count(&Lane::Bootstrap).await?,
-        dead_finetune: broker.dead_letter_count(&Lane::Finetune).await?,
+        bootstrap: broker.depth(&Queue::Bootstrap).await?,
+        finetune: broker.depth(&Queue::Finetune).await?,
+        dead_bootstrap: broker.dead_letter_count(&Queue::Bootstrap).await?,
+        dead_finetune: broker.dead_letter_count(&Queue::Finetune).await?,
     };
     let mut standings = Vec::new();
     for (run, report) in connected.store.reports().await? {

@@ -1,7 +1,7 @@
 //! `bsft-worker`: takes tasks from RabbitMQ until told to stop.
 
 use super::exit::Exit;
-use super::flags::{LaneName, WorkerArgs};
+use super::flags::{QueueName, WorkerArgs};
 use super::monitor::Monitor;
 use super::runtime::block_on;
 use super::services::Services;
@@ -9,7 +9,7 @@ use super::{signals, trainers, ui};
 use crate::finetune::Providers;
 use crate::metrics::{Need, Service};
 use crate::shutdown::Shutdown;
-use crate::worker::{self, Lanes, Worker};
+use crate::worker::{self, TaskQueues, Worker};
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::info;
@@ -55,9 +55,9 @@ async fn connected(
     };
     monitor.watch(&connected);
     let metrics = &monitor.metrics;
-    let lanes = Lanes {
-        bootstrap: flags.lanes.contains(&LaneName::Bootstrap),
-        finetune: flags.lanes.contains(&LaneName::Finetune),
+    let queues = TaskQueues {
+        bootstrap: flags.lanes.contains(&QueueName::Bootstrap),
+        finetune: flags.lanes.contains(&QueueName::Finetune),
     };
     let worker = Worker {
         broker: connected.retrying_broker(&shutdown, metrics),
@@ -65,13 +65,13 @@ async fn connected(
         roster: Arc::clone(&connected.store) as _,
         depot: connected.patient_depot(&shutdown, metrics),
         providers: providers.clone(),
-        lanes,
+        queues,
         concurrency: flags.concurrency,
         drain: Duration::from_secs(flags.drain),
         metrics: Arc::clone(metrics),
     };
     info!(
-        lanes = lanes.names().join(","),
+        lanes = queues.names().join(","),
         concurrency = flags.concurrency,
         trainers = providers.trainers().join(","),
         namespace = services.namespace(),

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 /// A message that is younger may be on its way to a worker.
 const YOUNG: Duration = Duration::from_secs(5);
 
-/// Lanes give their messages in order, more or less: one that was published so much earlier than one whose task has ended is not in
+/// TaskQueues give their messages in order, more or less: one that was published so much earlier than one whose task has ended is not in
 /// the lane any more.
 const OVERTAKEN: Duration = Duration::from_secs(60);
 
@@ -39,7 +39,7 @@ impl OutstandingTasks {
 
     /// The tasks whose message is not in the lane: all but the youngest when the lane is empty, those that others have overtaken when
     /// it is not.
-    pub(super) fn not_in_lane(&self, is_empty: bool, now: Instant) -> impl Iterator<Item = usize> {
+    pub(super) fn not_in_queue(&self, is_empty: bool, now: Instant) -> impl Iterator<Item = usize> {
         let youngest_done = self.youngest_done;
         let is_suspect = move |at: Instant| match is_empty {
             true => now.duration_since(at) >= YOUNG,
@@ -57,7 +57,7 @@ mod tests {
     const NONE: [usize; 0] = [];
 
     fn suspects(tasks: &OutstandingTasks, is_empty: bool, now: Instant) -> Vec<usize> {
-        let mut suspects: Vec<usize> = tasks.not_in_lane(is_empty, now).collect();
+        let mut suspects: Vec<usize> = tasks.not_in_queue(is_empty, now).collect();
         suspects.sort_unstable();
         suspects
     }

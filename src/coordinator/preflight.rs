@@ -4,7 +4,7 @@
 
 use super::prepare::Prepared;
 use super::{Coordinator, Retry, RunError};
-use crate::broker::{Lane, Settlement};
+use crate::broker::{Queue, Settlement};
 use crate::finetune::{Preflight, ProviderSpec, TrainingRecord, TrainingSpec, TrainingState};
 use crate::message::{FinetuneMessage, MESSAGE_VERSION, PreflightTask, encode};
 use crate::report::{Manifest, TrainingReport};
@@ -59,10 +59,10 @@ pub(super) async fn preflight(coordinator: &Coordinator, prepared: &Prepared) ->
     if asked.is_empty() {
         return Ok(());
     }
-    let lane = Lane::Completions(prepared.run.clone());
-    let mut completions = coordinator.broker.consume(&lane, PREFETCH).await?;
+    let queue = Queue::Completions(prepared.run.clone());
+    let mut completions = coordinator.broker.consume(&queue, PREFETCH).await?;
     let messages = asked.iter().map(|asked| message(prepared, asked)).collect();
-    coordinator.broker.publish(&Lane::Finetune, messages).await?;
+    coordinator.broker.publish(&Queue::Finetune, messages).await?;
     let since = Instant::now();
     let patience = match coordinator.in_flight {
         0 => PATIENCE,

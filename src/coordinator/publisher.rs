@@ -4,7 +4,7 @@ use super::lost_tasks::LostTaskDetector;
 use super::outstanding_tasks::OutstandingTasks;
 use super::prepare::Prepared;
 use super::{Coordinator, RunError};
-use crate::broker::{BrokerError, Lane, Recourse};
+use crate::broker::{BrokerError, Queue, Recourse};
 use crate::message::{BootstrapTask, MESSAGE_VERSION};
 use crate::task::TaskId;
 use std::collections::HashMap;
@@ -155,7 +155,7 @@ impl<'a> TaskPublisher<'a> {
             return Ok(());
         }
         self.swept = Instant::now();
-        let depth = self.coordinator.broker.depth(&Lane::Bootstrap);
+        let depth = self.coordinator.broker.depth(&Queue::Bootstrap);
         let is_empty = match timeout(DEPTH_WITHIN, depth).await {
             Ok(Ok(waiting)) => waiting == 0,
             Ok(Err(error)) if error.recourse() == Recourse::Halt => return Err(error.into()),
@@ -163,7 +163,7 @@ impl<'a> TaskPublisher<'a> {
             Ok(Err(_)) | Err(_) => return Ok(()),
         };
         let suspects: HashMap<TaskId, usize> = outstanding
-            .not_in_lane(is_empty, Instant::now())
+            .not_in_queue(is_empty, Instant::now())
             .map(|task| (prepared.task_id(task), task))
             .collect();
         let ids: Vec<TaskId> = suspects.keys().copied().collect();
@@ -207,7 +207,7 @@ impl<'a> TaskPublisher<'a> {
         let messages: Vec<Vec<u8>> = messages.collect::<Result<_, _>>()?;
         let broker = Arc::clone(&self.coordinator.broker);
         self.sending
-            .spawn(async move { broker.publish(&Lane::Bootstrap, messages).await });
+            .spawn(async move { broker.publish(&Queue::Bootstrap, messages).await });
         let now = Instant::now();
         tasks.iter().for_each(|task| outstanding.published(*task, now));
         Ok(())

@@ -1,7 +1,7 @@
 //! What metrics show of the run: the manifest's own figures, and what is looked up now and then while somebody may ask.
 
 use super::Coordinator;
-use crate::broker::Lane;
+use crate::broker::Queue;
 use crate::metrics::{Done, RunMetrics};
 use crate::report::{Manifest, Phase};
 use crate::task::RunId;
@@ -53,11 +53,11 @@ async fn look(coordinator: &Coordinator, run: &RunId) {
             .map(|workers| workers.len()),
     };
     shown.workers(workers);
-    for lane in [Lane::Bootstrap, Lane::Finetune] {
-        shown.messages(lane.name(), told(coordinator.broker.depth(&lane)).await);
+    for queue in [Queue::Bootstrap, Queue::Finetune] {
+        shown.messages(queue.name(), told(coordinator.broker.depth(&queue)).await);
         shown.dead_letters(
-            lane.name(),
-            told(coordinator.broker.dead_letter_count(&lane)).await,
+            queue.name(),
+            told(coordinator.broker.dead_letter_count(&queue)).await,
         );
     }
 }

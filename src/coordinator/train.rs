@@ -5,7 +5,7 @@ use super::prepare::Prepared;
 use super::trainings::Trainings;
 use super::watchdog::FinetuneWatchdog;
 use super::{Coordinator, RunError};
-use crate::broker::{Delivery, Lane, Settlement};
+use crate::broker::{Delivery, Queue, Settlement};
 use crate::finetune::TrainingResult;
 use crate::message::{Completion, decode};
 use crate::report::Phase;
@@ -61,8 +61,8 @@ async fn watch(
 ) -> Result<(), RunError> {
     // What is asked for is known before it is asked for.
     prepared.tell(coordinator).await?;
-    let lane = Lane::Completions(prepared.run.clone());
-    let mut completions = coordinator.broker.consume(&lane, PREFETCH).await?;
+    let queue = Queue::Completions(prepared.run.clone());
+    let mut completions = coordinator.broker.consume(&queue, PREFETCH).await?;
     jobs.publish(coordinator, prepared).await?;
     let mut watchdog = FinetuneWatchdog::new();
     let mut cancelled: Option<Instant> = None;

@@ -4,7 +4,7 @@ use super::lost_tasks::LostTaskDetector;
 use super::prepare::Prepared;
 use super::trainings::Trainings;
 use super::{Coordinator, RunError};
-use crate::broker::{Lane, Recourse};
+use crate::broker::{Queue, Recourse};
 use crate::task::TaskId;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -46,7 +46,7 @@ impl FinetuneWatchdog {
             .await
             .unwrap_or_default();
         let is_taken =
-            coordinator.in_flight > 0 || workers.iter().any(|worker| worker.takes(&Lane::Finetune));
+            coordinator.in_flight > 0 || workers.iter().any(|worker| worker.takes(&Queue::Finetune));
         let (ended, all) = jobs.count();
         let missing = match (is_taken, jobs.without_trainer(&workers).as_slice()) {
             _ if ended == all => return,
@@ -76,7 +76,7 @@ impl FinetuneWatchdog {
             return Ok(Vec::new());
         }
         self.looked = Instant::now();
-        let is_empty = match coordinator.broker.depth(&Lane::Finetune).await {
+        let is_empty = match coordinator.broker.depth(&Queue::Finetune).await {
             Ok(waiting) => waiting == 0,
             Err(error) if error.recourse() == Recourse::Halt => return Err(error.into()),
             Err(_) => return Ok(Vec::new()),

@@ -142,13 +142,13 @@ impl RunMetrics {
     }
 
     /// What waits in a lane, if that is known.
-    pub fn messages(&self, lane: &str, waiting: Option<usize>) {
-        known_count(&self.messages, &[lane], waiting.map(|n| n as u64));
+    pub fn messages(&self, queue: &str, waiting: Option<usize>) {
+        known_count(&self.messages, &[queue], waiting.map(|n| n as u64));
     }
 
     /// What was refused in a lane, if that is known.
-    pub fn dead_letters(&self, lane: &str, letters: Option<usize>) {
-        known_count(&self.dead_letters, &[lane], letters.map(|n| n as u64));
+    pub fn dead_letters(&self, queue: &str, letters: Option<usize>) {
+        known_count(&self.dead_letters, &[queue], letters.map(|n| n as u64));
     }
 
     /// How many fine-tune jobs are how far.

@@ -129,9 +129,9 @@ fn a_process_without_workers_shows_nothing_of_them() {
 #[test]
 fn only_ends_with_an_outcome_have_a_duration() {
     let metrics = Metrics::new();
-    let lane = &metrics.worker().bootstrap;
+    let queue = &metrics.worker().bootstrap;
     for end in [TaskEnd::Kept, TaskEnd::Interrupted, TaskEnd::Refused] {
-        lane.task().ended(end);
+        queue.task().ended(end);
     }
     assert!(has(
         &metrics,

@@ -75,16 +75,16 @@ impl TaskEnd {
 /// The workers' counters.
 pub struct WorkerMetrics {
     /// Of tasks that run an example.
-    pub bootstrap: LaneMetrics,
+    pub bootstrap: QueueMetrics,
     /// Of tasks that train.
-    pub finetune: LaneMetrics,
+    pub finetune: QueueMetrics,
     failures: IntCounterVec,
     concurrency: IntGauge,
     at_work: AtomicUsize,
 }
 
 /// The counters of one lane.
-pub struct LaneMetrics {
+pub struct QueueMetrics {
     ends: Vec<(TaskEnd, IntCounter)>,
     in_flight: IntGauge,
     duration: Histogram,
@@ -116,17 +116,17 @@ impl WorkerFamilies {
 
 impl WorkerMetrics {
     pub(super) fn new(families: &WorkerFamilies) -> WorkerMetrics {
-        let lane = |lane: &str, ends: &[TaskEnd]| LaneMetrics {
+        let queue = |queue: &str, ends: &[TaskEnd]| QueueMetrics {
             ends: (ends.iter())
-                .map(|end| (*end, families.tasks.with_label_values(&[lane, end.name()])))
+                .map(|end| (*end, families.tasks.with_label_values(&[queue, end.name()])))
                 .collect(),
-            in_flight: families.in_flight.with_label_values(&[lane]),
-            duration: families.duration.with_label_values(&[lane]),
+            in_flight: families.in_flight.with_label_values(&[queue]),
+            duration: families.duration.with_label_values(&[queue]),
             leases_lost: families.leases_lost.with_label_values::<&str>(&[]),
         };
         WorkerMetrics {
-            bootstrap: lane("bootstrap", &TaskEnd::BOOTSTRAP),
-            finetune: lane("finetune", &TaskEnd::FINETUNE),
+            bootstrap: queue("bootstrap", &TaskEnd::BOOTSTRAP),
+            finetune: queue("finetune", &TaskEnd::FINETUNE),
             failures: families.failures.clone(),
             concurrency: families.concurrency.with_label_values::<&str>(&[]),
             at_work: AtomicUsize::new(0),
@@ -168,12 +168,12 @@ impl Drop for AtWork<'_> {
     }
 }
 
-impl LaneMetrics {
+impl QueueMetrics {
     /// A task is in hand until this is dropped.
     pub fn task(&self) -> TaskTimer<'_> {
         self.in_flight.inc();
         TaskTimer {
-            lane: self,
+            queue: self,
             started: Instant::now(),
         }
     }
@@ -196,19 +196,19 @@ impl LaneMetrics {
 
 /// A task in hand.
 pub struct TaskTimer<'a> {
-    lane: &'a LaneMetrics,
+    queue: &'a QueueMetrics,
     started: Instant,
 }
 
 impl TaskTimer<'_> {
     /// It came to that end.
     pub fn ended(&self, end: TaskEnd) {
-        self.lane.ended(end, self.started.elapsed());
+        self.queue.ended(end, self.started.elapsed());
     }
 }
 
 impl Drop for TaskTimer<'_> {
     fn drop(&mut self) {
-        self.lane.in_flight.dec();
+        self.queue.in_flight.dec();
     }
 }

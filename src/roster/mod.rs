@@ -6,7 +6,7 @@ mod alone;
 
 pub use alone::Alone;
 
-use crate::broker::Lane;
+use crate::broker::Queue;
 use crate::store::StoreError;
 use crate::task::RunId;
 use async_trait::async_trait;
@@ -116,7 +116,7 @@ impl WorkerSign {
     }
 
     /// Whether it takes tasks from the lane.
-    pub fn takes(&self, lane: &Lane) -> bool {
-        self.lanes.iter().any(|taken| taken == lane.name())
+    pub fn takes(&self, queue: &Queue) -> bool {
+        self.lanes.iter().any(|taken| taken == queue.name())
     }
 }

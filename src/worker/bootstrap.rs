@@ -5,7 +5,7 @@ use super::failure::TaskFailure;
 use super::jobs::{Job, JobError};
 use super::lease::{LEASE, under_lease};
 use super::{HELD, RETURN_AFTER, Shared, settle};
-use crate::broker::{Delivery, Lane, Settlement};
+use crate::broker::{Delivery, Queue, Settlement};
 use crate::job::made_by;
 use crate::message::{BootstrapTask, Refusal};
 use crate::metrics::TaskEnd;
@@ -26,13 +26,13 @@ const MAX_LOST_ATTEMPTS: u32 = 10;
 
 /// Carries out one delivery of the bootstrap lane.
 pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
-    let lane = shared.metrics.worker().bootstrap.task();
+    let queue = shared.metrics.worker().bootstrap.task();
     let message = match BootstrapTask::decode(&delivery.body) {
         Ok(message) => message,
         Err(why @ Refusal::OtherVersion { .. }) => return shared.reasons.hand_back(delivery, &why).await,
         Err(why @ (Refusal::Foreign(_) | Refusal::NotText)) => {
-            shared.reasons.tell_refusal(&Lane::Bootstrap, &why);
-            lane.ended(TaskEnd::Refused);
+            shared.reasons.tell_refusal(&Queue::Bootstrap, &why);
+            queue.ended(TaskEnd::Refused);
             return settle(delivery, Settlement::Reject).await;
         }
     };
@@ -43,7 +43,7 @@ pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
         Ok(job) => job,
         Err(JobError::Changed(_)) => return settle(delivery, Settlement::Done).await,
         Err(JobError::Store(why)) => {
-            lane.ended(TaskEnd::Interrupted);
+            queue.ended(TaskEnd::Interrupted);
             return shared.fail(Some(delivery), why);
         }
         Err(why) => return shared.reasons.hand_back(delivery, &why).await,
@@ -51,22 +51,22 @@ pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
     match attempt(&shared, &job, message).await {
         Ok(Settled::Done) => settle(delivery, Settlement::Done).await,
         Ok(Settled::Stored(end)) => {
-            lane.ended(end);
+            queue.ended(end);
             settle(delivery, Settlement::Done).await
         }
         Ok(Settled::Held) => settle(delivery, Settlement::Return { after: HELD }).await,
         // Dropped unsettled: the queue delivers it again, to another worker.
         Ok(Settled::Interrupted) => {
-            lane.ended(TaskEnd::Interrupted);
+            queue.ended(TaskEnd::Interrupted);
             drop(delivery)
         }
         // A newer attempt has taken over, or the store has lost ours: the next claim tells which.
         Err(StoreError::Fenced(_)) => {
-            lane.ended(TaskEnd::Fenced);
+            queue.ended(TaskEnd::Fenced);
             settle(delivery, Settlement::Return { after: RETURN_AFTER }).await
         }
         Err(why) => {
-            lane.ended(TaskEnd::Interrupted);
+            queue.ended(TaskEnd::Interrupted);
             shared.fail(Some(delivery), why)
         }
     }

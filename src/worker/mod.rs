@@ -11,7 +11,7 @@ mod lease;
 mod preflight;
 mod presence;
 
-use crate::broker::{Broker, BrokerError, Delivery, Intake, Lane, Recourse, Settlement};
+use crate::broker::{Broker, BrokerError, Delivery, Intake, Queue, Recourse, Settlement};
 use crate::depot::Depot;
 use crate::finetune::Providers;
 use crate::message::Refusal;
@@ -62,7 +62,7 @@ pub struct Worker {
     /// Who trains.
     pub providers: Providers,
     /// Which tasks it takes.
-    pub lanes: Lanes,
+    pub queues: TaskQueues,
     /// LM calls in flight at once.
     pub concurrency: NonZeroUsize,
     /// How long a drain may take before what is in flight is handed back.
@@ -73,25 +73,28 @@ pub struct Worker {
 
 /// Which lanes a worker takes tasks from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lanes {
-    /// [`Lane::Bootstrap`].
+pub struct TaskQueues {
+    /// [`Queue::Bootstrap`].
     pub bootstrap: bool,
-    /// [`Lane::Finetune`].
+    /// [`Queue::Finetune`].
     pub finetune: bool,
 }
 
-impl Lanes {
+impl TaskQueues {
     /// All of them.
-    pub const ALL: Lanes = Lanes {
+    pub const ALL: TaskQueues = TaskQueues {
         bootstrap: true,
         finetune: true,
     };
 
     /// Their names.
     pub fn names(self) -> Vec<String> {
-        let all = [(self.bootstrap, Lane::Bootstrap), (self.finetune, Lane::Finetune)];
+        let all = [
+            (self.bootstrap, Queue::Bootstrap),
+            (self.finetune, Queue::Finetune),
+        ];
         let taken = all.iter().filter(|(taken, _)| *taken);
-        taken.map(|(_, lane)| lane.name().to_owned()).collect()
+        taken.map(|(_, queue)| queue.name().to_owned()).collect()
     }
 }
 
@@ -154,12 +157,18 @@ pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), WorkerError> 
         .saturating_add(calls.div_ceil(TASKS_BEYOND_CALLS));
     let sign = WorkerSign {
         process: Process::current(),
-        lanes: worker.lanes.names(),
+        lanes: worker.queues.names(),
         concurrency: calls,
         trainers: worker.providers.trainers(),
     };
-    let mut bootstrap = Lined::new(&worker, worker.lanes.bootstrap, &Lane::Bootstrap, prefetch).await?;
-    let mut finetune = Lined::new(&worker, worker.lanes.finetune, &Lane::Finetune, FINETUNE_PREFETCH).await?;
+    let mut bootstrap = Lined::new(&worker, worker.queues.bootstrap, &Queue::Bootstrap, prefetch).await?;
+    let mut finetune = Lined::new(
+        &worker,
+        worker.queues.finetune,
+        &Queue::Finetune,
+        FINETUNE_PREFETCH,
+    )
+    .await?;
     let shared = Arc::new(Shared {
         broker: Arc::clone(&worker.broker),
         store: Arc::clone(&worker.store),
@@ -180,7 +189,7 @@ pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), WorkerError> 
     worker.metrics.health.has(Need::Worker);
     let watchdog = worker.metrics.health.watchdog("worker");
     let mut in_flight = JoinSet::new();
-    if worker.lanes.finetune {
+    if worker.queues.finetune {
         for left in shared.providers.unfinished() {
             in_flight.spawn(finetune::resume(Arc::clone(&shared), left));
         }
@@ -229,11 +238,11 @@ impl Lined {
     async fn new(
         worker: &Worker,
         is_taken: bool,
-        lane: &Lane,
+        queue: &Queue,
         prefetch: NonZeroUsize,
     ) -> Result<Lined, BrokerError> {
         Ok(Lined(match is_taken {
-            true => Some(worker.broker.consume(lane, prefetch).await?),
+            true => Some(worker.broker.consume(queue, prefetch).await?),
             false => None,
         }))
     }
@@ -306,9 +315,9 @@ impl Reasons {
     }
 
     /// Says that a message was no message, likewise.
-    fn tell_refusal(&self, lane: &Lane, why: &Refusal) {
-        if self.is_news(&format!("{lane}: {why}")) {
-            warn!(%lane, %why, "message refused to the dead letters");
+    fn tell_refusal(&self, queue: &Queue, why: &Refusal) {
+        if self.is_news(&format!("{queue}: {why}")) {
+            warn!(%queue, %why, "message refused to the dead letters");
         }
     }
 

@@ -98,23 +98,23 @@ impl Cluster {
 
     /// Takes the message that goes round in the finetune lane, for good.
     pub(crate) fn forget_finetune_message(&self) {
-        use bsft::broker::{Broker as _, Lane, Settlement, rabbitmq::RabbitMqBroker};
+        use bsft::broker::{Broker as _, Queue, Settlement, rabbitmq::RabbitMqBroker};
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
             let broker = RabbitMqBroker::connect(&self.amqp_url, &self.namespace)
                 .await
                 .unwrap();
-            let mut lane = broker.consume(&Lane::Finetune, NonZeroUsize::MIN).await.unwrap();
-            let delivery = lane.next().await.unwrap().unwrap();
+            let mut queue = broker.consume(&Queue::Finetune, NonZeroUsize::MIN).await.unwrap();
+            let delivery = queue.next().await.unwrap().unwrap();
             delivery.settle(Settlement::Done).await.unwrap();
-            drop(lane);
+            drop(queue);
             broker.close().await;
         });
     }
 
     /// Publishes a task of a run that the store does not know yet.
     pub(crate) fn publish_task(&self) {
-        use bsft::broker::{Broker as _, Lane, rabbitmq::RabbitMqBroker};
+        use bsft::broker::{Broker as _, Queue, rabbitmq::RabbitMqBroker};
         use bsft::message::{BootstrapTask, MESSAGE_VERSION};
         use bsft::task::{RunId, TaskId};
         let task = BootstrapTask {
@@ -133,7 +133,7 @@ impl Cluster {
                 .await
                 .unwrap();
             broker
-                .publish(&Lane::Bootstrap, vec![task.encode()])
+                .publish(&Queue::Bootstrap, vec![task.encode()])
                 .await
                 .unwrap();
             broker.close().await;
@@ -400,23 +400,23 @@ fn a_message_that_is_not_ours_goes_to_the_dead_letters_and_the_run_goes_on() {
     JobFile::with_teacher("model = \"simulated/x\"").write(&folder, 20);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        use bsft::broker::{Broker as _, Lane, rabbitmq::RabbitMqBroker};
+        use bsft::broker::{Broker as _, Queue, rabbitmq::RabbitMqBroker};
         let broker = RabbitMqBroker::connect(&cluster.amqp_url, &cluster.namespace)
             .await
             .unwrap();
         let foreign = vec![b"hello".to_vec(), b"{}".to_vec(), vec![0xff; 9]];
-        broker.publish(&Lane::Bootstrap, foreign.clone()).await.unwrap();
-        broker.publish(&Lane::Finetune, foreign).await.unwrap();
+        broker.publish(&Queue::Bootstrap, foreign.clone()).await.unwrap();
+        broker.publish(&Queue::Finetune, foreign).await.unwrap();
         // Another bsft's: left for a worker that knows it.
         let newer = vec![br#"{"v":99,"news":true}"#.to_vec()];
-        broker.publish(&Lane::Bootstrap, newer).await.unwrap();
+        broker.publish(&Queue::Bootstrap, newer).await.unwrap();
         broker.close().await;
     });
     let worker = cluster.worker(&[]);
     cluster.run_in(&folder, &COMPILE).with(0);
     let dead = until("all of them to be dead letters", || {
         let queues = &cluster.status(&folder)?["queues"];
-        let dead = |lane| queues[lane].as_u64();
+        let dead = |queue| queues[queue].as_u64();
         Some((dead("dead_bootstrap")?, dead("dead_finetune")?)).filter(|(a, b)| a + b == 6)
     });
     assert_eq!(dead, (3, 3));

@@ -5,7 +5,7 @@
 use crate::rabbitmq;
 use crate::redis_server::{RedisServer, is_installed};
 use crate::support::{Folder, Running, clean, lines, same};
-use bsft::broker::{Broker as _, Lane, rabbitmq::RabbitMqBroker};
+use bsft::broker::{Broker as _, Queue, rabbitmq::RabbitMqBroker};
 use serde::Deserialize;
 use std::path::Path;
 use std::process::Command;
@@ -138,15 +138,15 @@ fn compile_finishes_the_cluster_run_of_an_earlier_version() {
 fn publish(amqp_url: &str, messages: &[Message]) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let queue = RabbitMqBroker::connect(amqp_url, NAMESPACE).await.unwrap();
-        for lane in [Lane::Bootstrap, Lane::Finetune] {
+        let broker = RabbitMqBroker::connect(amqp_url, NAMESPACE).await.unwrap();
+        for queue in [Queue::Bootstrap, Queue::Finetune] {
             let bodies = messages
                 .iter()
-                .filter(|message| message.queue == lane.name())
+                .filter(|message| message.queue == queue.name())
                 .map(|message| bytes(&message.body))
                 .collect();
-            queue.publish(&lane, bodies).await.unwrap();
+            broker.publish(&queue, bodies).await.unwrap();
         }
-        queue.close().await;
+        broker.close().await;
     });
 }

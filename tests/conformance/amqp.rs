@@ -8,7 +8,7 @@ use crate::broker::{BrokerUnderTest, at_most, broker_cases};
 use crate::rabbitmq;
 use async_trait::async_trait;
 use bsft::broker::rabbitmq::RabbitMqBroker;
-use bsft::broker::{Broker, BrokerError, Delivery, Intake, Lane};
+use bsft::broker::{Broker, BrokerError, Delivery, Intake, Queue};
 use lapin::options::{BasicAckOptions, BasicGetOptions};
 use lapin::{Channel, Connection, ConnectionProperties};
 use std::collections::BTreeSet;
@@ -68,9 +68,9 @@ impl BrokerUnderTest for Fresh {
     }
 
     /// The broker moves dead letters when it likes: whoever asks for those of a lane waits a while for the first.
-    async fn dead_letters(&self, lane: &Lane) -> Vec<Vec<u8>> {
+    async fn dead_letters(&self, queue: &Queue) -> Vec<Vec<u8>> {
         let (_connection, channel) = raw_channel(&self.url).await;
-        let broker = self.name(&format!("dead.{}", lane.name()));
+        let broker = self.name(&format!("dead.{}", queue.name()));
         let deadline = Instant::now() + BURIAL;
         let mut dead = Vec::new();
         while dead.is_empty() && Instant::now() < deadline {
@@ -113,10 +113,10 @@ async fn take(intake: &mut Box<dyn Intake>) -> Delivery {
 }
 
 /// Publishes as every caller does: again, until it is safe.
-async fn publish(broker: &RabbitMqBroker, lane: &Lane, messages: Vec<Vec<u8>>) {
+async fn publish(broker: &RabbitMqBroker, queue: &Queue, messages: Vec<Vec<u8>>) {
     let repeated = async {
         loop {
-            match broker.publish(lane, messages.clone()).await {
+            match broker.publish(queue, messages.clone()).await {
                 Err(BrokerError::Unreachable { .. }) => {}
                 done => break done.unwrap(),
             }

@@ -1,7 +1,7 @@
 //! The promises of [`Broker`], each a case; `broker_cases!` makes them the tests of one implementation.
 
 use async_trait::async_trait;
-use bsft::broker::{Broker, BrokerError, Delivery, Intake, Lane, Settlement};
+use bsft::broker::{Broker, BrokerError, Delivery, Intake, Queue, Settlement};
 use bsft::task::RunId;
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
@@ -17,7 +17,7 @@ pub(crate) trait BrokerUnderTest: Sized {
     }
     async fn start() -> Self;
     fn broker(&self) -> &dyn Broker;
-    async fn dead_letters(&self, lane: &Lane) -> Vec<Vec<u8>>;
+    async fn dead_letters(&self, queue: &Queue) -> Vec<Vec<u8>>;
     async fn close(&self);
 }
 
@@ -40,7 +40,7 @@ macro_rules! all_broker_cases {
         a_rejected_message_goes_to_the_dead_letters
         a_cancelled_wait_loses_nothing
         a_waiting_intake_wakes_for_a_message
-        two_intakes_share_a_lane
+        two_consumers_share_a_queue
         the_depth_counts_what_waits_to_be_delivered
         closing_ends_intakes_and_refuses_messages
     } };
@@ -67,8 +67,8 @@ pub(crate) fn at_most(n: usize) -> NonZeroUsize {
     NonZeroUsize::new(n).unwrap()
 }
 
-fn completions() -> Lane {
-    Lane::Completions(RunId("a run".to_owned()))
+fn completions() -> Queue {
+    Queue::Completions(RunId("a run".to_owned()))
 }
 
 fn numbered(n: u32) -> Vec<Vec<u8>> {
@@ -89,8 +89,11 @@ async fn is_quiet(intake: &mut Box<dyn Intake>) -> bool {
 
 pub(crate) async fn every_message_is_delivered_and_done_ones_never_again<T: BrokerUnderTest>() {
     let t = T::start().await;
-    let mut intake = t.broker().consume(&Lane::Bootstrap, at_most(7)).await.unwrap();
-    t.broker().publish(&Lane::Bootstrap, numbered(500)).await.unwrap();
+    let mut intake = t.broker().consume(&Queue::Bootstrap, at_most(7)).await.unwrap();
+    t.broker()
+        .publish(&Queue::Bootstrap, numbered(500))
+        .await
+        .unwrap();
     let mut seen = BTreeSet::new();
     for _ in 0..500 {
         let delivery = take(&mut intake).await;
@@ -104,13 +107,13 @@ pub(crate) async fn every_message_is_delivered_and_done_ones_never_again<T: Brok
 
 pub(crate) async fn lanes_are_apart<T: BrokerUnderTest>() {
     let t = T::start().await;
-    let other_run = Lane::Completions(RunId("another run".to_owned()));
-    let lanes = [Lane::Bootstrap, Lane::Finetune, completions(), other_run];
-    for (i, lane) in (0u8..).zip(&lanes) {
-        t.broker().publish(lane, vec![vec![i]]).await.unwrap();
+    let other_run = Queue::Completions(RunId("another run".to_owned()));
+    let lanes = [Queue::Bootstrap, Queue::Finetune, completions(), other_run];
+    for (i, queue) in (0u8..).zip(&lanes) {
+        t.broker().publish(queue, vec![vec![i]]).await.unwrap();
     }
-    for (i, lane) in (0u8..).zip(&lanes) {
-        let mut intake = t.broker().consume(lane, at_most(9)).await.unwrap();
+    for (i, queue) in (0u8..).zip(&lanes) {
+        let mut intake = t.broker().consume(queue, at_most(9)).await.unwrap();
         let delivery = take(&mut intake).await;
         assert_eq!(delivery.body, [i]);
         assert!(is_quiet(&mut intake).await);
@@ -120,8 +123,8 @@ pub(crate) async fn lanes_are_apart<T: BrokerUnderTest>() {
 
 pub(crate) async fn no_more_than_the_prefetch_is_on_loan<T: BrokerUnderTest>() {
     let t = T::start().await;
-    t.broker().publish(&Lane::Finetune, numbered(10)).await.unwrap();
-    let mut intake = t.broker().consume(&Lane::Finetune, at_most(3)).await.unwrap();
+    t.broker().publish(&Queue::Finetune, numbered(10)).await.unwrap();
+    let mut intake = t.broker().consume(&Queue::Finetune, at_most(3)).await.unwrap();
     let mut loans = vec![
         take(&mut intake).await,
         take(&mut intake).await,
@@ -137,8 +140,8 @@ pub(crate) async fn no_more_than_the_prefetch_is_on_loan<T: BrokerUnderTest>() {
 
 pub(crate) async fn a_dropped_delivery_comes_back_marked<T: BrokerUnderTest>() {
     let t = T::start().await;
-    t.broker().publish(&Lane::Bootstrap, numbered(1)).await.unwrap();
-    let mut intake = t.broker().consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
+    t.broker().publish(&Queue::Bootstrap, numbered(1)).await.unwrap();
+    let mut intake = t.broker().consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
     let mut delivery = take(&mut intake).await;
     assert_eq!(std::mem::take(&mut delivery.body), numbered(1)[0]);
     drop(delivery);
@@ -148,19 +151,19 @@ pub(crate) async fn a_dropped_delivery_comes_back_marked<T: BrokerUnderTest>() {
 
 pub(crate) async fn a_delivery_outlives_its_intake<T: BrokerUnderTest>() {
     let t = T::start().await;
-    t.broker().publish(&Lane::Bootstrap, numbered(1)).await.unwrap();
-    let mut intake = t.broker().consume(&Lane::Bootstrap, at_most(5)).await.unwrap();
+    t.broker().publish(&Queue::Bootstrap, numbered(1)).await.unwrap();
+    let mut intake = t.broker().consume(&Queue::Bootstrap, at_most(5)).await.unwrap();
     let delivery = take(&mut intake).await;
     drop(intake);
     delivery.settle(Settlement::Done).await.unwrap();
-    let mut other = t.broker().consume(&Lane::Bootstrap, at_most(5)).await.unwrap();
+    let mut other = t.broker().consume(&Queue::Bootstrap, at_most(5)).await.unwrap();
     assert!(is_quiet(&mut other).await);
 }
 
 pub(crate) async fn a_returned_message_comes_back_when_its_delay_is_over<T: BrokerUnderTest>() {
     let t = T::start().await;
-    t.broker().publish(&Lane::Bootstrap, numbered(1)).await.unwrap();
-    let mut intake = t.broker().consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
+    t.broker().publish(&Queue::Bootstrap, numbered(1)).await.unwrap();
+    let mut intake = t.broker().consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
     for after in [Duration::ZERO, DELAY] {
         let returned = Instant::now();
         take(&mut intake)
@@ -182,8 +185,8 @@ pub(crate) async fn a_returned_message_comes_back_when_its_delay_is_over<T: Brok
 
 pub(crate) async fn a_delayed_message_does_not_hold_up_others<T: BrokerUnderTest>() {
     let t = T::start().await;
-    t.broker().publish(&Lane::Bootstrap, numbered(1)).await.unwrap();
-    let mut intake = t.broker().consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
+    t.broker().publish(&Queue::Bootstrap, numbered(1)).await.unwrap();
+    let mut intake = t.broker().consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
     let returned = Instant::now();
     take(&mut intake)
         .await
@@ -191,7 +194,7 @@ pub(crate) async fn a_delayed_message_does_not_hold_up_others<T: BrokerUnderTest
         .await
         .unwrap();
     t.broker()
-        .publish(&Lane::Bootstrap, vec![b"new".to_vec()])
+        .publish(&Queue::Bootstrap, vec![b"new".to_vec()])
         .await
         .unwrap();
     let new = take(&mut intake).await;
@@ -203,24 +206,27 @@ pub(crate) async fn a_delayed_message_does_not_hold_up_others<T: BrokerUnderTest
 
 pub(crate) async fn a_rejected_message_goes_to_the_dead_letters<T: BrokerUnderTest>() {
     let t = T::start().await;
-    t.broker().publish(&Lane::Bootstrap, numbered(2)).await.unwrap();
-    let mut intake = t.broker().consume(&Lane::Bootstrap, at_most(2)).await.unwrap();
+    t.broker().publish(&Queue::Bootstrap, numbered(2)).await.unwrap();
+    let mut intake = t.broker().consume(&Queue::Bootstrap, at_most(2)).await.unwrap();
     let bad = take(&mut intake).await;
     let body = bad.body.clone();
     bad.settle(Settlement::Reject).await.unwrap();
     take(&mut intake).await.settle(Settlement::Done).await.unwrap();
     assert!(is_quiet(&mut intake).await);
-    assert_eq!(t.dead_letters(&Lane::Bootstrap).await, [body]);
-    assert!(t.dead_letters(&Lane::Finetune).await.is_empty());
+    assert_eq!(t.dead_letters(&Queue::Bootstrap).await, [body]);
+    assert!(t.dead_letters(&Queue::Finetune).await.is_empty());
 }
 
 pub(crate) async fn a_cancelled_wait_loses_nothing<T: BrokerUnderTest>() {
     let t = T::start().await;
-    let mut intake = t.broker().consume(&Lane::Bootstrap, at_most(4)).await.unwrap();
+    let mut intake = t.broker().consume(&Queue::Bootstrap, at_most(4)).await.unwrap();
     let mut seen = BTreeSet::new();
     for message in numbered(100) {
         assert!(timeout(Duration::from_micros(1), intake.next()).await.is_err());
-        t.broker().publish(&Lane::Bootstrap, vec![message]).await.unwrap();
+        t.broker()
+            .publish(&Queue::Bootstrap, vec![message])
+            .await
+            .unwrap();
         let delivery = loop {
             if let Ok(next) = timeout(Duration::from_millis(1), intake.next()).await {
                 break next.unwrap().expect("the queue is open");
@@ -235,24 +241,24 @@ pub(crate) async fn a_cancelled_wait_loses_nothing<T: BrokerUnderTest>() {
 
 pub(crate) async fn a_waiting_intake_wakes_for_a_message<T: BrokerUnderTest>() {
     let t = T::start().await;
-    let lane = completions();
-    let mut abandoned = t.broker().consume(&lane, at_most(1)).await.unwrap();
+    let queue = completions();
+    let mut abandoned = t.broker().consume(&queue, at_most(1)).await.unwrap();
     assert!(is_quiet(&mut abandoned).await);
     drop(abandoned);
-    let mut intake = t.broker().consume(&lane, at_most(1)).await.unwrap();
-    let (delivery, published) = tokio::join!(take(&mut intake), t.broker().publish(&lane, numbered(1)));
+    let mut intake = t.broker().consume(&queue, at_most(1)).await.unwrap();
+    let (delivery, published) = tokio::join!(take(&mut intake), t.broker().publish(&queue, numbered(1)));
     published.unwrap();
     assert_eq!(delivery.body, numbered(1)[0]);
 }
 
-pub(crate) async fn two_intakes_share_a_lane<T: BrokerUnderTest>() {
+pub(crate) async fn two_consumers_share_a_queue<T: BrokerUnderTest>() {
     let t = T::start().await;
-    let mut one = t.broker().consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
-    let mut two = t.broker().consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
+    let mut one = t.broker().consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
+    let mut two = t.broker().consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
     let (a, b, published) = tokio::join!(
         take(&mut one),
         take(&mut two),
-        t.broker().publish(&Lane::Bootstrap, numbered(2))
+        t.broker().publish(&Queue::Bootstrap, numbered(2))
     );
     published.unwrap();
     assert_ne!(a.body, b.body);
@@ -268,9 +274,9 @@ pub(crate) async fn two_intakes_share_a_lane<T: BrokerUnderTest>() {
 
 pub(crate) async fn closing_ends_intakes_and_refuses_messages<T: BrokerUnderTest>() {
     let t = T::start().await;
-    t.broker().publish(&Lane::Bootstrap, numbered(1)).await.unwrap();
-    let mut full = t.broker().consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
-    let mut idle = t.broker().consume(&Lane::Finetune, at_most(1)).await.unwrap();
+    t.broker().publish(&Queue::Bootstrap, numbered(1)).await.unwrap();
+    let mut full = t.broker().consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
+    let mut idle = t.broker().consume(&Queue::Finetune, at_most(1)).await.unwrap();
     let loan = take(&mut full).await;
     let ended = async {
         (
@@ -285,21 +291,21 @@ pub(crate) async fn closing_ends_intakes_and_refuses_messages<T: BrokerUnderTest
     // Whether a loan can still be settled depends on the broker; that it does not hang does not.
     drop(loan.settle(Settlement::Done).await);
     assert!(matches!(
-        t.broker().publish(&Lane::Bootstrap, numbered(1)).await,
+        t.broker().publish(&Queue::Bootstrap, numbered(1)).await,
         Err(BrokerError::Closed)
     ));
     assert!(matches!(
-        t.broker().consume(&Lane::Bootstrap, at_most(1)).await,
+        t.broker().consume(&Queue::Bootstrap, at_most(1)).await,
         Err(BrokerError::Closed)
     ));
 }
 
 pub(crate) async fn the_depth_counts_what_waits_to_be_delivered<T: BrokerUnderTest>() {
     let t = T::start().await;
-    let depth = async || t.broker().depth(&Lane::Bootstrap).await.unwrap();
+    let depth = async || t.broker().depth(&Queue::Bootstrap).await.unwrap();
     assert_eq!(depth().await, 0);
-    t.broker().publish(&Lane::Bootstrap, numbered(5)).await.unwrap();
-    t.broker().publish(&Lane::Finetune, numbered(1)).await.unwrap();
+    t.broker().publish(&Queue::Bootstrap, numbered(5)).await.unwrap();
+    t.broker().publish(&Queue::Finetune, numbered(1)).await.unwrap();
     // A broker counts a moment later than it confirms.
     let becomes = async |waiting| {
         let counted = async {
@@ -312,7 +318,7 @@ pub(crate) async fn the_depth_counts_what_waits_to_be_delivered<T: BrokerUnderTe
             .unwrap_or_else(|_| panic!("the depth did not become {waiting}"));
     };
     becomes(5).await;
-    let mut intake = t.broker().consume(&Lane::Bootstrap, at_most(5)).await.unwrap();
+    let mut intake = t.broker().consume(&Queue::Bootstrap, at_most(5)).await.unwrap();
     for _ in 0..5 {
         take(&mut intake).await.settle(Settlement::Done).await.unwrap();
     }

@@ -4,7 +4,7 @@ use crate::broker::{BrokerUnderTest, broker_cases};
 use crate::store::{LEASE, StoreUnderTest, claimed, run, store_cases, task, work_through};
 use async_trait::async_trait;
 use bsft::broker::embedded::EmbeddedBroker;
-use bsft::broker::{Broker, Lane};
+use bsft::broker::{Broker, Queue};
 use bsft::store::embedded::{DEATHS_FORGIVEN, EmbeddedStore};
 use bsft::store::{Claim, Position, Store, StoreError};
 use bsft::task::Attempt;
@@ -25,8 +25,8 @@ impl BrokerUnderTest for EmbeddedBroker {
         self
     }
 
-    async fn dead_letters(&self, lane: &Lane) -> Vec<Vec<u8>> {
-        EmbeddedBroker::dead_letters(self, lane)
+    async fn dead_letters(&self, queue: &Queue) -> Vec<Vec<u8>> {
+        EmbeddedBroker::dead_letters(self, queue)
     }
 
     async fn close(&self) {

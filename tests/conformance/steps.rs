@@ -5,7 +5,7 @@ use crate::service::Service;
 use crate::support::{Folder, JobFile, same};
 use async_trait::async_trait;
 use bsft::broker::embedded::EmbeddedBroker;
-use bsft::broker::{Broker, BrokerError, Delivery, Intake, Lane, Receipt, RetryingBroker, Settlement};
+use bsft::broker::{Broker, BrokerError, Delivery, Intake, Queue, Receipt, RetryingBroker, Settlement};
 use bsft::coordinator::{self, Coordinator, Retry};
 use bsft::depot;
 use bsft::finetune::{
@@ -20,7 +20,7 @@ use bsft::shutdown::Shutdown;
 use bsft::store::embedded::EmbeddedStore;
 use bsft::store::{Claim, PatientStore, Position, Store, StoreError, Stored};
 use bsft::task::{AttemptRef, RunId, TaskId};
-use bsft::worker::{self, Lanes, Worker};
+use bsft::worker::{self, TaskQueues, Worker};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use std::collections::HashMap;
@@ -333,21 +333,21 @@ impl Provider for Faulty<Arc<Service>> {
 
 #[async_trait]
 impl Broker for Faulty<EmbeddedBroker> {
-    async fn publish(&self, lane: &Lane, messages: Vec<Vec<u8>>) -> Result<(), BrokerError> {
-        let take = || self.inner.publish(lane, messages.clone());
+    async fn publish(&self, queue: &Queue, messages: Vec<Vec<u8>>) -> Result<(), BrokerError> {
+        let take = || self.inner.publish(queue, messages.clone());
         self.plan.step(Step::Publish, queue_away, take).await
     }
 
-    async fn depth(&self, lane: &Lane) -> Result<usize, BrokerError> {
-        self.inner.depth(lane).await
+    async fn depth(&self, queue: &Queue) -> Result<usize, BrokerError> {
+        self.inner.depth(queue).await
     }
 
-    async fn dead_letter_count(&self, lane: &Lane) -> Result<usize, BrokerError> {
-        self.inner.dead_letter_count(lane).await
+    async fn dead_letter_count(&self, queue: &Queue) -> Result<usize, BrokerError> {
+        self.inner.dead_letter_count(queue).await
     }
 
-    async fn consume(&self, lane: &Lane, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, BrokerError> {
-        let take = || self.inner.consume(lane, prefetch);
+    async fn consume(&self, queue: &Queue, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, BrokerError> {
+        let take = || self.inner.consume(queue, prefetch);
         let inner = self.plan.step(Step::Consume, queue_away, take).await?;
         Ok(Box::new(FaultyIntake {
             inner,
@@ -422,7 +422,7 @@ async fn live(folder: &Folder, service: &Arc<Service>, plan: &Arc<Plan>) -> bool
         depot: Arc::clone(&depot) as _,
         // The clock that a start is marked by is not the one that runs ahead.
         providers: Providers::only(Arc::new(provider)).with_visibility_delay(Duration::ZERO),
-        lanes: Lanes::ALL,
+        queues: TaskQueues::ALL,
         concurrency: NonZeroUsize::new(2).unwrap(),
         drain: Duration::from_secs(1),
         metrics: Arc::clone(&metrics),

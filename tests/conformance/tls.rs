@@ -8,7 +8,7 @@ use crate::rabbitmq::{self, RabbitMqServer};
 use crate::redis_server::{RedisServer, is_installed};
 use crate::store::{LEASE, all_store_cases, claimed, run, task};
 use bsft::broker::rabbitmq::RabbitMqBroker;
-use bsft::broker::{Broker as _, BrokerError, Lane, Settlement};
+use bsft::broker::{Broker as _, BrokerError, Queue, Settlement};
 use bsft::store::redis::RedisStore;
 use bsft::store::{Store as _, StoreError};
 use std::net::TcpListener;
@@ -83,12 +83,12 @@ async fn a_broker_that_was_killed_is_found_again_over_tls() {
     let broker = RabbitMqBroker::connect(&rabbitmq.tls_url(), "killed")
         .await
         .unwrap();
-    broker.publish(&Lane::Bootstrap, vec![vec![1]]).await.unwrap();
-    let mut intake = broker.consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
+    broker.publish(&Queue::Bootstrap, vec![vec![1]]).await.unwrap();
+    let mut intake = broker.consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
     rabbitmq.kill_9();
     rabbitmq.start_again();
     let published = async {
-        while let Err(e) = broker.publish(&Lane::Bootstrap, vec![vec![2]]).await {
+        while let Err(e) = broker.publish(&Queue::Bootstrap, vec![vec![2]]).await {
             assert!(matches!(e, BrokerError::Unreachable { .. }), "{e}");
         }
     };

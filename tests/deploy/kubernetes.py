@@ -175,7 +175,7 @@ def queues(everything, namespace, concurrency):
         (parameter,) = authentication["spec"]["secretTargetRef"]
         expect(parameter["key"] in named(everything, "Secret", parameter["name"])["stringData"], f"KEDA, {lane}: its Secret")
     expect(scaled["spec"]["triggers"][0]["metadata"]["value"] == concurrency, "KEDA: tasks a worker are its --concurrency")
-    lanes = set(re.findall(r'Lane::\w+(?:\(_\))? => "(\w+)"', source("src/broker/mod.rs")))
+    lanes = set(re.findall(r'Queue::\w+(?:\(_\))? => "(\w+)"', source("src/broker/mod.rs")))
     expect({"bootstrap", "finetune"} <= lanes, f"the code's lanes are {lanes}")
 
 

@@ -6,7 +6,7 @@ use super::fault::{ANSWER, Fault};
 use super::loan::Loan;
 use super::publish::RETURNED;
 use crate::backoff::Backoff;
-use crate::broker::{BrokerError, Delivery, Intake, Lane};
+use crate::broker::{BrokerError, Delivery, Intake, Queue};
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use lapin::message::Delivery as Message;
@@ -39,13 +39,13 @@ impl AmqpIntake {
     /// Subscribes; when the broker cannot be reached just now, it will be later.
     pub(super) async fn start(
         shared: &Arc<Shared>,
-        lane: &Lane,
+        queue: &Queue,
         prefetch: NonZeroUsize,
     ) -> Result<AmqpIntake, Fault> {
         let (hand, loans) = mpsc::unbounded_channel();
         let pump = Pump {
             shared: Arc::clone(shared),
-            lane: lane.clone(),
+            queue: queue.clone(),
             prefetch: u16::try_from(prefetch.get()).unwrap_or(u16::MAX),
             hand,
         };
@@ -53,7 +53,7 @@ impl AmqpIntake {
         let first = match pump.subscribe(&live).await {
             Ok(subscription) => Some(subscription),
             Err(Fault::Unreachable(reason)) => {
-                debug!(%lane, reason, "not subscribed yet");
+                debug!(%queue, reason, "not subscribed yet");
                 None
             }
             Err(fault @ (Fault::Refused(_) | Fault::Closed)) => return Err(fault),
@@ -92,7 +92,7 @@ impl Intake for AmqpIntake {
 
 struct Pump {
     shared: Arc<Shared>,
-    lane: Lane,
+    queue: Queue,
     prefetch: u16,
     hand: mpsc::UnboundedSender<Result<Loan, Fault>>,
 }
@@ -133,7 +133,7 @@ impl Pump {
             };
             match self.forward(current).await {
                 End::Broken(reason) => {
-                    warn!(lane = %self.lane, reason, "the subscription broke, making it again")
+                    warn!(queue = %self.queue, reason, "the subscription broke, making it again")
                 }
                 End::Idle => {}
                 End::Unwanted | End::Closed => return,
@@ -161,10 +161,10 @@ impl Pump {
             };
             match fault {
                 Fault::Unreachable(reason) if std::mem::replace(&mut told, true) => {
-                    debug!(lane = %self.lane, reason, "still not subscribed");
+                    debug!(queue = %self.queue, reason, "still not subscribed");
                 }
                 Fault::Unreachable(reason) => {
-                    warn!(lane = %self.lane, reason, "could not subscribe, trying again and again");
+                    warn!(queue = %self.queue, reason, "could not subscribe, trying again and again");
                 }
                 Fault::Closed => return Ok(None),
                 Fault::Refused(_) => return Err(fault),
@@ -173,13 +173,13 @@ impl Pump {
     }
 
     async fn subscribe(&self, live: &Live) -> Result<Subscription, Fault> {
-        let queue = self.shared.topology.names.lane(&self.lane);
-        self.shared.topology.ensure(live, &queue).await?;
+        let declaration = self.shared.topology.names.queue(&self.queue);
+        self.shared.topology.ensure(live, &declaration).await?;
         let channel = live.channel().await?;
         let qos = channel.basic_qos(self.prefetch, BasicQosOptions { global: false });
         live.done("set the prefetch", qos).await?;
         let consumed = channel.basic_consume(
-            queue.name.clone(),
+            declaration.name.clone(),
             ShortString::default(),
             BasicConsumeOptions::default(),
             FieldTable::default(),
@@ -188,13 +188,16 @@ impl Pump {
         let consumer = match timeout(ANSWER, consumed).await {
             Ok(Ok(consumer)) => consumer,
             Ok(Err(e)) => {
-                live.forget(&queue.name);
-                return Err(Fault::new(&format!("consume from the queue {}", queue.name), &e));
+                live.forget(&declaration.name);
+                return Err(Fault::new(
+                    &format!("consume from the queue {}", declaration.name),
+                    &e,
+                ));
             }
             Err(_) => {
                 return Err(Fault::Unreachable(format!(
                     "the queue {} takes no consumer; it may be without a leader",
-                    queue.name
+                    declaration.name
                 )));
             }
         };
@@ -266,7 +269,7 @@ impl Pump {
             .is_some_and(|headers| headers.inner().contains_key(RETURNED));
         Loan::new(
             Arc::clone(&self.shared),
-            self.lane.clone(),
+            self.queue.clone(),
             Arc::clone(channel),
             message.delivery_tag,
             message.data,

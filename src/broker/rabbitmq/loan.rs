@@ -6,7 +6,7 @@
 
 use super::Shared;
 use super::fault::ANSWER;
-use crate::broker::{BrokerError, Lane, Receipt, Settlement};
+use crate::broker::{BrokerError, Queue, Receipt, Settlement};
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use lapin::Channel;
@@ -19,7 +19,7 @@ use tracing::debug;
 /// The broker's side of a delivery; gives it back when it is dropped.
 pub(super) struct Loan {
     shared: Arc<Shared>,
-    lane: Lane,
+    queue: Queue,
     channel: Arc<Channel>,
     /// Its number on the channel, until it is settled: a second settlement would close the channel.
     tag: Option<u64>,
@@ -31,7 +31,7 @@ pub(super) struct Loan {
 impl Loan {
     pub(super) fn new(
         shared: Arc<Shared>,
-        lane: Lane,
+        queue: Queue,
         channel: Arc<Channel>,
         tag: u64,
         body: Vec<u8>,
@@ -39,7 +39,7 @@ impl Loan {
     ) -> Loan {
         Loan {
             shared,
-            lane,
+            queue,
             channel,
             tag: Some(tag),
             body,
@@ -72,7 +72,7 @@ impl Loan {
     async fn postpone(mut self: Box<Self>, after: Duration) -> Result<(), BrokerError> {
         let ms = u64::try_from(after.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
         let shared = Arc::clone(&self.shared);
-        let wait = shared.topology.names.wait(&self.lane, ms);
+        let wait = shared.topology.names.wait(&self.queue, ms);
         let body = std::mem::take(&mut self.body);
         match shared.publisher.delay(&wait, body, ms).await {
             Ok(_) if shared.topology.safe_at(&wait.name).is_none() => self.ack().await,

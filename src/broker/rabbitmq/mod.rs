@@ -31,7 +31,7 @@ use self::publish::Publisher;
 use self::supervisor::Link;
 use self::topology::Topology;
 use self::url::Address;
-use super::{Broker, BrokerError, Intake, Lane};
+use super::{Broker, BrokerError, Intake, Queue};
 use async_trait::async_trait;
 use lapin::types::ShortString;
 use std::num::NonZeroUsize;
@@ -78,8 +78,8 @@ impl RabbitMqBroker {
         let asked = async {
             shared.publisher.is_up()?;
             let live = shared.consuming.up_now()?;
-            let lane = shared.topology.names.lane(&Lane::Bootstrap);
-            shared.topology.ready(&live, &lane.name).await
+            let declaration = shared.topology.names.queue(&Queue::Bootstrap);
+            shared.topology.ready(&live, &declaration.name).await
         };
         asked.await.map(drop).map_err(|fault| shared.address.error(fault))
     }
@@ -135,8 +135,8 @@ async fn connect(address: Address, topology: Topology) -> Result<Shared, Fault> 
     let consuming = Link::open(&address, Role::Consume, &closing, &tasks).await?;
     // Not over the one that publishes: it may be blocked.
     let live = consuming.up_soon().await?;
-    for lane in [Lane::Bootstrap, Lane::Finetune] {
-        topology.ensure(&live, &topology.names.lane(&lane)).await?;
+    for queue in [Queue::Bootstrap, Queue::Finetune] {
+        topology.ensure(&live, &topology.names.queue(&queue)).await?;
     }
     let topology = Arc::new(topology);
     abandoned.disarm();
@@ -158,31 +158,31 @@ impl Drop for Shared {
 
 #[async_trait]
 impl Broker for RabbitMqBroker {
-    async fn publish(&self, lane: &Lane, messages: Vec<Vec<u8>>) -> Result<(), BrokerError> {
+    async fn publish(&self, queue: &Queue, messages: Vec<Vec<u8>>) -> Result<(), BrokerError> {
         let shared = &self.shared;
-        let broker = shared.topology.names.lane(lane);
+        let declaration = shared.topology.names.queue(queue);
         let sent = tokio::select! {
             biased;
             () = shared.closing.cancelled() => Err(Fault::Closed),
-            sent = shared.publisher.send(&broker, messages) => sent,
+            sent = shared.publisher.send(&declaration, messages) => sent,
         };
         sent.map_err(|fault| shared.address.error(fault))
     }
 
-    async fn depth(&self, lane: &Lane) -> Result<usize, BrokerError> {
-        self.ready(&self.shared.topology.names.lane(lane).name).await
+    async fn depth(&self, queue: &Queue) -> Result<usize, BrokerError> {
+        self.ready(&self.shared.topology.names.queue(queue).name).await
     }
 
-    async fn dead_letter_count(&self, lane: &Lane) -> Result<usize, BrokerError> {
-        let declared = self.shared.topology.names.lane(lane);
+    async fn dead_letter_count(&self, queue: &Queue) -> Result<usize, BrokerError> {
+        let declared = self.shared.topology.names.queue(queue);
         match declared.dead {
             Some(dead) => self.ready(&dead.name).await,
             None => Ok(0),
         }
     }
 
-    async fn consume(&self, lane: &Lane, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, BrokerError> {
-        match AmqpIntake::start(&self.shared, lane, prefetch).await {
+    async fn consume(&self, queue: &Queue, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, BrokerError> {
+        match AmqpIntake::start(&self.shared, queue, prefetch).await {
             Ok(intake) => Ok(Box::new(intake)),
             Err(fault) => Err(self.shared.address.error(fault)),
         }

@@ -2,7 +2,7 @@
 //!
 //! The names carry a version: whoever changes an argument raises it, or every declaration is refused.
 
-use crate::broker::{BrokerError, Lane};
+use crate::broker::{BrokerError, Queue};
 use crate::task::TaskId;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use std::time::Duration;
@@ -58,15 +58,15 @@ impl Names {
     }
 
     /// The queue of a lane.
-    pub(super) fn lane(&self, lane: &Lane) -> Declaration {
+    pub(super) fn queue(&self, queue: &Queue) -> Declaration {
         let mut arguments = quorum();
         put(
             &mut arguments,
             "x-delivery-limit",
             AMQPValue::LongLongInt(DELIVERY_LIMIT),
         );
-        dead_letters_to(&mut arguments, &self.name(&format!("dead.{}", lane.name())));
-        self.expires_with(lane, &mut arguments);
+        dead_letters_to(&mut arguments, &self.name(&format!("dead.{}", queue.name())));
+        self.expires_with(queue, &mut arguments);
         let mut dead = quorum();
         put(
             &mut dead,
@@ -74,10 +74,10 @@ impl Names {
             AMQPValue::LongLongInt(DEAD_LETTERS_KEPT),
         );
         Declaration {
-            name: self.lane_name(lane),
+            name: self.queue_name(queue),
             arguments,
             dead: Some(Box::new(Declaration {
-                name: self.name(&format!("dead.{}", lane.name())),
+                name: self.name(&format!("dead.{}", queue.name())),
                 arguments: dead,
                 dead: None,
             })),
@@ -86,16 +86,16 @@ impl Names {
 
     /// Where messages of the lane wait that come back after about that delay. A message at the head holds up the ones behind
     /// it, so that a message may wait for the longest of its queue: for twice its own delay.
-    pub(super) fn wait(&self, lane: &Lane, delay_ms: u64) -> Declaration {
+    pub(super) fn wait(&self, queue: &Queue, delay_ms: u64) -> Declaration {
         let bound = delay_ms
             .checked_next_power_of_two()
             .unwrap_or(LONGEST_WAIT_MS)
             .clamp(SHORTEST_WAIT_MS, LONGEST_WAIT_MS);
         let mut arguments = quorum();
-        dead_letters_to(&mut arguments, &self.lane_name(lane));
-        self.expires_with(lane, &mut arguments);
+        dead_letters_to(&mut arguments, &self.queue_name(queue));
+        self.expires_with(queue, &mut arguments);
         Declaration {
-            name: self.name(&format!("wait.{}.{bound}ms", own_name(lane))),
+            name: self.name(&format!("wait.{}.{bound}ms", own_name(queue))),
             arguments,
             dead: None,
         }
@@ -106,12 +106,12 @@ impl Names {
         self.name(&format!("probe.{:016x}", fastrand::u64(..)))
     }
 
-    fn lane_name(&self, lane: &Lane) -> ShortString {
-        self.name(&own_name(lane))
+    fn queue_name(&self, queue: &Queue) -> ShortString {
+        self.name(&own_name(queue))
     }
 
-    fn expires_with(&self, lane: &Lane, arguments: &mut FieldTable) {
-        if let Lane::Completions(_) = lane {
+    fn expires_with(&self, queue: &Queue, arguments: &mut FieldTable) {
+        if let Queue::Completions(_) = queue {
             let ms = i64::try_from(COMPLETIONS_KEPT.as_millis()).unwrap_or(i64::MAX);
             put(arguments, "x-expires", AMQPValue::LongLongInt(ms));
         }
@@ -122,11 +122,11 @@ impl Names {
     }
 }
 
-fn own_name(lane: &Lane) -> String {
-    match lane {
-        Lane::Bootstrap | Lane::Finetune => lane.name().to_owned(),
-        Lane::Completions(run) if plain(&run.0) => format!("{}.{run}", lane.name()),
-        Lane::Completions(run) => format!("{}.~{}", lane.name(), TaskId::derive(&[run.0.as_bytes()])),
+fn own_name(queue: &Queue) -> String {
+    match queue {
+        Queue::Bootstrap | Queue::Finetune => queue.name().to_owned(),
+        Queue::Completions(run) if plain(&run.0) => format!("{}.{run}", queue.name()),
+        Queue::Completions(run) => format!("{}.~{}", queue.name(), TaskId::derive(&[run.0.as_bytes()])),
     }
 }
 
@@ -171,20 +171,20 @@ mod tests {
 
     #[test]
     fn lanes_have_the_names_that_operators_know() {
-        let run = Lane::Completions(RunId("0af3".to_owned()));
-        let name = |lane| names().lane(&lane).name.to_string();
-        assert_eq!(name(Lane::Bootstrap), "bsft.team-a.v1.bootstrap");
-        assert_eq!(name(Lane::Finetune), "bsft.team-a.v1.finetune");
+        let run = Queue::Completions(RunId("0af3".to_owned()));
+        let name = |queue| names().queue(&queue).name.to_string();
+        assert_eq!(name(Queue::Bootstrap), "bsft.team-a.v1.bootstrap");
+        assert_eq!(name(Queue::Finetune), "bsft.team-a.v1.finetune");
         assert_eq!(name(run), "bsft.team-a.v1.completions.0af3");
-        let dead = names().lane(&Lane::Finetune).dead.unwrap();
+        let dead = names().queue(&Queue::Finetune).dead.unwrap();
         assert_eq!(dead.name.as_str(), "bsft.team-a.v1.dead.finetune");
     }
 
     #[test]
     fn any_run_id_gives_a_name_of_its_own() {
         let name = |id: &str| {
-            let lane = Lane::Completions(RunId(id.to_owned()));
-            names().lane(&lane).name.to_string()
+            let queue = Queue::Completions(RunId(id.to_owned()));
+            names().queue(&queue).name.to_string()
         };
         let odd = [
             name("a run"),
@@ -200,11 +200,11 @@ mod tests {
 
     #[test]
     fn delays_share_a_queue_within_a_factor_of_two() {
-        let queue = |ms| names().wait(&Lane::Bootstrap, ms).name.to_string();
-        assert_eq!(queue(1), "bsft.team-a.v1.wait.bootstrap.256ms");
-        assert_eq!(queue(2_000), "bsft.team-a.v1.wait.bootstrap.2048ms");
-        assert_eq!(queue(2_049), "bsft.team-a.v1.wait.bootstrap.4096ms");
-        assert_eq!(queue(u64::MAX), "bsft.team-a.v1.wait.bootstrap.4194304ms");
+        let name = |ms| names().wait(&Queue::Bootstrap, ms).name.to_string();
+        assert_eq!(name(1), "bsft.team-a.v1.wait.bootstrap.256ms");
+        assert_eq!(name(2_000), "bsft.team-a.v1.wait.bootstrap.2048ms");
+        assert_eq!(name(2_049), "bsft.team-a.v1.wait.bootstrap.4096ms");
+        assert_eq!(name(u64::MAX), "bsft.team-a.v1.wait.bootstrap.4194304ms");
     }
 
     #[test]

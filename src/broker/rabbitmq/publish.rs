@@ -54,8 +54,10 @@ impl Publisher {
     }
 
     /// Puts the messages into the queue; they are on the disks of the broker when this returns.
-    pub(super) async fn send(&self, queue: &Declaration, messages: Vec<Vec<u8>>) -> Result<(), Fault> {
-        let sent = self.send_as(queue, messages, BasicProperties::default()).await?;
+    pub(super) async fn send(&self, declaration: &Declaration, messages: Vec<Vec<u8>>) -> Result<(), Fault> {
+        let sent = self
+            .send_as(declaration, messages, BasicProperties::default())
+            .await?;
         self.safe(sent).await
     }
 
@@ -65,19 +67,24 @@ impl Publisher {
     }
 
     /// Puts a message that comes back later into its wait queue.
-    pub(super) async fn delay(&self, queue: &Declaration, body: Vec<u8>, ms: u64) -> Result<Sent, Fault> {
+    pub(super) async fn delay(
+        &self,
+        declaration: &Declaration,
+        body: Vec<u8>,
+        ms: u64,
+    ) -> Result<Sent, Fault> {
         let mut headers = FieldTable::default();
         headers.insert(RETURNED.into(), AMQPValue::Boolean(true));
         let ms = u32::try_from(ms).unwrap_or(u32::MAX);
         let properties = BasicProperties::default()
             .with_headers(headers)
             .with_expiration(ms.to_string().into());
-        self.send_as(queue, vec![body], properties).await
+        self.send_as(declaration, vec![body], properties).await
     }
 
     async fn send_as(
         &self,
-        queue: &Declaration,
+        declaration: &Declaration,
         messages: Vec<Vec<u8>>,
         properties: BasicProperties,
     ) -> Result<Sent, Fault> {
@@ -88,17 +95,17 @@ impl Publisher {
         let mut left = messages;
         for _ in 0..DECLARATIONS {
             let live = self.link.up_soon().await?;
-            self.topology.ensure(&live, queue).await?;
+            self.topology.ensure(&live, declaration).await?;
             let channel = self.channel(&live).await?;
-            match window(&live, &channel, &queue.name, &left, &properties).await {
+            match window(&live, &channel, &declaration.name, &left, &properties).await {
                 Ok(returned) if returned.is_empty() => {
                     self.idle().push((Arc::clone(&live), channel));
-                    let queue = queue.name.clone();
+                    let queue = declaration.name.clone();
                     return Ok(Sent { live, queue });
                 }
                 Ok(returned) => {
-                    warn!(queue = %queue.name, messages = returned.len(), "the queue is gone, declaring it again");
-                    self.topology.replace(&live, queue).await?;
+                    warn!(queue = %declaration.name, messages = returned.len(), "the queue is gone, declaring it again");
+                    self.topology.replace(&live, declaration).await?;
                     self.idle().push((live, channel));
                     left = returned;
                 }
@@ -110,13 +117,13 @@ impl Publisher {
                 }
                 Err(Stop::Silent) => {
                     let message = &left[..left.len().min(1)];
-                    return Err(self.silent(&live, queue, message, &properties).await);
+                    return Err(self.silent(&live, declaration, message, &properties).await);
                 }
             }
         }
         Err(Fault::Unreachable(format!(
             "the queue {} vanished {DECLARATIONS} times while messages were published to it",
-            queue.name
+            declaration.name
         )))
     }
 
@@ -136,15 +143,15 @@ impl Publisher {
     async fn silent(
         &self,
         live: &Arc<Live>,
-        queue: &Declaration,
+        declaration: &Declaration,
         message: &[Vec<u8>],
         properties: &BasicProperties,
     ) -> Fault {
-        let name = &queue.name;
+        let name = &declaration.name;
         if self.topology.probe(live).await.is_err() {
             live.condemn();
         } else {
-            match self.heal(live, queue, message, properties).await {
+            match self.heal(live, declaration, message, properties).await {
                 Ok(Healed(true)) => {
                     return Fault::Unreachable(format!(
                         "the queue {name} was broken and is declared anew; what it held is lost"
@@ -164,24 +171,24 @@ impl Publisher {
     async fn heal(
         &self,
         live: &Arc<Live>,
-        queue: &Declaration,
+        declaration: &Declaration,
         message: &[Vec<u8>],
         properties: &BasicProperties,
     ) -> Result<Healed, Fault> {
         let Ok(_only_one) = self.doctor.acquire().await else {
             return Err(Fault::Closed);
         };
-        if self.topology.ready(live, &queue.name).await? != Some(0) {
+        if self.topology.ready(live, &declaration.name).await? != Some(0) {
             return Ok(Healed(false));
         }
-        let lock = self.topology.lock(live, &queue.name).await?;
+        let lock = self.topology.lock(live, &declaration.name).await?;
         let channel = self.channel(live).await?;
         let silent = matches!(
-            window(live, &channel, &queue.name, message, properties).await,
+            window(live, &channel, &declaration.name, message, properties).await,
             Err(Stop::Silent)
         );
         if silent {
-            self.topology.renew(live, queue).await?;
+            self.topology.renew(live, declaration).await?;
         }
         lock.release(live).await?;
         Ok(Healed(silent))

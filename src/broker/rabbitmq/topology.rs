@@ -114,20 +114,20 @@ impl Topology {
     }
 
     /// Sees to it that the queue exists, once per connection.
-    pub(super) async fn ensure(&self, live: &Live, queue: &Declaration) -> Result<(), Fault> {
-        if live.has_declared(&queue.name) {
+    pub(super) async fn ensure(&self, live: &Live, declaration: &Declaration) -> Result<(), Fault> {
+        if live.has_declared(&declaration.name) {
             return Ok(());
         }
-        if let Some(dead) = &queue.dead {
+        if let Some(dead) = &declaration.dead {
             self.declare(live, dead).await?;
         }
-        self.declare(live, queue).await?;
-        live.remember(queue.name.clone());
+        self.declare(live, declaration).await?;
+        live.remember(declaration.name.clone());
         Ok(())
     }
 
-    async fn declare(&self, live: &Live, queue: &Declaration) -> Result<(), Fault> {
-        let name = &queue.name;
+    async fn declare(&self, live: &Live, declaration: &Declaration) -> Result<(), Fault> {
+        let name = &declaration.name;
         if self.ready(live, name).await?.is_none() {
             self.born().insert(name.clone(), Instant::now());
         }
@@ -137,7 +137,7 @@ impl Topology {
             ..QueueDeclareOptions::default()
         };
         let doing = format!("declare the queue {name}");
-        let declared = channel.queue_declare(name.clone(), durable, queue.arguments.clone());
+        let declared = channel.queue_declare(name.clone(), durable, declaration.arguments.clone());
         live.answer(declared).await?.map(drop).map_err(|e| {
             let fault = Fault::new(&doing, &e);
             match reply_code(&e) {
@@ -194,8 +194,8 @@ impl Topology {
     }
 
     /// Replaces a queue that confirms nothing although its connection is well.
-    pub(super) async fn renew(&self, live: &Live, queue: &Declaration) -> Result<(), Fault> {
-        let name = &queue.name;
+    pub(super) async fn renew(&self, live: &Live, declaration: &Declaration) -> Result<(), Fault> {
+        let name = &declaration.name;
         warn!(queue = %name, "the queue confirms nothing any more: it is deleted and declared anew");
         let channel = live.channel().await?;
         let deleted = channel.queue_delete(name.clone(), QueueDeleteOptions::default());
@@ -203,14 +203,14 @@ impl Topology {
         live.done(&format!("delete the broken queue {name}"), deleted)
             .await
             .map_err(|fault| fault.hint("an operator can try rabbitmqctl delete_queue"))?;
-        self.replace(live, queue).await
+        self.replace(live, declaration).await
     }
 
     /// Declares a queue that is gone.
-    pub(super) async fn replace(&self, live: &Live, queue: &Declaration) -> Result<(), Fault> {
-        live.forget(&queue.name);
+    pub(super) async fn replace(&self, live: &Live, declaration: &Declaration) -> Result<(), Fault> {
+        live.forget(&declaration.name);
         sleep(MOURNING).await;
-        self.ensure(live, queue).await
+        self.ensure(live, declaration).await
     }
 
     fn born(&self) -> std::sync::MutexGuard<'_, HashMap<ShortString, Instant>> {

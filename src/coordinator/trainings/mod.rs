@@ -6,7 +6,7 @@ mod training_metrics;
 
 use super::prepare::Prepared;
 use super::{Coordinator, RunError};
-use crate::broker::Lane;
+use crate::broker::Queue;
 use crate::finetune::{FinetuneJob, ID_SLOT, ProviderSpec, TrainingRecord, TrainingState};
 use crate::roster::WorkerSign;
 use crate::task::TaskId;
@@ -97,7 +97,7 @@ impl Trainings {
             }
         }
         let messages = self.open().map(|job| job.message(prepared)).collect();
-        Ok(coordinator.broker.publish(&Lane::Finetune, messages).await?)
+        Ok(coordinator.broker.publish(&Queue::Finetune, messages).await?)
     }
 
     /// Publishes a job whose message is lost.
@@ -113,7 +113,10 @@ impl Trainings {
         warn!(shard = %job.shard, "nobody has this fine-tune task and no message of it is left: publishing it again");
         coordinator.metrics.run.republished(1);
         let message = job.message(prepared);
-        Ok(coordinator.broker.publish(&Lane::Finetune, vec![message]).await?)
+        Ok(coordinator
+            .broker
+            .publish(&Queue::Finetune, vec![message])
+            .await?)
     }
 
     /// Takes in what the store knows by now.

@@ -12,7 +12,7 @@ pub(super) use supervise::resume;
 
 use super::lease::{LEASE, under_lease};
 use super::{HELD, RETURN_AFTER, Shared, preflight, settle};
-use crate::broker::{BrokerError, Delivery, Lane, Settlement};
+use crate::broker::{BrokerError, Delivery, Queue, Settlement};
 use crate::finetune::{
     Provider, ProviderError, TrainingOutcome, TrainingRecord, TrainingRequest, TrainingState,
 };
@@ -54,7 +54,7 @@ enum Poll {
 
 /// Carries out one delivery of the finetune lane.
 pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
-    let lane = shared.metrics.worker().finetune.task();
+    let queue = shared.metrics.worker().finetune.task();
     let message = match decode(&delivery.body) {
         Ok(FinetuneMessage::Train(message)) => message,
         Ok(FinetuneMessage::Preflight(message)) => {
@@ -62,8 +62,8 @@ pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
         }
         Err(why @ Refusal::OtherVersion { .. }) => return shared.reasons.hand_back(delivery, &why).await,
         Err(why @ (Refusal::Foreign(_) | Refusal::NotText)) => {
-            shared.reasons.tell_refusal(&Lane::Finetune, &why);
-            lane.ended(TaskEnd::Refused);
+            shared.reasons.tell_refusal(&Queue::Finetune, &why);
+            queue.ended(TaskEnd::Refused);
             return settle(delivery, Settlement::Reject).await;
         }
     };
@@ -78,8 +78,8 @@ pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
     };
     if let Err((delivery, why)) = ended {
         match &why {
-            PollError::Store(StoreError::Fenced(_)) => lane.ended(TaskEnd::Fenced),
-            PollError::Store(_) => lane.ended(TaskEnd::Interrupted),
+            PollError::Store(StoreError::Fenced(_)) => queue.ended(TaskEnd::Fenced),
+            PollError::Store(_) => queue.ended(TaskEnd::Interrupted),
             // It comes again, to be looked at as before.
             PollError::Broker(_) | PollError::Provider(_) => {}
         }
@@ -294,6 +294,6 @@ pub(super) async fn announce(shared: &Shared, run: &RunId, task: TaskId) -> Resu
     };
     shared
         .broker
-        .publish(&Lane::Completions(run.clone()), vec![encode(&completion)])
+        .publish(&Queue::Completions(run.clone()), vec![encode(&completion)])
         .await
 }

@@ -33,17 +33,17 @@ pub(in crate::worker) async fn resume(shared: Arc<Shared>, left: UnfinishedTrain
         shard: left.shard,
     };
     let job = TrainingTask::new(&shared, &message, provider.as_ref());
-    let lane = shared.metrics.worker().finetune.task();
+    let queue = shared.metrics.worker().finetune.task();
     tokio::select! {
         resumed = job.resume() => if let Err(why) = resumed {
             if matches!(why, PollError::Store(StoreError::Fenced(_))) {
-                lane.ended(TaskEnd::Fenced);
+                queue.ended(TaskEnd::Fenced);
             }
             // Its message goes round and comes by.
             debug!(%why, task = %message.task, "training not taken up again");
         },
         // Whoever is next at this place has it, too.
-        () = shared.shutdown.aborting() => lane.ended(TaskEnd::Interrupted),
+        () = shared.shutdown.aborting() => queue.ended(TaskEnd::Interrupted),
     }
 }
 

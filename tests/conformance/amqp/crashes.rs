@@ -4,7 +4,7 @@ use super::{Fresh, PATIENCE, at_most, number, numbered, publish, take, take_all}
 use crate::broker::BrokerUnderTest as _;
 use crate::rabbitmq::{self, RabbitMqServer};
 use bsft::broker::rabbitmq::RabbitMqBroker;
-use bsft::broker::{Broker as _, BrokerError, Lane, Settlement};
+use bsft::broker::{Broker as _, BrokerError, Queue, Settlement};
 use bsft::task::RunId;
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -18,8 +18,8 @@ async fn a_broker_that_is_killed_keeps_what_is_unsettled_and_forgets_what_is_don
     }
     let mut rabbitmq = RabbitMqServer::start("[].");
     let t = Fresh::on(rabbitmq.url()).await;
-    publish(&t.broker, &Lane::Bootstrap, numbered(0..300)).await;
-    let mut intake = t.broker.consume(&Lane::Bootstrap, at_most(40)).await.unwrap();
+    publish(&t.broker, &Queue::Bootstrap, numbered(0..300)).await;
+    let mut intake = t.broker.consume(&Queue::Bootstrap, at_most(40)).await.unwrap();
     let mut done = BTreeSet::new();
     for _ in 0..100 {
         let delivery = take(&mut intake).await;
@@ -29,10 +29,11 @@ async fn a_broker_that_is_killed_keeps_what_is_unsettled_and_forgets_what_is_don
     let held = take(&mut intake).await;
     // Handed on after the acks, and the broker's disk has it when this returns: so it has the acks.
     rabbitmq.until_ctl_says(&["list_queues", "messages"], "200");
-    publish(&t.broker, &Lane::Bootstrap, numbered(300..301)).await;
+    publish(&t.broker, &Queue::Bootstrap, numbered(300..301)).await;
     rabbitmq.kill_9();
     let broker = t.broker.clone();
-    let meanwhile = tokio::spawn(async move { publish(&broker, &Lane::Bootstrap, numbered(301..400)).await });
+    let meanwhile =
+        tokio::spawn(async move { publish(&broker, &Queue::Bootstrap, numbered(301..400)).await });
     rabbitmq.start_again();
     meanwhile.await.unwrap();
     let mut missing: BTreeSet<u32> = (0..400).filter(|n| !done.contains(n)).collect();
@@ -53,20 +54,20 @@ async fn a_queue_whose_broker_was_killed_right_after_its_declaration_heals() {
     }
     let mut rabbitmq = RabbitMqServer::start("[].");
     let t = Fresh::on(rabbitmq.url()).await;
-    let lane = Lane::Completions(RunId("new".to_owned()));
+    let queue = Queue::Completions(RunId("new".to_owned()));
     let early = {
-        let (broker, lane) = (t.broker.clone(), lane.clone());
-        tokio::spawn(async move { broker.publish(&lane, numbered(0..20)).await })
+        let (broker, queue) = (t.broker.clone(), queue.clone());
+        tokio::spawn(async move { broker.publish(&queue, numbered(0..20)).await })
     };
     // All are with the broker, and the queue is younger than it takes to be safe.
-    let ready = async { while t.broker.depth(&lane).await.unwrap() < 20 {} };
+    let ready = async { while t.broker.depth(&queue).await.unwrap() < 20 {} };
     timeout(PATIENCE, ready).await.expect("they are published");
     rabbitmq.kill_9();
     let early = early.await.unwrap();
     assert!(early.is_err(), "what the hole can swallow is not called safe");
     rabbitmq.start_again();
     let mut intake = loop {
-        match t.broker.consume(&lane, at_most(9)).await {
+        match t.broker.consume(&queue, at_most(9)).await {
             Err(BrokerError::Unreachable { .. }) => {}
             intake => break intake.unwrap(),
         }
@@ -74,9 +75,9 @@ async fn a_queue_whose_broker_was_killed_right_after_its_declaration_heals() {
     // Whoever heals it must not throw away what others have published to the new one.
     let other = RabbitMqBroker::connect(&t.url, &t.namespace).await.unwrap();
     tokio::join!(
-        publish(&t.broker, &lane, numbered(0..20)),
-        publish(&other, &lane, numbered(20..40)),
-        publish(&other, &lane, numbered(40..60)),
+        publish(&t.broker, &queue, numbered(0..20)),
+        publish(&other, &queue, numbered(20..40)),
+        publish(&other, &queue, numbered(40..60)),
     );
     take_all(&mut intake, 0..60).await;
 }
@@ -88,22 +89,22 @@ async fn a_broker_that_freezes_is_noticed_and_found_again() {
     }
     let rabbitmq = RabbitMqServer::start("[].");
     let t = Fresh::on(rabbitmq.url()).await;
-    publish(&t.broker, &Lane::Bootstrap, numbered(0..2)).await;
-    let mut intake = t.broker.consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
+    publish(&t.broker, &Queue::Bootstrap, numbered(0..2)).await;
+    let mut intake = t.broker.consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
     let held = take(&mut intake).await;
     rabbitmq.signal("-STOP");
-    let frozen = t.broker.publish(&Lane::Bootstrap, numbered(2..3)).await;
+    let frozen = t.broker.publish(&Queue::Bootstrap, numbered(2..3)).await;
     assert!(
         matches!(frozen, Err(BrokerError::Unreachable { .. })),
         "{frozen:?}"
     );
     // By its heartbeat the consuming connection finds out, too.
     let expired = timeout(PATIENCE, async {
-        while t.broker.depth(&Lane::Bootstrap).await.is_ok() {}
+        while t.broker.depth(&Queue::Bootstrap).await.is_ok() {}
     });
     expired.await.expect("the connection breaks");
     rabbitmq.signal("-CONT");
-    publish(&t.broker, &Lane::Bootstrap, numbered(3..4)).await;
+    publish(&t.broker, &Queue::Bootstrap, numbered(3..4)).await;
     take_all(&mut intake, 0..2).await;
     take_all(&mut intake, 3..4).await;
     drop(held);
@@ -120,7 +121,7 @@ async fn a_child_that_hoards_deliveries_until_it_is_killed() {
     let (url, namespace) = child.split_once(' ').unwrap();
     let broker = RabbitMqBroker::connect(url, namespace).await.unwrap();
     let mut intake = broker
-        .consume(&Lane::Bootstrap, at_most(HOARDED as usize))
+        .consume(&Queue::Bootstrap, at_most(HOARDED as usize))
         .await
         .unwrap();
     let mut hoard = Vec::new();
@@ -137,7 +138,7 @@ async fn a_worker_that_dies_again_and_again_loses_no_prefetched_message() {
         return;
     }
     let t = Fresh::start().await;
-    publish(&t.broker, &Lane::Bootstrap, numbered(0..HOARDED)).await;
+    publish(&t.broker, &Queue::Bootstrap, numbered(0..HOARDED)).await;
     for _ in 0..DEATHS {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([
@@ -158,8 +159,8 @@ async fn a_worker_that_dies_again_and_again_loses_no_prefetched_message() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    let mut intake = t.broker.consume(&Lane::Bootstrap, at_most(5)).await.unwrap();
+    let mut intake = t.broker.consume(&Queue::Bootstrap, at_most(5)).await.unwrap();
     let taken = take_all(&mut intake, 0..HOARDED).await;
     assert!(taken.iter().all(|(_, redelivered)| *redelivered));
-    assert!(t.dead_letters(&Lane::Bootstrap).await.is_empty());
+    assert!(t.dead_letters(&Queue::Bootstrap).await.is_empty());
 }

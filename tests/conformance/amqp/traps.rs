@@ -4,7 +4,7 @@ use super::{Fresh, at_most, number, numbered, publish, raw_channel, take, take_a
 use crate::broker::BrokerUnderTest;
 use crate::rabbitmq::{self, RabbitMqServer};
 use bsft::broker::rabbitmq::RabbitMqBroker;
-use bsft::broker::{Broker as _, BrokerError, Lane, Settlement};
+use bsft::broker::{Broker as _, BrokerError, Queue, Settlement};
 use lapin::options::QueueDeleteOptions;
 use std::time::Duration;
 
@@ -22,14 +22,14 @@ async fn a_confirmed_message_that_no_queue_took_is_published_again() {
         return;
     }
     let t = Fresh::start().await;
-    t.broker.publish(&Lane::Bootstrap, numbered(0..1)).await.unwrap();
+    t.broker.publish(&Queue::Bootstrap, numbered(0..1)).await.unwrap();
     delete(&t, "bootstrap").await;
     t.broker
-        .publish(&Lane::Bootstrap, numbered(0..700))
+        .publish(&Queue::Bootstrap, numbered(0..700))
         .await
         .unwrap();
-    assert_eq!(t.broker.depth(&Lane::Bootstrap).await.unwrap(), 700);
-    let mut intake = t.broker.consume(&Lane::Bootstrap, at_most(50)).await.unwrap();
+    assert_eq!(t.broker.depth(&Queue::Bootstrap).await.unwrap(), 700);
+    let mut intake = t.broker.consume(&Queue::Bootstrap, at_most(50)).await.unwrap();
     take_all(&mut intake, 0..700).await;
 }
 
@@ -39,11 +39,11 @@ async fn an_intake_survives_its_queue() {
         return;
     }
     let t = Fresh::start().await;
-    let mut intake = t.broker.consume(&Lane::Finetune, at_most(5)).await.unwrap();
-    publish(&t.broker, &Lane::Finetune, numbered(0..1)).await;
+    let mut intake = t.broker.consume(&Queue::Finetune, at_most(5)).await.unwrap();
+    publish(&t.broker, &Queue::Finetune, numbered(0..1)).await;
     take_all(&mut intake, 0..1).await;
     delete(&t, "finetune").await;
-    publish(&t.broker, &Lane::Finetune, numbered(1..2)).await;
+    publish(&t.broker, &Queue::Finetune, numbered(1..2)).await;
     take_all(&mut intake, 1..2).await;
 }
 
@@ -53,10 +53,10 @@ async fn the_depth_counts_what_waits_and_needs_no_queue() {
         return;
     }
     let t = Fresh::start().await;
-    let lane = Lane::Completions(bsft::task::RunId("never used".to_owned()));
-    assert_eq!(t.broker.depth(&lane).await.unwrap(), 0);
-    t.broker.publish(&lane, numbered(0..3)).await.unwrap();
-    assert_eq!(t.broker.depth(&lane).await.unwrap(), 3);
+    let queue = Queue::Completions(bsft::task::RunId("never used".to_owned()));
+    assert_eq!(t.broker.depth(&queue).await.unwrap(), 0);
+    t.broker.publish(&queue, numbered(0..3)).await.unwrap();
+    assert_eq!(t.broker.depth(&queue).await.unwrap(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -65,8 +65,8 @@ async fn a_message_comes_back_more_often_than_the_delivery_limit_allows_when_it_
         return;
     }
     let t = Fresh::start().await;
-    t.broker.publish(&Lane::Finetune, numbered(0..1)).await.unwrap();
-    let mut intake = t.broker.consume(&Lane::Finetune, at_most(1)).await.unwrap();
+    t.broker.publish(&Queue::Finetune, numbered(0..1)).await.unwrap();
+    let mut intake = t.broker.consume(&Queue::Finetune, at_most(1)).await.unwrap();
     let after = Duration::from_millis(1);
     for _ in 0..150 {
         take(&mut intake)
@@ -78,7 +78,7 @@ async fn a_message_comes_back_more_often_than_the_delivery_limit_allows_when_it_
     let delivery = take(&mut intake).await;
     assert!(delivery.redelivered);
     delivery.settle(Settlement::Done).await.unwrap();
-    assert!(t.dead_letters(&Lane::Finetune).await.is_empty());
+    assert!(t.dead_letters(&Queue::Finetune).await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -88,8 +88,8 @@ async fn a_stale_settlement_says_that_the_delivery_expired() {
     }
     let rabbitmq = RabbitMqServer::start("[].");
     let t = Fresh::on(rabbitmq.url()).await;
-    publish(&t.broker, &Lane::Bootstrap, numbered(0..4)).await;
-    let mut intake = t.broker.consume(&Lane::Bootstrap, at_most(4)).await.unwrap();
+    publish(&t.broker, &Queue::Bootstrap, numbered(0..4)).await;
+    let mut intake = t.broker.consume(&Queue::Bootstrap, at_most(4)).await.unwrap();
     let mut stale = Vec::new();
     for _ in 0..3 {
         stale.push(take(&mut intake).await);
@@ -111,7 +111,7 @@ async fn a_stale_settlement_says_that_the_delivery_expired() {
         }
         again = take(&mut intake).await;
     }
-    publish(&t.broker, &Lane::Bootstrap, numbered(4..5)).await;
+    publish(&t.broker, &Queue::Bootstrap, numbered(4..5)).await;
     take_all(&mut intake, 4..5).await;
 }
 
@@ -125,9 +125,9 @@ async fn an_intake_survives_an_error_of_its_channel() {
     }
     let rabbitmq = RabbitMqServer::start(IMPATIENT);
     let t = Fresh::on(rabbitmq.url()).await;
-    publish(&t.broker, &Lane::Bootstrap, numbered(0..1)).await;
-    let mut intake = t.broker.consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
-    let mut other = t.broker.consume(&Lane::Finetune, at_most(1)).await.unwrap();
+    publish(&t.broker, &Queue::Bootstrap, numbered(0..1)).await;
+    let mut intake = t.broker.consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
+    let mut other = t.broker.consume(&Queue::Finetune, at_most(1)).await.unwrap();
     let held = take(&mut intake).await;
     // The prefetch is used up: only the end of the channel brings it again.
     let again = take(&mut intake).await;
@@ -135,7 +135,7 @@ async fn an_intake_survives_an_error_of_its_channel() {
     let late = held.settle(Settlement::Done).await;
     assert!(matches!(late, Err(BrokerError::ReceiptExpired)), "{late:?}");
     again.settle(Settlement::Done).await.unwrap();
-    publish(&t.broker, &Lane::Finetune, numbered(7..8)).await;
+    publish(&t.broker, &Queue::Finetune, numbered(7..8)).await;
     let taken = take_all(&mut other, 7..8).await;
     assert_eq!(taken, [(7, false)], "the other lane was left alone");
 }
@@ -147,23 +147,23 @@ async fn while_the_broker_has_no_memory_publishing_waits_and_nothing_else_does()
     }
     let rabbitmq = RabbitMqServer::start("[].");
     let t = Fresh::on(rabbitmq.url()).await;
-    publish(&t.broker, &Lane::Bootstrap, numbered(0..3)).await;
-    let mut intake = t.broker.consume(&Lane::Bootstrap, at_most(2)).await.unwrap();
+    publish(&t.broker, &Queue::Bootstrap, numbered(0..3)).await;
+    let mut intake = t.broker.consume(&Queue::Bootstrap, at_most(2)).await.unwrap();
     let (one, two) = (take(&mut intake).await, take(&mut intake).await);
     rabbitmq.ctl(&["set_vm_memory_high_watermark", "absolute", "1MB"]);
     let broker = t.broker.clone();
-    let waiting = tokio::spawn(async move { broker.publish(&Lane::Finetune, numbered(5..6)).await });
+    let waiting = tokio::spawn(async move { broker.publish(&Queue::Finetune, numbered(5..6)).await });
     rabbitmq.until_ctl_says(&["list_connections", "state"], "blocked");
     // Whoever comes now is let in: only who takes messages helps the broker out.
     let late = RabbitMqBroker::connect(&t.url, &t.namespace).await.unwrap();
-    assert_eq!(late.depth(&Lane::Bootstrap).await.unwrap(), 1);
-    let mut theirs = late.consume(&Lane::Bootstrap, at_most(1)).await.unwrap();
+    assert_eq!(late.depth(&Queue::Bootstrap).await.unwrap(), 1);
+    let mut theirs = late.consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
     take_all(&mut theirs, 2..3).await;
     one.settle(Settlement::Done).await.unwrap();
     two.settle(Settlement::Done).await.unwrap();
     assert!(!waiting.is_finished());
     rabbitmq.ctl(&["set_vm_memory_high_watermark", "absolute", "1GB"]);
     waiting.await.unwrap().unwrap();
-    let mut finetune = t.broker.consume(&Lane::Finetune, at_most(1)).await.unwrap();
+    let mut finetune = t.broker.consume(&Queue::Finetune, at_most(1)).await.unwrap();
     take_all(&mut finetune, 5..6).await;
 }
