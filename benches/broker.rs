@@ -51,7 +51,7 @@ fn main() {
 /// Publishes windows of messages and takes each back, `together` at a time.
 async fn run(what: &str, broker: &dyn Broker, messages: usize, prefetch: usize, together: usize) {
     let prefetch = NonZeroUsize::new(prefetch).expect("a window is not empty");
-    let mut intake = broker
+    let mut consumer = broker
         .consume(&Queue::Bootstrap, prefetch)
         .await
         .expect("the queue is open");
@@ -63,12 +63,12 @@ async fn run(what: &str, broker: &dyn Broker, messages: usize, prefetch: usize, 
             .await
             .expect("the queue is open");
         for _ in 0..WINDOW / together {
-            let mut loans = Vec::with_capacity(together);
+            let mut unacked = Vec::with_capacity(together);
             for _ in 0..together {
-                let delivery = intake.next().await.expect("the lane works");
-                loans.push(delivery.expect("the queue is open").settle(Settlement::Done));
+                let delivery = consumer.next().await.expect("the lane works");
+                unacked.push(delivery.expect("the queue is open").settle(Settlement::Done));
             }
-            for settled in join_all(loans).await {
+            for settled in join_all(unacked).await {
                 settled.expect("a loan can be settled");
             }
         }

@@ -3,7 +3,7 @@
 //! A lane has no thread and no task: whoever waits on it also keeps its clock for messages that come back later. One waiter
 //! is woken per burst of messages, and wakes the next only when it leaves something behind.
 
-use super::{Broker, BrokerError, Delivery, Intake, Queue, Receipt, Settlement};
+use super::{Broker, BrokerError, Consumer, Delivery, Queue, Receipt, Settlement};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::num::NonZeroUsize;
@@ -102,19 +102,19 @@ impl Broker for EmbeddedBroker {
         Ok(self.queue(queue).lock().dead.len())
     }
 
-    async fn consume(&self, queue: &Queue, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, BrokerError> {
+    async fn consume(&self, queue: &Queue, prefetch: NonZeroUsize) -> Result<Box<dyn Consumer>, BrokerError> {
         let queue = self.queue(queue);
         if queue.lock().closed {
             return Err(BrokerError::Closed);
         }
-        let consumer = Consumer {
+        let state = ConsumerState {
             prefetch: prefetch.get(),
             unsettled: AtomicUsize::new(0),
             wake: Notify::new(),
         };
-        Ok(Box::new(EmbeddedIntake {
+        Ok(Box::new(EmbeddedConsumer {
             queue,
-            consumer: Arc::new(consumer),
+            state: Arc::new(state),
         }))
     }
 }
@@ -148,9 +148,9 @@ struct Inner {
     later: BTreeMap<(Instant, u64), Message>,
     returned: u64,
     /// Consumers that wait for a message, each at most once. Whoever leaves `ready` or `later` non-empty wakes one.
-    idle: VecDeque<Arc<Consumer>>,
+    idle: VecDeque<Arc<ConsumerState>>,
     /// Consumers that wait for one of their own deliveries to be settled; here so that closing ends them.
-    blocked: Vec<Arc<Consumer>>,
+    blocked: Vec<Arc<ConsumerState>>,
     dead: VecDeque<Vec<u8>>,
     closed: bool,
 }
@@ -175,19 +175,19 @@ impl Inner {
     }
 }
 
-struct Consumer {
+struct ConsumerState {
     prefetch: usize,
     unsettled: AtomicUsize,
     wake: Notify,
 }
 
-struct EmbeddedIntake {
+struct EmbeddedConsumer {
     queue: Arc<QueueState>,
-    consumer: Arc<Consumer>,
+    state: Arc<ConsumerState>,
 }
 
 #[async_trait]
-impl Intake for EmbeddedIntake {
+impl Consumer for EmbeddedConsumer {
     /// Cancel safe: a message is taken in the same poll that returns it.
     async fn next(&mut self) -> Result<Option<Delivery>, BrokerError> {
         loop {
@@ -196,33 +196,33 @@ impl Intake for EmbeddedIntake {
                 if inner.closed {
                     return Ok(None);
                 }
-                if self.consumer.unsettled.load(Ordering::Acquire) >= self.consumer.prefetch {
-                    inner.blocked.push(Arc::clone(&self.consumer));
+                if self.state.unsettled.load(Ordering::Acquire) >= self.state.prefetch {
+                    inner.blocked.push(Arc::clone(&self.state));
                     None
                 } else if let Some(message) = inner.take() {
                     inner.pass_on();
-                    self.consumer.unsettled.fetch_add(1, Ordering::AcqRel);
+                    self.state.unsettled.fetch_add(1, Ordering::AcqRel);
                     let (body, redelivered) = (message.body.clone(), message.redelivered);
-                    let (queue, consumer) = (Arc::clone(&self.queue), Arc::clone(&self.consumer));
-                    let loan = Loan {
+                    let (queue, state) = (Arc::clone(&self.queue), Arc::clone(&self.state));
+                    let unacked = EmbeddedUnackedDelivery {
                         queue,
-                        consumer,
+                        state,
                         message: Some(message),
                     };
-                    return Ok(Some(Delivery::new(body, redelivered, Box::new(loan))));
+                    return Ok(Some(Delivery::new(body, redelivered, Box::new(unacked))));
                 } else {
-                    inner.idle.push_back(Arc::clone(&self.consumer));
+                    inner.idle.push_back(Arc::clone(&self.state));
                     inner.later.first_key_value().map(|((due, _), _)| *due)
                 }
             };
             let mut waiting = Waiting {
-                intake: self,
+                consumer: self,
                 cancelled: true,
             };
             match due {
                 // Woken or due, the loop finds out.
-                Some(due) => drop(tokio::time::timeout_at(due, self.consumer.wake.notified()).await),
-                None => self.consumer.wake.notified().await,
+                Some(due) => drop(tokio::time::timeout_at(due, self.state.wake.notified()).await),
+                None => self.state.wake.notified().await,
             }
             waiting.cancelled = false;
         }
@@ -232,16 +232,16 @@ impl Intake for EmbeddedIntake {
 /// Takes the consumer off the lists however its wait ends. Cancelled, it hands a wake-up that it may have been given, or the
 /// watch over `later`, to another; woken, it must not, or two waiters would wake each other for ever.
 struct Waiting<'a> {
-    intake: &'a EmbeddedIntake,
+    consumer: &'a EmbeddedConsumer,
     cancelled: bool,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let consumer = &self.intake.consumer;
-        let mut inner = self.intake.queue.lock();
-        inner.idle.retain(|idle| !Arc::ptr_eq(idle, consumer));
-        inner.blocked.retain(|blocked| !Arc::ptr_eq(blocked, consumer));
+        let state = &self.consumer.state;
+        let mut inner = self.consumer.queue.lock();
+        inner.idle.retain(|idle| !Arc::ptr_eq(idle, state));
+        inner.blocked.retain(|blocked| !Arc::ptr_eq(blocked, state));
         if self.cancelled {
             inner.pass_on();
         }
@@ -249,13 +249,13 @@ impl Drop for Waiting<'_> {
 }
 
 /// The lane's side of a delivery. It keeps its own copy of the message: the delivery's body is its reader's to take apart.
-struct Loan {
+struct EmbeddedUnackedDelivery {
     queue: Arc<QueueState>,
-    consumer: Arc<Consumer>,
+    state: Arc<ConsumerState>,
     message: Option<Message>,
 }
 
-impl Loan {
+impl EmbeddedUnackedDelivery {
     fn end(&mut self, settlement: Settlement) {
         let Some(mut message) = self.message.take() else {
             return;
@@ -277,9 +277,9 @@ impl Loan {
                 inner.dead.push_back(message.body);
             }
         }
-        let before = self.consumer.unsettled.fetch_sub(1, Ordering::AcqRel);
-        if before == self.consumer.prefetch {
-            self.consumer.wake.notify_one();
+        let before = self.state.unsettled.fetch_sub(1, Ordering::AcqRel);
+        if before == self.state.prefetch {
+            self.state.wake.notify_one();
         }
         if settlement != Settlement::Done {
             inner.pass_on();
@@ -288,14 +288,14 @@ impl Loan {
 }
 
 #[async_trait]
-impl Receipt for Loan {
+impl Receipt for EmbeddedUnackedDelivery {
     async fn settle(mut self: Box<Self>, settlement: Settlement) -> Result<(), BrokerError> {
         self.end(settlement);
         Ok(())
     }
 }
 
-impl Drop for Loan {
+impl Drop for EmbeddedUnackedDelivery {
     fn drop(&mut self) {
         self.end(Settlement::Return {
             after: std::time::Duration::ZERO,

@@ -56,12 +56,12 @@ pub trait Broker: Send + Sync {
     async fn dead_letter_count(&self, queue: &Queue) -> Result<usize, BrokerError>;
 
     /// Starts taking from the lane, with at most `prefetch` unsettled deliveries at a time.
-    async fn consume(&self, queue: &Queue, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, BrokerError>;
+    async fn consume(&self, queue: &Queue, prefetch: NonZeroUsize) -> Result<Box<dyn Consumer>, BrokerError>;
 }
 
 /// A consumer of one lane. Deliveries that it handed out stay valid after it is dropped.
 #[async_trait]
-pub trait Intake: Send {
+pub trait Consumer: Send {
     /// The next delivery; `None` when the queue was closed. Waits while the prefetch is used up. Cancel safe: a delivery is
     /// handed out or stays on the lane.
     async fn next(&mut self) -> Result<Option<Delivery>, BrokerError>;
@@ -78,7 +78,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// A delivery whose settlement is the receipt's business; for implementations of [`Intake`].
+    /// A delivery whose settlement is the receipt's business; for implementations of [`Consumer`].
     pub fn new(body: Vec<u8>, redelivered: bool, receipt: Box<dyn Receipt>) -> Delivery {
         Delivery {
             body,

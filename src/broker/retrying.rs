@@ -1,6 +1,6 @@
 //! A queue that holds on while its broker is away.
 
-use super::{Broker, BrokerError, Intake, Queue};
+use super::{Broker, BrokerError, Consumer, Queue};
 use crate::metrics::Waits;
 use crate::patience::Patience;
 use crate::shutdown::Shutdown;
@@ -43,7 +43,7 @@ impl Broker for RetryingBroker {
         self.broker.dead_letter_count(queue).await
     }
 
-    async fn consume(&self, queue: &Queue, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, BrokerError> {
+    async fn consume(&self, queue: &Queue, prefetch: NonZeroUsize) -> Result<Box<dyn Consumer>, BrokerError> {
         self.patience
             .insist(|| self.broker.consume(queue, prefetch))
             .await

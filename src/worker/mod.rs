@@ -11,7 +11,7 @@ mod lease;
 mod preflight;
 mod presence;
 
-use crate::broker::{Broker, BrokerError, Delivery, Intake, Queue, Recourse, Settlement};
+use crate::broker::{Broker, BrokerError, Consumer, Delivery, Queue, Recourse, Settlement};
 use crate::depot::Depot;
 use crate::finetune::Providers;
 use crate::message::Refusal;
@@ -232,7 +232,7 @@ pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), WorkerError> 
 }
 
 /// The intake of a lane, if the worker takes from it.
-struct Lined(Option<Box<dyn Intake>>);
+struct Lined(Option<Box<dyn Consumer>>);
 
 impl Lined {
     async fn new(
@@ -247,10 +247,10 @@ impl Lined {
         }))
     }
 
-    /// Cancel safe, as [`Intake::next`] is.
+    /// Cancel safe, as [`Consumer::next`] is.
     async fn next(&mut self) -> Result<Option<Delivery>, BrokerError> {
         match &mut self.0 {
-            Some(intake) => intake.next().await,
+            Some(consumer) => consumer.next().await,
             None => std::future::pending().await,
         }
     }

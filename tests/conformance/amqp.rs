@@ -8,7 +8,7 @@ use crate::broker::{BrokerUnderTest, at_most, broker_cases};
 use crate::rabbitmq;
 use async_trait::async_trait;
 use bsft::broker::rabbitmq::RabbitMqBroker;
-use bsft::broker::{Broker, BrokerError, Delivery, Intake, Queue};
+use bsft::broker::{Broker, BrokerError, Consumer, Delivery, Queue};
 use lapin::options::{BasicAckOptions, BasicGetOptions};
 use lapin::{Channel, Connection, ConnectionProperties};
 use std::collections::BTreeSet;
@@ -104,8 +104,8 @@ fn number(body: &[u8]) -> u32 {
     u32::from_be_bytes(body.try_into().unwrap())
 }
 
-async fn take(intake: &mut Box<dyn Intake>) -> Delivery {
-    timeout(PATIENCE, intake.next())
+async fn take(consumer: &mut Box<dyn Consumer>) -> Delivery {
+    timeout(PATIENCE, consumer.next())
         .await
         .expect("a delivery comes")
         .unwrap()
@@ -128,11 +128,11 @@ async fn publish(broker: &RabbitMqBroker, queue: &Queue, messages: Vec<Vec<u8>>)
 }
 
 /// Takes and settles until every one of the messages was there at least once.
-async fn take_all(intake: &mut Box<dyn Intake>, expected: std::ops::Range<u32>) -> Vec<(u32, bool)> {
+async fn take_all(consumer: &mut Box<dyn Consumer>, expected: std::ops::Range<u32>) -> Vec<(u32, bool)> {
     let mut missing: BTreeSet<u32> = expected.collect();
     let mut taken = Vec::new();
     while !missing.is_empty() {
-        let delivery = take(intake).await;
+        let delivery = take(consumer).await;
         let (number, redelivered) = (number(&delivery.body), delivery.redelivered);
         match delivery.settle(bsft::broker::Settlement::Done).await {
             Ok(()) => {

@@ -1,7 +1,7 @@
 //! The promises of [`Broker`], each a case; `broker_cases!` makes them the tests of one implementation.
 
 use async_trait::async_trait;
-use bsft::broker::{Broker, BrokerError, Delivery, Intake, Queue, Settlement};
+use bsft::broker::{Broker, BrokerError, Consumer, Delivery, Queue, Settlement};
 use bsft::task::RunId;
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
@@ -75,34 +75,34 @@ fn numbered(n: u32) -> Vec<Vec<u8>> {
     (0..n).map(|i| i.to_be_bytes().to_vec()).collect()
 }
 
-async fn take(intake: &mut Box<dyn Intake>) -> Delivery {
-    timeout(PATIENCE, intake.next())
+async fn take(consumer: &mut Box<dyn Consumer>) -> Delivery {
+    timeout(PATIENCE, consumer.next())
         .await
         .expect("a delivery comes")
         .unwrap()
         .expect("the queue is open")
 }
 
-async fn is_quiet(intake: &mut Box<dyn Intake>) -> bool {
-    timeout(QUIET, intake.next()).await.is_err()
+async fn is_quiet(consumer: &mut Box<dyn Consumer>) -> bool {
+    timeout(QUIET, consumer.next()).await.is_err()
 }
 
 pub(crate) async fn every_message_is_delivered_and_done_ones_never_again<T: BrokerUnderTest>() {
     let t = T::start().await;
-    let mut intake = t.broker().consume(&Queue::Bootstrap, at_most(7)).await.unwrap();
+    let mut consumer = t.broker().consume(&Queue::Bootstrap, at_most(7)).await.unwrap();
     t.broker()
         .publish(&Queue::Bootstrap, numbered(500))
         .await
         .unwrap();
     let mut seen = BTreeSet::new();
     for _ in 0..500 {
-        let delivery = take(&mut intake).await;
+        let delivery = take(&mut consumer).await;
         assert!(!delivery.redelivered);
         seen.insert(delivery.body.clone());
         delivery.settle(Settlement::Done).await.unwrap();
     }
     assert_eq!(seen, numbered(500).into_iter().collect());
-    assert!(is_quiet(&mut intake).await);
+    assert!(is_quiet(&mut consumer).await);
 }
 
 pub(crate) async fn lanes_are_apart<T: BrokerUnderTest>() {
@@ -113,10 +113,10 @@ pub(crate) async fn lanes_are_apart<T: BrokerUnderTest>() {
         t.broker().publish(queue, vec![vec![i]]).await.unwrap();
     }
     for (i, queue) in (0u8..).zip(&lanes) {
-        let mut intake = t.broker().consume(queue, at_most(9)).await.unwrap();
-        let delivery = take(&mut intake).await;
+        let mut consumer = t.broker().consume(queue, at_most(9)).await.unwrap();
+        let delivery = take(&mut consumer).await;
         assert_eq!(delivery.body, [i]);
-        assert!(is_quiet(&mut intake).await);
+        assert!(is_quiet(&mut consumer).await);
         delivery.settle(Settlement::Done).await.unwrap();
     }
 }
@@ -124,37 +124,37 @@ pub(crate) async fn lanes_are_apart<T: BrokerUnderTest>() {
 pub(crate) async fn no_more_than_the_prefetch_is_on_loan<T: BrokerUnderTest>() {
     let t = T::start().await;
     t.broker().publish(&Queue::Finetune, numbered(10)).await.unwrap();
-    let mut intake = t.broker().consume(&Queue::Finetune, at_most(3)).await.unwrap();
-    let mut loans = vec![
-        take(&mut intake).await,
-        take(&mut intake).await,
-        take(&mut intake).await,
+    let mut consumer = t.broker().consume(&Queue::Finetune, at_most(3)).await.unwrap();
+    let mut unacked = vec![
+        take(&mut consumer).await,
+        take(&mut consumer).await,
+        take(&mut consumer).await,
     ];
-    assert!(is_quiet(&mut intake).await);
-    let settled = loans.swap_remove(1).settle(Settlement::Done);
-    let (settled, next) = tokio::join!(settled, take(&mut intake));
+    assert!(is_quiet(&mut consumer).await);
+    let settled = unacked.swap_remove(1).settle(Settlement::Done);
+    let (settled, next) = tokio::join!(settled, take(&mut consumer));
     settled.unwrap();
     assert!(!next.redelivered);
-    assert!(is_quiet(&mut intake).await);
+    assert!(is_quiet(&mut consumer).await);
 }
 
 pub(crate) async fn a_dropped_delivery_comes_back_marked<T: BrokerUnderTest>() {
     let t = T::start().await;
     t.broker().publish(&Queue::Bootstrap, numbered(1)).await.unwrap();
-    let mut intake = t.broker().consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
-    let mut delivery = take(&mut intake).await;
+    let mut consumer = t.broker().consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
+    let mut delivery = take(&mut consumer).await;
     assert_eq!(std::mem::take(&mut delivery.body), numbered(1)[0]);
     drop(delivery);
-    let again = take(&mut intake).await;
+    let again = take(&mut consumer).await;
     assert_eq!((&again.body, again.redelivered), (&numbered(1)[0], true));
 }
 
 pub(crate) async fn a_delivery_outlives_its_intake<T: BrokerUnderTest>() {
     let t = T::start().await;
     t.broker().publish(&Queue::Bootstrap, numbered(1)).await.unwrap();
-    let mut intake = t.broker().consume(&Queue::Bootstrap, at_most(5)).await.unwrap();
-    let delivery = take(&mut intake).await;
-    drop(intake);
+    let mut consumer = t.broker().consume(&Queue::Bootstrap, at_most(5)).await.unwrap();
+    let delivery = take(&mut consumer).await;
+    drop(consumer);
     delivery.settle(Settlement::Done).await.unwrap();
     let mut other = t.broker().consume(&Queue::Bootstrap, at_most(5)).await.unwrap();
     assert!(is_quiet(&mut other).await);
@@ -163,15 +163,15 @@ pub(crate) async fn a_delivery_outlives_its_intake<T: BrokerUnderTest>() {
 pub(crate) async fn a_returned_message_comes_back_when_its_delay_is_over<T: BrokerUnderTest>() {
     let t = T::start().await;
     t.broker().publish(&Queue::Bootstrap, numbered(1)).await.unwrap();
-    let mut intake = t.broker().consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
+    let mut consumer = t.broker().consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
     for after in [Duration::ZERO, DELAY] {
         let returned = Instant::now();
-        take(&mut intake)
+        take(&mut consumer)
             .await
             .settle(Settlement::Return { after })
             .await
             .unwrap();
-        let again = take(&mut intake).await;
+        let again = take(&mut consumer).await;
         assert!(again.redelivered);
         assert!(returned.elapsed() >= after);
         again
@@ -186,9 +186,9 @@ pub(crate) async fn a_returned_message_comes_back_when_its_delay_is_over<T: Brok
 pub(crate) async fn a_delayed_message_does_not_hold_up_others<T: BrokerUnderTest>() {
     let t = T::start().await;
     t.broker().publish(&Queue::Bootstrap, numbered(1)).await.unwrap();
-    let mut intake = t.broker().consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
+    let mut consumer = t.broker().consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
     let returned = Instant::now();
-    take(&mut intake)
+    take(&mut consumer)
         .await
         .settle(Settlement::Return { after: DELAY })
         .await
@@ -197,38 +197,38 @@ pub(crate) async fn a_delayed_message_does_not_hold_up_others<T: BrokerUnderTest
         .publish(&Queue::Bootstrap, vec![b"new".to_vec()])
         .await
         .unwrap();
-    let new = take(&mut intake).await;
+    let new = take(&mut consumer).await;
     assert_eq!(new.body, b"new");
     new.settle(Settlement::Done).await.unwrap();
-    take(&mut intake).await.settle(Settlement::Done).await.unwrap();
+    take(&mut consumer).await.settle(Settlement::Done).await.unwrap();
     assert!(returned.elapsed() >= DELAY);
 }
 
 pub(crate) async fn a_rejected_message_goes_to_the_dead_letters<T: BrokerUnderTest>() {
     let t = T::start().await;
     t.broker().publish(&Queue::Bootstrap, numbered(2)).await.unwrap();
-    let mut intake = t.broker().consume(&Queue::Bootstrap, at_most(2)).await.unwrap();
-    let bad = take(&mut intake).await;
+    let mut consumer = t.broker().consume(&Queue::Bootstrap, at_most(2)).await.unwrap();
+    let bad = take(&mut consumer).await;
     let body = bad.body.clone();
     bad.settle(Settlement::Reject).await.unwrap();
-    take(&mut intake).await.settle(Settlement::Done).await.unwrap();
-    assert!(is_quiet(&mut intake).await);
+    take(&mut consumer).await.settle(Settlement::Done).await.unwrap();
+    assert!(is_quiet(&mut consumer).await);
     assert_eq!(t.dead_letters(&Queue::Bootstrap).await, [body]);
     assert!(t.dead_letters(&Queue::Finetune).await.is_empty());
 }
 
 pub(crate) async fn a_cancelled_wait_loses_nothing<T: BrokerUnderTest>() {
     let t = T::start().await;
-    let mut intake = t.broker().consume(&Queue::Bootstrap, at_most(4)).await.unwrap();
+    let mut consumer = t.broker().consume(&Queue::Bootstrap, at_most(4)).await.unwrap();
     let mut seen = BTreeSet::new();
     for message in numbered(100) {
-        assert!(timeout(Duration::from_micros(1), intake.next()).await.is_err());
+        assert!(timeout(Duration::from_micros(1), consumer.next()).await.is_err());
         t.broker()
             .publish(&Queue::Bootstrap, vec![message])
             .await
             .unwrap();
         let delivery = loop {
-            if let Ok(next) = timeout(Duration::from_millis(1), intake.next()).await {
+            if let Ok(next) = timeout(Duration::from_millis(1), consumer.next()).await {
                 break next.unwrap().expect("the queue is open");
             }
         };
@@ -245,8 +245,8 @@ pub(crate) async fn a_waiting_intake_wakes_for_a_message<T: BrokerUnderTest>() {
     let mut abandoned = t.broker().consume(&queue, at_most(1)).await.unwrap();
     assert!(is_quiet(&mut abandoned).await);
     drop(abandoned);
-    let mut intake = t.broker().consume(&queue, at_most(1)).await.unwrap();
-    let (delivery, published) = tokio::join!(take(&mut intake), t.broker().publish(&queue, numbered(1)));
+    let mut consumer = t.broker().consume(&queue, at_most(1)).await.unwrap();
+    let (delivery, published) = tokio::join!(take(&mut consumer), t.broker().publish(&queue, numbered(1)));
     published.unwrap();
     assert_eq!(delivery.body, numbered(1)[0]);
 }
@@ -277,7 +277,7 @@ pub(crate) async fn closing_ends_intakes_and_refuses_messages<T: BrokerUnderTest
     t.broker().publish(&Queue::Bootstrap, numbered(1)).await.unwrap();
     let mut full = t.broker().consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
     let mut idle = t.broker().consume(&Queue::Finetune, at_most(1)).await.unwrap();
-    let loan = take(&mut full).await;
+    let unacked = take(&mut full).await;
     let ended = async {
         (
             full.next().await.unwrap().is_none(),
@@ -289,7 +289,7 @@ pub(crate) async fn closing_ends_intakes_and_refuses_messages<T: BrokerUnderTest
         .expect("it ends");
     assert_eq!(ended, (true, true));
     // Whether a loan can still be settled depends on the broker; that it does not hang does not.
-    drop(loan.settle(Settlement::Done).await);
+    drop(unacked.settle(Settlement::Done).await);
     assert!(matches!(
         t.broker().publish(&Queue::Bootstrap, numbered(1)).await,
         Err(BrokerError::Closed)
@@ -318,9 +318,9 @@ pub(crate) async fn the_depth_counts_what_waits_to_be_delivered<T: BrokerUnderTe
             .unwrap_or_else(|_| panic!("the depth did not become {waiting}"));
     };
     becomes(5).await;
-    let mut intake = t.broker().consume(&Queue::Bootstrap, at_most(5)).await.unwrap();
+    let mut consumer = t.broker().consume(&Queue::Bootstrap, at_most(5)).await.unwrap();
     for _ in 0..5 {
-        take(&mut intake).await.settle(Settlement::Done).await.unwrap();
+        take(&mut consumer).await.settle(Settlement::Done).await.unwrap();
     }
     becomes(0).await;
 }

@@ -5,7 +5,7 @@ use crate::service::Service;
 use crate::support::{Folder, JobFile, same};
 use async_trait::async_trait;
 use bsft::broker::embedded::EmbeddedBroker;
-use bsft::broker::{Broker, BrokerError, Delivery, Intake, Queue, Receipt, RetryingBroker, Settlement};
+use bsft::broker::{Broker, BrokerError, Consumer, Delivery, Queue, Receipt, RetryingBroker, Settlement};
 use bsft::coordinator::{self, Coordinator, Retry};
 use bsft::depot;
 use bsft::finetune::{
@@ -346,23 +346,23 @@ impl Broker for Faulty<EmbeddedBroker> {
         self.inner.dead_letter_count(queue).await
     }
 
-    async fn consume(&self, queue: &Queue, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, BrokerError> {
+    async fn consume(&self, queue: &Queue, prefetch: NonZeroUsize) -> Result<Box<dyn Consumer>, BrokerError> {
         let take = || self.inner.consume(queue, prefetch);
         let inner = self.plan.step(Step::Consume, queue_away, take).await?;
-        Ok(Box::new(FaultyIntake {
+        Ok(Box::new(FaultyConsumer {
             inner,
             plan: Arc::clone(&self.plan),
         }))
     }
 }
 
-struct FaultyIntake {
-    inner: Box<dyn Intake>,
+struct FaultyConsumer {
+    inner: Box<dyn Consumer>,
     plan: Arc<Plan>,
 }
 
 #[async_trait]
-impl Intake for FaultyIntake {
+impl Consumer for FaultyConsumer {
     async fn next(&mut self) -> Result<Option<Delivery>, BrokerError> {
         Ok(self.inner.next().await?.map(|delivery| {
             let (body, redelivered) = (delivery.body.clone(), delivery.redelivered);

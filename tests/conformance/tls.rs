@@ -84,7 +84,7 @@ async fn a_broker_that_was_killed_is_found_again_over_tls() {
         .await
         .unwrap();
     broker.publish(&Queue::Bootstrap, vec![vec![1]]).await.unwrap();
-    let mut intake = broker.consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
+    let mut consumer = broker.consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
     rabbitmq.kill_9();
     rabbitmq.start_again();
     let published = async {
@@ -97,7 +97,7 @@ async fn a_broker_that_was_killed_is_found_again_over_tls() {
         .expect("the broker is found again");
     for expected in [1, 2] {
         loop {
-            let next = timeout(PATIENCE, intake.next()).await;
+            let next = timeout(PATIENCE, consumer.next()).await;
             let delivery = next.expect("a delivery comes").unwrap().unwrap();
             let body = delivery.body.clone();
             // What a lost connection brought comes again.

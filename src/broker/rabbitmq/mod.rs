@@ -14,24 +14,24 @@
 //!   copy cannot be published is it held. A process that dies loses neither.
 
 mod connection;
+mod consumer;
 mod fault;
-mod intake;
-mod loan;
 mod names;
 mod publish;
 mod supervisor;
 mod topology;
+mod unacked;
 mod url;
 
 use self::connection::Role;
+use self::consumer::RabbitMqConsumer;
 use self::fault::{ANSWER, Fault};
-use self::intake::AmqpIntake;
 use self::names::Names;
 use self::publish::Publisher;
 use self::supervisor::Link;
 use self::topology::Topology;
 use self::url::Address;
-use super::{Broker, BrokerError, Intake, Queue};
+use super::{Broker, BrokerError, Consumer, Queue};
 use async_trait::async_trait;
 use lapin::types::ShortString;
 use std::num::NonZeroUsize;
@@ -181,9 +181,9 @@ impl Broker for RabbitMqBroker {
         }
     }
 
-    async fn consume(&self, queue: &Queue, prefetch: NonZeroUsize) -> Result<Box<dyn Intake>, BrokerError> {
-        match AmqpIntake::start(&self.shared, queue, prefetch).await {
-            Ok(intake) => Ok(Box::new(intake)),
+    async fn consume(&self, queue: &Queue, prefetch: NonZeroUsize) -> Result<Box<dyn Consumer>, BrokerError> {
+        match RabbitMqConsumer::start(&self.shared, queue, prefetch).await {
+            Ok(consumer) => Ok(Box::new(consumer)),
             Err(fault) => Err(self.shared.address.error(fault)),
         }
     }

@@ -19,14 +19,14 @@ async fn a_broker_that_is_killed_keeps_what_is_unsettled_and_forgets_what_is_don
     let mut rabbitmq = RabbitMqServer::start("[].");
     let t = Fresh::on(rabbitmq.url()).await;
     publish(&t.broker, &Queue::Bootstrap, numbered(0..300)).await;
-    let mut intake = t.broker.consume(&Queue::Bootstrap, at_most(40)).await.unwrap();
+    let mut consumer = t.broker.consume(&Queue::Bootstrap, at_most(40)).await.unwrap();
     let mut done = BTreeSet::new();
     for _ in 0..100 {
-        let delivery = take(&mut intake).await;
+        let delivery = take(&mut consumer).await;
         done.insert(number(&delivery.body));
         delivery.settle(Settlement::Done).await.unwrap();
     }
-    let held = take(&mut intake).await;
+    let held = take(&mut consumer).await;
     // Handed on after the acks, and the broker's disk has it when this returns: so it has the acks.
     rabbitmq.until_ctl_says(&["list_queues", "messages"], "200");
     publish(&t.broker, &Queue::Bootstrap, numbered(300..301)).await;
@@ -38,7 +38,7 @@ async fn a_broker_that_is_killed_keeps_what_is_unsettled_and_forgets_what_is_don
     meanwhile.await.unwrap();
     let mut missing: BTreeSet<u32> = (0..400).filter(|n| !done.contains(n)).collect();
     while !missing.is_empty() {
-        let delivery = take(&mut intake).await;
+        let delivery = take(&mut consumer).await;
         let number = number(&delivery.body);
         assert!(!done.contains(&number), "{number} came back after its ack");
         delivery.settle(Settlement::Done).await.unwrap();
@@ -66,10 +66,10 @@ async fn a_queue_whose_broker_was_killed_right_after_its_declaration_heals() {
     let early = early.await.unwrap();
     assert!(early.is_err(), "what the hole can swallow is not called safe");
     rabbitmq.start_again();
-    let mut intake = loop {
+    let mut consumer = loop {
         match t.broker.consume(&queue, at_most(9)).await {
             Err(BrokerError::Unreachable { .. }) => {}
-            intake => break intake.unwrap(),
+            consumer => break consumer.unwrap(),
         }
     };
     // Whoever heals it must not throw away what others have published to the new one.
@@ -79,7 +79,7 @@ async fn a_queue_whose_broker_was_killed_right_after_its_declaration_heals() {
         publish(&other, &queue, numbered(20..40)),
         publish(&other, &queue, numbered(40..60)),
     );
-    take_all(&mut intake, 0..60).await;
+    take_all(&mut consumer, 0..60).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -90,8 +90,8 @@ async fn a_broker_that_freezes_is_noticed_and_found_again() {
     let rabbitmq = RabbitMqServer::start("[].");
     let t = Fresh::on(rabbitmq.url()).await;
     publish(&t.broker, &Queue::Bootstrap, numbered(0..2)).await;
-    let mut intake = t.broker.consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
-    let held = take(&mut intake).await;
+    let mut consumer = t.broker.consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
+    let held = take(&mut consumer).await;
     rabbitmq.signal("-STOP");
     let frozen = t.broker.publish(&Queue::Bootstrap, numbered(2..3)).await;
     assert!(
@@ -105,8 +105,8 @@ async fn a_broker_that_freezes_is_noticed_and_found_again() {
     expired.await.expect("the connection breaks");
     rabbitmq.signal("-CONT");
     publish(&t.broker, &Queue::Bootstrap, numbered(3..4)).await;
-    take_all(&mut intake, 0..2).await;
-    take_all(&mut intake, 3..4).await;
+    take_all(&mut consumer, 0..2).await;
+    take_all(&mut consumer, 3..4).await;
     drop(held);
 }
 
@@ -120,13 +120,13 @@ async fn a_child_that_hoards_deliveries_until_it_is_killed() {
     let Ok(child) = std::env::var(CHILD) else { return };
     let (url, namespace) = child.split_once(' ').unwrap();
     let broker = RabbitMqBroker::connect(url, namespace).await.unwrap();
-    let mut intake = broker
+    let mut consumer = broker
         .consume(&Queue::Bootstrap, at_most(HOARDED as usize))
         .await
         .unwrap();
     let mut hoard = Vec::new();
     while hoard.len() < HOARDED as usize {
-        hoard.push(take(&mut intake).await);
+        hoard.push(take(&mut consumer).await);
     }
     writeln!(std::io::stdout().lock(), "hoarded").unwrap();
     std::future::pending::<()>().await;
@@ -159,8 +159,8 @@ async fn a_worker_that_dies_again_and_again_loses_no_prefetched_message() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    let mut intake = t.broker.consume(&Queue::Bootstrap, at_most(5)).await.unwrap();
-    let taken = take_all(&mut intake, 0..HOARDED).await;
+    let mut consumer = t.broker.consume(&Queue::Bootstrap, at_most(5)).await.unwrap();
+    let taken = take_all(&mut consumer, 0..HOARDED).await;
     assert!(taken.iter().all(|(_, redelivered)| *redelivered));
     assert!(t.dead_letters(&Queue::Bootstrap).await.is_empty());
 }

@@ -29,8 +29,8 @@ async fn a_confirmed_message_that_no_queue_took_is_published_again() {
         .await
         .unwrap();
     assert_eq!(t.broker.depth(&Queue::Bootstrap).await.unwrap(), 700);
-    let mut intake = t.broker.consume(&Queue::Bootstrap, at_most(50)).await.unwrap();
-    take_all(&mut intake, 0..700).await;
+    let mut consumer = t.broker.consume(&Queue::Bootstrap, at_most(50)).await.unwrap();
+    take_all(&mut consumer, 0..700).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -39,12 +39,12 @@ async fn an_intake_survives_its_queue() {
         return;
     }
     let t = Fresh::start().await;
-    let mut intake = t.broker.consume(&Queue::Finetune, at_most(5)).await.unwrap();
+    let mut consumer = t.broker.consume(&Queue::Finetune, at_most(5)).await.unwrap();
     publish(&t.broker, &Queue::Finetune, numbered(0..1)).await;
-    take_all(&mut intake, 0..1).await;
+    take_all(&mut consumer, 0..1).await;
     delete(&t, "finetune").await;
     publish(&t.broker, &Queue::Finetune, numbered(1..2)).await;
-    take_all(&mut intake, 1..2).await;
+    take_all(&mut consumer, 1..2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -66,16 +66,16 @@ async fn a_message_comes_back_more_often_than_the_delivery_limit_allows_when_it_
     }
     let t = Fresh::start().await;
     t.broker.publish(&Queue::Finetune, numbered(0..1)).await.unwrap();
-    let mut intake = t.broker.consume(&Queue::Finetune, at_most(1)).await.unwrap();
+    let mut consumer = t.broker.consume(&Queue::Finetune, at_most(1)).await.unwrap();
     let after = Duration::from_millis(1);
     for _ in 0..150 {
-        take(&mut intake)
+        take(&mut consumer)
             .await
             .settle(Settlement::Return { after })
             .await
             .unwrap();
     }
-    let delivery = take(&mut intake).await;
+    let delivery = take(&mut consumer).await;
     assert!(delivery.redelivered);
     delivery.settle(Settlement::Done).await.unwrap();
     assert!(t.dead_letters(&Queue::Finetune).await.is_empty());
@@ -89,13 +89,13 @@ async fn a_stale_settlement_says_that_the_delivery_expired() {
     let rabbitmq = RabbitMqServer::start("[].");
     let t = Fresh::on(rabbitmq.url()).await;
     publish(&t.broker, &Queue::Bootstrap, numbered(0..4)).await;
-    let mut intake = t.broker.consume(&Queue::Bootstrap, at_most(4)).await.unwrap();
+    let mut consumer = t.broker.consume(&Queue::Bootstrap, at_most(4)).await.unwrap();
     let mut stale = Vec::new();
     for _ in 0..3 {
-        stale.push(take(&mut intake).await);
+        stale.push(take(&mut consumer).await);
     }
     rabbitmq.ctl(&["close_all_connections", "a test"]);
-    let mut again = take(&mut intake).await;
+    let mut again = take(&mut consumer).await;
     let after = Duration::from_secs(1);
     for settlement in [Settlement::Done, Settlement::Reject, Settlement::Return { after }] {
         let settled = stale.remove(0).settle(settlement).await;
@@ -109,10 +109,10 @@ async fn a_stale_settlement_says_that_the_delivery_expired() {
         if missing.is_empty() {
             break;
         }
-        again = take(&mut intake).await;
+        again = take(&mut consumer).await;
     }
     publish(&t.broker, &Queue::Bootstrap, numbered(4..5)).await;
-    take_all(&mut intake, 4..5).await;
+    take_all(&mut consumer, 4..5).await;
 }
 
 /// Closes the channel of a consumer that sits on a delivery for 4 s, and leaves its connection alone.
@@ -126,11 +126,11 @@ async fn an_intake_survives_an_error_of_its_channel() {
     let rabbitmq = RabbitMqServer::start(IMPATIENT);
     let t = Fresh::on(rabbitmq.url()).await;
     publish(&t.broker, &Queue::Bootstrap, numbered(0..1)).await;
-    let mut intake = t.broker.consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
+    let mut consumer = t.broker.consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
     let mut other = t.broker.consume(&Queue::Finetune, at_most(1)).await.unwrap();
-    let held = take(&mut intake).await;
+    let held = take(&mut consumer).await;
     // The prefetch is used up: only the end of the channel brings it again.
-    let again = take(&mut intake).await;
+    let again = take(&mut consumer).await;
     assert!(again.redelivered);
     let late = held.settle(Settlement::Done).await;
     assert!(matches!(late, Err(BrokerError::ReceiptExpired)), "{late:?}");
@@ -148,8 +148,8 @@ async fn while_the_broker_has_no_memory_publishing_waits_and_nothing_else_does()
     let rabbitmq = RabbitMqServer::start("[].");
     let t = Fresh::on(rabbitmq.url()).await;
     publish(&t.broker, &Queue::Bootstrap, numbered(0..3)).await;
-    let mut intake = t.broker.consume(&Queue::Bootstrap, at_most(2)).await.unwrap();
-    let (one, two) = (take(&mut intake).await, take(&mut intake).await);
+    let mut consumer = t.broker.consume(&Queue::Bootstrap, at_most(2)).await.unwrap();
+    let (one, two) = (take(&mut consumer).await, take(&mut consumer).await);
     rabbitmq.ctl(&["set_vm_memory_high_watermark", "absolute", "1MB"]);
     let broker = t.broker.clone();
     let waiting = tokio::spawn(async move { broker.publish(&Queue::Finetune, numbered(5..6)).await });

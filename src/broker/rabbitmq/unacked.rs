@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 /// The broker's side of a delivery; gives it back when it is dropped.
-pub(super) struct Loan {
+pub(super) struct UnackedDelivery {
     shared: Arc<Shared>,
     queue: Queue,
     channel: Arc<Channel>,
@@ -28,7 +28,7 @@ pub(super) struct Loan {
     pub(super) redelivered: bool,
 }
 
-impl Loan {
+impl UnackedDelivery {
     pub(super) fn new(
         shared: Arc<Shared>,
         queue: Queue,
@@ -36,8 +36,8 @@ impl Loan {
         tag: u64,
         body: Vec<u8>,
         redelivered: bool,
-    ) -> Loan {
-        Loan {
+    ) -> UnackedDelivery {
+        UnackedDelivery {
             shared,
             queue,
             channel,
@@ -115,7 +115,7 @@ async fn in_time(written: impl Future<Output = lapin::Result<()>>) -> Result<(),
 }
 
 #[async_trait]
-impl Receipt for Loan {
+impl Receipt for UnackedDelivery {
     async fn settle(mut self: Box<Self>, settlement: Settlement) -> Result<(), BrokerError> {
         if self.expired() {
             self.tag = None;
@@ -130,7 +130,7 @@ impl Receipt for Loan {
     }
 }
 
-impl Drop for Loan {
+impl Drop for UnackedDelivery {
     fn drop(&mut self) {
         if let Some(tag) = self.tag.take() {
             let options = BasicNackOptions {

@@ -3,16 +3,16 @@
 use super::Shared;
 use super::connection::Live;
 use super::fault::{ANSWER, Fault};
-use super::loan::Loan;
 use super::publish::RETURNED;
+use super::unacked::UnackedDelivery;
 use crate::backoff::Backoff;
-use crate::broker::{BrokerError, Delivery, Intake, Queue};
+use crate::broker::{BrokerError, Consumer, Delivery, Queue};
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
+use lapin::Channel;
 use lapin::message::Delivery as Message;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
-use lapin::{Channel, Consumer};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,20 +29,20 @@ const LOOK: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(30);
 
 /// A consumer of one lane.
-pub(super) struct AmqpIntake {
+pub(super) struct RabbitMqConsumer {
     shared: Arc<Shared>,
     /// Never holds more than the prefetch, which the broker keeps to.
-    loans: mpsc::UnboundedReceiver<Result<Loan, Fault>>,
+    unacked: mpsc::UnboundedReceiver<Result<UnackedDelivery, Fault>>,
 }
 
-impl AmqpIntake {
+impl RabbitMqConsumer {
     /// Subscribes; when the broker cannot be reached just now, it will be later.
     pub(super) async fn start(
         shared: &Arc<Shared>,
         queue: &Queue,
         prefetch: NonZeroUsize,
-    ) -> Result<AmqpIntake, Fault> {
-        let (hand, loans) = mpsc::unbounded_channel();
+    ) -> Result<RabbitMqConsumer, Fault> {
+        let (hand, unacked) = mpsc::unbounded_channel();
         let pump = Pump {
             shared: Arc::clone(shared),
             queue: queue.clone(),
@@ -59,29 +59,29 @@ impl AmqpIntake {
             Err(fault @ (Fault::Refused(_) | Fault::Closed)) => return Err(fault),
         };
         shared.tasks.spawn(pump.run(first));
-        Ok(AmqpIntake {
+        Ok(RabbitMqConsumer {
             shared: Arc::clone(shared),
-            loans,
+            unacked,
         })
     }
 }
 
 #[async_trait]
-impl Intake for AmqpIntake {
+impl Consumer for RabbitMqConsumer {
     /// Cancel safe: a loan is taken off the channel in the same poll that returns it.
     async fn next(&mut self) -> Result<Option<Delivery>, BrokerError> {
         loop {
             let next = tokio::select! {
                 biased;
                 () = self.shared.closing.cancelled() => return Ok(None),
-                next = self.loans.recv() => next,
+                next = self.unacked.recv() => next,
             };
             match next {
                 // Its connection broke while it lay here: it comes again, and nobody should work on it twice.
-                Some(Ok(loan)) if loan.expired() => {}
-                Some(Ok(loan)) => {
-                    let (body, redelivered) = (loan.body.clone(), loan.redelivered);
-                    return Ok(Some(Delivery::new(body, redelivered, Box::new(loan))));
+                Some(Ok(unacked)) if unacked.expired() => {}
+                Some(Ok(unacked)) => {
+                    let (body, redelivered) = (unacked.body.clone(), unacked.redelivered);
+                    return Ok(Some(Delivery::new(body, redelivered, Box::new(unacked))));
                 }
                 Some(Err(Fault::Closed)) | None => return Ok(None),
                 Some(Err(fault)) => return Err(self.shared.address.error(fault)),
@@ -94,13 +94,13 @@ struct Pump {
     shared: Arc<Shared>,
     queue: Queue,
     prefetch: u16,
-    hand: mpsc::UnboundedSender<Result<Loan, Fault>>,
+    hand: mpsc::UnboundedSender<Result<UnackedDelivery, Fault>>,
 }
 
 struct Subscription {
     /// Shared with the loans of the subscription.
     channel: Arc<Channel>,
-    consumer: Consumer,
+    consumer: lapin::Consumer,
 }
 
 /// Why a subscription ended.
@@ -223,7 +223,7 @@ impl Pump {
                     // A loan that nobody takes gives itself back.
                     Some(Ok(message)) => {
                         last = Instant::now();
-                        drop(self.hand.send(Ok(self.loan(&channel, message))));
+                        drop(self.hand.send(Ok(self.unacked(&channel, message))));
                     }
                     Some(Err(e)) => return End::Broken(e.to_string()),
                     None => {
@@ -251,23 +251,23 @@ impl Pump {
     }
 
     /// Ends the subscription and hands on what it still brings, or gives that back when nobody listens. Loans keep the channel.
-    async fn wind_down(&self, channel: &Arc<Channel>, mut consumer: Consumer) {
+    async fn wind_down(&self, channel: &Arc<Channel>, mut consumer: lapin::Consumer) {
         let cancelled = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
         if !matches!(timeout(ANSWER, cancelled).await, Ok(Ok(()))) {
             return;
         }
         while let Ok(Some(Ok(message))) = timeout(ANSWER, consumer.next()).await {
-            drop(self.hand.send(Ok(self.loan(channel, message))));
+            drop(self.hand.send(Ok(self.unacked(channel, message))));
         }
     }
 
-    fn loan(&self, channel: &Arc<Channel>, message: Message) -> Loan {
+    fn unacked(&self, channel: &Arc<Channel>, message: Message) -> UnackedDelivery {
         let returned = message
             .properties
             .headers()
             .as_ref()
             .is_some_and(|headers| headers.inner().contains_key(RETURNED));
-        Loan::new(
+        UnackedDelivery::new(
             Arc::clone(&self.shared),
             self.queue.clone(),
             Arc::clone(channel),
