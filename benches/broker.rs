@@ -5,7 +5,7 @@
 
 use bsft::broker::embedded::EmbeddedBroker;
 use bsft::broker::rabbitmq::RabbitMqBroker;
-use bsft::broker::{Broker, Queue, Settlement};
+use bsft::broker::{Broker, Queue};
 use futures_util::future::join_all;
 use std::num::NonZeroUsize;
 use std::time::Instant;
@@ -38,9 +38,9 @@ fn main() {
         let first = broker.publish(&Queue::Bootstrap, vec![Vec::new()]).await;
         first.expect("the broker takes messages");
         for (what, prefetch, together) in [
-            ("amqp, settled one by one", 100, 1),
-            ("amqp, 50 settled at once", 100, 50),
-            ("amqp, 500 settled at once", WINDOW, 500),
+            ("amqp, acked one by one", 100, 1),
+            ("amqp, 50 acked at once", 100, 50),
+            ("amqp, 500 acked at once", WINDOW, 500),
         ] {
             run(what, &broker, AMQP, prefetch, together).await;
         }
@@ -66,10 +66,10 @@ async fn run(what: &str, broker: &dyn Broker, messages: usize, prefetch: usize, 
             let mut unacked = Vec::with_capacity(together);
             for _ in 0..together {
                 let delivery = consumer.next().await.expect("the lane works");
-                unacked.push(delivery.expect("the queue is open").settle(Settlement::Done));
+                unacked.push(delivery.expect("the queue is open").ack());
             }
-            for settled in join_all(unacked).await {
-                settled.expect("a loan can be settled");
+            for acked in join_all(unacked).await {
+                acked.expect("the delivery can be acked");
             }
         }
     }

@@ -3,7 +3,7 @@
 //! A lane has no thread and no task: whoever waits on it also keeps its clock for messages that come back later. One waiter
 //! is woken per burst of messages, and wakes the next only when it leaves something behind.
 
-use super::{Broker, BrokerError, Consumer, Delivery, Queue, Receipt, Settlement};
+use super::{Broker, BrokerError, Consumer, Delivery, Disposition, Queue, Receipt};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::num::NonZeroUsize;
@@ -45,7 +45,7 @@ impl EmbeddedBroker {
         }
     }
 
-    /// The newest messages that were settled with [`Settlement::Reject`], oldest first.
+    /// The newest messages that were settled with [`Disposition::Reject`], oldest first.
     pub fn dead_letters(&self, queue: &Queue) -> Vec<Vec<u8>> {
         self.queue(queue).lock().dead.iter().cloned().collect()
     }
@@ -109,7 +109,7 @@ impl Broker for EmbeddedBroker {
         }
         let state = ConsumerState {
             prefetch: prefetch.get(),
-            unsettled: AtomicUsize::new(0),
+            unacked: AtomicUsize::new(0),
             wake: Notify::new(),
         };
         Ok(Box::new(EmbeddedConsumer {
@@ -177,7 +177,7 @@ impl Inner {
 
 struct ConsumerState {
     prefetch: usize,
-    unsettled: AtomicUsize,
+    unacked: AtomicUsize,
     wake: Notify,
 }
 
@@ -196,12 +196,12 @@ impl Consumer for EmbeddedConsumer {
                 if inner.closed {
                     return Ok(None);
                 }
-                if self.state.unsettled.load(Ordering::Acquire) >= self.state.prefetch {
+                if self.state.unacked.load(Ordering::Acquire) >= self.state.prefetch {
                     inner.blocked.push(Arc::clone(&self.state));
                     None
                 } else if let Some(message) = inner.take() {
                     inner.pass_on();
-                    self.state.unsettled.fetch_add(1, Ordering::AcqRel);
+                    self.state.unacked.fetch_add(1, Ordering::AcqRel);
                     let (body, redelivered) = (message.body.clone(), message.redelivered);
                     let (queue, state) = (Arc::clone(&self.queue), Arc::clone(&self.state));
                     let unacked = EmbeddedUnackedDelivery {
@@ -256,32 +256,32 @@ struct EmbeddedUnackedDelivery {
 }
 
 impl EmbeddedUnackedDelivery {
-    fn end(&mut self, settlement: Settlement) {
+    fn end(&mut self, disposition: Disposition) {
         let Some(mut message) = self.message.take() else {
             return;
         };
         message.redelivered = true;
         let mut inner = self.queue.lock();
-        match settlement {
-            Settlement::Done => {}
-            Settlement::Return { after } if after.is_zero() => inner.ready.push_back(message),
-            Settlement::Return { after } => {
+        match disposition {
+            Disposition::Ack => {}
+            Disposition::Requeue { after } if after.is_zero() => inner.ready.push_back(message),
+            Disposition::Requeue { after } => {
                 inner.returned += 1;
                 let key = (Instant::now() + after, inner.returned);
                 inner.later.insert(key, message);
             }
-            Settlement::Reject => {
+            Disposition::Reject => {
                 if inner.dead.len() == DEAD_LETTERS_KEPT {
                     inner.dead.pop_front();
                 }
                 inner.dead.push_back(message.body);
             }
         }
-        let before = self.state.unsettled.fetch_sub(1, Ordering::AcqRel);
+        let before = self.state.unacked.fetch_sub(1, Ordering::AcqRel);
         if before == self.state.prefetch {
             self.state.wake.notify_one();
         }
-        if settlement != Settlement::Done {
+        if disposition != Disposition::Ack {
             inner.pass_on();
         }
     }
@@ -289,15 +289,15 @@ impl EmbeddedUnackedDelivery {
 
 #[async_trait]
 impl Receipt for EmbeddedUnackedDelivery {
-    async fn settle(mut self: Box<Self>, settlement: Settlement) -> Result<(), BrokerError> {
-        self.end(settlement);
+    async fn resolve(mut self: Box<Self>, disposition: Disposition) -> Result<(), BrokerError> {
+        self.end(disposition);
         Ok(())
     }
 }
 
 impl Drop for EmbeddedUnackedDelivery {
     fn drop(&mut self) {
-        self.end(Settlement::Return {
+        self.end(Disposition::Requeue {
             after: std::time::Duration::ZERO,
         });
     }

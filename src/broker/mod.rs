@@ -1,7 +1,7 @@
 //! The queue: lanes of messages, each on loan until it is settled.
 //!
 //! At least once: a message that was published is delivered until a delivery of it is settled with
-//! [`Settlement::Done`] or [`Settlement::Reject`]. Order is not promised. `tests/conformance/broker.rs` says the rest.
+//! [`Disposition::Ack`] or [`Disposition::Reject`]. Order is not promised. `tests/conformance/broker.rs` says the rest.
 
 pub mod embedded;
 pub mod rabbitmq;
@@ -78,7 +78,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// A delivery whose settlement is the receipt's business; for implementations of [`Consumer`].
+    /// A delivery whose disposition is the receipt's business; for implementations of [`Consumer`].
     pub fn new(body: Vec<u8>, redelivered: bool, receipt: Box<dyn Receipt>) -> Delivery {
         Delivery {
             body,
@@ -87,9 +87,24 @@ impl Delivery {
         }
     }
 
-    /// Gives the message back. After an error it will be delivered again.
-    pub async fn settle(self, settlement: Settlement) -> Result<(), BrokerError> {
-        self.receipt.settle(settlement).await
+    /// Acknowledges the message: it is finished and deleted from the queue.
+    pub async fn ack(self) -> Result<(), BrokerError> {
+        self.resolve(Disposition::Ack).await
+    }
+
+    /// Returns the message to its queue, which redelivers it after the delay.
+    pub async fn nack_after(self, after: Duration) -> Result<(), BrokerError> {
+        self.resolve(Disposition::Requeue { after }).await
+    }
+
+    /// Moves the message to the dead letters.
+    pub async fn reject(self) -> Result<(), BrokerError> {
+        self.resolve(Disposition::Reject).await
+    }
+
+    /// Ends the delivery. After an error the broker redelivers the message.
+    pub async fn resolve(self, disposition: Disposition) -> Result<(), BrokerError> {
+        self.receipt.resolve(disposition).await
     }
 }
 
@@ -106,16 +121,16 @@ impl std::fmt::Debug for Delivery {
 #[async_trait]
 pub trait Receipt: Send + Sync {
     /// Settles.
-    async fn settle(self: Box<Self>, settlement: Settlement) -> Result<(), BrokerError>;
+    async fn resolve(self: Box<Self>, disposition: Disposition) -> Result<(), BrokerError>;
 }
 
 /// What becomes of a delivered message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Settlement {
+pub enum Disposition {
     /// It is finished and forgotten.
-    Done,
+    Ack,
     /// It is delivered again, not before the delay is over.
-    Return {
+    Requeue {
         /// The least delay; zero: at once.
         after: Duration,
     },

@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// Another queue, to which publishing and subscribing are repeated until they succeed or the process is to stop at once. Messages may
 /// be published twice.
 ///
-/// A look at the depth is not repeated: whoever looks, looks again. A settlement cannot be: its message comes again.
+/// A look at the depth is not repeated: whoever looks, looks again. A disposition cannot be: its message comes again.
 pub struct RetryingBroker {
     broker: Arc<dyn Broker>,
     patience: Patience,

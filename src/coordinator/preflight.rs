@@ -4,7 +4,7 @@
 
 use super::prepare::Prepared;
 use super::{Coordinator, Retry, RunError};
-use crate::broker::{Queue, Settlement};
+use crate::broker::Queue;
 use crate::finetune::{Preflight, ProviderSpec, TrainingRecord, TrainingSpec, TrainingState};
 use crate::message::{FinetuneMessage, MESSAGE_VERSION, PreflightTask, encode};
 use crate::report::{Manifest, TrainingReport};
@@ -80,8 +80,8 @@ pub(super) async fn preflight(coordinator: &Coordinator, prepared: &Prepared) ->
         tokio::select! {
             () = coordinator.shutdown.draining() => return Err(RunError::Interrupted),
             delivery = completions.next() => if let Some(delivery) = delivery?
-                && let Err(lost) = delivery.settle(Settlement::Done).await {
-                debug!(%lost, "completion not settled; it comes again");
+                && let Err(lost) = delivery.ack().await {
+                debug!(%lost, "completion not acked; it will be redelivered");
             },
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }

@@ -5,7 +5,7 @@ use super::prepare::Prepared;
 use super::trainings::Trainings;
 use super::watchdog::FinetuneWatchdog;
 use super::{Coordinator, RunError};
-use crate::broker::{Delivery, Queue, Settlement};
+use crate::broker::{Delivery, Disposition, Queue};
 use crate::finetune::TrainingResult;
 use crate::message::{Completion, decode};
 use crate::report::Phase;
@@ -74,7 +74,7 @@ async fn watch(
                 cancelled = Some(Instant::now());
             }
             delivery = completions.next() => if let Some(delivery) = delivery? {
-                settle(delivery).await;
+                resolve(delivery).await;
             },
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
@@ -103,15 +103,15 @@ async fn watch(
     }
 }
 
-async fn settle(delivery: Delivery) {
-    let settlement = match decode::<Completion>(&delivery.body) {
-        Ok(_) => Settlement::Done,
+async fn resolve(delivery: Delivery) {
+    let disposition = match decode::<Completion>(&delivery.body) {
+        Ok(_) => Disposition::Ack,
         Err(why) => {
             warn!(%why, "completion refused to the dead letters");
-            Settlement::Reject
+            Disposition::Reject
         }
     };
-    if let Err(lost) = delivery.settle(settlement).await {
-        debug!(%lost, "completion not settled; it comes again");
+    if let Err(lost) = delivery.resolve(disposition).await {
+        debug!(%lost, "completion not acked; it will be redelivered");
     }
 }

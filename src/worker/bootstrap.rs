@@ -4,8 +4,8 @@ use super::answers::{Ending, RecordedAnswers};
 use super::failure::TaskFailure;
 use super::jobs::{Job, JobError};
 use super::lease::{LEASE, under_lease};
-use super::{HELD, RETURN_AFTER, Shared, settle};
-use crate::broker::{Delivery, Queue, Settlement};
+use super::{HELD, RETURN_AFTER, Shared, resolve};
+use crate::broker::{Delivery, Disposition, Queue};
 use crate::job::made_by;
 use crate::message::{BootstrapTask, Refusal};
 use crate::metrics::TaskEnd;
@@ -33,15 +33,15 @@ pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
         Err(why @ (Refusal::Foreign(_) | Refusal::NotText)) => {
             shared.reasons.tell_refusal(&Queue::Bootstrap, &why);
             queue.ended(TaskEnd::Refused);
-            return settle(delivery, Settlement::Reject).await;
+            return resolve(delivery, Disposition::Reject).await;
         }
     };
     if shared.presence.is_void(&message.run).await {
-        return settle(delivery, Settlement::Done).await;
+        return resolve(delivery, Disposition::Ack).await;
     }
     let job = match shared.jobs.get(&message.run, &message.job).await {
         Ok(job) => job,
-        Err(JobError::Changed(_)) => return settle(delivery, Settlement::Done).await,
+        Err(JobError::Changed(_)) => return resolve(delivery, Disposition::Ack).await,
         Err(JobError::Store(why)) => {
             queue.ended(TaskEnd::Interrupted);
             return shared.fail(Some(delivery), why);
@@ -49,21 +49,21 @@ pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
         Err(why) => return shared.reasons.hand_back(delivery, &why).await,
     };
     match attempt(&shared, &job, message).await {
-        Ok(Settled::Done) => settle(delivery, Settlement::Done).await,
-        Ok(Settled::Stored(end)) => {
+        Ok(AttemptEnd::Done) => resolve(delivery, Disposition::Ack).await,
+        Ok(AttemptEnd::Stored(end)) => {
             queue.ended(end);
-            settle(delivery, Settlement::Done).await
+            resolve(delivery, Disposition::Ack).await
         }
-        Ok(Settled::Held) => settle(delivery, Settlement::Return { after: HELD }).await,
+        Ok(AttemptEnd::Held) => resolve(delivery, Disposition::Requeue { after: HELD }).await,
         // Dropped unsettled: the queue delivers it again, to another worker.
-        Ok(Settled::Interrupted) => {
+        Ok(AttemptEnd::Interrupted) => {
             queue.ended(TaskEnd::Interrupted);
             drop(delivery)
         }
         // A newer attempt has taken over, or the store has lost ours: the next claim tells which.
         Err(StoreError::Fenced(_)) => {
             queue.ended(TaskEnd::Fenced);
-            settle(delivery, Settlement::Return { after: RETURN_AFTER }).await
+            resolve(delivery, Disposition::Requeue { after: RETURN_AFTER }).await
         }
         Err(why) => {
             queue.ended(TaskEnd::Interrupted);
@@ -73,7 +73,7 @@ pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
 }
 
 /// What became of a delivery.
-enum Settled {
+enum AttemptEnd {
     /// The outcome was stored by an earlier attempt.
     Done,
     /// The outcome is stored, by us.
@@ -84,12 +84,12 @@ enum Settled {
     Interrupted,
 }
 
-async fn attempt(shared: &Shared, job: &Job, message: BootstrapTask) -> Result<Settled, StoreError> {
+async fn attempt(shared: &Shared, job: &Job, message: BootstrapTask) -> Result<AttemptEnd, StoreError> {
     let store = shared.store.as_ref();
     let run = &message.run;
     let (attempt, failures, records) = match store.claim(run, message.task, LEASE).await? {
-        Claim::Done => return Ok(Settled::Done),
-        Claim::Held => return Ok(Settled::Held),
+        Claim::Done => return Ok(AttemptEnd::Done),
+        Claim::Held => return Ok(AttemptEnd::Held),
         Claim::Run {
             attempt,
             failures,
@@ -106,9 +106,9 @@ async fn attempt(shared: &Shared, job: &Job, message: BootstrapTask) -> Result<S
         .instrument(span.clone())
         .await;
     match &ended {
-        Ok(Settled::Done | Settled::Stored(_)) => {}
+        Ok(AttemptEnd::Done | AttemptEnd::Stored(_)) => {}
         Err(StoreError::Fenced(_)) => spans::ended(&span, "fenced"),
-        Ok(Settled::Held | Settled::Interrupted) | Err(_) => spans::ended(&span, "interrupted"),
+        Ok(AttemptEnd::Held | AttemptEnd::Interrupted) | Err(_) => spans::ended(&span, "interrupted"),
     }
     ended
 }
@@ -122,7 +122,7 @@ async fn carry_out(
     failures: u32,
     records: Vec<(u32, Vec<u8>)>,
     span: &Span,
-) -> Result<Settled, StoreError> {
+) -> Result<AttemptEnd, StoreError> {
     let (store, run) = (shared.store.as_ref(), &message.run);
     let outcome: Result<Trace, TaskFailure> = if failures > MAX_LOST_ATTEMPTS {
         Err(lost(failures))
@@ -133,7 +133,7 @@ async fn carry_out(
             ended = under_lease(store, run, reference, work) => ended?,
             () = shared.shutdown.aborting() => {
                 store.release(run, reference).await?;
-                return Ok(Settled::Interrupted);
+                return Ok(AttemptEnd::Interrupted);
             }
         };
         match ended {
@@ -161,7 +161,7 @@ async fn carry_out(
         }
         None => spans::ended(span, end.name()),
     }
-    Ok(Settled::Stored(end))
+    Ok(AttemptEnd::Stored(end))
 }
 
 async fn teach(

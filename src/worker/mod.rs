@@ -11,7 +11,7 @@ mod lease;
 mod preflight;
 mod presence;
 
-use crate::broker::{Broker, BrokerError, Consumer, Delivery, Queue, Recourse, Settlement};
+use crate::broker::{Broker, BrokerError, Consumer, Delivery, Disposition, Queue, Recourse};
 use crate::depot::Depot;
 use crate::finetune::Providers;
 use crate::message::Refusal;
@@ -286,10 +286,10 @@ fn seen(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-/// Settles a delivery; a settlement that is lost is harmless, for its outcome is stored.
-async fn settle(delivery: Delivery, settlement: Settlement) {
-    if let Err(lost) = delivery.settle(settlement).await {
-        debug!(%lost, "settlement lost; the task will be delivered again");
+/// Settles a delivery; a disposition that is lost is harmless, for its outcome is stored.
+async fn resolve(delivery: Delivery, disposition: Disposition) {
+    if let Err(lost) = delivery.resolve(disposition).await {
+        debug!(%lost, "ack lost; the task will be redelivered");
     }
 }
 
@@ -303,7 +303,7 @@ impl Reasons {
     /// Hands a delivery back for a while, saying why: the same reason once in a while only, however many tasks have it.
     async fn hand_back(&self, delivery: Delivery, why: &(dyn std::fmt::Display + Sync)) {
         self.tell(why);
-        settle(delivery, Settlement::Return { after: RETURN_AFTER }).await;
+        resolve(delivery, Disposition::Requeue { after: RETURN_AFTER }).await;
     }
 
     /// Says why something is put off: the same reason once in a while only.

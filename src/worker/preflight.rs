@@ -4,8 +4,8 @@
 
 use super::finetune::{PollError, announce};
 use super::lease::{LEASE, under_lease};
-use super::{RETURN_AFTER, Shared, settle};
-use crate::broker::{Delivery, Settlement};
+use super::{RETURN_AFTER, Shared, resolve};
+use crate::broker::{Delivery, Disposition};
 use crate::finetune::{NOT_HERE_SLOT, PREFLIGHT_SLOT, Preflight};
 use crate::message::PreflightTask;
 use crate::store::{Claim, StoreError};
@@ -21,26 +21,26 @@ const SOON: Duration = Duration::from_millis(500);
 /// Carries out one delivery.
 pub(super) async fn execute(shared: &Shared, delivery: Delivery, message: &PreflightTask) {
     match looked(shared, message).await {
-        Ok(settlement) => settle(delivery, settlement).await,
+        Ok(disposition) => resolve(delivery, disposition).await,
         Err(PollError::Store(StoreError::Fenced(_))) => {
-            settle(delivery, Settlement::Return { after: RETURN_AFTER }).await
+            resolve(delivery, Disposition::Requeue { after: RETURN_AFTER }).await
         }
         Err(PollError::Store(why)) => shared.fail(Some(delivery), why),
         Err(why) => shared.reasons.hand_back(delivery, &why).await,
     }
 }
 
-async fn looked(shared: &Shared, message: &PreflightTask) -> Result<Settlement, PollError> {
+async fn looked(shared: &Shared, message: &PreflightTask) -> Result<Disposition, PollError> {
     let PreflightTask {
         run, task, recipe, ..
     } = message;
     // Also where we cannot do it, the coordinator is to see that we are there.
     if shared.presence.is_void(run).await {
-        return Ok(Settlement::Done);
+        return Ok(Disposition::Ack);
     }
     let attempt = match shared.store.claim(run, *task, LEASE).await? {
-        Claim::Done => return Ok(Settlement::Done),
-        Claim::Held => return Ok(Settlement::Return { after: SOON }),
+        Claim::Done => return Ok(Disposition::Ack),
+        Claim::Held => return Ok(Disposition::Requeue { after: SOON }),
         Claim::Run { attempt, .. } => AttemptRef { task: *task, attempt },
     };
     let provider = match shared.providers.get(recipe) {
@@ -52,7 +52,7 @@ async fn looked(shared: &Shared, message: &PreflightTask) -> Result<Settlement, 
                 .record(run, attempt, NOT_HERE_SLOT, why.into_bytes())
                 .await?;
             shared.store.release(run, attempt).await?;
-            return Ok(Settlement::Return { after: SOON });
+            return Ok(Disposition::Requeue { after: SOON });
         }
     };
     let work = tokio::time::timeout(PATIENCE, provider.preflight(recipe));
@@ -77,5 +77,5 @@ async fn looked(shared: &Shared, message: &PreflightTask) -> Result<Settlement, 
     shared.store.record(run, attempt, PREFLIGHT_SLOT, bytes).await?;
     shared.store.release(run, attempt).await?;
     announce(shared, run, *task).await?;
-    Ok(Settlement::Done)
+    Ok(Disposition::Ack)
 }

@@ -98,7 +98,7 @@ impl Cluster {
 
     /// Takes the message that goes round in the finetune lane, for good.
     pub(crate) fn forget_finetune_message(&self) {
-        use bsft::broker::{Broker as _, Queue, Settlement, rabbitmq::RabbitMqBroker};
+        use bsft::broker::{Broker as _, Queue, rabbitmq::RabbitMqBroker};
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
             let broker = RabbitMqBroker::connect(&self.amqp_url, &self.namespace)
@@ -106,7 +106,7 @@ impl Cluster {
                 .unwrap();
             let mut queue = broker.consume(&Queue::Finetune, NonZeroUsize::MIN).await.unwrap();
             let delivery = queue.next().await.unwrap().unwrap();
-            delivery.settle(Settlement::Done).await.unwrap();
+            delivery.ack().await.unwrap();
             drop(queue);
             broker.close().await;
         });

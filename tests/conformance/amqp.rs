@@ -134,7 +134,7 @@ async fn take_all(consumer: &mut Box<dyn Consumer>, expected: std::ops::Range<u3
     while !missing.is_empty() {
         let delivery = take(consumer).await;
         let (number, redelivered) = (number(&delivery.body), delivery.redelivered);
-        match delivery.settle(bsft::broker::Settlement::Done).await {
+        match delivery.ack().await {
             Ok(()) => {
                 missing.remove(&number);
                 taken.push((number, redelivered));

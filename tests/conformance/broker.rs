@@ -1,7 +1,7 @@
 //! The promises of [`Broker`], each a case; `broker_cases!` makes them the tests of one implementation.
 
 use async_trait::async_trait;
-use bsft::broker::{Broker, BrokerError, Consumer, Delivery, Queue, Settlement};
+use bsft::broker::{Broker, BrokerError, Consumer, Delivery, Disposition, Queue};
 use bsft::task::RunId;
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
@@ -99,7 +99,7 @@ pub(crate) async fn every_message_is_delivered_and_done_ones_never_again<T: Brok
         let delivery = take(&mut consumer).await;
         assert!(!delivery.redelivered);
         seen.insert(delivery.body.clone());
-        delivery.settle(Settlement::Done).await.unwrap();
+        delivery.ack().await.unwrap();
     }
     assert_eq!(seen, numbered(500).into_iter().collect());
     assert!(is_quiet(&mut consumer).await);
@@ -117,7 +117,7 @@ pub(crate) async fn lanes_are_apart<T: BrokerUnderTest>() {
         let delivery = take(&mut consumer).await;
         assert_eq!(delivery.body, [i]);
         assert!(is_quiet(&mut consumer).await);
-        delivery.settle(Settlement::Done).await.unwrap();
+        delivery.ack().await.unwrap();
     }
 }
 
@@ -131,9 +131,9 @@ pub(crate) async fn no_more_than_the_prefetch_is_on_loan<T: BrokerUnderTest>() {
         take(&mut consumer).await,
     ];
     assert!(is_quiet(&mut consumer).await);
-    let settled = unacked.swap_remove(1).settle(Settlement::Done);
-    let (settled, next) = tokio::join!(settled, take(&mut consumer));
-    settled.unwrap();
+    let acked = unacked.swap_remove(1).ack();
+    let (acked, next) = tokio::join!(acked, take(&mut consumer));
+    acked.unwrap();
     assert!(!next.redelivered);
     assert!(is_quiet(&mut consumer).await);
 }
@@ -155,7 +155,7 @@ pub(crate) async fn a_delivery_outlives_its_intake<T: BrokerUnderTest>() {
     let mut consumer = t.broker().consume(&Queue::Bootstrap, at_most(5)).await.unwrap();
     let delivery = take(&mut consumer).await;
     drop(consumer);
-    delivery.settle(Settlement::Done).await.unwrap();
+    delivery.ack().await.unwrap();
     let mut other = t.broker().consume(&Queue::Bootstrap, at_most(5)).await.unwrap();
     assert!(is_quiet(&mut other).await);
 }
@@ -166,16 +166,12 @@ pub(crate) async fn a_returned_message_comes_back_when_its_delay_is_over<T: Brok
     let mut consumer = t.broker().consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
     for after in [Duration::ZERO, DELAY] {
         let returned = Instant::now();
-        take(&mut consumer)
-            .await
-            .settle(Settlement::Return { after })
-            .await
-            .unwrap();
+        take(&mut consumer).await.nack_after(after).await.unwrap();
         let again = take(&mut consumer).await;
         assert!(again.redelivered);
         assert!(returned.elapsed() >= after);
         again
-            .settle(Settlement::Return {
+            .resolve(Disposition::Requeue {
                 after: Duration::ZERO,
             })
             .await
@@ -188,19 +184,15 @@ pub(crate) async fn a_delayed_message_does_not_hold_up_others<T: BrokerUnderTest
     t.broker().publish(&Queue::Bootstrap, numbered(1)).await.unwrap();
     let mut consumer = t.broker().consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
     let returned = Instant::now();
-    take(&mut consumer)
-        .await
-        .settle(Settlement::Return { after: DELAY })
-        .await
-        .unwrap();
+    take(&mut consumer).await.nack_after(DELAY).await.unwrap();
     t.broker()
         .publish(&Queue::Bootstrap, vec![b"new".to_vec()])
         .await
         .unwrap();
     let new = take(&mut consumer).await;
     assert_eq!(new.body, b"new");
-    new.settle(Settlement::Done).await.unwrap();
-    take(&mut consumer).await.settle(Settlement::Done).await.unwrap();
+    new.ack().await.unwrap();
+    take(&mut consumer).await.ack().await.unwrap();
     assert!(returned.elapsed() >= DELAY);
 }
 
@@ -210,8 +202,8 @@ pub(crate) async fn a_rejected_message_goes_to_the_dead_letters<T: BrokerUnderTe
     let mut consumer = t.broker().consume(&Queue::Bootstrap, at_most(2)).await.unwrap();
     let bad = take(&mut consumer).await;
     let body = bad.body.clone();
-    bad.settle(Settlement::Reject).await.unwrap();
-    take(&mut consumer).await.settle(Settlement::Done).await.unwrap();
+    bad.reject().await.unwrap();
+    take(&mut consumer).await.ack().await.unwrap();
     assert!(is_quiet(&mut consumer).await);
     assert_eq!(t.dead_letters(&Queue::Bootstrap).await, [body]);
     assert!(t.dead_letters(&Queue::Finetune).await.is_empty());
@@ -234,7 +226,7 @@ pub(crate) async fn a_cancelled_wait_loses_nothing<T: BrokerUnderTest>() {
         };
         assert!(!delivery.redelivered);
         seen.insert(delivery.body.clone());
-        delivery.settle(Settlement::Done).await.unwrap();
+        delivery.ack().await.unwrap();
     }
     assert_eq!(seen.len(), 100);
 }
@@ -263,7 +255,7 @@ pub(crate) async fn two_consumers_share_a_queue<T: BrokerUnderTest>() {
     published.unwrap();
     assert_ne!(a.body, b.body);
     drop(a);
-    b.settle(Settlement::Done).await.unwrap();
+    b.ack().await.unwrap();
     // Both have room for it; a broker hands it to whichever it likes.
     let again = tokio::select! {
         again = take(&mut one) => again,
@@ -289,7 +281,7 @@ pub(crate) async fn closing_ends_intakes_and_refuses_messages<T: BrokerUnderTest
         .expect("it ends");
     assert_eq!(ended, (true, true));
     // Whether a loan can still be settled depends on the broker; that it does not hang does not.
-    drop(unacked.settle(Settlement::Done).await);
+    drop(unacked.ack().await);
     assert!(matches!(
         t.broker().publish(&Queue::Bootstrap, numbered(1)).await,
         Err(BrokerError::Closed)
@@ -320,7 +312,7 @@ pub(crate) async fn the_depth_counts_what_waits_to_be_delivered<T: BrokerUnderTe
     becomes(5).await;
     let mut consumer = t.broker().consume(&Queue::Bootstrap, at_most(5)).await.unwrap();
     for _ in 0..5 {
-        take(&mut consumer).await.settle(Settlement::Done).await.unwrap();
+        take(&mut consumer).await.ack().await.unwrap();
     }
     becomes(0).await;
 }

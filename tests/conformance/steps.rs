@@ -5,7 +5,7 @@ use crate::service::Service;
 use crate::support::{Folder, JobFile, same};
 use async_trait::async_trait;
 use bsft::broker::embedded::EmbeddedBroker;
-use bsft::broker::{Broker, BrokerError, Consumer, Delivery, Queue, Receipt, RetryingBroker, Settlement};
+use bsft::broker::{Broker, BrokerError, Consumer, Delivery, Disposition, Queue, Receipt, RetryingBroker};
 use bsft::coordinator::{self, Coordinator, Retry};
 use bsft::depot;
 use bsft::finetune::{
@@ -50,7 +50,7 @@ enum Step {
     Abandoned,
     Publish,
     Consume,
-    Settle,
+    Resolve,
     Find,
     Start,
     Poll,
@@ -70,7 +70,7 @@ const STEPS: [Step; 17] = [
     Step::Abandoned,
     Step::Publish,
     Step::Consume,
-    Step::Settle,
+    Step::Resolve,
     Step::Find,
     Step::Start,
     Step::Poll,
@@ -379,15 +379,15 @@ struct FaultyReceipt {
 
 #[async_trait]
 impl Receipt for FaultyReceipt {
-    /// A settlement that goes wrong expires: the message comes again.
-    async fn settle(self: Box<Self>, settlement: Settlement) -> Result<(), BrokerError> {
+    /// A disposition that goes wrong expires: the message comes again.
+    async fn resolve(self: Box<Self>, disposition: Disposition) -> Result<(), BrokerError> {
         let FaultyReceipt { delivery, plan } = *self;
         let mut delivery = Some(delivery);
         let take = || match delivery.take() {
-            Some(delivery) => delivery.settle(settlement).boxed(),
+            Some(delivery) => delivery.resolve(disposition).boxed(),
             None => std::future::ready(Ok(())).boxed(),
         };
-        plan.step(Step::Settle, || BrokerError::ReceiptExpired, take)
+        plan.step(Step::Resolve, || BrokerError::ReceiptExpired, take)
             .await
     }
 }

@@ -8,7 +8,7 @@ use crate::rabbitmq::{self, RabbitMqServer};
 use crate::redis_server::{RedisServer, is_installed};
 use crate::store::{LEASE, all_store_cases, claimed, run, task};
 use bsft::broker::rabbitmq::RabbitMqBroker;
-use bsft::broker::{Broker as _, BrokerError, Queue, Settlement};
+use bsft::broker::{Broker as _, BrokerError, Queue};
 use bsft::store::redis::RedisStore;
 use bsft::store::{Store as _, StoreError};
 use std::net::TcpListener;
@@ -101,7 +101,7 @@ async fn a_broker_that_was_killed_is_found_again_over_tls() {
             let delivery = next.expect("a delivery comes").unwrap().unwrap();
             let body = delivery.body.clone();
             // What a lost connection brought comes again.
-            if delivery.settle(Settlement::Done).await.is_ok() && body == [expected] {
+            if delivery.ack().await.is_ok() && body == [expected] {
                 break;
             }
         }

@@ -7,7 +7,7 @@ use crate::task::TaskId;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use std::time::Duration;
 
-/// After so many deliveries that ended without a settlement a message goes to the dead letters. RabbitMQ charges every message
+/// After so many deliveries that ended without a disposition a message goes to the dead letters. RabbitMQ charges every message
 /// that a dying worker had prefetched, so a few would bury healthy tasks in one bad night; the limit is only there for
 /// a message that kills whatever reads it before the store, which counts the failures of a task, hears of it.
 const DELIVERY_LIMIT: i64 = 100;

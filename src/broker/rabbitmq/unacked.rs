@@ -1,4 +1,4 @@
-//! A delivery on loan and its settlement.
+//! A delivery on loan and its disposition.
 //!
 //! Acks go through the channel, not through lapin's `Acker`: that spawns a task for each, which re-orders them, and says `false`
 //! where this says that the delivery expired. A call on the channel puts its frame into the connection's outbox
@@ -6,7 +6,7 @@
 
 use super::Shared;
 use super::fault::ANSWER;
-use crate::broker::{BrokerError, Queue, Receipt, Settlement};
+use crate::broker::{BrokerError, Disposition, Queue, Receipt};
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use lapin::Channel;
@@ -21,7 +21,7 @@ pub(super) struct UnackedDelivery {
     shared: Arc<Shared>,
     queue: Queue,
     channel: Arc<Channel>,
-    /// Its number on the channel, until it is settled: a second settlement would close the channel.
+    /// Its number on the channel, until it is settled: a second disposition would close the channel.
     tag: Option<u64>,
     /// The message as it came: the delivery's body is its reader's to take apart.
     pub(super) body: Vec<u8>,
@@ -116,16 +116,16 @@ async fn in_time(written: impl Future<Output = lapin::Result<()>>) -> Result<(),
 
 #[async_trait]
 impl Receipt for UnackedDelivery {
-    async fn settle(mut self: Box<Self>, settlement: Settlement) -> Result<(), BrokerError> {
+    async fn resolve(mut self: Box<Self>, disposition: Disposition) -> Result<(), BrokerError> {
         if self.expired() {
             self.tag = None;
             return Err(BrokerError::ReceiptExpired);
         }
-        match settlement {
-            Settlement::Done => self.ack().await,
-            Settlement::Reject => self.nack(false).await,
-            Settlement::Return { after } if after.is_zero() => self.nack(true).await,
-            Settlement::Return { after } => self.postpone(after).await,
+        match disposition {
+            Disposition::Ack => self.ack().await,
+            Disposition::Reject => self.nack(false).await,
+            Disposition::Requeue { after } if after.is_zero() => self.nack(true).await,
+            Disposition::Requeue { after } => self.postpone(after).await,
         }
     }
 }

@@ -11,8 +11,8 @@ pub(super) use orphan_timer::OrphanTimer;
 pub(super) use supervise::resume;
 
 use super::lease::{LEASE, under_lease};
-use super::{HELD, RETURN_AFTER, Shared, preflight, settle};
-use crate::broker::{BrokerError, Delivery, Queue, Settlement};
+use super::{HELD, RETURN_AFTER, Shared, preflight, resolve};
+use crate::broker::{BrokerError, Delivery, Disposition, Queue};
 use crate::finetune::{
     Provider, ProviderError, TrainingOutcome, TrainingRecord, TrainingRequest, TrainingState,
 };
@@ -64,7 +64,7 @@ pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
         Err(why @ (Refusal::Foreign(_) | Refusal::NotText)) => {
             shared.reasons.tell_refusal(&Queue::Finetune, &why);
             queue.ended(TaskEnd::Refused);
-            return settle(delivery, Settlement::Reject).await;
+            return resolve(delivery, Disposition::Reject).await;
         }
     };
     let provider = match shared.providers.get(&message.shard.recipe) {
@@ -85,7 +85,7 @@ pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
         }
         match (delivery, why) {
             (Some(delivery), PollError::Store(StoreError::Fenced(_))) => {
-                settle(delivery, Settlement::Return { after: RETURN_AFTER }).await
+                resolve(delivery, Disposition::Requeue { after: RETURN_AFTER }).await
             }
             (None, PollError::Store(StoreError::Fenced(_))) => {
                 debug!(task = %message.task, "another worker looks after the training")
@@ -129,9 +129,9 @@ impl<'a> TrainingTask<'a> {
 impl TrainingTask<'_> {
     /// One look, whoever made the last one.
     async fn poll_once(&self, delivery: Delivery) -> Result<(), UnackedError> {
-        let settlement = match self.poll().await {
-            Ok(Poll::Ended) => Settlement::Done,
-            Ok(Poll::Later(after)) => Settlement::Return { after },
+        let disposition = match self.poll().await {
+            Ok(Poll::Ended) => Disposition::Ack,
+            Ok(Poll::Later(after)) => Disposition::Requeue { after },
             Ok(Poll::Unknown(why)) => {
                 let why = format!("fine-tune job of {}: {why}", self.message.shard);
                 self.shared.reasons.hand_back(delivery, &why).await;
@@ -139,7 +139,7 @@ impl TrainingTask<'_> {
             }
             Err(why) => return Err((Some(delivery), why)),
         };
-        settle(delivery, settlement).await;
+        resolve(delivery, disposition).await;
         Ok(())
     }
 

@@ -2,14 +2,14 @@
 
 use super::driver::{Observation, TrainingDriver};
 use super::{PollError, TrainingTask, UnackedError};
-use crate::broker::{Delivery, Settlement};
+use crate::broker::{Delivery, Disposition};
 use crate::finetune::{ProviderError, TrainingOutcome, TrainingProgress, TrainingRecord, UnfinishedTraining};
 use crate::message::{FinetuneTask, MESSAGE_VERSION};
 use crate::metrics::TaskEnd;
 use crate::store::{Claim, StoreError};
 use crate::task::AttemptRef;
 use crate::telemetry::spans;
-use crate::worker::{HELD, Shared, settle};
+use crate::worker::{HELD, Shared, resolve};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -51,28 +51,28 @@ impl TrainingTask<'_> {
     /// Looks after a training on this machine until it ends or this process does. The message goes round meanwhile: a delivery must not be
     /// held for days.
     pub(super) async fn supervise_delivery(&self, delivery: Delivery) -> Result<(), UnackedError> {
-        let later = Settlement::Return { after: HELD };
+        let later = Disposition::Requeue { after: HELD };
         let _place = match self.shared.local.try_acquire() {
             Ok(permit) => Some(permit),
             // One that goes on here already is looked after all the same.
             Err(_) => match self.provider.find(&self.order()).await {
                 Ok(Some(_)) => None,
-                Ok(None) | Err(_) => return settled(delivery, later).await,
+                Ok(None) | Err(_) => return resolved(delivery, later).await,
             },
         };
         let (attempt, records) = match self.claim().await {
             Ok(Claim::Done) => match self.announced().await {
-                Ok(_) => return settled(delivery, Settlement::Done).await,
+                Ok(_) => return resolved(delivery, Disposition::Ack).await,
                 Err(why) => return Err((Some(delivery), why)),
             },
             Ok(Claim::Held) => {
                 self.shared.orphan_timer.forget(self.message.task);
-                return settled(delivery, later).await;
+                return resolved(delivery, later).await;
             }
             Ok(Claim::Run { attempt, records, .. }) => (self.reference(attempt), records),
             Err(why) => return Err((Some(delivery), why.into())),
         };
-        settle(delivery, later).await;
+        resolve(delivery, later).await;
         self.supervise(attempt, &records).await.map_err(|why| (None, why))
     }
 
@@ -216,7 +216,7 @@ impl TrainingTask<'_> {
     }
 }
 
-async fn settled(delivery: Delivery, settlement: Settlement) -> Result<(), UnackedError> {
-    settle(delivery, settlement).await;
+async fn resolved(delivery: Delivery, disposition: Disposition) -> Result<(), UnackedError> {
+    resolve(delivery, disposition).await;
     Ok(())
 }

@@ -4,7 +4,7 @@ use super::{Fresh, PATIENCE, at_most, number, numbered, publish, take, take_all}
 use crate::broker::BrokerUnderTest as _;
 use crate::rabbitmq::{self, RabbitMqServer};
 use bsft::broker::rabbitmq::RabbitMqBroker;
-use bsft::broker::{Broker as _, BrokerError, Queue, Settlement};
+use bsft::broker::{Broker as _, BrokerError, Queue};
 use bsft::task::RunId;
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -24,7 +24,7 @@ async fn a_broker_that_is_killed_keeps_what_is_unsettled_and_forgets_what_is_don
     for _ in 0..100 {
         let delivery = take(&mut consumer).await;
         done.insert(number(&delivery.body));
-        delivery.settle(Settlement::Done).await.unwrap();
+        delivery.ack().await.unwrap();
     }
     let held = take(&mut consumer).await;
     // Handed on after the acks, and the broker's disk has it when this returns: so it has the acks.
@@ -41,10 +41,10 @@ async fn a_broker_that_is_killed_keeps_what_is_unsettled_and_forgets_what_is_don
         let delivery = take(&mut consumer).await;
         let number = number(&delivery.body);
         assert!(!done.contains(&number), "{number} came back after its ack");
-        delivery.settle(Settlement::Done).await.unwrap();
+        delivery.ack().await.unwrap();
         missing.remove(&number);
     }
-    assert!(held.settle(Settlement::Done).await.is_err());
+    assert!(held.ack().await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

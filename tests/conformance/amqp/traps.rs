@@ -4,7 +4,7 @@ use super::{Fresh, at_most, number, numbered, publish, raw_channel, take, take_a
 use crate::broker::BrokerUnderTest;
 use crate::rabbitmq::{self, RabbitMqServer};
 use bsft::broker::rabbitmq::RabbitMqBroker;
-use bsft::broker::{Broker as _, BrokerError, Queue, Settlement};
+use bsft::broker::{Broker as _, BrokerError, Disposition, Queue};
 use lapin::options::QueueDeleteOptions;
 use std::time::Duration;
 
@@ -69,15 +69,11 @@ async fn a_message_comes_back_more_often_than_the_delivery_limit_allows_when_it_
     let mut consumer = t.broker.consume(&Queue::Finetune, at_most(1)).await.unwrap();
     let after = Duration::from_millis(1);
     for _ in 0..150 {
-        take(&mut consumer)
-            .await
-            .settle(Settlement::Return { after })
-            .await
-            .unwrap();
+        take(&mut consumer).await.nack_after(after).await.unwrap();
     }
     let delivery = take(&mut consumer).await;
     assert!(delivery.redelivered);
-    delivery.settle(Settlement::Done).await.unwrap();
+    delivery.ack().await.unwrap();
     assert!(t.dead_letters(&Queue::Finetune).await.is_empty());
 }
 
@@ -97,15 +93,22 @@ async fn a_stale_settlement_says_that_the_delivery_expired() {
     rabbitmq.ctl(&["close_all_connections", "a test"]);
     let mut again = take(&mut consumer).await;
     let after = Duration::from_secs(1);
-    for settlement in [Settlement::Done, Settlement::Reject, Settlement::Return { after }] {
-        let settled = stale.remove(0).settle(settlement).await;
-        assert!(matches!(settled, Err(BrokerError::ReceiptExpired)), "{settled:?}");
+    for disposition in [
+        Disposition::Ack,
+        Disposition::Reject,
+        Disposition::Requeue { after },
+    ] {
+        let resolved = stale.remove(0).resolve(disposition).await;
+        assert!(
+            matches!(resolved, Err(BrokerError::ReceiptExpired)),
+            "{resolved:?}"
+        );
     }
     assert!(again.redelivered);
     let mut missing: std::collections::BTreeSet<u32> = (0..4).collect();
     loop {
         missing.remove(&number(&again.body));
-        again.settle(Settlement::Done).await.unwrap();
+        again.ack().await.unwrap();
         if missing.is_empty() {
             break;
         }
@@ -132,9 +135,9 @@ async fn an_intake_survives_an_error_of_its_channel() {
     // The prefetch is used up: only the end of the channel brings it again.
     let again = take(&mut consumer).await;
     assert!(again.redelivered);
-    let late = held.settle(Settlement::Done).await;
+    let late = held.ack().await;
     assert!(matches!(late, Err(BrokerError::ReceiptExpired)), "{late:?}");
-    again.settle(Settlement::Done).await.unwrap();
+    again.ack().await.unwrap();
     publish(&t.broker, &Queue::Finetune, numbered(7..8)).await;
     let taken = take_all(&mut other, 7..8).await;
     assert_eq!(taken, [(7, false)], "the other lane was left alone");
@@ -159,8 +162,8 @@ async fn while_the_broker_has_no_memory_publishing_waits_and_nothing_else_does()
     assert_eq!(late.depth(&Queue::Bootstrap).await.unwrap(), 1);
     let mut theirs = late.consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
     take_all(&mut theirs, 2..3).await;
-    one.settle(Settlement::Done).await.unwrap();
-    two.settle(Settlement::Done).await.unwrap();
+    one.ack().await.unwrap();
+    two.ack().await.unwrap();
     assert!(!waiting.is_finished());
     rabbitmq.ctl(&["set_vm_memory_high_watermark", "absolute", "1GB"]);
     waiting.await.unwrap().unwrap();
