@@ -11,13 +11,13 @@ use crate::broker::Broker;
 use crate::broker::embedded::EmbeddedBroker;
 use crate::broker::rabbitmq::RabbitMqBroker;
 use crate::command_name::command_name;
+use crate::coordination::{Coordination, SingleProcess};
 use crate::coordinator::{self, Coordinator, Retry, RunError, retry_command};
 use crate::depot::{Depot, Folder};
 use crate::finetune::{Providers, Trainers, TrainingState};
 use crate::job::{self, Job};
 use crate::metrics::{Metrics, Need, Service};
 use crate::report::{Manifest, Progress, ShardReport, TrainingReport, summary, summary_fields};
-use crate::roster::{Alone, Roster};
 use crate::run_dir::RunDir;
 use crate::shutdown::Shutdown;
 use crate::store::embedded::EmbeddedStore;
@@ -288,7 +288,7 @@ fn worker_ended(
 struct Backends {
     broker: Arc<dyn Broker>,
     store: Arc<dyn Store>,
-    roster: Arc<dyn Roster>,
+    coordination: Arc<dyn Coordination>,
     depot: Arc<dyn Depot>,
     /// Where the store is, for people and for the next start.
     place: String,
@@ -307,7 +307,7 @@ impl Backends {
         Ok(Backends {
             broker: Arc::new(EmbeddedBroker::new()),
             store: Arc::new(EmbeddedStore::open(&dir.store())?),
-            roster: Arc::new(Alone::default()),
+            coordination: Arc::new(SingleProcess::default()),
             depot: Arc::new(Folder::new(dir.root().join("data"))),
             place: EMBEDDED.to_owned(),
             earlier: None,
@@ -332,7 +332,7 @@ impl Backends {
             broker: connected.retrying_broker(shutdown, &metrics),
             store: connected.patient_store(shutdown, &metrics),
             place: connected.store.place().to_owned(),
-            roster: Arc::clone(&connected.store) as _,
+            coordination: Arc::clone(&connected.store) as _,
             depot: connected.patient_depot(shutdown, &metrics),
             earlier,
             workers: 0,
@@ -359,7 +359,7 @@ async fn compiled(
         let worker = Worker {
             broker: Arc::clone(&backends.broker),
             store: Arc::clone(&backends.store),
-            roster: Arc::clone(&backends.roster),
+            coordination: Arc::clone(&backends.coordination),
             depot: Arc::clone(&backends.depot),
             providers: Providers::new(trainers.clone()),
             queues: TaskQueues::ALL,
@@ -378,7 +378,7 @@ async fn compiled(
     let coordinator = Coordinator {
         broker: backends.broker,
         store: backends.store,
-        roster: backends.roster,
+        coordination: backends.coordination,
         depot: backends.depot,
         place: backends.place,
         earlier: backends.earlier,

@@ -62,7 +62,7 @@ async fn connected(
     let worker = Worker {
         broker: connected.retrying_broker(&shutdown, metrics),
         store: connected.patient_store(&shutdown, metrics),
-        roster: Arc::clone(&connected.store) as _,
+        coordination: Arc::clone(&connected.store) as _,
         depot: connected.patient_depot(&shutdown, metrics),
         providers: providers.clone(),
         queues,

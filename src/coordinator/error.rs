@@ -3,9 +3,9 @@
 use super::outcome_log::OutcomeLogError;
 use crate::broker::{BrokerError, Recourse};
 use crate::command_name::command_name;
+use crate::coordination::Process;
 use crate::depot::DepotError;
 use crate::program::BuildError;
-use crate::roster::Process;
 use crate::run_dir::RunDir;
 use crate::store::StoreError;
 use crate::task::RunId;

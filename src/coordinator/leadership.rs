@@ -1,9 +1,9 @@
 //! One coordinator per run: taking the run, keeping it, and hearing that it was cancelled.
 
 use super::{Coordinator, RunError};
+use crate::coordination::{LeaseResult, Process};
 use crate::metrics::Service;
 use crate::patience::Patience;
-use crate::roster::{Lead, Process};
 use crate::task::RunId;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -98,7 +98,11 @@ impl Leadership {
 
     /// Lets the run go.
     pub(super) async fn resign(&self, coordinator: &Coordinator) {
-        if let Err(error) = coordinator.roster.resign(&self.run, &self.process).await {
+        if let Err(error) = coordinator
+            .coordination
+            .release_lease(&self.run, &self.process)
+            .await
+        {
             debug!(%error, "not resigned; our time runs out by itself");
         }
     }
@@ -125,12 +129,16 @@ impl Leadership {
     }
 
     async fn renew(&self, coordinator: &Coordinator) -> Result<(), RunError> {
-        match coordinator.roster.lead(&self.run, &self.process, LEASE).await {
-            Ok(Lead::Ours) => {
+        match coordinator
+            .coordination
+            .acquire_lease(&self.run, &self.process, LEASE)
+            .await
+        {
+            Ok(LeaseResult::Acquired) => {
                 *self.granted.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
                 Ok(())
             }
-            Ok(Lead::Theirs { process, .. }) => Err(RunError::Replaced {
+            Ok(LeaseResult::HeldBy { process, .. }) => Err(RunError::Replaced {
                 run: self.run.clone(),
                 process,
             }),
@@ -145,12 +153,12 @@ impl Leadership {
     async fn hears_cancellation(&self, coordinator: &Coordinator) -> bool {
         if coordinator.dir.cancel_request().exists() {
             // For workers elsewhere. Where that fails they find nothing more to do before long.
-            if let Err(error) = coordinator.roster.cancel(&self.run).await {
+            if let Err(error) = coordinator.coordination.cancel(&self.run).await {
                 debug!(%error, "the workers do not hear of the cancellation");
             }
             return true;
         }
-        matches!(coordinator.roster.is_cancelled(&self.run).await, Ok(true))
+        matches!(coordinator.coordination.is_cancelled(&self.run).await, Ok(true))
     }
 
     /// Removes a request to cancel that an earlier process of the run did not see, or saw.
@@ -172,19 +180,22 @@ impl Leadership {
 
 /// Waits until the run is the process's, and takes a cancellation back. Gives when it was granted.
 async fn grant(coordinator: &Coordinator, run: &RunId, process: &Process) -> Result<Instant, RunError> {
-    let roster = &coordinator.roster;
+    let coordination = &coordinator.coordination;
     let patience = Patience::new(
         coordinator.shutdown.clone(),
         coordinator.metrics.waits(Service::Redis),
     );
     let mut before: Option<(Process, Duration)> = None;
     // One from before this process is what it is started to take back; one that comes while it waits is meant for it.
-    let was_cancelled = patience.insist(|| roster.is_cancelled(run)).await?;
+    let was_cancelled = patience.insist(|| coordination.is_cancelled(run)).await?;
     let granted = loop {
         let asked = Instant::now();
-        let (other, left) = match patience.insist(|| roster.lead(run, process, LEASE)).await? {
-            Lead::Ours => break asked,
-            Lead::Theirs { process, left } => (process, left),
+        let (other, left) = match patience
+            .insist(|| coordination.acquire_lease(run, process, LEASE))
+            .await?
+        {
+            LeaseResult::Acquired => break asked,
+            LeaseResult::HeldBy { process, left } => (process, left),
         };
         let has_renewed = |(known, was): &(Process, Duration)| *known == other && left > *was + JITTER;
         if before.as_ref().is_some_and(has_renewed) {
@@ -198,11 +209,11 @@ async fn grant(coordinator: &Coordinator, run: &RunId, process: &Process) -> Res
             );
         }
         before = Some((other, left));
-        if !was_cancelled && patience.insist(|| roster.is_cancelled(run)).await? {
+        if !was_cancelled && patience.insist(|| coordination.is_cancelled(run)).await? {
             return Err(RunError::Cancelled);
         }
         tokio::time::sleep(LISTEN_EVERY).await;
     };
-    patience.insist(|| roster.resume(run)).await?;
+    patience.insist(|| coordination.resume(run)).await?;
     Ok(granted)
 }

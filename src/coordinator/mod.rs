@@ -26,12 +26,12 @@ pub use outcome_log::OutcomeLogError;
 
 use crate::broker::Broker;
 use crate::command_name::command_name;
+use crate::coordination::Coordination;
 use crate::depot::Depot;
 use crate::finetune::Trainers;
 use crate::job::{Job, run_id};
 use crate::metrics::{Metrics, Need};
 use crate::report::{Manifest, Progress};
-use crate::roster::Roster;
 use crate::run_dir::RunDir;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
@@ -50,7 +50,7 @@ pub struct Coordinator {
     /// Where outcomes come from.
     pub store: Arc<dyn Store>,
     /// Where this process and the workers find each other.
-    pub roster: Arc<dyn Roster>,
+    pub coordination: Arc<dyn Coordination>,
     /// Where training files are left for workers.
     pub depot: Arc<dyn Depot>,
     /// Where the store is, in words.

@@ -5,10 +5,10 @@
 use super::prepare::Prepared;
 use super::{Coordinator, Retry, RunError};
 use crate::broker::Queue;
+use crate::coordination::WorkerInfo;
 use crate::finetune::{Preflight, ProviderSpec, TrainingRecord, TrainingSpec, TrainingState};
 use crate::message::{FinetuneMessage, MESSAGE_VERSION, PreflightTask, encode};
 use crate::report::{Manifest, TrainingReport};
-use crate::roster::WorkerSign;
 use crate::task::TaskId;
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -94,7 +94,7 @@ pub(super) async fn preflight(coordinator: &Coordinator, prepared: &Prepared) ->
             break;
         }
     }
-    let workers = coordinator.roster.workers(&prepared.run).await;
+    let workers = coordinator.coordination.workers(&prepared.run).await;
     told(asked, &workers.unwrap_or_default())
 }
 
@@ -158,13 +158,13 @@ fn message(prepared: &Prepared, asked: &PreflightRequest) -> Vec<u8> {
 }
 
 /// Whether a worker is there that has the recipe's trainer, whatever others say.
-fn has_trainer(recipe: &TrainingSpec, workers: &[WorkerSign]) -> bool {
+fn has_trainer(recipe: &TrainingSpec, workers: &[WorkerInfo]) -> bool {
     let mut workers = workers.iter();
     matches!(&recipe.provider, ProviderSpec::Command(command)
         if workers.any(|worker| worker.has_trainer(&command.trainer)))
 }
 
-fn told(asked: Vec<PreflightRequest>, workers: &[WorkerSign]) -> Result<(), RunError> {
+fn told(asked: Vec<PreflightRequest>, workers: &[WorkerInfo]) -> Result<(), RunError> {
     let mut problems = Vec::new();
     for asked in asked {
         let PreflightRequest {

@@ -41,7 +41,7 @@ impl Prepared {
         let path = coordinator.dir.manifest();
         let bytes = self.manifest.to_bytes();
         write_whole(&path, &bytes).map_err(RunError::at(path))?;
-        if let Err(error) = coordinator.roster.report(&self.run, &bytes).await {
+        if let Err(error) = coordinator.coordination.report(&self.run, &bytes).await {
             debug!(%error, "not reported; run.json has it");
         }
         Ok(())

@@ -84,7 +84,7 @@ impl<'a> TaskPublisher<'a> {
             return;
         }
         self.counted = Some(Instant::now());
-        let workers = match self.coordinator.roster.workers(&prepared.run).await {
+        let workers = match self.coordinator.coordination.workers(&prepared.run).await {
             Ok(workers) => workers,
             Err(error) => return debug!(%error, "the workers are not counted"),
         };

@@ -48,7 +48,7 @@ async fn look(coordinator: &Coordinator, run: &RunId) {
     shown.available(available(coordinator.dir.root()));
     let workers = match coordinator.is_alone {
         true => Some(coordinator.metrics.workers_here()),
-        false => told(coordinator.roster.workers(run))
+        false => told(coordinator.coordination.workers(run))
             .await
             .map(|workers| workers.len()),
     };

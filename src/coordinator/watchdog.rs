@@ -41,7 +41,7 @@ impl FinetuneWatchdog {
         }
         self.told = Instant::now();
         let workers = coordinator
-            .roster
+            .coordination
             .workers(&prepared.run)
             .await
             .unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use super::figures::{count, percent, time};
 use super::manifest::{Manifest, Phase};
-use crate::roster::WorkerSign;
+use crate::coordination::WorkerInfo;
 use serde::Serialize;
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -25,7 +25,7 @@ pub struct RunStatus {
     /// Whether it was cancelled.
     pub cancelled: bool,
     /// Workers that gave a sign of life lately; none: not known.
-    pub workers: Option<Vec<WorkerSign>>,
+    pub workers: Option<Vec<WorkerInfo>>,
     /// Messages in the namespace's queues; none: not known.
     pub queues: Option<Depths>,
 }

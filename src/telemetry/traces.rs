@@ -200,7 +200,7 @@ fn resource(service: &'static str) -> Resource {
         ("service.version", env!("CARGO_PKG_VERSION").to_owned()),
         (
             "service.instance.id",
-            crate::roster::Process::current().to_string(),
+            crate::coordination::Process::current().to_string(),
         ),
     ];
     let missing = ours

@@ -12,11 +12,11 @@ mod preflight;
 mod presence;
 
 use crate::broker::{Broker, BrokerError, Consumer, Delivery, Disposition, Queue, Recourse};
+use crate::coordination::{Coordination, Process, WorkerInfo};
 use crate::depot::Depot;
 use crate::finetune::Providers;
 use crate::message::Refusal;
 use crate::metrics::{Metrics, Need};
-use crate::roster::{Process, Roster, WorkerSign};
 use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
 use crate::task::{RunId, TaskId};
@@ -56,7 +56,7 @@ pub struct Worker {
     /// Where jobs are read and outcomes written.
     pub store: Arc<dyn Store>,
     /// Where coordinators see that it is there.
-    pub roster: Arc<dyn Roster>,
+    pub coordination: Arc<dyn Coordination>,
     /// Where training files are.
     pub depot: Arc<dyn Depot>,
     /// Who trains.
@@ -155,7 +155,7 @@ pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), WorkerError> 
     let prefetch = worker
         .concurrency
         .saturating_add(calls.div_ceil(TASKS_BEYOND_CALLS));
-    let sign = WorkerSign {
+    let info = WorkerInfo {
         process: Process::current(),
         lanes: worker.queues.names(),
         concurrency: calls,
@@ -173,7 +173,7 @@ pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), WorkerError> 
         broker: Arc::clone(&worker.broker),
         store: Arc::clone(&worker.store),
         jobs: Jobs::new(worker.store, Arc::clone(&worker.metrics)),
-        presence: Presence::new(worker.roster, sign),
+        presence: Presence::new(worker.coordination, info),
         reasons: Reasons::default(),
         calls: Semaphore::new(calls),
         local: Semaphore::new(worker.providers.at_once()),

@@ -1,7 +1,7 @@
 //! What a worker says of itself to the runs that it works on, and what it hears of them.
 
 use super::lease::{HEARTBEAT, LEASE};
-use crate::roster::{Process, Roster, WorkerSign};
+use crate::coordination::{Coordination, Process, WorkerInfo};
 use crate::task::RunId;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,8 +15,8 @@ const INTEREST: Duration = Duration::from_secs(60);
 
 /// Keeps a worker's name on the roster of each run that it works on.
 pub(super) struct Presence {
-    roster: Arc<dyn Roster>,
-    sign: WorkerSign,
+    coordination: Arc<dyn Coordination>,
+    info: WorkerInfo,
     /// Held for look-ups only, never across an await.
     runs: Mutex<HashMap<RunId, Run>>,
     /// Rings when there is a new run.
@@ -33,10 +33,10 @@ struct Run {
 }
 
 impl Presence {
-    pub(super) fn new(roster: Arc<dyn Roster>, sign: WorkerSign) -> Presence {
+    pub(super) fn new(coordination: Arc<dyn Coordination>, info: WorkerInfo) -> Presence {
         Presence {
-            roster,
-            sign,
+            coordination,
+            info,
             runs: Mutex::default(),
             news: Notify::new(),
         }
@@ -48,21 +48,21 @@ impl Presence {
         match known {
             Some(false) => false,
             // It may have been taken up again since.
-            Some(true) => self.roster.is_cancelled(run).await.unwrap_or(true),
+            Some(true) => self.coordination.is_cancelled(run).await.unwrap_or(true),
             // Where the roster is away, so is the store: nothing is done before both are back.
-            None => self.roster.is_cancelled(run).await.unwrap_or(false),
+            None => self.coordination.is_cancelled(run).await.unwrap_or(false),
         }
     }
 
     /// Which worker this is.
     pub(super) fn process(&self) -> &Process {
-        &self.sign.process
+        &self.info.process
     }
 
     /// Whether the run was cancelled, asked now: for work that goes on for long. Where nobody answers, it goes on.
     pub(super) async fn is_cancelled(&self, run: &RunId) -> bool {
         self.works_on(run);
-        self.roster.is_cancelled(run).await.unwrap_or(false)
+        self.coordination.is_cancelled(run).await.unwrap_or(false)
     }
 
     /// From now on the run hears of this worker. Gives whether it is known to be cancelled.
@@ -101,8 +101,8 @@ impl Presence {
     }
 
     async fn show(&self, run: &RunId) {
-        let signed = self.roster.sign(run, &self.sign, LEASE).await;
-        let (Ok(()), Ok(is_cancelled)) = (signed, self.roster.is_cancelled(run).await) else {
+        let signed = self.coordination.heartbeat(run, &self.info, LEASE).await;
+        let (Ok(()), Ok(is_cancelled)) = (signed, self.coordination.is_cancelled(run).await) else {
             return debug!(%run, "the roster is away");
         };
         if let Some(known) = self.runs().get_mut(run) {

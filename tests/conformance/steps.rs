@@ -6,6 +6,7 @@ use crate::support::{Folder, JobFile, same};
 use async_trait::async_trait;
 use bsft::broker::embedded::EmbeddedBroker;
 use bsft::broker::{Broker, BrokerError, Consumer, Delivery, Disposition, Queue, Receipt, RetryingBroker};
+use bsft::coordination::SingleProcess;
 use bsft::coordinator::{self, Coordinator, Retry};
 use bsft::depot;
 use bsft::finetune::{
@@ -14,7 +15,6 @@ use bsft::finetune::{
 use bsft::job;
 use bsft::metrics::{self, Metrics};
 use bsft::report::Progress;
-use bsft::roster::Alone;
 use bsft::run_dir::RunDir;
 use bsft::shutdown::Shutdown;
 use bsft::store::embedded::EmbeddedStore;
@@ -418,7 +418,7 @@ async fn live(folder: &Folder, service: &Arc<Service>, plan: &Arc<Plan>) -> bool
     let worker = Worker {
         broker: Arc::clone(&broker) as _,
         store: Arc::clone(&store) as _,
-        roster: Arc::new(Alone::default()),
+        coordination: Arc::new(SingleProcess::default()),
         depot: Arc::clone(&depot) as _,
         // The clock that a start is marked by is not the one that runs ahead.
         providers: Providers::only(Arc::new(provider)).with_visibility_delay(Duration::ZERO),
@@ -430,7 +430,7 @@ async fn live(folder: &Folder, service: &Arc<Service>, plan: &Arc<Plan>) -> bool
     let coordinator = Coordinator {
         broker,
         store,
-        roster: Arc::new(Alone::default()),
+        coordination: Arc::new(SingleProcess::default()),
         depot,
         place: "state.redb".into(),
         earlier: None,

@@ -7,8 +7,8 @@ mod training_metrics;
 use super::prepare::Prepared;
 use super::{Coordinator, RunError};
 use crate::broker::Queue;
+use crate::coordination::WorkerInfo;
 use crate::finetune::{FinetuneJob, ID_SLOT, ProviderSpec, TrainingRecord, TrainingState};
-use crate::roster::WorkerSign;
 use crate::task::TaskId;
 use messages::{report_changes, report_others, report_trainers};
 use std::collections::HashSet;
@@ -66,7 +66,7 @@ impl Trainings {
     }
 
     /// Trainers that jobs wait for and none of the workers has.
-    pub(in crate::coordinator) fn without_trainer(&self, workers: &[WorkerSign]) -> Vec<&str> {
+    pub(in crate::coordinator) fn without_trainer(&self, workers: &[WorkerInfo]) -> Vec<&str> {
         let trainers = self.open().filter_map(|job| match &job.shard.recipe.provider {
             ProviderSpec::Command(command) => Some(command.trainer.as_str()),
             _ => None,

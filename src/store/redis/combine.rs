@@ -1,6 +1,6 @@
 //! Many calls in one step: what is asked for while a step is on its way goes out together with the next.
 //!
-//! A step costs the server and us as much as the work of several tasks. Alone, a call goes out at once; under load some tens share one, and
+//! A step costs the server and us as much as the work of several tasks. SingleProcess, a call goes out at once; under load some tens share one, and
 //! none waits for longer than one answer. A step is still all or nothing, and each item in it stands for itself.
 
 use super::keys::Keys;

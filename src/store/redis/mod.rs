@@ -11,6 +11,7 @@
 //! killed server does when its disk was slow just then), which are run again. So may a failover to a replica.
 
 mod combine;
+mod coordination;
 mod depot;
 mod doubt;
 mod fault;
@@ -21,7 +22,6 @@ mod link;
 mod page;
 mod reply;
 mod rights;
-mod roster;
 mod script;
 mod start;
 mod url;

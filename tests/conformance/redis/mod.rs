@@ -1,9 +1,9 @@
 //! The store on Redis: every case, on one server and on a cluster, and what only a server can do to us.
 
+mod coordination;
 mod lockout;
 mod loss;
 mod refusal;
-mod roster;
 mod window;
 
 use crate::redis_server::{RedisServer, is_installed};

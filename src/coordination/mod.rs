@@ -2,9 +2,9 @@
 //!
 //! Nothing here is needed to get the right result, except that a run has one coordinator at a time.
 
-mod alone;
+mod single_process;
 
-pub use alone::Alone;
+pub use single_process::SingleProcess;
 
 use crate::broker::Queue;
 use crate::store::StoreError;
@@ -16,18 +16,23 @@ use std::time::Duration;
 
 /// Where processes find each other. Every method may be called again after an error.
 #[async_trait]
-pub trait Roster: Send + Sync {
+pub trait Coordination: Send + Sync {
     /// Makes the process the run's only coordinator for `lease` from now, unless another one's time runs.
-    async fn lead(&self, run: &RunId, process: &Process, lease: Duration) -> Result<Lead, StoreError>;
+    async fn acquire_lease(
+        &self,
+        run: &RunId,
+        process: &Process,
+        lease: Duration,
+    ) -> Result<LeaseResult, StoreError>;
 
     /// Ends the process's time as coordinator. Harmless when it has none.
-    async fn resign(&self, run: &RunId, process: &Process) -> Result<(), StoreError>;
+    async fn release_lease(&self, run: &RunId, process: &Process) -> Result<(), StoreError>;
 
     /// Says that the worker is there and works on the run, for `lease` from now.
-    async fn sign(&self, run: &RunId, worker: &WorkerSign, lease: Duration) -> Result<(), StoreError>;
+    async fn heartbeat(&self, run: &RunId, worker: &WorkerInfo, lease: Duration) -> Result<(), StoreError>;
 
     /// The workers whose time runs, in order of their ids.
-    async fn workers(&self, run: &RunId) -> Result<Vec<WorkerSign>, StoreError>;
+    async fn workers(&self, run: &RunId) -> Result<Vec<WorkerInfo>, StoreError>;
 
     /// Nobody is to work on the run, until it is resumed.
     async fn cancel(&self, run: &RunId) -> Result<(), StoreError>;
@@ -47,11 +52,11 @@ pub trait Roster: Send + Sync {
 
 /// Who has a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Lead {
+pub enum LeaseResult {
     /// We have it.
-    Ours,
+    Acquired,
     /// Another coordinator has it.
-    Theirs {
+    HeldBy {
         /// Which.
         process: Process,
         /// How long its time still runs, if it gives no further sign of life.
@@ -96,7 +101,7 @@ impl fmt::Display for Process {
 
 /// What a worker says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WorkerSign {
+pub struct WorkerInfo {
     /// The process.
     #[serde(flatten)]
     pub process: Process,
@@ -109,7 +114,7 @@ pub struct WorkerSign {
     pub trainers: Vec<String>,
 }
 
-impl WorkerSign {
+impl WorkerInfo {
     /// Whether it has the trainer of that name.
     pub fn has_trainer(&self, name: &str) -> bool {
         self.trainers.iter().any(|trainer| trainer == name)

@@ -2,7 +2,7 @@
 
 use super::script::{LEAD, RESIGN, SIGN, WORKERS};
 use super::{KEPT, RedisStore, millis, reply};
-use crate::roster::{Lead, Process, Roster, WorkerSign};
+use crate::coordination::{Coordination, LeaseResult, Process, WorkerInfo};
 use crate::store::StoreError;
 use crate::task::RunId;
 use async_trait::async_trait;
@@ -11,27 +11,32 @@ use serde::de::DeserializeOwned;
 use std::time::Duration;
 
 #[async_trait]
-impl Roster for RedisStore {
-    async fn lead(&self, run: &RunId, process: &Process, lease: Duration) -> Result<Lead, StoreError> {
+impl Coordination for RedisStore {
+    async fn acquire_lease(
+        &self,
+        run: &RunId,
+        process: &Process,
+        lease: Duration,
+    ) -> Result<LeaseResult, StoreError> {
         let who = text(process);
         let call = LEAD.call([self.keys.leader(run)]);
         let reply = self.link.run(call.bytes(&who).number(millis(lease))).await?;
         let other = self.read(reply, reply::other_leader)?;
-        other.map_or(Ok(Lead::Ours), |(who, left)| {
-            Ok(Lead::Theirs {
+        other.map_or(Ok(LeaseResult::Acquired), |(who, left)| {
+            Ok(LeaseResult::HeldBy {
                 process: self.member(&who)?,
                 left: Duration::from_millis(left),
             })
         })
     }
 
-    async fn resign(&self, run: &RunId, process: &Process) -> Result<(), StoreError> {
+    async fn release_lease(&self, run: &RunId, process: &Process) -> Result<(), StoreError> {
         let who = text(process);
         let call = RESIGN.call([self.keys.leader(run)]);
         self.link.run(call.bytes(&who)).await.map(drop)
     }
 
-    async fn sign(&self, run: &RunId, worker: &WorkerSign, lease: Duration) -> Result<(), StoreError> {
+    async fn heartbeat(&self, run: &RunId, worker: &WorkerInfo, lease: Duration) -> Result<(), StoreError> {
         let about = text(worker);
         let call = SIGN.call([self.keys.workers(run)]);
         let call = call.bytes(worker.process.id.as_bytes()).bytes(&about);
@@ -39,11 +44,11 @@ impl Roster for RedisStore {
         self.link.run(call).await.map(drop)
     }
 
-    async fn workers(&self, run: &RunId) -> Result<Vec<WorkerSign>, StoreError> {
+    async fn workers(&self, run: &RunId) -> Result<Vec<WorkerInfo>, StoreError> {
         let reply = self.link.run(WORKERS.call([self.keys.workers(run)])).await?;
         let signs = self.read(reply, reply::texts)?;
         // A worker of another version may say other things of itself: it is not counted.
-        let mut workers: Vec<WorkerSign> = signs
+        let mut workers: Vec<WorkerInfo> = signs
             .iter()
             .filter_map(|sign| serde_json::from_slice(sign).ok())
             .collect();

@@ -1,6 +1,6 @@
 //! The roster of a process that is all there is: the lock of DIR keeps others away, and whoever asks looks into DIR.
 
-use super::{Lead, Process, Roster, WorkerSign};
+use super::{Coordination, LeaseResult, Process, WorkerInfo};
 use crate::store::StoreError;
 use crate::task::RunId;
 use async_trait::async_trait;
@@ -10,31 +10,31 @@ use std::time::Duration;
 
 /// Nobody else is there.
 #[derive(Debug, Default)]
-pub struct Alone {
+pub struct SingleProcess {
     cancelled: Mutex<HashSet<RunId>>,
 }
 
-impl Alone {
+impl SingleProcess {
     fn cancelled(&self) -> MutexGuard<'_, HashSet<RunId>> {
         self.cancelled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
-impl Roster for Alone {
-    async fn lead(&self, _: &RunId, _: &Process, _: Duration) -> Result<Lead, StoreError> {
-        Ok(Lead::Ours)
+impl Coordination for SingleProcess {
+    async fn acquire_lease(&self, _: &RunId, _: &Process, _: Duration) -> Result<LeaseResult, StoreError> {
+        Ok(LeaseResult::Acquired)
     }
 
-    async fn resign(&self, _: &RunId, _: &Process) -> Result<(), StoreError> {
+    async fn release_lease(&self, _: &RunId, _: &Process) -> Result<(), StoreError> {
         Ok(())
     }
 
-    async fn sign(&self, _: &RunId, _: &WorkerSign, _: Duration) -> Result<(), StoreError> {
+    async fn heartbeat(&self, _: &RunId, _: &WorkerInfo, _: Duration) -> Result<(), StoreError> {
         Ok(())
     }
 
-    async fn workers(&self, _: &RunId) -> Result<Vec<WorkerSign>, StoreError> {
+    async fn workers(&self, _: &RunId) -> Result<Vec<WorkerInfo>, StoreError> {
         Ok(Vec::new())
     }
 

@@ -1,0 +1,136 @@
+//! The roster on Redis: who has a run, who works on it, whether it is cancelled, and how far it is.
+
+use super::{NAMESPACE, connect, keys, server};
+use crate::store::{LEASE, run};
+use bsft::coordination::{Coordination, LeaseResult, Process, WorkerInfo};
+use bsft::task::RunId;
+use std::time::Duration;
+
+const NO_LEASE: Duration = Duration::from_millis(1);
+
+fn worker(concurrency: usize) -> WorkerInfo {
+    WorkerInfo {
+        trainers: vec!["trl".to_owned()],
+        process: Process::current(),
+        lanes: vec!["bootstrap".into()],
+        concurrency,
+    }
+}
+
+#[tokio::test]
+async fn a_run_has_one_coordinator_at_a_time() {
+    let Some(server) = server(&[]) else { return };
+    let coordination = connect(&server.url(), NAMESPACE).await;
+    let (ours, theirs) = (Process::current(), Process::current());
+    for _ in 0..2 {
+        let lead = coordination.acquire_lease(&run(), &ours, LEASE).await.unwrap();
+        assert_eq!(lead, LeaseResult::Acquired);
+    }
+    match coordination.acquire_lease(&run(), &theirs, LEASE).await.unwrap() {
+        LeaseResult::HeldBy { process, left } => {
+            assert_eq!(process, ours);
+            assert!(left <= LEASE && left > LEASE / 2, "{left:?}");
+        }
+        LeaseResult::Acquired => panic!("two have the run"),
+    }
+    // Only who has it lets it go.
+    coordination.release_lease(&run(), &theirs).await.unwrap();
+    assert_ne!(
+        coordination.acquire_lease(&run(), &theirs, LEASE).await.unwrap(),
+        LeaseResult::Acquired
+    );
+    let other = RunId("other".into());
+    assert_eq!(
+        coordination.acquire_lease(&other, &theirs, LEASE).await.unwrap(),
+        LeaseResult::Acquired
+    );
+    coordination.release_lease(&run(), &ours).await.unwrap();
+    assert_eq!(
+        coordination
+            .acquire_lease(&run(), &theirs, NO_LEASE)
+            .await
+            .unwrap(),
+        LeaseResult::Acquired
+    );
+    let taken = async {
+        while coordination.acquire_lease(&run(), &ours, LEASE).await.unwrap() != LeaseResult::Acquired {}
+    };
+    tokio::time::timeout(LEASE, taken)
+        .await
+        .expect("the time of a coordinator without a sign of life ends");
+}
+
+#[tokio::test]
+async fn workers_are_seen_while_they_give_signs_of_life() {
+    let Some(server) = server(&[]) else { return };
+    let coordination = connect(&server.url(), NAMESPACE).await;
+    assert_eq!(coordination.workers(&run()).await.unwrap(), []);
+    let (a, b) = (worker(64), worker(8));
+    for _ in 0..2 {
+        coordination.heartbeat(&run(), &a, LEASE).await.unwrap();
+        coordination.heartbeat(&run(), &b, LEASE).await.unwrap();
+    }
+    let mut both = vec![a.clone(), b.clone()];
+    both.sort_by(|a, b| a.process.id.cmp(&b.process.id));
+    assert_eq!(coordination.workers(&run()).await.unwrap(), both);
+    assert_eq!(coordination.workers(&RunId("other".into())).await.unwrap(), []);
+    coordination.heartbeat(&run(), &a, NO_LEASE).await.unwrap();
+    let gone = async { while coordination.workers(&run()).await.unwrap() != [b.clone()] {} };
+    tokio::time::timeout(LEASE, gone)
+        .await
+        .expect("a worker without a sign of life is forgotten");
+}
+
+#[tokio::test]
+async fn a_cancelled_run_stays_so_until_it_is_resumed() {
+    let Some(server) = server(&[]) else { return };
+    let coordination = connect(&server.url(), NAMESPACE).await;
+    assert!(!coordination.is_cancelled(&run()).await.unwrap());
+    coordination.cancel(&run()).await.unwrap();
+    coordination.cancel(&run()).await.unwrap();
+    assert!(coordination.is_cancelled(&run()).await.unwrap());
+    assert!(!coordination.is_cancelled(&RunId("other".into())).await.unwrap());
+    coordination.resume(&run()).await.unwrap();
+    coordination.resume(&run()).await.unwrap();
+    assert!(!coordination.is_cancelled(&run()).await.unwrap());
+}
+
+#[tokio::test]
+async fn every_run_of_a_namespace_is_known_by_its_last_report() {
+    let Some(server) = server(&[]) else { return };
+    let coordination = connect(&server.url(), NAMESPACE).await;
+    let elsewhere = connect(&server.url(), "elsewhere").await;
+    let (a, b) = (RunId("a".into()), RunId("b".into()));
+    for (run, report) in [(&b, &b"far"[..]), (&a, b"begun"), (&a, b"done")] {
+        coordination.report(run, report).await.unwrap();
+    }
+    let known = vec![(a, b"done".to_vec()), (b, b"far".to_vec())];
+    assert_eq!(coordination.reports().await.unwrap(), known);
+    assert_eq!(elsewhere.reports().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn the_roster_keeps_nothing_for_ever() {
+    let Some(server) = server(&[]) else { return };
+    let coordination = connect(&server.url(), NAMESPACE).await;
+    coordination
+        .acquire_lease(&run(), &Process::current(), LEASE)
+        .await
+        .unwrap();
+    coordination.heartbeat(&run(), &worker(1), LEASE).await.unwrap();
+    coordination.cancel(&run()).await.unwrap();
+    coordination.report(&run(), b"far").await.unwrap();
+    let of_run: Vec<String> = keys(&server)
+        .into_iter()
+        .filter(|key| key.contains('{'))
+        .collect();
+    assert_eq!(of_run.len(), 4, "{of_run:?}");
+    for key in of_run {
+        let ends: i64 = redis::from_redis_value(server.ask(&["TTL", &key])).unwrap();
+        assert!(ends > 0, "{key}: {ends}");
+        server.ask(&["DEL", &key]);
+    }
+    // The list of runs forgets what has no report any more.
+    assert_eq!(coordination.reports().await.unwrap(), []);
+    assert_eq!(keys(&server), Vec::<String>::new());
+}
