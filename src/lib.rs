@@ -3,6 +3,7 @@
 //! Data goes one way: job file, check, tasks, queue, worker, teacher program, LM, trace, store, shards, fine-tune jobs,
 //! compiled student. See `ARCHITECTURE.md` for the map.
 
+pub mod artifacts;
 mod backoff;
 pub mod broker;
 pub mod cli;
@@ -10,7 +11,6 @@ mod command_name;
 pub mod coordination;
 pub mod coordinator;
 pub mod dataset;
-pub mod depot;
 pub mod finetune;
 mod http;
 pub mod job;

@@ -7,13 +7,13 @@ use super::monitor::Monitor;
 use super::runtime::block_on;
 use super::services::{Connected, Services};
 use super::{signals, trainers, ui};
+use crate::artifacts::{ArtifactStore, DirArtifacts};
 use crate::broker::Broker;
 use crate::broker::embedded::EmbeddedBroker;
 use crate::broker::rabbitmq::RabbitMqBroker;
 use crate::command_name::command_name;
 use crate::coordination::{Coordination, SingleProcess};
 use crate::coordinator::{self, Coordinator, Retry, RunError, retry_command};
-use crate::depot::{Depot, Folder};
 use crate::finetune::{Providers, Trainers, TrainingState};
 use crate::job::{self, Job};
 use crate::metrics::{Metrics, Need, Service};
@@ -289,7 +289,7 @@ struct Backends {
     broker: Arc<dyn Broker>,
     store: Arc<dyn Store>,
     coordination: Arc<dyn Coordination>,
-    depot: Arc<dyn Depot>,
+    artifacts: Arc<dyn ArtifactStore>,
     /// Where the store is, for people and for the next start.
     place: String,
     /// What an earlier process of the run, on one machine, has in its own store.
@@ -308,7 +308,7 @@ impl Backends {
             broker: Arc::new(EmbeddedBroker::new()),
             store: Arc::new(EmbeddedStore::open(&dir.store())?),
             coordination: Arc::new(SingleProcess::default()),
-            depot: Arc::new(Folder::new(dir.root().join("data"))),
+            artifacts: Arc::new(DirArtifacts::new(dir.root().join("data"))),
             place: EMBEDDED.to_owned(),
             earlier: None,
             workers: 1,
@@ -333,7 +333,7 @@ impl Backends {
             store: connected.patient_store(shutdown, &metrics),
             place: connected.store.place().to_owned(),
             coordination: Arc::clone(&connected.store) as _,
-            depot: connected.patient_depot(shutdown, &metrics),
+            artifacts: connected.retrying_artifacts(shutdown, &metrics),
             earlier,
             workers: 0,
             rabbitmq: Some(connected.broker),
@@ -360,7 +360,7 @@ async fn compiled(
             broker: Arc::clone(&backends.broker),
             store: Arc::clone(&backends.store),
             coordination: Arc::clone(&backends.coordination),
-            depot: Arc::clone(&backends.depot),
+            artifacts: Arc::clone(&backends.artifacts),
             providers: Providers::new(trainers.clone()),
             queues: TaskQueues::ALL,
             concurrency: flags.concurrency,
@@ -379,7 +379,7 @@ async fn compiled(
         broker: backends.broker,
         store: backends.store,
         coordination: backends.coordination,
-        depot: backends.depot,
+        artifacts: backends.artifacts,
         place: backends.place,
         earlier: backends.earlier,
         dir,

@@ -3,10 +3,10 @@
 use super::exit::Exit;
 use super::flags::ServiceFlags;
 use super::ui;
+use crate::artifacts::{ArtifactStore, RetryingArtifacts};
 use crate::broker::rabbitmq::RabbitMqBroker;
 use crate::broker::{Broker, RetryingBroker};
 use crate::command_name::command_name;
-use crate::depot::{Depot, PatientDepot};
 use crate::metrics::{Metrics, Service};
 use crate::shutdown::Shutdown;
 use crate::store::redis::RedisStore;
@@ -148,9 +148,13 @@ impl Connected {
     }
 
     /// The depot, likewise.
-    pub(super) fn patient_depot(&self, shutdown: &Shutdown, metrics: &Metrics) -> Arc<dyn Depot> {
+    pub(super) fn retrying_artifacts(
+        &self,
+        shutdown: &Shutdown,
+        metrics: &Metrics,
+    ) -> Arc<dyn ArtifactStore> {
         let waits = metrics.waits(Service::Redis);
-        Arc::new(PatientDepot::new(
+        Arc::new(RetryingArtifacts::new(
             Arc::clone(&self.store) as _,
             shutdown.clone(),
             waits,

@@ -63,7 +63,7 @@ async fn connected(
         broker: connected.retrying_broker(&shutdown, metrics),
         store: connected.patient_store(&shutdown, metrics),
         coordination: Arc::clone(&connected.store) as _,
-        depot: connected.patient_depot(&shutdown, metrics),
+        artifacts: connected.retrying_artifacts(&shutdown, metrics),
         providers: providers.clone(),
         queues,
         concurrency: flags.concurrency,

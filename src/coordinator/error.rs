@@ -1,10 +1,10 @@
 //! Why a run stops before its end.
 
 use super::outcome_log::OutcomeLogError;
+use crate::artifacts::ArtifactError;
 use crate::broker::{BrokerError, Recourse};
 use crate::command_name::command_name;
 use crate::coordination::Process;
-use crate::depot::DepotError;
 use crate::program::BuildError;
 use crate::run_dir::RunDir;
 use crate::store::StoreError;
@@ -88,7 +88,7 @@ pub enum RunError {
     },
     /// A training file cannot be left where workers find it.
     #[error(transparent)]
-    Depot(DepotError),
+    Artifacts(ArtifactError),
     /// A worker inside the process ended although nobody asked it to.
     #[error("bug: a worker ended by itself: {0}; please report it")]
     Worker(String),
@@ -100,12 +100,12 @@ pub enum RunError {
     Store(#[from] StoreError),
 }
 
-impl From<DepotError> for RunError {
-    fn from(error: DepotError) -> RunError {
+impl From<ArtifactError> for RunError {
+    fn from(error: ArtifactError) -> RunError {
         match error {
-            DepotError::Store(error) => RunError::Store(error),
-            DepotError::File { path, source } => RunError::File { path, source },
-            error @ DepotError::Missing(_) => RunError::Depot(error),
+            ArtifactError::Store(error) => RunError::Store(error),
+            ArtifactError::File { path, source } => RunError::File { path, source },
+            error @ ArtifactError::Missing(_) => RunError::Artifacts(error),
         }
     }
 }

@@ -24,10 +24,10 @@ pub use error::RunError;
 pub use orphaned_trainings::{OrphanedTrainings, cancel_orphaned_trainings};
 pub use outcome_log::OutcomeLogError;
 
+use crate::artifacts::ArtifactStore;
 use crate::broker::Broker;
 use crate::command_name::command_name;
 use crate::coordination::Coordination;
-use crate::depot::Depot;
 use crate::finetune::Trainers;
 use crate::job::{Job, run_id};
 use crate::metrics::{Metrics, Need};
@@ -52,7 +52,7 @@ pub struct Coordinator {
     /// Where this process and the workers find each other.
     pub coordination: Arc<dyn Coordination>,
     /// Where training files are left for workers.
-    pub depot: Arc<dyn Depot>,
+    pub artifacts: Arc<dyn ArtifactStore>,
     /// Where the store is, in words.
     pub place: String,
     /// The store that an earlier process of the run may have left in DIR, when it is not the one above.

@@ -3,7 +3,7 @@
 //! Trainers on this machine are found in their folders. Jobs at services are asked for as the manifest tells of them, with the keys that
 //! are in the environment.
 
-use crate::depot::Folder;
+use crate::artifacts::DirArtifacts;
 use crate::finetune::{
     FinetuneJob, ProviderSpec, Providers, TrainingId, TrainingOutcome, TrainingRequest, TrainingState,
     stop_all as stop_trainers,
@@ -99,15 +99,15 @@ async fn stop_at_service(
     let provider = Providers::default()
         .get(&shard.recipe)
         .map_err(|error| error.to_string())?;
-    let (key, depot) = (
+    let (key, artifacts) = (
         shard.task(attempt).to_string(),
-        Folder::new(dir.root().join("data")),
+        DirArtifacts::new(dir.root().join("data")),
     );
     let order = TrainingRequest {
         key: &key,
         run,
         shard,
-        depot: &depot,
+        artifacts: &artifacts,
     };
     let stopped = async {
         // A coordinator that died at the wrong moment has left no id.

@@ -31,7 +31,7 @@ pub use recipe::{
     CommandSpec, ExportSpec, FireworksSpec, ProviderSpec, RowFormat, ServiceSpec, TrainingSpec,
 };
 
-use crate::depot::{Depot, DepotError};
+use crate::artifacts::{ArtifactError, ArtifactStore};
 use crate::task::{RunId, TaskId};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -186,13 +186,13 @@ pub struct TrainingRequest<'a> {
     /// What.
     pub shard: &'a FinetuneJob,
     /// Where the rows are.
-    pub depot: &'a dyn Depot,
+    pub artifacts: &'a dyn ArtifactStore,
 }
 
 impl TrainingRequest<'_> {
     /// Brings a file of the shard to that path, whole and as its digest says.
-    pub async fn fetch(&self, file: &TrainingFile, to: &Path) -> Result<(), DepotError> {
-        self.depot.fetch(self.run, file, to).await
+    pub async fn fetch(&self, file: &TrainingFile, to: &Path) -> Result<(), ArtifactError> {
+        self.artifacts.get(self.run, file, to).await
     }
 }
 
@@ -210,7 +210,7 @@ pub enum ProviderError {
     Elsewhere(String),
     /// The rows could not be had.
     #[error(transparent)]
-    Depot(#[from] DepotError),
+    Artifacts(#[from] ArtifactError),
 }
 
 /// Why a training was not started, as far as the provider knows.

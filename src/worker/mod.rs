@@ -11,9 +11,9 @@ mod lease;
 mod preflight;
 mod presence;
 
+use crate::artifacts::ArtifactStore;
 use crate::broker::{Broker, BrokerError, Consumer, Delivery, Disposition, Queue, Recourse};
 use crate::coordination::{Coordination, Process, WorkerInfo};
-use crate::depot::Depot;
 use crate::finetune::Providers;
 use crate::message::Refusal;
 use crate::metrics::{Metrics, Need};
@@ -58,7 +58,7 @@ pub struct Worker {
     /// Where coordinators see that it is there.
     pub coordination: Arc<dyn Coordination>,
     /// Where training files are.
-    pub depot: Arc<dyn Depot>,
+    pub artifacts: Arc<dyn ArtifactStore>,
     /// Who trains.
     pub providers: Providers,
     /// Which tasks it takes.
@@ -113,7 +113,7 @@ pub enum WorkerError {
 struct Shared {
     broker: Arc<dyn Broker>,
     store: Arc<dyn Store>,
-    depot: Arc<dyn Depot>,
+    artifacts: Arc<dyn ArtifactStore>,
     providers: Providers,
     jobs: Jobs,
     presence: Presence,
@@ -178,7 +178,7 @@ pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), WorkerError> 
         calls: Semaphore::new(calls),
         local: Semaphore::new(worker.providers.at_once()),
         orphan_timer: OrphanTimer::default(),
-        depot: worker.depot,
+        artifacts: worker.artifacts,
         providers: worker.providers,
         metrics: Arc::clone(&worker.metrics),
         shutdown: shutdown.clone(),

@@ -8,11 +8,11 @@
 )]
 
 mod amqp;
+mod artifacts;
 mod broker;
 #[path = "../support/certificates.rs"]
 mod certificates;
 mod child;
-mod depot;
 mod embedded;
 #[path = "../support/lossy.rs"]
 mod lossy;

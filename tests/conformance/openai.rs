@@ -2,7 +2,7 @@
 
 use crate::openai_server::OpenaiServer;
 use crate::support::LmServer;
-use bsft::depot::Folder;
+use bsft::artifacts::DirArtifacts;
 use bsft::finetune::{
     FinetuneJob, Provider, ProviderError, ProviderSpec, Providers, ServiceSpec, StartError, TrainingFile,
     TrainingId, TrainingRequest, TrainingResult, TrainingSpec, TrainingState,
@@ -117,12 +117,12 @@ impl Customer {
 
     /// Does something with the order under this key.
     async fn with<T>(&self, key: &str, act: impl AsyncFnOnce(&dyn Provider, &TrainingRequest<'_>) -> T) -> T {
-        let depot = Folder::new(self.data.path().to_owned());
+        let artifacts = DirArtifacts::new(self.data.path().to_owned());
         let order = TrainingRequest {
             key,
             run: &self.run,
             shard: &self.shard,
-            depot: &depot,
+            artifacts: &artifacts,
         };
         act(self.provider().as_ref(), &order).await
     }

@@ -105,8 +105,12 @@ async fn a_failure_says_why() {
     let id = scene.started(KEY).await;
     let (_, ended) = scene.ended(&id).await;
     assert_eq!(ended, TrainingState::Failed("epoch 1 done".to_owned()));
-    let depot = scene.depot();
-    let again = scene.provider().find(&scene.order(KEY, &depot)).await.unwrap();
+    let artifacts = scene.artifacts();
+    let again = scene
+        .provider()
+        .find(&scene.order(KEY, &artifacts))
+        .await
+        .unwrap();
     assert_eq!(again, None, "a failed job is not the order's training");
 
     let scene = Scene::new(Service::Fireworks);
@@ -123,8 +127,8 @@ async fn a_failure_says_why() {
 async fn a_training_is_cancelled_once_and_the_second_time_it_is_harmless() {
     for service in BOTH {
         let scene = Scene::new(service);
-        let (provider, depot) = (scene.provider(), scene.depot());
-        let order = scene.order(KEY, &depot);
+        let (provider, artifacts) = (scene.provider(), scene.artifacts());
+        let order = scene.order(KEY, &artifacts);
         let id = scene.started(KEY).await;
         provider.cancel(&id, &order).await.unwrap();
         let (_, ended) = scene.ended(&id).await;
@@ -146,8 +150,8 @@ async fn a_training_is_cancelled_once_and_the_second_time_it_is_harmless() {
 async fn a_training_that_is_not_there_is_absent() {
     for service in BOTH {
         let scene = Scene::new(service);
-        let (provider, depot) = (scene.provider(), scene.depot());
-        let order = scene.order(KEY, &depot);
+        let (provider, artifacts) = (scene.provider(), scene.artifacts());
+        let order = scene.order(KEY, &artifacts);
         let id = provider.deterministic_id(&order);
         assert_eq!(id.is_some(), service == Service::Fireworks);
         let id = id.unwrap_or_else(|| TrainingId("ft-9".to_owned()));
@@ -187,10 +191,10 @@ async fn rows_that_the_service_does_not_take_are_no_training() {
     for service in BOTH {
         let mut scene = Scene::new(service);
         scene.shard.data = file(scene.folder.path(), "bad.jsonl", "{\"messages\": []}\n");
-        let depot = scene.depot();
+        let artifacts = scene.artifacts();
         let error = scene
             .provider()
-            .start(&scene.order(KEY, &depot))
+            .start(&scene.order(KEY, &artifacts))
             .await
             .unwrap_err();
         let StartError::NotStarted(ProviderError::Refused(why)) = error else {

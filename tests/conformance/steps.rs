@@ -4,11 +4,11 @@
 use crate::service::Service;
 use crate::support::{Folder, JobFile, same};
 use async_trait::async_trait;
+use bsft::artifacts;
 use bsft::broker::embedded::EmbeddedBroker;
 use bsft::broker::{Broker, BrokerError, Consumer, Delivery, Disposition, Queue, Receipt, RetryingBroker};
 use bsft::coordination::SingleProcess;
 use bsft::coordinator::{self, Coordinator, Retry};
-use bsft::depot;
 use bsft::finetune::{
     Provider, ProviderError, Providers, StartError, TrainingId, TrainingRequest, TrainingSpec, TrainingState,
 };
@@ -410,7 +410,7 @@ async fn live(folder: &Folder, service: &Arc<Service>, plan: &Arc<Plan>) -> bool
     let of_broker = metrics.waits(metrics::Service::RabbitMq);
     let store = Arc::new(PatientStore::new(Arc::new(store), shutdown.clone(), of_store));
     let broker = Arc::new(RetryingBroker::new(Arc::new(broker), shutdown.clone(), of_broker));
-    let depot = Arc::new(depot::Folder::new(folder.path("run").join("data")));
+    let artifacts = Arc::new(artifacts::DirArtifacts::new(folder.path("run").join("data")));
     let provider = Faulty {
         inner: Arc::clone(service),
         plan: Arc::clone(plan),
@@ -419,7 +419,7 @@ async fn live(folder: &Folder, service: &Arc<Service>, plan: &Arc<Plan>) -> bool
         broker: Arc::clone(&broker) as _,
         store: Arc::clone(&store) as _,
         coordination: Arc::new(SingleProcess::default()),
-        depot: Arc::clone(&depot) as _,
+        artifacts: Arc::clone(&artifacts) as _,
         // The clock that a start is marked by is not the one that runs ahead.
         providers: Providers::only(Arc::new(provider)).with_visibility_delay(Duration::ZERO),
         queues: TaskQueues::ALL,
@@ -431,7 +431,7 @@ async fn live(folder: &Folder, service: &Arc<Service>, plan: &Arc<Plan>) -> bool
         broker,
         store,
         coordination: Arc::new(SingleProcess::default()),
-        depot,
+        artifacts,
         place: "state.redb".into(),
         earlier: None,
         dir,

@@ -170,7 +170,7 @@ impl Trainings {
             .filter(|job| job.shard.recipe.provider.reads_rows())
         {
             for file in job.shard.files() {
-                if let Err(error) = coordinator.depot.remove(&prepared.run, file).await {
+                if let Err(error) = coordinator.artifacts.delete(&prepared.run, file).await {
                     debug!(%error, "training file left behind; it goes away by itself");
                 }
             }

@@ -112,9 +112,9 @@ impl TrackedTraining {
             return Ok(());
         }
         for file in self.shard.files() {
-            if !coordinator.depot.has(&prepared.run, file).await? {
+            if !coordinator.artifacts.exists(&prepared.run, file).await? {
                 let path = coordinator.dir.data(&file.name);
-                coordinator.depot.put(&prepared.run, file, &path).await?;
+                coordinator.artifacts.put(&prepared.run, file, &path).await?;
             }
         }
         Ok(())

@@ -1,8 +1,8 @@
 //! Training rows at Fireworks: a dataset of an id that we choose, whose file is sent and then looked at by the service.
 
 use super::names::account;
+use crate::artifacts::ArtifactError;
 use crate::backoff::Backoff;
-use crate::depot::DepotError;
 use crate::finetune::http::{CallError, Http, Put, Upload};
 use crate::finetune::{FireworksSpec, ProviderError, TrainingFile, TrainingRequest};
 use serde_json::{Value as Json, json};
@@ -38,7 +38,7 @@ impl Dataset<'_> {
             Some(_) => {}
             None => self.create(file).await?,
         }
-        let folder = tempfile::tempdir().map_err(DepotError::at(std::env::temp_dir()))?;
+        let folder = tempfile::tempdir().map_err(ArtifactError::with_path(std::env::temp_dir()))?;
         let path = folder.path().join("rows.jsonl");
         order.fetch(file, &path).await?;
         if let Err(error) = self.send(file, &path).await {

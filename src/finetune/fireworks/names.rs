@@ -53,7 +53,7 @@ pub(super) fn base_model(recipe: &TrainingSpec) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::depot::Folder;
+    use crate::artifacts::DirArtifacts;
     use crate::finetune::{FinetuneJob, ProviderSpec, ServiceSpec, TrainingFile};
     use crate::task::RunId;
     use serde_json::Map;
@@ -88,7 +88,7 @@ mod tests {
             key: "0123456789abcdef0123456789abcdef",
             run: &RunId("run".to_owned()),
             shard: &shard,
-            depot: &Folder::new(".".into()),
+            artifacts: &DirArtifacts::new(".".into()),
         };
         job_id(&order, &spec)
     }

@@ -5,7 +5,7 @@ use super::super::{ProviderError, TrainingFile, TrainingRequest};
 use super::OWN;
 use super::jobs::{self, is_no_list};
 use super::wire::{File, Page};
-use crate::depot::DepotError;
+use crate::artifacts::ArtifactError;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -95,13 +95,13 @@ async fn upload(
             LARGEST_FILE / 1_000_000
         )));
     }
-    let folder = tempfile::tempdir().map_err(DepotError::at(std::env::temp_dir()))?;
+    let folder = tempfile::tempdir().map_err(ArtifactError::with_path(std::env::temp_dir()))?;
     let plain = folder.path().join("rows.jsonl");
     order.fetch(file, &plain).await?;
     let path = match marked {
         true => tokio::task::spawn_blocking(move || mark(&plain))
             .await
-            .unwrap_or_else(|gone| Err(DepotError::at("copying")(io::Error::other(gone))))?,
+            .unwrap_or_else(|gone| Err(ArtifactError::with_path("copying")(io::Error::other(gone))))?,
         false => plain,
     };
     let upload = Upload {
@@ -122,12 +122,13 @@ async fn upload(
 }
 
 /// A copy with the mark in front.
-fn mark(plain: &Path) -> Result<PathBuf, DepotError> {
+fn mark(plain: &Path) -> Result<PathBuf, ArtifactError> {
     let marked = plain.with_extension("marked.jsonl");
-    let mut to = fs::File::create(&marked).map_err(DepotError::at(&marked))?;
-    let mut from = fs::File::open(plain).map_err(DepotError::at(plain))?;
-    to.write_all(BYTE_ORDER_MARK).map_err(DepotError::at(&marked))?;
-    io::copy(&mut from, &mut to).map_err(DepotError::at(&marked))?;
+    let mut to = fs::File::create(&marked).map_err(ArtifactError::with_path(&marked))?;
+    let mut from = fs::File::open(plain).map_err(ArtifactError::with_path(plain))?;
+    to.write_all(BYTE_ORDER_MARK)
+        .map_err(ArtifactError::with_path(&marked))?;
+    io::copy(&mut from, &mut to).map_err(ArtifactError::with_path(&marked))?;
     Ok(marked)
 }
 

@@ -1,7 +1,7 @@
 //! Training rows at Together: announced, put where a signed address says, looked at by the service, deleted at the end.
 
+use crate::artifacts::ArtifactError;
 use crate::backoff::Backoff;
-use crate::depot::DepotError;
 use crate::finetune::http::{CallError, Http, Put, Refusal};
 use crate::finetune::{ProviderError, TrainingFile, TrainingRequest};
 use serde_json::Value as Json;
@@ -101,7 +101,7 @@ async fn upload(
         );
         return Err(ProviderError::Refused(why));
     };
-    let folder = tempfile::tempdir().map_err(DepotError::at(std::env::temp_dir()))?;
+    let folder = tempfile::tempdir().map_err(ArtifactError::with_path(std::env::temp_dir()))?;
     let path = folder.path().join("rows.jsonl");
     order.fetch(file, &path).await?;
     let put = Put {

@@ -10,9 +10,9 @@
 //! for survives a killed server and a power failure. With `appendfsync everysec` either may lose the last second or two (a
 //! killed server does when its disk was slow just then), which are run again. So may a failover to a replica.
 
+mod artifacts;
 mod combine;
 mod coordination;
-mod depot;
 mod doubt;
 mod fault;
 mod items;

@@ -283,7 +283,7 @@ impl<'a> TrainingDriver<'a> {
                 None => Observation::Unknown(format!("it is looked after at {place}")),
             },
             ProviderError::Passing(why) => Observation::Unknown(why),
-            ProviderError::Depot(error) => Observation::Unknown(error.to_string()),
+            ProviderError::Artifacts(error) => Observation::Unknown(error.to_string()),
         }
     }
 

@@ -273,7 +273,7 @@ impl TrainingTask<'_> {
             key: &self.key,
             run: &self.message.run,
             shard: &self.message.shard,
-            depot: self.shared.depot.as_ref(),
+            artifacts: self.shared.artifacts.as_ref(),
         }
     }
 

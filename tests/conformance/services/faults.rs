@@ -11,8 +11,8 @@ async fn a_lost_answer_to_create_is_found_again() {
         for fault in ["lose", "blur"] {
             let scene = Scene::new(service);
             scene.server.fault(service.create(), &json!(fault));
-            let (provider, depot) = (scene.provider(), scene.depot());
-            let order = scene.order(KEY, &depot);
+            let (provider, artifacts) = (scene.provider(), scene.artifacts());
+            let order = scene.order(KEY, &artifacts);
             let error = provider.start(&order).await.unwrap_err();
             assert!(
                 matches!(error, StartError::Unclear(_)),
@@ -90,8 +90,8 @@ async fn whichever_request_of_a_start_has_a_fault_there_is_one_training() {
 #[tokio::test]
 async fn a_job_of_that_id_is_the_training_whoever_started_it() {
     let scene = Scene::new(Service::Fireworks);
-    let (provider, depot) = (scene.provider(), scene.depot());
-    let order = scene.order(KEY, &depot);
+    let (provider, artifacts) = (scene.provider(), scene.artifacts());
+    let order = scene.order(KEY, &artifacts);
     let id = provider.start(&order).await.unwrap();
     assert_eq!(provider.start(&order).await.unwrap(), id);
     assert_eq!(provider.deterministic_id(&order), Some(id));

@@ -1,7 +1,7 @@
 //! A service of the tests' own, rows, and what is asked for.
 
 use crate::service_server::{KEY_VARIABLE, ServiceServer, State};
-use bsft::depot::Folder;
+use bsft::artifacts::DirArtifacts;
 use bsft::finetune::{
     FinetuneJob, FireworksSpec, Provider, ProviderError, ProviderSpec, Providers, ServiceSpec, StartError,
     TrainingFile, TrainingId, TrainingProgress, TrainingRequest, TrainingSpec, TrainingState,
@@ -84,23 +84,23 @@ impl Scene {
         provider(&self.shard.recipe)
     }
 
-    pub(super) fn depot(&self) -> Folder {
-        Folder::new(self.folder.path().to_owned())
+    pub(super) fn artifacts(&self) -> DirArtifacts {
+        DirArtifacts::new(self.folder.path().to_owned())
     }
 
-    pub(super) fn order<'a>(&'a self, key: &'a str, depot: &'a Folder) -> TrainingRequest<'a> {
+    pub(super) fn order<'a>(&'a self, key: &'a str, artifacts: &'a DirArtifacts) -> TrainingRequest<'a> {
         TrainingRequest {
             key,
             run: &self.run,
             shard: &self.shard,
-            depot,
+            artifacts,
         }
     }
 
     /// Finds the training or starts it, as often as a worker would.
     pub(super) async fn started(&self, key: &str) -> TrainingId {
-        let (provider, depot) = (self.provider(), self.depot());
-        let order = self.order(key, &depot);
+        let (provider, artifacts) = (self.provider(), self.artifacts());
+        let order = self.order(key, &artifacts);
         for _ in 0..STARTS {
             if let Some(id) = provider.find(&order).await.unwrap() {
                 return id;
@@ -116,10 +116,10 @@ impl Scene {
 
     /// Everything that a training shows until it ends, and its end.
     pub(super) async fn ended(&self, id: &TrainingId) -> (Vec<TrainingProgress>, TrainingState) {
-        let (provider, depot) = (self.provider(), self.depot());
+        let (provider, artifacts) = (self.provider(), self.artifacts());
         let mut shown = Vec::new();
         for _ in 0..LOOKS {
-            match provider.poll(id, &self.order(KEY, &depot)).await.unwrap() {
+            match provider.poll(id, &self.order(KEY, &artifacts)).await.unwrap() {
                 TrainingState::Running(progress) => shown.push(progress),
                 ended => return (shown, ended),
             }
@@ -128,8 +128,8 @@ impl Scene {
     }
 
     pub(super) async fn tidied(&self, key: &str, id: &TrainingId) -> State {
-        let depot = self.depot();
-        let order = self.order(key, &depot);
+        let artifacts = self.artifacts();
+        let order = self.order(key, &artifacts);
         self.provider().cleanup(id, &order).await.unwrap();
         self.server.state()
     }

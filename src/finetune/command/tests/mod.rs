@@ -7,7 +7,7 @@ mod stop;
 
 use super::workdir::{self, WorkDir};
 use super::{Trainers, environment, procfs, stop_all, unfinished};
-use crate::depot::{Depot, Folder};
+use crate::artifacts::{ArtifactStore, DirArtifacts};
 use crate::finetune::{
     CommandSpec, FinetuneJob, Provider, ProviderError, ProviderSpec, Providers, TrainingFile, TrainingId,
     TrainingRequest, TrainingResult, TrainingSpec, TrainingState,
@@ -39,7 +39,7 @@ const SUCCEED: &str = "echo weights > \"$FT_OUTPUT_DIR/model.safetensors\"; exit
 
 struct TrainerFixture {
     folder: tempfile::TempDir,
-    depot: Folder,
+    artifacts: DirArtifacts,
     shard: FinetuneJob,
     run: RunId,
 }
@@ -83,7 +83,7 @@ impl TrainerFixture {
             }),
         };
         TrainerFixture {
-            depot: Folder::new(at.join("data")),
+            artifacts: DirArtifacts::new(at.join("data")),
             folder,
             shard: FinetuneJob {
                 recipe,
@@ -114,12 +114,12 @@ impl TrainerFixture {
     }
 
     fn order(&self) -> TrainingRequest<'_> {
-        let depot: &dyn Depot = &self.depot;
+        let artifacts: &dyn ArtifactStore = &self.artifacts;
         TrainingRequest {
             key: KEY,
             run: &self.run,
             shard: &self.shard,
-            depot,
+            artifacts,
         }
     }
 

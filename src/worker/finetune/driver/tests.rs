@@ -1,5 +1,5 @@
 use super::*;
-use crate::depot::{Depot, Folder};
+use crate::artifacts::{ArtifactStore, DirArtifacts};
 use crate::finetune::{FinetuneJob, ProviderSpec, TrainingFile, TrainingResult, TrainingSpec};
 use crate::store::Claim;
 use crate::store::embedded::EmbeddedStore;
@@ -81,7 +81,7 @@ struct World {
     store: EmbeddedStore,
     run: RunId,
     shard: FinetuneJob,
-    depot: Box<dyn Depot>,
+    artifacts: Box<dyn ArtifactStore>,
     _dir: tempfile::TempDir,
 }
 
@@ -109,7 +109,7 @@ impl World {
                 },
                 validation: None,
             },
-            depot: Box::new(Folder::new(dir.path().to_owned())),
+            artifacts: Box::new(DirArtifacts::new(dir.path().to_owned())),
             _dir: dir,
         }
     }
@@ -119,7 +119,7 @@ impl World {
             key: "key",
             run: &self.run,
             shard: &self.shard,
-            depot: self.depot.as_ref(),
+            artifacts: self.artifacts.as_ref(),
         }
     }
 

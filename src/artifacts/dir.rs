@@ -1,6 +1,6 @@
 //! The depot of a process that is all there is: DIR itself, where the files are anyway.
 
-use super::{Depot, DepotError};
+use super::{ArtifactError, ArtifactStore};
 use crate::finetune::TrainingFile;
 use crate::job::hex;
 use crate::run_dir::{take_place, unfinished};
@@ -16,14 +16,14 @@ const CHUNK: usize = 1 << 20;
 
 /// DIR's `data`.
 #[derive(Clone, Debug)]
-pub struct Folder {
+pub struct DirArtifacts {
     data: PathBuf,
 }
 
-impl Folder {
+impl DirArtifacts {
     /// The files of that folder.
-    pub fn new(data: PathBuf) -> Folder {
-        Folder { data }
+    pub fn new(data: PathBuf) -> DirArtifacts {
+        DirArtifacts { data }
     }
 
     /// Where the file stands; none: its name would lead out of the folder.
@@ -35,55 +35,59 @@ impl Folder {
 }
 
 #[async_trait]
-impl Depot for Folder {
-    async fn put(&self, _: &RunId, _: &TrainingFile, _: &Path) -> Result<(), DepotError> {
+impl ArtifactStore for DirArtifacts {
+    async fn put(&self, _: &RunId, _: &TrainingFile, _: &Path) -> Result<(), ArtifactError> {
         Ok(())
     }
 
-    async fn has(&self, _: &RunId, file: &TrainingFile) -> Result<bool, DepotError> {
+    async fn exists(&self, _: &RunId, file: &TrainingFile) -> Result<bool, ArtifactError> {
         let found = self.path(file).and_then(|path| fs::metadata(path).ok());
         Ok(found.is_some_and(|found| found.len() == file.bytes))
     }
 
-    async fn fetch(&self, _: &RunId, file: &TrainingFile, to: &Path) -> Result<(), DepotError> {
-        let missing = || DepotError::Missing(file.name.clone());
+    async fn get(&self, _: &RunId, file: &TrainingFile, to: &Path) -> Result<(), ArtifactError> {
+        let missing = || ArtifactError::Missing(file.name.clone());
         let from = self.path(file).ok_or_else(missing)?;
         let (expected, to) = (file.sha256.clone(), to.to_owned());
         let copied = tokio::task::spawn_blocking(move || copy(&from, &to, &expected)).await;
-        match copied.unwrap_or_else(|gone| Err(DepotError::at("copying")(io::Error::other(gone))))? {
+        match copied
+            .unwrap_or_else(|gone| Err(ArtifactError::with_path("copying")(io::Error::other(gone))))?
+        {
             true => Ok(()),
             false => Err(missing()),
         }
     }
 
-    async fn remove(&self, _: &RunId, _: &TrainingFile) -> Result<(), DepotError> {
+    async fn delete(&self, _: &RunId, _: &TrainingFile) -> Result<(), ArtifactError> {
         Ok(())
     }
 }
 
 /// Gives whether the file was there and is what was expected.
-fn copy(from: &Path, to: &Path, expected: &str) -> Result<bool, DepotError> {
+fn copy(from: &Path, to: &Path, expected: &str) -> Result<bool, ArtifactError> {
     let mut source = match File::open(from) {
         Ok(source) => source,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(DepotError::at(from)(error)),
+        Err(error) => return Err(ArtifactError::with_path(from)(error)),
     };
     let tmp = unfinished(to);
-    let mut target = File::create(&tmp).map_err(DepotError::at(&tmp))?;
+    let mut target = File::create(&tmp).map_err(ArtifactError::with_path(&tmp))?;
     let (mut digest, mut chunk) = (Sha256::new(), vec![0; CHUNK]);
     loop {
-        let read = source.read(&mut chunk).map_err(DepotError::at(from))?;
+        let read = source.read(&mut chunk).map_err(ArtifactError::with_path(from))?;
         if read == 0 {
             break;
         }
         digest.update(&chunk[..read]);
-        target.write_all(&chunk[..read]).map_err(DepotError::at(&tmp))?;
+        target
+            .write_all(&chunk[..read])
+            .map_err(ArtifactError::with_path(&tmp))?;
     }
     if hex(&digest.finalize()) != expected {
         let _ = fs::remove_file(&tmp);
         return Ok(false);
     }
-    target.sync_all().map_err(DepotError::at(&tmp))?;
-    take_place(to).map_err(DepotError::at(to))?;
+    target.sync_all().map_err(ArtifactError::with_path(&tmp))?;
+    take_place(to).map_err(ArtifactError::with_path(to))?;
     Ok(true)
 }

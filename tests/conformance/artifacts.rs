@@ -1,9 +1,9 @@
-//! The promises of [`Depot`], on DIR and on Redis.
+//! The promises of [`ArtifactStore`], on DIR and on Redis.
 
 use crate::redis::{NAMESPACE, connect};
 use crate::redis_server::{RedisServer, is_installed};
 use crate::store::run;
-use bsft::depot::{Depot, DepotError, Folder};
+use bsft::artifacts::{ArtifactError, ArtifactStore, DirArtifacts};
 use bsft::finetune::TrainingFile;
 use bsft::job::hex;
 use bsft::task::RunId;
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 const LARGE: usize = (9 << 20) + 17;
 
 struct UnderTest {
-    depot: Box<dyn Depot>,
+    artifacts: Box<dyn ArtifactStore>,
     dir: TempDir,
     /// Whether files have to be put there first.
     is_filled: bool,
@@ -27,7 +27,7 @@ impl UnderTest {
     fn folder() -> UnderTest {
         let dir = tempfile::tempdir().unwrap();
         UnderTest {
-            depot: Box::new(Folder::new(dir.path().to_owned())),
+            artifacts: Box::new(DirArtifacts::new(dir.path().to_owned())),
             dir,
             is_filled: false,
             _server: None,
@@ -37,7 +37,7 @@ impl UnderTest {
     async fn redis() -> Option<UnderTest> {
         let server = is_installed().then(|| RedisServer::start(&[]))?;
         Some(UnderTest {
-            depot: Box::new(connect(&server.url(), NAMESPACE).await),
+            artifacts: Box::new(connect(&server.url(), NAMESPACE).await),
             dir: tempfile::tempdir().unwrap(),
             is_filled: true,
             _server: Some(server),
@@ -78,10 +78,10 @@ async fn a_file_comes_as_it_went_whatever_its_length() {
         for (seed, bytes) in [0, 1, 4 << 20, LARGE].into_iter().enumerate() {
             let (file, content) = t.file(&format!("{bytes}.jsonl"), bytes, seed as u64);
             for _ in 0..2 {
-                t.depot.put(&run(), &file, &t.path(&file)).await.unwrap();
+                t.artifacts.put(&run(), &file, &t.path(&file)).await.unwrap();
             }
-            assert!(t.depot.has(&run(), &file).await.unwrap());
-            t.depot.fetch(&run(), &file, &t.target()).await.unwrap();
+            assert!(t.artifacts.exists(&run(), &file).await.unwrap());
+            t.artifacts.get(&run(), &file, &t.target()).await.unwrap();
             assert!(fs::read(t.target()).unwrap() == content, "{bytes} bytes");
         }
     }
@@ -92,19 +92,22 @@ async fn what_was_not_put_or_was_removed_is_missing_and_leaves_nothing_behind() 
     for t in UnderTest::each().await {
         let (file, _) = t.file("rows.jsonl", 100, 7);
         if t.is_filled {
-            assert!(!t.depot.has(&run(), &file).await.unwrap());
-            t.depot.put(&run(), &file, &t.path(&file)).await.unwrap();
+            assert!(!t.artifacts.exists(&run(), &file).await.unwrap());
+            t.artifacts.put(&run(), &file, &t.path(&file)).await.unwrap();
             let other = RunId("other".into());
-            assert!(!t.depot.has(&other, &file).await.unwrap(), "runs are apart");
+            assert!(
+                !t.artifacts.exists(&other, &file).await.unwrap(),
+                "runs are apart"
+            );
         } else {
             fs::remove_file(t.path(&file)).unwrap();
         }
         for _ in 0..2 {
-            t.depot.remove(&run(), &file).await.unwrap();
+            t.artifacts.delete(&run(), &file).await.unwrap();
         }
-        assert!(!t.depot.has(&run(), &file).await.unwrap());
-        let fetched = t.depot.fetch(&run(), &file, &t.target()).await;
-        assert!(matches!(fetched, Err(DepotError::Missing(_))), "{fetched:?}");
+        assert!(!t.artifacts.exists(&run(), &file).await.unwrap());
+        let fetched = t.artifacts.get(&run(), &file, &t.target()).await;
+        assert!(matches!(fetched, Err(ArtifactError::Missing(_))), "{fetched:?}");
         assert!(!t.target().exists());
     }
 }
@@ -115,9 +118,9 @@ async fn a_file_that_is_not_as_its_digest_says_is_not_given_out() {
         let (file, mut content) = t.file("rows.jsonl", 5000, 8);
         content[2500] ^= 1;
         fs::write(t.path(&file), &content).unwrap();
-        t.depot.put(&run(), &file, &t.path(&file)).await.unwrap();
-        let fetched = t.depot.fetch(&run(), &file, &t.target()).await;
-        assert!(matches!(fetched, Err(DepotError::Missing(_))), "{fetched:?}");
+        t.artifacts.put(&run(), &file, &t.path(&file)).await.unwrap();
+        let fetched = t.artifacts.get(&run(), &file, &t.target()).await;
+        assert!(matches!(fetched, Err(ArtifactError::Missing(_))), "{fetched:?}");
         assert!(!t.target().exists());
     }
 }
@@ -128,9 +131,9 @@ async fn a_name_that_leads_out_of_the_folder_is_missing() {
     let (mut file, _) = t.file("rows.jsonl", 10, 9);
     for name in ["../rows.jsonl", "/etc/hostname", "", ".."] {
         name.clone_into(&mut file.name);
-        let fetched = t.depot.fetch(&run(), &file, &t.target()).await;
+        let fetched = t.artifacts.get(&run(), &file, &t.target()).await;
         assert!(
-            matches!(fetched, Err(DepotError::Missing(_))),
+            matches!(fetched, Err(ArtifactError::Missing(_))),
             "{name}: {fetched:?}"
         );
     }

@@ -1,7 +1,7 @@
 //! The depot in Redis: training files in compressed parts beside the run's other keys, until their training has ended.
 
 use super::{KEPT, RedisStore, reply};
-use crate::depot::{Depot, DepotError};
+use crate::artifacts::{ArtifactError, ArtifactStore};
 use crate::finetune::TrainingFile;
 use crate::job::hex;
 use crate::run_dir::{take_place, unfinished};
@@ -20,9 +20,9 @@ const PART_BYTES: u64 = 4 << 20;
 const LEVEL: i32 = 3;
 
 #[async_trait]
-impl Depot for RedisStore {
-    async fn put(&self, run: &RunId, file: &TrainingFile, path: &Path) -> Result<(), DepotError> {
-        let mut source = File::open(path).map_err(DepotError::at(path))?;
+impl ArtifactStore for RedisStore {
+    async fn put(&self, run: &RunId, file: &TrainingFile, path: &Path) -> Result<(), ArtifactError> {
+        let mut source = File::open(path).map_err(ArtifactError::with_path(path))?;
         let parts = file.bytes.div_ceil(PART_BYTES);
         for part in 0..parts {
             let (rest, compressed) = aside(move || {
@@ -31,7 +31,7 @@ impl Depot for RedisStore {
                 Ok((source, zstd::bulk::compress(&bytes, LEVEL)?))
             })
             .await
-            .map_err(DepotError::at(path))?;
+            .map_err(ArtifactError::with_path(path))?;
             source = rest;
             self.set(self.keys.file_part(run, &file.sha256, part), &compressed)
                 .await?;
@@ -43,15 +43,15 @@ impl Depot for RedisStore {
             .await?)
     }
 
-    async fn has(&self, run: &RunId, file: &TrainingFile) -> Result<bool, DepotError> {
+    async fn exists(&self, run: &RunId, file: &TrainingFile) -> Result<bool, ArtifactError> {
         let parts = self.get(self.keys.file(run, &file.sha256)).await?;
         Ok(parts.is_some())
     }
 
-    async fn fetch(&self, run: &RunId, file: &TrainingFile, to: &Path) -> Result<(), DepotError> {
-        let missing = || DepotError::Missing(file.name.clone());
+    async fn get(&self, run: &RunId, file: &TrainingFile, to: &Path) -> Result<(), ArtifactError> {
+        let missing = || ArtifactError::Missing(file.name.clone());
         let tmp = unfinished(to);
-        let mut target = File::create(&tmp).map_err(DepotError::at(&tmp))?;
+        let mut target = File::create(&tmp).map_err(ArtifactError::with_path(&tmp))?;
         let mut digest = Sha256::new();
         for part in 0..file.bytes.div_ceil(PART_BYTES) {
             let key = self.keys.file_part(run, &file.sha256, part);
@@ -63,7 +63,7 @@ impl Depot for RedisStore {
                 target.write_all(&bytes)?;
                 Ok((target, digest))
             });
-            (target, digest) = written.await.map_err(DepotError::at(&tmp))?;
+            (target, digest) = written.await.map_err(ArtifactError::with_path(&tmp))?;
         }
         if hex(&digest.finalize()) != file.sha256 {
             let _ = fs::remove_file(&tmp);
@@ -71,11 +71,11 @@ impl Depot for RedisStore {
         }
         aside(move || target.sync_all())
             .await
-            .map_err(DepotError::at(&tmp))?;
-        take_place(to).map_err(DepotError::at(to))
+            .map_err(ArtifactError::with_path(&tmp))?;
+        take_place(to).map_err(ArtifactError::with_path(to))
     }
 
-    async fn remove(&self, run: &RunId, file: &TrainingFile) -> Result<(), DepotError> {
+    async fn delete(&self, run: &RunId, file: &TrainingFile) -> Result<(), ArtifactError> {
         let parts = 0..file.bytes.div_ceil(PART_BYTES);
         let parts = parts.map(|part| self.keys.file_part(run, &file.sha256, part));
         for key in [self.keys.file(run, &file.sha256)].into_iter().chain(parts) {

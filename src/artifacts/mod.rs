@@ -1,13 +1,13 @@
 //! The depot: where the coordinator leaves training files for the workers that train on them.
 //!
 //! It may lose a file, as it may lose anything: DIR has it, and the coordinator leaves it there again.
-//! `tests/conformance/depot.rs` says what each implementation promises.
+//! `tests/conformance/artifacts.rs` says what each implementation promises.
 
-mod folder;
-mod patient;
+mod dir;
+mod retrying;
 
-pub use folder::Folder;
-pub use patient::PatientDepot;
+pub use dir::DirArtifacts;
+pub use retrying::RetryingArtifacts;
 
 use crate::finetune::TrainingFile;
 use crate::store::StoreError;
@@ -18,23 +18,23 @@ use std::path::{Path, PathBuf};
 
 /// Where training files change hands. Every method may be called again after an error.
 #[async_trait]
-pub trait Depot: Send + Sync {
+pub trait ArtifactStore: Send + Sync {
     /// Leaves the file, which stands at `path`, for the run's workers. Again: harmless.
-    async fn put(&self, run: &RunId, file: &TrainingFile, path: &Path) -> Result<(), DepotError>;
+    async fn put(&self, run: &RunId, file: &TrainingFile, path: &Path) -> Result<(), ArtifactError>;
 
     /// Whether the file is there, whole.
-    async fn has(&self, run: &RunId, file: &TrainingFile) -> Result<bool, DepotError>;
+    async fn exists(&self, run: &RunId, file: &TrainingFile) -> Result<bool, ArtifactError>;
 
-    /// Brings the file to `to`, whole and as its digest says, or not at all. [`DepotError::Missing`]: it is not there, or not any more.
-    async fn fetch(&self, run: &RunId, file: &TrainingFile, to: &Path) -> Result<(), DepotError>;
+    /// Brings the file to `to`, whole and as its digest says, or not at all. [`ArtifactError::Missing`]: it is not there, or not any more.
+    async fn get(&self, run: &RunId, file: &TrainingFile, to: &Path) -> Result<(), ArtifactError>;
 
     /// Nobody needs the file any more.
-    async fn remove(&self, run: &RunId, file: &TrainingFile) -> Result<(), DepotError>;
+    async fn delete(&self, run: &RunId, file: &TrainingFile) -> Result<(), ArtifactError>;
 }
 
 /// Why a file did not change hands.
 #[derive(Debug, thiserror::Error)]
-pub enum DepotError {
+pub enum ArtifactError {
     /// It is not there (yet, or any more), or not as its digest says: its coordinator leaves it there again.
     #[error("the training file {0} is not there")]
     Missing(String),
@@ -51,10 +51,10 @@ pub enum DepotError {
     },
 }
 
-impl DepotError {
+impl ArtifactError {
     /// Names the file of an I/O error.
-    pub fn at(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> DepotError {
+    pub fn with_path(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> ArtifactError {
         let path = path.into();
-        move |source| DepotError::File { path, source }
+        move |source| ArtifactError::File { path, source }
     }
 }
