@@ -4,10 +4,8 @@
 //! `tests/conformance/artifacts.rs` says what each implementation promises.
 
 mod dir;
-mod retrying;
 
 pub use dir::DirArtifacts;
-pub use retrying::RetryingArtifacts;
 
 use crate::finetune::TrainingFile;
 use crate::store::StoreError;

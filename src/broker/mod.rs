@@ -5,9 +5,6 @@
 
 pub mod embedded;
 pub mod rabbitmq;
-mod retrying;
-
-pub use retrying::RetryingBroker;
 
 use crate::task::RunId;
 use async_trait::async_trait;

@@ -330,7 +330,7 @@ impl Backends {
         };
         Ok(Backends {
             broker: connected.retrying_broker(shutdown, &metrics),
-            store: connected.patient_store(shutdown, &metrics),
+            store: connected.retrying_store(shutdown, &metrics),
             place: connected.store.place().to_owned(),
             coordination: Arc::clone(&connected.store) as _,
             artifacts: connected.retrying_artifacts(shutdown, &metrics),

@@ -3,14 +3,15 @@
 use super::exit::Exit;
 use super::flags::ServiceFlags;
 use super::ui;
-use crate::artifacts::{ArtifactStore, RetryingArtifacts};
+use crate::artifacts::ArtifactStore;
+use crate::broker::Broker;
 use crate::broker::rabbitmq::RabbitMqBroker;
-use crate::broker::{Broker, RetryingBroker};
 use crate::command_name::command_name;
 use crate::metrics::{Metrics, Service};
+use crate::retry::{RetryingArtifacts, RetryingBroker, RetryingStore};
 use crate::shutdown::Shutdown;
+use crate::store::Store;
 use crate::store::redis::RedisStore;
-use crate::store::{PatientStore, Store};
 use std::sync::Arc;
 
 /// RabbitMQ and Redis, not connected to yet.
@@ -162,9 +163,9 @@ impl Connected {
     }
 
     /// The store, likewise.
-    pub(super) fn patient_store(&self, shutdown: &Shutdown, metrics: &Metrics) -> Arc<dyn Store> {
+    pub(super) fn retrying_store(&self, shutdown: &Shutdown, metrics: &Metrics) -> Arc<dyn Store> {
         let waits = metrics.waits(Service::Redis);
-        Arc::new(PatientStore::new(
+        Arc::new(RetryingStore::new(
             Arc::clone(&self.store) as _,
             shutdown.clone(),
             waits,

@@ -61,7 +61,7 @@ async fn connected(
     };
     let worker = Worker {
         broker: connected.retrying_broker(&shutdown, metrics),
-        store: connected.patient_store(&shutdown, metrics),
+        store: connected.retrying_store(&shutdown, metrics),
         coordination: Arc::clone(&connected.store) as _,
         artifacts: connected.retrying_artifacts(&shutdown, metrics),
         providers: providers.clone(),

@@ -3,7 +3,7 @@
 use super::{Coordinator, RunError};
 use crate::coordination::{LeaseResult, Process};
 use crate::metrics::Service;
-use crate::patience::Patience;
+use crate::retry::RetryUntilShutdown;
 use crate::task::RunId;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -181,17 +181,17 @@ impl Leadership {
 /// Waits until the run is the process's, and takes a cancellation back. Gives when it was granted.
 async fn grant(coordinator: &Coordinator, run: &RunId, process: &Process) -> Result<Instant, RunError> {
     let coordination = &coordinator.coordination;
-    let patience = Patience::new(
+    let retry = RetryUntilShutdown::new(
         coordinator.shutdown.clone(),
         coordinator.metrics.waits(Service::Redis),
     );
     let mut before: Option<(Process, Duration)> = None;
     // One from before this process is what it is started to take back; one that comes while it waits is meant for it.
-    let was_cancelled = patience.insist(|| coordination.is_cancelled(run)).await?;
+    let was_cancelled = retry.retry(|| coordination.is_cancelled(run)).await?;
     let granted = loop {
         let asked = Instant::now();
-        let (other, left) = match patience
-            .insist(|| coordination.acquire_lease(run, process, LEASE))
+        let (other, left) = match retry
+            .retry(|| coordination.acquire_lease(run, process, LEASE))
             .await?
         {
             LeaseResult::Acquired => break asked,
@@ -209,11 +209,11 @@ async fn grant(coordinator: &Coordinator, run: &RunId, process: &Process) -> Res
             );
         }
         before = Some((other, left));
-        if !was_cancelled && patience.insist(|| coordination.is_cancelled(run)).await? {
+        if !was_cancelled && retry.retry(|| coordination.is_cancelled(run)).await? {
             return Err(RunError::Cancelled);
         }
         tokio::time::sleep(LISTEN_EVERY).await;
     };
-    patience.insist(|| coordination.resume(run)).await?;
+    retry.retry(|| coordination.resume(run)).await?;
     Ok(granted)
 }

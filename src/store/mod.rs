@@ -4,10 +4,7 @@
 //! `tests/conformance/store.rs` says what each implementation promises.
 
 pub mod embedded;
-mod patient;
 pub mod redis;
-
-pub use patient::PatientStore;
 
 use crate::broker::Recourse;
 use crate::task::{Attempt, AttemptRef, RunId, TaskId};

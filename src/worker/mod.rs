@@ -148,8 +148,8 @@ impl Shared {
 ///
 /// # Errors
 ///
-/// What a human has to mend. What passes by itself is the business of a [`crate::store::PatientStore`] and a
-/// [`crate::broker::RetryingBroker`].
+/// What a human has to mend. What passes by itself is the business of a [`crate::retry::RetryingStore`] and a
+/// [`crate::retry::RetryingBroker`].
 pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), WorkerError> {
     let calls = worker.concurrency.get().min(Semaphore::MAX_PERMITS / 2);
     let prefetch = worker

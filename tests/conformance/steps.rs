@@ -6,7 +6,7 @@ use crate::support::{Folder, JobFile, same};
 use async_trait::async_trait;
 use bsft::artifacts;
 use bsft::broker::embedded::EmbeddedBroker;
-use bsft::broker::{Broker, BrokerError, Consumer, Delivery, Disposition, Queue, Receipt, RetryingBroker};
+use bsft::broker::{Broker, BrokerError, Consumer, Delivery, Disposition, Queue, Receipt};
 use bsft::coordination::SingleProcess;
 use bsft::coordinator::{self, Coordinator, Retry};
 use bsft::finetune::{
@@ -15,10 +15,11 @@ use bsft::finetune::{
 use bsft::job;
 use bsft::metrics::{self, Metrics};
 use bsft::report::Progress;
+use bsft::retry::{RetryingBroker, RetryingStore};
 use bsft::run_dir::RunDir;
 use bsft::shutdown::Shutdown;
 use bsft::store::embedded::EmbeddedStore;
-use bsft::store::{Claim, PatientStore, Position, Store, StoreError, Stored};
+use bsft::store::{Claim, Position, Store, StoreError, Stored};
 use bsft::task::{AttemptRef, RunId, TaskId};
 use bsft::worker::{self, TaskQueues, Worker};
 use futures_util::FutureExt as _;
@@ -408,7 +409,7 @@ async fn live(folder: &Folder, service: &Arc<Service>, plan: &Arc<Plan>) -> bool
     let metrics = Arc::new(Metrics::new());
     let of_store = metrics.waits(metrics::Service::Redis);
     let of_broker = metrics.waits(metrics::Service::RabbitMq);
-    let store = Arc::new(PatientStore::new(Arc::new(store), shutdown.clone(), of_store));
+    let store = Arc::new(RetryingStore::new(Arc::new(store), shutdown.clone(), of_store));
     let broker = Arc::new(RetryingBroker::new(Arc::new(broker), shutdown.clone(), of_broker));
     let artifacts = Arc::new(artifacts::DirArtifacts::new(folder.path("run").join("data")));
     let provider = Faulty {

@@ -6,9 +6,10 @@ use crate::store::{LEASE, claimed, run, task};
 use crate::wait::until;
 use bsft::broker::Recourse;
 use bsft::metrics::{Metrics, Service};
+use bsft::retry::RetryingStore;
 use bsft::shutdown::Shutdown;
 use bsft::store::redis::RedisStore;
-use bsft::store::{Claim, PatientStore, Store, StoreError};
+use bsft::store::{Claim, Store, StoreError};
 use std::sync::Arc;
 
 const RIGHT: &[&str] = &["resetpass", ">swordfish"];
@@ -27,14 +28,14 @@ async fn calls_made_while_the_password_is_another_end_well_when_it_is_right_agai
 async fn change_and_undo(server: &RedisServer) {
     let url = user(server);
     let store = Arc::new(connect(&url, NAMESPACE).await);
-    let patient = patient_of(&store, &Shutdown::new());
+    let retrying = retrying_store(&store, &Shutdown::new());
     let (attempt, _, _) = claimed(&*store, task(1), LEASE * 100).await;
     set(server, WRONG);
     server.ask(&["CLIENT", "KILL", "USER", "worker"]);
     let work = tokio::spawn(async move {
-        patient.record(&run(), attempt, 0, b"paid".into()).await.unwrap();
-        patient.finish(&run(), attempt, b"outcome".into()).await.unwrap();
-        assert_eq!(patient.claim(&run(), task(1), LEASE).await.unwrap(), Claim::Done);
+        retrying.record(&run(), attempt, 0, b"paid".into()).await.unwrap();
+        retrying.finish(&run(), attempt, b"outcome".into()).await.unwrap();
+        assert_eq!(retrying.claim(&run(), task(1), LEASE).await.unwrap(), Claim::Done);
     });
     refused_often(server, "errorstat_WRONGPASS");
     let told = locked_out(&store).await.to_string();
@@ -52,10 +53,10 @@ async fn change_and_undo(server: &RedisServer) {
 async fn calls_made_while_a_right_is_missing_end_well_when_it_is_given_back() {
     let Some(server) = server(&[]) else { return };
     let store = Arc::new(connect(&user(&server), NAMESPACE).await);
-    let patient = patient_of(&store, &Shutdown::new());
+    let retrying = retrying_store(&store, &Shutdown::new());
     let (attempt, _, _) = claimed(&*store, task(1), LEASE * 100).await;
     set(&server, &["resetkeys"]);
-    let finish = tokio::spawn(async move { patient.finish(&run(), attempt, b"outcome".into()).await });
+    let finish = tokio::spawn(async move { retrying.finish(&run(), attempt, b"outcome".into()).await });
     refused_often(&server, "errorstat_NOPERM");
     let told = locked_out(&store).await.to_string();
     assert!(told.contains(&format!("~{NAMESPACE}:*")), "{told}");
@@ -72,13 +73,13 @@ async fn a_server_that_comes_back_with_another_password_is_waited_for_until_the_
     server.kill();
     server.start_again_with(&["--requirepass", "hunter2"]);
     let shutdown = Shutdown::new();
-    let patient = patient_of(&store, &shutdown);
-    let record = tokio::spawn(async move { patient.record(&run(), attempt, 0, b"paid".into()).await });
+    let retrying = retrying_store(&store, &shutdown);
+    let record = tokio::spawn(async move { retrying.record(&run(), attempt, 0, b"paid".into()).await });
     locked_out(&store).await;
     assert!(!record.is_finished());
     let beginning = tokio::spawn({
-        let patient = patient_of(&store, &shutdown);
-        async move { patient.claim(&run(), task(2), LEASE).await }
+        let retrying = retrying_store(&store, &shutdown);
+        async move { retrying.claim(&run(), task(2), LEASE).await }
     });
     locked_out(&store).await;
     assert!(!beginning.is_finished());
@@ -92,9 +93,9 @@ async fn a_server_that_comes_back_with_another_password_is_waited_for_until_the_
     assert_eq!(error.recourse(), Recourse::Retry, "{error}");
 }
 
-fn patient_of(store: &Arc<RedisStore>, shutdown: &Shutdown) -> PatientStore {
+fn retrying_store(store: &Arc<RedisStore>, shutdown: &Shutdown) -> RetryingStore {
     let waits = Metrics::new().waits(Service::Redis);
-    PatientStore::new(Arc::clone(store) as _, shutdown.clone(), waits)
+    RetryingStore::new(Arc::clone(store) as _, shutdown.clone(), waits)
 }
 
 /// A user with a password; where it finds the server.

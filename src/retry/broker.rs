@@ -1,8 +1,8 @@
 //! A queue that holds on while its broker is away.
 
-use super::{Broker, BrokerError, Consumer, Queue};
+use super::{RetryUntilShutdown, Transient};
+use crate::broker::{Broker, BrokerError, Consumer, Queue, Recourse};
 use crate::metrics::Waits;
-use crate::patience::Patience;
 use crate::shutdown::Shutdown;
 use async_trait::async_trait;
 use std::num::NonZeroUsize;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// A look at the depth is not repeated: whoever looks, looks again. A disposition cannot be: its message comes again.
 pub struct RetryingBroker {
     broker: Arc<dyn Broker>,
-    patience: Patience,
+    retry: RetryUntilShutdown,
 }
 
 impl RetryingBroker {
@@ -22,16 +22,22 @@ impl RetryingBroker {
     pub fn new(broker: Arc<dyn Broker>, shutdown: Shutdown, waits: Waits) -> RetryingBroker {
         RetryingBroker {
             broker,
-            patience: Patience::new(shutdown, waits),
+            retry: RetryUntilShutdown::new(shutdown, waits),
         }
+    }
+}
+
+impl Transient for BrokerError {
+    fn is_transient(&self) -> bool {
+        matches!(self.recourse(), Recourse::Retry)
     }
 }
 
 #[async_trait]
 impl Broker for RetryingBroker {
     async fn publish(&self, queue: &Queue, messages: Vec<Vec<u8>>) -> Result<(), BrokerError> {
-        self.patience
-            .insist(|| self.broker.publish(queue, messages.clone()))
+        self.retry
+            .retry(|| self.broker.publish(queue, messages.clone()))
             .await
     }
 
@@ -44,8 +50,6 @@ impl Broker for RetryingBroker {
     }
 
     async fn consume(&self, queue: &Queue, prefetch: NonZeroUsize) -> Result<Box<dyn Consumer>, BrokerError> {
-        self.patience
-            .insist(|| self.broker.consume(queue, prefetch))
-            .await
+        self.retry.retry(|| self.broker.consume(queue, prefetch)).await
     }
 }

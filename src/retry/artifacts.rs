@@ -1,9 +1,9 @@
 //! A depot that holds on.
 
-use super::{ArtifactError, ArtifactStore};
+use super::{RetryUntilShutdown, Transient};
+use crate::artifacts::{ArtifactError, ArtifactStore};
 use crate::finetune::TrainingFile;
 use crate::metrics::Waits;
-use crate::patience::{Passing, Patience};
 use crate::shutdown::Shutdown;
 use crate::task::RunId;
 use async_trait::async_trait;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// Another depot, every call to which is repeated until it has an answer or the process is to stop at once.
 pub struct RetryingArtifacts {
     artifacts: Arc<dyn ArtifactStore>,
-    patience: Patience,
+    retry: RetryUntilShutdown,
 }
 
 impl RetryingArtifacts {
@@ -21,39 +21,39 @@ impl RetryingArtifacts {
     pub fn new(artifacts: Arc<dyn ArtifactStore>, shutdown: Shutdown, waits: Waits) -> RetryingArtifacts {
         RetryingArtifacts {
             artifacts,
-            patience: Patience::new(shutdown, waits),
+            retry: RetryUntilShutdown::new(shutdown, waits),
         }
     }
 }
 
-impl Passing for ArtifactError {
-    fn passes(&self) -> bool {
+impl Transient for ArtifactError {
+    fn is_transient(&self) -> bool {
         match self {
-            ArtifactError::Store(error) => error.passes(),
+            ArtifactError::Store(error) => error.is_transient(),
             ArtifactError::Missing(_) | ArtifactError::File { .. } => false,
         }
     }
 
-    fn wants_hands(&self) -> bool {
-        matches!(self, ArtifactError::Store(error) if error.wants_hands())
+    fn needs_operator(&self) -> bool {
+        matches!(self, ArtifactError::Store(error) if error.needs_operator())
     }
 }
 
 #[async_trait]
 impl ArtifactStore for RetryingArtifacts {
     async fn put(&self, run: &RunId, file: &TrainingFile, path: &Path) -> Result<(), ArtifactError> {
-        self.patience.insist(|| self.artifacts.put(run, file, path)).await
+        self.retry.retry(|| self.artifacts.put(run, file, path)).await
     }
 
     async fn exists(&self, run: &RunId, file: &TrainingFile) -> Result<bool, ArtifactError> {
-        self.patience.insist(|| self.artifacts.exists(run, file)).await
+        self.retry.retry(|| self.artifacts.exists(run, file)).await
     }
 
     async fn get(&self, run: &RunId, file: &TrainingFile, to: &Path) -> Result<(), ArtifactError> {
-        self.patience.insist(|| self.artifacts.get(run, file, to)).await
+        self.retry.retry(|| self.artifacts.get(run, file, to)).await
     }
 
     async fn delete(&self, run: &RunId, file: &TrainingFile) -> Result<(), ArtifactError> {
-        self.patience.insist(|| self.artifacts.delete(run, file)).await
+        self.retry.retry(|| self.artifacts.delete(run, file)).await
     }
 }

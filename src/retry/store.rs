@@ -1,9 +1,10 @@
 //! A store that holds on while its server is away.
 
-use super::{Claim, Position, Store, StoreError, Stored};
+use super::{RetryUntilShutdown, Transient};
+use crate::broker::Recourse;
 use crate::metrics::Waits;
-use crate::patience::Patience;
 use crate::shutdown::Shutdown;
+use crate::store::{Claim, Position, Store, StoreError, Stored};
 use crate::task::{AttemptRef, RunId, TaskId};
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -14,34 +15,44 @@ use std::time::Duration;
 /// drain ends it.
 ///
 /// A renewal is the one call that is not repeated: the next heartbeat is its repetition.
-pub struct PatientStore {
+pub struct RetryingStore {
     store: Arc<dyn Store>,
-    patience: Patience,
+    retry: RetryUntilShutdown,
 }
 
-impl PatientStore {
+impl RetryingStore {
     /// Holds on for that store until `shutdown` asks to stop; calls that have to be repeated are counted.
-    pub fn new(store: Arc<dyn Store>, shutdown: Shutdown, waits: Waits) -> PatientStore {
-        PatientStore {
+    pub fn new(store: Arc<dyn Store>, shutdown: Shutdown, waits: Waits) -> RetryingStore {
+        RetryingStore {
             store,
-            patience: Patience::new(shutdown, waits),
+            retry: RetryUntilShutdown::new(shutdown, waits),
         }
     }
 }
 
+impl Transient for StoreError {
+    fn is_transient(&self) -> bool {
+        matches!(self.recourse(), Recourse::Retry)
+    }
+
+    fn needs_operator(&self) -> bool {
+        matches!(self, StoreError::LockedOut { .. })
+    }
+}
+
 #[async_trait]
-impl Store for PatientStore {
+impl Store for RetryingStore {
     async fn put_job(&self, run: &RunId, spec: &[u8]) -> Result<(), StoreError> {
-        self.patience.insist(|| self.store.put_job(run, spec)).await
+        self.retry.retry(|| self.store.put_job(run, spec)).await
     }
 
     async fn job(&self, run: &RunId) -> Result<Option<Vec<u8>>, StoreError> {
-        self.patience.insist_on_beginning(|| self.store.job(run)).await
+        self.retry.retry_until_drain(|| self.store.job(run)).await
     }
 
     async fn claim(&self, run: &RunId, task: TaskId, lease: Duration) -> Result<Claim, StoreError> {
-        self.patience
-            .insist_on_beginning(|| self.store.claim(run, task, lease))
+        self.retry
+            .retry_until_drain(|| self.store.claim(run, task, lease))
             .await
     }
 
@@ -56,27 +67,27 @@ impl Store for PatientStore {
         slot: u32,
         bytes: Vec<u8>,
     ) -> Result<(), StoreError> {
-        self.patience
-            .insist(|| self.store.record(run, attempt, slot, bytes.clone()))
+        self.retry
+            .retry(|| self.store.record(run, attempt, slot, bytes.clone()))
             .await
     }
 
     async fn finish(&self, run: &RunId, attempt: AttemptRef, outcome: Vec<u8>) -> Result<(), StoreError> {
-        self.patience
-            .insist(|| self.store.finish(run, attempt, outcome.clone()))
+        self.retry
+            .retry(|| self.store.finish(run, attempt, outcome.clone()))
             .await
     }
 
     async fn release(&self, run: &RunId, attempt: AttemptRef) -> Result<(), StoreError> {
-        self.patience.insist(|| self.store.release(run, attempt)).await
+        self.retry.retry(|| self.store.release(run, attempt)).await
     }
 
     async fn outcome(&self, run: &RunId, task: TaskId) -> Result<Option<Vec<u8>>, StoreError> {
-        self.patience.insist(|| self.store.outcome(run, task)).await
+        self.retry.retry(|| self.store.outcome(run, task)).await
     }
 
     async fn records(&self, run: &RunId, task: TaskId) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {
-        self.patience.insist(|| self.store.records(run, task)).await
+        self.retry.retry(|| self.store.records(run, task)).await
     }
 
     async fn outcomes(
@@ -86,21 +97,21 @@ impl Store for PatientStore {
         limit: usize,
         wait: Duration,
     ) -> Result<Vec<Stored>, StoreError> {
-        self.patience
-            .insist(|| self.store.outcomes(run, after, limit, wait))
+        self.retry
+            .retry(|| self.store.outcomes(run, after, limit, wait))
             .await
     }
 
     async fn trim(&self, run: &RunId, stored: &[(Position, TaskId)]) -> Result<(), StoreError> {
-        self.patience.insist(|| self.store.trim(run, stored)).await
+        self.retry.retry(|| self.store.trim(run, stored)).await
     }
 
     async fn reopen(&self, run: &RunId, tasks: &[TaskId]) -> Result<usize, StoreError> {
-        self.patience.insist(|| self.store.reopen(run, tasks)).await
+        self.retry.retry(|| self.store.reopen(run, tasks)).await
     }
 
     async fn abandoned(&self, run: &RunId, tasks: &[TaskId]) -> Result<Vec<TaskId>, StoreError> {
-        self.patience.insist(|| self.store.abandoned(run, tasks)).await
+        self.retry.retry(|| self.store.abandoned(run, tasks)).await
     }
 
     async fn import(
@@ -109,8 +120,8 @@ impl Store for PatientStore {
         task: TaskId,
         records: Vec<(u32, Vec<u8>)>,
     ) -> Result<(), StoreError> {
-        self.patience
-            .insist(|| self.store.import(run, task, records.clone()))
+        self.retry
+            .retry(|| self.store.import(run, task, records.clone()))
             .await
     }
 }

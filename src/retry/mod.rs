@@ -1,10 +1,16 @@
 //! Holding on: what a passing trouble kept from happening is done again until it happens.
 
+mod artifacts;
+mod broker;
+mod store;
+
+pub use artifacts::RetryingArtifacts;
+pub use broker::RetryingBroker;
+pub use store::RetryingStore;
+
 use crate::backoff::Backoff;
-use crate::broker::{BrokerError, Recourse};
 use crate::metrics::Waits;
 use crate::shutdown::Shutdown;
-use crate::store::StoreError;
 use futures_util::future::BoxFuture;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -15,33 +21,17 @@ use tracing::{info, warn};
 const TELL_EVERY: Duration = Duration::from_secs(30);
 
 /// An error that may pass by itself.
-pub(crate) trait Passing: fmt::Display {
-    fn passes(&self) -> bool;
+pub(crate) trait Transient: fmt::Display {
+    fn is_transient(&self) -> bool;
 
     /// Whether it passes only when somebody does something about it.
-    fn wants_hands(&self) -> bool {
+    fn needs_operator(&self) -> bool {
         false
     }
 }
 
-impl Passing for StoreError {
-    fn passes(&self) -> bool {
-        matches!(self.recourse(), Recourse::Retry)
-    }
-
-    fn wants_hands(&self) -> bool {
-        matches!(self, StoreError::LockedOut { .. })
-    }
-}
-
-impl Passing for BrokerError {
-    fn passes(&self) -> bool {
-        matches!(self.recourse(), Recourse::Retry)
-    }
-}
-
 /// Holds on for one service. Many calls at once share it, so that an outage is told of once.
-pub(crate) struct Patience {
+pub(crate) struct RetryUntilShutdown {
     shutdown: Shutdown,
     waits: Waits,
     outage: Mutex<Option<Outage>>,
@@ -50,13 +40,13 @@ pub(crate) struct Patience {
 struct Outage {
     began: Instant,
     told: Instant,
-    wants_hands: bool,
+    needs_operator: bool,
 }
 
-impl Patience {
+impl RetryUntilShutdown {
     /// Until `shutdown` asks to stop at once. Calls that have to be repeated are counted.
-    pub(crate) fn new(shutdown: Shutdown, waits: Waits) -> Patience {
-        Patience {
+    pub(crate) fn new(shutdown: Shutdown, waits: Waits) -> RetryUntilShutdown {
+        RetryUntilShutdown {
             shutdown,
             waits,
             outage: Mutex::new(None),
@@ -64,22 +54,22 @@ impl Patience {
     }
 
     /// Tries until it succeeds, fails for good, or the process is to stop at once: then the last error is given.
-    pub(crate) async fn insist<'a, T, E: Passing>(
+    pub(crate) async fn retry<'a, T, E: Transient>(
         &self,
         attempt: impl FnMut() -> BoxFuture<'a, Result<T, E>>,
     ) -> Result<T, E> {
-        self.insist_until(self.shutdown.aborting(), attempt).await
+        self.retry_until(self.shutdown.aborting(), attempt).await
     }
 
     /// The same for what only begins something, and holds nothing that could be lost: a process that drains does not wait to begin.
-    pub(crate) async fn insist_on_beginning<'a, T, E: Passing>(
+    pub(crate) async fn retry_until_drain<'a, T, E: Transient>(
         &self,
         attempt: impl FnMut() -> BoxFuture<'a, Result<T, E>>,
     ) -> Result<T, E> {
-        self.insist_until(self.shutdown.draining(), attempt).await
+        self.retry_until(self.shutdown.draining(), attempt).await
     }
 
-    async fn insist_until<'a, T, E: Passing>(
+    async fn retry_until<'a, T, E: Transient>(
         &self,
         end: impl Future<Output = ()>,
         mut attempt: impl FnMut() -> BoxFuture<'a, Result<T, E>>,
@@ -89,7 +79,7 @@ impl Patience {
         let mut is_counted = false;
         loop {
             let error = match attempt().await {
-                Err(error) if error.passes() => error,
+                Err(error) if error.is_transient() => error,
                 ended => {
                     self.over(&ended);
                     return ended;
@@ -107,7 +97,7 @@ impl Patience {
         }
     }
 
-    fn tell(&self, error: &impl Passing) {
+    fn tell(&self, error: &impl Transient) {
         let mut outage = self.outage();
         let now = Instant::now();
         match &mut *outage {
@@ -115,16 +105,16 @@ impl Patience {
                 *outage = Some(Outage {
                     began: now,
                     told: now,
-                    wants_hands: error.wants_hands(),
+                    needs_operator: error.needs_operator(),
                 });
                 warn!("{error}; holding on");
             }
             // A server that was away and is back with another password is news.
             Some(outage)
-                if outage.told.elapsed() >= TELL_EVERY || outage.wants_hands != error.wants_hands() =>
+                if outage.told.elapsed() >= TELL_EVERY || outage.needs_operator != error.needs_operator() =>
             {
                 outage.told = now;
-                outage.wants_hands = error.wants_hands();
+                outage.needs_operator = error.needs_operator();
                 let for_s = outage.began.elapsed().as_secs();
                 warn!(for_s, "{error}; still holding on");
             }
