@@ -6,6 +6,7 @@ mod compile;
 mod exit;
 mod flags;
 mod init;
+mod log_flags;
 mod monitor;
 mod plan;
 mod runtime;
@@ -23,6 +24,7 @@ pub use flags::{Cli, CliCommand, WorkerCommand};
 
 use crate::telemetry;
 use clap::Parser;
+use std::ffi::OsString;
 
 /// The name of a process that takes commands or runs a coordinator, in traces.
 const COORDINATOR_SERVICE: &str = "bsft-coordinator";
@@ -40,8 +42,8 @@ pub fn bsft() -> Exit {
         CliCommand::Worker(_) => WORKER_SERVICE,
         _ => COORDINATOR_SERVICE,
     };
-    let _telemetry = telemetry::start(flags.log_format(), service);
-    match flags.command {
+    let _telemetry = telemetry::start(flags.log_options(), service);
+    let exit = match flags.command {
         CliCommand::Compile(flags) => compile::compile(&flags),
         CliCommand::Plan { job, json } => plan::plan(&job, json),
         CliCommand::Check { job } => check::check(&job),
@@ -50,7 +52,8 @@ pub fn bsft() -> Exit {
         CliCommand::Cancel(flags) => cancel::cancel(&flags),
         CliCommand::Retry(flags) => compile::retry(&flags),
         CliCommand::Worker(flags) => worker::work(&flags),
-    }
+    };
+    ui::exit(exit)
 }
 
 /// Runs `bsft-worker` on the arguments of this process.
@@ -59,15 +62,13 @@ pub fn worker() -> Exit {
         Ok(flags) => flags,
         Err(exit) => return exit,
     };
-    let _telemetry = telemetry::start(flags.log.format_of_a_service(), WORKER_SERVICE);
+    let _telemetry = telemetry::start(flags.log.for_service(), WORKER_SERVICE);
     worker::work(&flags.worker)
 }
 
-/// The flags, or how a process ends that has none to follow: clap has said why. Help and version are not errors.
+/// The parsed arguments, or the exit code after clap's help, version or usage error was printed.
 fn parsed<T: Parser>() -> Result<T, Exit> {
-    T::try_parse().map_err(|error| match error.print() {
-        Err(_) => Exit::Bug,
-        Ok(()) if error.use_stderr() => Exit::Usage,
-        Ok(()) => Exit::Done,
-    })
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    log_flags::choose_colors(&arguments);
+    T::try_parse_from(arguments).map_err(|error| ui::usage(&error))
 }

@@ -18,10 +18,10 @@ pub(super) async fn listen(shutdown: Shutdown) -> io::Result<()> {
             return Ok(());
         }
         if shutdown.is_draining() {
-            ui::info("stopping at once");
+            ui::notice("stopping at once");
             shutdown.abort();
         } else {
-            ui::info("finishing what is in flight; once more stops at once");
+            ui::notice("finishing the tasks in flight; press Ctrl-C again to stop at once");
             shutdown.drain();
         }
     }

@@ -1,4 +1,4 @@
-//! What a process tells of itself while it works: log lines on stderr, for people or for collectors, and traces where somebody takes them.
+//! What a process reports while it works: log lines on stderr, for people or for collectors, and OpenTelemetry traces.
 
 mod collector;
 mod ids;
@@ -9,8 +9,9 @@ mod traces;
 
 pub(crate) use lines::{Fields, set_run_context, write_line};
 
+use anstream::{AutoStream, ColorChoice};
+use indicatif::ProgressDrawTarget;
 use lines::JsonLines;
-use std::io::IsTerminal as _;
 use std::sync::OnceLock;
 use traces::TraceExporter;
 use tracing::level_filters::LevelFilter;
@@ -20,11 +21,8 @@ use tracing_subscriber::layer::{Filter, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
-/// What is logged unless `BSFT_LOG` says otherwise.
-const LEVEL: &str = "info";
-
-/// lapin reports as errors what the queue mends and reports itself: whoever wants to hear it names it.
-const QUIET: &str = "lapin=off";
+/// lapin logs as errors what the broker client handles and reports itself; `BSFT_LOG=lapin=error` brings it back.
+const SILENCED: &str = "lapin=off";
 
 /// How everything on stderr is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,20 +33,64 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Of this process, once it has begun to tell.
-static FORMAT: OnceLock<LogFormat> = OnceLock::new();
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verbosity {
+    /// Warnings and errors, and no progress.
+    Quiet,
+    /// `info`: some tens of lines for a run.
+    Normal,
+    /// The debug lines of bsft itself.
+    Debug,
+    /// The trace lines of bsft itself.
+    Trace,
+}
 
-/// How this process writes; as for people until it has been told.
+impl Verbosity {
+    /// The filter that it stands for, in the syntax of `BSFT_LOG`.
+    fn filter(self) -> &'static str {
+        match self {
+            Verbosity::Quiet => "warn",
+            Verbosity::Normal => "info",
+            Verbosity::Debug => "info,bsft=debug",
+            Verbosity::Trace => "info,bsft=trace",
+        }
+    }
+}
+
+/// How a process logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LogOptions {
+    pub(crate) format: LogFormat,
+    pub(crate) verbosity: Verbosity,
+}
+
+/// The options of this process, once [`start`] was called.
+static OPTIONS: OnceLock<LogOptions> = OnceLock::new();
+
+/// The format of everything on stderr; [`LogFormat::Human`] before [`start`].
 pub(crate) fn format() -> LogFormat {
-    FORMAT.get().copied().unwrap_or(LogFormat::Human)
+    OPTIONS.get().map_or(LogFormat::Human, |options| options.format)
 }
 
-/// Whether a line that changes can be drawn on stderr.
+/// Whether only warnings and errors are wanted.
+pub(crate) fn is_quiet() -> bool {
+    OPTIONS
+        .get()
+        .is_some_and(|options| options.verbosity == Verbosity::Quiet)
+}
+
+/// Whether a live block can be drawn on stderr: not in a pipe, on a dumb terminal, between JSON lines, or with `--quiet`.
 pub(crate) fn is_live() -> bool {
-    format() == LogFormat::Human && std::io::stderr().is_terminal()
+    format() == LogFormat::Human && !is_quiet() && !ProgressDrawTarget::stderr().is_hidden()
 }
 
-/// What ends with the process.
+/// Whether stderr takes colors: `--color`, `NO_COLOR`, `CLICOLOR_FORCE`, `TERM` and whether it is a terminal decide, in this order.
+fn has_colors() -> bool {
+    AutoStream::choice(&std::io::stderr()) != ColorChoice::Never
+}
+
+/// Sends the last spans when it is dropped, at the end of the process.
 pub(crate) struct TelemetryGuard(Option<TraceExporter>);
 
 impl Drop for TelemetryGuard {
@@ -59,13 +101,17 @@ impl Drop for TelemetryGuard {
     }
 }
 
-/// Starts logging, and traces under this name; once in a process. `info` tells a job's story in tens of lines.
-pub(crate) fn start(wanted: LogFormat, service: &'static str) -> TelemetryGuard {
-    let format = *FORMAT.get_or_init(|| wanted);
-    let wished = std::env::var("BSFT_LOG").unwrap_or_default();
-    let (levels, unread) = match levels(&wished) {
+/// Starts logging, and tracing under the name of the service; to be called once in a process.
+pub(crate) fn start(options: LogOptions, service: &'static str) -> TelemetryGuard {
+    let LogOptions { format, verbosity } = *OPTIONS.get_or_init(|| options);
+    console::set_colors_enabled_stderr(has_colors());
+    let variable = std::env::var("BSFT_LOG").unwrap_or_default();
+    let (levels, invalid) = match levels(&variable, verbosity) {
         Ok(levels) => (levels, None),
-        Err(why) => (EnvFilter::new(format!("{QUIET},{LEVEL}")), Some(why)),
+        Err(reason) => (
+            EnvFilter::new(format!("{SILENCED},{}", verbosity.filter())),
+            Some(reason),
+        ),
     };
     let (human, json) = match format {
         LogFormat::Human => (Some(human().with_filter(levels.and(without_job()))), None),
@@ -83,9 +129,9 @@ pub(crate) fn start(wanted: LogFormat, service: &'static str) -> TelemetryGuard 
         .with(json)
         .with(traces.as_ref().map(TraceExporter::layer))
         .init();
-    if let Some(why) = unread {
+    if let Some(reason) = invalid {
         warn!(
-            "BSFT_LOG={wished:?} is not followed: {why}; write a level (debug), or TARGET=LEVEL with commas between"
+            "BSFT_LOG={variable:?} is ignored: {reason}; write a level (debug), or TARGET=LEVEL pairs with commas between"
         );
     }
     if let Some(traces) = &traces {
@@ -97,14 +143,18 @@ pub(crate) fn start(wanted: LogFormat, service: &'static str) -> TelemetryGuard 
     TelemetryGuard(traces)
 }
 
-/// The levels that were wished for; nothing wished is [`LEVEL`].
-fn levels(wished: &str) -> Result<EnvFilter, ParseError> {
-    let wished = if wished.trim().is_empty() { LEVEL } else { wished };
+/// The filter of log lines: `BSFT_LOG` where it is set, otherwise that of `-q` and `-v`.
+fn levels(variable: &str, verbosity: Verbosity) -> Result<EnvFilter, ParseError> {
+    let filter = if variable.trim().is_empty() {
+        verbosity.filter()
+    } else {
+        variable
+    };
     // Of two directives for a target the later one counts.
-    EnvFilter::try_new(format!("{QUIET},{wished}"))
+    EnvFilter::try_new(format!("{SILENCED},{filter}"))
 }
 
-/// A person who reads one process's lines knows whose they are.
+/// Leaves out the span of the run: a person who reads the lines of one process knows the run.
 fn without_job<S>() -> impl Filter<S> {
     filter_fn(|data| data.is_event() || *data.level() > Level::INFO).with_max_level_hint(LevelFilter::TRACE)
 }
@@ -115,7 +165,9 @@ where
 {
     tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(has_colors())
+        // It would print to stderr that stderr cannot be written to, and panic.
+        .log_internal_errors(false)
         .with_target(false)
         .compact()
 }
@@ -125,15 +177,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wish_for_a_level_does_not_bring_what_the_queue_says_itself() {
-        for (wished, shown) in [
+    fn levels_silence_lapin_unless_bsft_log_names_it() {
+        for (variable, filter) in [
             ("", "lapin=off,info"),
             (" ", "lapin=off,info"),
             ("debug", "lapin=off,debug"),
             ("info,lapin=error", "lapin=error,info"),
         ] {
-            assert_eq!(levels(wished).unwrap().to_string(), shown, "{wished:?}");
+            let levels = levels(variable, Verbosity::Normal).unwrap();
+            assert_eq!(levels.to_string(), filter, "{variable:?}");
         }
-        assert!(levels("bsft=loud").is_err());
+        assert!(levels("bsft=loud", Verbosity::Normal).is_err());
+    }
+
+    #[test]
+    fn levels_follow_verbosity_unless_bsft_log_is_set() {
+        for (verbosity, filter) in [
+            (Verbosity::Quiet, "lapin=off,warn"),
+            (Verbosity::Debug, "lapin=off,bsft=debug,info"),
+            (Verbosity::Trace, "lapin=off,bsft=trace,info"),
+        ] {
+            assert_eq!(levels("", verbosity).unwrap().to_string(), filter);
+            assert_eq!(levels("error", verbosity).unwrap().to_string(), "lapin=off,error");
+        }
     }
 }

@@ -21,7 +21,7 @@ fn a_worker_that_is_told_to_stop_takes_no_more_and_finishes_what_is_in_flight() 
         (server.count().requests >= 4).then_some(())
     });
     worker.signal("TERM");
-    worker.end().with(0).saying("finishing what is in flight");
+    worker.end().with(0).saying("finishing the tasks in flight");
     let asked = server.count().requests;
     assert!(
         asked < QUESTIONS * EXAMPLES,

@@ -28,6 +28,7 @@ mod examples;
 mod failures;
 mod files;
 mod logs;
+mod manners;
 mod metrics;
 mod rehearse;
 mod resume;

@@ -4,6 +4,7 @@ use super::binary::{Ended, Running, command};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use tempfile::TempDir;
 
 /// A temporary folder; runs are started in it.
@@ -39,10 +40,16 @@ impl Folder {
 
     /// The same with more variables.
     pub(crate) fn start_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Running {
-        let mut command = command(arguments);
-        command.current_dir(self.0.path());
+        let mut command = self.command(arguments);
         command.envs(variables.iter().copied());
         Running::start(command)
+    }
+
+    /// The command that runs the binary in the folder.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = command(arguments);
+        command.current_dir(self.0.path());
+        command
     }
 
     /// `compile job.toml --out OUT`, to its end.

@@ -6,7 +6,7 @@ mod traces;
 use crate::support::{Ended, Folder, JobFile, free_port, lines};
 use serde_json::Value as Json;
 
-/// As a process writes that nobody has told how to.
+/// JSON lines for a service whose stderr is no terminal.
 const AUTO: (&str, &str) = ("BSFT_LOG_FORMAT", "auto");
 
 const COMPILE: [&str; 4] = ["compile", "job.toml", "--out", "run"];
@@ -122,14 +122,14 @@ fn an_answer_to_a_person_stays_human_until_json_is_asked_for() {
 }
 
 #[test]
-fn an_empty_variable_is_as_good_as_none() {
+fn empty_bsft_log_format_counts_as_unset() {
     let folder = Folder::new();
     folder.write("job.toml", "name = 3\n");
     let ended = folder
         .start_with(&COMPILE, &[("BSFT_LOG_FORMAT", "")])
         .end()
         .with(2);
-    told(&ended);
+    assert!(ended.stderr.starts_with("job.toml:"), "{}", ended.stderr);
 }
 
 #[test]
