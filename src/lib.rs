@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod report;
 pub mod retry;
 pub mod run_dir;
+pub mod schema;
 pub mod shutdown;
 pub mod store;
 pub mod task;

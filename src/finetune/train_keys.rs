@@ -1,7 +1,7 @@
 //! What `train` may say, for services that would only complain once the rows are uploaded, or not at all.
 
 use super::ProviderError;
-use crate::job::nearest;
+use crate::schema::nearest;
 use serde_json::{Map, Value as Json};
 
 /// What a value may be.

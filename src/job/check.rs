@@ -4,14 +4,14 @@ use super::Job;
 use super::data::Data;
 use super::lm::Lms;
 use super::plan;
-use super::problem::Problems;
 use super::program::Draft;
-use super::reader::{Place, Section, nearest};
 use super::spec::JobSpec;
 use crate::finetune::key_name;
 use crate::metric::MetricSpec;
 use crate::program::Program;
 use crate::program::{PredictorSpec, ProgramSpec};
+use crate::schema::Problems;
+use crate::schema::{Place, Section, nearest};
 use indexmap::IndexMap;
 
 /// Gives every predictor of `draft` the LM that `section` (`[student]` or a `[[teacher]]`) names.

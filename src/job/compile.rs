@@ -1,8 +1,8 @@
 //! `[compile]`: how traces become training data.
 
-use super::problem::Problems;
-use super::reader::{Section, nearest};
 use crate::adapter::AdapterKind;
+use crate::schema::Problems;
+use crate::schema::{Section, nearest};
 
 /// What `[compile]` gives.
 pub(super) struct Compile {

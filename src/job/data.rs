@@ -1,7 +1,7 @@
 //! `[data]`: where the examples are and which of their columns are inputs.
 
-use super::problem::Problems;
-use super::reader::Section;
+use crate::schema::Problems;
+use crate::schema::Section;
 use crate::trainset::Trainset;
 use std::path::Path;
 

@@ -1,12 +1,12 @@
 //! `[lm.NAME.finetune]`: who fine-tunes an LM, and how.
 
 use super::lm::{api_base, key_variable, open_arguments};
-use super::problem::Problems;
-use super::reader::{Item, Section, nearest};
 use crate::finetune::{
     CommandSpec, DataPart, ExportSpec, FireworksSpec, ProviderSpec, RowFormat, ServiceSpec, file_name,
 };
 use crate::lm::LmSettings;
+use crate::schema::Problems;
+use crate::schema::{Item, Section, nearest};
 use serde_json::{Map, Value as Json};
 use std::iter;
 

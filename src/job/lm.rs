@@ -1,9 +1,9 @@
 //! `[lm.NAME]`: language models and how they are fine-tuned.
 
 use super::finetune::{self, FinetuneSpec};
-use super::problem::Problems;
-use super::reader::{Item, Section};
 use crate::lm::{LEAST_MAX_TOKENS, LmSettings, Price, Simulation, is_reasoning_model};
+use crate::schema::Problems;
+use crate::schema::{Item, Section};
 use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
 use url::Url;

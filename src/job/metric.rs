@@ -1,8 +1,8 @@
 //! `[metric]`: what is compared, and from which score on it is kept.
 
-use super::problem::Problems;
-use super::reader::{Place, Section};
 use crate::metric::{MetricKind, MetricSpec};
+use crate::schema::Problems;
+use crate::schema::{Place, Section};
 
 const KINDS: [(&str, MetricKind); 4] = [
     ("equals", MetricKind::Equals),

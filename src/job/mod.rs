@@ -3,16 +3,13 @@
 mod check;
 mod compile;
 mod data;
-pub mod document;
 pub mod example;
 mod finetune;
 mod identity;
 mod lm;
 mod metric;
 pub mod plan;
-mod problem;
 mod program;
-mod reader;
 mod rehearse;
 mod shape;
 mod source;
@@ -21,18 +18,17 @@ mod state;
 
 pub use crate::adapter::AdapterKind;
 pub use crate::program::{ModuleKind, PredictorSpec, ProgramSpec};
+pub use crate::schema::{Problem, Problems};
 pub use finetune::FinetuneSpec;
 pub use identity::{TeacherIdentity, hex, made_by, run_id, spec_digest, trace_shape};
-pub use problem::{Problem, Problems};
-pub(crate) use reader::nearest;
 pub use spec::{JOB_SPEC_VERSION, JobSpec};
 
 use crate::dataset::configs::TrainerArguments;
 use crate::finetune::ProviderSpec;
+use crate::schema::Section;
 use crate::trainset::Trainset;
 use indexmap::IndexMap;
 use program::Draft;
-use reader::Section;
 use source::Sources;
 use std::path::{Path, PathBuf};
 

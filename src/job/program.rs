@@ -1,10 +1,10 @@
 //! Programs: the predictors of `[program]`, of a program file or of a teacher.
 
-use super::problem::Problems;
-use super::reader::{Item, Place, Section, nearest};
 use super::shape::Shape;
 use super::source::{Sources, sibling};
 use crate::program::{ModuleKind, PredictorSpec};
+use crate::schema::Problems;
+use crate::schema::{Item, Place, Section, nearest};
 use crate::signature::{TypeTable, parse_types};
 use serde_json::{Map, Value as Json};
 

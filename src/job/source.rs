@@ -1,8 +1,8 @@
 //! The files that a job consists of: each read once, counted into the job's digest.
 
-use super::document::{self, Node};
-use super::problem::Problems;
-use super::reader::Item;
+use crate::schema::Item;
+use crate::schema::Problems;
+use crate::schema::document::{self, Node};
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};

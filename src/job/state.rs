@@ -1,9 +1,9 @@
 //! DSPy's saved state: its instructions, field texts and demos are taken into a program.
 
-use super::problem::Problems;
 use super::program::Draft;
-use super::reader::{Item, Section};
 use super::source::{Sources, sibling};
+use crate::schema::Problems;
+use crate::schema::{Item, Section};
 
 /// Takes the state file that `item` names into `draft`, as `program.load(...)` does; LMs in the state are not taken.
 pub(super) fn take(draft: &mut Draft<'_>, item: &Item<'_>, sources: &Sources, problems: &mut Problems) {

@@ -4,6 +4,7 @@ mod broken;
 
 use super::*;
 use crate::python::random::Random;
+use crate::schema::{document, nearest};
 use broken::BROKEN;
 use std::fs;
 

@@ -7,8 +7,9 @@ mod json;
 mod jsonl;
 mod pass;
 
-use crate::job::{Problems, hex};
+use crate::job::hex;
 use crate::python::json::write_compact;
+use crate::schema::Problems;
 use crate::value::{Record, Value};
 use pass::{Pass, Source};
 use std::fs::{File, Metadata};

@@ -1,7 +1,7 @@
 //! The one pass over a file: hashes its bytes, checks its rows and remembers where they are.
 
-use crate::job::{Problems, nearest};
 use crate::python::json::{MAX_DEPTH, dumps, parse};
+use crate::schema::{Problems, nearest};
 use crate::value::Value;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;

@@ -5,7 +5,7 @@ use super::placeholders::{self, ARTEFACT, SOMETIMES, is_built_in};
 use super::table::Table;
 use super::template::Template;
 use super::values::is_known;
-use crate::job::nearest;
+use crate::schema::nearest;
 
 /// Interpreters that take an argument for a program.
 const INTERPRETERS: [&str; 9] = [

@@ -8,7 +8,7 @@ use super::placeholders::is_train_key;
 use super::table::Table;
 use super::template::{Template, is_name};
 use super::values::unfit_value;
-use crate::job::nearest;
+use crate::schema::nearest;
 use indexmap::IndexMap;
 use regex::Regex;
 use serde_json::{Map, Value as Json};

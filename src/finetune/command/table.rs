@@ -2,7 +2,8 @@
 
 use super::config::{Argument, BodyValue};
 use super::template::Template;
-use crate::job::{hex, nearest};
+use crate::job::hex;
+use crate::schema::nearest;
 use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
 use sha2::{Digest as _, Sha256};

@@ -4,7 +4,7 @@ use super::config::Trainer;
 use super::placeholders::{self, is_train_key};
 use super::reading::train_keys;
 use crate::finetune::TrainingSpec;
-use crate::job::nearest;
+use crate::schema::nearest;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 

@@ -1,6 +1,6 @@
 //! `train`: DSPy's `train_kwargs`, checked before anything is paid for. The protocol lets a misspelt key pass in silence.
 
-use crate::job::nearest;
+use crate::schema::nearest;
 use serde_json::{Map, Value as Json};
 
 /// What the protocol knows.

@@ -5,7 +5,7 @@ use super::super::{ProviderError, ServiceSpec, TrainingSpec};
 use super::jobs::{JOBS, is_no_list};
 use super::wire::{Page, id, text};
 use super::{OWN, arguments, body, names};
-use crate::job::nearest;
+use crate::schema::nearest;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A model that goes away within so many days is worth a word.

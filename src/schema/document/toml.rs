@@ -1,7 +1,7 @@
 //! TOML with lines, by the `toml` crate's spanned tables.
 
 use super::{Datum, Entry, Lines, Node};
-use crate::job::problem::Problems;
+use crate::schema::Problems;
 use crate::value::Value;
 use num_bigint::BigInt;
 use num_traits::Num;

@@ -1,7 +1,7 @@
 //! JSON with lines and in key order, by `jsonc-parser` held to plain JSON.
 
 use super::{Datum, Entry, Lines, Node};
-use crate::job::problem::Problems;
+use crate::schema::Problems;
 use indexmap::IndexMap;
 use indexmap::map::Entry as Slot;
 use jsonc_parser::ast::Value as Ast;

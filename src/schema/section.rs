@@ -11,14 +11,14 @@ use std::path::Path;
 
 /// A place in a file.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'a> {
-    pub(super) file: &'a Path,
-    pub(super) line: u32,
+pub(crate) struct Place<'a> {
+    pub(crate) file: &'a Path,
+    pub(crate) line: u32,
 }
 
 impl Place<'_> {
     /// Reports a problem here.
-    pub(super) fn report(
+    pub(crate) fn report(
         self,
         problems: &mut Problems,
         message: impl Into<String>,
@@ -30,23 +30,23 @@ impl Place<'_> {
 
 /// A table of a document: `[name]`.
 #[derive(Clone)]
-pub(super) struct Section<'a> {
-    pub(super) name: String,
-    pub(super) place: Place<'a>,
+pub(crate) struct Section<'a> {
+    pub(crate) name: String,
+    pub(crate) place: Place<'a>,
     entries: &'a IndexMap<String, Entry>,
 }
 
 /// A value of a document and the dotted name under which it is found.
 #[derive(Clone)]
-pub(super) struct Item<'a> {
-    pub(super) name: String,
-    pub(super) place: Place<'a>,
+pub(crate) struct Item<'a> {
+    pub(crate) name: String,
+    pub(crate) place: Place<'a>,
     node: &'a Node,
 }
 
 impl<'a> Section<'a> {
     /// The table of a whole file.
-    pub(super) fn root(file: &'a Path, node: &'a Node, problems: &mut Problems) -> Option<Section<'a>> {
+    pub(crate) fn root(file: &'a Path, node: &'a Node, problems: &mut Problems) -> Option<Section<'a>> {
         let place = Place {
             file,
             line: node.line,
@@ -60,7 +60,7 @@ impl<'a> Section<'a> {
     }
 
     /// Refuses keys other than `known`, naming the nearest of those.
-    pub(super) fn only(&self, known: &[&str], problems: &mut Problems) {
+    pub(crate) fn only(&self, known: &[&str], problems: &mut Problems) {
         for (key, entry) in self.entries {
             if known.contains(&key.as_str()) {
                 continue;
@@ -82,14 +82,14 @@ impl<'a> Section<'a> {
     }
 
     /// The value of `key`; null is as good as absent.
-    pub(super) fn get(&self, key: &str) -> Option<Item<'a>> {
+    pub(crate) fn get(&self, key: &str) -> Option<Item<'a>> {
         self.entries
             .get_key_value(key)
             .and_then(|(key, entry)| self.item(key, entry))
     }
 
     /// All values in the file's order, without nulls.
-    pub(super) fn items(&self) -> impl Iterator<Item = (&'a str, Item<'a>)> {
+    pub(crate) fn items(&self) -> impl Iterator<Item = (&'a str, Item<'a>)> {
         self.entries
             .iter()
             .filter_map(|(key, entry)| Some((key.as_str(), self.item(key, entry)?)))
@@ -112,7 +112,7 @@ impl<'a> Section<'a> {
     }
 
     /// The value of `key`, which has to be there.
-    pub(super) fn need(&self, key: &str, example: &str, problems: &mut Problems) -> Option<Item<'a>> {
+    pub(crate) fn need(&self, key: &str, example: &str, problems: &mut Problems) -> Option<Item<'a>> {
         let item = self.get(key);
         if item.is_none() {
             let within = match self.name.is_empty() {
@@ -138,7 +138,7 @@ impl<'a> Item<'a> {
         None
     }
 
-    pub(super) fn text(&self, problems: &mut Problems) -> Option<&'a str> {
+    pub(crate) fn text(&self, problems: &mut Problems) -> Option<&'a str> {
         match &self.node.datum {
             Datum::Text(s) => Some(s),
             _ => self.wrong("a string", "\"…\"", problems),
@@ -146,7 +146,7 @@ impl<'a> Item<'a> {
     }
 
     /// A string with something in it.
-    pub(super) fn word(&self, problems: &mut Problems) -> Option<&'a str> {
+    pub(crate) fn word(&self, problems: &mut Problems) -> Option<&'a str> {
         let text = self.text(problems)?;
         if text.trim().is_empty() {
             self.place.report(
@@ -159,7 +159,7 @@ impl<'a> Item<'a> {
         Some(text)
     }
 
-    pub(super) fn flag(&self, problems: &mut Problems) -> Option<bool> {
+    pub(crate) fn flag(&self, problems: &mut Problems) -> Option<bool> {
         match &self.node.datum {
             Datum::Bool(b) => Some(*b),
             _ => self.wrong("a boolean", "true", problems),
@@ -167,7 +167,7 @@ impl<'a> Item<'a> {
     }
 
     /// An integer of at least `least`.
-    pub(super) fn count(&self, least: u64, problems: &mut Problems) -> Option<u64> {
+    pub(crate) fn count(&self, least: u64, problems: &mut Problems) -> Option<u64> {
         let Datum::Number(Value::Int(i)) = &self.node.datum else {
             return self.wrong("an integer", &least.max(1).to_string(), problems);
         };
@@ -183,7 +183,7 @@ impl<'a> Item<'a> {
     }
 
     /// A number within `least..=most`.
-    pub(super) fn number(&self, least: f64, most: f64, problems: &mut Problems) -> Option<f64> {
+    pub(crate) fn number(&self, least: f64, most: f64, problems: &mut Problems) -> Option<f64> {
         let number = match &self.node.datum {
             Datum::Number(Value::Float(f)) => *f,
             Datum::Number(Value::Int(i)) => i.to_f64().unwrap_or(f64::NAN),
@@ -201,7 +201,7 @@ impl<'a> Item<'a> {
         None
     }
 
-    pub(super) fn section(&self, problems: &mut Problems) -> Option<Section<'a>> {
+    pub(crate) fn section(&self, problems: &mut Problems) -> Option<Section<'a>> {
         match &self.node.datum {
             Datum::Table(entries) => Some(Section {
                 name: self.name.clone(),
@@ -212,7 +212,7 @@ impl<'a> Item<'a> {
         }
     }
 
-    pub(super) fn list(&self, problems: &mut Problems) -> Option<Vec<Item<'a>>> {
+    pub(crate) fn list(&self, problems: &mut Problems) -> Option<Vec<Item<'a>>> {
         match &self.node.datum {
             Datum::List(nodes) => {
                 let item = |node: &'a Node| {
@@ -233,7 +233,7 @@ impl<'a> Item<'a> {
     }
 
     /// A table of strings.
-    pub(super) fn texts(&self, problems: &mut Problems) -> IndexMap<String, String> {
+    pub(crate) fn texts(&self, problems: &mut Problems) -> IndexMap<String, String> {
         let section = self.section(problems);
         let pairs = section.iter().flat_map(Section::items);
         pairs
@@ -242,7 +242,7 @@ impl<'a> Item<'a> {
     }
 
     /// A table of anything.
-    pub(super) fn free(&self, problems: &mut Problems) -> Map<String, Json> {
+    pub(crate) fn free(&self, problems: &mut Problems) -> Map<String, Json> {
         let section = self.section(problems);
         section
             .iter()
@@ -251,15 +251,15 @@ impl<'a> Item<'a> {
             .collect()
     }
 
-    pub(super) fn is_table(&self) -> bool {
+    pub(crate) fn is_table(&self) -> bool {
         matches!(self.node.datum, Datum::Table(_))
     }
 
-    pub(super) fn is_text(&self) -> bool {
+    pub(crate) fn is_text(&self) -> bool {
         matches!(self.node.datum, Datum::Text(_))
     }
 
-    pub(super) fn node(&self) -> &'a Node {
+    pub(crate) fn node(&self) -> &'a Node {
         self.node
     }
 }
