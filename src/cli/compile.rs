@@ -2,18 +2,17 @@
 
 use super::check::{unreachable_lms, warn};
 use super::exit::Exit;
-use super::flags::{CompileFlags, RetryFlags};
+use super::flags::{CompileFlags, RetryFlags, WorkerFlags};
 use super::monitor::Monitor;
 use super::runtime::block_on;
 use super::services::{Connected, Services};
 use super::{signals, trainers, ui};
-use crate::artifacts::{ArtifactStore, DirArtifacts};
-use crate::broker::Broker;
+use crate::artifacts::DirArtifacts;
 use crate::broker::embedded::EmbeddedBroker;
 use crate::broker::rabbitmq::RabbitMqBroker;
 use crate::command_name::command_name;
-use crate::coordination::{Coordination, SingleProcess};
-use crate::coordinator::{self, Coordinator, Retry, RunError, retry_command};
+use crate::coordination::SingleProcess;
+use crate::coordinator::{self, Backends, Coordinator, Retry, RunError, Workers, retry_command};
 use crate::finetune::{Providers, Trainers, TrainingState};
 use crate::job::{self, Job};
 use crate::metrics::{Metrics, Need, Service};
@@ -25,6 +24,7 @@ use crate::store::{Store, StoreError};
 use crate::worker::{self, TaskQueues, Worker, WorkerError};
 use indexmap::IndexMap;
 use std::fs::File;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,8 +66,7 @@ fn checked(flags: &CompileFlags, again: Retry) -> Exit {
         job.rehearse();
     }
     // Workers elsewhere have keys of their own.
-    let asks_here = services.is_none() || flags.workers.workers.is_some();
-    let unreachable = if asks_here {
+    let unreachable = if workers(services.as_ref(), &flags.workers).are_here() {
         unreachable_lms(&job)
     } else {
         Vec::new()
@@ -176,17 +175,17 @@ fn run(
     };
     let ended = block_on(async {
         let shutdown = Shutdown::new();
-        let has_workers = services.is_none() || flags.workers.workers.is_some();
-        if let Err(exit) = monitor.serve(&shutdown, &needs(services.is_some(), has_workers)) {
+        let workers = workers(services, &flags.workers);
+        if let Err(exit) = monitor.serve(&shutdown, &needs(services.is_some(), workers.are_here())) {
             return exit;
         }
         let metrics = Arc::clone(&monitor.metrics);
         let backends = match services {
-            None => Backends::embedded(&dir, metrics),
+            None => ConnectedBackends::embedded(&dir, metrics),
             Some(services) => match services.connect().await {
                 Ok(connected) => {
                     monitor.watch(&connected);
-                    Backends::cluster(&dir, connected, &shutdown, metrics)
+                    ConnectedBackends::cluster(&dir, connected, &shutdown, metrics)
                 }
                 Err(exit) => return exit,
             },
@@ -197,6 +196,7 @@ fn run(
                     job,
                     dir.clone(),
                     backends,
+                    workers,
                     flags,
                     again,
                     trainers,
@@ -284,34 +284,40 @@ fn worker_ended(
     }
 }
 
-/// What coordinator and workers meet in.
-struct Backends {
-    broker: Arc<dyn Broker>,
-    store: Arc<dyn Store>,
-    coordination: Arc<dyn Coordination>,
-    artifacts: Arc<dyn ArtifactStore>,
-    /// Where the store is, for people and for the next start.
-    place: String,
-    /// What an earlier process of the run, on one machine, has in its own store.
-    earlier: Option<Arc<dyn Store>>,
-    /// Workers in this process, unless flags say otherwise.
-    workers: usize,
+/// Where the run's workers are, according to the flags.
+fn workers(services: Option<&Services>, flags: &WorkerFlags) -> Workers {
+    let in_flight = |workers: NonZeroUsize| workers.saturating_mul(flags.concurrency);
+    match (services, flags.workers) {
+        (None, workers) => Workers::InProcess {
+            in_flight: in_flight(workers.unwrap_or(NonZeroUsize::MIN)),
+        },
+        (Some(_), None) => Workers::Elsewhere,
+        (Some(_), Some(workers)) => Workers::Both {
+            in_flight: in_flight(workers),
+        },
+    }
+}
+
+/// The backends, and what this process needs to close and to count.
+struct ConnectedBackends {
+    backends: Backends,
+    /// Closed at the end. `None` if the broker is in this process.
     rabbitmq: Option<RabbitMqBroker>,
-    /// Where both count.
     metrics: Arc<Metrics>,
 }
 
-impl Backends {
-    /// Everything in this process, and durable in DIR.
-    fn embedded(dir: &RunDir, metrics: Arc<Metrics>) -> Result<Backends, StoreError> {
-        Ok(Backends {
-            broker: Arc::new(EmbeddedBroker::new()),
-            store: Arc::new(EmbeddedStore::open(&dir.store())?),
-            coordination: Arc::new(SingleProcess::default()),
-            artifacts: Arc::new(DirArtifacts::new(dir.root().join("data"))),
-            place: EMBEDDED.to_owned(),
-            earlier: None,
-            workers: 1,
+impl ConnectedBackends {
+    /// Everything in this process, durable in DIR.
+    fn embedded(dir: &RunDir, metrics: Arc<Metrics>) -> Result<ConnectedBackends, StoreError> {
+        Ok(ConnectedBackends {
+            backends: Backends {
+                broker: Arc::new(EmbeddedBroker::new()),
+                store: Arc::new(EmbeddedStore::open(&dir.store())?),
+                coordination: Arc::new(SingleProcess::default()),
+                artifacts: Arc::new(DirArtifacts::new(dir.root().join("data"))),
+                store_location: EMBEDDED.to_owned(),
+                previous_store: None,
+            },
             rabbitmq: None,
             metrics,
         })
@@ -323,19 +329,21 @@ impl Backends {
         connected: Connected,
         shutdown: &Shutdown,
         metrics: Arc<Metrics>,
-    ) -> Result<Backends, StoreError> {
-        let earlier = match dir.store().exists() {
-            true => Some(Arc::new(EmbeddedStore::open(&dir.store())?) as _),
-            false => None,
+    ) -> Result<ConnectedBackends, StoreError> {
+        let previous_store: Option<Arc<dyn Store>> = if dir.store().exists() {
+            Some(Arc::new(EmbeddedStore::open(&dir.store())?))
+        } else {
+            None
         };
-        Ok(Backends {
-            broker: connected.retrying_broker(shutdown, &metrics),
-            store: connected.retrying_store(shutdown, &metrics),
-            place: connected.store.place().to_owned(),
-            coordination: Arc::clone(&connected.store) as _,
-            artifacts: connected.retrying_artifacts(shutdown, &metrics),
-            earlier,
-            workers: 0,
+        Ok(ConnectedBackends {
+            backends: Backends {
+                broker: connected.retrying_broker(shutdown, &metrics),
+                store: connected.retrying_store(shutdown, &metrics),
+                coordination: Arc::clone(&connected.store) as _,
+                artifacts: connected.retrying_artifacts(shutdown, &metrics),
+                store_location: connected.store.place().to_owned(),
+                previous_store,
+            },
             rabbitmq: Some(connected.broker),
             metrics,
         })
@@ -346,16 +354,21 @@ impl Backends {
 async fn compiled(
     job: Job,
     dir: RunDir,
-    backends: Backends,
+    connected: ConnectedBackends,
+    workers: Workers,
     flags: &CompileFlags,
     again: Retry,
     trainers: Option<Arc<Trainers>>,
     shutdown: Shutdown,
 ) -> Result<Manifest, RunError> {
     let (rehearsal, flags) = (flags.rehearse, &flags.workers);
-    let mut workers = JoinSet::new();
-    let count = flags.workers.map_or(backends.workers, usize::from);
-    for _ in 0..count {
+    let ConnectedBackends {
+        backends,
+        rabbitmq,
+        metrics,
+    } = connected;
+    let mut running = JoinSet::new();
+    for _ in 0..workers.in_flight_here() / flags.concurrency {
         let worker = Worker {
             broker: Arc::clone(&backends.broker),
             store: Arc::clone(&backends.store),
@@ -365,9 +378,9 @@ async fn compiled(
             queues: TaskQueues::ALL,
             concurrency: flags.concurrency,
             drain: DRAIN,
-            metrics: Arc::clone(&backends.metrics),
+            metrics: Arc::clone(&metrics),
         };
-        workers.spawn(worker::run(worker, shutdown.clone()));
+        running.spawn(worker::run(worker, shutdown.clone()));
     }
     let prices = job
         .spec
@@ -376,27 +389,21 @@ async fn compiled(
         .filter_map(|(name, lm)| Some((name.clone(), lm.known_price()?)))
         .collect();
     let coordinator = Coordinator {
-        broker: backends.broker,
-        store: backends.store,
-        coordination: backends.coordination,
-        artifacts: backends.artifacts,
-        place: backends.place,
-        earlier: backends.earlier,
+        backends,
+        workers,
         dir,
+        trainers,
+        retry: again,
+        rehearsal,
         shutdown: shutdown.clone(),
         progress: Progress::new(prices),
-        metrics: backends.metrics,
-        is_alone: backends.rabbitmq.is_none(),
-        in_flight: count * usize::from(flags.concurrency),
-        retry: again,
-        trainers,
-        rehearsal,
+        metrics,
     };
     let ended = tokio::select! {
         // The coordinator first: where workers drain because it was told to stop, it has the last word.
         biased;
         ended = coordinator::run(&coordinator, job) => ended,
-        ended = workers.join_next(), if !workers.is_empty() => Err(worker_ended(&shutdown, ended)),
+        ended = running.join_next(), if !running.is_empty() => Err(worker_ended(&shutdown, ended)),
         heard = signals::listen(shutdown.clone()) => {
             let source = heard.err().unwrap_or_else(|| std::io::Error::other("no more signals come"));
             Err(RunError::File { path: PathBuf::from("signals"), source })
@@ -404,17 +411,17 @@ async fn compiled(
     };
     let was_asked_to_stop = shutdown.is_draining();
     shutdown.drain();
-    let stopped = async { while workers.join_next().await.is_some() {} };
+    let stopped = async { while running.join_next().await.is_some() {} };
     tokio::select! {
         () = stopped => {}
         _ = signals::listen(shutdown.clone()) => {}
     }
-    if let Some(rabbitmq) = backends.rabbitmq {
+    if let Some(rabbitmq) = rabbitmq {
         rabbitmq.close().await;
     }
     match ended {
         // A service was away just then.
-        Err(error) if was_asked_to_stop && error.passes() => Err(RunError::Interrupted),
+        Err(error) if was_asked_to_stop && error.is_transient() => Err(RunError::Interrupted),
         ended => ended,
     }
 }

@@ -51,7 +51,7 @@ fn in_folders(run: Option<&Path>) -> Result<Vec<RunStatus>, Exit> {
     let mut standings = Vec::new();
     for folder in folders {
         match read(&folder)? {
-            Some(manifest) => standings.push(RunStatus::of(folder.display().to_string(), manifest)),
+            Some(manifest) => standings.push(RunStatus::new(folder.display().to_string(), manifest)),
             None if run.is_some() => {
                 ui::problem(format_args!(
                     "{} holds no run: it has no run.json",
@@ -97,7 +97,7 @@ fn in_cluster(services: &Services, run: Option<&Path>) -> Result<Vec<RunStatus>,
         match in_folder {
             _ if !standings.is_empty() => Ok(standings),
             // Its time in Redis is over, or it was never there.
-            Some(manifest) => Ok(vec![RunStatus::of(run.display().to_string(), manifest)]),
+            Some(manifest) => Ok(vec![RunStatus::new(run.display().to_string(), manifest)]),
             None => {
                 ui::problem(format_args!(
                     "no run {wanted} in namespace {}; without a name, status shows those that there are",
@@ -144,7 +144,7 @@ async fn asked(connected: &Connected, wanted: Option<&str>) -> Result<Vec<RunSta
         let Ok(manifest) = serde_json::from_slice::<Manifest>(&report) else {
             continue;
         };
-        let mut standing = RunStatus::of(run.0.clone(), manifest);
+        let mut standing = RunStatus::new(run.0.clone(), manifest);
         standing.workers = Some(connected.store.workers(&run).await?);
         standing.cancelled = connected.store.is_cancelled(&run).await?;
         standing.queues = Some(depths);

@@ -1,308 +1,191 @@
-//! Phase two: every task gets an outcome. Publishes within a window, drains outcomes to DIR, fsyncs, and only then lets the store forget.
+//! The second phase: runs the bootstrap tasks. Publishes them within a window, and drains their outcomes until each task has one.
 
-use super::outcome_log::Appended;
-use super::outstanding_tasks::OutstandingTasks;
+use super::context::RunContext;
+use super::drain::OutcomeDrain;
+use super::error::RunError;
+use super::outcome_log::OutcomeLog;
 use super::prepare::Prepared;
 use super::publisher::TaskPublisher;
-use super::{Coordinator, RunError};
-use crate::store::{Position, Store, Stored};
-use crate::task::TaskId;
-use crate::trace::{Failure, LineIndex, Outcome};
-use std::sync::Arc;
+use super::run_json;
+use super::task_plan::TaskPlan;
+use crate::report::Manifest;
 use std::time::Duration;
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::{debug, info};
 
-/// Outcomes that are fetched in one go: some 2 MB of small traces.
-const DRAIN_BATCH: usize = 1024;
-
-/// How long the coordinator waits for an outcome before it looks at other things.
+/// How long one round waits for outcomes.
 const DRAIN_WAIT: Duration = Duration::from_millis(200);
 
-/// How long outcomes may lie in DIR without an fsync; the store keeps them until then.
-const SYNC_EVERY: Duration = Duration::from_millis(500);
-
-/// Bytes in DIR that ask for an fsync before that time.
-const SYNC_BYTES: usize = 8 << 20;
-
-/// How long the end of an interrupted run is held up by a store that is away.
+/// How long a store that is away may delay the exit of a run that stops early.
 const LAST_SYNC: Duration = Duration::from_secs(5);
 
-/// After how long without an outcome the coordinator reads them from the start again.
-const LOOK_BACK: Duration = Duration::from_secs(60);
-
-/// How often `run.json` learns how far things are, for `status`.
+/// How often `run.json` is written, for `status`.
 const MANIFEST_EVERY: Duration = Duration::from_secs(2);
 
-/// All tasks have an outcome in DIR.
+/// Every task has an outcome in the log.
 pub(super) struct Bootstrapped {
-    pub(super) prepared: Prepared,
+    pub(super) tasks: TaskPlan,
+    pub(super) log: OutcomeLog,
+    pub(super) manifest: Manifest,
 }
 
-/// Runs the phase.
-pub(super) async fn bootstrap(
-    coordinator: &Coordinator,
-    mut prepared: Prepared,
-) -> Result<Bootstrapped, RunError> {
-    let tasks = prepared.tasks();
-    let started = Instant::now();
-    if let Some(earlier) = &coordinator.earlier {
-        // The run went on with other services: what the first had stored and not drained.
-        let mut drain = Drain::new(coordinator, earlier);
-        while drain.take(&mut prepared, Duration::ZERO).await? > 0 {}
-        drain.sync(&prepared).await?;
-    }
-    let mut drain = Drain::new(coordinator, &coordinator.store);
-    // What the last process had stored and not yet drained.
-    while drain.take(&mut prepared, Duration::ZERO).await? > 0 {}
-    drain.sync(&prepared).await?;
-    prepared.find_replays()?;
-    coordinator
-        .progress
-        .bootstrap_starts(tasks, prepared.outcome_log.counts());
-
-    let mut publisher = TaskPublisher::new(coordinator);
-    let mut told = Instant::now();
-    let mut done_before = prepared.outcome_log.counts().done();
-    let ended = loop {
-        if coordinator.shutdown.is_draining() {
-            break Err(RunError::Interrupted);
-        }
-        if let Some(error) = too_many_failures(coordinator, &prepared, tasks) {
-            break Err(error);
-        }
-        if prepared.outcome_log.counts().done() == tasks {
-            break Ok(());
-        }
-        let round = async {
-            publisher.count_workers(&prepared).await;
-            publisher.publish(&prepared, &mut drain.outstanding).await?;
-            tokio::select! {
-                biased;
-                taken = drain.take(&mut prepared, DRAIN_WAIT) => if taken? > 0 {
-                    publisher.watch.encourage();
-                },
-                sent = publisher.sent() => sent?,
-            }
-            drain.look_back_when_stuck();
-            publisher.sweep(&prepared, &mut drain.outstanding).await?;
-            drain.sync_when_due(&prepared).await
-        };
-        tokio::select! {
-            // A service that is away may hold up any step of it.
-            () = coordinator.shutdown.draining() => continue,
-            ended = round => ended?,
-        }
-        if told.elapsed() >= MANIFEST_EVERY {
-            let done = prepared.outcome_log.counts().done();
-            prepared.manifest.rate = (done - done_before) as f64 / told.elapsed().as_secs_f64();
-            (told, done_before) = (Instant::now(), done);
-            prepared
-                .manifest
-                .count(prepared.outcome_log.counts(), &prepared.job);
-            prepared.tell(coordinator).await?;
-        }
-        coordinator.progress.bootstrap(prepared.outcome_log.counts());
-        coordinator.metrics.run.outstanding(drain.outstanding.len());
-    };
-    match tokio::time::timeout(LAST_SYNC, drain.sync(&prepared)).await {
-        Ok(synced) => synced?,
-        Err(_) if ended.is_err() => debug!("the store is away; it forgets later what is in DIR"),
-        Err(_) => drain.sync(&prepared).await?,
-    }
-    coordinator.progress.bootstrap_ends(prepared.outcome_log.counts());
-    coordinator.metrics.run.outstanding(drain.outstanding.len());
-    publisher.tell_made_again();
-    prepared.manifest.rate = 0.0;
-    prepared.manifest.spent("bootstrap", started.elapsed());
-    prepared
-        .manifest
-        .count(prepared.outcome_log.counts(), &prepared.job);
-    prepared.tell(coordinator).await?;
-    ended.map(|()| Bootstrapped { prepared })
-}
-
-fn too_many_failures(coordinator: &Coordinator, prepared: &Prepared, tasks: usize) -> Option<RunError> {
-    let (failed, allowed) = (
-        prepared.outcome_log.counts().failed(),
-        prepared.job.max_failure_rate,
-    );
-    (failed as f64 > allowed * tasks as f64).then(|| RunError::TooManyFailures {
-        failed,
+pub(super) async fn bootstrap(run: RunContext<'_>, prepared: Prepared) -> Result<Bootstrapped, RunError> {
+    let Prepared {
         tasks,
-        allowed,
-        dir: coordinator.dir.clone(),
-        retry: coordinator.retry_command(),
-    })
+        spec,
+        mut log,
+        mut manifest,
+    } = prepared;
+    let started = Instant::now();
+    let backends = run.backends();
+    if let Some(previous) = &backends.previous_store {
+        let mut drain = OutcomeDrain::new(run, previous.as_ref(), &tasks);
+        drain.take_all(&mut log).await?;
+    }
+    let mut drain = OutcomeDrain::new(run, backends.store.as_ref(), &tasks);
+    drain.take_all(&mut log).await?;
+    find_replays(&tasks, &mut log)?;
+
+    run.coordinator
+        .progress
+        .bootstrap_starts(tasks.len(), log.counts());
+    let done = log.counts().done();
+    let mut rounds = Rounds {
+        run,
+        tasks: &tasks,
+        log: &mut log,
+        manifest: &mut manifest,
+        drain,
+        publisher: TaskPublisher::new(run, &tasks, spec),
+        published_at: Instant::now(),
+        done_then: done,
+    };
+    let ending = rounds.run_to_end().await?;
+    rounds.finish(&ending, started).await?;
+    match ending {
+        Ending::Complete => Ok(Bootstrapped { tasks, log, manifest }),
+        Ending::Stopped(error) => Err(error),
+    }
 }
 
-/// Takes outcomes from the store to DIR.
-struct Drain<'a> {
-    coordinator: &'a Coordinator,
-    store: &'a dyn Store,
-    position: Position,
-    appended: Appended,
-    /// In DIR, not yet known to be on the disk: the store still has them.
-    unsynced: Vec<(Position, TaskId)>,
-    unsynced_bytes: usize,
-    synced_at: Instant,
-    taken_at: Instant,
-    outstanding: OutstandingTasks,
-    /// Outcomes that say nothing to us.
-    unreadable: usize,
+/// Finds tasks whose LM calls an earlier form of the job has paid for.
+fn find_replays(tasks: &TaskPlan, log: &mut OutcomeLog) -> Result<(), RunError> {
+    log.find_replays(|line| tasks.task_of_answers(line))?;
+    if log.replays() > 0 {
+        info!(tasks = log.replays(), "tasks replayed from archived answers");
+    }
+    Ok(())
 }
 
-impl<'a> Drain<'a> {
-    fn new(coordinator: &'a Coordinator, store: &'a Arc<dyn Store>) -> Drain<'a> {
-        Drain {
-            coordinator,
-            store: store.as_ref(),
-            position: Position::default(),
-            appended: Appended::default(),
-            unsynced: Vec::new(),
-            unsynced_bytes: 0,
-            synced_at: Instant::now(),
-            taken_at: Instant::now(),
-            outstanding: OutstandingTasks::default(),
-            unreadable: 0,
+/// How the rounds end, unless a service fails for good.
+enum Ending {
+    /// Every task has an outcome.
+    Complete,
+    /// The run stops early; what was drained is kept.
+    Stopped(RunError),
+}
+
+/// The phase's loop. Each round publishes, drains, republishes lost tasks, and syncs.
+struct Rounds<'a> {
+    run: RunContext<'a>,
+    tasks: &'a TaskPlan,
+    log: &'a mut OutcomeLog,
+    manifest: &'a mut Manifest,
+    drain: OutcomeDrain<'a>,
+    publisher: TaskPublisher<'a>,
+    /// When the manifest was published last.
+    published_at: Instant,
+    /// How many tasks had an outcome then.
+    done_then: usize,
+}
+
+impl Rounds<'_> {
+    async fn run_to_end(&mut self) -> Result<Ending, RunError> {
+        let shutdown = &self.run.coordinator.shutdown;
+        loop {
+            if shutdown.is_draining() {
+                return Ok(Ending::Stopped(RunError::Interrupted));
+            }
+            if let Some(error) = self.too_many_failures() {
+                return Ok(Ending::Stopped(error));
+            }
+            if self.log.counts().done() == self.tasks.len() {
+                return Ok(Ending::Complete);
+            }
+            tokio::select! {
+                // Any step of a round may wait for a service that is away.
+                () = shutdown.draining() => continue,
+                ended = self.round() => ended?,
+            }
+            self.report_progress().await?;
         }
     }
 
-    /// Reads from the start again when nothing has come for long: a store that lost its place may have given outcomes one that was
-    /// passed already. What is known is left alone.
-    fn look_back_when_stuck(&mut self) {
-        if self.taken_at.elapsed() >= LOOK_BACK && self.outstanding.len() > 0 {
-            self.taken_at = Instant::now();
-            self.position = Position::default();
+    /// Cancelled only by a drain, after which no other round follows.
+    async fn round(&mut self) -> Result<(), RunError> {
+        let outstanding = &mut self.drain.outstanding;
+        self.publisher.count_workers().await;
+        self.publisher.publish(self.log, outstanding).await?;
+        tokio::select! {
+            biased;
+            taken = self.drain.take(self.log, DRAIN_WAIT) => if taken? > 0 {
+                self.publisher.work_goes_on();
+            },
+            sent = self.publisher.sent() => sent?,
         }
-    }
-
-    /// Takes what is there, waiting that long for the first outcome. Cancel safe: nothing is awaited once outcomes are in hand.
-    async fn take(&mut self, prepared: &mut Prepared, wait: Duration) -> Result<usize, RunError> {
-        let stored = self
-            .store
-            .outcomes(&prepared.run, self.position, DRAIN_BATCH, wait)
+        self.drain.rewind_when_stuck();
+        self.publisher
+            .republish_lost(self.log, &mut self.drain.outstanding)
             .await?;
-        let taken = stored.len();
-        if taken > 0 {
-            self.taken_at = Instant::now();
-        }
-        for Stored {
-            position,
-            task,
-            outcome,
-        } in stored
-        {
-            self.position = position;
-            match Outcome::decode(outcome) {
-                Ok(Outcome::Trace(line)) => self.trace(prepared, &line),
-                Ok(Outcome::Failure(line)) => self.failure(prepared, &line),
-                // The train phase looks these up by their task.
-                Ok(Outcome::Training(_)) => continue,
-                Err(error) => self.left_alone(prepared, task, &error),
-            }
-            self.unsynced.push((position, task));
-        }
-        self.unsynced_bytes += self.appended.len();
-        prepared.outcome_log.flush(&mut self.appended)?;
-        Ok(taken)
+        self.drain.sync_when_due(self.log).await
     }
 
-    /// Many may be of a version that nobody here knows; one is told of.
-    fn left_alone(&mut self, prepared: &Prepared, task: TaskId, why: &dyn std::fmt::Display) {
-        if self.unreadable == 0 {
-            warn!(run = %prepared.run, %task, %why, "an outcome is left alone; its task, and every other one like it, will run again");
+    async fn report_progress(&mut self) -> Result<(), RunError> {
+        if self.published_at.elapsed() >= MANIFEST_EVERY {
+            let done = self.log.counts().done();
+            let seconds = self.published_at.elapsed().as_secs_f64();
+            self.manifest.rate = (done - self.done_then) as f64 / seconds;
+            (self.published_at, self.done_then) = (Instant::now(), done);
+            self.publish_counts().await?;
         }
-        self.unreadable += 1;
-        debug!(%task, %why, "outcome left alone");
-    }
-
-    fn trace(&mut self, prepared: &mut Prepared, line: &str) {
-        let Ok(index) = LineIndex::of(line) else {
-            return prepared.outcome_log.append_stale(line, &mut self.appended);
-        };
-        match self.expected(prepared, index.teacher, index.example, index.task, &index.made_by) {
-            Expected::Task(task) => {
-                let names = &prepared.predictors;
-                prepared
-                    .outcome_log
-                    .append_trace(task, line, &index, names, &mut self.appended);
-            }
-            Expected::Stale => prepared.outcome_log.append_stale(line, &mut self.appended),
-            Expected::Repeated => {}
-        }
-    }
-
-    fn failure(&mut self, prepared: &mut Prepared, line: &str) {
-        let Ok(failure) = serde_json::from_str::<Failure>(line) else {
-            return prepared.outcome_log.append_stale(line, &mut self.appended);
-        };
-        match self.expected(
-            prepared,
-            failure.teacher,
-            failure.example,
-            failure.task,
-            &failure.made_by,
-        ) {
-            Expected::Task(task) => {
-                prepared
-                    .outcome_log
-                    .append_failure(task, line, &failure, &mut self.appended);
-            }
-            Expected::Stale => prepared.outcome_log.append_stale(line, &mut self.appended),
-            Expected::Repeated => {}
-        }
-    }
-
-    fn expected(
-        &mut self,
-        prepared: &Prepared,
-        teacher: u32,
-        example: u32,
-        found: TaskId,
-        made_by: &str,
-    ) -> Expected {
-        match prepared.number(teacher, example) {
-            Some(task) if prepared.task_id(task) == found && made_by == prepared.made_by(example) => {
-                self.outstanding.done(task);
-                if prepared.outcome_log.has(task) {
-                    Expected::Repeated
-                } else {
-                    Expected::Task(task)
-                }
-            }
-            _ => Expected::Stale,
-        }
-    }
-
-    async fn sync_when_due(&mut self, prepared: &Prepared) -> Result<(), RunError> {
-        let due = self.unsynced_bytes >= SYNC_BYTES || self.synced_at.elapsed() >= SYNC_EVERY;
-        if due && !self.unsynced.is_empty() {
-            self.sync(prepared).await
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Brings DIR to the disk, then lets the store forget what is there.
-    async fn sync(&mut self, prepared: &Prepared) -> Result<(), RunError> {
-        prepared.outcome_log.sync().await?;
-        // What the store forgets, another coordinator cannot have any more.
-        prepared.leadership.confirm(self.coordinator).await?;
-        self.store.trim(&prepared.run, &self.unsynced).await?;
-        self.unsynced.clear();
-        self.unsynced_bytes = 0;
-        self.synced_at = Instant::now();
+        self.run.coordinator.progress.bootstrap(self.log.counts());
+        self.export_outstanding();
         Ok(())
     }
-}
 
-/// What an outcome from the store is to the job.
-enum Expected {
-    /// The outcome of this task.
-    Task(usize),
-    /// One that is there already: notices and outcomes may repeat.
-    Repeated,
-    /// Of the job as it once was.
-    Stale,
+    async fn finish(&mut self, ending: &Ending, started: Instant) -> Result<(), RunError> {
+        match tokio::time::timeout(LAST_SYNC, self.drain.sync(self.log)).await {
+            Ok(synced) => synced?,
+            Err(_) if matches!(ending, Ending::Complete) => self.drain.sync(self.log).await?,
+            Err(_) => debug!("store is away; the next start trims it"),
+        }
+        self.run.coordinator.progress.bootstrap_ends(self.log.counts());
+        self.export_outstanding();
+        self.publisher.warn_of_reopened();
+        self.manifest.rate = 0.0;
+        self.manifest.add_seconds("bootstrap", started.elapsed());
+        self.publish_counts().await
+    }
+
+    async fn publish_counts(&mut self) -> Result<(), RunError> {
+        self.manifest.record_counts(self.log.counts(), &self.tasks.job);
+        run_json::publish(self.run, self.manifest).await
+    }
+
+    fn export_outstanding(&self) {
+        let metrics = &self.run.coordinator.metrics.run;
+        metrics.outstanding(self.drain.outstanding.len());
+    }
+
+    fn too_many_failures(&self) -> Option<RunError> {
+        let (failed, tasks) = (self.log.counts().failed(), self.tasks.len());
+        let allowed = self.tasks.job.max_failure_rate;
+        (failed as f64 > allowed * tasks as f64).then(|| RunError::TooManyFailures {
+            failed,
+            tasks,
+            allowed,
+            dir: self.run.coordinator.dir.clone(),
+            retry: self.run.coordinator.retry_command(),
+        })
+    }
 }

@@ -1,21 +1,24 @@
-//! Phase five: the student with its new models, as DSPy saves it.
+//! The last phase: writes the student with its new models, in the form in which DSPy saves it.
 
+use super::context::RunContext;
+use super::error::RunError;
+use super::run_json;
 use super::train::AllTrained;
-use super::{Coordinator, RunError};
+use crate::dataset::lm_keys;
 use crate::program::{TrainedModel, has_private_models, saved_state};
 use crate::report::{Manifest, Phase};
 use crate::run_dir::write_whole;
 
-/// Runs the phase.
-pub(super) async fn compile(coordinator: &Coordinator, trained: AllTrained) -> Result<Manifest, RunError> {
-    let AllTrained { mut prepared, models } = trained;
-    let job = &prepared.job.spec;
-    let by_predictor: Vec<TrainedModel<'_>> = (job.student.predictors.iter().enumerate())
+pub(super) async fn compile(run: RunContext<'_>, trained: AllTrained) -> Result<Manifest, RunError> {
+    let AllTrained {
+        spec,
+        models,
+        mut manifest,
+    } = trained;
+    let keys = lm_keys(&spec);
+    let by_predictor: Vec<TrainedModel<'_>> = (spec.student.predictors.iter().enumerate())
         .map(|(index, predictor)| {
-            let key = prepared
-                .keys
-                .iter()
-                .position(|key| key.serves(&predictor.lm, index));
+            let key = keys.iter().position(|key| key.serves(&predictor.lm, index));
             let trained = &models[key.expect("every predictor of the student has an LM key")];
             TrainedModel {
                 model: trained.model.as_deref(),
@@ -23,19 +26,17 @@ pub(super) async fn compile(coordinator: &Coordinator, trained: AllTrained) -> R
             }
         })
         .collect();
-    let settings = job.program_settings();
-    let path = coordinator.dir.compiled();
-    write_whole(
-        &path,
-        saved_state(&job.student, &settings, &by_predictor)?.as_bytes(),
-    )
-    .map_err(RunError::at(&path))?;
-    let flag = match has_private_models(&job.student, &settings, &by_predictor) {
-        true => ", allow_unsafe_lm_state=True",
-        false => "",
+    let path = run.coordinator.dir.compiled();
+    let settings = spec.program_settings();
+    let state = saved_state(&spec.student, &settings, &by_predictor)?;
+    write_whole(&path, state.as_bytes()).map_err(RunError::with_path(&path))?;
+    let flag = if has_private_models(&spec.student, &settings, &by_predictor) {
+        ", allow_unsafe_lm_state=True"
+    } else {
+        ""
     };
-    prepared.manifest.load = Some(format!("program.load({:?}{flag})", path.display().to_string()));
-    prepared.manifest.phase = Phase::Compiled;
-    prepared.tell(coordinator).await?;
-    Ok(prepared.manifest)
+    manifest.load = Some(format!("program.load({:?}{flag})", path.display().to_string()));
+    manifest.phase = Phase::Compiled;
+    run_json::publish(run, &mut manifest).await?;
+    Ok(manifest)
 }

@@ -1,4 +1,4 @@
-//! Why a run stops before its end.
+//! Why a run stops early.
 
 use super::outcome_log::OutcomeLogError;
 use crate::artifacts::ArtifactError;
@@ -12,16 +12,17 @@ use crate::task::RunId;
 use std::io;
 use std::path::PathBuf;
 
-/// Why a run stops. All but [`RunError::Interrupted`] and the services' errors are for the user to mend.
+/// Why a run stops early. The user must fix the cause of all variants but [`RunError::Interrupted`], [`RunError::Cancelled`] and the
+/// errors of services.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// Somebody asked for it; running again goes on.
+    /// The process was asked to stop. Running `compile` again resumes the run.
     #[error("interrupted")]
     Interrupted,
-    /// Somebody cancelled the run; running again goes on.
+    /// The run was cancelled. Running `compile` again resumes it.
     #[error("cancelled")]
     Cancelled,
-    /// Another coordinator has the run, and is alive.
+    /// Another living coordinator has the run's lease.
     #[error(
         "run {run} is in use: {process} coordinates it; wait for it, or stop it with\n  {} cancel {run}",
         command_name()
@@ -29,23 +30,23 @@ pub enum RunError {
     InUse {
         /// The run.
         run: RunId,
-        /// Which coordinator.
+        /// The other coordinator.
         process: Process,
     },
-    /// This process stood still for so long that another has taken the run.
+    /// Another coordinator acquired the lease while this process was suspended.
     #[error(
-        "run {run} is another coordinator's now: {process} has taken it, since this one gave no sign of life"
+        "run {run} is another coordinator's now: {process} has taken it, since this process sent no heartbeat"
     )]
     Replaced {
         /// The run.
         run: RunId,
-        /// Which coordinator.
+        /// The other coordinator.
         process: Process,
     },
     /// More examples failed than `max_failure_rate` allows.
     #[error(
         "{failed} of {tasks} examples failed, more than compile.max_failure_rate = {allowed} allows; \
-         {} says why. Mend what it names and run them again with\n  {}\nor allow more",
+         see {}. Fix the causes and run the failed examples again with\n  {}\nor raise the limit",
         .dir.failures().display(), .retry
     )]
     TooManyFailures {
@@ -55,18 +56,18 @@ pub enum RunError {
         tasks: usize,
         /// The limit.
         allowed: f64,
-        /// Where the failure ledger is.
+        /// The run directory, with `failures.jsonl`.
         dir: RunDir,
         /// The command that runs them again.
         retry: String,
     },
-    /// Fine-tune jobs that would fail, found before anything was spent.
-    #[error("{}\nno LM was asked, no training was started; mend it and give the same command again", .0.join("\n"))]
+    /// Fine-tune jobs that would fail, found before the first LM call.
+    #[error("{}\nno LM call was made and no training was started; fix the problem and run the same command again", .0.join("\n"))]
     Preflight(Vec<String>),
-    /// Shards that could not be trained.
+    /// Fine-tune jobs without a model, one line each.
     #[error("{}", .0.join("\n"))]
     Training(Vec<String>),
-    /// DIR holds another kind of run.
+    /// The run directory holds another kind of run.
     #[error("{0}")]
     OtherRun(String),
     /// The program cannot be built, although the check passed.
@@ -75,27 +76,27 @@ pub enum RunError {
     /// The trainset cannot be read any more.
     #[error("{0}")]
     Trainset(#[from] crate::trainset::TrainsetError),
-    /// The ledger cannot be read or written.
+    /// The outcome log cannot be read or written.
     #[error(transparent)]
     OutcomeLog(#[from] OutcomeLogError),
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     File {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// A training file cannot be left where workers find it.
+    /// A training file cannot be put into the artifact store.
     #[error(transparent)]
     Artifacts(ArtifactError),
-    /// A worker inside the process ended although nobody asked it to.
+    /// A worker of this process ended without a request to stop.
     #[error("bug: a worker ended by itself: {0}; please report it")]
     Worker(String),
-    /// The queue.
+    /// The broker failed.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// The store.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -111,8 +112,8 @@ impl From<ArtifactError> for RunError {
 }
 
 impl RunError {
-    /// Whether it may pass by itself: a service is away.
-    pub fn passes(&self) -> bool {
+    /// Whether the same step may succeed later, because a service was away.
+    pub fn is_transient(&self) -> bool {
         let recourse = match self {
             RunError::Broker(error) => error.recourse(),
             RunError::Store(error) => error.recourse(),
@@ -122,7 +123,7 @@ impl RunError {
     }
 
     /// Names the file of an I/O error.
-    pub(super) fn at(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> RunError {
+    pub(super) fn with_path(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> RunError {
         let path = path.into();
         move |source| RunError::File { path, source }
     }

@@ -1,135 +1,137 @@
-//! One coordinator per run: taking the run, keeping it, and hearing that it was cancelled.
+//! Leadership of a run: acquiring the coordinator's lease, renewing it, and noticing a cancellation.
 
-use super::{Coordinator, RunError};
-use crate::coordination::{LeaseResult, Process};
+use super::error::RunError;
+use super::setup::Coordinator;
+use crate::coordination::{Coordination, LeaseResult, Process};
 use crate::metrics::Service;
 use crate::retry::RetryUntilShutdown;
+use crate::shutdown::Shutdown;
 use crate::task::RunId;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-/// How long a coordinator that gives no sign of life keeps its run.
+/// How long a coordinator keeps its run without a heartbeat.
 const LEASE: Duration = Duration::from_secs(15);
 
-/// Signs of life come so often that two of them may get lost.
+/// Heartbeats are sent three times per lease, so two may be lost.
 const RENEW_EVERY: Duration = Duration::from_secs(5);
 
-/// How soon a cancellation is heard.
-const LISTEN_EVERY: Duration = Duration::from_millis(500);
+/// How often the coordinator checks for a cancellation.
+const CHECK_EVERY: Duration = Duration::from_millis(500);
 
-/// How much longer another's time may come to be for it to be the same that was granted before.
-const JITTER: Duration = Duration::from_millis(100);
+/// Clock tolerance: a remaining lease that grew by less than this was not renewed.
+const CLOCK_TOLERANCE: Duration = Duration::from_millis(100);
 
-/// Our hold on a run.
+/// The lease that makes this process the run's only coordinator.
 pub(super) struct Leadership {
     run: RunId,
     process: Process,
-    /// When it was last granted.
+    coordination: Arc<dyn Coordination>,
+    shutdown: Shutdown,
+    /// The file with which `cancel DIR` requests a cancellation.
+    cancel_request: PathBuf,
+    /// When the lease was granted last.
     granted: Mutex<Instant>,
     cancelled: CancellationToken,
-    /// Whether trainings are to be stopped before the process may go.
-    trains: AtomicBool,
+    /// Whether a [`CancelGuard`] exists.
+    is_guarded: AtomicBool,
 }
 
-/// While it lives, a cancellation does not drain: whoever holds it stops the trainings first.
-pub(super) struct CancelGuard(Arc<Leadership>);
+/// While it exists, a cancellation does not drain the process: its holder cancels the trainings first.
+pub(super) struct CancelGuard<'a>(&'a Leadership);
 
-impl Drop for CancelGuard {
+impl Drop for CancelGuard<'_> {
     fn drop(&mut self) {
-        self.0.trains.store(false, Ordering::Relaxed);
+        self.0.is_guarded.store(false, Ordering::Relaxed);
     }
 }
 
 impl Leadership {
-    /// Takes the run. Where a dead process still has it, waits for the end of its time; where a living one has it, gives up. Holds
-    /// on while the roster is away.
-    pub(super) async fn take(coordinator: &Coordinator, run: &RunId) -> Result<Leadership, RunError> {
+    /// Acquires the run's lease and clears an earlier cancellation. Waits for the lease of a dead process to expire, and fails if a
+    /// living process holds it. Retries while the coordination service is away.
+    pub(super) async fn acquire(coordinator: &Coordinator, run: &RunId) -> Result<Leadership, RunError> {
         let process = Process::current();
         let granted = tokio::select! {
-            granted = grant(coordinator, run, &process) => granted?,
+            granted = acquire_lease(coordinator, run, &process) => granted?,
             () = coordinator.shutdown.draining() => return Err(RunError::Interrupted),
         };
-        let leadership = Leadership {
+        let cancel_request = coordinator.dir.cancel_request();
+        // A request from before this start is cleared with the cancellation.
+        remove_if_present(&cancel_request)?;
+        Ok(Leadership {
             run: run.clone(),
             process,
+            coordination: Arc::clone(&coordinator.backends.coordination),
+            shutdown: coordinator.shutdown.clone(),
+            cancel_request,
             granted: Mutex::new(granted),
             cancelled: CancellationToken::new(),
-            trains: AtomicBool::new(false),
-        };
-        leadership.forget_request(coordinator)?;
-        Ok(leadership)
+            is_guarded: AtomicBool::new(false),
+        })
     }
 
-    /// The run.
-    pub(super) fn run(&self) -> &RunId {
-        &self.run
-    }
-
-    /// Gives signs of life and listens for a cancellation, which drains. Returns only when the run is another's.
-    pub(super) async fn keep(&self, coordinator: &Coordinator) -> RunError {
+    /// Sends heartbeats and checks for a cancellation, which drains the process. Returns only when another coordinator took the run.
+    pub(super) async fn keep(&self) -> RunError {
         loop {
-            tokio::time::sleep(LISTEN_EVERY).await;
+            tokio::time::sleep(CHECK_EVERY).await;
             if self.since_granted() >= RENEW_EVERY
-                && let Err(lost) = self.renew(coordinator).await
+                && let Err(replaced) = self.renew().await
             {
-                return lost;
+                return replaced;
             }
-            if !self.is_cancelled() && self.hears_cancellation(coordinator).await {
+            if !self.is_cancelled() && self.find_cancellation().await {
                 self.cancelled.cancel();
-                if !self.trains.load(Ordering::Relaxed) {
-                    info!("the run is cancelled: finishing what is in flight");
-                    coordinator.shutdown.drain();
+                if !self.is_guarded.load(Ordering::Relaxed) {
+                    info!("run cancelled; draining");
+                    self.shutdown.drain();
                 }
             }
         }
     }
 
-    /// Makes sure that the run is ours now, as it may not be after this process stood still.
-    pub(super) async fn confirm(&self, coordinator: &Coordinator) -> Result<(), RunError> {
+    /// Fails if the run is another coordinator's by now, as it may be after this process was suspended.
+    pub(super) async fn confirm(&self) -> Result<(), RunError> {
         if self.since_granted() + RENEW_EVERY < LEASE {
             return Ok(());
         }
-        self.renew(coordinator).await
+        self.renew().await
     }
 
-    /// Lets the run go.
-    pub(super) async fn resign(&self, coordinator: &Coordinator) {
-        if let Err(error) = coordinator
-            .coordination
-            .release_lease(&self.run, &self.process)
-            .await
-        {
-            debug!(%error, "not resigned; our time runs out by itself");
+    /// Gives the lease up.
+    pub(super) async fn resign(&self) {
+        if let Err(error) = self.coordination.release_lease(&self.run, &self.process).await {
+            debug!(%error, "lease not given up; it expires");
         }
     }
 
-    /// Returns when somebody cancels the run. Cancel safe.
+    /// Returns when the run is cancelled. Cancel safe.
     pub(super) async fn cancellation(&self) {
         self.cancelled.cancelled().await;
     }
 
-    /// Whether somebody has cancelled the run, asked now.
-    pub(super) async fn hears_now(&self, coordinator: &Coordinator) -> bool {
-        self.is_cancelled() || self.hears_cancellation(coordinator).await
+    /// Whether the run is cancelled, according to the services at this moment.
+    pub(super) async fn is_cancelled_now(&self) -> bool {
+        self.is_cancelled() || self.find_cancellation().await
     }
 
-    /// From now on the caller carries out a cancellation.
-    pub(super) fn trains(self: &Arc<Leadership>) -> CancelGuard {
-        self.trains.store(true, Ordering::Relaxed);
-        CancelGuard(Arc::clone(self))
+    /// Makes the caller responsible for carrying out a cancellation.
+    pub(super) fn guard_cancellation(&self) -> CancelGuard<'_> {
+        self.is_guarded.store(true, Ordering::Relaxed);
+        CancelGuard(self)
     }
 
-    /// Whether somebody cancelled the run.
+    /// Whether a cancellation was noticed.
     pub(super) fn is_cancelled(&self) -> bool {
         self.cancelled.is_cancelled()
     }
 
-    async fn renew(&self, coordinator: &Coordinator) -> Result<(), RunError> {
-        match coordinator
+    async fn renew(&self) -> Result<(), RunError> {
+        match self
             .coordination
             .acquire_lease(&self.run, &self.process, LEASE)
             .await
@@ -142,32 +144,23 @@ impl Leadership {
                 run: self.run.clone(),
                 process,
             }),
-            // Nobody else can take the run meanwhile.
+            // While the service is away, no other process can acquire the lease.
             Err(error) => {
-                debug!(%error, "no sign of life given; the next one comes soon");
+                debug!(%error, "heartbeat failed; retrying soon");
                 Ok(())
             }
         }
     }
 
-    async fn hears_cancellation(&self, coordinator: &Coordinator) -> bool {
-        if coordinator.dir.cancel_request().exists() {
-            // For workers elsewhere. Where that fails they find nothing more to do before long.
-            if let Err(error) = coordinator.coordination.cancel(&self.run).await {
-                debug!(%error, "the workers do not hear of the cancellation");
+    async fn find_cancellation(&self) -> bool {
+        if self.cancel_request.exists() {
+            // Workers of other processes read it there. If this fails, they soon run out of tasks.
+            if let Err(error) = self.coordination.cancel(&self.run).await {
+                debug!(%error, "cancellation not published to the workers");
             }
             return true;
         }
-        matches!(coordinator.coordination.is_cancelled(&self.run).await, Ok(true))
-    }
-
-    /// Removes a request to cancel that an earlier process of the run did not see, or saw.
-    fn forget_request(&self, coordinator: &Coordinator) -> Result<(), RunError> {
-        let path = coordinator.dir.cancel_request();
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(RunError::at(path)(error)),
-            _ => Ok(()),
-        }
+        matches!(self.coordination.is_cancelled(&self.run).await, Ok(true))
     }
 
     fn since_granted(&self) -> Duration {
@@ -178,41 +171,52 @@ impl Leadership {
     }
 }
 
-/// Waits until the run is the process's, and takes a cancellation back. Gives when it was granted.
-async fn grant(coordinator: &Coordinator, run: &RunId, process: &Process) -> Result<Instant, RunError> {
-    let coordination = &coordinator.coordination;
+fn remove_if_present(file: &Path) -> Result<(), RunError> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(RunError::with_path(file)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Waits until the process has the run's lease, and clears a cancellation. Returns when the lease was requested.
+async fn acquire_lease(
+    coordinator: &Coordinator,
+    run: &RunId,
+    process: &Process,
+) -> Result<Instant, RunError> {
+    let coordination = &coordinator.backends.coordination;
     let retry = RetryUntilShutdown::new(
         coordinator.shutdown.clone(),
         coordinator.metrics.waits(Service::Redis),
     );
     let mut before: Option<(Process, Duration)> = None;
-    // One from before this process is what it is started to take back; one that comes while it waits is meant for it.
+    // This start clears an earlier cancellation; a cancellation during the wait is meant for this start.
     let was_cancelled = retry.retry(|| coordination.is_cancelled(run)).await?;
     let granted = loop {
-        let asked = Instant::now();
-        let (other, left) = match retry
+        let requested = Instant::now();
+        let (holder, left) = match retry
             .retry(|| coordination.acquire_lease(run, process, LEASE))
             .await?
         {
-            LeaseResult::Acquired => break asked,
+            LeaseResult::Acquired => break requested,
             LeaseResult::HeldBy { process, left } => (process, left),
         };
-        let has_renewed = |(known, was): &(Process, Duration)| *known == other && left > *was + JITTER;
-        if before.as_ref().is_some_and(has_renewed) {
-            let (run, process) = (run.clone(), other);
-            return Err(RunError::InUse { run, process });
+        let is_renewed =
+            |(known, was): &(Process, Duration)| *known == holder && left > *was + CLOCK_TOLERANCE;
+        if before.as_ref().is_some_and(is_renewed) {
+            return Err(RunError::InUse {
+                run: run.clone(),
+                process: holder,
+            });
         }
         if before.is_none() {
-            info!(
-                "{other} had this run: it is ours in {} s if that process is dead",
-                left.as_secs() + 1
-            );
+            info!(%holder, at_most_secs = left.as_secs() + 1, "waiting for another coordinator's lease to expire");
         }
-        before = Some((other, left));
+        before = Some((holder, left));
         if !was_cancelled && retry.retry(|| coordination.is_cancelled(run)).await? {
             return Err(RunError::Cancelled);
         }
-        tokio::time::sleep(LISTEN_EVERY).await;
+        tokio::time::sleep(CHECK_EVERY).await;
     };
     retry.retry(|| coordination.resume(run)).await?;
     Ok(granted)

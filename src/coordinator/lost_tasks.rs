@@ -1,62 +1,58 @@
-//! Tasks whose message is gone: a broker that was wiped, a message in the dead letters, a worker that vanished with its host.
+//! Detects lost tasks: their message is gone, because a broker was wiped, a message was dead-lettered, or a host died.
 //!
-//! What nobody holds, and what has no outcome, waits for a worker, or waits in vain. The two are told apart by time: a lane that
-//! is empty has given its messages away, and what was taken is held a moment later.
+//! A task without a lease and without an outcome either waits in the queue or is lost. Time decides: a message that left the queue leads
+//! to a lease within moments, so a task without a lease whose message left the queue long ago is lost.
 
-use super::{Coordinator, RunError};
+use super::error::RunError;
+use crate::store::Store;
 use crate::task::{RunId, TaskId};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The longest that an abandoned task is left alone. Tasks that are published again and again, and that no worker takes,
-/// are as many more messages each time.
-const LONGEST: Duration = Duration::from_secs(600);
+/// The longest patience. Tasks that are republished and that no worker takes add as many messages to the queue each time.
+const MAX_PATIENCE: Duration = Duration::from_secs(600);
 
-/// Since when each suspect is abandoned.
+/// Tracks since when each suspect has no lease.
 pub(super) struct LostTaskDetector {
     since: HashMap<TaskId, Instant>,
-    shortest: Duration,
+    min_patience: Duration,
     patience: Duration,
 }
 
 impl LostTaskDetector {
-    /// Takes for lost what is abandoned for so long.
+    /// A task is lost after `patience` without a lease. Each detection doubles the patience.
     pub(super) fn new(patience: Duration) -> LostTaskDetector {
         LostTaskDetector {
             since: HashMap::new(),
-            shortest: patience,
+            min_patience: patience,
             patience,
         }
     }
 
-    /// Those of the suspects that are lost. To be called every few seconds, with all suspects each time.
-    pub(super) async fn lost(
+    /// Returns the suspects whose message is gone. Each call, every few seconds, must pass all suspects.
+    pub(super) async fn find(
         &mut self,
-        coordinator: &Coordinator,
+        store: &dyn Store,
         run: &RunId,
         suspects: &[TaskId],
     ) -> Result<Vec<TaskId>, RunError> {
-        let abandoned: HashSet<TaskId> = match suspects {
-            [] => HashSet::new(),
-            suspects => coordinator
-                .store
-                .abandoned(run, suspects)
-                .await?
-                .into_iter()
-                .collect(),
+        let unclaimed: HashSet<TaskId> = if suspects.is_empty() {
+            HashSet::new()
+        } else {
+            store.abandoned(run, suspects).await?.into_iter().collect()
         };
-        Ok(self.look(&abandoned, Instant::now()))
+        Ok(self.update(&unclaimed, Instant::now()))
     }
 
-    /// Work goes on: the next loss is noticed as soon as the first.
-    pub(super) fn encourage(&mut self) {
-        self.patience = self.shortest;
+    /// Restores the first patience: workers are making progress.
+    pub(super) fn reset_patience(&mut self) {
+        self.patience = self.min_patience;
     }
 
-    fn look(&mut self, abandoned: &HashSet<TaskId>, now: Instant) -> Vec<TaskId> {
-        self.since.retain(|task, _| abandoned.contains(task));
-        for task in abandoned {
+    fn update(&mut self, unclaimed: &HashSet<TaskId>, now: Instant) -> Vec<TaskId> {
+        self.since.retain(|task, _| unclaimed.contains(task));
+        for task in unclaimed {
             self.since.entry(*task).or_insert(now);
         }
         let patience = self.patience;
@@ -65,7 +61,7 @@ impl LostTaskDetector {
             .extract_if(|_, since| now.duration_since(*since) >= patience);
         let lost: Vec<TaskId> = lost.map(|(task, _)| task).collect();
         if !lost.is_empty() {
-            self.patience = LONGEST.min(self.patience * 2);
+            self.patience = MAX_PATIENCE.min(self.patience * 2);
         }
         lost
     }
@@ -82,21 +78,27 @@ mod tests {
     }
 
     #[test]
-    fn what_is_abandoned_for_long_is_lost_and_what_was_held_meanwhile_is_not() {
-        let (mut watch, start) = (LostTaskDetector::new(PATIENCE), Instant::now());
-        assert_eq!(watch.look(&set(&[1, 2]), start), []);
-        assert_eq!(watch.look(&set(&[1]), start + PATIENCE / 2), []);
-        assert_eq!(watch.look(&set(&[1, 2]), start + PATIENCE), [TaskId([1; 16])]);
-        assert_eq!(watch.look(&set(&[1, 2]), start + PATIENCE + PATIENCE / 2), []);
+    fn unclaimed_task_is_lost_after_timeout_unless_claimed_meanwhile() {
+        let (mut detector, start) = (LostTaskDetector::new(PATIENCE), Instant::now());
+        assert_eq!(detector.update(&set(&[1, 2]), start), []);
+        assert_eq!(detector.update(&set(&[1]), start + PATIENCE / 2), []);
+        assert_eq!(
+            detector.update(&set(&[1, 2]), start + PATIENCE),
+            [TaskId([1; 16])]
+        );
+        assert_eq!(
+            detector.update(&set(&[1, 2]), start + PATIENCE + PATIENCE / 2),
+            []
+        );
     }
 
     #[test]
-    fn each_loss_doubles_the_patience_until_work_goes_on() {
-        let (mut watch, mut now) = (LostTaskDetector::new(PATIENCE), Instant::now());
+    fn each_loss_doubles_patience_until_reset_patience() {
+        let (mut detector, mut now) = (LostTaskDetector::new(PATIENCE), Instant::now());
         let mut waits = Vec::new();
         for _ in 0..9 {
             let since = now;
-            while watch.look(&set(&[1]), now).is_empty() {
+            while detector.update(&set(&[1]), now).is_empty() {
                 now += PATIENCE;
             }
             waits.push((now - since) / PATIENCE.as_secs() as u32);
@@ -104,8 +106,8 @@ mod tests {
         let seconds: Vec<u64> = waits.iter().map(Duration::as_secs).collect();
         assert_eq!(seconds[..6], [1, 2, 4, 8, 16, 32]);
         assert!(seconds[6..].iter().all(|wait| *wait <= 75 + 1), "{seconds:?}");
-        watch.encourage();
-        assert!(watch.look(&set(&[1]), now).is_empty());
-        assert!(!watch.look(&set(&[1]), now + PATIENCE).is_empty());
+        detector.reset_patience();
+        assert!(detector.update(&set(&[1]), now).is_empty());
+        assert!(!detector.update(&set(&[1]), now + PATIENCE).is_empty());
     }
 }

@@ -1,12 +1,12 @@
-//! The trainings of a run that nobody works on, stopped: what `cancel` does when no coordinator is left to do it.
+//! Cancels the trainings of a run that has no coordinator: `cancel DIR` after the coordinator was killed.
 //!
-//! Trainers on this machine are found in their folders. Jobs at services are asked for as the manifest tells of them, with the keys that
-//! are in the environment.
+//! Trainers on this machine are found by their folders. Jobs at services are found by the manifest's entries, and are cancelled with the
+//! keys in the environment.
 
 use crate::artifacts::DirArtifacts;
 use crate::finetune::{
-    FinetuneJob, ProviderSpec, Providers, TrainingId, TrainingOutcome, TrainingRequest, TrainingState,
-    stop_all as stop_trainers,
+    FinetuneJob, ProviderError, ProviderSpec, Providers, TrainingId, TrainingOutcome, TrainingRequest,
+    TrainingState, stop_all as stop_trainers,
 };
 use crate::report::{Manifest, TrainingReport};
 use crate::run_dir::RunDir;
@@ -14,23 +14,23 @@ use crate::task::RunId;
 use std::io;
 use tracing::warn;
 
-/// What came of it.
+/// What the cancellation did.
 #[derive(Debug, Default)]
 pub struct OrphanedTrainings {
-    /// How many trainings are stopped.
+    /// How many trainings it cancelled.
     pub stopped: usize,
-    /// Trainings that had ended by themselves.
+    /// Trainings that had ended before.
     pub ended: Vec<String>,
-    /// Trainings that may go on, each with what kept it from being stopped.
+    /// Trainings that may still run, each with the reason.
     pub going_on: Vec<String>,
 }
 
-/// Stops the trainings of the run in `dir` and writes down in `manifest` what came of them. Whoever calls holds the folder's lock.
+/// Cancels the open trainings of the run in `dir`, and records the result in `manifest`. The caller must hold the lock of `dir`.
 pub async fn cancel_orphaned_trainings(
     dir: &RunDir,
     manifest: &mut Manifest,
 ) -> io::Result<OrphanedTrainings> {
-    let mut left = OrphanedTrainings::default();
+    let mut result = OrphanedTrainings::default();
     let killed = match &manifest.trainings_dir {
         Some(trainings) => stop_trainers(trainings, &manifest.run).await?,
         None => Vec::new(),
@@ -42,54 +42,55 @@ pub async fn cancel_orphaned_trainings(
         .map(|(name, training)| (name.clone(), training.clone()))
         .collect();
     for (name, training) in open {
-        match stop(dir, &manifest.run, &training, &killed).await {
+        match cancel(dir, &manifest.run, &training, &killed).await {
             Ok(None) => {}
             Ok(Some(outcome)) => {
                 match (&outcome.training, &outcome.id) {
-                    (TrainingState::Cancelled, _) => left.stopped += 1,
-                    (_, id) => left.ended.push(shown(&training, id.as_ref())),
+                    (TrainingState::Cancelled, _) => result.stopped += 1,
+                    (_, id) => result.ended.push(describe(&training, id.as_ref())),
                 }
-                manifest.ended(&name, outcome);
+                manifest.record_ending(&name, outcome);
             }
             Err(why) => {
-                let shown = shown(&training, training.id.as_ref());
-                left.going_on.push(format!("{shown} may go on: {why}"));
+                let training = describe(&training, training.id.as_ref());
+                result.going_on.push(format!("{training} may still run: {why}"));
             }
         }
     }
-    Ok(left)
+    Ok(result)
 }
 
-/// Gives how it ended; none: it was never started, as far as anybody knows.
-async fn stop(
+/// Returns how the training ended, `None` if no start of it is known. `killed` has the keys of the trainers that were stopped.
+async fn cancel(
     dir: &RunDir,
     run: &RunId,
     training: &TrainingReport,
     killed: &[String],
 ) -> Result<Option<TrainingOutcome>, String> {
     let Some(shard) = &training.shard else {
-        let why = "it was asked for by an earlier version of bsft; compile takes it up again, and cancel stops it then";
+        let why = "an earlier version of bsft started it; run compile to resume it, then cancel";
         return training.id.as_ref().map_or(Ok(None), |_| Err(why.to_owned()));
     };
     match (&shard.recipe.provider, &training.id) {
         (ProviderSpec::Export(_) | ProviderSpec::Simulated, _) | (ProviderSpec::Command(_), None) => Ok(None),
         (ProviderSpec::Command(_), Some(id)) => {
             let key = shard.task(training.attempt).to_string();
-            match killed.contains(&key) {
-                true => Ok(Some(TrainingOutcome {
+            if killed.contains(&key) {
+                Ok(Some(TrainingOutcome {
                     id: Some(id.clone()),
                     training: TrainingState::Cancelled,
-                })),
-                false => Err("no trainer of it runs on this machine; compile takes it up again, and cancel stops it then".to_owned()),
+                }))
+            } else {
+                Err("no trainer of it runs on this machine; run compile to resume it, then cancel".to_owned())
             }
         }
         (ProviderSpec::Openai(_) | ProviderSpec::Together(_) | ProviderSpec::Fireworks(_), id) => {
-            stop_at_service(dir, run, shard, training.attempt, id.as_ref()).await
+            cancel_at_service(dir, run, shard, training.attempt, id.as_ref()).await
         }
     }
 }
 
-async fn stop_at_service(
+async fn cancel_at_service(
     dir: &RunDir,
     run: &RunId,
     shard: &FinetuneJob,
@@ -99,18 +100,16 @@ async fn stop_at_service(
     let provider = Providers::default()
         .get(&shard.recipe)
         .map_err(|error| error.to_string())?;
-    let (key, artifacts) = (
-        shard.task(attempt).to_string(),
-        DirArtifacts::new(dir.root().join("data")),
-    );
+    let key = shard.task(attempt).to_string();
+    let artifacts = DirArtifacts::new(dir.root().join("data"));
     let order = TrainingRequest {
         key: &key,
         run,
         shard,
         artifacts: &artifacts,
     };
-    let stopped = async {
-        // A coordinator that died at the wrong moment has left no id.
+    let cancelled: Result<_, ProviderError> = async {
+        // A coordinator that was killed between the start and its record left no id.
         let found = match id {
             Some(id) => Some(id.clone()),
             None => provider.find(&order).await?,
@@ -118,19 +117,18 @@ async fn stop_at_service(
         let Some(id) = found else { return Ok(None) };
         provider.cancel(&id, &order).await?;
         Ok(Some((provider.poll(&id, &order).await?, id)))
-    };
-    let stopped: Result<_, crate::finetune::ProviderError> = stopped.await;
-    let training = match stopped.map_err(|error| error.to_string())? {
+    }
+    .await;
+    let (training, id) = match cancelled.map_err(|error| error.to_string())? {
         None => return Ok(None),
         Some((TrainingState::Absent, id)) => {
-            return Err(format!("the service does not know {} (any more)", id.0));
+            return Err(format!("the service has no training {}", id.0));
         }
         Some((TrainingState::Running(_), id)) => (TrainingState::Cancelled, id),
         Some(ended) => ended,
     };
-    let (training, id) = training;
     if let Err(error) = provider.cleanup(&id, &order).await {
-        warn!(%shard, %error, "not cleared away");
+        warn!(%shard, %error, "training files not deleted at the service");
     }
     Ok(Some(TrainingOutcome {
         id: Some(id),
@@ -138,7 +136,7 @@ async fn stop_at_service(
     }))
 }
 
-fn shown(training: &TrainingReport, id: Option<&TrainingId>) -> String {
+fn describe(training: &TrainingReport, id: Option<&TrainingId>) -> String {
     let id = id.map_or_else(String::new, |id| format!("{} ", id.0));
     format!("the training {id}of lm {} by {}", training.lm, training.provider)
 }

@@ -1,49 +1,51 @@
-//! Tasks that are published and have no outcome in DIR yet.
+//! Tasks that were published and have no outcome in the log yet.
 
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A message that is younger may be on its way to a worker.
+/// A younger message may be on its way to a worker.
 const YOUNG: Duration = Duration::from_secs(5);
 
-/// TaskQueues give their messages in order, more or less: one that was published so much earlier than one whose task has ended is not in
-/// the lane any more.
+/// Queues deliver roughly in order: a message that was published this much before one whose task has ended has left the queue.
 const OVERTAKEN: Duration = Duration::from_secs(60);
 
-/// The tasks by number.
+/// When each outstanding task was published, by task number.
 #[derive(Default)]
 pub(super) struct OutstandingTasks {
     published: HashMap<usize, Instant>,
-    /// When the youngest message was published whose task has an outcome.
+    /// The latest publishing time of a task that has an outcome.
     youngest_done: Option<Instant>,
 }
 
 impl OutstandingTasks {
-    /// How many.
+    /// How many tasks are outstanding.
     pub(super) fn len(&self) -> usize {
         self.published.len()
     }
 
-    /// The task's message is in the lane, maybe once more.
+    /// Enters a task that was published, or republished.
     pub(super) fn published(&mut self, task: usize, now: Instant) {
         self.published.insert(task, now);
     }
 
-    /// The task has an outcome.
+    /// Removes a task that has an outcome.
     pub(super) fn done(&mut self, task: usize) {
         if let Some(at) = self.published.remove(&task) {
             self.youngest_done = self.youngest_done.max(Some(at));
         }
     }
 
-    /// The tasks whose message is not in the lane: all but the youngest when the lane is empty, those that others have overtaken when
-    /// it is not.
-    pub(super) fn not_in_queue(&self, is_empty: bool, now: Instant) -> impl Iterator<Item = usize> {
+    /// The tasks whose message has left the queue: if the queue is empty, all but the youngest; otherwise those that later tasks have
+    /// overtaken.
+    pub(super) fn not_in_queue(&self, is_queue_empty: bool, now: Instant) -> impl Iterator<Item = usize> {
         let youngest_done = self.youngest_done;
-        let is_suspect = move |at: Instant| match is_empty {
-            true => now.duration_since(at) >= YOUNG,
-            false => youngest_done.is_some_and(|done| done.duration_since(at) >= OVERTAKEN),
+        let is_suspect = move |at: Instant| {
+            if is_queue_empty {
+                now.duration_since(at) >= YOUNG
+            } else {
+                youngest_done.is_some_and(|done| done.duration_since(at) >= OVERTAKEN)
+            }
         };
         let suspects = self.published.iter().filter(move |(_, at)| is_suspect(**at));
         suspects.map(|(task, _)| *task)
@@ -63,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_lane_makes_every_task_a_suspect_that_is_not_young() {
+    fn not_in_queue_returns_all_but_young_tasks_if_queue_is_empty() {
         let (mut tasks, start) = (OutstandingTasks::default(), Instant::now());
         tasks.published(1, start);
         tasks.published(2, start + YOUNG);
@@ -76,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_later_ones_have_overtaken_is_a_suspect_while_the_lane_has_messages() {
+    fn not_in_queue_returns_overtaken_tasks_if_queue_has_messages() {
         let (mut tasks, start) = (OutstandingTasks::default(), Instant::now());
         for (task, seconds) in [(1, 0), (2, 1), (3, 61)] {
             tasks.published(task, start + Duration::from_secs(seconds));

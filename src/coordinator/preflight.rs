@@ -1,218 +1,224 @@
-//! Before the first question to a teacher: would the fine-tune jobs fail for a reason that is there already?
+//! Preflight: checks before the first LM call whether the fine-tune jobs would fail for a reason that already exists.
 //!
-//! The workers that will carry them out are asked, since it is there that keys, trainers and ways to servers are.
+//! Workers run the checks, since they have the keys, the trainers and the network routes.
 
+use super::context::RunContext;
+use super::error::RunError;
 use super::prepare::Prepared;
-use super::{Coordinator, Retry, RunError};
-use crate::broker::Queue;
+use super::retry::Retry;
+use crate::broker::{Delivery, Queue};
 use crate::coordination::WorkerInfo;
+use crate::dataset::lm_keys;
 use crate::finetune::{Preflight, ProviderSpec, TrainingRecord, TrainingSpec, TrainingState};
 use crate::message::{FinetuneMessage, MESSAGE_VERSION, PreflightTask, encode};
 use crate::report::{Manifest, TrainingReport};
-use crate::task::TaskId;
+use crate::task::{RunId, TaskId};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-/// How often the answers are looked for.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How often the answers are read.
+const POLL_EVERY: Duration = Duration::from_millis(500);
 
-/// How long workers elsewhere may take: there may be none yet, and the teachers' work need not wait for them.
-const PATIENCE: Duration = Duration::from_secs(15);
-
-/// After how long without an answer it is said what is waited for.
-const SILENCE: Duration = Duration::from_secs(2);
+/// How long workers of other processes may take. There may be none yet, and the bootstrap need not wait for them.
+const TIMEOUT_ELSEWHERE: Duration = Duration::from_secs(15);
 
 /// How long workers of this process may take: longer than any provider.
-const PATIENCE_HERE: Duration = Duration::from_secs(90);
+const TIMEOUT_HERE: Duration = Duration::from_secs(90);
 
+/// After how long without an answer the log names what is awaited.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// How many completions may be unacknowledged.
 const PREFETCH: NonZeroUsize = NonZeroUsize::new(16).expect("16 is not 0");
 
-/// A question and its answer.
+/// A preflight task and its answer.
 struct PreflightRequest {
     recipe: TrainingSpec,
-    extent: Extent,
+    scope: Scope,
     task: TaskId,
     answer: Option<Preflight>,
-    /// Why some worker cannot.
-    not_here: Option<String>,
+    /// Why some worker cannot run the job.
+    unavailable: Option<String>,
 }
 
-/// How much a job is asked after.
+/// What a preflight decides.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Extent {
-    /// All that may keep it from its end.
-    All,
-    /// Whether anybody is there who could go on with a training that may be under way already.
-    Taker,
+enum Scope {
+    /// Whether the job would succeed: a problem ends the run.
+    WholeJob,
+    /// Whether a worker can resume a training that may be in progress: a problem is a warning.
+    Resume,
 }
 
-/// Asks. Once the bootstrap is done, workers elsewhere are waited for by the jobs themselves; those of this process are all that there
-/// will ever be.
-pub(super) async fn preflight(coordinator: &Coordinator, prepared: &Prepared) -> Result<(), RunError> {
-    let is_bootstrapped = prepared.outcome_log.counts().done() == prepared.tasks();
-    if is_bootstrapped && !coordinator.is_alone {
+/// Runs the checks. After the bootstrap they are skipped unless only this process has workers: the jobs themselves wait for workers of
+/// other processes.
+pub(super) async fn preflight(run: RunContext<'_>, prepared: &Prepared) -> Result<(), RunError> {
+    let is_bootstrapped = prepared.log.counts().done() == prepared.tasks.len();
+    let workers = run.coordinator.workers;
+    if is_bootstrapped && workers.may_be_elsewhere() {
         return Ok(());
     }
-    let mut asked = questions(prepared, coordinator.retry, is_bootstrapped);
-    if asked.is_empty() {
+    let mut requests = requests(prepared, run.coordinator.retry, is_bootstrapped);
+    if requests.is_empty() {
         return Ok(());
     }
-    let queue = Queue::Completions(prepared.run.clone());
-    let mut completions = coordinator.broker.consume(&queue, PREFETCH).await?;
-    let messages = asked.iter().map(|asked| message(prepared, asked)).collect();
-    coordinator.broker.publish(&Queue::Finetune, messages).await?;
+    let queue = Queue::Completions(run.id.clone());
+    let broker = &run.backends().broker;
+    let mut completions = broker.consume(&queue, PREFETCH).await?;
+    let messages = requests.iter().map(|request| message(run.id, request)).collect();
+    broker.publish(&Queue::Finetune, messages).await?;
     let since = Instant::now();
-    let patience = match coordinator.in_flight {
-        0 => PATIENCE,
-        _ => PATIENCE_HERE,
+    let timeout = if workers.are_here() {
+        TIMEOUT_HERE
+    } else {
+        TIMEOUT_ELSEWHERE
     };
-    let mut is_told = false;
-    while asked.iter().any(|asked| asked.answer.is_none()) && since.elapsed() < patience {
-        if !is_told && since.elapsed() >= SILENCE {
+    let mut is_wait_logged = false;
+    while requests.iter().any(|request| request.answer.is_none()) && since.elapsed() < timeout {
+        if !is_wait_logged && since.elapsed() >= SILENCE {
             info!(
-                at_most_secs = patience.as_secs(),
-                "waiting for a worker of the finetune lane to look ahead at the fine-tune jobs"
+                at_most_secs = timeout.as_secs(),
+                "waiting for a fine-tune worker's preflight checks"
             );
-            is_told = true;
+            is_wait_logged = true;
         }
         tokio::select! {
-            () = coordinator.shutdown.draining() => return Err(RunError::Interrupted),
-            delivery = completions.next() => if let Some(delivery) = delivery?
-                && let Err(lost) = delivery.ack().await {
-                debug!(%lost, "completion not acked; it will be redelivered");
+            () = run.coordinator.shutdown.draining() => return Err(RunError::Interrupted),
+            delivery = completions.next() => if let Some(delivery) = delivery? {
+                acknowledge(delivery).await;
             },
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = tokio::time::sleep(POLL_EVERY) => {}
         }
-        for asked in asked.iter_mut().filter(|asked| asked.answer.is_none()) {
-            let known = TrainingRecord::of(&coordinator.store.records(&prepared.run, asked.task).await?);
-            (asked.answer, asked.not_here) = (known.preflight, known.not_here);
-        }
-        let has_said = |asked: &PreflightRequest| asked.answer.is_some() || asked.not_here.is_some();
-        if coordinator.is_alone && asked.iter().all(has_said) {
+        read_answers(run, &mut requests).await?;
+        let is_answered =
+            |request: &PreflightRequest| request.answer.is_some() || request.unavailable.is_some();
+        if !workers.may_be_elsewhere() && requests.iter().all(is_answered) {
             break;
         }
     }
-    let workers = coordinator.coordination.workers(&prepared.run).await;
-    told(asked, &workers.unwrap_or_default())
+    let listed = run.backends().coordination.workers(run.id).await;
+    conclude(requests, &listed.unwrap_or_default())
 }
 
-/// One for each LM that somebody really trains.
-fn questions(prepared: &Prepared, retry: Retry, is_bootstrapped: bool) -> Vec<PreflightRequest> {
-    let mut asked: Vec<PreflightRequest> = Vec::new();
-    for key in &prepared.keys {
-        let recipe = key.recipe(&prepared.job);
-        let is_known = asked.iter().any(|asked| asked.recipe.lm == recipe.lm);
-        if is_known || !recipe.provider.reads_rows() {
+/// One request for each LM with a provider that trains.
+fn requests(prepared: &Prepared, retry: Retry, is_bootstrapped: bool) -> Vec<PreflightRequest> {
+    let (job, manifest) = (&prepared.tasks.job, &prepared.manifest);
+    let mut requests: Vec<PreflightRequest> = Vec::new();
+    for key in lm_keys(&job.spec) {
+        let recipe = key.recipe(job);
+        let is_requested = requests.iter().any(|request| request.recipe.lm == recipe.lm);
+        if is_requested || !recipe.provider.reads_rows() {
             continue;
         }
-        let extent = match is_bootstrapped {
-            false => Extent::All,
-            true => match extent(&prepared.manifest, &recipe, retry) {
-                Some(extent) => extent,
-                None => continue,
-            },
+        let scope = if is_bootstrapped {
+            scope_after_bootstrap(manifest, &recipe, retry)
+        } else {
+            Some(Scope::WholeJob)
         };
+        let Some(scope) = scope else { continue };
         let bytes = serde_json::to_vec(&recipe).expect("plain data serialises");
-        // Every process asks anew: keys, servers and trainers come and go.
-        let start = prepared.manifest.starts.to_le_bytes();
-        let task = TaskId::derive(&[b"preflight", &bytes, &start]);
-        asked.push(PreflightRequest {
+        // Each process asks again: keys, servers and trainers change.
+        let start = manifest.starts.to_le_bytes();
+        requests.push(PreflightRequest {
+            task: TaskId::derive(&[b"preflight", &bytes, &start]),
             recipe,
-            extent,
-            task,
+            scope,
             answer: None,
-            not_here: None,
+            unavailable: None,
         });
     }
-    asked
+    requests
 }
 
-/// What is to be known of a job whose rows are there; none: its training has ended.
-fn extent(manifest: &Manifest, recipe: &TrainingSpec, retry: Retry) -> Option<Extent> {
-    let is_its = |training: &&TrainingReport| {
+/// `None` if the training has ended and is not run again.
+fn scope_after_bootstrap(manifest: &Manifest, recipe: &TrainingSpec, retry: Retry) -> Option<Scope> {
+    let has_recipe = |training: &&TrainingReport| {
         let shard = training.shard.as_ref();
         shard.is_some_and(|shard| shard.recipe == *recipe)
     };
-    match manifest.trainings.values().rfind(is_its) {
-        None => Some(Extent::All),
-        Some(training) => match &training.ending {
-            Some(TrainingState::Succeeded(_)) => None,
-            Some(TrainingState::Failed(_)) if !retry.trainings() => None,
-            Some(_) => Some(Extent::All),
-            // It goes on and is paid for, whatever a look ahead may find.
-            None if training.id.is_some() => Some(Extent::Taker),
-            None => Some(Extent::All),
-        },
+    let Some(training) = manifest.trainings.values().rfind(has_recipe) else {
+        return Some(Scope::WholeJob);
+    };
+    match &training.ending {
+        Some(TrainingState::Succeeded(_)) => None,
+        Some(TrainingState::Failed(_)) if !retry.trainings() => None,
+        Some(_) => Some(Scope::WholeJob),
+        // It is in progress and paid for, whatever a preflight finds.
+        None if training.id.is_some() => Some(Scope::Resume),
+        None => Some(Scope::WholeJob),
     }
 }
 
-fn message(prepared: &Prepared, asked: &PreflightRequest) -> Vec<u8> {
+fn message(run: &RunId, request: &PreflightRequest) -> Vec<u8> {
     encode(&FinetuneMessage::Preflight(PreflightTask {
         v: MESSAGE_VERSION,
-        run: prepared.run.clone(),
-        task: asked.task,
-        recipe: asked.recipe.clone(),
+        run: run.clone(),
+        task: request.task,
+        recipe: request.recipe.clone(),
     }))
 }
 
-/// Whether a worker is there that has the recipe's trainer, whatever others say.
-fn has_trainer(recipe: &TrainingSpec, workers: &[WorkerInfo]) -> bool {
-    let mut workers = workers.iter();
-    matches!(&recipe.provider, ProviderSpec::Command(command)
-        if workers.any(|worker| worker.has_trainer(&command.trainer)))
+async fn acknowledge(completion: Delivery) {
+    if let Err(error) = completion.ack().await {
+        debug!(%error, "completion not acknowledged; it is redelivered");
+    }
 }
 
-fn told(asked: Vec<PreflightRequest>, workers: &[WorkerInfo]) -> Result<(), RunError> {
+async fn read_answers(run: RunContext<'_>, requests: &mut [PreflightRequest]) -> Result<(), RunError> {
+    let store = &run.backends().store;
+    for request in requests.iter_mut().filter(|request| request.answer.is_none()) {
+        let known = TrainingRecord::of(&store.records(run.id, request.task).await?);
+        (request.answer, request.unavailable) = (known.preflight, known.not_here);
+    }
+    Ok(())
+}
+
+/// Logs warnings; all problems together are the error.
+fn conclude(requests: Vec<PreflightRequest>, workers: &[WorkerInfo]) -> Result<(), RunError> {
     let mut problems = Vec::new();
-    for asked in asked {
-        let PreflightRequest {
-            recipe,
-            extent,
-            answer,
-            ..
-        } = asked;
-        let provider = recipe.provider.name();
-        match (answer, asked.not_here) {
-            (
-                Some(Preflight {
-                    problem: None,
-                    warnings,
-                }),
-                _,
-            ) => {
-                for warning in &warnings {
+    for request in requests {
+        let recipe = &request.recipe;
+        let Some(answer) = request.answer else {
+            match request.unavailable {
+                Some(why) if !has_trainer(recipe, workers) => problems.push(format!(
+                    "fine-tune job of {recipe}: no worker of this process can run it; {why}"
+                )),
+                _ => warn!(
+                    job = %recipe,
+                    "no worker answered the preflight; continuing without it"
+                ),
+            }
+            continue;
+        };
+        match (answer.problem, request.scope) {
+            (None, _) => {
+                for warning in &answer.warnings {
                     warn!("fine-tune job of {recipe}: {warning}");
                 }
                 info!(
                     lm = recipe.lm,
-                    provider, "nothing speaks against the fine-tune job"
+                    provider = recipe.provider.name(),
+                    "preflight passed"
                 );
             }
-            (
-                Some(Preflight {
-                    problem: Some(problem),
-                    ..
-                }),
-                _,
-            ) => match extent {
-                Extent::All => problems.push(format!("fine-tune job of {recipe}: {problem}")),
-                Extent::Taker => warn!("fine-tune job of {recipe}: {problem}"),
-            },
-            (None, Some(why)) if !has_trainer(&recipe, workers) => {
-                problems.push(format!(
-                    "fine-tune job of {recipe}: nobody here can carry it out; {why}"
-                ));
+            (Some(problem), Scope::WholeJob) => {
+                problems.push(format!("fine-tune job of {recipe}: {problem}"));
             }
-            (None, _) => warn!(
-                "fine-tune job of {recipe}: no worker has said yet whether it can be carried out (bsft-worker --lanes finetune); \
-                 going on without knowing"
-            ),
+            (Some(problem), Scope::Resume) => warn!("fine-tune job of {recipe}: {problem}"),
         }
     }
-    match problems.is_empty() {
-        true => Ok(()),
-        false => Err(RunError::Preflight(problems)),
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(RunError::Preflight(problems))
     }
+}
+
+/// Whether some worker has the recipe's trainer, although another worker lacks it.
+fn has_trainer(recipe: &TrainingSpec, workers: &[WorkerInfo]) -> bool {
+    let mut workers = workers.iter();
+    matches!(&recipe.provider, ProviderSpec::Command(command)
+        if workers.any(|worker| worker.has_trainer(&command.trainer)))
 }

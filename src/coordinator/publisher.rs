@@ -1,9 +1,13 @@
-//! Publishing the tasks of the bootstrap phase: within a window, in order, and again when their messages are lost.
+//! Publishes bootstrap tasks: in order, within a window, and again when their messages are lost.
 
+use super::context::RunContext;
+use super::error::RunError;
 use super::lost_tasks::LostTaskDetector;
+use super::outcome_log::OutcomeLog;
 use super::outstanding_tasks::OutstandingTasks;
-use super::prepare::Prepared;
-use super::{Coordinator, RunError};
+use super::prepare::StoredSpec;
+use super::task_plan::TaskPlan;
+use super::worker_census::WorkerCensus;
 use crate::broker::{BrokerError, Queue, Recourse};
 use crate::message::{BootstrapTask, MESSAGE_VERSION};
 use crate::task::TaskId;
@@ -12,142 +16,108 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout};
-use tracing::{debug, warn};
+use tracing::warn;
 
-/// Tasks outstanding at the least: enough that no worker runs dry between two looks at the outcomes.
+/// The smallest window of outstanding tasks: enough that no worker runs out of tasks between two rounds.
 const MIN_WINDOW: usize = 4096;
 
-/// Tasks outstanding at the most: some hundred megabytes of messages, and what a cancelled run leaves in the lane.
+/// The largest window: some hundred megabytes of messages, which a cancelled run leaves in the queue.
 const MAX_WINDOW: usize = 1 << 16;
 
-/// Tasks that are published in one go, at the most: some megabytes.
+/// The largest batch: some megabytes.
 const MAX_BATCH: usize = 4096;
 
-/// Tasks that are published in one go, at the least.
-const PUBLISH_BATCH: usize = 512;
+/// The smallest batch.
+const MIN_BATCH: usize = 512;
 
-/// How often the coordinator looks for tasks whose message is lost.
+/// How often the publisher checks for lost tasks.
 const SWEEP_EVERY: Duration = Duration::from_secs(3);
 
-/// How long a broker that is well takes to say how much is in a lane.
+/// How long a healthy broker takes to return a queue's depth.
 const DEPTH_WITHIN: Duration = Duration::from_secs(1);
 
-/// How long nobody may hold a task that is not in its lane: longer than a message that was handed back waits.
-const ABANDONED: Duration = Duration::from_secs(10);
-
-/// How often the coordinator looks who works on the run.
-const COUNT_WORKERS_EVERY: Duration = Duration::from_secs(1);
-
-/// After how long without a worker the user is told what is missing.
-const LONELY: Duration = Duration::from_secs(10);
+/// How long a task may have neither a message nor a lease: longer than the delay of a message that was returned to the queue.
+const LOST_AFTER: Duration = Duration::from_secs(10);
 
 /// Publishes tasks in order, skipping those with an outcome.
 pub(super) struct TaskPublisher<'a> {
-    coordinator: &'a Coordinator,
+    run: RunContext<'a>,
+    tasks: &'a TaskPlan,
+    spec: StoredSpec,
+    /// The first task that was not published yet.
     next: usize,
-    window: usize,
-    counted: Option<Instant>,
-    /// Since when nobody is known to work on the run.
-    alone_since: Option<Instant>,
-    /// Whether somebody was.
-    accompanied: bool,
-    /// Whether the user was told that nobody is.
-    told_alone: bool,
+    census: WorkerCensus,
     swept: Instant,
-    pub(super) watch: LostTaskDetector,
-    made_again: usize,
-    /// The messages on their way: a broker that takes none must not keep outcomes from DIR.
+    lost: LostTaskDetector,
+    /// Tasks that run again although the store knows an outcome of them.
+    reopened: usize,
+    /// The batch that is being published. It is not awaited: a broker that accepts no messages must not delay the drain.
     sending: JoinSet<Result<(), BrokerError>>,
 }
 
 impl<'a> TaskPublisher<'a> {
-    pub(super) fn new(coordinator: &'a Coordinator) -> TaskPublisher<'a> {
-        let now = Instant::now();
+    pub(super) fn new(run: RunContext<'a>, tasks: &'a TaskPlan, spec: StoredSpec) -> TaskPublisher<'a> {
         TaskPublisher {
-            coordinator,
+            run,
+            tasks,
+            spec,
             next: 0,
-            window: window(coordinator.in_flight),
-            counted: None,
-            alone_since: None,
-            accompanied: false,
-            told_alone: false,
-            swept: now,
-            watch: LostTaskDetector::new(ABANDONED),
-            made_again: 0,
+            census: WorkerCensus::new(run),
+            swept: Instant::now(),
+            lost: LostTaskDetector::new(LOST_AFTER),
+            reopened: 0,
             sending: JoinSet::new(),
         }
     }
 
-    /// Lets the window follow the workers that are there, now and then.
-    pub(super) async fn count_workers(&mut self, prepared: &Prepared) {
-        if self.counted.is_some_and(|at| at.elapsed() < COUNT_WORKERS_EVERY) {
-            return;
-        }
-        self.counted = Some(Instant::now());
-        let workers = match self.coordinator.coordination.workers(&prepared.run).await {
-            Ok(workers) => workers,
-            Err(error) => return debug!(%error, "the workers are not counted"),
-        };
-        let elsewhere: usize = workers.iter().map(|worker| worker.concurrency).sum();
-        self.window = window(self.coordinator.in_flight.max(elsewhere));
-        if self.coordinator.in_flight > 0 || elsewhere > 0 {
-            (self.alone_since, self.accompanied, self.told_alone) = (None, true, false);
-            return;
-        }
-        let alone = *self.alone_since.get_or_insert_with(Instant::now);
-        if self.told_alone || alone.elapsed() < LONELY {
-            return;
-        }
-        self.told_alone = true;
-        match self.accompanied {
-            true => warn!(
-                "no worker gives a sign of life any more; the tasks wait for one with the same URLs and namespace: bsft-worker"
-            ),
-            false => self.coordinator.progress.note(
-                "no worker has taken a task of this run yet; start some with the same URLs and namespace (bsft-worker), unless all \
-                 that there are are busy with another run",
-            ),
-        }
+    /// Counts the workers from time to time; the window follows their number.
+    pub(super) async fn count_workers(&mut self) {
+        self.census.update(self.run).await;
     }
 
-    /// Returns when messages have gone out; never while none are on their way. Cancel safe.
+    /// Outcomes arrive.
+    pub(super) fn work_goes_on(&mut self) {
+        self.lost.reset_patience();
+    }
+
+    /// Returns when a batch was published; pending if none is on its way. Cancel safe.
     pub(super) async fn sent(&mut self) -> Result<(), RunError> {
         match self.sending.join_next().await {
-            Some(sent) => gone_out(sent),
+            Some(sent) => check_sent(sent),
             None => std::future::pending().await,
         }
     }
 
-    /// Fills the window, one batch on its way at a time.
+    /// Fills the window, one batch at a time.
     pub(super) async fn publish(
         &mut self,
-        prepared: &Prepared,
+        log: &OutcomeLog,
         outstanding: &mut OutstandingTasks,
     ) -> Result<(), RunError> {
-        // Outcomes may come so fast that nobody waits for this any more.
+        // While outcomes arrive without a pause, `sent` is never polled.
         while let Some(sent) = self.sending.try_join_next() {
-            gone_out(sent)?;
+            check_sent(sent)?;
         }
-        let tasks = prepared.tasks();
-        let room = self.window.saturating_sub(outstanding.len()).min(MAX_BATCH);
-        // In batches: a wake-up of the publisher for every single outcome would cost more than the message.
-        if room < PUBLISH_BATCH || self.next >= tasks || !self.sending.is_empty() {
+        let window = window(self.census.in_flight());
+        let room = window.saturating_sub(outstanding.len()).min(MAX_BATCH);
+        // A batch per outcome would cost more than the messages.
+        if room < MIN_BATCH || self.next >= self.tasks.len() || !self.sending.is_empty() {
             return Ok(());
         }
         let mut batch = Vec::with_capacity(room);
-        while batch.len() < room && self.next < tasks {
-            if !prepared.outcome_log.has(self.next) {
+        while batch.len() < room && self.next < self.tasks.len() {
+            if !log.has(self.next) {
                 batch.push(self.next);
             }
             self.next += 1;
         }
-        self.send(prepared, &batch, outstanding).await
+        self.send(&batch, log, outstanding).await
     }
 
-    /// Publishes again what is lost.
-    pub(super) async fn sweep(
+    /// Republishes lost tasks, if a check is due.
+    pub(super) async fn republish_lost(
         &mut self,
-        prepared: &Prepared,
+        log: &OutcomeLog,
         outstanding: &mut OutstandingTasks,
     ) -> Result<(), RunError> {
         let is_due = self.swept.elapsed() >= SWEEP_EVERY && self.sending.is_empty();
@@ -155,57 +125,58 @@ impl<'a> TaskPublisher<'a> {
             return Ok(());
         }
         self.swept = Instant::now();
-        let depth = self.coordinator.broker.depth(&Queue::Bootstrap);
-        let is_empty = match timeout(DEPTH_WITHIN, depth).await {
-            Ok(Ok(waiting)) => waiting == 0,
-            Ok(Err(error)) if error.recourse() == Recourse::Halt => return Err(error.into()),
-            // The broker is away.
-            Ok(Err(_)) | Err(_) => return Ok(()),
-        };
-        let suspects: HashMap<TaskId, usize> = outstanding
-            .not_in_queue(is_empty, Instant::now())
-            .map(|task| (prepared.task_id(task), task))
-            .collect();
-        let ids: Vec<TaskId> = suspects.keys().copied().collect();
-        let lost = self.watch.lost(self.coordinator, &prepared.run, &ids).await?;
-        let mut lost: Vec<usize> = lost.iter().filter_map(|id| suspects.get(id).copied()).collect();
+        let lost = self.find_lost(outstanding).await?;
         if lost.is_empty() {
             return Ok(());
         }
         warn!(
             tasks = lost.len(),
-            "nobody has these tasks and no message of them is left: publishing them again"
+            "republishing tasks that have no message and no lease"
         );
-        self.coordinator.metrics.run.republished(lost.len());
-        lost.sort_unstable();
+        self.run.coordinator.metrics.run.republished(lost.len());
         // A store that lost its tasks may have lost the job, too.
-        self.coordinator
-            .store
-            .put_job(&prepared.run, &prepared.spec)
-            .await?;
-        self.send(prepared, &lost, outstanding).await
+        let store = &self.run.backends().store;
+        store.put_job(self.run.id, &self.spec.bytes).await?;
+        self.send(&lost, log, outstanding).await
     }
 
-    /// Says at the end how many tasks ran again because an earlier DIR is not there.
-    pub(super) fn tell_made_again(&self) {
-        if self.made_again > 0 {
-            warn!(
-                tasks = self.made_again,
-                "tasks ran again whose outcomes this DIR did not have"
-            );
+    /// Warns at the end of the phase if tasks ran again although the store knew outcomes of them.
+    pub(super) fn warn_of_reopened(&self) {
+        if self.reopened > 0 {
+            warn!(tasks = self.reopened, "tasks ran again whose outcomes DIR lacked");
         }
+    }
+
+    /// The lost tasks in order; none if the broker is away.
+    async fn find_lost(&mut self, outstanding: &OutstandingTasks) -> Result<Vec<usize>, RunError> {
+        let backends = self.run.backends();
+        let depth = backends.broker.depth(&Queue::Bootstrap);
+        let is_queue_empty = match timeout(DEPTH_WITHIN, depth).await {
+            Ok(Ok(waiting)) => waiting == 0,
+            Ok(Err(error)) if error.recourse() == Recourse::Halt => return Err(error.into()),
+            Ok(Err(_)) | Err(_) => return Ok(Vec::new()),
+        };
+        let suspects: HashMap<TaskId, usize> = outstanding
+            .not_in_queue(is_queue_empty, Instant::now())
+            .map(|task| (self.tasks.id(task), task))
+            .collect();
+        let ids: Vec<TaskId> = suspects.keys().copied().collect();
+        let lost = self.lost.find(backends.store.as_ref(), self.run.id, &ids).await?;
+        let mut lost: Vec<usize> = lost.iter().filter_map(|id| suspects.get(id).copied()).collect();
+        lost.sort_unstable();
+        Ok(lost)
     }
 
     async fn send(
         &mut self,
-        prepared: &Prepared,
         tasks: &[usize],
+        log: &OutcomeLog,
         outstanding: &mut OutstandingTasks,
     ) -> Result<(), RunError> {
-        self.reopen(prepared, tasks).await?;
-        let messages = tasks.iter().map(|task| message(prepared, *task));
+        self.reopen(tasks, log).await?;
+        let messages = tasks.iter().map(|task| self.message(*task));
         let messages: Vec<Vec<u8>> = messages.collect::<Result<_, _>>()?;
-        let broker = Arc::clone(&self.coordinator.broker);
+        let broker = Arc::clone(&self.run.backends().broker);
         self.sending
             .spawn(async move { broker.publish(&Queue::Bootstrap, messages).await });
         let now = Instant::now();
@@ -213,66 +184,63 @@ impl<'a> TaskPublisher<'a> {
         Ok(())
     }
 
-    /// Prepares the store for tasks that an earlier process may have had an outcome of, which DIR does not have: it was
-    /// deleted, set aside, or is to be tried again.
-    async fn reopen(&mut self, prepared: &Prepared, tasks: &[usize]) -> Result<(), RunError> {
-        let ids: Vec<TaskId> = tasks.iter().map(|task| prepared.task_id(*task)).collect();
-        let mut reopened = self.coordinator.store.reopen(&prepared.run, &ids).await?;
+    /// Deletes outcomes of these tasks from the store. It has some if DIR was deleted or restored from a copy, if the job changed, or
+    /// if `retry` forgot them.
+    async fn reopen(&mut self, tasks: &[usize], log: &OutcomeLog) -> Result<(), RunError> {
+        let ids: Vec<TaskId> = tasks.iter().map(|task| self.tasks.id(*task)).collect();
+        let mut reopened = self.run.backends().store.reopen(self.run.id, &ids).await?;
         for task in tasks {
-            if self.import(prepared, *task).await? {
-                // Its outcome was set aside by a changed job, and is made anew from the same answers.
+            if self.import_answers(*task, log).await? {
+                // Its outcome is in the archive, and its answers are used again.
                 reopened = reopened.saturating_sub(1);
             }
         }
-        if reopened > 0 && !self.coordinator.retry.examples() {
-            if self.made_again == 0 {
-                warn!(
-                    "the store knows of outcomes that this DIR does not have: they were brought to another DIR, or this one was put \
-                     back from an older copy; their examples run again"
-                );
+        if reopened > 0 && !self.run.coordinator.retry.examples() {
+            if self.reopened == 0 {
+                warn!("store has outcomes that DIR lacks; their examples run again");
             }
-            self.made_again += reopened;
+            self.reopened += reopened;
         }
         Ok(())
     }
 
-    /// Gives the store the answers to a task's questions that an earlier shape of its trace has; whether there were any.
-    async fn import(&self, prepared: &Prepared, task: usize) -> Result<bool, RunError> {
-        let answers = prepared.outcome_log.replay(task)?;
+    /// Gives the store the archived answers to a task's LM calls. Returns whether there were any.
+    async fn import_answers(&self, task: usize, log: &OutcomeLog) -> Result<bool, RunError> {
+        let answers = log.archived_answers(task)?;
         if answers.is_empty() {
             return Ok(false);
         }
         let records = (0..).zip(answers.iter().map(|answer| answer.encode())).collect();
-        let id = prepared.task_id(task);
-        self.coordinator.store.import(&prepared.run, id, records).await?;
+        let store = &self.run.backends().store;
+        store.import(self.run.id, self.tasks.id(task), records).await?;
         Ok(true)
+    }
+
+    fn message(&self, task: usize) -> Result<Vec<u8>, RunError> {
+        let (teacher, example) = self.tasks.teacher_and_example(task);
+        let trainset = &self.tasks.job.trainset;
+        let message = BootstrapTask {
+            v: MESSAGE_VERSION,
+            run: self.run.id.clone(),
+            job: self.spec.digest.clone(),
+            task: self.tasks.id(task),
+            teacher,
+            example,
+            labels: trainset.label_digest(example as usize).unwrap_or_default(),
+            data: trainset.json(example as usize)?,
+        };
+        Ok(message.encode())
     }
 }
 
-fn gone_out(sent: Result<Result<(), BrokerError>, JoinError>) -> Result<(), RunError> {
+fn check_sent(sent: Result<Result<(), BrokerError>, JoinError>) -> Result<(), RunError> {
     match sent {
         Ok(sent) => Ok(sent?),
         Err(gone) => Err(RunError::Worker(gone.to_string())),
     }
 }
 
-/// Tasks outstanding for so many calls in flight: twice as many, since a worker has some tasks in hand beyond its calls.
+/// How many tasks may be outstanding: twice the calls in flight, since a worker prefetches tasks beyond its calls.
 fn window(in_flight: usize) -> usize {
     (2 * in_flight).clamp(MIN_WINDOW, MAX_WINDOW)
-}
-
-fn message(prepared: &Prepared, task: usize) -> Result<Vec<u8>, RunError> {
-    let (teacher, example) = prepared.place(task);
-    let trainset = &prepared.job.trainset;
-    let message = BootstrapTask {
-        v: MESSAGE_VERSION,
-        run: prepared.run.clone(),
-        job: prepared.spec_digest.clone(),
-        task: prepared.task_id(task),
-        teacher,
-        example,
-        labels: trainset.label_digest(example as usize).unwrap_or_default(),
-        data: trainset.json(example as usize)?,
-    };
-    Ok(message.encode())
 }

@@ -1,23 +1,22 @@
-//! What metrics show of the run: the manifest's own figures, and what is looked up now and then while somebody may ask.
+//! The run's exported metrics: figures of the manifest, and figures that are polled from the services while metrics are served.
 
-use super::Coordinator;
+use super::context::RunContext;
 use crate::broker::Queue;
 use crate::metrics::{Done, RunMetrics};
 use crate::report::{Manifest, Phase};
-use crate::task::RunId;
 use std::convert::Infallible;
 use std::path::Path;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
-/// How often the services are asked.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often the services are polled.
+const POLL_EVERY: Duration = Duration::from_secs(5);
 
-/// How long a service that is well takes to answer.
+/// How long a healthy service takes to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
-/// Shows what `run.json` says.
-pub(super) fn show(metrics: &RunMetrics, manifest: &Manifest) {
+/// Exports the manifest's figures.
+pub(super) fn export_manifest(metrics: &RunMetrics, manifest: &Manifest) {
     let counts = &manifest.counts;
     metrics.info(&manifest.run.0, &manifest.name);
     metrics.phase(manifest.phase.name(), &Phase::ALL.map(Phase::name));
@@ -30,44 +29,45 @@ pub(super) fn show(metrics: &RunMetrics, manifest: &Manifest) {
     for (lm, totals) in &counts.lms {
         metrics.tokens(lm, totals.prompt_tokens, totals.completion_tokens);
     }
-    metrics.cost(manifest.cost_of_all());
+    metrics.cost(manifest.total_cost());
 }
 
-/// Looks for as long as it is polled. What a service does not tell is not shown until it does.
-pub(super) async fn keep(coordinator: &Coordinator, run: &RunId) -> Infallible {
+/// Polls the services until dropped; unknown values are not exported.
+pub(super) async fn poll_services(run: RunContext<'_>) -> Infallible {
     loop {
-        if coordinator.metrics.is_served() {
-            look(coordinator, run).await;
+        if run.coordinator.metrics.is_served() {
+            poll_once(run).await;
         }
-        sleep(LOOK_EVERY).await;
+        sleep(POLL_EVERY).await;
     }
 }
 
-async fn look(coordinator: &Coordinator, run: &RunId) {
-    let shown = &coordinator.metrics.run;
-    shown.available(available(coordinator.dir.root()));
-    let workers = match coordinator.is_alone {
-        true => Some(coordinator.metrics.workers_here()),
-        false => told(coordinator.coordination.workers(run))
+async fn poll_once(run: RunContext<'_>) {
+    let (backends, metrics) = (run.backends(), &run.coordinator.metrics);
+    metrics.run.available(available_bytes(run.coordinator.dir.root()));
+    let workers = if run.coordinator.workers.may_be_elsewhere() {
+        answer(backends.coordination.workers(run.id))
             .await
-            .map(|workers| workers.len()),
+            .map(|workers| workers.len())
+    } else {
+        Some(metrics.workers_here())
     };
-    shown.workers(workers);
+    metrics.run.workers(workers);
     for queue in [Queue::Bootstrap, Queue::Finetune] {
-        shown.messages(queue.name(), told(coordinator.broker.depth(&queue)).await);
-        shown.dead_letters(
-            queue.name(),
-            told(coordinator.broker.dead_letter_count(&queue)).await,
-        );
+        let waiting = answer(backends.broker.depth(&queue)).await;
+        metrics.run.messages(queue.name(), waiting);
+        let dead = answer(backends.broker.dead_letter_count(&queue)).await;
+        metrics.run.dead_letters(queue.name(), dead);
     }
 }
 
-async fn told<T, E>(answer: impl Future<Output = Result<T, E>>) -> Option<T> {
-    timeout(ANSWER_WITHIN, answer).await.ok()?.ok()
+/// `None` if the service fails or does not answer in time.
+async fn answer<T, E>(call: impl Future<Output = Result<T, E>>) -> Option<T> {
+    timeout(ANSWER_WITHIN, call).await.ok()?.ok()
 }
 
-/// What this user may still write on the folder's file system.
-fn available(dir: &Path) -> Option<u64> {
+/// Bytes that this user may still write to the file system of the run directory.
+fn available_bytes(dir: &Path) -> Option<u64> {
     let room = rustix::fs::statvfs(dir).ok()?;
     Some(room.f_bavail.saturating_mul(room.f_frsize))
 }

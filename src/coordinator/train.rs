@@ -1,117 +1,127 @@
-//! Phase four: a fine-tune job per LM key, and its completion.
+//! The fourth phase: requests a training for each LM key, and waits until all of them have ended.
 
 use super::collect::Collected;
-use super::prepare::Prepared;
+use super::context::RunContext;
+use super::error::RunError;
+use super::run_json;
 use super::trainings::Trainings;
 use super::watchdog::FinetuneWatchdog;
-use super::{Coordinator, RunError};
 use crate::broker::{Delivery, Disposition, Queue};
 use crate::finetune::TrainingResult;
+use crate::job::JobSpec;
 use crate::message::{Completion, decode};
-use crate::report::Phase;
+use crate::report::{Manifest, Phase};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-/// How long the coordinator waits for a completion message before it looks into the store, which is the truth.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often the store is read without a completion message. The store is authoritative; completions only shorten the wait.
+const POLL_EVERY: Duration = Duration::from_secs(2);
 
-/// How long a cancelled run waits for its trainings to be stopped: longer than a worker takes to come by and a trainer to end.
-const STOPPING: Duration = Duration::from_secs(120);
+/// How long a cancelled run waits for workers to cancel its trainings: longer than a worker's polling interval and a trainer's exit.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Completions in hand at once; each is only an id.
+/// How many completions may be unacknowledged. Each holds only an id.
 const PREFETCH: NonZeroUsize = NonZeroUsize::new(16).expect("16 is not 0");
 
 /// Every LM key has its model.
 pub(super) struct AllTrained {
-    pub(super) prepared: Prepared,
-    /// In the order of the keys.
+    pub(super) spec: JobSpec,
+    /// In the order of [`lm_keys`](crate::dataset::lm_keys).
     pub(super) models: Vec<TrainingResult>,
+    pub(super) manifest: Manifest,
 }
 
-/// Runs the phase.
-pub(super) async fn train(coordinator: &Coordinator, collected: Collected) -> Result<AllTrained, RunError> {
+pub(super) async fn train(run: RunContext<'_>, collected: Collected) -> Result<AllTrained, RunError> {
     let started = Instant::now();
-    let Collected { mut prepared, shards } = collected;
-    prepared.manifest.phase = Phase::Train;
-    let mut jobs = Trainings::plan(coordinator, &mut prepared, shards).await?;
-    // From here on a cancellation is ours to carry out: trainings are stopped before the process goes.
-    let _trains = prepared.leadership.trains();
-    let ended = watch(coordinator, &mut prepared, &mut jobs).await;
-    prepared.manifest.spent("train", started.elapsed());
+    let Collected {
+        spec,
+        shards,
+        mut manifest,
+    } = collected;
+    manifest.phase = Phase::Train;
+    let mut trainings = Trainings::resume(run, &mut manifest, shards).await?;
+    let _guard = run.leadership.guard_cancellation();
+    let ended = follow(run, &mut trainings, &mut manifest).await;
+    manifest.add_seconds("train", started.elapsed());
     if ended.is_ok() {
-        jobs.clear_away(coordinator, &prepared).await;
+        trainings.delete_files(run).await;
     }
-    let models = jobs.conclude(&mut prepared, coordinator);
-    prepared.tell(coordinator).await?;
-    coordinator.progress.training_ends();
+    let models = trainings.conclude(run, &mut manifest);
+    run_json::publish(run, &mut manifest).await?;
+    run.coordinator.progress.training_ends();
     ended?;
     Ok(AllTrained {
+        spec,
         models: models?,
-        prepared,
+        manifest,
     })
 }
 
-/// Publishes the jobs and waits until all of them have ended.
-async fn watch(
-    coordinator: &Coordinator,
-    prepared: &mut Prepared,
-    jobs: &mut Trainings,
+/// Publishes the tasks and waits until every training has ended, or a cancelled run has cancelled them.
+async fn follow(
+    run: RunContext<'_>,
+    trainings: &mut Trainings,
+    manifest: &mut Manifest,
 ) -> Result<(), RunError> {
-    // What is asked for is known before it is asked for.
-    prepared.tell(coordinator).await?;
-    let queue = Queue::Completions(prepared.run.clone());
-    let mut completions = coordinator.broker.consume(&queue, PREFETCH).await?;
-    jobs.publish(coordinator, prepared).await?;
+    // Persist the requested trainings before publishing them.
+    run_json::publish(run, manifest).await?;
+    let queue = Queue::Completions(run.id.clone());
+    let mut completions = run.backends().broker.consume(&queue, PREFETCH).await?;
+    trainings.publish(run).await?;
     let mut watchdog = FinetuneWatchdog::new();
     let mut cancelled: Option<Instant> = None;
-    while !jobs.have_ended() {
+    while !trainings.have_ended() {
         tokio::select! {
-            () = coordinator.shutdown.draining() => return Err(RunError::Interrupted),
-            () = prepared.leadership.cancellation(), if cancelled.is_none() => {
-                info!("stopping the trainings");
+            () = run.coordinator.shutdown.draining() => return Err(RunError::Interrupted),
+            () = run.leadership.cancellation(), if cancelled.is_none() => {
+                info!("cancelling the trainings");
                 cancelled = Some(Instant::now());
             }
             delivery = completions.next() => if let Some(delivery) = delivery? {
-                resolve(delivery).await;
+                acknowledge(delivery).await;
             },
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = tokio::time::sleep(POLL_EVERY) => {}
         }
-        jobs.look(coordinator, prepared).await?;
+        trainings.update(run, manifest).await?;
         if let Some(since) = cancelled {
-            if !jobs.are_at_work() {
+            if !trainings.may_be_running() {
                 break;
             }
-            if since.elapsed() > STOPPING {
-                warn!("{}", jobs.left_running());
+            if since.elapsed() > CANCEL_TIMEOUT {
+                warn!(
+                    trainings = trainings.left_running(),
+                    "no worker cancelled these trainings; they may still run"
+                );
                 break;
             }
             continue;
         }
-        watchdog.tell(coordinator, prepared, jobs).await;
-        for lost in watchdog.lost(coordinator, prepared, jobs).await? {
-            jobs.publish_again(coordinator, prepared, lost).await?;
+        watchdog.report_missing_workers(run, trainings).await;
+        for task in watchdog.find_lost(run, trainings).await? {
+            trainings.republish(run, task).await?;
         }
     }
-    // A worker may have heard of the cancellation before us.
+    // A worker may see the cancellation before the coordinator does.
     let is_cancelled =
-        cancelled.is_some() || jobs.are_any_cancelled() && prepared.leadership.hears_now(coordinator).await;
-    match is_cancelled {
-        true => Err(RunError::Cancelled),
-        false => Ok(()),
+        cancelled.is_some() || trainings.are_any_cancelled() && run.leadership.is_cancelled_now().await;
+    if is_cancelled {
+        Err(RunError::Cancelled)
+    } else {
+        Ok(())
     }
 }
 
-async fn resolve(delivery: Delivery) {
+async fn acknowledge(delivery: Delivery) {
     let disposition = match decode::<Completion>(&delivery.body) {
         Ok(_) => Disposition::Ack,
         Err(why) => {
-            warn!(%why, "completion refused to the dead letters");
+            warn!(%why, "completion rejected to the dead-letter queue");
             Disposition::Reject
         }
     };
-    if let Err(lost) = delivery.resolve(disposition).await {
-        debug!(%lost, "completion not acked; it will be redelivered");
+    if let Err(error) = delivery.resolve(disposition).await {
+        debug!(%error, "completion not acknowledged; it is redelivered");
     }
 }

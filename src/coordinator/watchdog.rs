@@ -1,91 +1,85 @@
-//! While fine-tune jobs run: telling what is waited for, and finding tasks whose message is lost.
+//! Watches open fine-tune tasks: warns when no worker can run them, and finds tasks whose message is lost.
 
+use super::context::RunContext;
+use super::error::RunError;
 use super::lost_tasks::LostTaskDetector;
-use super::prepare::Prepared;
 use super::trainings::Trainings;
-use super::{Coordinator, RunError};
 use crate::broker::{Queue, Recourse};
 use crate::task::TaskId;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How often the user is told what is waited for.
-const TELL_EVERY: Duration = Duration::from_secs(20);
+/// How often the user gets a note about missing workers.
+const REPORT_EVERY: Duration = Duration::from_secs(20);
 
-/// How often the coordinator looks for fine-tune tasks whose message is lost.
+/// How often the coordinator checks for lost fine-tune tasks.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
-/// How long nobody may hold a fine-tune task: several times as long as it is left alone between two looks at its training.
-const ABANDONED: Duration = Duration::from_secs(60);
+/// How long a fine-tune task may have neither a message nor a lease: several times the pause between two polls of its training.
+const LOST_AFTER: Duration = Duration::from_secs(60);
 
-/// Looks after fine-tune tasks while they are waited for.
 pub(super) struct FinetuneWatchdog {
-    watch: LostTaskDetector,
-    looked: Instant,
-    told: Instant,
+    lost: LostTaskDetector,
+    swept: Instant,
+    reported: Instant,
 }
 
 impl FinetuneWatchdog {
     pub(super) fn new() -> FinetuneWatchdog {
         FinetuneWatchdog {
-            watch: LostTaskDetector::new(ABANDONED),
-            looked: Instant::now(),
-            told: Instant::now(),
+            lost: LostTaskDetector::new(LOST_AFTER),
+            swept: Instant::now(),
+            reported: Instant::now(),
         }
     }
 
-    /// Says now and then that nobody is there who could do what is waited for.
-    pub(super) async fn tell(&mut self, coordinator: &Coordinator, prepared: &Prepared, jobs: &Trainings) {
-        if self.told.elapsed() < TELL_EVERY {
+    /// Periodically warns when no connected worker can run the pending jobs.
+    pub(super) async fn report_missing_workers(&mut self, run: RunContext<'_>, trainings: &Trainings) {
+        if self.reported.elapsed() < REPORT_EVERY {
             return;
         }
-        self.told = Instant::now();
-        let workers = coordinator
-            .coordination
-            .workers(&prepared.run)
-            .await
-            .unwrap_or_default();
-        let is_taken =
-            coordinator.in_flight > 0 || workers.iter().any(|worker| worker.takes(&Queue::Finetune));
-        let (ended, all) = jobs.count();
-        let missing = match (is_taken, jobs.without_trainer(&workers).as_slice()) {
-            _ if ended == all => return,
-            (false, _) => {
-                "no worker seen that takes fine-tune tasks: start one with bsft-worker --lanes finetune"
-                    .to_owned()
-            }
-            (true, [trainer, ..]) if coordinator.in_flight == 0 => {
-                format!(
-                    "no worker seen that has the trainer {trainer}: start one with bsft-worker --trainers FILE"
-                )
-            }
-            (true, _) => return,
+        self.reported = Instant::now();
+        let (ended, all) = trainings.count();
+        // Workers of this process take fine-tune tasks.
+        if ended == all || run.coordinator.workers.are_here() {
+            return;
+        }
+        let listed = run.backends().coordination.workers(run.id).await;
+        let workers = listed.unwrap_or_default();
+        let are_taken = workers.iter().any(|worker| worker.takes(&Queue::Finetune));
+        let missing = if !are_taken {
+            "no worker takes fine-tune tasks; start one with bsft-worker --lanes finetune".to_owned()
+        } else if let Some(trainer) = trainings.missing_trainers(&workers).first() {
+            format!("no worker has the trainer {trainer}; start one with bsft-worker --trainers FILE")
+        } else {
+            return;
         };
         let note = format!("fine-tune jobs: {ended} of {all} have ended; {missing}");
-        coordinator.progress.note(&note);
+        run.coordinator.progress.note(&note);
     }
 
-    /// Those of the open tasks that are lost.
-    pub(super) async fn lost(
+    /// Returns the open tasks that are lost, if a check is due.
+    pub(super) async fn find_lost(
         &mut self,
-        coordinator: &Coordinator,
-        prepared: &Prepared,
-        jobs: &Trainings,
+        run: RunContext<'_>,
+        trainings: &Trainings,
     ) -> Result<Vec<TaskId>, RunError> {
-        if self.looked.elapsed() < SWEEP_EVERY {
+        if self.swept.elapsed() < SWEEP_EVERY {
             return Ok(Vec::new());
         }
-        self.looked = Instant::now();
-        let is_empty = match coordinator.broker.depth(&Queue::Finetune).await {
+        self.swept = Instant::now();
+        let backends = run.backends();
+        let is_queue_empty = match backends.broker.depth(&Queue::Finetune).await {
             Ok(waiting) => waiting == 0,
             Err(error) if error.recourse() == Recourse::Halt => return Err(error.into()),
             Err(_) => return Ok(Vec::new()),
         };
-        let suspects = match is_empty {
-            true => jobs.unseen(SWEEP_EVERY * 4),
-            false => Vec::new(),
+        let suspects = if is_queue_empty {
+            trainings.unpolled(SWEEP_EVERY * 4)
+        } else {
+            Vec::new()
         };
-        let lost = self.watch.lost(coordinator, &prepared.run, &suspects).await?;
+        let lost = self.lost.find(backends.store.as_ref(), run.id, &suspects).await?;
         Ok(suspects.into_iter().filter(|task| lost.contains(task)).collect())
     }
 }

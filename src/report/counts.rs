@@ -1,4 +1,4 @@
-//! Counts over a run's outcomes, whichever process made them.
+//! Counts over a run's outcomes, from every process that worked on it.
 
 use crate::lm::{Price, Usage};
 use crate::trace::{Failure, FailureKind, LineIndex};
@@ -6,25 +6,25 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 
-/// What the outcomes so far come to.
+/// Counts over the outcomes so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct OutcomeCounts {
-    /// Tasks that ran to their end.
+    /// Tasks with a trace.
     pub traces: usize,
-    /// Of those, the ones whose rows are trained on.
+    /// Traces that the metric kept: their rows are trained on.
     pub kept: usize,
     /// Failed tasks by kind.
     pub failures: BTreeMap<FailureKind, usize>,
-    /// What each LM was asked, in order of first use.
+    /// Usage by LM, in order of first use.
     pub lms: IndexMap<String, LmTotals>,
 }
 
-/// What an LM was asked and what it cost.
+/// The usage of one LM.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LmTotals {
-    /// Answers.
+    /// LM calls that were answered.
     pub answers: u64,
-    /// Tokens of the requests.
+    /// Tokens of the prompts.
     pub prompt_tokens: u64,
     /// Tokens of the answers.
     pub completion_tokens: u64,
@@ -36,7 +36,7 @@ impl OutcomeCounts {
         self.traces += 1;
         self.kept += usize::from(line.kept);
         for call in &line.calls {
-            self.spent(&call.lm, call.usage, u64::from(call.exchanges));
+            self.add_usage(&call.lm, call.usage, u64::from(call.exchanges));
         }
     }
 
@@ -44,7 +44,7 @@ impl OutcomeCounts {
     pub fn failure(&mut self, failure: &Failure) {
         *self.failures.entry(failure.kind).or_default() += 1;
         for (lm, usage) in &failure.usage {
-            self.spent(lm, *usage, 1);
+            self.add_usage(lm, *usage, 1);
         }
     }
 
@@ -58,7 +58,7 @@ impl OutcomeCounts {
         self.traces + self.failed()
     }
 
-    /// Tokens of all LMs, requests and answers.
+    /// Tokens of prompts and answers of all LMs.
     pub fn tokens(&self) -> u64 {
         self.lms
             .values()
@@ -66,7 +66,7 @@ impl OutcomeCounts {
             .sum()
     }
 
-    /// US dollars; none where an LM that was asked has no price.
+    /// The cost in US dollars. `None` if the price of an LM is unknown.
     pub fn cost(&self, prices: &HashMap<String, Price>) -> Option<f64> {
         self.lms
             .iter()
@@ -74,8 +74,8 @@ impl OutcomeCounts {
             .sum()
     }
 
-    fn spent(&mut self, lm: &str, usage: Usage, answers: u64) {
-        // `entry` would ask for an owned name on every call.
+    fn add_usage(&mut self, lm: &str, usage: Usage, answers: u64) {
+        // `entry` needs an owned name for each call.
         if !self.lms.contains_key(lm) {
             self.lms.insert(lm.to_owned(), LmTotals::default());
         }
@@ -87,7 +87,7 @@ impl OutcomeCounts {
 }
 
 impl LmTotals {
-    /// US dollars at these prices.
+    /// The cost in US dollars at this price.
     pub fn cost(&self, price: Price) -> f64 {
         (self.prompt_tokens as f64 * price.input + self.completion_tokens as f64 * price.output) / 1e6
     }

@@ -1,4 +1,4 @@
-//! Numbers as people read them.
+//! Formats numbers for people.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub(crate) fn short(n: u64) -> String {
     }
 }
 
-/// `$0.0042`, `$12.30`; `?` where prices are unknown.
+/// `$0.0042`, `$12.30`; `?` if the price is unknown.
 pub(crate) fn dollars(cost: Option<f64>) -> String {
     match cost {
         None => "?".to_owned(),
@@ -46,7 +46,7 @@ pub(crate) fn time(duration: Duration) -> String {
     }
 }
 
-/// `87.5 %`, or nothing to speak of.
+/// `87.5 %`; `-` if `whole` is 0.
 pub(crate) fn percent(part: usize, whole: usize) -> String {
     if whole == 0 {
         "-".to_owned()

@@ -1,4 +1,4 @@
-//! `run.json`: what was run, on what, with what result; rewritten at the end of every phase.
+//! `run.json`: the job, its data, and the state and results of its run. It is rewritten while the run goes on.
 
 use super::counts::OutcomeCounts;
 use crate::dataset::Checks;
@@ -15,90 +15,90 @@ use std::time::Duration;
 /// The version of the manifest's layout.
 const MANIFEST_VERSION: u32 = 1;
 
-/// The DSPy whose bytes are matched.
+/// The DSPy version whose output bsft reproduces byte for byte.
 const DSPY_VERSION: &str = "3.4.1";
 
-/// Why a training has no model that somebody stopped.
+/// The failure of a cancelled training in [`ShardReport`].
 const CANCELLED: &str = "cancelled";
 
 /// A run's manifest.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Layout of this file.
+    /// The version of this file's layout.
     pub version: u32,
-    /// The bsft that wrote it.
+    /// The version of bsft that wrote it.
     pub bsft: String,
-    /// The DSPy whose bytes are matched.
+    /// The version of DSPy that was reproduced.
     pub dspy: String,
     /// The run's id.
     pub run: RunId,
     /// The job's name.
     pub name: String,
-    /// How far it is.
+    /// The phase that the run is in.
     pub phase: Phase,
     /// Whether every LM and provider was simulated.
     pub rehearsal: bool,
-    /// The job file, as an absolute path: `retry` reads it again from anywhere.
+    /// The absolute path of the job file, which `retry` reads again.
     pub job_file: String,
-    /// SHA-256 of the job file and of what it pulls in.
+    /// SHA-256 of the job file and of the files that it includes.
     pub job_sha256: String,
     /// SHA-256 of the trainset.
     pub trainset_sha256: String,
-    /// Tasks: teachers times examples.
+    /// The number of bootstrap tasks: teachers times examples.
     pub tasks: usize,
-    /// What the outcomes come to.
+    /// Counts over the outcomes.
     #[serde(rename = "tally")]
     pub counts: OutcomeCounts,
-    /// US dollars by LM, where a price is known.
+    /// US dollars by LM, for LMs with a known price.
     pub cost: IndexMap<String, f64>,
-    /// Seconds by phase, over all processes that worked on the run.
+    /// Seconds by phase, summed over all processes that worked on the run.
     pub seconds: IndexMap<String, f64>,
     /// How many processes have worked on the run.
     pub starts: u32,
-    /// One per LM key.
+    /// One for each LM key.
     pub shards: Vec<ShardReport>,
-    /// Every training that was ever asked for, by the id of its first task.
+    /// Every training that was ever requested, by the id of its first task.
     #[serde(default)]
     pub trainings: IndexMap<String, TrainingReport>,
-    /// The run's folder, as an absolute path on the coordinator's machine.
+    /// The absolute path of the run directory on the coordinator's machine.
     #[serde(default)]
     pub dir: String,
-    /// Where what is not in the folder yet is kept: the store's URL without its password, or its file.
+    /// The store with the results that are not in the run directory yet: its URL without the password, or its file.
     #[serde(default)]
     pub store: String,
-    /// Where trainings on the coordinator's own machine lie.
+    /// The folder of trainings on the coordinator's machine.
     #[serde(default)]
     pub trainings_dir: Option<PathBuf>,
-    /// When this was written, in seconds of the Unix clock.
+    /// When the file was written, in seconds of the Unix clock.
     #[serde(default)]
     pub updated: u64,
-    /// Tasks a second that ended lately, while teachers are being run.
+    /// Tasks that ended per second lately, during the bootstrap phase.
     #[serde(default)]
     pub rate: f64,
-    /// How DSPy loads the compiled student, once it is there.
+    /// The Python expression that loads the compiled student.
     #[serde(default)]
     pub load: Option<String>,
 }
 
-/// How far a run is.
+/// The phase of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
-    /// Teachers are being run.
+    /// Teachers run on the examples.
     Bootstrap,
-    /// Training files are being written.
+    /// Training files are written.
     Collect,
-    /// Fine-tune jobs are under way.
+    /// Fine-tune jobs run.
     Train,
-    /// The compiled student is there.
+    /// The compiled student is written.
     Compiled,
 }
 
 impl Phase {
-    /// All of them, in order.
+    /// All phases, in order.
     pub const ALL: [Phase; 4] = [Phase::Bootstrap, Phase::Collect, Phase::Train, Phase::Compiled];
 
-    /// The word in `run.json`.
+    /// The phase's name in `run.json`.
     pub fn name(self) -> &'static str {
         match self {
             Phase::Bootstrap => "bootstrap",
@@ -109,50 +109,50 @@ impl Phase {
     }
 }
 
-/// An LM key's training file and what came of it.
+/// The training file of an LM key and its training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ShardReport {
     /// The LM's name in the job file.
     pub lm: String,
-    /// The predictor; none: all of them.
+    /// The predictor. `None` if the LM key covers all predictors.
     pub predictor: Option<String>,
     /// The training file, relative to DIR.
     pub file: String,
-    /// Its rows.
+    /// The number of rows.
     pub rows: u64,
-    /// Its SHA-256.
+    /// The file's SHA-256.
     pub sha256: String,
-    /// The rows that were kept back to measure with.
+    /// The validation rows.
     #[serde(default)]
     pub validation: Option<FileReport>,
-    /// What the rows that are trained on are like.
+    /// Statistics of the training rows.
     #[serde(default)]
     pub checks: Checks,
-    /// Who trains.
+    /// The fine-tuning provider.
     pub provider: String,
     /// The provider's id of the training.
     pub training: Option<String>,
     /// The new model.
     pub model: Option<String>,
-    /// Where it is served, when not where the student's LM is.
+    /// The model's server, if it is not the one of the student's LM.
     #[serde(default)]
     pub api_base: Option<String>,
-    /// How far the training is, while it goes on.
+    /// The progress of a training that has not ended.
     #[serde(default)]
     pub progress: Option<TrainingProgress>,
-    /// Why it ended without a model.
+    /// Why the training has no model.
     #[serde(default)]
     pub failure: Option<String>,
-    /// Tokens that were trained on, where the provider says so.
+    /// Tokens that were trained on, if the provider reports them.
     #[serde(default)]
     pub trained_tokens: Option<u64>,
-    /// The last training loss, where it is known.
+    /// The last training loss, if it is known.
     #[serde(default)]
     pub loss: Option<f64>,
 }
 
 impl ShardReport {
-    /// The LM key, in words.
+    /// The LM key for people: `lm NAME, predictor NAME`.
     pub fn name(&self) -> String {
         match &self.predictor {
             None => format!("lm {}", self.lm),
@@ -160,8 +160,8 @@ impl ShardReport {
         }
     }
 
-    /// Takes over how its training ended.
-    pub fn show(&mut self, id: Option<&TrainingId>, training: &TrainingState) {
+    /// Records how its training ended.
+    pub fn record_ending(&mut self, id: Option<&TrainingId>, training: &TrainingState) {
         self.training = id.map(|id| id.0.clone());
         self.progress = None;
         self.failure = match training {
@@ -176,7 +176,7 @@ impl ShardReport {
         }
     }
 
-    /// How far its training is, on a line.
+    /// The state of its training for people, on one line.
     pub fn status(&self) -> String {
         let id = self.training.as_ref().map(|id| format!(" ({id})"));
         let id = id.unwrap_or_default();
@@ -195,35 +195,35 @@ impl ShardReport {
 pub struct FileReport {
     /// Relative to DIR.
     pub file: String,
-    /// Its rows.
+    /// The number of rows.
     pub rows: u64,
-    /// Its SHA-256.
+    /// The file's SHA-256.
     pub sha256: String,
 }
 
-/// A training that was asked for: kept also when the job has changed since, so that going back costs nothing.
+/// A training that was requested. It is kept after the job changes, so that undoing the change costs nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingReport {
     /// The LM's name in the job file.
     pub lm: String,
-    /// The predictor; none: all of them.
+    /// The predictor. `None` if the LM key covers all predictors.
     pub predictor: Option<String>,
-    /// Who trains.
+    /// The fine-tuning provider.
     pub provider: String,
-    /// How often it was asked for anew, after a failure or a cancellation.
+    /// How often it was requested again after a failure or a cancellation.
     pub attempt: u32,
     /// The provider's id.
     pub id: Option<TrainingId>,
-    /// How it ended; none: it has not, as far as is known.
+    /// How it ended. `None` while it is open, as far as is known.
     pub ending: Option<TrainingState>,
-    /// All that it was asked for with: who wants to stop it needs no more. None: an earlier version asked for it.
+    /// The complete request, with which the training can be cancelled. `None` if an earlier version of bsft requested it.
     #[serde(default)]
     pub shard: Option<FinetuneJob>,
 }
 
 impl TrainingReport {
-    /// Of a training that nobody has asked for yet.
-    pub fn of(shard: &FinetuneJob) -> TrainingReport {
+    /// The entry of a training that was not requested yet.
+    pub fn new(shard: &FinetuneJob) -> TrainingReport {
         TrainingReport {
             lm: shard.recipe.lm.clone(),
             predictor: shard.recipe.predictor.clone(),
@@ -237,7 +237,7 @@ impl TrainingReport {
 }
 
 impl Manifest {
-    /// The manifest of a run that starts, or goes on after `before`.
+    /// The manifest of a run that starts, or that resumes after `before`.
     pub fn start(job: &Job, run: RunId, dir: &Path, rehearsal: bool, before: Option<Manifest>) -> Manifest {
         let (seconds, starts, trainings) =
             before.map_or_else(Default::default, |b| (b.seconds, b.starts, b.trainings));
@@ -268,7 +268,7 @@ impl Manifest {
         }
     }
 
-    /// The manifest of an earlier process, if there is one.
+    /// Reads a manifest. `None` if the file does not exist.
     pub fn read(path: &Path) -> io::Result<Option<Manifest>> {
         match fs::read(path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
@@ -281,7 +281,7 @@ impl Manifest {
         }
     }
 
-    /// Whether trainings may go on somewhere.
+    /// Whether some training may still run at its provider.
     pub fn has_open_trainings(&self) -> bool {
         let mut trainings = self.trainings.values();
         trainings.any(|training| training.id.is_some() && training.ending.is_none())
@@ -296,22 +296,22 @@ impl Manifest {
         self.phase == Phase::Train && has_failed && !self.shards.iter().any(is_open)
     }
 
-    /// The training of that name has ended like this.
-    pub fn ended(&mut self, name: &str, outcome: TrainingOutcome) {
+    /// Records how the training of that name ended.
+    pub fn record_ending(&mut self, name: &str, outcome: TrainingOutcome) {
         let Some(training) = self.trainings.get_mut(name) else {
             return;
         };
-        let is_its =
+        let is_of_training =
             |shard: &&mut ShardReport| (&shard.lm, &shard.predictor) == (&training.lm, &training.predictor);
-        if let Some(shard) = self.shards.iter_mut().find(is_its) {
-            shard.show(outcome.id.as_ref(), &outcome.training);
+        if let Some(shard) = self.shards.iter_mut().find(is_of_training) {
+            shard.record_ending(outcome.id.as_ref(), &outcome.training);
         }
         training.id = outcome.id;
         training.ending = Some(outcome.training);
     }
 
-    /// Takes over what the outcomes come to.
-    pub fn count(&mut self, counts: &OutcomeCounts, job: &Job) {
+    /// Records the counts and what they cost at the job's prices.
+    pub fn record_counts(&mut self, counts: &OutcomeCounts, job: &Job) {
         self.counts = counts.clone();
         self.cost = (counts.lms.iter())
             .filter_map(|(lm, totals)| {
@@ -321,19 +321,19 @@ impl Manifest {
             .collect();
     }
 
-    /// US dollars for all that LMs were asked; none where the price of one is not known.
-    pub fn cost_of_all(&self) -> Option<f64> {
+    /// The cost of all LM calls in US dollars. `None` if the price of an LM is unknown.
+    pub fn total_cost(&self) -> Option<f64> {
         let mut costs = self.counts.lms.keys().map(|lm| self.cost.get(lm));
         // An empty sum is -0.0.
         costs.try_fold(0.0, |sum, cost| Some(sum + cost?))
     }
 
-    /// Adds to a phase's time.
-    pub fn spent(&mut self, phase: &str, time: Duration) {
+    /// Adds to the time of a phase.
+    pub fn add_seconds(&mut self, phase: &str, time: Duration) {
         *self.seconds.entry(phase.to_owned()).or_default() += time.as_secs_f64();
     }
 
-    /// What `run.json` holds.
+    /// The contents of `run.json`.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec_pretty(self).expect("a manifest is plain data");
         bytes.push(b'\n');

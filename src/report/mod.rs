@@ -1,6 +1,7 @@
-//! What a person sees: the live line while a phase goes on, the summary when all is done.
+//! What a run reports: the manifest `run.json`, the live progress line, the summary, and the lines of `status`.
 
 mod counts;
+mod eta;
 mod figures;
 mod manifest;
 mod progress;

@@ -1,6 +1,7 @@
-//! The live line of a phase: on a terminal one line that changes, elsewhere a log line every few seconds.
+//! Shows a phase's progress: on a terminal as one line that changes, otherwise as occasional log lines.
 
 use super::counts::OutcomeCounts;
+use super::eta::{eta_seconds, rate_and_eta};
 use super::figures::{count, dollars, percent, short, time};
 use crate::lm::Price;
 use crate::telemetry::is_live;
@@ -10,33 +11,33 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tracing::info;
 
-/// How soon a log line tells how far things are; later in a long phase, after each further tenth of the time that it has taken.
+/// The first pause between two log lines. In a long phase the pause is a tenth of the phase's time so far.
 const LOG_FIRST: Duration = Duration::from_secs(5);
 
-/// The longest that a phase goes on without one.
+/// The longest pause between two log lines.
 const LOG_LAST: Duration = Duration::from_secs(600);
 
 /// How often the terminal's line changes.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
 
-/// Told by the coordinator, read by a person.
+/// The progress of the current phase, on stderr.
 pub struct Progress {
     prices: HashMap<String, Price>,
     terminal: bool,
-    /// Touched a few times a second by one task; never held across an await.
+    /// Locked a few times a second by one task; never across an await.
     phase: Mutex<Option<LivePhase>>,
 }
 
-/// The phase that goes on.
+/// The current phase.
 struct LivePhase {
     bar: ProgressBar,
     total: usize,
-    /// Done when the phase started: the rate is of this process.
+    /// How many tasks were done when the phase started: the rate is of this process.
     before: usize,
     started: Instant,
-    told: Instant,
-    /// The last log line: the same again is no news.
-    said: Option<String>,
+    shown_at: Instant,
+    /// The last log line, which is not repeated.
+    last_line: Option<String>,
 }
 
 impl LivePhase {
@@ -45,13 +46,13 @@ impl LivePhase {
     }
 }
 
-/// How long after the last line the next one is due, in a phase that has gone on for so long: a day's work is told in a hundred and some.
-fn log_every(gone_on: Duration) -> Duration {
-    (gone_on / 10).clamp(LOG_FIRST, LOG_LAST)
+/// The pause after a log line in a phase that has taken this long so far. A day's work gives less than 200 lines.
+fn log_every(so_far: Duration) -> Duration {
+    (so_far / 10).clamp(LOG_FIRST, LOG_LAST)
 }
 
 impl Progress {
-    /// Progress on stderr: live where that is a terminal.
+    /// `prices` are those of the LMs, by name. An LM without a price makes the cost unknown.
     pub fn new(prices: HashMap<String, Price>) -> Progress {
         Progress {
             prices,
@@ -60,7 +61,7 @@ impl Progress {
         }
     }
 
-    /// Prints above the live line.
+    /// Prints a note above the live line, or logs it.
     pub fn note(&self, text: &str) {
         match &*self.lock() {
             Some(phase) if self.terminal => phase.bar.println(text),
@@ -68,11 +69,11 @@ impl Progress {
         }
     }
 
-    /// The bootstrap phase starts, with what earlier processes have done.
+    /// Starts the bootstrap phase, with the outcomes of earlier processes.
     pub fn bootstrap_starts(&self, total: usize, counts: &OutcomeCounts) {
         let bar = self.bar(total, "bootstrap {wide_bar} {msg}");
         let now = Instant::now();
-        let told = if self.terminal {
+        let shown_at = if self.terminal {
             now.checked_sub(DRAW_EVERY).unwrap_or(now)
         } else {
             now
@@ -82,23 +83,24 @@ impl Progress {
             total,
             before: counts.done(),
             started: now,
-            told,
-            said: None,
+            shown_at,
+            last_line: None,
         });
     }
 
-    /// The bootstrap phase goes on.
+    /// Shows the progress of the bootstrap phase, if that is due.
     pub fn bootstrap(&self, counts: &OutcomeCounts) {
         let mut phase = self.lock();
         let Some(phase) = phase.as_mut() else { return };
-        let every = match self.terminal {
-            true => DRAW_EVERY,
-            false => phase.log_every(),
+        let every = if self.terminal {
+            DRAW_EVERY
+        } else {
+            phase.log_every()
         };
-        if phase.told.elapsed() < every {
+        if phase.shown_at.elapsed() < every {
             return;
         }
-        phase.told = Instant::now();
+        phase.shown_at = Instant::now();
         let line = self.line(phase, counts);
         if self.terminal {
             phase.bar.set_position(counts.done() as u64);
@@ -108,19 +110,18 @@ impl Progress {
         }
     }
 
-    /// The bootstrap phase is over.
+    /// Ends the bootstrap phase with a log line.
     pub fn bootstrap_ends(&self, counts: &OutcomeCounts) {
         if let Some(phase) = self.lock().take() {
             phase.bar.finish_and_clear();
-            let made = counts.done().saturating_sub(phase.before);
-            if made > 0 {
+            if counts.done() > phase.before {
                 let took = time(phase.started.elapsed());
                 info!("bootstrap {} in {took}", self.line(&phase, counts));
             }
         }
     }
 
-    /// Fine-tune jobs go on: how many have ended, of how many, and what the others say of themselves.
+    /// Shows the progress of the fine-tune jobs: how many have ended, how many there are, and a line for each open one.
     pub fn training(&self, (ended, all): (usize, usize), open: &[String]) {
         let mut phase = self.lock();
         let now = Instant::now();
@@ -129,8 +130,8 @@ impl Progress {
             total: all,
             before: ended,
             started: now,
-            told: now.checked_sub(LOG_FIRST).unwrap_or(now),
-            said: None,
+            shown_at: now.checked_sub(LOG_FIRST).unwrap_or(now),
+            last_line: None,
         });
         let line = match open {
             [] => format!("{ended} of {all} jobs"),
@@ -141,14 +142,14 @@ impl Progress {
             phase.bar.set_message(line);
             return;
         }
-        let is_due = phase.told.elapsed() >= phase.log_every() && !open.is_empty();
-        if is_due && phase.said.as_ref() != Some(&line) {
+        let is_due = phase.shown_at.elapsed() >= phase.log_every() && !open.is_empty();
+        if is_due && phase.last_line.as_ref() != Some(&line) {
             info!("fine-tune {line}");
-            (phase.told, phase.said) = (now, Some(line));
+            (phase.shown_at, phase.last_line) = (now, Some(line));
         }
     }
 
-    /// No fine-tune job goes on any more.
+    /// Ends the phase of the fine-tune jobs.
     pub fn training_ends(&self) {
         if let Some(phase) = self.lock().take() {
             phase.bar.finish_and_clear();
@@ -156,9 +157,10 @@ impl Progress {
     }
 
     fn bar(&self, total: usize, template: &str) -> ProgressBar {
-        let target = match self.terminal {
-            true => ProgressDrawTarget::stderr(),
-            false => ProgressDrawTarget::hidden(),
+        let target = if self.terminal {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
         };
         let bar = ProgressBar::with_draw_target(Some(total as u64), target);
         bar.set_style(ProgressStyle::with_template(template).expect("a fixed template"));
@@ -170,14 +172,11 @@ impl Progress {
         let secs = phase.started.elapsed().as_secs_f64().max(1e-3);
         let rate = (done.saturating_sub(phase.before)) as f64 / secs;
         let left = phase.total.saturating_sub(done);
-        let eta = match rate {
-            rate if rate > 0.0 => time(Duration::from_secs_f64((left as f64 / rate).min(1e9))),
-            _ => "?".to_owned(),
-        };
         let mut line = format!(
-            "{}/{} {rate:.0}/s eta {eta} kept {}",
+            "{}/{} {} kept {}",
             count(done as u64),
             count(phase.total as u64),
+            rate_and_eta(rate, eta_seconds(left, rate)),
             percent(counts.kept, counts.traces),
         );
         if counts.failed() > 0 {
@@ -210,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_minute_is_told_every_few_seconds_and_a_day_in_few_lines() {
+    fn log_every_gives_some_lines_a_minute_and_few_lines_a_day() {
         assert_eq!(log_every(Duration::from_secs(20)), Duration::from_secs(5));
         assert_eq!(log_every(Duration::from_secs(600)), Duration::from_secs(60));
         assert!(lines(1) < 60, "{}", lines(1));

@@ -1,16 +1,17 @@
-//! How far a run is, for `status`.
+//! The state of a run as `status` shows it.
 
-use super::figures::{count, percent, time};
+use super::eta::{eta_seconds, rate_and_eta};
+use super::figures::{count, percent};
 use super::manifest::{Manifest, Phase};
 use crate::coordination::WorkerInfo;
 use serde::Serialize;
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A manifest that is older than this is of a run that nobody works on: a living coordinator writes it every two seconds.
+/// A run with an older manifest has no coordinator: a living one writes the manifest every two seconds.
 const FRESH: Duration = Duration::from_secs(15);
 
-/// What is known of a run, from its manifest and from the services.
+/// The state of a run, from its manifest and the services.
 #[derive(Debug, Serialize)]
 pub struct RunStatus {
     #[serde(skip)]
@@ -18,39 +19,39 @@ pub struct RunStatus {
     /// The manifest.
     #[serde(flatten)]
     pub manifest: Manifest,
-    /// Whether a coordinator works on it, by the age of the manifest.
+    /// Whether the run has a coordinator, judged by the age of the manifest.
     pub live: bool,
-    /// Seconds until every task has an outcome, at the present rate.
+    /// Seconds until every task has an outcome at the present rate.
     pub eta_seconds: Option<f64>,
     /// Whether it was cancelled.
     pub cancelled: bool,
-    /// Workers that gave a sign of life lately; none: not known.
+    /// Workers with a recent heartbeat. `None` if they are unknown.
     pub workers: Option<Vec<WorkerInfo>>,
-    /// Messages in the namespace's queues; none: not known.
+    /// Messages in the namespace's queues. `None` if they are unknown.
     pub queues: Option<Depths>,
 }
 
 /// Messages in a namespace's queues.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Depths {
-    /// Bootstrap tasks that wait for a worker.
+    /// Waiting messages of the bootstrap queue.
     pub bootstrap: usize,
-    /// Fine-tune tasks that wait for a worker.
+    /// Waiting messages of the finetune queue.
     pub finetune: usize,
-    /// Messages of the bootstrap lane that were refused, or failed too often.
+    /// Dead letters of the bootstrap queue: rejected, or delivered too often.
     pub dead_bootstrap: usize,
-    /// Messages of the finetune lane that were refused, or failed too often.
+    /// Dead letters of the finetune queue.
     pub dead_finetune: usize,
 }
 
 impl RunStatus {
-    /// What the manifest alone tells.
-    pub fn of(name: String, manifest: Manifest) -> RunStatus {
+    /// The state according to the manifest alone.
+    pub fn new(name: String, manifest: Manifest) -> RunStatus {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let age = now.saturating_sub(Duration::from_secs(manifest.updated));
         let live = manifest.phase != Phase::Compiled && age < FRESH;
         let left = manifest.tasks.saturating_sub(manifest.counts.done());
-        let eta_seconds = (live && manifest.rate > 0.0).then(|| left as f64 / manifest.rate);
+        let eta_seconds = eta_seconds(left, manifest.rate).filter(|_| live);
         RunStatus {
             name,
             manifest,
@@ -65,34 +66,19 @@ impl RunStatus {
 
 impl fmt::Display for RunStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (manifest, counts) = (&self.manifest, &self.manifest.counts);
-        write!(
-            f,
-            "{}  {:?}  {} of {} tasks, {} kept ({}), {} failed",
-            self.name,
-            manifest.phase,
-            count(counts.done() as u64),
-            count(manifest.tasks as u64),
-            count(counts.kept as u64),
-            percent(counts.kept, counts.traces),
-            count(counts.failed() as u64)
-        )?;
-        let kinds: Vec<String> = (counts.failures.iter())
-            .map(|(kind, failed)| format!("{} {}", kind.name(), count(*failed as u64)))
-            .collect();
-        if !kinds.is_empty() {
-            write!(f, " ({})", kinds.join(", "))?;
-        }
-        if let Some(eta) = self.eta_seconds {
-            let eta = time(Duration::from_secs_f64(eta.min(1e9)));
-            write!(f, "  {:.0}/s eta {eta}", manifest.rate)?;
+        let manifest = &self.manifest;
+        write!(f, "{}  {:?}  ", self.name, manifest.phase)?;
+        fmt_counts(manifest, f)?;
+        if self.eta_seconds.is_some() {
+            write!(f, "  {}", rate_and_eta(manifest.rate, self.eta_seconds))?;
         }
         if self.cancelled {
             write!(f, "  cancelled")?;
         } else if !self.live && manifest.phase != Phase::Compiled {
-            let remedy = match manifest.has_only_failures_left() {
-                true => "trainings have failed; mend what they say, and retry trains them anew",
-                false => "compile goes on with it",
+            let remedy = if manifest.has_only_failures_left() {
+                "trainings failed; fix the causes, then run retry"
+            } else {
+                "compile resumes the run"
             };
             write!(f, "  no coordinator has reported lately: {remedy}")?;
         }
@@ -102,20 +88,48 @@ impl fmt::Display for RunStatus {
             }
         }
         for worker in self.workers.iter().flatten() {
-            let lanes = worker.lanes.join(",");
-            write!(
-                f,
-                "\n  worker {}: {lanes}, {} calls in flight at most",
-                worker.process, worker.concurrency
-            )?;
-            if !worker.trainers.is_empty() {
-                write!(f, ", trainers {}", worker.trainers.join(" "))?;
-            }
+            fmt_worker(worker, f)?;
         }
         if self.live && self.workers.as_ref().is_some_and(Vec::is_empty) {
-            write!(f, "\n  no worker has given a sign of life lately")?;
+            write!(f, "\n  no worker has sent a heartbeat lately")?;
         }
         Ok(())
+    }
+}
+
+fn fmt_counts(manifest: &Manifest, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let counts = &manifest.counts;
+    write!(
+        f,
+        "{} of {} tasks, {} kept ({}), {} failed",
+        count(counts.done() as u64),
+        count(manifest.tasks as u64),
+        count(counts.kept as u64),
+        percent(counts.kept, counts.traces),
+        count(counts.failed() as u64)
+    )?;
+    let kinds: Vec<String> = (counts.failures.iter())
+        .map(|(kind, failed)| format!("{} {}", kind.name(), count(*failed as u64)))
+        .collect();
+    if kinds.is_empty() {
+        Ok(())
+    } else {
+        write!(f, " ({})", kinds.join(", "))
+    }
+}
+
+fn fmt_worker(worker: &WorkerInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(
+        f,
+        "\n  worker {}: {}, {} calls in flight at most",
+        worker.process,
+        worker.lanes.join(","),
+        worker.concurrency
+    )?;
+    if worker.trainers.is_empty() {
+        Ok(())
+    } else {
+        write!(f, ", trainers {}", worker.trainers.join(" "))
     }
 }
 

@@ -1,99 +1,111 @@
-//! The last words of a run: what it came to and where the files are.
+//! The summary of a compiled run: its results, their cost and its files.
 
 use super::counts::LmTotals;
 use super::figures::{count, dollars, percent, short, time};
-use super::manifest::Manifest;
+use super::manifest::{Manifest, ShardReport};
 use crate::run_dir::RunDir;
 use crate::telemetry::Fields;
-use std::fmt::Write as _;
 use std::time::Duration;
 
-/// A few lines for a person. `retry` is the command that does anew what has failed.
+/// The longest time that is shown.
+const MAX_SECONDS: f64 = 1e12;
+
+/// The summary for people. `retry` is the command that runs failed examples again.
 pub fn summary(manifest: &Manifest, dir: &RunDir, retry: &str) -> String {
-    let counts = &manifest.counts;
-    let seconds = Duration::from_secs_f64(manifest.seconds.values().sum::<f64>().clamp(0.0, 1e12));
-    let mut out = String::new();
+    let seconds = Duration::from_secs_f64(manifest.seconds.values().sum::<f64>().clamp(0.0, MAX_SECONDS));
     let rehearsal = if manifest.rehearsal {
         " (a rehearsal: every LM and provider was simulated)"
     } else {
         ""
     };
-    // Writing to a String cannot fail.
-    let _ = writeln!(out, "compiled {} in {}{rehearsal}", manifest.name, time(seconds));
-    let _ = writeln!(
-        out,
+    let mut lines = vec![format!(
+        "compiled {} in {}{rehearsal}",
+        manifest.name,
+        time(seconds)
+    )];
+    lines.extend(outcome_lines(manifest));
+    lines.extend(manifest.shards.iter().map(shard_line));
+    lines.extend(file_lines(manifest, dir, retry));
+    lines.join("\n")
+}
+
+fn outcome_lines(manifest: &Manifest) -> Vec<String> {
+    let counts = &manifest.counts;
+    let mut lines = vec![format!(
         "  examples   {} ran, {} kept ({}), {} failed",
         count(counts.traces as u64),
         count(counts.kept as u64),
         percent(counts.kept, counts.traces),
         count(counts.failed() as u64),
-    );
-    for (kind, failed) in &counts.failures {
-        let _ = writeln!(
-            out,
-            "             {} {} failed",
-            count(*failed as u64),
-            kind.name()
-        );
-    }
-    for (lm, totals) in &counts.lms {
-        let _ = writeln!(
-            out,
+    )];
+    let failures = counts.failures.iter();
+    lines.extend(failures.map(|(kind, failed)| {
+        let failed = count(*failed as u64);
+        format!("             {failed} {} failed", kind.name())
+    }));
+    lines.extend(counts.lms.iter().map(|(lm, totals)| {
+        format!(
             "  lm {lm}: {} answers, {} + {} tokens, {}",
             count(totals.answers),
             short(totals.prompt_tokens),
             short(totals.completion_tokens),
             dollars(manifest.cost.get(lm).copied()),
-        );
-    }
-    for shard in &manifest.shards {
-        let model = shard
+        )
+    }));
+    lines
+}
+
+fn shard_line(shard: &ShardReport) -> String {
+    let validation = shard.validation.as_ref();
+    let validation = validation.map(|file| format!(", {} for validation", count(file.rows)));
+    format!(
+        "  {} rows{} {} -> {}",
+        count(shard.rows),
+        validation.unwrap_or_default(),
+        shard.file,
+        shard
             .model
             .as_deref()
-            .unwrap_or("not trained: the rows are yours to train on");
-        let kept_back = shard.validation.as_ref().map(|file| file.rows);
-        let kept_back = kept_back.map(|rows| format!(", {} kept back", count(rows)));
-        let _ = writeln!(
-            out,
-            "  {} rows{} {} -> {model}",
-            count(shard.rows),
-            kept_back.unwrap_or_default(),
-            shard.file
-        );
-    }
-    let file = |path: std::path::PathBuf| path.display().to_string();
-    let _ = writeln!(out, "  student    {}", file(dir.compiled()));
+            .unwrap_or("not trained: train on the rows yourself"),
+    )
+}
+
+fn file_lines(manifest: &Manifest, dir: &RunDir, retry: &str) -> Vec<String> {
+    let mut lines = vec![format!("  student    {}", dir.compiled().display())];
     if let Some(load) = &manifest.load {
-        let _ = writeln!(out, "  in DSPy    {load}");
+        lines.push(format!("  in DSPy    {load}"));
         if load.contains("allow_unsafe_lm_state") {
-            let _ = writeln!(
-                out,
-                "             (its models are on a private server: without the flag DSPy drops their address and asks OpenAI)"
+            lines.push(
+                "             (its models are on a private server: without the flag DSPy drops their address and calls OpenAI)"
+                    .to_owned(),
             );
         }
     }
-    let _ = writeln!(out, "  traces     {}", file(dir.traces()));
-    if counts.failed() > 0 {
-        let _ = writeln!(out, "  failures   {} (again: {retry})", file(dir.failures()));
+    lines.push(format!("  traces     {}", dir.traces().display()));
+    if manifest.counts.failed() > 0 {
+        lines.push(format!(
+            "  failures   {} (again: {retry})",
+            dir.failures().display()
+        ));
     }
-    let _ = write!(out, "  manifest   {}", file(dir.manifest()));
-    out
+    lines.push(format!("  manifest   {}", dir.manifest().display()));
+    lines
 }
 
-/// The same for programs: the fields of a log line.
+/// The summary for programs: the fields of a log line.
 pub(crate) fn summary_fields(manifest: &Manifest, dir: &RunDir) -> Fields {
     let counts = &manifest.counts;
-    let spent = |tokens: fn(&LmTotals) -> u64| counts.lms.values().map(tokens).sum::<u64>();
+    let total = |tokens: fn(&LmTotals) -> u64| counts.lms.values().map(tokens).sum::<u64>();
     Fields::default()
         .with("rehearsal", manifest.rehearsal)
         .with("seconds", manifest.seconds.values().sum::<f64>())
         .with("ran", counts.traces)
         .with("kept", counts.kept)
         .with("failed", counts.failed())
-        .with("answers", spent(|lm| lm.answers))
-        .with("prompt_tokens", spent(|lm| lm.prompt_tokens))
-        .with("completion_tokens", spent(|lm| lm.completion_tokens))
-        .with("cost_usd", manifest.cost_of_all())
+        .with("answers", total(|lm| lm.answers))
+        .with("prompt_tokens", total(|lm| lm.prompt_tokens))
+        .with("completion_tokens", total(|lm| lm.completion_tokens))
+        .with("cost_usd", manifest.total_cost())
         .with("student", dir.compiled().display().to_string())
         .with("manifest", dir.manifest().display().to_string())
 }

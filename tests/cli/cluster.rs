@@ -275,7 +275,7 @@ fn where_dir_is_lost_its_examples_run_again_and_that_is_said() {
     cluster
         .run_in(&folder, &COMPILE)
         .with(0)
-        .saying("brought to another DIR");
+        .saying("store has outcomes that DIR lacks");
     same(&folder.result("run"), &reference.result("run"));
 }
 
@@ -292,7 +292,7 @@ fn where_dir_is_put_back_from_an_older_copy_what_it_lacks_runs_again_and_that_is
     cluster
         .run_in(&folder, &COMPILE)
         .with(0)
-        .saying("put back from an older copy");
+        .saying("store has outcomes that DIR lacks");
     same(&folder.result("run"), &reference.result("run"));
 }
 
@@ -309,7 +309,7 @@ fn a_run_whose_workers_are_all_gone_says_so() {
     until("the coordinator to miss it", || {
         running
             .said()
-            .contains("no worker gives a sign of life any more")
+            .contains("no worker sends heartbeats")
             .then_some(())
     });
     running.signal("INT");

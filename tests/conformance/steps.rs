@@ -8,7 +8,7 @@ use bsft::artifacts;
 use bsft::broker::embedded::EmbeddedBroker;
 use bsft::broker::{Broker, BrokerError, Consumer, Delivery, Disposition, Queue, Receipt};
 use bsft::coordination::SingleProcess;
-use bsft::coordinator::{self, Coordinator, Retry};
+use bsft::coordinator::{self, Backends, Coordinator, Retry, Workers};
 use bsft::finetune::{
     Provider, ProviderError, Providers, StartError, TrainingId, TrainingRequest, TrainingSpec, TrainingState,
 };
@@ -429,21 +429,24 @@ async fn live(folder: &Folder, service: &Arc<Service>, plan: &Arc<Plan>) -> bool
         metrics: Arc::clone(&metrics),
     };
     let coordinator = Coordinator {
-        broker,
-        store,
-        coordination: Arc::new(SingleProcess::default()),
-        artifacts,
-        place: "state.redb".into(),
-        earlier: None,
+        backends: Backends {
+            broker,
+            store,
+            coordination: Arc::new(SingleProcess::default()),
+            artifacts,
+            store_location: "state.redb".into(),
+            previous_store: None,
+        },
+        workers: Workers::InProcess {
+            in_flight: NonZeroUsize::new(2).unwrap(),
+        },
         dir,
+        trainers: None,
+        retry: Retry::Nothing,
+        rehearsal: false,
         shutdown: shutdown.clone(),
         progress: Progress::new(HashMap::new()),
         metrics,
-        is_alone: true,
-        trainers: None,
-        in_flight: 2,
-        retry: Retry::Nothing,
-        rehearsal: false,
     };
     // What a worker has in flight are tasks of the runtime: they must die with it, so the runtime is their process.
     tokio::select! {

@@ -19,7 +19,7 @@ fn a_coordinator_that_waits_for_a_dead_ones_run_holds_on_while_redis_is_away() {
     chaos.until("a trace", |now| now.traced > 0);
     chaos.cluster.coordinator.take().unwrap().kill_9();
     chaos.cluster.start_coordinator();
-    until_it_says(&mut chaos, "had this run");
+    until_it_says(&mut chaos, "waiting for another coordinator's lease");
     let from = log::now();
     chaos.cluster.redis.kill();
     until_it_says(&mut chaos, "holding on");

@@ -1,9 +1,10 @@
-//! The outcome_log on real files: order, deaths in the middle of a line, outcomes that no longer fit.
+//! The outcome log on real files: order, half a line at the end, stale outcomes.
 
 use super::*;
 use crate::task::TaskId;
 use crate::trace::FailureKind;
 use std::fs;
+use std::path::PathBuf;
 
 const TASKS: usize = 6;
 
@@ -36,37 +37,25 @@ fn id(task: usize) -> TaskId {
 }
 
 fn open(dir: &RunDir) -> OutcomeLog {
-    let judge = |example: u32, found: TaskId, made_by: &str| {
-        let task = example as usize;
-        if found == id(task) && made_by == "now" {
-            LineClass::Task(task)
-        } else {
-            LineClass::Stale
-        }
+    let task_of = |line: LineOrigin<'_>| {
+        let task = line.example as usize;
+        (line.task == id(task) && line.made_by == "now").then_some(task)
     };
-    OutcomeLog::open(
-        dir,
-        TASKS,
-        &["p".to_owned()],
-        |line| judge(line.example, line.task, &line.made_by),
-        |failure| judge(failure.example, failure.task, &failure.made_by),
-    )
-    .expect("a good folder")
+    OutcomeLog::open(dir, TASKS, vec!["p".to_owned()], task_of).expect("a good folder")
 }
 
-fn fill(outcome_log: &mut OutcomeLog, traces: &[usize], failures: &[usize]) {
-    let mut appended = Appended::default();
+fn fill(log: &mut OutcomeLog, traces: &[usize], failures: &[usize]) {
     for task in traces {
         let line = trace(*task, "now");
         let index = LineIndex::of(&line).expect("a good line");
-        outcome_log.append_trace(*task, &line, &index, &["p".to_owned()], &mut appended);
+        log.append_trace(*task, &line, &index);
     }
     for task in failures {
         let failure = failure(*task);
         let line = serde_json::to_string(&failure).expect("plain data");
-        outcome_log.append_failure(*task, &line, &failure, &mut appended);
+        log.append_failure(*task, &line, &failure);
     }
-    outcome_log.flush(&mut appended).expect("a disk with room");
+    log.flush().expect("a disk with room");
 }
 
 fn examples(path: PathBuf) -> Vec<u64> {
@@ -87,15 +76,15 @@ fn folder() -> (tempfile::TempDir, RunDir) {
 }
 
 #[test]
-fn outcomes_that_came_in_any_order_are_sorted_by_task_and_counted_once() {
+fn sort_puts_outcomes_into_task_order_and_open_counts_each_once() {
     let (_temp, dir) = folder();
-    let mut outcome_log = open(&dir);
-    fill(&mut outcome_log, &[4, 0, 2], &[5, 1]);
-    outcome_log.sort().expect("a disk with room");
+    let mut log = open(&dir);
+    fill(&mut log, &[4, 0, 2], &[5, 1]);
+    log.sort().expect("a disk with room");
     assert_eq!(examples(dir.traces()), [0, 2, 4]);
     assert_eq!(examples(dir.failures()), [1, 5]);
-    // Appending goes on behind what was sorted, and a second process finds all of it.
-    fill(&mut outcome_log, &[3], &[]);
+    // Appends follow the sorted lines, and a second process finds all of them.
+    fill(&mut log, &[3], &[]);
     let mut again = open(&dir);
     assert_eq!((again.counts().traces, again.counts().failed()), (4, 2));
     assert!((0..TASKS).all(|task| again.has(task)));
@@ -104,25 +93,25 @@ fn outcomes_that_came_in_any_order_are_sorted_by_task_and_counted_once() {
 }
 
 #[test]
-fn half_a_line_at_the_end_is_cut_off_and_its_task_runs_again() {
+fn open_cuts_off_half_a_line_and_its_task_has_no_outcome() {
     let (_temp, dir) = folder();
-    let mut outcome_log = open(&dir);
-    fill(&mut outcome_log, &[0, 1], &[]);
+    let mut log = open(&dir);
+    fill(&mut log, &[0, 1], &[]);
     let whole = fs::read(dir.traces()).expect("a file");
     for cut in 1..whole.len() {
         fs::write(dir.traces(), &whole[..cut]).expect("a disk with room");
-        let mut outcome_log = open(&dir);
-        let done = outcome_log.counts().done();
+        let mut log = open(&dir);
+        let done = log.counts().done();
         assert_eq!(done, whole[..cut].iter().filter(|byte| **byte == b'\n').count());
-        let missing: Vec<usize> = (0..2).filter(|task| !outcome_log.has(*task)).collect();
-        fill(&mut outcome_log, &missing, &[]);
-        outcome_log.sort().expect("a disk with room");
+        let missing: Vec<usize> = (0..2).filter(|task| !log.has(*task)).collect();
+        fill(&mut log, &missing, &[]);
+        log.sort().expect("a disk with room");
         assert_eq!(fs::read(dir.traces()).expect("a file"), whole);
     }
 }
 
 #[test]
-fn outcomes_that_no_longer_fit_are_set_aside_and_their_answers_found_again() {
+fn open_archives_stale_lines_and_find_replays_finds_their_answers() {
     let (_temp, dir) = folder();
     let lines = [
         trace(0, "once"),
@@ -131,26 +120,25 @@ fn outcomes_that_no_longer_fit_are_set_aside_and_their_answers_found_again() {
         trace(1, "now"),
     ];
     fs::write(dir.traces(), lines.join("\n") + "\n").expect("a disk with room");
-    let mut outcome_log = open(&dir);
-    assert_eq!((outcome_log.counts().traces, outcome_log.stale()), (1, 3));
+    let mut log = open(&dir);
+    assert_eq!((log.counts().traces, log.stale()), (1, 3));
     assert_eq!(examples(dir.traces()), [1]);
-    let aside = fs::read_to_string(dir.stale()).expect("a file");
+    let archived = fs::read_to_string(dir.stale()).expect("a file");
     assert_eq!(
-        aside.lines().collect::<Vec<_>>(),
+        archived.lines().collect::<Vec<_>>(),
         [&lines[0], &lines[2], &lines[3]]
     );
-    outcome_log
-        .find_replays(|line| Some(line.example as usize))
+    log.find_replays(|line| Some(line.example as usize))
         .expect("a good file");
     assert_eq!(
-        outcome_log.replays(),
+        log.replays(),
         1,
-        "task 1 has its outcome, task 0 only its answers"
+        "task 1 has an outcome, task 0 only archived answers"
     );
-    let answers = outcome_log.replay(0).expect("a good file");
+    let answers = log.archived_answers(0).expect("a good file");
     assert_eq!(
         answers.iter().map(|a| a.answer.text.as_str()).collect::<Vec<_>>(),
         ["r0"]
     );
-    assert_eq!(outcome_log.replay(2).expect("a good file"), []);
+    assert_eq!(log.archived_answers(2).expect("a good file"), []);
 }

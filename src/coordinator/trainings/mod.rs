@@ -1,183 +1,189 @@
-//! The fine-tune jobs of a run: one per LM key, each with what `run.json` and the store know of it.
+//! The fine-tune jobs of a run, one for each LM key: requested through the broker, followed in the store.
 
+mod conclusion;
 mod messages;
+mod record;
 mod training;
 mod training_metrics;
 
-use super::prepare::Prepared;
-use super::{Coordinator, RunError};
+use super::context::RunContext;
+use super::error::RunError;
+use super::run_json;
 use crate::broker::Queue;
 use crate::coordination::WorkerInfo;
-use crate::finetune::{FinetuneJob, ID_SLOT, ProviderSpec, TrainingRecord, TrainingState};
+use crate::finetune::{FinetuneJob, ProviderSpec, TrainingResult, TrainingState};
+use crate::report::{Manifest, TrainingReport};
 use crate::task::TaskId;
-use messages::{report_changes, report_others, report_trainers};
 use std::collections::HashSet;
 use std::time::Duration;
-use tokio::time::Instant;
 use tracing::{debug, warn};
-use training::{TrackedTraining, outcome};
+use training::{TrackedTraining, has_too_few_rows};
 
-/// The jobs, in the order of the LM keys.
-pub(in crate::coordinator) struct Trainings {
-    jobs: Vec<TrackedTraining>,
+/// The trainings, in the order of the LM keys.
+pub(super) struct Trainings {
+    trainings: Vec<TrackedTraining>,
 }
 
 impl Trainings {
-    /// What is to be trained, and what of it has been.
-    pub(in crate::coordinator) async fn plan(
-        coordinator: &Coordinator,
-        prepared: &mut Prepared,
+    /// Restores the trainings of the shards from the manifest and the store, and records them in the manifest.
+    pub(super) async fn resume(
+        run: RunContext<'_>,
+        manifest: &mut Manifest,
         shards: Vec<FinetuneJob>,
     ) -> Result<Trainings, RunError> {
-        let before: HashSet<String> = prepared.manifest.trainings.keys().cloned().collect();
-        let mut jobs = Vec::with_capacity(shards.len());
+        let before: HashSet<String> = manifest.trainings.keys().cloned().collect();
+        let mut trainings = Vec::with_capacity(shards.len());
         for shard in shards {
-            jobs.push(TrackedTraining::of(coordinator, prepared, shard).await?);
+            trainings.push(resume_one(run, manifest, shard).await?);
         }
-        report_changes(prepared, &jobs, &before);
-        report_others(prepared, &jobs);
-        report_trainers(coordinator, &jobs);
-        let mut jobs = Trainings { jobs };
-        jobs.enter(prepared);
-        jobs.show(&coordinator.metrics.run);
-        Ok(jobs)
+        messages::report_changes(manifest, &trainings, &before);
+        messages::report_others(manifest, &trainings);
+        messages::report_changed_trainers(run.coordinator.trainers.as_deref(), &trainings);
+        let trainings = Trainings { trainings };
+        trainings.record(manifest);
+        training_metrics::export(&trainings.trainings, &run.coordinator.metrics.run);
+        Ok(trainings)
     }
 
-    /// Whether every job has ended.
-    pub(in crate::coordinator) fn have_ended(&self) -> bool {
-        self.jobs.iter().all(|job| job.ending.is_some())
+    /// Whether every training has ended.
+    pub(super) fn have_ended(&self) -> bool {
+        self.open().next().is_none()
     }
 
-    /// Whether somebody stopped a training.
-    pub(in crate::coordinator) fn are_any_cancelled(&self) -> bool {
-        let mut endings = self.jobs.iter().filter_map(|job| job.ending.as_ref());
-        endings.any(|ending| ending.training == TrainingState::Cancelled)
+    /// Whether some training was cancelled.
+    pub(super) fn are_any_cancelled(&self) -> bool {
+        let mut endings = self.trainings.iter().filter_map(TrackedTraining::ending);
+        endings.any(|ending| *ending == TrainingState::Cancelled)
     }
 
-    /// Whether a training may go on somewhere.
-    pub(in crate::coordinator) fn are_at_work(&self) -> bool {
-        self.open().any(|job| job.known.may_be_started())
+    /// Whether some training may be in progress at its provider.
+    pub(super) fn may_be_running(&self) -> bool {
+        self.open().any(|training| training.known.may_be_started())
     }
 
-    /// How many have ended, of how many.
-    pub(in crate::coordinator) fn count(&self) -> (usize, usize) {
-        let ended = self.jobs.iter().filter(|job| job.ending.is_some());
-        (ended.count(), self.jobs.len())
+    /// How many trainings have ended, and how many there are.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let all = self.trainings.len();
+        (all - self.open().count(), all)
     }
 
-    /// Trainers that jobs wait for and none of the workers has.
-    pub(in crate::coordinator) fn without_trainer(&self, workers: &[WorkerInfo]) -> Vec<&str> {
-        let trainers = self.open().filter_map(|job| match &job.shard.recipe.provider {
-            ProviderSpec::Command(command) => Some(command.trainer.as_str()),
-            _ => None,
-        });
+    /// Names the trainings that may be in progress after a cancellation.
+    pub(super) fn left_running(&self) -> String {
+        messages::left_running(self.open())
+    }
+
+    /// Trainers that open trainings need and none of the workers has.
+    pub(super) fn missing_trainers(&self, workers: &[WorkerInfo]) -> Vec<&str> {
+        let trainers = self
+            .open()
+            .filter_map(|training| match &training.shard.recipe.provider {
+                ProviderSpec::Command(command) => Some(command.trainer.as_str()),
+                _ => None,
+            });
         trainers
             .filter(|trainer| !workers.iter().any(|worker| worker.has_trainer(trainer)))
             .collect()
     }
 
-    /// The tasks that have not ended and that no worker was seen at for so long.
-    pub(in crate::coordinator) fn unseen(&self, patience: Duration) -> Vec<TaskId> {
-        let unseen = self.open().filter(|job| job.looked.elapsed() >= patience);
-        unseen.map(|job| job.task).collect()
+    /// The tasks of open trainings that no worker has polled for this long.
+    pub(super) fn unpolled(&self, age: Duration) -> Vec<TaskId> {
+        let unpolled = self.open().filter(|training| training.polled.elapsed() >= age);
+        unpolled.map(|training| training.task).collect()
     }
 
-    /// Leaves the rows where workers find them, and publishes every job that has not ended.
-    pub(in crate::coordinator) async fn publish(
-        &self,
-        coordinator: &Coordinator,
-        prepared: &Prepared,
-    ) -> Result<(), RunError> {
-        for job in self.open() {
-            job.leave(coordinator, prepared).await?;
-            // An earlier store may have known it; the one that there is now may not.
-            if let Some(id) = &job.known.id {
-                let id = vec![(ID_SLOT, id.0.clone().into_bytes())];
-                coordinator.store.import(&prepared.run, job.task, id).await?;
-            }
+    /// Publishes the task of every open training, after its files.
+    pub(super) async fn publish(&self, run: RunContext<'_>) -> Result<(), RunError> {
+        for training in self.open() {
+            training.put_files(run).await?;
+            training.import_id(run).await?;
         }
-        let messages = self.open().map(|job| job.message(prepared)).collect();
-        Ok(coordinator.broker.publish(&Queue::Finetune, messages).await?)
+        let messages = self.open().map(|training| training.message(run)).collect();
+        Ok(run.backends().broker.publish(&Queue::Finetune, messages).await?)
     }
 
-    /// Publishes a job whose message is lost.
-    pub(in crate::coordinator) async fn publish_again(
-        &self,
-        coordinator: &Coordinator,
-        prepared: &Prepared,
-        task: TaskId,
-    ) -> Result<(), RunError> {
-        let Some(job) = self.open().find(|job| job.task == task) else {
+    /// Republishes a task whose message is lost.
+    pub(super) async fn republish(&self, run: RunContext<'_>, task: TaskId) -> Result<(), RunError> {
+        let Some(training) = self.open().find(|training| training.task == task) else {
             return Ok(());
         };
-        warn!(shard = %job.shard, "nobody has this fine-tune task and no message of it is left: publishing it again");
-        coordinator.metrics.run.republished(1);
-        let message = job.message(prepared);
-        Ok(coordinator
-            .broker
-            .publish(&Queue::Finetune, vec![message])
-            .await?)
+        warn!(shard = %training.shard, "republishing fine-tune task that has no message");
+        run.coordinator.metrics.run.republished(1);
+        let messages = vec![training.message(run)];
+        Ok(run.backends().broker.publish(&Queue::Finetune, messages).await?)
     }
 
-    /// Takes in what the store knows by now.
-    pub(in crate::coordinator) async fn look(
+    /// Reads the state of the open trainings from the store, and publishes the manifest if it changed.
+    pub(super) async fn update(
         &mut self,
-        coordinator: &Coordinator,
-        prepared: &mut Prepared,
+        run: RunContext<'_>,
+        manifest: &mut Manifest,
     ) -> Result<(), RunError> {
-        let (store, run) = (&coordinator.store, prepared.run.clone());
-        let mut has_news = false;
-        for job in self.jobs.iter_mut().filter(|job| job.ending.is_none()) {
-            // Records first: they are gone once there is an outcome.
-            let known = TrainingRecord::of(&store.records(&run, job.task).await?);
-            if let Some(ending) = outcome(coordinator, prepared, job.task).await? {
-                job.ends(ending);
-                has_news = true;
-                continue;
-            }
-            // What it knew before and does not now, it has lost; the training is where it was.
-            let known = TrainingRecord {
-                id: known.id.or_else(|| job.known.id.clone()),
-                started_ms: known.started_ms.or(job.known.started_ms),
-                progress: known.progress.or_else(|| job.known.progress.clone()),
-                looked_ms: known.looked_ms,
-                ..TrainingRecord::default()
-            };
-            if known.looked_ms != job.known.looked_ms {
-                job.looked = Instant::now();
-            }
-            has_news |= (&known.id, &known.progress) != (&job.known.id, &job.known.progress);
-            job.known = known;
-            // The rows of what is not started are needed yet.
-            if !job.known.may_be_started() {
-                job.leave(coordinator, prepared).await?;
-            }
+        let mut is_changed = false;
+        for training in self.trainings.iter_mut().filter(|training| training.is_open()) {
+            is_changed |= training.update(run).await?;
         }
-        if has_news {
-            self.enter(prepared);
-            prepared.tell(coordinator).await?;
+        if is_changed {
+            self.record(manifest);
+            run_json::publish(run, manifest).await?;
         }
-        coordinator.progress.training(self.count(), &self.progress());
-        self.show(&coordinator.metrics.run);
+        let progress = messages::progress(self.open());
+        run.coordinator.progress.training(self.count(), &progress);
+        training_metrics::export(&self.trainings, &run.coordinator.metrics.run);
         Ok(())
     }
 
-    /// Removes the rows from where workers find them: everything has ended.
-    pub(in crate::coordinator) async fn clear_away(&self, coordinator: &Coordinator, prepared: &Prepared) {
-        for job in self
-            .jobs
-            .iter()
-            .filter(|job| job.shard.recipe.provider.reads_rows())
-        {
-            for file in job.shard.files() {
-                if let Err(error) = coordinator.artifacts.delete(&prepared.run, file).await {
-                    debug!(%error, "training file left behind; it goes away by itself");
+    /// Deletes the training files from the artifact store. Call it when every training has ended.
+    pub(super) async fn delete_files(&self, run: RunContext<'_>) {
+        let trainings = self.trainings.iter();
+        for training in trainings.filter(|training| training.shard.recipe.provider.reads_rows()) {
+            for file in training.shard.files() {
+                if let Err(error) = run.backends().artifacts.delete(run.id, file).await {
+                    debug!(%error, "training file not deleted; it expires");
                 }
             }
         }
     }
 
-    fn open(&self) -> impl Iterator<Item = &TrackedTraining> {
-        self.jobs.iter().filter(|job| job.ending.is_none())
+    /// Records the endings in the manifest. Returns the models, or why some trainings have none.
+    pub(super) fn conclude(
+        &self,
+        run: RunContext<'_>,
+        manifest: &mut Manifest,
+    ) -> Result<Vec<TrainingResult>, RunError> {
+        self.record(manifest);
+        conclusion::conclude(&self.trainings, &run.coordinator.retry_command())
     }
+
+    fn record(&self, manifest: &mut Manifest) {
+        record::record(&self.trainings, manifest);
+    }
+
+    fn open(&self) -> impl Iterator<Item = &TrackedTraining> {
+        self.trainings.iter().filter(|training| training.is_open())
+    }
+}
+
+async fn resume_one(
+    run: RunContext<'_>,
+    manifest: &mut Manifest,
+    shard: FinetuneJob,
+) -> Result<TrackedTraining, RunError> {
+    if has_too_few_rows(&shard) {
+        let coordinator = run.coordinator;
+        let reason = messages::too_few_rows(
+            &shard,
+            &manifest.counts,
+            &coordinator.dir,
+            &coordinator.retry_command(),
+        );
+        return Ok(TrackedTraining::failed(shard, reason));
+    }
+    let name = shard.task(0).to_string();
+    let mut report = match manifest.trainings.get(&name) {
+        Some(report) => report.clone(),
+        None => TrainingReport::new(&shard),
+    };
+    let training = TrackedTraining::resume(run, shard, &mut report).await?;
+    manifest.trainings.insert(name, report);
+    Ok(training)
 }

@@ -1,37 +1,31 @@
-//! What metrics tell of the fine-tune jobs.
+//! Exports the state of the fine-tune jobs as metrics.
 
-use super::Trainings;
+use super::training::TrackedTraining;
 use crate::finetune::{TrainingProgress, TrainingState, key_name};
 use crate::metrics::{JobCounts, RunMetrics, TrainingMetrics};
 
-impl Trainings {
-    /// Shows how far the jobs are.
-    pub(super) fn show(&self, metrics: &RunMetrics) {
-        let mut counts = JobCounts::default();
-        for job in &self.jobs {
-            let standing = match job.ending.as_ref().map(|ending| &ending.training) {
-                None => {
-                    counts.open += 1;
-                    job.known.progress.as_ref().map(standing)
+pub(super) fn export(trainings: &[TrackedTraining], metrics: &RunMetrics) {
+    let mut counts = JobCounts::default();
+    for training in trainings {
+        let mut progress = TrainingMetrics::default();
+        match training.ending() {
+            None => {
+                counts.open += 1;
+                if let Some(known) = &training.known.progress {
+                    progress = training_metrics(known);
                 }
-                Some(TrainingState::Succeeded(_)) => {
-                    counts.trained += 1;
-                    None
-                }
-                Some(_) => {
-                    counts.failed += 1;
-                    None
-                }
-            };
-            let recipe = &job.shard.recipe;
-            let lm_key = key_name(&recipe.lm, recipe.predictor.as_deref());
-            metrics.training(&lm_key, standing.unwrap_or_default());
+            }
+            Some(TrainingState::Succeeded(_)) => counts.trained += 1,
+            Some(_) => counts.failed += 1,
         }
-        metrics.jobs(counts);
+        let recipe = &training.shard.recipe;
+        let lm_key = key_name(&recipe.lm, recipe.predictor.as_deref());
+        metrics.training(&lm_key, progress);
     }
+    metrics.jobs(counts);
 }
 
-fn standing(progress: &TrainingProgress) -> TrainingMetrics {
+fn training_metrics(progress: &TrainingProgress) -> TrainingMetrics {
     let steps = || Some(progress.step? as f64 / progress.total_steps.filter(|total| *total > 0)? as f64);
     let ratio = progress.percent.map(|percent| percent / 100.0).or_else(steps);
     TrainingMetrics {

@@ -181,7 +181,7 @@ fn a_job_that_a_killed_compile_left_behind_is_cancelled_where_its_key_is() {
             folder.write("run/run.json", manifest.to_string());
         }
         let ended = folder.run(&["cancel", "run"]).with(1);
-        ended.saying("SERVICE_KEY is not set").saying("may go on");
+        ended.saying("SERVICE_KEY is not set").saying("may still run");
         assert_ne!(one_job(&service)["status"], "cancelled");
 
         let ended = folder.start_with(&["cancel", "run"], &KEY).end().with(0);

@@ -1,36 +1,42 @@
-//! The files of one LM key: its rows, those that are kept back, and both in other formats.
+//! The files of one LM key: training rows, validation rows, and both in the formats of other tools.
 
-use super::RunError;
-use super::prepare::Prepared;
+use super::error::RunError;
+use super::outcome_log::OutcomeLog;
+use super::task_plan::TaskPlan;
 use crate::dataset::configs::Trainable;
-use crate::dataset::{Checks, DataFile, ExportRequest, LmKey, Split, write_data};
-use crate::finetune::{DataPart, FinetuneJob, ProviderSpec, TrainingFile, file_name};
+use crate::dataset::{Checks, DataFile, ExportRequest, ExportResult, LmKey, Split, write_data};
+use crate::finetune::{DataPart, FinetuneJob, ProviderSpec, RowFormat, TrainingFile, file_name};
 use crate::report::{FileReport, ShardReport};
 use crate::run_dir::{RunDir, take_place, unfinished};
 use std::iter;
 use tracing::{info, warn};
 
-/// What was made of an LM key's rows.
+/// What was written for an LM key.
 pub(super) struct ShardFiles {
     pub(super) shard: FinetuneJob,
     pub(super) checks: Checks,
-    /// The files' names in DIR's `data`.
-    pub(super) files: Vec<String>,
-    /// What configurations are made of, where the user trains.
+    /// The files' names in `data`.
+    pub(super) names: Vec<String>,
+    /// The input of trainer configurations, if the user trains.
     pub(super) trainable: Option<Trainable>,
 }
 
-/// Writes the files of a key.
-pub(super) fn make(dir: &RunDir, prepared: &Prepared, key: &LmKey) -> Result<ShardFiles, RunError> {
-    let (job, rows) = (&prepared.job, &prepared.outcome_log.rows);
+/// Writes the files of an LM key. Each takes its place only when all of them are complete.
+pub(super) fn write(
+    dir: &RunDir,
+    tasks: &TaskPlan,
+    log: &OutcomeLog,
+    key: &LmKey,
+) -> Result<ShardFiles, RunError> {
+    let (job, rows) = (&tasks.job, log.rows());
     let spec = &job.finetune[&key.lm];
     let (name, formats) = (key.name(), spec.formats());
-    let example = |task: u32| {
-        let (_, example) = prepared.place(task as usize);
+    let example_digest = |task: u32| {
+        let (_, example) = tasks.teacher_and_example(task as usize);
         job.trainset.row_digest(example as usize).unwrap_or_default()
     };
     let split = Split::draw(
-        rows.of(key).map(|(task, _)| example(task)),
+        rows.of(key).map(|(task, _)| example_digest(task)),
         spec.validation_fraction,
         job.spec.seed,
     );
@@ -38,27 +44,13 @@ pub(super) fn make(dir: &RunDir, prepared: &Prepared, key: &LmKey) -> Result<Sha
     let wanted = ExportRequest {
         key,
         split: &split,
-        example: &example,
+        example: &example_digest,
         formats: &formats,
         path: &|part, format| unfinished(&path(part, format)),
     };
     let main = path(DataPart::Training, None);
-    let written = write_data(prepared.outcome_log.traces(), rows, &wanted).map_err(RunError::at(&main))?;
-    let parts = [
-        Some((DataPart::Training, &written.training)),
-        written
-            .validation
-            .as_ref()
-            .map(|file| (DataPart::Validation, file)),
-    ];
-    let mut files = Vec::new();
-    for (part, _) in parts.iter().flatten() {
-        for format in iter::once(None).chain(formats.iter().copied().map(Some)) {
-            let path = path(*part, format);
-            take_place(&path).map_err(RunError::at(&path))?;
-            files.push(file_name(&name, *part, format));
-        }
-    }
+    let written = write_data(log.traces(), rows, &wanted).map_err(RunError::with_path(&main))?;
+    let names = put_in_place(dir, &name, &formats, &written)?;
     let shard = FinetuneJob {
         recipe: key.recipe(job),
         data: training_file(file_name(&name, DataPart::Training, None), &written.training),
@@ -74,14 +66,34 @@ pub(super) fn make(dir: &RunDir, prepared: &Prepared, key: &LmKey) -> Result<Sha
         longest_tokens: written.checks.longest_tokens,
         room: written.room,
     });
-    let made = ShardFiles {
+    let files = ShardFiles {
         shard,
         checks: written.checks,
-        files,
+        names,
         trainable,
     };
-    made.tell(spec.validation_fraction);
-    Ok(made)
+    files.log(spec.validation_fraction);
+    Ok(files)
+}
+
+/// Renames the complete files. Returns their names.
+fn put_in_place(
+    dir: &RunDir,
+    key: &str,
+    formats: &[RowFormat],
+    written: &ExportResult,
+) -> Result<Vec<String>, RunError> {
+    let validation = written.validation.as_ref().map(|_| DataPart::Validation);
+    let mut names = Vec::new();
+    for part in iter::once(DataPart::Training).chain(validation) {
+        for format in iter::once(None).chain(formats.iter().copied().map(Some)) {
+            let name = file_name(key, part, format);
+            let path = dir.data(&name);
+            take_place(&path).map_err(RunError::with_path(&path))?;
+            names.push(name);
+        }
+    }
+    Ok(names)
 }
 
 fn training_file(name: String, file: &DataFile) -> TrainingFile {
@@ -94,8 +106,8 @@ fn training_file(name: String, file: &DataFile) -> TrainingFile {
 }
 
 impl ShardFiles {
-    /// Says what the rows are like, before anybody pays for training on them.
-    fn tell(&self, fraction: f64) {
+    /// Logs size and quality of the rows before they are paid for.
+    fn log(&self, validation_fraction: f64) {
         let (shard, checks) = (&self.shard, &self.checks);
         let validation = shard.validation.as_ref().map_or(0, |file| file.rows);
         info!(
@@ -106,15 +118,15 @@ impl ShardFiles {
             duplicates = checks.duplicates,
             "training rows of {shard}"
         );
-        if fraction > 0.0 && shard.validation.is_none() && checks.rows > 0 {
-            warn!("{shard}: no rows are kept back to measure with, since they are all of one example");
+        if validation_fraction > 0.0 && shard.validation.is_none() && checks.rows > 0 {
+            warn!("{shard}: no validation rows, since all rows are of one example");
         }
         for warning in checks.warnings(&shard.recipe.provider) {
             warn!("{shard}: {warning}");
         }
     }
 
-    /// What the manifest says of it before it is trained.
+    /// The manifest's entry before the training.
     pub(super) fn report(&self) -> ShardReport {
         let shard = &self.shard;
         ShardReport {

@@ -1,0 +1,103 @@
+//! A job's bootstrap tasks: one for each teacher and example, with their numbers and ids.
+
+use crate::job::{Job, TeacherIdentity, made_by, trace_shape};
+use crate::task::TaskId;
+use crate::trace::{Failure, LineIndex};
+
+/// The tasks of a job, numbered by teacher, then by example.
+pub(super) struct TaskPlan {
+    pub(super) job: Job,
+    teachers: Vec<TeacherIdentity>,
+    /// The job's part of a trace's `made_by`; the rest is the digest of the example's labels.
+    trace_shape: String,
+}
+
+/// The task that made a line, as the line states it.
+#[derive(Clone, Copy)]
+pub(super) struct LineOrigin<'a> {
+    pub(super) teacher: u32,
+    pub(super) example: u32,
+    pub(super) task: TaskId,
+    pub(super) made_by: &'a str,
+}
+
+impl<'a> From<&'a LineIndex> for LineOrigin<'a> {
+    fn from(line: &'a LineIndex) -> LineOrigin<'a> {
+        LineOrigin {
+            teacher: line.teacher,
+            example: line.example,
+            task: line.task,
+            made_by: &line.made_by,
+        }
+    }
+}
+
+impl<'a> From<&'a Failure> for LineOrigin<'a> {
+    fn from(failure: &'a Failure) -> LineOrigin<'a> {
+        LineOrigin {
+            teacher: failure.teacher,
+            example: failure.example,
+            task: failure.task,
+            made_by: &failure.made_by,
+        }
+    }
+}
+
+impl TaskPlan {
+    pub(super) fn new(job: Job) -> TaskPlan {
+        TaskPlan {
+            teachers: (0..job.spec.teachers.len())
+                .map(|teacher| TeacherIdentity::of(&job.spec, teacher))
+                .collect(),
+            trace_shape: trace_shape(&job.spec),
+            job,
+        }
+    }
+
+    /// The number of tasks.
+    pub(super) fn len(&self) -> usize {
+        self.teachers.len() * self.job.trainset.len()
+    }
+
+    /// Teacher and example of a task number.
+    pub(super) fn teacher_and_example(&self, task: usize) -> (u32, u32) {
+        let examples = self.job.trainset.len();
+        ((task / examples) as u32, (task % examples) as u32)
+    }
+
+    /// The id of a task number.
+    pub(super) fn id(&self, task: usize) -> TaskId {
+        let (teacher, example) = self.teacher_and_example(task);
+        self.teachers[teacher as usize].task(
+            example,
+            self.job.trainset.row_digest(example as usize).unwrap_or_default(),
+        )
+    }
+
+    /// The task whose outcome the line is. `None` if the line is of an earlier form of the job or its data.
+    pub(super) fn task_of_outcome(&self, line: LineOrigin<'_>) -> Option<usize> {
+        let task = self.task_of_answers(line)?;
+        (line.made_by == self.made_by(line.example)).then_some(task)
+    }
+
+    /// The task whose LM calls the line recorded, even if today's trace of the same answers would differ: the metric may have changed.
+    pub(super) fn task_of_answers(&self, line: LineOrigin<'_>) -> Option<usize> {
+        let (teacher, example) = (line.teacher as usize, line.example as usize);
+        let examples = self.job.trainset.len();
+        if teacher >= self.teachers.len() || example >= examples {
+            return None;
+        }
+        let task = teacher * examples + example;
+        (self.id(task) == line.task).then_some(task)
+    }
+
+    fn made_by(&self, example: u32) -> String {
+        made_by(
+            &self.trace_shape,
+            self.job
+                .trainset
+                .label_digest(example as usize)
+                .unwrap_or_default(),
+        )
+    }
+}

@@ -1,0 +1,82 @@
+//! Counts the LM calls that a run's workers have in flight, and warns when the run has no workers.
+
+use super::context::RunContext;
+use std::time::Duration;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+/// How often the workers are counted.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a run may have no workers before the user gets a note.
+const REPORT_AFTER: Duration = Duration::from_secs(10);
+
+/// The latest count.
+pub(super) struct WorkerCensus {
+    counted: Option<Instant>,
+    /// LM calls that all workers have in flight at most.
+    in_flight: usize,
+    /// Whether the run had workers at any time.
+    had_workers: bool,
+    absence: Absence,
+}
+
+/// Whether the run lacks workers.
+#[derive(Clone, Copy)]
+enum Absence {
+    None,
+    Since(Instant),
+    Reported,
+}
+
+impl WorkerCensus {
+    pub(super) fn new(run: RunContext<'_>) -> WorkerCensus {
+        WorkerCensus {
+            counted: None,
+            in_flight: run.coordinator.workers.in_flight_here(),
+            had_workers: false,
+            absence: Absence::None,
+        }
+    }
+
+    /// LM calls that all known workers have in flight at most.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Counts the workers if that is due.
+    pub(super) async fn update(&mut self, run: RunContext<'_>) {
+        if self.counted.is_some_and(|at| at.elapsed() < COUNT_EVERY) {
+            return;
+        }
+        self.counted = Some(Instant::now());
+        let workers = match run.backends().coordination.workers(run.id).await {
+            Ok(workers) => workers,
+            Err(error) => return debug!(%error, "workers not counted"),
+        };
+        let listed: usize = workers.iter().map(|worker| worker.concurrency).sum();
+        self.in_flight = run.coordinator.workers.in_flight_here().max(listed);
+        if self.in_flight > 0 {
+            (self.had_workers, self.absence) = (true, Absence::None);
+        } else {
+            self.report_absence(run);
+        }
+    }
+
+    fn report_absence(&mut self, run: RunContext<'_>) {
+        match self.absence {
+            Absence::Reported => return,
+            Absence::None => return self.absence = Absence::Since(Instant::now()),
+            Absence::Since(start) if start.elapsed() < REPORT_AFTER => return,
+            Absence::Since(_) => self.absence = Absence::Reported,
+        }
+        if self.had_workers {
+            warn!("no worker sends heartbeats; start bsft-worker with the same URLs and namespace");
+        } else {
+            run.coordinator.progress.note(
+                "no worker has taken a task of this run yet; start workers with the same URLs and namespace (bsft-worker), unless all \
+                 present workers are busy with another run",
+            );
+        }
+    }
+}
