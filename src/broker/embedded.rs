@@ -81,7 +81,7 @@ impl Broker for EmbeddedBroker {
         if inner.closed {
             return Err(BrokerError::Closed);
         }
-        inner.ready.extend(messages.into_iter().map(|body| Message {
+        inner.ready.extend(messages.into_iter().map(|body| QueuedMessage {
             body,
             redelivered: false,
         }));
@@ -126,26 +126,26 @@ struct Queues {
 }
 
 #[derive(Default)]
-struct QueueState(Mutex<Inner>);
+struct QueueState(Mutex<QueueContents>);
 
 impl QueueState {
     /// No code panics while it holds the lock, so what a poisoned one guards is whole.
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, QueueContents> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[derive(Clone)]
-struct Message {
+struct QueuedMessage {
     body: Vec<u8>,
     redelivered: bool,
 }
 
 #[derive(Default)]
-struct Inner {
-    ready: VecDeque<Message>,
+struct QueueContents {
+    ready: VecDeque<QueuedMessage>,
     /// Messages that were returned with a delay, by when they are due; the number keeps equal times apart.
-    later: BTreeMap<(Instant, u64), Message>,
+    later: BTreeMap<(Instant, u64), QueuedMessage>,
     returned: u64,
     /// Consumers that wait for a message, each at most once. Whoever leaves `ready` or `later` non-empty wakes one.
     idle: VecDeque<Arc<ConsumerState>>,
@@ -155,7 +155,7 @@ struct Inner {
     closed: bool,
 }
 
-impl Inner {
+impl QueueContents {
     fn pass_on(&mut self) {
         if (!self.ready.is_empty() || !self.later.is_empty())
             && let Some(idle) = self.idle.pop_front()
@@ -164,7 +164,7 @@ impl Inner {
         }
     }
 
-    fn take(&mut self) -> Option<Message> {
+    fn take(&mut self) -> Option<QueuedMessage> {
         if !self.later.is_empty() {
             let now = Instant::now();
             while let Some(due) = self.later.first_entry().filter(|entry| entry.key().0 <= now) {
@@ -215,7 +215,7 @@ impl Consumer for EmbeddedConsumer {
                     inner.later.first_key_value().map(|((due, _), _)| *due)
                 }
             };
-            let mut waiting = Waiting {
+            let mut waiting = WaitGuard {
                 consumer: self,
                 cancelled: true,
             };
@@ -231,12 +231,12 @@ impl Consumer for EmbeddedConsumer {
 
 /// Takes the consumer off the lists however its wait ends. Cancelled, it hands a wake-up that it may have been given, or the
 /// watch over `later`, to another; woken, it must not, or two waiters would wake each other for ever.
-struct Waiting<'a> {
+struct WaitGuard<'a> {
     consumer: &'a EmbeddedConsumer,
     cancelled: bool,
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitGuard<'_> {
     fn drop(&mut self) {
         let state = &self.consumer.state;
         let mut inner = self.consumer.queue.lock();
@@ -252,7 +252,7 @@ impl Drop for Waiting<'_> {
 struct EmbeddedUnackedDelivery {
     queue: Arc<QueueState>,
     state: Arc<ConsumerState>,
-    message: Option<Message>,
+    message: Option<QueuedMessage>,
 }
 
 impl EmbeddedUnackedDelivery {

@@ -1,10 +1,10 @@
 //! A bootstrap task: claim, run the teacher, store the outcome, settle.
 
-use super::answers::{Ending, RecordedAnswers};
-use super::failure::TaskFailure;
-use super::jobs::{Job, JobError};
+use super::built_jobs::{BuiltJob, JobError};
 use super::lease::{LEASE, under_lease};
-use super::{HELD, RETURN_AFTER, Shared, resolve};
+use super::recorded_answers::{Ending, RecordedAnswers};
+use super::task_failure::TaskFailure;
+use super::{HELD, RETURN_AFTER, WorkerContext, resolve};
 use crate::broker::{Delivery, Disposition, Queue};
 use crate::job::made_by;
 use crate::message::{BootstrapTask, Refusal};
@@ -25,30 +25,30 @@ use tracing::{Instrument as _, Span, trace};
 const MAX_LOST_ATTEMPTS: u32 = 10;
 
 /// Carries out one delivery of the bootstrap lane.
-pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
-    let queue = shared.metrics.worker().bootstrap.task();
+pub(super) async fn execute(context: Arc<WorkerContext>, delivery: Delivery) {
+    let queue = context.metrics.worker().bootstrap.task();
     let message = match BootstrapTask::decode(&delivery.body) {
         Ok(message) => message,
-        Err(why @ Refusal::OtherVersion { .. }) => return shared.reasons.hand_back(delivery, &why).await,
+        Err(why @ Refusal::OtherVersion { .. }) => return context.log.hand_back(delivery, &why).await,
         Err(why @ (Refusal::Foreign(_) | Refusal::NotText)) => {
-            shared.reasons.tell_refusal(&Queue::Bootstrap, &why);
+            context.log.refused(&Queue::Bootstrap, &why);
             queue.ended(TaskEnd::Refused);
             return resolve(delivery, Disposition::Reject).await;
         }
     };
-    if shared.presence.is_void(&message.run).await {
+    if context.heartbeats.is_void(&message.run).await {
         return resolve(delivery, Disposition::Ack).await;
     }
-    let job = match shared.jobs.get(&message.run, &message.job).await {
+    let job = match context.jobs.get(&message.run, &message.job).await {
         Ok(job) => job,
         Err(JobError::Changed(_)) => return resolve(delivery, Disposition::Ack).await,
         Err(JobError::Store(why)) => {
             queue.ended(TaskEnd::Interrupted);
-            return shared.fail(Some(delivery), why);
+            return context.fail(Some(delivery), why);
         }
-        Err(why) => return shared.reasons.hand_back(delivery, &why).await,
+        Err(why) => return context.log.hand_back(delivery, &why).await,
     };
-    match attempt(&shared, &job, message).await {
+    match attempt(&context, &job, message).await {
         Ok(AttemptEnd::Done) => resolve(delivery, Disposition::Ack).await,
         Ok(AttemptEnd::Stored(end)) => {
             queue.ended(end);
@@ -67,7 +67,7 @@ pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
         }
         Err(why) => {
             queue.ended(TaskEnd::Interrupted);
-            shared.fail(Some(delivery), why)
+            context.fail(Some(delivery), why)
         }
     }
 }
@@ -84,8 +84,12 @@ enum AttemptEnd {
     Interrupted,
 }
 
-async fn attempt(shared: &Shared, job: &Job, message: BootstrapTask) -> Result<AttemptEnd, StoreError> {
-    let store = shared.store.as_ref();
+async fn attempt(
+    context: &WorkerContext,
+    job: &BuiltJob,
+    message: BootstrapTask,
+) -> Result<AttemptEnd, StoreError> {
+    let store = context.store.as_ref();
     let run = &message.run;
     let (attempt, failures, records) = match store.claim(run, message.task, LEASE).await? {
         Claim::Done => return Ok(AttemptEnd::Done),
@@ -102,7 +106,7 @@ async fn attempt(shared: &Shared, job: &Job, message: BootstrapTask) -> Result<A
     };
     trace!(task = %message.task, attempt = %attempt, "task claimed");
     let span = spans::bootstrap_task(run, reference, message.teacher, message.example);
-    let ended = carry_out(shared, job, &message, reference, failures, records, &span)
+    let ended = carry_out(context, job, &message, reference, failures, records, &span)
         .instrument(span.clone())
         .await;
     match &ended {
@@ -115,23 +119,23 @@ async fn attempt(shared: &Shared, job: &Job, message: BootstrapTask) -> Result<A
 
 /// The work on a task that is ours.
 async fn carry_out(
-    shared: &Shared,
-    job: &Job,
+    context: &WorkerContext,
+    job: &BuiltJob,
     message: &BootstrapTask,
     reference: AttemptRef,
     failures: u32,
     records: Vec<(u32, Vec<u8>)>,
     span: &Span,
 ) -> Result<AttemptEnd, StoreError> {
-    let (store, run) = (shared.store.as_ref(), &message.run);
+    let (store, run) = (context.store.as_ref(), &message.run);
     let outcome: Result<Trace, TaskFailure> = if failures > MAX_LOST_ATTEMPTS {
         Err(lost(failures))
     } else {
-        let mut answers = RecordedAnswers::new(job, store, &shared.calls, run, reference, records);
+        let mut answers = RecordedAnswers::new(job, store, &context.calls, run, reference, records);
         let work = AssertUnwindSafe(teach(job, message, &mut answers)).catch_unwind();
         let ended = tokio::select! {
             ended = under_lease(store, run, reference, work) => ended?,
-            () = shared.shutdown.aborting() => {
+            () = context.shutdown.aborting() => {
                 store.release(run, reference).await?;
                 return Ok(AttemptEnd::Interrupted);
             }
@@ -141,7 +145,7 @@ async fn carry_out(
             Ok(Err(Ending::Failed(failure))) => Err(failure),
             Ok(Err(Ending::Interrupted(error))) => return Err(error),
             Err(_panic) => {
-                shared.reasons.tell_bug(run, message.task);
+                context.log.panicked(run, message.task);
                 Err(panicked())
             }
         }
@@ -157,7 +161,7 @@ async fn carry_out(
     match kind {
         Some(kind) => {
             spans::task_failed(span, kind);
-            shared.metrics.worker().failed(kind.name());
+            context.metrics.worker().failed(kind.name());
         }
         None => spans::ended(span, end.name()),
     }
@@ -165,7 +169,7 @@ async fn carry_out(
 }
 
 async fn teach(
-    job: &Job,
+    job: &BuiltJob,
     message: &BootstrapTask,
     answers: &mut RecordedAnswers<'_>,
 ) -> Result<Trace, Ending<TaskFailure, StoreError>> {
@@ -235,7 +239,7 @@ fn example(message: &BootstrapTask) -> Result<Record, String> {
     }
 }
 
-fn failed(job: &Job, message: &BootstrapTask, failure: TaskFailure) -> Outcome {
+fn failed(job: &BuiltJob, message: &BootstrapTask, failure: TaskFailure) -> Outcome {
     let failure = Failure {
         teacher: message.teacher,
         example: message.example,

@@ -2,14 +2,14 @@
 //!
 //! A worker knows the queue and the store, never the coordinator. Whatever it drops is delivered again.
 
-mod answers;
 mod bootstrap;
-mod failure;
+mod built_jobs;
 mod finetune;
-mod jobs;
+mod heartbeat;
 mod lease;
 mod preflight;
-mod presence;
+mod recorded_answers;
+mod task_failure;
 
 use crate::artifacts::ArtifactStore;
 use crate::broker::{Broker, BrokerError, Consumer, Delivery, Disposition, Queue, Recourse};
@@ -20,9 +20,9 @@ use crate::metrics::{Metrics, Need};
 use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
 use crate::task::{RunId, TaskId};
+use built_jobs::BuiltJobs;
 use finetune::OrphanTimer;
-use jobs::Jobs;
-use presence::Presence;
+use heartbeat::Heartbeats;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -110,14 +110,14 @@ pub enum WorkerError {
 }
 
 /// What every task in flight shares.
-struct Shared {
+struct WorkerContext {
     broker: Arc<dyn Broker>,
     store: Arc<dyn Store>,
     artifacts: Arc<dyn ArtifactStore>,
     providers: Providers,
-    jobs: Jobs,
-    presence: Presence,
-    reasons: Reasons,
+    jobs: BuiltJobs,
+    heartbeats: Heartbeats,
+    log: RateLimitedLog,
     /// A permit for each LM call in flight.
     calls: Semaphore,
     /// A permit for each training on this machine.
@@ -130,7 +130,7 @@ struct Shared {
     failed: Notify,
 }
 
-impl Shared {
+impl WorkerContext {
     /// The store refuses for good, or the process is to stop at once: the delivery goes back, unsettled, and the worker ends.
     fn fail(&self, delivery: Option<Delivery>, why: StoreError) {
         drop(delivery);
@@ -161,20 +161,21 @@ pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), WorkerError> 
         concurrency: calls,
         trainers: worker.providers.trainers(),
     };
-    let mut bootstrap = Lined::new(&worker, worker.queues.bootstrap, &Queue::Bootstrap, prefetch).await?;
-    let mut finetune = Lined::new(
+    let mut bootstrap =
+        OptionalConsumer::new(&worker, worker.queues.bootstrap, &Queue::Bootstrap, prefetch).await?;
+    let mut finetune = OptionalConsumer::new(
         &worker,
         worker.queues.finetune,
         &Queue::Finetune,
         FINETUNE_PREFETCH,
     )
     .await?;
-    let shared = Arc::new(Shared {
+    let context = Arc::new(WorkerContext {
         broker: Arc::clone(&worker.broker),
         store: Arc::clone(&worker.store),
-        jobs: Jobs::new(worker.store, Arc::clone(&worker.metrics)),
-        presence: Presence::new(worker.coordination, info),
-        reasons: Reasons::default(),
+        jobs: BuiltJobs::new(worker.store, Arc::clone(&worker.metrics)),
+        heartbeats: Heartbeats::new(worker.coordination, info),
+        log: RateLimitedLog::default(),
         calls: Semaphore::new(calls),
         local: Semaphore::new(worker.providers.at_once()),
         orphan_timer: OrphanTimer::default(),
@@ -190,8 +191,8 @@ pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), WorkerError> 
     let watchdog = worker.metrics.health.watchdog("worker");
     let mut in_flight = JoinSet::new();
     if worker.queues.finetune {
-        for left in shared.providers.unfinished() {
-            in_flight.spawn(finetune::resume(Arc::clone(&shared), left));
+        for left in context.providers.unfinished() {
+            in_flight.spawn(finetune::resume(Arc::clone(&context), left));
         }
     }
     let working = async {
@@ -199,32 +200,32 @@ pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), WorkerError> 
             tokio::select! {
                 biased;
                 () = shutdown.draining() => return Ok(()),
-                () = shared.failed.notified() => return Ok(()),
+                () = context.failed.notified() => return Ok(()),
                 delivery = finetune.next() => match delivery? {
-                    Some(delivery) => { in_flight.spawn(finetune::execute(Arc::clone(&shared), delivery)); }
+                    Some(delivery) => { in_flight.spawn(finetune::execute(Arc::clone(&context), delivery)); }
                     None => return Ok(()),
                 },
                 delivery = bootstrap.next() => match delivery? {
-                    Some(delivery) => { in_flight.spawn(bootstrap::execute(Arc::clone(&shared), delivery)); }
+                    Some(delivery) => { in_flight.spawn(bootstrap::execute(Arc::clone(&context), delivery)); }
                     None => return Ok(()),
                 },
-                Some(ended) = in_flight.join_next() => seen(ended),
+                Some(ended) = in_flight.join_next() => log_panic(ended),
             }
         }
     };
     let ended = tokio::select! {
         ended = working => ended,
-        never = shared.presence.keep() => match never {},
+        never = context.heartbeats.keep() => match never {},
         never = watchdog.keep_alive() => match never {},
     };
     // What waits for us in the lanes goes to other workers at once.
     drop((bootstrap, finetune));
     tokio::select! {
         () = drain(in_flight, worker.drain, &shutdown) => {}
-        never = shared.presence.keep() => match never {},
+        never = context.heartbeats.keep() => match never {},
         never = watchdog.keep_alive() => match never {},
     }
-    match shared.failure() {
+    match context.failure() {
         // Stopped at once, calls end with whatever error they had last.
         Some(failure) if failure.recourse() == Recourse::Halt => Err(failure.into()),
         _ => ended,
@@ -232,16 +233,16 @@ pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), WorkerError> 
 }
 
 /// The intake of a lane, if the worker takes from it.
-struct Lined(Option<Box<dyn Consumer>>);
+struct OptionalConsumer(Option<Box<dyn Consumer>>);
 
-impl Lined {
+impl OptionalConsumer {
     async fn new(
         worker: &Worker,
         is_taken: bool,
         queue: &Queue,
         prefetch: NonZeroUsize,
-    ) -> Result<Lined, BrokerError> {
-        Ok(Lined(match is_taken {
+    ) -> Result<OptionalConsumer, BrokerError> {
+        Ok(OptionalConsumer(match is_taken {
             true => Some(worker.broker.consume(queue, prefetch).await?),
             false => None,
         }))
@@ -260,7 +261,7 @@ impl Lined {
 async fn drain(mut in_flight: JoinSet<()>, patience: Duration, shutdown: &Shutdown) {
     let all = async |in_flight: &mut JoinSet<()>| {
         while let Some(ended) = in_flight.join_next().await {
-            seen(ended);
+            log_panic(ended);
         }
     };
     tokio::select! {
@@ -280,7 +281,7 @@ async fn drain(mut in_flight: JoinSet<()>, patience: Duration, shutdown: &Shutdo
     }
 }
 
-fn seen(ended: Result<(), tokio::task::JoinError>) {
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
     if let Err(panicked) = ended {
         error!(%panicked, "task ended in a panic; it will be delivered again");
     }
@@ -295,40 +296,40 @@ async fn resolve(delivery: Delivery, disposition: Disposition) {
 
 /// Why deliveries were handed back or refused lately.
 #[derive(Default)]
-struct Reasons {
+struct RateLimitedLog {
     told: Mutex<HashMap<String, Instant>>,
 }
 
-impl Reasons {
+impl RateLimitedLog {
     /// Hands a delivery back for a while, saying why: the same reason once in a while only, however many tasks have it.
     async fn hand_back(&self, delivery: Delivery, why: &(dyn std::fmt::Display + Sync)) {
-        self.tell(why);
+        self.postponed(why);
         resolve(delivery, Disposition::Requeue { after: RETURN_AFTER }).await;
     }
 
     /// Says why something is put off: the same reason once in a while only.
-    fn tell(&self, why: &(dyn std::fmt::Display + Sync)) {
+    fn postponed(&self, why: &(dyn std::fmt::Display + Sync)) {
         let why = why.to_string();
-        if self.is_news(&why) {
+        if self.is_due(&why) {
             warn!(why, "put off");
         }
     }
 
     /// Says that a message was no message, likewise.
-    fn tell_refusal(&self, queue: &Queue, why: &Refusal) {
-        if self.is_news(&format!("{queue}: {why}")) {
+    fn refused(&self, queue: &Queue, why: &Refusal) {
+        if self.is_due(&format!("{queue}: {why}")) {
             warn!(%queue, %why, "message refused to the dead letters");
         }
     }
 
     /// Says that a task panicked, likewise: a bug that meets one example meets many.
-    fn tell_bug(&self, run: &RunId, task: TaskId) {
-        if self.is_news(&format!("bug in {run}")) {
+    fn panicked(&self, run: &RunId, task: TaskId) {
+        if self.is_due(&format!("bug in {run}")) {
             error!(%run, %task, "bug: the task panicked; please report it");
         }
     }
 
-    fn is_news(&self, what: &str) -> bool {
+    fn is_due(&self, what: &str) -> bool {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.retain(|_, at| at.elapsed() < TELL_AGAIN);
         !told.contains_key(what) && told.insert(what.to_owned(), Instant::now()).is_none()

@@ -4,7 +4,7 @@
 
 use super::finetune::{PollError, announce};
 use super::lease::{LEASE, under_lease};
-use super::{RETURN_AFTER, Shared, resolve};
+use super::{RETURN_AFTER, WorkerContext, resolve};
 use crate::broker::{Delivery, Disposition};
 use crate::finetune::{NOT_HERE_SLOT, PREFLIGHT_SLOT, Preflight};
 use crate::message::PreflightTask;
@@ -19,44 +19,44 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_millis(500);
 
 /// Carries out one delivery.
-pub(super) async fn execute(shared: &Shared, delivery: Delivery, message: &PreflightTask) {
-    match looked(shared, message).await {
+pub(super) async fn execute(context: &WorkerContext, delivery: Delivery, message: &PreflightTask) {
+    match looked(context, message).await {
         Ok(disposition) => resolve(delivery, disposition).await,
         Err(PollError::Store(StoreError::Fenced(_))) => {
             resolve(delivery, Disposition::Requeue { after: RETURN_AFTER }).await
         }
-        Err(PollError::Store(why)) => shared.fail(Some(delivery), why),
-        Err(why) => shared.reasons.hand_back(delivery, &why).await,
+        Err(PollError::Store(why)) => context.fail(Some(delivery), why),
+        Err(why) => context.log.hand_back(delivery, &why).await,
     }
 }
 
-async fn looked(shared: &Shared, message: &PreflightTask) -> Result<Disposition, PollError> {
+async fn looked(context: &WorkerContext, message: &PreflightTask) -> Result<Disposition, PollError> {
     let PreflightTask {
         run, task, recipe, ..
     } = message;
     // Also where we cannot do it, the coordinator is to see that we are there.
-    if shared.presence.is_void(run).await {
+    if context.heartbeats.is_void(run).await {
         return Ok(Disposition::Ack);
     }
-    let attempt = match shared.store.claim(run, *task, LEASE).await? {
+    let attempt = match context.store.claim(run, *task, LEASE).await? {
         Claim::Done => return Ok(Disposition::Ack),
         Claim::Held => return Ok(Disposition::Requeue { after: SOON }),
         Claim::Run { attempt, .. } => AttemptRef { task: *task, attempt },
     };
-    let provider = match shared.providers.get(recipe) {
+    let provider = match context.providers.get(recipe) {
         Ok(provider) => provider,
         Err(why) => {
-            let why = format!("{}: {why}", shared.presence.process());
-            shared
+            let why = format!("{}: {why}", context.heartbeats.process());
+            context
                 .store
                 .record(run, attempt, NOT_HERE_SLOT, why.into_bytes())
                 .await?;
-            shared.store.release(run, attempt).await?;
+            context.store.release(run, attempt).await?;
             return Ok(Disposition::Requeue { after: SOON });
         }
     };
     let work = tokio::time::timeout(PATIENCE, provider.preflight(recipe));
-    let found = match under_lease(shared.store.as_ref(), run, attempt, work).await? {
+    let found = match under_lease(context.store.as_ref(), run, attempt, work).await? {
         Ok(Ok(warnings)) => Preflight {
             problem: None,
             warnings,
@@ -74,8 +74,8 @@ async fn looked(shared: &Shared, message: &PreflightTask) -> Result<Disposition,
         },
     };
     let bytes = serde_json::to_vec(&found).expect("strings serialise");
-    shared.store.record(run, attempt, PREFLIGHT_SLOT, bytes).await?;
-    shared.store.release(run, attempt).await?;
-    announce(shared, run, *task).await?;
+    context.store.record(run, attempt, PREFLIGHT_SLOT, bytes).await?;
+    context.store.release(run, attempt).await?;
+    announce(context, run, *task).await?;
     Ok(Disposition::Ack)
 }

@@ -1,7 +1,7 @@
 //! One connection to the broker, from the handshake until somebody finds that it is of no use any more.
 
-use super::fault::{ANSWER, Fault, NOT_ALLOWED, REFUSED, reply_code};
-use super::url::Address;
+use super::fault::{ANSWER, AmqpFault, NOT_ALLOWED, REFUSED, reply_code};
+use super::url::AmqpAddress;
 use crate::tls;
 use lapin::tcp::AMQPUriTcpExt as _;
 use lapin::types::ShortString;
@@ -23,33 +23,36 @@ const LOOK: Duration = Duration::from_millis(100);
 /// What a connection is for. A broker that is short of memory or disk blocks connections that publish; acks must not wait
 /// behind that.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Role {
+pub(super) enum ConnectionRole {
     Publish,
     Consume,
 }
 
-impl Role {
+impl ConnectionRole {
     pub(super) fn name(self) -> &'static str {
         match self {
-            Role::Publish => "publish",
-            Role::Consume => "consume",
+            ConnectionRole::Publish => "publish",
+            ConnectionRole::Consume => "consume",
         }
     }
 }
 
 /// A connection, and what was declared over it.
-pub(super) struct Live {
+pub(super) struct LiveConnection {
     pub(super) connection: Connection,
     condemned: CancellationToken,
     declared: Mutex<HashSet<ShortString>>,
 }
 
-impl Live {
+impl LiveConnection {
     /// Connects and logs in.
-    pub(super) async fn open(address: &Address, role: Role) -> Result<Live, Fault> {
+    pub(super) async fn open(
+        address: &AmqpAddress,
+        role: ConnectionRole,
+    ) -> Result<LiveConnection, AmqpFault> {
         let properties =
             ConnectionProperties::default().with_connection_name(format!("bsft {}", role.name()).into());
-        let runtime = lapin::runtime::default_runtime().map_err(|e| Fault::new("start", &e))?;
+        let runtime = lapin::runtime::default_runtime().map_err(|e| AmqpFault::new("start", &e))?;
         let connecting = Connection::connector(
             address.uri().clone(),
             runtime,
@@ -66,14 +69,14 @@ impl Live {
         let connection = match timeout(ANSWER * 2, connecting).await {
             Ok(connection) => connection.map_err(|e| explain(address, &e))?,
             Err(_) => {
-                return Err(Fault::Unreachable(format!(
+                return Err(AmqpFault::Unreachable(format!(
                     "failed to log in: it accepts connections but did not answer in {:?}; it may be starting, or not be \
                      an AMQP server",
                     ANSWER * 2
                 )));
             }
         };
-        Ok(Live {
+        Ok(LiveConnection {
             connection,
             condemned: CancellationToken::new(),
             declared: Mutex::default(),
@@ -81,11 +84,11 @@ impl Live {
     }
 
     /// A new channel.
-    pub(super) async fn channel(&self) -> Result<Channel, Fault> {
+    pub(super) async fn channel(&self) -> Result<Channel, AmqpFault> {
         let opened = self.answer(self.connection.create_channel()).await?;
         opened.map_err(|e| {
             self.condemn();
-            Fault::new("open a channel", &e)
+            AmqpFault::new("open a channel", &e)
         })
     }
 
@@ -101,7 +104,7 @@ impl Live {
     pub(super) async fn answer<T>(
         &self,
         request: impl Future<Output = lapin::Result<T>>,
-    ) -> Result<lapin::Result<T>, Fault> {
+    ) -> Result<lapin::Result<T>, AmqpFault> {
         let mut request = pin!(request);
         loop {
             match timeout(ANSWER, &mut request).await {
@@ -109,7 +112,7 @@ impl Live {
                 Err(_) if self.blocked() => {}
                 Err(_) => {
                     self.condemn();
-                    return Err(Fault::Unreachable(format!(
+                    return Err(AmqpFault::Unreachable(format!(
                         "rabbitmq did not answer in {ANSWER:?}"
                     )));
                 }
@@ -122,8 +125,8 @@ impl Live {
         &self,
         doing: &str,
         request: impl Future<Output = lapin::Result<T>>,
-    ) -> Result<T, Fault> {
-        self.answer(request).await?.map_err(|e| Fault::new(doing, &e))
+    ) -> Result<T, AmqpFault> {
+        self.answer(request).await?.map_err(|e| AmqpFault::new(doing, &e))
     }
 
     /// Marks it as useless, for its supervisor to replace.
@@ -168,7 +171,7 @@ impl Live {
 
 /// Whether an AMQP server answers there. lapin has no end for a login that is never answered, and a thread for each, so that a
 /// broker that hangs must not be tried with it again and again. Over TLS the handshake, which has an end, shows the same.
-pub(super) async fn greets(address: &Address) -> Result<(), Fault> {
+pub(super) async fn greets(address: &AmqpAddress) -> Result<(), AmqpFault> {
     if address.uri().scheme == AMQPScheme::AMQPS {
         return Ok(());
     }
@@ -181,14 +184,14 @@ pub(super) async fn greets(address: &Address) -> Result<(), Fault> {
     match timeout(ANSWER, greeting).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(e)) => Err(explain(address, &e.into())),
-        Err(_) => Err(Fault::Unreachable(format!(
+        Err(_) => Err(AmqpFault::Unreachable(format!(
             "failed to connect: no answer in {ANSWER:?}"
         ))),
     }
 }
 
-fn explain(address: &Address, error: &lapin::Error) -> Fault {
-    let fault = Fault::new("connect", error);
+fn explain(address: &AmqpAddress, error: &lapin::Error) -> AmqpFault {
+    let fault = AmqpFault::new("connect", error);
     let user = address.user();
     match reply_code(error) {
         Some(REFUSED) => fault.hint(&format!(
@@ -201,7 +204,7 @@ fn explain(address: &Address, error: &lapin::Error) -> Fault {
         )),
         Some(_) => fault,
         None => match advice(error) {
-            Some(advice) => Fault::Refused(fault.message().to_owned())
+            Some(advice) => AmqpFault::Refused(fault.message().to_owned())
                 .hint(&format!("{advice}; RabbitMQ's port for TLS is 5671, its plain one 5672")),
             None => fault.hint(&format!(
                 "check that RabbitMQ runs there, that the port is its AMQP port (5672, with TLS 5671) and that nothing \

@@ -1,8 +1,8 @@
 //! Consuming: a task per intake that keeps a subscription alive, across outages, for as long as somebody listens.
 
-use super::Shared;
-use super::connection::Live;
-use super::fault::{ANSWER, Fault};
+use super::RabbitMqShared;
+use super::connection::LiveConnection;
+use super::fault::{ANSWER, AmqpFault};
 use super::publish::RETURNED;
 use super::unacked::UnackedDelivery;
 use crate::backoff::Backoff;
@@ -30,18 +30,18 @@ const IDLE: Duration = Duration::from_secs(30);
 
 /// A consumer of one lane.
 pub(super) struct RabbitMqConsumer {
-    shared: Arc<Shared>,
+    shared: Arc<RabbitMqShared>,
     /// Never holds more than the prefetch, which the broker keeps to.
-    unacked: mpsc::UnboundedReceiver<Result<UnackedDelivery, Fault>>,
+    unacked: mpsc::UnboundedReceiver<Result<UnackedDelivery, AmqpFault>>,
 }
 
 impl RabbitMqConsumer {
     /// Subscribes; when the broker cannot be reached just now, it will be later.
     pub(super) async fn start(
-        shared: &Arc<Shared>,
+        shared: &Arc<RabbitMqShared>,
         queue: &Queue,
         prefetch: NonZeroUsize,
-    ) -> Result<RabbitMqConsumer, Fault> {
+    ) -> Result<RabbitMqConsumer, AmqpFault> {
         let (hand, unacked) = mpsc::unbounded_channel();
         let pump = Pump {
             shared: Arc::clone(shared),
@@ -52,11 +52,11 @@ impl RabbitMqConsumer {
         let live = shared.consuming.up_soon().await?;
         let first = match pump.subscribe(&live).await {
             Ok(subscription) => Some(subscription),
-            Err(Fault::Unreachable(reason)) => {
+            Err(AmqpFault::Unreachable(reason)) => {
                 debug!(%queue, reason, "not subscribed yet");
                 None
             }
-            Err(fault @ (Fault::Refused(_) | Fault::Closed)) => return Err(fault),
+            Err(fault @ (AmqpFault::Refused(_) | AmqpFault::Closed)) => return Err(fault),
         };
         shared.tasks.spawn(pump.run(first));
         Ok(RabbitMqConsumer {
@@ -83,7 +83,7 @@ impl Consumer for RabbitMqConsumer {
                     let (body, redelivered) = (unacked.body.clone(), unacked.redelivered);
                     return Ok(Some(Delivery::new(body, redelivered, Box::new(unacked))));
                 }
-                Some(Err(Fault::Closed)) | None => return Ok(None),
+                Some(Err(AmqpFault::Closed)) | None => return Ok(None),
                 Some(Err(fault)) => return Err(self.shared.address.error(fault)),
             }
         }
@@ -91,20 +91,20 @@ impl Consumer for RabbitMqConsumer {
 }
 
 struct Pump {
-    shared: Arc<Shared>,
+    shared: Arc<RabbitMqShared>,
     queue: Queue,
     prefetch: u16,
-    hand: mpsc::UnboundedSender<Result<UnackedDelivery, Fault>>,
+    hand: mpsc::UnboundedSender<Result<UnackedDelivery, AmqpFault>>,
 }
 
 struct Subscription {
-    /// Shared with the loans of the subscription.
+    /// RabbitMqShared with the loans of the subscription.
     channel: Arc<Channel>,
     consumer: lapin::Consumer,
 }
 
 /// Why a subscription ended.
-enum End {
+enum SubscriptionEnd {
     /// It can be made again.
     Broken(String),
     /// It should be made again, to be sure.
@@ -132,17 +132,17 @@ impl Pump {
                 },
             };
             match self.forward(current).await {
-                End::Broken(reason) => {
+                SubscriptionEnd::Broken(reason) => {
                     warn!(queue = %self.queue, reason, "the subscription broke, making it again")
                 }
-                End::Idle => {}
-                End::Unwanted | End::Closed => return,
+                SubscriptionEnd::Idle => {}
+                SubscriptionEnd::Unwanted | SubscriptionEnd::Closed => return,
             }
         }
     }
 
     /// Subscribes, however long it takes; `None` when nobody listens any more.
-    async fn again(&self) -> Result<Option<Subscription>, Fault> {
+    async fn again(&self) -> Result<Option<Subscription>, AmqpFault> {
         let mut backoff = Backoff::default();
         let mut told = false;
         loop {
@@ -160,19 +160,19 @@ impl Pump {
                 },
             };
             match fault {
-                Fault::Unreachable(reason) if std::mem::replace(&mut told, true) => {
+                AmqpFault::Unreachable(reason) if std::mem::replace(&mut told, true) => {
                     debug!(queue = %self.queue, reason, "still not subscribed");
                 }
-                Fault::Unreachable(reason) => {
+                AmqpFault::Unreachable(reason) => {
                     warn!(queue = %self.queue, reason, "could not subscribe, trying again and again");
                 }
-                Fault::Closed => return Ok(None),
-                Fault::Refused(_) => return Err(fault),
+                AmqpFault::Closed => return Ok(None),
+                AmqpFault::Refused(_) => return Err(fault),
             }
         }
     }
 
-    async fn subscribe(&self, live: &Live) -> Result<Subscription, Fault> {
+    async fn subscribe(&self, live: &LiveConnection) -> Result<Subscription, AmqpFault> {
         let declaration = self.shared.topology.names.queue(&self.queue);
         self.shared.topology.ensure(live, &declaration).await?;
         let channel = live.channel().await?;
@@ -189,13 +189,13 @@ impl Pump {
             Ok(Ok(consumer)) => consumer,
             Ok(Err(e)) => {
                 live.forget(&declaration.name);
-                return Err(Fault::new(
+                return Err(AmqpFault::new(
                     &format!("consume from the queue {}", declaration.name),
                     &e,
                 ));
             }
             Err(_) => {
-                return Err(Fault::Unreachable(format!(
+                return Err(AmqpFault::Unreachable(format!(
                     "the queue {} takes no consumer; it may be without a leader",
                     declaration.name
                 )));
@@ -207,7 +207,7 @@ impl Pump {
         })
     }
 
-    async fn forward(&self, subscription: Subscription) -> End {
+    async fn forward(&self, subscription: Subscription) -> SubscriptionEnd {
         let Subscription {
             channel,
             mut consumer,
@@ -217,32 +217,32 @@ impl Pump {
         let mut last = Instant::now();
         let end = loop {
             tokio::select! {
-                () = self.hand.closed() => break End::Unwanted,
-                () = self.shared.closing.cancelled() => return End::Closed,
+                () = self.hand.closed() => break SubscriptionEnd::Unwanted,
+                () = self.shared.closing.cancelled() => return SubscriptionEnd::Closed,
                 message = consumer.next() => match message {
                     // A loan that nobody takes gives itself back.
                     Some(Ok(message)) => {
                         last = Instant::now();
                         drop(self.hand.send(Ok(self.unacked(&channel, message))));
                     }
-                    Some(Err(e)) => return End::Broken(e.to_string()),
+                    Some(Err(e)) => return SubscriptionEnd::Broken(e.to_string()),
                     None => {
                         // What is on loan may be taken back, as by a consumer timeout since RabbitMQ 4.3, and an ack of it would
                         // be called good: without their channel all loans are seen to have expired.
                         let closed = channel.close(200, "its consumer was ended".into());
                         let _ = timeout(ANSWER, closed).await;
-                        return End::Broken(
+                        return SubscriptionEnd::Broken(
                             "the broker ended it: the queue was deleted, or a delivery was held beyond the consumer timeout"
                                 .to_owned(),
                         );
                     }
                 },
                 _ = look.tick() => if !channel.status().connected() {
-                    return End::Broken("its channel is closed".to_owned());
+                    return SubscriptionEnd::Broken("its channel is closed".to_owned());
                 } else if Arc::strong_count(&channel) > 1 {
                     last = Instant::now();
                 } else if last.elapsed() > IDLE {
-                    break End::Idle;
+                    break SubscriptionEnd::Idle;
                 },
             }
         };

@@ -7,7 +7,7 @@ pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
 /// Why something failed, without the address.
 #[derive(Clone, Debug)]
-pub(super) enum Fault {
+pub(super) enum AmqpFault {
     /// The queue was closed by us.
     Closed,
     /// It may pass.
@@ -16,30 +16,30 @@ pub(super) enum Fault {
     Refused(String),
 }
 
-impl Fault {
+impl AmqpFault {
     /// What failed, and the library's or the broker's words for it.
-    pub(super) fn new(doing: &str, error: &lapin::Error) -> Fault {
+    pub(super) fn new(doing: &str, error: &lapin::Error) -> AmqpFault {
         let message = format!("failed to {doing}: {}", words(error));
         match reply_code(error) {
-            Some(REFUSED | NOT_ALLOWED | PRECONDITION | NOT_IMPLEMENTED) => Fault::Refused(message),
-            _ => Fault::Unreachable(message),
+            Some(REFUSED | NOT_ALLOWED | PRECONDITION | NOT_IMPLEMENTED) => AmqpFault::Refused(message),
+            _ => AmqpFault::Unreachable(message),
         }
     }
 
     /// The same with a line on what to check.
-    pub(super) fn hint(self, hint: &str) -> Fault {
+    pub(super) fn hint(self, hint: &str) -> AmqpFault {
         match self {
-            Fault::Closed => Fault::Closed,
-            Fault::Unreachable(message) => Fault::Unreachable(format!("{message}; {hint}")),
-            Fault::Refused(message) => Fault::Refused(format!("{message}; {hint}")),
+            AmqpFault::Closed => AmqpFault::Closed,
+            AmqpFault::Unreachable(message) => AmqpFault::Unreachable(format!("{message}; {hint}")),
+            AmqpFault::Refused(message) => AmqpFault::Refused(format!("{message}; {hint}")),
         }
     }
 
     /// Its text.
     pub(super) fn message(&self) -> &str {
         match self {
-            Fault::Closed => "closed",
-            Fault::Unreachable(message) | Fault::Refused(message) => message,
+            AmqpFault::Closed => "closed",
+            AmqpFault::Unreachable(message) | AmqpFault::Refused(message) => message,
         }
     }
 }

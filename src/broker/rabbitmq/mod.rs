@@ -23,14 +23,14 @@ mod topology;
 mod unacked;
 mod url;
 
-use self::connection::Role;
+use self::connection::ConnectionRole;
 use self::consumer::RabbitMqConsumer;
-use self::fault::{ANSWER, Fault};
+use self::fault::{ANSWER, AmqpFault};
 use self::names::Names;
 use self::publish::Publisher;
-use self::supervisor::Link;
-use self::topology::Topology;
-use self::url::Address;
+use self::supervisor::AmqpLink;
+use self::topology::AmqpTopology;
+use self::url::AmqpAddress;
 use super::{Broker, BrokerError, Consumer, Queue};
 use async_trait::async_trait;
 use lapin::types::ShortString;
@@ -44,15 +44,15 @@ use tracing::warn;
 /// The lanes of one namespace on a broker. Clones are the same queue.
 #[derive(Clone)]
 pub struct RabbitMqBroker {
-    shared: Arc<Shared>,
+    shared: Arc<RabbitMqShared>,
 }
 
 /// What a queue, its intakes and its deliveries have in common; the connections close with the last of them.
-struct Shared {
-    address: Address,
-    topology: Arc<Topology>,
+struct RabbitMqShared {
+    address: AmqpAddress,
+    topology: Arc<AmqpTopology>,
     publisher: Publisher,
-    consuming: Link,
+    consuming: AmqpLink,
     closing: CancellationToken,
     tasks: TaskTracker,
 }
@@ -64,7 +64,7 @@ impl RabbitMqBroker {
     ///
     /// [`BrokerError::Refused`], saying how they are written.
     pub fn check(url: &str, namespace: &str) -> Result<(), BrokerError> {
-        Address::parse(url)?;
+        AmqpAddress::parse(url)?;
         Names::new(namespace).map(drop)
     }
 
@@ -104,8 +104,8 @@ impl RabbitMqBroker {
     /// vhost, a permission or a queue that is declared otherwise has to be put right. Both say what was tried and what
     /// to check, and show the URL without its password.
     pub async fn connect(url: &str, namespace: &str) -> Result<RabbitMqBroker, BrokerError> {
-        let address = Address::parse(url)?;
-        let topology = Topology::new(Names::new(namespace)?, &address);
+        let address = AmqpAddress::parse(url)?;
+        let topology = AmqpTopology::new(Names::new(namespace)?, &address);
         match connect(address.clone(), topology).await {
             Ok(shared) => Ok(RabbitMqBroker {
                 shared: Arc::new(shared),
@@ -125,14 +125,14 @@ impl RabbitMqBroker {
     }
 }
 
-async fn connect(address: Address, topology: Topology) -> Result<Shared, Fault> {
+async fn connect(address: AmqpAddress, topology: AmqpTopology) -> Result<RabbitMqShared, AmqpFault> {
     let closing = CancellationToken::new();
     let tasks = TaskTracker::new();
     let abandoned = closing.clone().drop_guard();
-    let publishing = Link::open(&address, Role::Publish, &closing, &tasks).await?;
+    let publishing = AmqpLink::open(&address, ConnectionRole::Publish, &closing, &tasks).await?;
     let live = publishing.up_soon().await?;
     topology.probe(&live).await?;
-    let consuming = Link::open(&address, Role::Consume, &closing, &tasks).await?;
+    let consuming = AmqpLink::open(&address, ConnectionRole::Consume, &closing, &tasks).await?;
     // Not over the one that publishes: it may be blocked.
     let live = consuming.up_soon().await?;
     for queue in [Queue::Bootstrap, Queue::Finetune] {
@@ -140,7 +140,7 @@ async fn connect(address: Address, topology: Topology) -> Result<Shared, Fault> 
     }
     let topology = Arc::new(topology);
     abandoned.disarm();
-    Ok(Shared {
+    Ok(RabbitMqShared {
         address,
         publisher: Publisher::new(publishing, Arc::clone(&topology)),
         topology,
@@ -150,7 +150,7 @@ async fn connect(address: Address, topology: Topology) -> Result<Shared, Fault> 
     })
 }
 
-impl Drop for Shared {
+impl Drop for RabbitMqShared {
     fn drop(&mut self) {
         self.closing.cancel();
     }
@@ -163,7 +163,7 @@ impl Broker for RabbitMqBroker {
         let declaration = shared.topology.names.queue(queue);
         let sent = tokio::select! {
             biased;
-            () = shared.closing.cancelled() => Err(Fault::Closed),
+            () = shared.closing.cancelled() => Err(AmqpFault::Closed),
             sent = shared.publisher.send(&declaration, messages) => sent,
         };
         sent.map_err(|fault| shared.address.error(fault))

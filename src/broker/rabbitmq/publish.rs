@@ -3,11 +3,11 @@
 //! One call has a channel to itself while it lasts: lapin hands a returned message to whichever confirmation comes next, so
 //! calls that share a channel would take each other's.
 
-use super::connection::Live;
-use super::fault::Fault;
+use super::connection::LiveConnection;
+use super::fault::AmqpFault;
 use super::names::Declaration;
-use super::supervisor::Link;
-use super::topology::Topology;
+use super::supervisor::AmqpLink;
+use super::topology::AmqpTopology;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -33,17 +33,17 @@ pub(super) const RETURNED: &str = "bsft-returned";
 
 /// What publishes.
 pub(super) struct Publisher {
-    link: Link,
-    topology: Arc<Topology>,
+    link: AmqpLink,
+    topology: Arc<AmqpTopology>,
     calls: Semaphore,
     /// Channels that a call left in order, with their connection.
-    idle: Mutex<Vec<(Arc<Live>, Channel)>>,
+    idle: Mutex<Vec<(Arc<LiveConnection>, Channel)>>,
     /// Held by the one call that finds out about a silent queue.
     doctor: Semaphore,
 }
 
 impl Publisher {
-    pub(super) fn new(link: Link, topology: Arc<Topology>) -> Publisher {
+    pub(super) fn new(link: AmqpLink, topology: Arc<AmqpTopology>) -> Publisher {
         Publisher {
             link,
             topology,
@@ -54,7 +54,11 @@ impl Publisher {
     }
 
     /// Puts the messages into the queue; they are on the disks of the broker when this returns.
-    pub(super) async fn send(&self, declaration: &Declaration, messages: Vec<Vec<u8>>) -> Result<(), Fault> {
+    pub(super) async fn send(
+        &self,
+        declaration: &Declaration,
+        messages: Vec<Vec<u8>>,
+    ) -> Result<(), AmqpFault> {
         let sent = self
             .send_as(declaration, messages, BasicProperties::default())
             .await?;
@@ -62,7 +66,7 @@ impl Publisher {
     }
 
     /// Whether its connection is up now; otherwise why not.
-    pub(super) fn is_up(&self) -> Result<(), Fault> {
+    pub(super) fn is_up(&self) -> Result<(), AmqpFault> {
         self.link.up_now().map(drop)
     }
 
@@ -72,7 +76,7 @@ impl Publisher {
         declaration: &Declaration,
         body: Vec<u8>,
         ms: u64,
-    ) -> Result<Sent, Fault> {
+    ) -> Result<SentMessages, AmqpFault> {
         let mut headers = FieldTable::default();
         headers.insert(RETURNED.into(), AMQPValue::Boolean(true));
         let ms = u32::try_from(ms).unwrap_or(u32::MAX);
@@ -87,9 +91,9 @@ impl Publisher {
         declaration: &Declaration,
         messages: Vec<Vec<u8>>,
         properties: BasicProperties,
-    ) -> Result<Sent, Fault> {
+    ) -> Result<SentMessages, AmqpFault> {
         let Ok(_call) = self.calls.acquire().await else {
-            return Err(Fault::Closed);
+            return Err(AmqpFault::Closed);
         };
         let properties = properties.with_delivery_mode(2);
         let mut left = messages;
@@ -101,7 +105,7 @@ impl Publisher {
                 Ok(returned) if returned.is_empty() => {
                     self.idle().push((Arc::clone(&live), channel));
                     let queue = declaration.name.clone();
-                    return Ok(Sent { live, queue });
+                    return Ok(SentMessages { live, queue });
                 }
                 Ok(returned) => {
                     warn!(queue = %declaration.name, messages = returned.len(), "the queue is gone, declaring it again");
@@ -109,32 +113,32 @@ impl Publisher {
                     self.idle().push((live, channel));
                     left = returned;
                 }
-                Err(Stop::Failed(fault)) => {
-                    if matches!(fault, Fault::Unreachable(_)) {
+                Err(WindowError::Failed(fault)) => {
+                    if matches!(fault, AmqpFault::Unreachable(_)) {
                         live.condemn();
                     }
                     return Err(fault);
                 }
-                Err(Stop::Silent) => {
+                Err(WindowError::Silent) => {
                     let message = &left[..left.len().min(1)];
                     return Err(self.silent(&live, declaration, message, &properties).await);
                 }
             }
         }
-        Err(Fault::Unreachable(format!(
+        Err(AmqpFault::Unreachable(format!(
             "the queue {} vanished {DECLARATIONS} times while messages were published to it",
             declaration.name
         )))
     }
 
     /// Returns when what was sent is safe, which it is unless its queue is new.
-    pub(super) async fn safe(&self, sent: Sent) -> Result<(), Fault> {
+    pub(super) async fn safe(&self, sent: SentMessages) -> Result<(), AmqpFault> {
         let Some(safe_at) = self.topology.safe_at(&sent.queue) else {
             return Ok(());
         };
         sleep_until(safe_at).await;
         let Ok(_call) = self.calls.acquire().await else {
-            return Err(Fault::Closed);
+            return Err(AmqpFault::Closed);
         };
         self.topology.is_safe(&sent.live, &sent.queue).await
     }
@@ -142,18 +146,18 @@ impl Publisher {
     /// Finds out whose silence it is, and replaces a queue that is broken. The caller publishes again in any case.
     async fn silent(
         &self,
-        live: &Arc<Live>,
+        live: &Arc<LiveConnection>,
         declaration: &Declaration,
         message: &[Vec<u8>],
         properties: &BasicProperties,
-    ) -> Fault {
+    ) -> AmqpFault {
         let name = &declaration.name;
         if self.topology.probe(live).await.is_err() {
             live.condemn();
         } else {
             match self.heal(live, declaration, message, properties).await {
                 Ok(Healed(true)) => {
-                    return Fault::Unreachable(format!(
+                    return AmqpFault::Unreachable(format!(
                         "the queue {name} was broken and is declared anew; what it held is lost"
                     ));
                 }
@@ -161,7 +165,7 @@ impl Publisher {
                 Err(fault) => return fault,
             }
         }
-        Fault::Unreachable(format!(
+        AmqpFault::Unreachable(format!(
             "no message to {name} was confirmed in {SILENCE:?}; the broker may be overloaded"
         ))
     }
@@ -170,13 +174,13 @@ impl Publisher {
     /// the next one finds the new queue, with messages in it, and it answers.
     async fn heal(
         &self,
-        live: &Arc<Live>,
+        live: &Arc<LiveConnection>,
         declaration: &Declaration,
         message: &[Vec<u8>],
         properties: &BasicProperties,
-    ) -> Result<Healed, Fault> {
+    ) -> Result<Healed, AmqpFault> {
         let Ok(_only_one) = self.doctor.acquire().await else {
-            return Err(Fault::Closed);
+            return Err(AmqpFault::Closed);
         };
         if self.topology.ready(live, &declaration.name).await? != Some(0) {
             return Ok(Healed(false));
@@ -185,7 +189,7 @@ impl Publisher {
         let channel = self.channel(live).await?;
         let silent = matches!(
             window(live, &channel, &declaration.name, message, properties).await,
-            Err(Stop::Silent)
+            Err(WindowError::Silent)
         );
         if silent {
             self.topology.renew(live, declaration).await?;
@@ -194,7 +198,7 @@ impl Publisher {
         Ok(Healed(silent))
     }
 
-    async fn channel(&self, live: &Arc<Live>) -> Result<Channel, Fault> {
+    async fn channel(&self, live: &Arc<LiveConnection>) -> Result<Channel, AmqpFault> {
         let idle = {
             let mut idle = self.idle();
             idle.retain(|(of, channel)| Arc::ptr_eq(of, live) && channel.status().connected());
@@ -209,33 +213,33 @@ impl Publisher {
         Ok(channel)
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<(Arc<Live>, Channel)>> {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<(Arc<LiveConnection>, Channel)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Messages that are confirmed, and what they were sent over.
-pub(super) struct Sent {
-    live: Arc<Live>,
+pub(super) struct SentMessages {
+    live: Arc<LiveConnection>,
     queue: ShortString,
 }
 
 /// Whether a queue was replaced.
 struct Healed(bool);
 
-enum Stop {
-    Failed(Fault),
+enum WindowError {
+    Failed(AmqpFault),
     Silent,
 }
 
 /// Publishes and waits for every confirmation; returns the messages that no queue took.
 async fn window(
-    live: &Live,
+    live: &LiveConnection,
     channel: &Channel,
     queue: &ShortString,
     messages: &[Vec<u8>],
     properties: &BasicProperties,
-) -> Result<Vec<Vec<u8>>, Stop> {
+) -> Result<Vec<Vec<u8>>, WindowError> {
     let mut left = messages.iter();
     let mut confirmations = FuturesUnordered::new();
     for body in left.by_ref().take(WINDOW) {
@@ -255,21 +259,21 @@ async fn window(
             }
             Ok(Some(Ok(Confirmation::Nack(None) | Confirmation::NotRequested))) => refused += 1,
             Ok(Some(Err(e))) => {
-                return Err(Stop::Failed(Fault::new(
+                return Err(WindowError::Failed(AmqpFault::new(
                     &format!("publish to the queue {queue}"),
                     &e,
                 )));
             }
             Ok(None) if refused == 0 => return Ok(returned),
             Ok(None) => {
-                return Err(Stop::Failed(Fault::Unreachable(format!(
+                return Err(WindowError::Failed(AmqpFault::Unreachable(format!(
                     "the queue {queue} took {refused} of {} messages back",
                     messages.len()
                 ))));
             }
             // The supervisor says that it is blocked, once. Whoever publishes waits, as the broker wants.
             Err(_) if live.blocked() => {}
-            Err(_) => return Err(Stop::Silent),
+            Err(_) => return Err(WindowError::Silent),
         }
     }
 }

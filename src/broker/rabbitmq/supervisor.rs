@@ -3,12 +3,13 @@
 //! lapin can recover by itself, but its consumers hang for ever after an error of their channel, publishing hangs during an
 //! outage, and it gives up after some tries. So a broken connection is dropped here, whole, and everything on it made anew.
 
-use super::connection::{Live, Role, greets};
-use super::fault::Fault;
-use super::url::Address;
+use super::connection::{ConnectionRole, LiveConnection, greets};
+use super::fault::AmqpFault;
+use super::url::AmqpAddress;
 use crate::backoff::Backoff;
 use futures_util::StreamExt as _;
 use lapin::Event;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -28,28 +29,28 @@ const OUTAGE: Duration = Duration::from_secs(10);
 const FAREWELL: Duration = Duration::from_secs(3);
 
 #[derive(Clone)]
-enum Phase {
-    Up(Arc<Live>),
-    Down(Fault),
+enum LinkState {
+    Up(Arc<LiveConnection>),
+    Down(AmqpFault),
 }
 
 /// A connection that is replaced when it breaks.
 #[derive(Clone)]
-pub(super) struct Link {
-    phase: watch::Receiver<Phase>,
+pub(super) struct AmqpLink {
+    phase: watch::Receiver<LinkState>,
     closing: CancellationToken,
 }
 
-impl Link {
+impl AmqpLink {
     /// Connects; what breaks later is mended by a task on the tracker, until `closing`.
     pub(super) async fn open(
-        address: &Address,
-        role: Role,
+        address: &AmqpAddress,
+        role: ConnectionRole,
         closing: &CancellationToken,
         tasks: &TaskTracker,
-    ) -> Result<Link, Fault> {
-        let live = Arc::new(Live::open(address, role).await?);
-        let (tell, phase) = watch::channel(Phase::Up(Arc::clone(&live)));
+    ) -> Result<AmqpLink, AmqpFault> {
+        let live = Arc::new(LiveConnection::open(address, role).await?);
+        let (tell, phase) = watch::channel(LinkState::Up(Arc::clone(&live)));
         let supervisor = Supervisor {
             address: address.clone(),
             role,
@@ -61,8 +62,8 @@ impl Link {
                 () = stop.cancelled() => {}
                 never = supervisor.run(live) => match never {},
             }
-            let last = supervisor.tell.send_replace(Phase::Down(Fault::Closed));
-            if let Phase::Up(live) = last {
+            let last = supervisor.tell.send_replace(LinkState::Down(AmqpFault::Closed));
+            if let LinkState::Up(live) = last {
                 // A close that is answered has taken the acks before it along; an unanswered one is as good as a crash.
                 let closed = live.connection.close(200, "bye".into());
                 match timeout(FAREWELL, closed).await {
@@ -72,62 +73,62 @@ impl Link {
                 }
             }
         });
-        Ok(Link {
+        Ok(AmqpLink {
             phase,
             closing: closing.clone(),
         })
     }
 
     /// The connection, as soon as there is one. Only a refusal ends the wait.
-    pub(super) async fn up(&self) -> Result<Arc<Live>, Fault> {
+    pub(super) async fn up(&self) -> Result<Arc<LiveConnection>, AmqpFault> {
         let mut phase = self.phase.clone();
         loop {
             if self.closing.is_cancelled() {
-                return Err(Fault::Closed);
+                return Err(AmqpFault::Closed);
             }
             match &*phase.borrow_and_update() {
-                Phase::Up(live) if live.usable() => return Ok(Arc::clone(live)),
-                Phase::Up(live) => live.condemn(),
-                Phase::Down(fault @ (Fault::Refused(_) | Fault::Closed)) => return Err(fault.clone()),
-                Phase::Down(Fault::Unreachable(_)) => {}
+                LinkState::Up(live) if live.usable() => return Ok(Arc::clone(live)),
+                LinkState::Up(live) => live.condemn(),
+                LinkState::Down(fault @ (AmqpFault::Refused(_) | AmqpFault::Closed)) => {
+                    return Err(fault.clone());
+                }
+                LinkState::Down(AmqpFault::Unreachable(_)) => {}
             }
             if phase.changed().await.is_err() {
-                return Err(Fault::Closed);
+                return Err(AmqpFault::Closed);
             }
         }
     }
 
     /// The connection, if there is one now; otherwise why not.
-    pub(super) fn up_now(&self) -> Result<Arc<Live>, Fault> {
+    pub(super) fn up_now(&self) -> Result<Arc<LiveConnection>, AmqpFault> {
         match &*self.phase.borrow() {
-            Phase::Up(live) if live.usable() => Ok(Arc::clone(live)),
-            Phase::Up(_) => Err(Fault::Unreachable("the connection broke".to_owned())),
-            Phase::Down(fault) => Err(fault.clone()),
+            LinkState::Up(live) if live.usable() => Ok(Arc::clone(live)),
+            LinkState::Up(_) => Err(AmqpFault::Unreachable("the connection broke".to_owned())),
+            LinkState::Down(fault) => Err(fault.clone()),
         }
     }
 
     /// The connection, if there is one before long.
-    pub(super) async fn up_soon(&self) -> Result<Arc<Live>, Fault> {
+    pub(super) async fn up_soon(&self) -> Result<Arc<LiveConnection>, AmqpFault> {
         match timeout(OUTAGE, self.up()).await {
             Ok(up) => up,
             Err(_) => Err(match &*self.phase.borrow() {
-                Phase::Down(fault) => fault.clone(),
-                Phase::Up(_) => Fault::Unreachable(format!("no usable connection for {OUTAGE:?}")),
+                LinkState::Down(fault) => fault.clone(),
+                LinkState::Up(_) => AmqpFault::Unreachable(format!("no usable connection for {OUTAGE:?}")),
             }),
         }
     }
 }
 
-enum Never {}
-
 struct Supervisor {
-    address: Address,
-    role: Role,
-    tell: watch::Sender<Phase>,
+    address: AmqpAddress,
+    role: ConnectionRole,
+    tell: watch::Sender<LinkState>,
 }
 
 impl Supervisor {
-    async fn run(&self, first: Arc<Live>) -> Never {
+    async fn run(&self, first: Arc<LiveConnection>) -> Infallible {
         let mut live = first;
         loop {
             let reason = self.watch(&live).await;
@@ -136,16 +137,17 @@ impl Supervisor {
                 connection = self.role.name(),
                 reason, "rabbitmq is gone, connecting again"
             );
-            self.tell.send_replace(Phase::Down(Fault::Unreachable(reason)));
+            self.tell
+                .send_replace(LinkState::Down(AmqpFault::Unreachable(reason)));
             drop(live);
             live = self.again().await;
             info!(connection = self.role.name(), "rabbitmq is back");
-            self.tell.send_replace(Phase::Up(Arc::clone(&live)));
+            self.tell.send_replace(LinkState::Up(Arc::clone(&live)));
         }
     }
 
     /// Returns why the connection is of no use any more.
-    async fn watch(&self, live: &Live) -> String {
+    async fn watch(&self, live: &LiveConnection) -> String {
         let mut events = live.connection.events_listener().boxed();
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -173,26 +175,26 @@ impl Supervisor {
         }
     }
 
-    async fn again(&self) -> Arc<Live> {
+    async fn again(&self) -> Arc<LiveConnection> {
         let mut backoff = Backoff::default();
         let mut refused = false;
         loop {
             backoff.pause().await;
             let opened = async {
                 greets(&self.address).await?;
-                Live::open(&self.address, self.role).await
+                LiveConnection::open(&self.address, self.role).await
             };
             match opened.await {
                 Ok(live) => return Arc::new(live),
                 Err(fault) => {
-                    if matches!(fault, Fault::Refused(_)) && !std::mem::replace(&mut refused, true) {
+                    if matches!(fault, AmqpFault::Refused(_)) && !std::mem::replace(&mut refused, true) {
                         warn!(
                             connection = self.role.name(),
                             reason = fault.message(),
                             "rabbitmq refuses us"
                         );
                     }
-                    self.tell.send_replace(Phase::Down(fault));
+                    self.tell.send_replace(LinkState::Down(fault));
                 }
             }
         }

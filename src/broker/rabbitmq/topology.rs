@@ -6,10 +6,10 @@
 //! here counts as safe before the queue is [`SAFE_AGE`] old, and a queue that stays silent while its connection is well is
 //! deleted and declared anew. What it had not confirmed is published again by whoever owns it.
 
-use super::connection::Live;
-use super::fault::{Fault, NOT_FOUND, PRECONDITION, REFUSED, reply_code};
+use super::connection::LiveConnection;
+use super::fault::{AmqpFault, NOT_FOUND, PRECONDITION, REFUSED, reply_code};
 use super::names::{Declaration, Names};
-use super::url::Address;
+use super::url::AmqpAddress;
 use lapin::BasicProperties;
 use lapin::options::{
     BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,
@@ -28,13 +28,13 @@ const SAFE_AGE: Duration = Duration::from_secs(2);
 const MOURNING: Duration = Duration::from_secs(1);
 
 /// Held by whoever replaces a queue; it goes with the connection at the latest.
-pub(super) struct Lock {
+pub(super) struct QueueLock {
     name: ShortString,
 }
 
-impl Lock {
+impl QueueLock {
     /// Lets the next one have it.
-    pub(super) async fn release(self, live: &Live) -> Result<(), Fault> {
+    pub(super) async fn release(self, live: &LiveConnection) -> Result<(), AmqpFault> {
         let channel = live.channel().await?;
         let deleted = channel.queue_delete(self.name, QueueDeleteOptions::default());
         live.done("let go of a queue", deleted).await?;
@@ -43,7 +43,7 @@ impl Lock {
 }
 
 /// What this process knows of the queues.
-pub(super) struct Topology {
+pub(super) struct AmqpTopology {
     pub(super) names: Names,
     user: String,
     vhost: String,
@@ -51,9 +51,9 @@ pub(super) struct Topology {
     born: Mutex<HashMap<ShortString, Instant>>,
 }
 
-impl Topology {
-    pub(super) fn new(names: Names, address: &Address) -> Topology {
-        Topology {
+impl AmqpTopology {
+    pub(super) fn new(names: Names, address: &AmqpAddress) -> AmqpTopology {
+        AmqpTopology {
             names,
             user: address.user().to_owned(),
             vhost: address.vhost().to_owned(),
@@ -63,7 +63,7 @@ impl Topology {
 
     /// Tries everything that the queue's work takes, on a queue that goes with the connection. On the way it shows that the
     /// connection is well.
-    pub(super) async fn probe(&self, live: &Live) -> Result<(), Fault> {
+    pub(super) async fn probe(&self, live: &LiveConnection) -> Result<(), AmqpFault> {
         let name = self.names.probe();
         let channel = live.channel().await?;
         let exclusive = QueueDeclareOptions {
@@ -102,19 +102,23 @@ impl Topology {
         Ok(())
     }
 
-    fn permission(&self, fault: Fault, permission: &str, pattern: &str) -> Fault {
+    fn permission(&self, fault: AmqpFault, permission: &str, pattern: &str) -> AmqpFault {
         match fault {
-            Fault::Refused(_) => fault.hint(&format!(
+            AmqpFault::Refused(_) => fault.hint(&format!(
                 "the user {:?} needs the {permission} permission for names like ^({pattern})$ in the vhost {:?} (see \
                  rabbitmqctl list_permissions -p {1}; set them with rabbitmqctl set_permissions)",
                 self.user, self.vhost
             )),
-            Fault::Closed | Fault::Unreachable(_) => fault,
+            AmqpFault::Closed | AmqpFault::Unreachable(_) => fault,
         }
     }
 
     /// Sees to it that the queue exists, once per connection.
-    pub(super) async fn ensure(&self, live: &Live, declaration: &Declaration) -> Result<(), Fault> {
+    pub(super) async fn ensure(
+        &self,
+        live: &LiveConnection,
+        declaration: &Declaration,
+    ) -> Result<(), AmqpFault> {
         if live.has_declared(&declaration.name) {
             return Ok(());
         }
@@ -126,7 +130,7 @@ impl Topology {
         Ok(())
     }
 
-    async fn declare(&self, live: &Live, declaration: &Declaration) -> Result<(), Fault> {
+    async fn declare(&self, live: &LiveConnection, declaration: &Declaration) -> Result<(), AmqpFault> {
         let name = &declaration.name;
         if self.ready(live, name).await?.is_none() {
             self.born().insert(name.clone(), Instant::now());
@@ -139,7 +143,7 @@ impl Topology {
         let doing = format!("declare the queue {name}");
         let declared = channel.queue_declare(name.clone(), durable, declaration.arguments.clone());
         live.answer(declared).await?.map(drop).map_err(|e| {
-            let fault = Fault::new(&doing, &e);
+            let fault = AmqpFault::new(&doing, &e);
             match reply_code(&e) {
                 Some(REFUSED) => self.permission(fault, "configure", r"bsft\..*"),
                 Some(PRECONDITION) => fault.hint(
@@ -151,7 +155,11 @@ impl Topology {
     }
 
     /// How many messages are ready in the queue; `None` when there is no such queue.
-    pub(super) async fn ready(&self, live: &Live, name: &ShortString) -> Result<Option<u32>, Fault> {
+    pub(super) async fn ready(
+        &self,
+        live: &LiveConnection,
+        name: &ShortString,
+    ) -> Result<Option<u32>, AmqpFault> {
         let channel = live.channel().await?;
         let passive = QueueDeclareOptions {
             passive: true,
@@ -161,7 +169,7 @@ impl Topology {
         match live.answer(asked).await? {
             Ok(queue) => Ok(Some(queue.message_count())),
             Err(e) if reply_code(&e) == Some(NOT_FOUND) => Ok(None),
-            Err(e) => Err(Fault::new(&format!("look at the queue {name}"), &e)),
+            Err(e) => Err(AmqpFault::new(&format!("look at the queue {name}"), &e)),
         }
     }
 
@@ -172,16 +180,22 @@ impl Topology {
 
     /// Finds the queue still there after that time, over the connection that it was published over: a broker that was killed
     /// meanwhile would not answer on it.
-    pub(super) async fn is_safe(&self, live: &Live, name: &ShortString) -> Result<(), Fault> {
+    pub(super) async fn is_safe(&self, live: &LiveConnection, name: &ShortString) -> Result<(), AmqpFault> {
         if self.ready(live, name).await?.is_none() {
-            return Err(Fault::Unreachable(format!("the new queue {name} is gone again")));
+            return Err(AmqpFault::Unreachable(format!(
+                "the new queue {name} is gone again"
+            )));
         }
         self.born().remove(name);
         Ok(())
     }
 
     /// Keeps everybody else from replacing the queue: only one connection can have a queue that is exclusive.
-    pub(super) async fn lock(&self, live: &Live, name: &ShortString) -> Result<Lock, Fault> {
+    pub(super) async fn lock(
+        &self,
+        live: &LiveConnection,
+        name: &ShortString,
+    ) -> Result<QueueLock, AmqpFault> {
         let name: ShortString = format!("{name}.doctor").into();
         let channel = live.channel().await?;
         let exclusive = QueueDeclareOptions {
@@ -190,11 +204,15 @@ impl Topology {
         };
         let declared = channel.queue_declare(name.clone(), exclusive, FieldTable::default());
         live.done(&format!("have {name} to ourselves"), declared).await?;
-        Ok(Lock { name })
+        Ok(QueueLock { name })
     }
 
     /// Replaces a queue that confirms nothing although its connection is well.
-    pub(super) async fn renew(&self, live: &Live, declaration: &Declaration) -> Result<(), Fault> {
+    pub(super) async fn renew(
+        &self,
+        live: &LiveConnection,
+        declaration: &Declaration,
+    ) -> Result<(), AmqpFault> {
         let name = &declaration.name;
         warn!(queue = %name, "the queue confirms nothing any more: it is deleted and declared anew");
         let channel = live.channel().await?;
@@ -207,7 +225,11 @@ impl Topology {
     }
 
     /// Declares a queue that is gone.
-    pub(super) async fn replace(&self, live: &Live, declaration: &Declaration) -> Result<(), Fault> {
+    pub(super) async fn replace(
+        &self,
+        live: &LiveConnection,
+        declaration: &Declaration,
+    ) -> Result<(), AmqpFault> {
         live.forget(&declaration.name);
         sleep(MOURNING).await;
         self.ensure(live, declaration).await

@@ -4,7 +4,7 @@
 //! where this says that the delivery expired. A call on the channel puts its frame into the connection's outbox
 //! at once, so that a drop can give back without a runtime, and what is settled close together leaves in one write.
 
-use super::Shared;
+use super::RabbitMqShared;
 use super::fault::ANSWER;
 use crate::broker::{BrokerError, Disposition, Queue, Receipt};
 use async_trait::async_trait;
@@ -18,7 +18,7 @@ use tracing::debug;
 
 /// The broker's side of a delivery; gives it back when it is dropped.
 pub(super) struct UnackedDelivery {
-    shared: Arc<Shared>,
+    shared: Arc<RabbitMqShared>,
     queue: Queue,
     channel: Arc<Channel>,
     /// Its number on the channel, until it is settled: a second disposition would close the channel.
@@ -30,7 +30,7 @@ pub(super) struct UnackedDelivery {
 
 impl UnackedDelivery {
     pub(super) fn new(
-        shared: Arc<Shared>,
+        shared: Arc<RabbitMqShared>,
         queue: Queue,
         channel: Arc<Channel>,
         tag: u64,

@@ -1,6 +1,6 @@
 //! Where the broker is: the URL read once, and shown without its password ever after.
 
-use super::fault::Fault;
+use super::fault::AmqpFault;
 use crate::broker::BrokerError;
 use lapin::uri::AMQPUri;
 use url::Url;
@@ -13,14 +13,14 @@ const UNREADABLE: &str = "(a URL that cannot be read)";
 
 /// A broker's address.
 #[derive(Clone)]
-pub(super) struct Address {
+pub(super) struct AmqpAddress {
     uri: AMQPUri,
     shown: String,
 }
 
-impl Address {
+impl AmqpAddress {
     /// Reads `amqp://user:password@host:port/vhost` or `amqps://…`. No path and `/` both mean the default vhost.
-    pub(super) fn parse(text: &str) -> Result<Address, BrokerError> {
+    pub(super) fn parse(text: &str) -> Result<AmqpAddress, BrokerError> {
         let unreadable = |reason: String| BrokerError::Refused {
             url: UNREADABLE.to_owned(),
             message: format!("{reason}; write amqp://user:password@host:5672/vhost, or amqps:// for TLS"),
@@ -47,7 +47,7 @@ impl Address {
             uri.authority.port,
             if uri.vhost == "/" { "%2f" } else { &uri.vhost },
         );
-        Ok(Address { uri, shown })
+        Ok(AmqpAddress { uri, shown })
     }
 
     /// What to connect to.
@@ -66,12 +66,12 @@ impl Address {
     }
 
     /// The fault as the queue's callers know it.
-    pub(super) fn error(&self, fault: Fault) -> BrokerError {
+    pub(super) fn error(&self, fault: AmqpFault) -> BrokerError {
         let url = self.shown.clone();
         match fault {
-            Fault::Closed => BrokerError::Closed,
-            Fault::Unreachable(message) => BrokerError::Unreachable { url, message },
-            Fault::Refused(message) => BrokerError::Refused { url, message },
+            AmqpFault::Closed => BrokerError::Closed,
+            AmqpFault::Unreachable(message) => BrokerError::Unreachable { url, message },
+            AmqpFault::Refused(message) => BrokerError::Refused { url, message },
         }
     }
 }
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     fn shown(text: &str) -> String {
-        Address::parse(text).unwrap().shown
+        AmqpAddress::parse(text).unwrap().shown
     }
 
     #[test]
@@ -99,20 +99,20 @@ mod tests {
 
     #[test]
     fn an_ipv6_address_is_a_host() {
-        let address = Address::parse("amqp://[::1]:5673/x").unwrap();
+        let address = AmqpAddress::parse("amqp://[::1]:5673/x").unwrap();
         assert_eq!(address.uri().authority.host, "::1");
     }
 
     #[test]
     fn the_default_vhost_has_three_spellings() {
         for text in ["amqp://h", "amqp://h/", "amqp://h/%2f"] {
-            assert_eq!(Address::parse(text).unwrap().vhost(), "/", "{text}");
+            assert_eq!(AmqpAddress::parse(text).unwrap().vhost(), "/", "{text}");
         }
     }
 
     #[test]
     fn a_heartbeat_in_the_url_wins() {
-        let heartbeat = |text: &str| Address::parse(text).unwrap().uri().query.heartbeat;
+        let heartbeat = |text: &str| AmqpAddress::parse(text).unwrap().uri().query.heartbeat;
         assert_eq!(heartbeat("amqp://h"), Some(HEARTBEAT_SECS));
         assert_eq!(heartbeat("amqp://h?heartbeat=30"), Some(30));
     }
@@ -127,7 +127,7 @@ mod tests {
             ("amqp://me:secret@host:port", "it is no URL: invalid port number"),
             ("amqp://me:secret@host?heartbeat=soon", "invalid digit"),
         ] {
-            let Err(e) = Address::parse(text) else {
+            let Err(e) = AmqpAddress::parse(text) else {
                 panic!("{text} was read")
             };
             assert!(matches!(e, BrokerError::Refused { .. }));

@@ -4,9 +4,9 @@ use crate::task::TaskId;
 
 /// One change to one task of one run.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Entry<'a> {
+pub(super) enum LogEntry<'a> {
     /// The task's bookkeeping as a claim, a release or a rewrite left it.
-    Standing(Standing),
+    Attempts(AttemptCounts),
     /// A slot's bytes.
     Record { slot: u32, bytes: &'a [u8] },
     /// The task's outcome, at its position.
@@ -19,7 +19,7 @@ pub(super) enum Entry<'a> {
 
 /// What is known of a task's attempts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct AttemptCounts {
     /// The latest attempt; 0 before the first.
     pub(super) attempt: u32,
     /// How many attempts lost their lease.
@@ -36,32 +36,32 @@ const HEAD: usize = 1 + 4 + 16;
 /// What an entry adds to its payload, roughly; for accounting.
 pub(super) const OVERHEAD: usize = HEAD + 12;
 
-impl Entry<'_> {
+impl LogEntry<'_> {
     /// Appends the entry to a row.
     pub(super) fn write(&self, run: u32, task: TaskId, row: &mut Vec<u8>) {
         let kind = match self {
-            Entry::Standing(_) => 1,
-            Entry::Record { .. } => 2,
-            Entry::Outcome { .. } => 3,
-            Entry::Reopened => 4,
-            Entry::Trimmed => 5,
+            LogEntry::Attempts(_) => 1,
+            LogEntry::Record { .. } => 2,
+            LogEntry::Outcome { .. } => 3,
+            LogEntry::Reopened => 4,
+            LogEntry::Trimmed => 5,
         };
         row.push(kind);
         row.extend_from_slice(&run.to_le_bytes());
         row.extend_from_slice(&task.0);
         let bytes = match self {
-            Entry::Standing(s) => {
+            LogEntry::Attempts(s) => {
                 for number in [s.attempt, s.lost, s.deaths, u32::from(s.held)] {
                     row.extend_from_slice(&number.to_le_bytes());
                 }
                 return;
             }
-            Entry::Reopened | Entry::Trimmed => return,
-            Entry::Record { slot, bytes } => {
+            LogEntry::Reopened | LogEntry::Trimmed => return,
+            LogEntry::Record { slot, bytes } => {
                 row.extend_from_slice(&slot.to_le_bytes());
                 bytes
             }
-            Entry::Outcome { position, bytes } => {
+            LogEntry::Outcome { position, bytes } => {
                 row.extend_from_slice(&position.to_le_bytes());
                 bytes
             }
@@ -71,7 +71,7 @@ impl Entry<'_> {
     }
 
     /// Takes the next entry off a row; `None`: the row does not hold one.
-    pub(super) fn read<'a>(row: &mut &'a [u8]) -> Option<(u32, TaskId, Entry<'a>)> {
+    pub(super) fn read<'a>(row: &mut &'a [u8]) -> Option<(u32, TaskId, LogEntry<'a>)> {
         let [kind] = take(row)?;
         let run = u32::from_le_bytes(take(row)?);
         let task = TaskId(take(row)?);
@@ -79,23 +79,23 @@ impl Entry<'_> {
             1 => {
                 let mut number = || Some(u32::from_le_bytes(take(row)?));
                 let (attempt, lost, deaths, held) = (number()?, number()?, number()?, number()? != 0);
-                Entry::Standing(Standing {
+                LogEntry::Attempts(AttemptCounts {
                     attempt,
                     lost,
                     deaths,
                     held,
                 })
             }
-            2 => Entry::Record {
+            2 => LogEntry::Record {
                 slot: u32::from_le_bytes(take(row)?),
                 bytes: take_bytes(row)?,
             },
-            3 => Entry::Outcome {
+            3 => LogEntry::Outcome {
                 position: u64::from_le_bytes(take(row)?),
                 bytes: take_bytes(row)?,
             },
-            4 => Entry::Reopened,
-            5 => Entry::Trimmed,
+            4 => LogEntry::Reopened,
+            5 => LogEntry::Trimmed,
             _ => return None,
         };
         Some((run, task, entry))
@@ -122,37 +122,37 @@ mod tests {
     #[test]
     fn entries_read_back_and_no_prefix_of_one_is_an_entry() {
         let task = TaskId([7; 16]);
-        let standing = Standing {
+        let attempts = AttemptCounts {
             attempt: 3,
             lost: 1,
             deaths: 2,
             held: true,
         };
         let entries = [
-            Entry::Standing(standing),
-            Entry::Record {
+            LogEntry::Attempts(attempts),
+            LogEntry::Record {
                 slot: 9,
                 bytes: b"answer",
             },
-            Entry::Outcome {
+            LogEntry::Outcome {
                 position: 1 << 40,
                 bytes: b"",
             },
-            Entry::Reopened,
-            Entry::Trimmed,
+            LogEntry::Reopened,
+            LogEntry::Trimmed,
         ];
         let mut whole = Vec::new();
         for entry in &entries {
             let mut row = Vec::new();
             entry.write(5, task, &mut row);
             for cut in 0..row.len() {
-                assert_eq!(Entry::read(&mut &row[..cut]), None);
+                assert_eq!(LogEntry::read(&mut &row[..cut]), None);
             }
             whole.extend(row);
         }
         let mut rest = &whole[..];
         for entry in entries {
-            assert_eq!(Entry::read(&mut rest), Some((5, task, entry)));
+            assert_eq!(LogEntry::read(&mut rest), Some((5, task, entry)));
         }
         assert!(rest.is_empty());
     }

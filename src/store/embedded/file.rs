@@ -3,7 +3,7 @@
 //! Sequential keys and one value per commit keep the B-tree out of the price of an operation: 2.5 KB cost their copying.
 //! Rows leave at the old end only; what still lives in them is written anew first, in the same transaction.
 
-use super::index::{Index, Run};
+use super::index::{Index, IndexedRun};
 use crate::store::StoreError;
 use crate::task::TaskId;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 /// Number in order -> run (4 bytes), task ids that were trimmed (16 bytes each).
 const DONE: TableDefinition<u64, &[u8]> = TableDefinition::new("done");
-/// Run id -> its number.
+/// IndexedRun id -> its number.
 const RUNS: TableDefinition<&str, u32> = TableDefinition::new("runs");
-/// Run number -> its job.
+/// IndexedRun number -> its job.
 const JOBS: TableDefinition<u32, &[u8]> = TableDefinition::new("jobs");
 /// `format` -> the version of all of the above.
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
@@ -128,7 +128,7 @@ impl LogFile {
             }
             names[number] = name.value().to_owned();
         }
-        index.runs.resize_with(names.len(), Run::default);
+        index.runs.resize_with(names.len(), IndexedRun::default);
         for entry in read.open_table(JOBS)?.iter()? {
             let (run, job) = entry?;
             let Some(run) = index.runs.get_mut(run.value() as usize) else {

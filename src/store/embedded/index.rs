@@ -2,7 +2,7 @@
 //!
 //! Holds the window of tasks at work with their bytes, and 16 bytes for each task whose outcome was trimmed.
 
-use super::entry::{Entry, OVERHEAD, Standing};
+use super::entry::{AttemptCounts, LogEntry, OVERHEAD};
 use crate::store::{Claim, Position, StoreError, Stored};
 use crate::task::{Attempt, AttemptRef, TaskId};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -16,7 +16,7 @@ pub const DEATHS_FORGIVEN: u32 = 5;
 /// The runs by their number in the file, and the row that waits to be committed.
 #[derive(Default)]
 pub(super) struct Index {
-    pub(super) runs: Vec<Run>,
+    pub(super) runs: Vec<IndexedRun>,
     /// Entries that are not committed yet, in order: the next row.
     pub(super) row: Vec<u8>,
     /// That row's number.
@@ -36,16 +36,16 @@ pub(super) struct Index {
 
 /// One run.
 #[derive(Default)]
-pub(super) struct Run {
+pub(super) struct IndexedRun {
     pub(super) job: Option<Vec<u8>>,
     pub(super) done: HashSet<TaskId>,
-    tasks: HashMap<TaskId, Task>,
+    tasks: HashMap<TaskId, IndexedTask>,
     outcomes: BTreeMap<u64, TaskId>,
 }
 
 /// One task that is not trimmed.
-struct Task {
-    standing: Standing,
+struct IndexedTask {
+    attempts: AttemptCounts,
     /// When the latest attempt's lease ends.
     until: Instant,
     /// No row before this one holds anything of the task.
@@ -56,11 +56,11 @@ struct Task {
     reopened: bool,
 }
 
-impl Task {
-    fn new(row: u64) -> Task {
-        let standing = Standing::default();
-        Task {
-            standing,
+impl IndexedTask {
+    fn new(row: u64) -> IndexedTask {
+        let attempts = AttemptCounts::default();
+        IndexedTask {
+            attempts,
             until: Instant::now(),
             oldest: row,
             records: BTreeMap::new(),
@@ -97,27 +97,27 @@ impl Index {
         }
         let task = of.tasks.entry(id).or_insert_with(|| {
             self.live += OVERHEAD;
-            Task::new(self.row_number)
+            IndexedTask::new(self.row_number)
         });
         if let Some((position, _)) = task.outcome {
             return (position <= self.durable).then_some(Claim::Done);
         }
         let now = Instant::now();
-        if task.standing.held {
+        if task.attempts.held {
             if now < task.until {
                 return Some(Claim::Held);
             }
-            task.standing.lost += 1;
+            task.attempts.lost += 1;
         } else {
             self.at_work += 1;
         }
-        task.standing.attempt += 1;
-        task.standing.held = true;
+        task.attempts.attempt += 1;
+        task.attempts.held = true;
         task.until = now + lease;
-        Entry::Standing(task.standing).write(run, id, &mut self.row);
+        LogEntry::Attempts(task.attempts).write(run, id, &mut self.row);
         Some(Claim::Run {
-            attempt: Attempt(task.standing.attempt),
-            failures: task.standing.lost + task.standing.deaths.saturating_sub(DEATHS_FORGIVEN),
+            attempt: Attempt(task.attempts.attempt),
+            failures: task.attempts.lost + task.attempts.deaths.saturating_sub(DEATHS_FORGIVEN),
             records: task
                 .records
                 .iter()
@@ -133,8 +133,8 @@ impl Index {
 
     pub(super) fn release(&mut self, run: u32, attempt: AttemptRef) -> Result<(), StoreError> {
         let task = held(&mut self.runs, run, attempt)?;
-        task.standing.held = false;
-        Entry::Standing(task.standing).write(run, attempt.task, &mut self.row);
+        task.attempts.held = false;
+        LogEntry::Attempts(task.attempts).write(run, attempt.task, &mut self.row);
         self.at_work -= 1;
         Ok(())
     }
@@ -147,7 +147,7 @@ impl Index {
         bytes: Vec<u8>,
     ) -> Result<(), StoreError> {
         let task = held(&mut self.runs, run, attempt)?;
-        Entry::Record { slot, bytes: &bytes }.write(run, attempt.task, &mut self.row);
+        LogEntry::Record { slot, bytes: &bytes }.write(run, attempt.task, &mut self.row);
         self.live += bytes.len() + OVERHEAD;
         if let Some(old) = task.records.insert(slot, bytes) {
             self.live -= old.len() + OVERHEAD;
@@ -163,12 +163,12 @@ impl Index {
         outcome: Vec<u8>,
     ) -> Result<Wait, StoreError> {
         let of = &mut self.runs[run as usize];
-        if let Some(Task {
-            standing,
+        if let Some(IndexedTask {
+            attempts,
             outcome: Some((position, _)),
             ..
         }) = of.tasks.get(&attempt.task)
-            && standing.attempt == attempt.attempt.0
+            && attempts.attempt == attempt.attempt.0
         {
             return Ok(if *position <= self.durable {
                 Wait::No
@@ -179,7 +179,7 @@ impl Index {
         held(&mut self.runs, run, attempt)?;
         self.at_work -= 1;
         self.position += 1;
-        Entry::Outcome {
+        LogEntry::Outcome {
             position: self.position,
             bytes: &outcome,
         }
@@ -192,7 +192,7 @@ impl Index {
         let of = &mut self.runs[run as usize];
         if let Some(task) = of.tasks.get_mut(&id) {
             self.live -= task.bytes();
-            task.standing.held = false;
+            task.attempts.held = false;
             // Nobody claims the task any more, so nobody reads its records.
             task.records = BTreeMap::new();
             task.outcome = Some((position, outcome));
@@ -239,7 +239,7 @@ impl Index {
                 of.outcomes.remove(&position.0);
                 of.done.insert(*id);
                 if task.reopened {
-                    Entry::Trimmed.write(run, *id, &mut self.row);
+                    LogEntry::Trimmed.write(run, *id, &mut self.row);
                 }
                 self.trimmed.push((run, *id));
             }
@@ -252,13 +252,13 @@ impl Index {
         let before = of.done.len();
         for id in tasks {
             if of.done.remove(id) {
-                Entry::Reopened.write(run, *id, &mut self.row);
+                LogEntry::Reopened.write(run, *id, &mut self.row);
                 self.live += OVERHEAD;
                 of.tasks.insert(
                     *id,
-                    Task {
+                    IndexedTask {
                         reopened: true,
-                        ..Task::new(self.row_number)
+                        ..IndexedTask::new(self.row_number)
                     },
                 );
             }
@@ -272,7 +272,7 @@ impl Index {
         let is_abandoned = |id: &&TaskId| {
             known
                 .get(id)
-                .is_none_or(|task| task.outcome.is_none() && !(task.standing.held && now < task.until))
+                .is_none_or(|task| task.outcome.is_none() && !(task.attempts.held && now < task.until))
         };
         tasks.iter().filter(is_abandoned).copied().collect()
     }
@@ -285,11 +285,11 @@ impl Index {
         let row = self.row_number;
         let task = of.tasks.entry(id).or_insert_with(|| {
             self.live += OVERHEAD;
-            Task::new(row)
+            IndexedTask::new(row)
         });
         for (slot, bytes) in records {
             if task.outcome.is_none() && !task.records.contains_key(&slot) {
-                Entry::Record { slot, bytes: &bytes }.write(run, id, &mut self.row);
+                LogEntry::Record { slot, bytes: &bytes }.write(run, id, &mut self.row);
                 self.live += bytes.len() + OVERHEAD;
                 task.records.insert(slot, bytes);
             }
@@ -302,14 +302,14 @@ impl Index {
             for (id, task) in of.tasks.iter_mut().filter(|(_, task)| task.oldest < cut) {
                 task.oldest = self.row_number;
                 if task.reopened {
-                    Entry::Reopened.write(run, *id, &mut self.row);
+                    LogEntry::Reopened.write(run, *id, &mut self.row);
                 }
-                Entry::Standing(task.standing).write(run, *id, &mut self.row);
+                LogEntry::Attempts(task.attempts).write(run, *id, &mut self.row);
                 for (slot, bytes) in &task.records {
-                    Entry::Record { slot: *slot, bytes }.write(run, *id, &mut self.row);
+                    LogEntry::Record { slot: *slot, bytes }.write(run, *id, &mut self.row);
                 }
                 if let Some((position, bytes)) = &task.outcome {
-                    Entry::Outcome {
+                    LogEntry::Outcome {
                         position: *position,
                         bytes,
                     }
@@ -322,20 +322,20 @@ impl Index {
     /// Applies a row as a start finds it. Entries may repeat what rows before them said; `None`: not a row of ours.
     pub(super) fn replay(&mut self, number: u64, mut row: &[u8]) -> Option<()> {
         while !row.is_empty() {
-            let (run, id, entry) = Entry::read(&mut row)?;
+            let (run, id, entry) = LogEntry::read(&mut row)?;
             let of = self.runs.get_mut(run as usize)?;
             match entry {
-                Entry::Reopened => {
+                LogEntry::Reopened => {
                     self.forget(run, id);
                     self.live += OVERHEAD;
-                    let task = Task {
+                    let task = IndexedTask {
                         reopened: true,
-                        ..Task::new(number)
+                        ..IndexedTask::new(number)
                     };
                     self.runs[run as usize].tasks.insert(id, task);
                     continue;
                 }
-                Entry::Trimmed => {
+                LogEntry::Trimmed => {
                     self.forget(run, id);
                     self.runs[run as usize].done.insert(id);
                     continue;
@@ -346,19 +346,19 @@ impl Index {
             }
             let task = of.tasks.entry(id).or_insert_with(|| {
                 self.live += OVERHEAD;
-                Task::new(number)
+                IndexedTask::new(number)
             });
             match entry {
-                Entry::Standing(standing) => task.standing = standing,
-                Entry::Record { .. } if task.outcome.is_some() => {}
-                Entry::Record { slot, bytes } => {
+                LogEntry::Attempts(attempts) => task.attempts = attempts,
+                LogEntry::Record { .. } if task.outcome.is_some() => {}
+                LogEntry::Record { slot, bytes } => {
                     self.live += bytes.len() + OVERHEAD;
                     if let Some(old) = task.records.insert(slot, bytes.to_vec()) {
                         self.live -= old.len() + OVERHEAD;
                     }
                 }
-                Entry::Outcome { position, bytes } => self.conclude(run, id, position, bytes.to_vec()),
-                Entry::Reopened | Entry::Trimmed => {}
+                LogEntry::Outcome { position, bytes } => self.conclude(run, id, position, bytes.to_vec()),
+                LogEntry::Reopened | LogEntry::Trimmed => {}
             }
         }
         Some(())
@@ -379,16 +379,16 @@ impl Index {
     /// Ends a replay: no attempt outlives its process.
     pub(super) fn open_again(&mut self) {
         for task in self.runs.iter_mut().flat_map(|of| of.tasks.values_mut()) {
-            if task.standing.held && task.outcome.is_none() {
-                task.standing.deaths += 1;
+            if task.attempts.held && task.outcome.is_none() {
+                task.attempts.deaths += 1;
             }
-            task.standing.held = false;
+            task.attempts.held = false;
         }
     }
 }
 
-fn held(runs: &mut [Run], run: u32, attempt: AttemptRef) -> Result<&mut Task, StoreError> {
+fn held(runs: &mut [IndexedRun], run: u32, attempt: AttemptRef) -> Result<&mut IndexedTask, StoreError> {
     let task = runs[run as usize].tasks.get_mut(&attempt.task);
-    task.filter(|task| task.standing.held && task.standing.attempt == attempt.attempt.0)
+    task.filter(|task| task.attempts.held && task.attempts.attempt == attempt.attempt.0)
         .ok_or(StoreError::Fenced(attempt))
 }

@@ -22,7 +22,7 @@ use super::{Claim, Position, Store, StoreError, Stored};
 use crate::task::{AttemptRef, RunId, TaskId};
 use async_trait::async_trait;
 use file::LogFile;
-use index::{Index, Run, Wait};
+use index::{Index, IndexedRun, Wait};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -44,20 +44,20 @@ const GATHER_STEP: Duration = Duration::from_millis(1);
 
 /// An open store. Dropped, it commits what waits and lets the file go.
 pub struct EmbeddedStore {
-    shared: Arc<Shared>,
+    shared: Arc<EmbeddedShared>,
     writer: Option<std::thread::JoinHandle<()>>,
 }
 
-struct Shared {
+struct EmbeddedShared {
     place: String,
-    state: Mutex<State>,
+    state: Mutex<EmbeddedState>,
     /// Rings for the writer.
     work: Condvar,
     /// Rings when outcomes have become durable.
     outcomes: Notify,
 }
 
-struct State {
+struct EmbeddedState {
     index: Index,
     numbers: HashMap<String, u32>,
     new_runs: Vec<(String, u32)>,
@@ -75,7 +75,7 @@ impl EmbeddedStore {
     /// Opens the file, or makes it. [`StoreError::InUse`] when a process has it open.
     pub fn open(path: &Path) -> Result<EmbeddedStore, StoreError> {
         let (mut file, index, names) = LogFile::open(path)?;
-        let state = State {
+        let state = EmbeddedState {
             index,
             numbers: names.into_iter().zip(0..).collect(),
             new_runs: Vec::new(),
@@ -86,7 +86,7 @@ impl EmbeddedStore {
             broken: None,
         };
         let place = path.display().to_string();
-        let shared = Shared {
+        let shared = EmbeddedShared {
             place,
             state: Mutex::new(state),
             work: Condvar::new(),
@@ -147,13 +147,13 @@ impl Drop for EmbeddedStore {
     }
 }
 
-impl Shared {
+impl EmbeddedShared {
     /// Nothing that holds the lock panics half way through a change.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, EmbeddedState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn awaited(&self, state: &mut State) -> Arc<Commit> {
+    fn awaited(&self, state: &mut EmbeddedState) -> Arc<Commit> {
         state.awaited += 1;
         if state.awaited == 1 {
             self.work.notify_one();
@@ -162,14 +162,14 @@ impl Shared {
     }
 }
 
-impl State {
+impl EmbeddedState {
     fn number(&mut self, run: &RunId) -> u32 {
         if let Some(number) = self.numbers.get(&run.0) {
             return *number;
         }
         let number =
             u32::try_from(self.index.runs.len()).expect("a file of runs ends long before 2^32 of them");
-        self.index.runs.push(Run::default());
+        self.index.runs.push(IndexedRun::default());
         self.numbers.insert(run.0.clone(), number);
         self.new_runs.push((run.0.clone(), number));
         number

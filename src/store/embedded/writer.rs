@@ -1,13 +1,13 @@
 //! The embedded store's writer thread: one commit for all that waits.
 
 use super::file::{Batch, LogFile};
-use super::{GATHER, GATHER_STEP, LINGER, Shared, State};
+use super::{EmbeddedShared, EmbeddedState, GATHER, GATHER_STEP, LINGER};
 use crate::store::StoreError;
 use std::sync::{Arc, OnceLock, PoisonError};
 use tokio::sync::Notify;
 
 /// The writer's life: take what waits, commit it, wake who awaits it; until the store is closed or a write fails.
-pub(super) fn write_on(shared: &Shared, file: &mut LogFile) {
+pub(super) fn write_on(shared: &EmbeddedShared, file: &mut LogFile) {
     let _last_words = LastWords(shared);
     loop {
         let mut state = shared.lock();
@@ -85,7 +85,7 @@ impl Drop for InFlight {
 }
 
 /// Ends what nobody will commit any more, however the writer ended.
-struct LastWords<'a>(&'a Shared);
+struct LastWords<'a>(&'a EmbeddedShared);
 
 impl Drop for LastWords<'_> {
     fn drop(&mut self) {
@@ -101,7 +101,7 @@ impl Drop for LastWords<'_> {
     }
 }
 
-impl State {
+impl EmbeddedState {
     fn waits(&self) -> bool {
         let index = &self.index;
         self.awaited > 0 || !index.row.is_empty() || !index.trimmed.is_empty() || !self.new_jobs.is_empty()

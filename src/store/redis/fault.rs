@@ -1,7 +1,7 @@
 //! What the server or the connection said, as an error of the store: does it pass by itself, and if not, who has to do what.
 
 use super::rights::needed;
-use super::url::Address;
+use super::url::RedisAddress;
 use crate::store::StoreError;
 use crate::tls;
 use redis::{ErrorKind, RedisError};
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// Why a command has no answer.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum RedisFault {
     /// The connection's or the server's own words.
     Redis(RedisError),
     /// None came within this time.
@@ -46,16 +46,16 @@ const DATABASE_REFUSED: &str = "refused to switch database";
 /// What the redis crate says when no node of a cluster takes the password, in an error of another kind.
 const PASSWORD_REFUSED: &str = "Password authentication failed";
 
-impl Fault {
+impl RedisFault {
     pub(super) fn is_unknown_script(&self) -> bool {
-        matches!(self, Fault::Redis(e) if e.code() == Some("NOSCRIPT"))
+        matches!(self, RedisFault::Redis(e) if e.code() == Some("NOSCRIPT"))
     }
 
     /// Whether another connection may do better: this one is broken, mute or leads to a server that is no longer the master.
     pub(super) fn wants_new_connection(&self) -> bool {
         match self {
-            Fault::Silent(_) => true,
-            Fault::Redis(e) => match e.kind() {
+            RedisFault::Silent(_) => true,
+            RedisFault::Redis(e) => match e.kind() {
                 ErrorKind::Server(_) | ErrorKind::Extension => {
                     matches!(code(e), Some("READONLY" | "MASTERDOWN" | "NOAUTH"))
                 }
@@ -65,11 +65,11 @@ impl Fault {
     }
 
     /// As an error of the store there, whose user has this namespace.
-    pub(super) fn at(&self, address: &Address, namespace: &str) -> StoreError {
+    pub(super) fn at(&self, address: &RedisAddress, namespace: &str) -> StoreError {
         let place = address.place.clone();
         let error = match self {
-            Fault::Redis(error) => error,
-            Fault::Silent(waited) => {
+            RedisFault::Redis(error) => error,
+            RedisFault::Silent(waited) => {
                 let message = format!(
                     "no answer within {} s; check that the server is there and not overloaded",
                     waited.as_secs()
@@ -125,8 +125,8 @@ impl Fault {
 
 /// The system's error behind it.
 fn io_error(error: &RedisError) -> Option<&io::Error> {
-    type Inner = Arc<dyn Error + Send + Sync>;
-    error.source()?.downcast_ref::<Inner>()?.downcast_ref()
+    type Source = Arc<dyn Error + Send + Sync>;
+    error.source()?.downcast_ref::<Source>()?.downcast_ref()
 }
 
 fn of_server(code: &str, place: String, said: String, namespace: &str) -> StoreError {
@@ -207,7 +207,10 @@ mod tests {
             .unwrap()
             .extract_error()
             .unwrap_err();
-        Fault::Redis(error).at(&Address::parse("redis://u:hunter2@host").unwrap(), "bsft:team-a")
+        RedisFault::Redis(error).at(
+            &RedisAddress::parse("redis://u:hunter2@host").unwrap(),
+            "bsft:team-a",
+        )
     }
 
     #[test]

@@ -4,9 +4,9 @@
 //! when a reconnection is refused (a password that is being changed), and it makes callers wait for its own retries. Here a
 //! call fails at once or after [`CALL_TIMEOUT`], and the caller, who knows what it is worth, tries again.
 
-use super::fault::Fault;
-use super::script::Call;
-use super::url::Address;
+use super::fault::RedisFault;
+use super::script::ScriptCall;
+use super::url::RedisAddress;
 use crate::store::StoreError;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
@@ -34,16 +34,16 @@ const LET_IN_AGAIN: &str = "answers in flight wait: let the password that this p
 
 /// What we are connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Topology {
+pub(super) enum RedisTopology {
     /// One server.
     Single,
     /// A cluster, of which the address is one node's.
     Cluster,
 }
 
-pub(super) struct Link {
-    address: Address,
-    topology: Topology,
+pub(super) struct RedisLink {
+    address: RedisAddress,
+    topology: RedisTopology,
     namespace: String,
     /// Whether the server has let us in: what it refuses from then on was changed under us.
     was_let_in: AtomicBool,
@@ -63,14 +63,14 @@ enum Connection {
     Cluster(ClusterConnection),
 }
 
-impl Link {
+impl RedisLink {
     /// Connects at the first call.
-    pub(super) fn new(address: Address, topology: Topology, namespace: &str) -> Link {
+    pub(super) fn new(address: RedisAddress, topology: RedisTopology, namespace: &str) -> RedisLink {
         let current = Mutex::new(Dialled {
             number: 0,
             connection: dial(address.clone(), topology),
         });
-        Link {
+        RedisLink {
             address,
             topology,
             namespace: namespace.to_owned(),
@@ -79,7 +79,7 @@ impl Link {
         }
     }
 
-    pub(super) fn address(&self) -> &Address {
+    pub(super) fn address(&self) -> &RedisAddress {
         &self.address
     }
 
@@ -89,16 +89,16 @@ impl Link {
     }
 
     /// Runs a step.
-    pub(super) async fn run(&self, call: Call<'_>) -> Result<Value, StoreError> {
+    pub(super) async fn run(&self, call: ScriptCall<'_>) -> Result<Value, StoreError> {
         let mut answer = self.send(&call.by_digest()).await;
-        if answer.as_ref().is_err_and(Fault::is_unknown_script) {
+        if answer.as_ref().is_err_and(RedisFault::is_unknown_script) {
             answer = self.send(&call.in_full()).await;
         }
         answer.map_err(|fault| self.error(&fault))
     }
 
     /// Runs a step both ways: a user has to be allowed either.
-    pub(super) async fn try_out(&self, call: Call<'_>) -> Result<(), StoreError> {
+    pub(super) async fn try_out(&self, call: ScriptCall<'_>) -> Result<(), StoreError> {
         for command in [call.in_full(), call.by_digest()] {
             match self.send(&command).await {
                 // Forgotten again at once, but we were allowed to ask.
@@ -114,7 +114,7 @@ impl Link {
         self.send(command).await.map_err(|fault| self.error(&fault))
     }
 
-    async fn send(&self, command: &Cmd) -> Result<Value, Fault> {
+    async fn send(&self, command: &Cmd) -> Result<Value, RedisFault> {
         let Dialled { number, connection } = self.current();
         let answer = async {
             match connection.await? {
@@ -123,16 +123,16 @@ impl Link {
             }
         };
         let answer = match tokio::time::timeout(CALL_TIMEOUT, answer).await {
-            Ok(answer) => answer.map_err(Fault::Redis),
-            Err(_) => Err(Fault::Silent(CALL_TIMEOUT)),
+            Ok(answer) => answer.map_err(RedisFault::Redis),
+            Err(_) => Err(RedisFault::Silent(CALL_TIMEOUT)),
         };
-        if answer.as_ref().is_err_and(Fault::wants_new_connection) {
+        if answer.as_ref().is_err_and(RedisFault::wants_new_connection) {
             self.redial(number);
         }
         answer
     }
 
-    fn error(&self, fault: &Fault) -> StoreError {
+    fn error(&self, fault: &RedisFault) -> StoreError {
         match fault.at(&self.address, &self.namespace) {
             StoreError::Refused { place, message } if self.was_let_in.load(Ordering::Relaxed) => {
                 let message = format!("{message}; {LET_IN_AGAIN}");
@@ -161,10 +161,13 @@ impl Link {
     }
 }
 
-fn dial(address: Address, topology: Topology) -> Shared<BoxFuture<'static, Result<Connection, RedisError>>> {
+fn dial(
+    address: RedisAddress,
+    topology: RedisTopology,
+) -> Shared<BoxFuture<'static, Result<Connection, RedisError>>> {
     let made = async move {
         match topology {
-            Topology::Single => {
+            RedisTopology::Single => {
                 // `send` keeps the time.
                 let config = AsyncConnectionConfig::new()
                     .set_connection_timeout(None)
@@ -176,7 +179,7 @@ fn dial(address: Address, topology: Topology) -> Shared<BoxFuture<'static, Resul
                     .await?;
                 Ok(Connection::Single(connection))
             }
-            Topology::Cluster => {
+            RedisTopology::Cluster => {
                 let client = ClusterClient::builder([address.info])
                     .connection_timeout(CONNECT_TIMEOUT)
                     .response_timeout(CALL_TIMEOUT)

@@ -11,11 +11,11 @@
 //! killed server does when its disk was slow just then), which are run again. So may a failover to a replica.
 
 mod artifacts;
-mod combine;
+mod batch;
+mod batched_calls;
 mod coordination;
-mod doubt;
 mod fault;
-mod items;
+mod idempotency;
 mod keys;
 mod lifetime;
 mod link;
@@ -32,19 +32,19 @@ pub use rights::{CLUSTER_RIGHTS, RIGHTS};
 use super::{Claim, Position, Store, StoreError, Stored};
 use crate::task::{AttemptRef, RunId, TaskId};
 use async_trait::async_trait;
-use combine::Combiner;
-use doubt::{Asked, Doubts};
-use items::{ClaimItem, FinishItem, Held, RecordItem};
+use batch::Batcher;
+use batched_calls::{ClaimItem, FinishItem, Held, RecordItem};
+use idempotency::{InDoubtCalls, InDoubtRequest};
 use keys::Keys;
 use lifetime::Lifetimes;
-use link::Link;
+use link::RedisLink;
 use page::Sizes;
 use redis::Value;
-use script::{ABANDONED, Call, IMPORT, KEEP, OUTCOME, RELEASE, RENEW, REOPEN, TRIM};
+use script::{ABANDONED, IMPORT, KEEP, OUTCOME, RELEASE, RENEW, REOPEN, ScriptCall, TRIM};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use url::Address;
+use url::RedisAddress;
 
 /// How soon a reader that found nothing looks again, at first.
 const LOOK_FIRST: Duration = Duration::from_millis(2);
@@ -58,12 +58,12 @@ const STEP_TASKS: usize = 512;
 
 /// A namespace on a Redis server or cluster. Many processes may use it at once.
 pub struct RedisStore {
-    link: Arc<Link>,
+    link: Arc<RedisLink>,
     keys: Keys,
-    claims: Combiner<ClaimItem>,
-    records: Combiner<RecordItem>,
-    finishes: Combiner<FinishItem>,
-    doubts: Doubts,
+    claims: Batcher<ClaimItem>,
+    records: Batcher<RecordItem>,
+    finishes: Batcher<FinishItem>,
+    in_doubt: InDoubtCalls,
     lifetimes: Lifetimes,
     sizes: Sizes,
 }
@@ -92,12 +92,12 @@ impl RedisStore {
         }
         let link = Arc::new(start::checked(address, &keys).await?);
         Ok(RedisStore {
-            claims: Combiner::new(Arc::clone(&link), keys.clone()),
-            records: Combiner::new(Arc::clone(&link), keys.clone()),
-            finishes: Combiner::new(Arc::clone(&link), keys.clone()),
+            claims: Batcher::new(Arc::clone(&link), keys.clone()),
+            records: Batcher::new(Arc::clone(&link), keys.clone()),
+            finishes: Batcher::new(Arc::clone(&link), keys.clone()),
             link,
             keys,
-            doubts: Doubts::default(),
+            in_doubt: InDoubtCalls::default(),
             lifetimes: Lifetimes::default(),
             sizes: Sizes::default(),
         })
@@ -137,7 +137,7 @@ impl RedisStore {
     }
 
     /// Runs a step that answers 0 when the attempt is stale.
-    async fn fenced(&self, attempt: AttemptRef, call: Call<'_>) -> Result<(), StoreError> {
+    async fn fenced(&self, attempt: AttemptRef, call: ScriptCall<'_>) -> Result<(), StoreError> {
         let reply = self.link.run(call).await?;
         match self.read(reply, reply::integer)? {
             0 => Err(StoreError::Fenced(attempt)),
@@ -179,14 +179,14 @@ impl Store for RedisStore {
 
     async fn claim(&self, run: &RunId, task: TaskId, lease: Duration) -> Result<Claim, StoreError> {
         self.keep(run).await?;
-        let doubt = self.doubts.begin(Asked::Claim(run.clone(), task));
+        let doubt = self.in_doubt.begin(InDoubtRequest::Claim(run.clone(), task));
         let item = ClaimItem {
             task,
             nonce: doubt.nonce,
             lease_ms: millis(lease),
         };
-        let claim = self.claims.ask(run, item).await?;
-        doubt.settle();
+        let claim = self.claims.submit(run, item).await?;
+        doubt.answered();
         Ok(claim)
     }
 
@@ -204,23 +204,25 @@ impl Store for RedisStore {
         bytes: Vec<u8>,
     ) -> Result<(), StoreError> {
         let item = RecordItem { attempt, slot, bytes };
-        held(self.records.ask(run, item).await?, attempt)
+        held(self.records.submit(run, item).await?, attempt)
     }
 
     async fn finish(&self, run: &RunId, attempt: AttemptRef, outcome: Vec<u8>) -> Result<(), StoreError> {
         let item = FinishItem { attempt, outcome };
-        held(self.finishes.ask(run, item).await?, attempt)
+        held(self.finishes.submit(run, item).await?, attempt)
     }
 
     async fn release(&self, run: &RunId, attempt: AttemptRef) -> Result<(), StoreError> {
-        let doubt = self
-            .doubts
-            .begin(Asked::Release(run.clone(), attempt.task, attempt.attempt));
+        let doubt = self.in_doubt.begin(InDoubtRequest::Release(
+            run.clone(),
+            attempt.task,
+            attempt.attempt,
+        ));
         let call = RELEASE.call([self.keys.task(run, attempt.task)]);
         let call = call.number(attempt.attempt.0.into()).number(doubt.repeats.into());
         let released = self.fenced(attempt, call).await;
         if let Ok(()) | Err(StoreError::Fenced(_)) = released {
-            doubt.settle();
+            doubt.answered();
         }
         released
     }
@@ -332,8 +334,8 @@ impl Store for RedisStore {
     }
 }
 
-fn read(url: &str, namespace: &str) -> Result<(Address, Keys), StoreError> {
-    let address = Address::parse(url)?;
+fn read(url: &str, namespace: &str) -> Result<(RedisAddress, Keys), StoreError> {
+    let address = RedisAddress::parse(url)?;
     match Keys::new(namespace) {
         Some(keys) => Ok((address, keys)),
         None => Err(StoreError::Misconfigured {

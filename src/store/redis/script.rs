@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 
 macro_rules! steps {
     ($($name:ident $file:literal)+) => {$(
-        pub(super) static $name: LazyLock<Step> = LazyLock::new(|| {
-            Step::new(concat!(include_str!("lua/prelude.lua"), include_str!($file)))
+        pub(super) static $name: LazyLock<LuaScript> = LazyLock::new(|| {
+            LuaScript::new(concat!(include_str!("lua/prelude.lua"), include_str!($file)))
         });
     )+};
 }
@@ -34,22 +34,22 @@ steps! {
 }
 
 /// A script and its digest.
-pub(super) struct Step {
+pub(super) struct LuaScript {
     source: &'static str,
     digest: String,
 }
 
-impl Step {
-    fn new(source: &'static str) -> Step {
-        Step {
+impl LuaScript {
+    fn new(source: &'static str) -> LuaScript {
+        LuaScript {
             source,
             digest: Script::new(source).get_hash().to_owned(),
         }
     }
 
     /// A call of the step. Its keys must share a hash tag.
-    pub(super) fn call<'a>(&'a self, keys: impl IntoIterator<Item = String>) -> Call<'a> {
-        Call {
+    pub(super) fn call<'a>(&'a self, keys: impl IntoIterator<Item = String>) -> ScriptCall<'a> {
+        ScriptCall {
             step: self,
             keys: keys.into_iter().collect(),
             arguments: Vec::new(),
@@ -58,30 +58,30 @@ impl Step {
 }
 
 /// A step with its keys and arguments.
-pub(super) struct Call<'a> {
-    step: &'a Step,
+pub(super) struct ScriptCall<'a> {
+    step: &'a LuaScript,
     keys: Vec<String>,
     arguments: Vec<Cow<'a, [u8]>>,
 }
 
-impl<'a> Call<'a> {
-    pub(super) fn number(mut self, number: u64) -> Call<'a> {
+impl<'a> ScriptCall<'a> {
+    pub(super) fn number(mut self, number: u64) -> ScriptCall<'a> {
         self.arguments.push(number.to_string().into_bytes().into());
         self
     }
 
     /// What stands for the task among the trimmed ones.
-    pub(super) fn mark(mut self, task: TaskId) -> Call<'a> {
+    pub(super) fn mark(mut self, task: TaskId) -> ScriptCall<'a> {
         self.arguments.push(mark(task).to_string().into_bytes().into());
         self
     }
 
-    pub(super) fn owned(mut self, bytes: Vec<u8>) -> Call<'a> {
+    pub(super) fn owned(mut self, bytes: Vec<u8>) -> ScriptCall<'a> {
         self.arguments.push(bytes.into());
         self
     }
 
-    pub(super) fn bytes(mut self, bytes: &'a [u8]) -> Call<'a> {
+    pub(super) fn bytes(mut self, bytes: &'a [u8]) -> ScriptCall<'a> {
         self.arguments.push(bytes.into());
         self
     }

@@ -2,9 +2,9 @@
 
 use super::keys::Keys;
 use super::lifetime::KEPT;
-use super::link::{Link, Topology};
+use super::link::{RedisLink, RedisTopology};
 use super::script::PROBE;
-use super::url::Address;
+use super::url::RedisAddress;
 use crate::store::StoreError;
 use std::collections::HashMap;
 use tracing::warn;
@@ -16,8 +16,8 @@ const ROOM: u64 = 128 << 20;
 const OLDEST: u64 = 5;
 
 /// Connects and checks.
-pub(super) async fn checked(address: Address, keys: &Keys) -> Result<Link, StoreError> {
-    let link = Link::new(address, Topology::Single, keys.namespace());
+pub(super) async fn checked(address: RedisAddress, keys: &Keys) -> Result<RedisLink, StoreError> {
+    let link = RedisLink::new(address, RedisTopology::Single, keys.namespace());
     let told = link.ask(&redis::cmd("INFO")).await;
     let topology = match told {
         Ok(told) => {
@@ -39,15 +39,17 @@ pub(super) async fn checked(address: Address, keys: &Keys) -> Result<Link, Store
                 store = link.address().place,
                 "this user may not ask INFO: whether the server evicts keys or writes to its disk is not known"
             );
-            Topology::Single
+            RedisTopology::Single
         }
         Err(error) => return Err(error),
     };
     let link = match topology {
-        Topology::Single => link,
-        Topology::Cluster => Link::new(link.address().clone(), Topology::Cluster, keys.namespace()),
+        RedisTopology::Single => link,
+        RedisTopology::Cluster => {
+            RedisLink::new(link.address().clone(), RedisTopology::Cluster, keys.namespace())
+        }
     };
-    if topology == Topology::Cluster {
+    if topology == RedisTopology::Cluster {
         // The client's own, when it makes sure of a node and when keys move from one to another.
         link.ask(&redis::cmd("PING")).await?;
         link.ask(&redis::cmd("ASKING")).await?;
@@ -60,7 +62,7 @@ pub(super) async fn checked(address: Address, keys: &Keys) -> Result<Link, Store
 
 #[derive(Debug)]
 struct About {
-    topology: Topology,
+    topology: RedisTopology,
     warnings: Vec<String>,
 }
 
@@ -118,8 +120,8 @@ fn look(info: &str) -> Result<About, String> {
         );
     }
     let topology = match number("cluster_enabled") {
-        0 => Topology::Single,
-        _ => Topology::Cluster,
+        0 => RedisTopology::Single,
+        _ => RedisTopology::Cluster,
     };
     Ok(About { topology, warnings })
 }
@@ -134,7 +136,7 @@ mod tests {
     #[test]
     fn a_sound_server_is_taken_without_a_word() {
         let about = look(SOUND).unwrap();
-        assert_eq!((about.topology, about.warnings.len()), (Topology::Single, 0));
+        assert_eq!((about.topology, about.warnings.len()), (RedisTopology::Single, 0));
     }
 
     #[test]

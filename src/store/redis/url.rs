@@ -6,21 +6,21 @@ use redis::{ConnectionInfo, IntoConnectionInfo};
 
 /// Where the server is and who we are there.
 #[derive(Clone)]
-pub(super) struct Address {
+pub(super) struct RedisAddress {
     /// The URL without its password.
     pub(super) place: String,
     pub(super) info: ConnectionInfo,
 }
 
-impl std::fmt::Debug for Address {
+impl std::fmt::Debug for RedisAddress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.place)
     }
 }
 
-impl Address {
+impl RedisAddress {
     /// Reads `redis://` (plain) or `rediss://` (TLS), `user:password@`, host, port, database number.
-    pub(super) fn parse(url: &str) -> Result<Address, StoreError> {
+    pub(super) fn parse(url: &str) -> Result<RedisAddress, StoreError> {
         // A text that is no URL may have a password anywhere: nothing of it is shown.
         let unreadable = || misconfigured("the URL given", FORM.to_owned());
         let read = url::Url::parse(url).map_err(|_| unreadable())?;
@@ -40,7 +40,7 @@ impl Address {
             .map_err(|e| misconfigured(&place, format!("{e}; {FORM}")))?;
         // Without it the kernel holds a small command back until the one before it was acknowledged.
         let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        Ok(Address { place, info })
+        Ok(RedisAddress { place, info })
     }
 
     /// Whether the connection is by TLS.
@@ -83,7 +83,7 @@ mod tests {
             ("rediss://:hunter2@db.example", "rediss://db.example"),
             ("redis://db.example/0?password=hunter2", "redis://db.example/0"),
         ] {
-            let address = Address::parse(url).unwrap();
+            let address = RedisAddress::parse(url).unwrap();
             assert_eq!(address.place, place);
             assert!(!format!("{address:?}").contains("hunter2"));
         }
@@ -100,7 +100,7 @@ mod tests {
             "redis://a:hunter2@host:notaport",
             "redis://a:hunter2@0.0.0.0",
         ] {
-            let error = Address::parse(url).unwrap_err();
+            let error = RedisAddress::parse(url).unwrap_err();
             assert!(
                 matches!(error, StoreError::Misconfigured { .. }),
                 "{url}: {error}"

@@ -11,7 +11,7 @@ pub(super) use orphan_timer::OrphanTimer;
 pub(super) use supervise::resume;
 
 use super::lease::{LEASE, under_lease};
-use super::{HELD, RETURN_AFTER, Shared, preflight, resolve};
+use super::{HELD, RETURN_AFTER, WorkerContext, preflight, resolve};
 use crate::broker::{BrokerError, Delivery, Disposition, Queue};
 use crate::finetune::{
     Provider, ProviderError, TrainingOutcome, TrainingRecord, TrainingRequest, TrainingState,
@@ -53,25 +53,25 @@ enum Poll {
 }
 
 /// Carries out one delivery of the finetune lane.
-pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
-    let queue = shared.metrics.worker().finetune.task();
+pub(super) async fn execute(context: Arc<WorkerContext>, delivery: Delivery) {
+    let queue = context.metrics.worker().finetune.task();
     let message = match decode(&delivery.body) {
         Ok(FinetuneMessage::Train(message)) => message,
         Ok(FinetuneMessage::Preflight(message)) => {
-            return preflight::execute(&shared, delivery, &message).await;
+            return preflight::execute(&context, delivery, &message).await;
         }
-        Err(why @ Refusal::OtherVersion { .. }) => return shared.reasons.hand_back(delivery, &why).await,
+        Err(why @ Refusal::OtherVersion { .. }) => return context.log.hand_back(delivery, &why).await,
         Err(why @ (Refusal::Foreign(_) | Refusal::NotText)) => {
-            shared.reasons.tell_refusal(&Queue::Finetune, &why);
+            context.log.refused(&Queue::Finetune, &why);
             queue.ended(TaskEnd::Refused);
             return resolve(delivery, Disposition::Reject).await;
         }
     };
-    let provider = match shared.providers.get(&message.shard.recipe) {
+    let provider = match context.providers.get(&message.shard.recipe) {
         Ok(provider) => provider,
-        Err(why) => return shared.reasons.hand_back(delivery, &why).await,
+        Err(why) => return context.log.hand_back(delivery, &why).await,
     };
-    let job = TrainingTask::new(&shared, &message, provider.as_ref());
+    let job = TrainingTask::new(&context, &message, provider.as_ref());
     let ended = match provider.is_local() {
         true => job.supervise_delivery(delivery).await,
         false => job.poll_once(delivery).await,
@@ -90,9 +90,9 @@ pub(super) async fn execute(shared: Arc<Shared>, delivery: Delivery) {
             (None, PollError::Store(StoreError::Fenced(_))) => {
                 debug!(task = %message.task, "another worker looks after the training")
             }
-            (delivery, PollError::Store(why)) => shared.fail(delivery, why),
-            (Some(delivery), why) => shared.reasons.hand_back(delivery, &why).await,
-            (None, why) => shared.reasons.tell(&why),
+            (delivery, PollError::Store(why)) => context.fail(delivery, why),
+            (Some(delivery), why) => context.log.hand_back(delivery, &why).await,
+            (None, why) => context.log.postponed(&why),
         }
     }
 }
@@ -102,7 +102,7 @@ type UnackedError = (Option<Delivery>, PollError);
 
 /// One training and everything that is needed to look after it.
 struct TrainingTask<'a> {
-    shared: &'a Arc<Shared>,
+    context: &'a Arc<WorkerContext>,
     message: &'a FinetuneTask,
     provider: &'a dyn Provider,
     key: String,
@@ -112,12 +112,12 @@ struct TrainingTask<'a> {
 
 impl<'a> TrainingTask<'a> {
     fn new(
-        shared: &'a Arc<Shared>,
+        context: &'a Arc<WorkerContext>,
         message: &'a FinetuneTask,
         provider: &'a dyn Provider,
     ) -> TrainingTask<'a> {
         TrainingTask {
-            shared,
+            context,
             message,
             provider,
             key: message.task.to_string(),
@@ -134,7 +134,7 @@ impl TrainingTask<'_> {
             Ok(Poll::Later(after)) => Disposition::Requeue { after },
             Ok(Poll::Unknown(why)) => {
                 let why = format!("fine-tune job of {}: {why}", self.message.shard);
-                self.shared.reasons.hand_back(delivery, &why).await;
+                self.context.log.hand_back(delivery, &why).await;
                 return Ok(());
             }
             Err(why) => return Err((Some(delivery), why)),
@@ -150,7 +150,7 @@ impl TrainingTask<'_> {
             Claim::Run { attempt, records, .. } => (self.reference(attempt), records),
         };
         let mut driver = self.driver(attempt, &records);
-        let is_cancelled = self.shared.presence.is_void(&self.message.run).await;
+        let is_cancelled = self.context.heartbeats.is_void(&self.message.run).await;
         let work = async {
             match is_cancelled {
                 true => match driver.cancel(self.provider, &self.order()).await? {
@@ -204,7 +204,7 @@ impl TrainingTask<'_> {
     ) -> Result<(), PollError> {
         let outcome = Outcome::Training(serde_json::to_string(&ended).expect("strings serialise"));
         let FinetuneTask { run, shard, .. } = self.message;
-        self.shared.store.finish(run, attempt, outcome.encode()).await?;
+        self.context.store.finish(run, attempt, outcome.encode()).await?;
         self.count(&ended.training, records);
         self.announced().await?;
         match &ended.training {
@@ -230,23 +230,23 @@ impl TrainingTask<'_> {
         let took = TrainingRecord::of(records)
             .age()
             .unwrap_or_else(|| self.began.elapsed());
-        self.shared.metrics.worker().finetune.ended(end, took);
+        self.context.metrics.worker().finetune.ended(end, took);
     }
 
     async fn announced(&self) -> Result<Poll, PollError> {
-        announce(self.shared, &self.message.run, self.message.task).await?;
+        announce(self.context, &self.message.run, self.message.task).await?;
         Ok(Poll::Ended)
     }
 
     async fn claim(&self) -> Result<Claim, StoreError> {
-        self.shared
+        self.context
             .store
             .claim(&self.message.run, self.message.task, LEASE)
             .await
     }
 
     async fn release(&self, attempt: AttemptRef) -> Result<(), StoreError> {
-        self.shared.store.release(&self.message.run, attempt).await
+        self.context.store.release(&self.message.run, attempt).await
     }
 
     async fn under_lease<T>(
@@ -254,13 +254,13 @@ impl TrainingTask<'_> {
         attempt: AttemptRef,
         work: impl Future<Output = T>,
     ) -> Result<T, StoreError> {
-        under_lease(self.shared.store.as_ref(), &self.message.run, attempt, work).await
+        under_lease(self.context.store.as_ref(), &self.message.run, attempt, work).await
     }
 
     fn driver<'c>(&'c self, attempt: AttemptRef, records: &[(u32, Vec<u8>)]) -> TrainingDriver<'c> {
-        let visibility_delay = self.shared.providers.visibility_delay();
+        let visibility_delay = self.context.providers.visibility_delay();
         TrainingDriver::new(
-            self.shared.store.as_ref(),
+            self.context.store.as_ref(),
             &self.message.run,
             attempt,
             records,
@@ -273,7 +273,7 @@ impl TrainingTask<'_> {
             key: &self.key,
             run: &self.message.run,
             shard: &self.message.shard,
-            artifacts: self.shared.artifacts.as_ref(),
+            artifacts: self.context.artifacts.as_ref(),
         }
     }
 
@@ -286,13 +286,13 @@ impl TrainingTask<'_> {
 }
 
 /// Tells the run's coordinator to look into the store.
-pub(super) async fn announce(shared: &Shared, run: &RunId, task: TaskId) -> Result<(), BrokerError> {
+pub(super) async fn announce(context: &WorkerContext, run: &RunId, task: TaskId) -> Result<(), BrokerError> {
     let completion = Completion {
         v: MESSAGE_VERSION,
         run: run.clone(),
         task,
     };
-    shared
+    context
         .broker
         .publish(&Queue::Completions(run.clone()), vec![encode(&completion)])
         .await

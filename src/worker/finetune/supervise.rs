@@ -9,7 +9,7 @@ use crate::metrics::TaskEnd;
 use crate::store::{Claim, StoreError};
 use crate::task::AttemptRef;
 use crate::telemetry::spans;
-use crate::worker::{HELD, Shared, resolve};
+use crate::worker::{HELD, WorkerContext, resolve};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -22,8 +22,8 @@ const OBSERVE_INTERVAL: Duration = Duration::from_secs(1);
 const REPORT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Looks after a training that an earlier process of this machine has left behind, or stops it where it is nobody's any more.
-pub(in crate::worker) async fn resume(shared: Arc<Shared>, left: UnfinishedTraining) {
-    let (Ok(provider), Ok(task)) = (shared.providers.get(&left.shard.recipe), left.key.parse()) else {
+pub(in crate::worker) async fn resume(context: Arc<WorkerContext>, left: UnfinishedTraining) {
+    let (Ok(provider), Ok(task)) = (context.providers.get(&left.shard.recipe), left.key.parse()) else {
         return;
     };
     let message = FinetuneTask {
@@ -32,8 +32,8 @@ pub(in crate::worker) async fn resume(shared: Arc<Shared>, left: UnfinishedTrain
         task,
         shard: left.shard,
     };
-    let job = TrainingTask::new(&shared, &message, provider.as_ref());
-    let queue = shared.metrics.worker().finetune.task();
+    let job = TrainingTask::new(&context, &message, provider.as_ref());
+    let queue = context.metrics.worker().finetune.task();
     tokio::select! {
         resumed = job.resume() => if let Err(why) = resumed {
             if matches!(why, PollError::Store(StoreError::Fenced(_))) {
@@ -43,7 +43,7 @@ pub(in crate::worker) async fn resume(shared: Arc<Shared>, left: UnfinishedTrain
             debug!(%why, task = %message.task, "training not taken up again");
         },
         // Whoever is next at this place has it, too.
-        () = shared.shutdown.aborting() => queue.ended(TaskEnd::Interrupted),
+        () = context.shutdown.aborting() => queue.ended(TaskEnd::Interrupted),
     }
 }
 
@@ -52,7 +52,7 @@ impl TrainingTask<'_> {
     /// held for days.
     pub(super) async fn supervise_delivery(&self, delivery: Delivery) -> Result<(), UnackedError> {
         let later = Disposition::Requeue { after: HELD };
-        let _place = match self.shared.local.try_acquire() {
+        let _place = match self.context.local.try_acquire() {
             Ok(permit) => Some(permit),
             // One that goes on here already is looked after all the same.
             Err(_) => match self.provider.find(&self.order()).await {
@@ -66,7 +66,7 @@ impl TrainingTask<'_> {
                 Err(why) => return Err((Some(delivery), why)),
             },
             Ok(Claim::Held) => {
-                self.shared.orphan_timer.forget(self.message.task);
+                self.context.orphan_timer.forget(self.message.task);
                 return resolved(delivery, later).await;
             }
             Ok(Claim::Run { attempt, records, .. }) => (self.reference(attempt), records),
@@ -77,7 +77,7 @@ impl TrainingTask<'_> {
     }
 
     async fn resume(&self) -> Result<(), PollError> {
-        let _place = self.shared.local.try_acquire();
+        let _place = self.context.local.try_acquire();
         loop {
             match self.claim().await? {
                 Claim::Run { attempt, records, .. } => {
@@ -92,13 +92,13 @@ impl TrainingTask<'_> {
                 // By the process that left it behind, which is dead; or by one that was quicker, here or elsewhere.
                 Claim::Held => {
                     let (run, task) = (&self.message.run, self.message.task);
-                    if self.is_elsewhere(&self.shared.store.records(run, task).await?) {
+                    if self.is_elsewhere(&self.context.store.records(run, task).await?) {
                         break;
                     }
                 }
             }
             tokio::select! {
-                () = self.shared.shutdown.draining() => return Ok(()),
+                () = self.context.shutdown.draining() => return Ok(()),
                 () = tokio::time::sleep(HELD) => {}
             }
         }
@@ -159,11 +159,11 @@ impl TrainingTask<'_> {
         let (order, task) = (self.order(), self.message.task);
         let mut reported = (Instant::now(), None);
         loop {
-            if self.shared.presence.is_cancelled(&self.message.run).await {
+            if self.context.heartbeats.is_cancelled(&self.message.run).await {
                 match driver.cancel(self.provider, &order).await {
                     Ok(ended) => return Ok(ended),
                     Err(ProviderError::Elsewhere(_)) => return Ok(None),
-                    Err(why) => self.shared.reasons.tell(&why),
+                    Err(why) => self.context.log.postponed(&why),
                 }
             } else {
                 match driver.observe(self.provider, &order).await? {
@@ -172,26 +172,26 @@ impl TrainingTask<'_> {
                         self.report_progress(&driver, &mut reported, progress).await?
                     }
                     Observation::Unknown(why) => {
-                        self.shared
-                            .reasons
-                            .tell(&format!("fine-tune job of {}: {why}", self.message.shard));
+                        self.context
+                            .log
+                            .postponed(&format!("fine-tune job of {}: {why}", self.message.shard));
                     }
                     Observation::Elsewhere { id, place } => {
-                        if self.shared.orphan_timer.since(task, &id) < self.shared.providers.take_over() {
+                        if self.context.orphan_timer.since(task, &id) < self.context.providers.take_over() {
                             return Ok(None);
                         }
                         warn!(shard = %self.message.shard, place, "nobody looks after this training any more: starting it anew here");
                         driver.take_over(self.provider, &order).await?;
                         // A machine that shares our folder may be told of still: then it has its time again.
-                        self.shared.orphan_timer.forget(task);
+                        self.context.orphan_timer.forget(task);
                         continue;
                     }
                 }
             }
             tokio::select! {
-                () = self.shared.shutdown.draining() => {
+                () = self.context.shutdown.draining() => {
                     info!(shard = %self.message.shard, "the training goes on without us; the next worker here looks after it");
-                    self.shared.metrics.worker().finetune.ended(TaskEnd::Interrupted, self.began.elapsed());
+                    self.context.metrics.worker().finetune.ended(TaskEnd::Interrupted, self.began.elapsed());
                     return Ok(None);
                 }
                 () = tokio::time::sleep(OBSERVE_INTERVAL) => {}
@@ -206,8 +206,8 @@ impl TrainingTask<'_> {
         reported: &mut (Instant, Option<TrainingProgress>),
         progress: TrainingProgress,
     ) -> Result<(), StoreError> {
-        let is_news = reported.1.as_ref() != Some(&progress);
-        if !is_news || (reported.1.is_some() && reported.0.elapsed() < REPORT_INTERVAL) {
+        let is_due = reported.1.as_ref() != Some(&progress);
+        if !is_due || (reported.1.is_some() && reported.0.elapsed() < REPORT_INTERVAL) {
             return Ok(());
         }
         driver.record_progress(&progress).await?;

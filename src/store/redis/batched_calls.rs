@@ -1,10 +1,10 @@
 //! The calls that every task makes, and that are therefore combined.
 
-use super::combine::Item;
+use super::batch::BatchItem;
 use super::keys::Keys;
 use super::lifetime::KEPT;
 use super::reply;
-use super::script::{CLAIM, Call, FINISH, RECORD};
+use super::script::{CLAIM, FINISH, RECORD, ScriptCall};
 use crate::store::Claim;
 use crate::task::{Attempt, AttemptRef, RunId, TaskId};
 use redis::Value;
@@ -16,14 +16,14 @@ pub(super) struct ClaimItem {
     pub(super) lease_ms: u64,
 }
 
-impl Item for ClaimItem {
-    type Reply = Claim;
+impl BatchItem for ClaimItem {
+    type Output = Claim;
 
     fn bytes(&self) -> usize {
         size_of::<ClaimItem>()
     }
 
-    fn call(items: Vec<ClaimItem>, keys: &Keys, run: &RunId) -> Call<'static> {
+    fn call(items: Vec<ClaimItem>, keys: &Keys, run: &RunId) -> ScriptCall<'static> {
         let of_item = |item: &ClaimItem| [keys.task(run, item.task), keys.done(run, item.task)];
         let mut call = CLAIM.call(items.iter().flat_map(of_item)).number(KEPT.as_secs());
         for item in items {
@@ -45,14 +45,14 @@ pub(super) struct RecordItem {
     pub(super) bytes: Vec<u8>,
 }
 
-impl Item for RecordItem {
-    type Reply = Held;
+impl BatchItem for RecordItem {
+    type Output = Held;
 
     fn bytes(&self) -> usize {
         self.bytes.len()
     }
 
-    fn call(items: Vec<RecordItem>, keys: &Keys, run: &RunId) -> Call<'static> {
+    fn call(items: Vec<RecordItem>, keys: &Keys, run: &RunId) -> ScriptCall<'static> {
         let mut call = RECORD.call(items.iter().map(|item| keys.task(run, item.attempt.task)));
         for item in items {
             call = attempt(call, item.attempt.attempt)
@@ -73,14 +73,14 @@ pub(super) struct FinishItem {
     pub(super) outcome: Vec<u8>,
 }
 
-impl Item for FinishItem {
-    type Reply = Held;
+impl BatchItem for FinishItem {
+    type Output = Held;
 
     fn bytes(&self) -> usize {
         self.outcome.len()
     }
 
-    fn call(items: Vec<FinishItem>, keys: &Keys, run: &RunId) -> Call<'static> {
+    fn call(items: Vec<FinishItem>, keys: &Keys, run: &RunId) -> ScriptCall<'static> {
         let tasks = items.iter().map(|item| keys.task(run, item.attempt.task));
         let of_run = [keys.outcomes(run), keys.position(run)].into_iter();
         let mut call = FINISH.call(of_run.chain(tasks)).number(KEPT.as_secs());
@@ -103,6 +103,6 @@ fn held(reply: Value) -> Option<Held> {
     reply::integer(reply).map(|said| Held(said != 0))
 }
 
-fn attempt(call: Call<'static>, attempt: Attempt) -> Call<'static> {
+fn attempt(call: ScriptCall<'static>, attempt: Attempt) -> ScriptCall<'static> {
     call.number(attempt.0.into())
 }

@@ -4,8 +4,8 @@
 //! none waits for longer than one answer. A step is still all or nothing, and each item in it stands for itself.
 
 use super::keys::Keys;
-use super::link::Link;
-use super::script::Call;
+use super::link::RedisLink;
+use super::script::ScriptCall;
 use crate::store::StoreError;
 use crate::task::RunId;
 use redis::Value;
@@ -14,80 +14,80 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
 /// Steps of a kind on their way at once: while the server carries out one, the next is written.
-const ON_THEIR_WAY: usize = 2;
+const MAX_IN_FLIGHT: usize = 2;
 
 /// Items that a step takes: well under a millisecond in which the server does nothing else.
-const ITEMS: usize = 64;
+const MAX_ITEMS: usize = 64;
 
 /// Bytes that end a step early.
-const BYTES: usize = 1 << 20;
+const MAX_BYTES: usize = 1 << 20;
 
 /// One item of a step: a call of the store.
-pub(super) trait Item: Send + Sized + 'static {
+pub(super) trait BatchItem: Send + Sized + 'static {
     /// What the call gives.
-    type Reply: Send + 'static;
+    type Output: Send + 'static;
 
     /// What it brings along, about.
     fn bytes(&self) -> usize;
 
     /// The step that carries out the items, all of one run.
-    fn call(items: Vec<Self>, keys: &Keys, run: &RunId) -> Call<'static>;
+    fn call(items: Vec<Self>, keys: &Keys, run: &RunId) -> ScriptCall<'static>;
 
     /// Reads what the step says to one item; `None`: this version's step does not say that.
-    fn read(reply: Value) -> Option<Self::Reply>;
+    fn read(reply: Value) -> Option<Self::Output>;
 }
 
 /// Combines calls of one kind.
-pub(super) struct Combiner<I: Item> {
-    shared: Arc<Shared<I>>,
+pub(super) struct Batcher<I: BatchItem> {
+    shared: Arc<BatcherState<I>>,
 }
 
-struct Shared<I: Item> {
-    link: Arc<Link>,
+struct BatcherState<I: BatchItem> {
+    link: Arc<RedisLink>,
     keys: Keys,
     /// Never held across an await.
-    waiting: Mutex<Waiting<I>>,
+    pending: Mutex<Pending<I>>,
 }
 
-struct Waiting<I: Item> {
-    items: VecDeque<Asked<I>>,
-    on_their_way: usize,
+struct Pending<I: BatchItem> {
+    items: VecDeque<QueuedItem<I>>,
+    in_flight: usize,
 }
 
-struct Asked<I: Item> {
+struct QueuedItem<I: BatchItem> {
     run: RunId,
     item: I,
-    answer: Answer<I>,
+    answer: ReplySender<I>,
 }
 
-type Answer<I> = oneshot::Sender<Result<<I as Item>::Reply, StoreError>>;
+type ReplySender<I> = oneshot::Sender<Result<<I as BatchItem>::Output, StoreError>>;
 
-impl<I: Item> Combiner<I> {
-    pub(super) fn new(link: Arc<Link>, keys: Keys) -> Combiner<I> {
-        let waiting = Waiting {
+impl<I: BatchItem> Batcher<I> {
+    pub(super) fn new(link: Arc<RedisLink>, keys: Keys) -> Batcher<I> {
+        let pending = Pending {
             items: VecDeque::new(),
-            on_their_way: 0,
+            in_flight: 0,
         };
-        Combiner {
-            shared: Arc::new(Shared {
+        Batcher {
+            shared: Arc::new(BatcherState {
                 link,
                 keys,
-                waiting: Mutex::new(waiting),
+                pending: Mutex::new(pending),
             }),
         }
     }
 
     /// Carries out the call. Cancelled, it may be carried out all the same.
-    pub(super) async fn ask(&self, run: &RunId, item: I) -> Result<I::Reply, StoreError> {
+    pub(super) async fn submit(&self, run: &RunId, item: I) -> Result<I::Output, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let asked = Asked {
+        let queued = QueuedItem {
             run: run.clone(),
             item,
             answer,
         };
-        if self.shared.add(asked) {
+        if self.shared.add(queued) {
             let shared = Arc::clone(&self.shared);
-            tokio::spawn(async move { shared.send_on().await });
+            tokio::spawn(async move { shared.send_batches().await });
         }
         answered.await.unwrap_or_else(|_| {
             Err(StoreError::Unreachable {
@@ -98,57 +98,57 @@ impl<I: Item> Combiner<I> {
     }
 }
 
-impl<I: Item> Shared<I> {
+impl<I: BatchItem> BatcherState<I> {
     /// Gives whether somebody has to be made to send it.
-    fn add(&self, asked: Asked<I>) -> bool {
-        let mut waiting = self.waiting();
-        waiting.items.push_back(asked);
-        let is_free = waiting.on_their_way < ON_THEIR_WAY;
-        waiting.on_their_way += usize::from(is_free);
+    fn add(&self, queued: QueuedItem<I>) -> bool {
+        let mut pending = self.pending();
+        pending.items.push_back(queued);
+        let is_free = pending.in_flight < MAX_IN_FLIGHT;
+        pending.in_flight += usize::from(is_free);
         is_free
     }
 
     /// Sends steps until nothing waits.
-    async fn send_on(&self) {
+    async fn send_batches(&self) {
         loop {
             // Whoever is about to ask, too, comes along.
             tokio::task::yield_now().await;
-            let Some((run, items, answers)) = self.take() else {
+            let Some((run, items, senders)) = self.take() else {
                 return;
             };
-            let said = self.link.run(I::call(items, &self.keys, &run)).await;
-            self.tell(said, answers);
+            let reply = self.link.run(I::call(items, &self.keys, &run)).await;
+            self.distribute(reply, senders);
         }
     }
 
     /// The next items, all of one run; `None`, and one sender less, when there are none.
-    fn take(&self) -> Option<(RunId, Vec<I>, Vec<Answer<I>>)> {
-        let mut waiting = self.waiting();
-        let Some(first) = waiting.items.front() else {
-            waiting.on_their_way -= 1;
+    fn take(&self) -> Option<(RunId, Vec<I>, Vec<ReplySender<I>>)> {
+        let mut pending = self.pending();
+        let Some(first) = pending.items.front() else {
+            pending.in_flight -= 1;
             return None;
         };
         let run = first.run.clone();
-        let (mut items, mut answers, mut others) = (Vec::new(), Vec::new(), VecDeque::new());
+        let (mut items, mut senders, mut others) = (Vec::new(), Vec::new(), VecDeque::new());
         let mut bytes = 0;
-        while items.len() < ITEMS
-            && bytes < BYTES
-            && let Some(asked) = waiting.items.pop_front()
+        while items.len() < MAX_ITEMS
+            && bytes < MAX_BYTES
+            && let Some(queued) = pending.items.pop_front()
         {
-            if asked.run == run {
-                bytes += asked.item.bytes();
-                items.push(asked.item);
-                answers.push(asked.answer);
+            if queued.run == run {
+                bytes += queued.item.bytes();
+                items.push(queued.item);
+                senders.push(queued.answer);
             } else {
-                others.push_back(asked);
+                others.push_back(queued);
             }
         }
-        others.append(&mut waiting.items);
-        waiting.items = others;
-        Some((run, items, answers))
+        others.append(&mut pending.items);
+        pending.items = others;
+        Some((run, items, senders))
     }
 
-    fn tell(&self, said: Result<Value, StoreError>, answers: Vec<Answer<I>>) {
+    fn distribute(&self, reply: Result<Value, StoreError>, senders: Vec<ReplySender<I>>) {
         let strange = || StoreError::Corrupt {
             place: self.link.address().place.clone(),
             message: format!(
@@ -156,23 +156,23 @@ impl<I: Item> Shared<I> {
                 self.keys.namespace()
             ),
         };
-        let replies = match said {
-            Ok(Value::Array(replies)) if replies.len() == answers.len() => replies,
+        let replies = match reply {
+            Ok(Value::Array(replies)) if replies.len() == senders.len() => replies,
             other => {
                 let error = other.err().unwrap_or_else(strange);
-                for answer in answers {
+                for answer in senders {
                     // Who asked may be gone.
                     let _ = answer.send(Err(error.clone()));
                 }
                 return;
             }
         };
-        for (answer, reply) in answers.into_iter().zip(replies) {
+        for (answer, reply) in senders.into_iter().zip(replies) {
             let _ = answer.send(I::read(reply).ok_or_else(strange));
         }
     }
 
-    fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting<I>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pending(&self) -> std::sync::MutexGuard<'_, Pending<I>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,6 +1,6 @@
 //! Why a bootstrap task has no trace, before it becomes a line of `failures.jsonl`.
 
-use super::answers::Ending;
+use super::recorded_answers::Ending;
 use crate::lm::Usage;
 use crate::program::{ProgramFailure, ProgramFailureKind};
 use crate::trace::FailureKind;

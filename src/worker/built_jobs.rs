@@ -15,16 +15,16 @@ use std::time::{Duration, Instant};
 const KEPT_UNUSED: Duration = Duration::from_secs(600);
 
 /// A job, ready to run its tasks.
-pub(super) struct Job {
+pub(super) struct BuiltJob {
     pub(super) spec: JobSpec,
     pub(super) teachers: Vec<Program>,
-    pub(super) lms: HashMap<String, Server>,
+    pub(super) lms: HashMap<String, ConnectedLm>,
     pub(super) metric: Option<Metric>,
     pub(super) shape: String,
 }
 
 /// An LM that is asked, and what is counted of it.
-pub(super) struct Server {
+pub(super) struct ConnectedLm {
     pub(super) lm: Arc<dyn Lm>,
     pub(super) metrics: LmMetrics,
 }
@@ -48,7 +48,7 @@ pub(super) enum JobError {
 }
 
 /// The jobs by run.
-pub(super) struct Jobs {
+pub(super) struct BuiltJobs {
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
     /// By digest of the spec. Few at a time; held for look-ups only, never across an await.
@@ -56,13 +56,13 @@ pub(super) struct Jobs {
 }
 
 struct Built {
-    job: Arc<Job>,
+    job: Arc<BuiltJob>,
     last_used: Instant,
 }
 
-impl Jobs {
-    pub(super) fn new(store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Jobs {
-        Jobs {
+impl BuiltJobs {
+    pub(super) fn new(store: Arc<dyn Store>, metrics: Arc<Metrics>) -> BuiltJobs {
+        BuiltJobs {
             store,
             metrics,
             built: Mutex::default(),
@@ -70,7 +70,7 @@ impl Jobs {
     }
 
     /// The job of a run, of that digest. Two tasks that come first at once may both build it; one of the two is kept.
-    pub(super) async fn get(&self, run: &RunId, digest: &str) -> Result<Arc<Job>, JobError> {
+    pub(super) async fn get(&self, run: &RunId, digest: &str) -> Result<Arc<BuiltJob>, JobError> {
         if let Some(built) = self.lock().get_mut(digest) {
             built.last_used = Instant::now();
             return Ok(Arc::clone(&built.job));
@@ -98,7 +98,7 @@ impl Jobs {
     }
 }
 
-fn build(run: &RunId, bytes: &[u8], metrics: &Metrics) -> Result<Job, JobError> {
+fn build(run: &RunId, bytes: &[u8], metrics: &Metrics) -> Result<BuiltJob, JobError> {
     let other = |reason: String| JobError::OtherVersion {
         run: run.clone(),
         reason,
@@ -130,7 +130,7 @@ fn build(run: &RunId, bytes: &[u8], metrics: &Metrics) -> Result<Job, JobError> 
         .iter()
         .filter(|(name, _)| asked(name))
         .map(|(name, settings)| {
-            let server = Server {
+            let server = ConnectedLm {
                 lm: connect(settings, spec.seed, metrics)?,
                 metrics: settings.metrics(metrics),
             };
@@ -143,7 +143,7 @@ fn build(run: &RunId, bytes: &[u8], metrics: &Metrics) -> Result<Job, JobError> 
         })?;
     let metric = spec.metric.as_ref().map(Metric::new);
     let shape = trace_shape(&spec);
-    Ok(Job {
+    Ok(BuiltJob {
         spec,
         teachers,
         lms,

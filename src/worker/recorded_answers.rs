@@ -1,6 +1,6 @@
 //! Answers that are recorded before they are used, so that a task that starts again does not pay again.
 
-use super::jobs::Job;
+use super::built_jobs::BuiltJob;
 use crate::lm::{LmError, LmRequest, LmResponse, RequestContext};
 use crate::program::CallRequest;
 use crate::store::{Store, StoreError};
@@ -22,7 +22,7 @@ pub(super) enum Ending<F, I> {
 
 /// One attempt's answers.
 pub(super) struct RecordedAnswers<'a> {
-    job: &'a Job,
+    job: &'a BuiltJob,
     store: &'a dyn Store,
     calls: &'a Semaphore,
     run: &'a RunId,
@@ -35,7 +35,7 @@ pub(super) struct RecordedAnswers<'a> {
 
 impl<'a> RecordedAnswers<'a> {
     pub(super) fn new(
-        job: &'a Job,
+        job: &'a BuiltJob,
         store: &'a dyn Store,
         calls: &'a Semaphore,
         run: &'a RunId,

@@ -4,6 +4,7 @@ use super::lease::{HEARTBEAT, LEASE};
 use crate::coordination::{Coordination, Process, WorkerInfo};
 use crate::task::RunId;
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -14,27 +15,24 @@ use tracing::{debug, info};
 const INTEREST: Duration = Duration::from_secs(60);
 
 /// Keeps a worker's name on the roster of each run that it works on.
-pub(super) struct Presence {
+pub(super) struct Heartbeats {
     coordination: Arc<dyn Coordination>,
     info: WorkerInfo,
     /// Held for look-ups only, never across an await.
-    runs: Mutex<HashMap<RunId, Run>>,
+    runs: Mutex<HashMap<RunId, ActiveRun>>,
     /// Rings when there is a new run.
     news: Notify,
 }
 
-/// Nothing is of this type.
-pub(super) enum Never {}
-
-struct Run {
+struct ActiveRun {
     last_task: Instant,
     /// `None`: not known yet.
     is_cancelled: Option<bool>,
 }
 
-impl Presence {
-    pub(super) fn new(coordination: Arc<dyn Coordination>, info: WorkerInfo) -> Presence {
-        Presence {
+impl Heartbeats {
+    pub(super) fn new(coordination: Arc<dyn Coordination>, info: WorkerInfo) -> Heartbeats {
+        Heartbeats {
             coordination,
             info,
             runs: Mutex::default(),
@@ -73,7 +71,7 @@ impl Presence {
             known.last_task = Instant::now();
             return known.is_cancelled;
         }
-        let known = Run {
+        let known = ActiveRun {
             last_task: Instant::now(),
             is_cancelled: None,
         };
@@ -83,7 +81,7 @@ impl Presence {
     }
 
     /// Signs for as long as it is polled.
-    pub(super) async fn keep(&self) -> Never {
+    pub(super) async fn keep(&self) -> Infallible {
         loop {
             let runs: Vec<RunId> = {
                 let mut runs = self.runs();
@@ -113,7 +111,7 @@ impl Presence {
         }
     }
 
-    fn runs(&self) -> std::sync::MutexGuard<'_, HashMap<RunId, Run>> {
+    fn runs(&self) -> std::sync::MutexGuard<'_, HashMap<RunId, ActiveRun>> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -12,58 +12,60 @@ const REMEMBERED: usize = 1 << 16;
 
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Asked {
+pub(super) enum InDoubtRequest {
     Claim(RunId, TaskId),
     Release(RunId, TaskId, Attempt),
 }
 
 /// The calls in doubt, with their nonces.
 #[derive(Default)]
-pub(super) struct Doubts {
-    lost: Mutex<HashMap<Asked, u64>>,
+pub(super) struct InDoubtCalls {
+    lost: Mutex<HashMap<InDoubtRequest, u64>>,
 }
 
-/// A call whose answer is awaited. Dropped without [`Doubt::settle`], as after an error or when its caller went away, it is remembered.
-pub(super) struct Doubt<'a> {
-    doubts: &'a Doubts,
-    asked: Option<Asked>,
+/// A call whose answer is awaited. Dropped without [`InDoubtCall::answered`], as after an error or when its caller went away, it is remembered.
+pub(super) struct InDoubtCall<'a> {
+    in_doubt: &'a InDoubtCalls,
+    request: Option<InDoubtRequest>,
     pub(super) nonce: u64,
     /// Whether the call repeats one whose answer got lost.
     pub(super) repeats: bool,
 }
 
-impl Doubts {
+impl InDoubtCalls {
     /// A call begins. A second one beside it, for the same, is a call of its own.
-    pub(super) fn begin(&self, asked: Asked) -> Doubt<'_> {
+    pub(super) fn begin(&self, request: InDoubtRequest) -> InDoubtCall<'_> {
         let lost = self
             .lost
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .remove(&asked);
-        Doubt {
-            doubts: self,
-            asked: Some(asked),
+            .remove(&request);
+        InDoubtCall {
+            in_doubt: self,
+            request: Some(request),
             nonce: lost.unwrap_or_else(|| fastrand::u64(..)),
             repeats: lost.is_some(),
         }
     }
 }
 
-impl Doubt<'_> {
+impl InDoubtCall<'_> {
     /// The answer is here.
-    pub(super) fn settle(mut self) {
-        self.asked = None;
+    pub(super) fn answered(mut self) {
+        self.request = None;
     }
 }
 
-impl Drop for Doubt<'_> {
+impl Drop for InDoubtCall<'_> {
     fn drop(&mut self) {
-        let Some(asked) = self.asked.take() else { return };
-        let mut lost = self.doubts.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(request) = self.request.take() else {
+            return;
+        };
+        let mut lost = self.in_doubt.lost.lock().unwrap_or_else(PoisonError::into_inner);
         if lost.len() >= REMEMBERED {
             lost.clear();
         }
-        lost.insert(asked, self.nonce);
+        lost.insert(request, self.nonce);
     }
 }
 
@@ -71,33 +73,33 @@ impl Drop for Doubt<'_> {
 mod tests {
     use super::*;
 
-    fn claim(task: u8) -> Asked {
-        Asked::Claim(RunId("r".into()), TaskId([task; 16]))
+    fn claim(task: u8) -> InDoubtRequest {
+        InDoubtRequest::Claim(RunId("r".into()), TaskId([task; 16]))
     }
 
     #[test]
     fn only_a_call_whose_answer_got_lost_is_repeated_and_only_once() {
-        let doubts = Doubts::default();
-        let first = doubts.begin(claim(1));
-        let beside = doubts.begin(claim(1));
+        let in_doubt = InDoubtCalls::default();
+        let first = in_doubt.begin(claim(1));
+        let beside = in_doubt.begin(claim(1));
         assert_ne!(first.nonce, beside.nonce);
-        beside.settle();
+        beside.answered();
         let nonce = first.nonce;
         drop(first);
-        assert!(!doubts.begin(claim(2)).repeats);
-        let again = doubts.begin(claim(1));
+        assert!(!in_doubt.begin(claim(2)).repeats);
+        let again = in_doubt.begin(claim(1));
         assert!(again.repeats && again.nonce == nonce);
-        again.settle();
-        assert!(!doubts.begin(claim(1)).repeats);
+        again.answered();
+        assert!(!in_doubt.begin(claim(1)).repeats);
     }
 
     #[test]
     fn what_is_remembered_has_a_limit() {
-        let doubts = Doubts::default();
+        let in_doubt = InDoubtCalls::default();
         for n in 0..=REMEMBERED as u64 {
-            let asked = Asked::Release(RunId(n.to_string()), TaskId([0; 16]), Attempt(1));
-            drop(doubts.begin(asked));
+            let request = InDoubtRequest::Release(RunId(n.to_string()), TaskId([0; 16]), Attempt(1));
+            drop(in_doubt.begin(request));
         }
-        assert_eq!(doubts.lost.lock().unwrap().len(), 1);
+        assert_eq!(in_doubt.lost.lock().unwrap().len(), 1);
     }
 }
