@@ -8,13 +8,14 @@ const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
 
 /// The options that an example needs beside its job file.
 fn options(example: &str) -> Vec<String> {
-    if example == "trainer" {
-        vec![
+    match example {
+        "trainer" => vec![
             "--trainers".to_owned(),
             format!("{EXAMPLES}/trainer/trainers.toml"),
-        ]
-    } else {
-        Vec::new()
+        ],
+        // Nothing here may reach a real service.
+        "services" => vec!["--rehearse".to_owned()],
+        _ => Vec::new(),
     }
 }
 
@@ -61,6 +62,7 @@ fn every_example_has_a_test() {
         "intents",
         "json-demos",
         "saved-teacher",
+        "services",
         "trainer",
         "two-teachers",
         "typed-tickets",
@@ -109,6 +111,14 @@ fn example_json_demos_writes_all_formats_and_exclude_demos_holds() {
     for format in ["sharegpt", "alpaca", "prompt_completion"] {
         let rows = folder.read(&format!("json-demos/data/student.{format}.jsonl"));
         assert!(!rows.contains("Renew the passport"), "{rows}");
+    }
+}
+
+#[test]
+fn example_services_compiles_with_rehearse() {
+    let folder = compiled("services");
+    for file in ["drafter@draft.predict.jsonl", "rater@rate.jsonl"] {
+        assert!(!lines(&folder.read(&format!("services/data/{file}"))).is_empty());
     }
 }
 
