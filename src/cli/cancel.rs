@@ -35,7 +35,7 @@ pub(super) fn cancel(flags: &CancelFlags) -> Exit {
 /// Tells the process that works on the folder, wherever it runs.
 fn in_folder(run: &Path) -> Exit {
     let Some(dir) = RunDir::existing(run) else {
-        ui::problem(format_args!(
+        ui::error(format_args!(
             "{} holds no run: it has no run.json; a run on RabbitMQ and Redis is named by its id, with both URLs",
             run.display()
         ));
@@ -51,7 +51,7 @@ fn in_folder(run: &Path) -> Exit {
         }
         Ok(Working::Nobody(_lock)) => alone(&dir),
         Err(error) => {
-            ui::problem(format_args!("{}: {error}", dir.cancel_request().display()));
+            ui::error(format_args!("{}: {error}", dir.cancel_request().display()));
             Exit::Failed
         }
     }
@@ -64,14 +64,14 @@ fn alone(dir: &RunDir) -> Exit {
         Ok(Some(manifest)) => manifest,
         Ok(None) => return Exit::Usage,
         Err(error) => {
-            ui::problem(format_args!("{}: {error}", dir.manifest().display()));
+            ui::error(format_args!("{}: {error}", dir.manifest().display()));
             return Exit::Failed;
         }
     };
     let left = match block_on(cancel_orphaned_trainings(dir, &mut manifest)) {
         Ok(Ok(left)) => left,
         Ok(Err(error)) => {
-            ui::problem(format_args!("{shown}: trainings were not stopped: {error}"));
+            ui::error(format_args!("{shown}: trainings were not stopped: {error}"));
             return Exit::Failed;
         }
         Err(exit) => return exit,
@@ -85,11 +85,11 @@ fn alone(dir: &RunDir) -> Exit {
     if left.stopped + left.ended.len() > 0
         && let Err(error) = write_whole(&dir.manifest(), &manifest.to_bytes())
     {
-        ui::problem(format_args!("{}: {error}", dir.manifest().display()));
+        ui::error(format_args!("{}: {error}", dir.manifest().display()));
         return Exit::Failed;
     }
     if left.stopped == 0 && left.ended.is_empty() {
-        ui::problem(format_args!("{shown}: nobody is working on it"));
+        ui::error(format_args!("{shown}: nobody is working on it"));
         return Exit::Failed;
     }
     ui::stdout(format_args!(
@@ -140,7 +140,7 @@ fn in_cluster(services: &Services, run: &Path) -> Exit {
             Ok(Some(manifest)) => manifest.run,
             Ok(None) => RunId(run.display().to_string()),
             Err(error) => {
-                ui::problem(format_args!("{}: {error}", run.display()));
+                ui::error(format_args!("{}: {error}", run.display()));
                 return Exit::Failed;
             }
         };
@@ -154,11 +154,11 @@ fn in_cluster(services: &Services, run: &Path) -> Exit {
             .as_ref()
             .is_some_and(|manifest| manifest.phase == Phase::Compiled)
         {
-            ui::problem(format_args!("{id} is compiled already"));
+            ui::error(format_args!("{id} is compiled already"));
             return Exit::Failed;
         }
         if report.is_none() {
-            ui::problem(format_args!(
+            ui::error(format_args!(
                 "no run {id} in namespace {}; {} status names those that there are",
                 services.namespace(),
                 command_name()

@@ -21,7 +21,7 @@ pub(super) fn init(dir: &Path) -> Exit {
             Exit::Done
         }
         Err(error) => {
-            ui::problem(format_args!("{}: {error}", dir.display()));
+            ui::error(format_args!("{}: {error}", dir.display()));
             Exit::Usage
         }
     }

@@ -1,14 +1,17 @@
 //! The command line: flags, which backends they mean, exit codes. The only home of clap and of what goes to stdout.
 
+mod backends;
 mod cancel;
 mod check;
 mod compile;
+mod execution;
 mod exit;
 mod flags;
 mod init;
 mod log_flags;
 mod monitor;
 mod plan;
+mod retry;
 mod runtime;
 mod services;
 mod signals;
@@ -50,7 +53,7 @@ pub fn bsft() -> Exit {
         CliCommand::Init { dir } => init::init(&dir),
         CliCommand::Status(flags) => status::status(&flags),
         CliCommand::Cancel(flags) => cancel::cancel(&flags),
-        CliCommand::Retry(flags) => compile::retry(&flags),
+        CliCommand::Retry(flags) => retry::retry(&flags),
         CliCommand::Worker(flags) => worker::work(&flags),
     };
     ui::exit(exit)

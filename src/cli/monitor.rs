@@ -106,7 +106,7 @@ async fn answer<E: Display>(asked: impl Future<Output = Result<(), E>>) -> Resul
 
 fn listen(text: &str) -> Result<TcpListener, Exit> {
     let Some(address) = address(text) else {
-        ui::problem(format_args!(
+        ui::error(format_args!(
             "--metrics-addr {text:?} is no address: write a port (9464 is 127.0.0.1:9464), or HOST:PORT such as 0.0.0.0:9464, \
              [::1]:9464 or localhost:9464"
         ));

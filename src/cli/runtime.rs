@@ -9,7 +9,7 @@ pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Exit> {
         .enable_all()
         .build()
         .map_err(|error| {
-            ui::problem(format_args!("the async runtime does not start: {error}"));
+            ui::error(format_args!("the async runtime does not start: {error}"));
             Exit::Failed
         })?;
     let ended = runtime.block_on(work);

@@ -37,11 +37,11 @@ impl Services {
             (None, None) => return Ok(None),
             (Some(amqp_url), Some(redis_url)) => (amqp_url, redis_url),
             (Some(_), None) => {
-                ui::problem("--amqp-url needs --redis-url (or BSFT_REDIS_URL) beside it");
+                ui::error("--amqp-url needs --redis-url (or BSFT_REDIS_URL) beside it");
                 return Err(Exit::Usage);
             }
             (None, Some(_)) => {
-                ui::problem("--redis-url needs --amqp-url (or BSFT_AMQP_URL) beside it");
+                ui::error("--redis-url needs --amqp-url (or BSFT_AMQP_URL) beside it");
                 return Err(Exit::Usage);
             }
         };
@@ -51,7 +51,7 @@ impl Services {
             namespace: flags.namespace.clone(),
         };
         if !is_name(&services.namespace) {
-            ui::problem(format_args!(
+            ui::error(format_args!(
                 "--namespace {:?} cannot be part of queues' and keys' names: write 1 to 100 letters, digits, '-', '_' or '.'",
                 services.namespace
             ));
@@ -68,7 +68,7 @@ impl Services {
         .into_iter()
         .flatten()
         .collect();
-        wrong.iter().for_each(ui::problem);
+        wrong.iter().for_each(ui::error);
         if wrong.is_empty() {
             Ok(Some(services))
         } else {
@@ -79,7 +79,7 @@ impl Services {
     /// The same where they are needed: a worker has nothing to do without.
     pub(super) fn required(flags: &ServiceFlags) -> Result<Services, Exit> {
         Services::of(flags)?.ok_or_else(|| {
-            ui::problem(format_args!(
+            ui::error(format_args!(
                 "a worker needs --amqp-url and --redis-url (or BSFT_AMQP_URL and BSFT_REDIS_URL); without them \
                  `{} compile` runs its own workers",
                 command_name()

@@ -53,7 +53,7 @@ fn in_folders(run: Option<&Path>) -> Result<Vec<RunStatus>, Exit> {
         match read(&folder)? {
             Some(manifest) => standings.push(RunStatus::new(folder.display().to_string(), manifest)),
             None if run.is_some() => {
-                ui::problem(format_args!(
+                ui::error(format_args!(
                     "{} holds no run: it has no run.json",
                     folder.display()
                 ));
@@ -67,7 +67,7 @@ fn in_folders(run: Option<&Path>) -> Result<Vec<RunStatus>, Exit> {
 
 fn read(folder: &Path) -> Result<Option<Manifest>, Exit> {
     Manifest::read(&folder.join("run.json")).map_err(|error| {
-        ui::problem(format_args!("{}: {error}", folder.display()));
+        ui::error(format_args!("{}: {error}", folder.display()));
         Exit::Failed
     })
 }
@@ -99,7 +99,7 @@ fn in_cluster(services: &Services, run: Option<&Path>) -> Result<Vec<RunStatus>,
             // Its time in Redis is over, or it was never there.
             Some(manifest) => Ok(vec![RunStatus::new(run.display().to_string(), manifest)]),
             None => {
-                ui::problem(format_args!(
+                ui::error(format_args!(
                     "no run {wanted} in namespace {}; without a name, status shows those that there are",
                     services.namespace()
                 ));
