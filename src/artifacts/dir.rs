@@ -1,10 +1,10 @@
 //! The depot of a process that is all there is: DIR itself, where the files are anyway.
 
 use super::{ArtifactError, ArtifactStore};
-use crate::finetune::TrainingFile;
-use crate::job::hex;
+use crate::hex::hex;
 use crate::run_dir::{take_place, unfinished};
 use crate::task::RunId;
+use crate::training_file::TrainingFile;
 use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};

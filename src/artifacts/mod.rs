@@ -7,9 +7,9 @@ mod dir;
 
 pub use dir::DirArtifacts;
 
-use crate::finetune::TrainingFile;
 use crate::store::StoreError;
 use crate::task::RunId;
+use crate::training_file::TrainingFile;
 use async_trait::async_trait;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -6,6 +6,7 @@
 pub mod embedded;
 pub mod rabbitmq;
 
+use crate::recourse::Recourse;
 use crate::task::RunId;
 use async_trait::async_trait;
 use std::num::NonZeroUsize;
@@ -160,17 +161,6 @@ pub enum BrokerError {
         /// Its own words and what to change.
         message: String,
     },
-}
-
-/// What to do about an error of the queue or the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recourse {
-    /// Do it again after a delay.
-    Retry,
-    /// Let this piece of work go: somebody else has it or will get it.
-    Discard,
-    /// Stop the process and say why: a human has to act.
-    Halt,
 }
 
 impl BrokerError {

@@ -2,10 +2,11 @@
 
 use super::outcome_log::OutcomeLogError;
 use crate::artifacts::ArtifactError;
-use crate::broker::{BrokerError, Recourse};
+use crate::broker::BrokerError;
 use crate::command_name::command_name;
 use crate::coordination::Process;
 use crate::program::BuildError;
+use crate::recourse::Recourse;
 use crate::run_dir::RunDir;
 use crate::store::StoreError;
 use crate::task::RunId;

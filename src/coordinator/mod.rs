@@ -38,9 +38,10 @@ pub(crate) use retry::retry_command;
 pub use setup::{Backends, Coordinator};
 pub use workers::Workers;
 
-use crate::job::{Job, run_id};
+use crate::job::Job;
 use crate::metrics::Need;
 use crate::report::Manifest;
+use crate::spec::run_id;
 use crate::task::RunId;
 use crate::telemetry::{self, spans};
 use context::RunContext;

@@ -5,9 +5,10 @@ use super::outcome_log::OutcomeLog;
 use super::task_plan::TaskPlan;
 use crate::dataset::configs::Trainable;
 use crate::dataset::{Checks, DataFile, ExportRequest, ExportResult, LmKey, Split, write_data};
-use crate::finetune::{DataPart, FinetuneJob, ProviderSpec, RowFormat, TrainingFile, file_name};
+use crate::finetune::{DataPart, FinetuneJob, ProviderSpec, RowFormat, file_name};
 use crate::report::{FileReport, ShardReport};
 use crate::run_dir::{RunDir, take_place, unfinished};
+use crate::training_file::TrainingFile;
 use std::iter;
 use tracing::{info, warn};
 

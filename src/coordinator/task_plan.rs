@@ -1,6 +1,7 @@
 //! A job's bootstrap tasks: one for each teacher and example, with their numbers and ids.
 
-use crate::job::{Job, TeacherIdentity, made_by, trace_shape};
+use crate::job::Job;
+use crate::spec::{TeacherIdentity, made_by, trace_shape};
 use crate::task::TaskId;
 use crate::trace::{Failure, LineIndex};
 

@@ -1,7 +1,8 @@
 //! LM keys: which LM is trained on whose rows.
 
 use crate::finetune::{TrainingSpec, key_name};
-use crate::job::{Job, JobSpec};
+use crate::job::Job;
+use crate::spec::JobSpec;
 use indexmap::IndexSet;
 
 /// One LM and the predictor whose rows it is trained on; none: all of them (`multitask`).

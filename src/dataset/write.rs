@@ -184,7 +184,7 @@ impl HashingWriter {
         finish(self.file)?;
         Ok(DataFile {
             rows,
-            sha256: crate::job::hex(&self.digest.finalize()),
+            sha256: crate::hex::hex(&self.digest.finalize()),
             bytes: self.bytes,
         })
     }

@@ -31,6 +31,8 @@ pub use recipe::{
     CommandSpec, ExportSpec, FireworksSpec, ProviderSpec, RowFormat, ServiceSpec, TrainingSpec,
 };
 
+pub use crate::training_file::TrainingFile;
+
 use crate::artifacts::{ArtifactError, ArtifactStore};
 use crate::task::{RunId, TaskId};
 use async_trait::async_trait;
@@ -74,19 +76,6 @@ impl fmt::Display for FinetuneJob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.recipe.fmt(f)
     }
-}
-
-/// A file of rows, one `{"messages":[…]}` a line.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TrainingFile {
-    /// Its name in DIR's `data`.
-    pub name: String,
-    /// Lines.
-    pub rows: u64,
-    /// Length.
-    pub bytes: u64,
-    /// SHA-256 in lower-case hexadecimal.
-    pub sha256: String,
 }
 
 /// How far a training is.

@@ -5,13 +5,13 @@ use super::data::Data;
 use super::lm::Lms;
 use super::plan;
 use super::program::Draft;
-use super::spec::JobSpec;
 use crate::finetune::key_name;
 use crate::metric::MetricSpec;
 use crate::program::Program;
 use crate::program::{PredictorSpec, ProgramSpec};
 use crate::schema::Problems;
 use crate::schema::{Place, Section, nearest};
+use crate::spec::JobSpec;
 use indexmap::IndexMap;
 
 /// Gives every predictor of `draft` the LM that `section` (`[student]` or a `[[teacher]]`) names.

@@ -1,5 +1,6 @@
 //! The files that a job consists of: each read once, counted into the job's digest.
 
+use crate::hex::hex;
 use crate::schema::Item;
 use crate::schema::Problems;
 use crate::schema::document::{self, Node};
@@ -59,7 +60,7 @@ impl Sources {
 
     /// Hex SHA-256 over all files that were read.
     pub(super) fn digest(&self) -> String {
-        super::hex(&self.digest.borrow().clone().finalize())
+        hex(&self.digest.borrow().clone().finalize())
     }
 
     fn parse(&self, path: &Path, text: &str, problems: &mut Problems) -> Option<(&Path, &Node)> {

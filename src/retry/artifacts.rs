@@ -2,10 +2,10 @@
 
 use super::{RetryUntilShutdown, Transient};
 use crate::artifacts::{ArtifactError, ArtifactStore};
-use crate::finetune::TrainingFile;
 use crate::metrics::Waits;
 use crate::shutdown::Shutdown;
 use crate::task::RunId;
+use crate::training_file::TrainingFile;
 use async_trait::async_trait;
 use std::path::Path;
 use std::sync::Arc;

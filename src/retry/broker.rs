@@ -1,8 +1,9 @@
 //! A queue that holds on while its broker is away.
 
 use super::{RetryUntilShutdown, Transient};
-use crate::broker::{Broker, BrokerError, Consumer, Queue, Recourse};
+use crate::broker::{Broker, BrokerError, Consumer, Queue};
 use crate::metrics::Waits;
+use crate::recourse::Recourse;
 use crate::shutdown::Shutdown;
 use async_trait::async_trait;
 use std::num::NonZeroUsize;

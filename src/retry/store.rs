@@ -1,8 +1,8 @@
 //! A store that holds on while its server is away.
 
 use super::{RetryUntilShutdown, Transient};
-use crate::broker::Recourse;
 use crate::metrics::Waits;
+use crate::recourse::Recourse;
 use crate::shutdown::Shutdown;
 use crate::store::{Claim, Position, Store, StoreError, Stored};
 use crate::task::{AttemptRef, RunId, TaskId};

@@ -6,7 +6,7 @@
 pub mod embedded;
 pub mod redis;
 
-use crate::broker::Recourse;
+use crate::recourse::Recourse;
 use crate::task::{Attempt, AttemptRef, RunId, TaskId};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};

@@ -25,7 +25,7 @@ use crate::value::{Record, Value};
 pub struct Trace {
     /// The task that made it.
     pub task: TaskId,
-    /// Digest of what shaped it beside the LM's answers: see [`crate::job::made_by`].
+    /// Digest of what shaped it beside the LM's answers: see [`crate::spec::made_by`].
     pub made_by: String,
     /// Index of the teacher.
     pub teacher: u32,

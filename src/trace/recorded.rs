@@ -29,7 +29,7 @@ pub fn question(lm: &str, messages: &str) -> String {
     digest.update(lm.as_bytes());
     digest.update([0]);
     digest.update(messages.as_bytes());
-    crate::job::hex(&digest.finalize()[..16])
+    crate::hex::hex(&digest.finalize()[..16])
 }
 
 #[derive(Deserialize)]

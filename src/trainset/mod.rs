@@ -7,7 +7,7 @@ mod json;
 mod jsonl;
 mod pass;
 
-use crate::job::hex;
+use crate::hex::hex;
 use crate::python::json::write_compact;
 use crate::schema::Problems;
 use crate::value::{Record, Value};

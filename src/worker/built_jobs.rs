@@ -1,10 +1,10 @@
 //! The jobs that a worker has in hand: fetched once, built once, shared by all their tasks.
 
-use crate::job::{JOB_SPEC_VERSION, JobSpec, spec_digest, trace_shape};
 use crate::lm::{ConnectError, Lm, connect};
 use crate::metric::Metric;
 use crate::metrics::{LmMetrics, Metrics};
 use crate::program::{BuildError, Program};
+use crate::spec::{JOB_SPEC_VERSION, JobSpec, spec_digest, trace_shape};
 use crate::store::{Store, StoreError};
 use crate::task::RunId;
 use std::collections::HashMap;

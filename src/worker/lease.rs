@@ -1,6 +1,6 @@
 //! Work under a lease, which is renewed as long as the work goes on.
 
-use crate::broker::Recourse;
+use crate::recourse::Recourse;
 use crate::store::{Store, StoreError};
 use crate::task::{AttemptRef, RunId};
 use std::time::Duration;

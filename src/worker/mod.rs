@@ -12,11 +12,12 @@ mod recorded_answers;
 mod task_failure;
 
 use crate::artifacts::ArtifactStore;
-use crate::broker::{Broker, BrokerError, Consumer, Delivery, Disposition, Queue, Recourse};
+use crate::broker::{Broker, BrokerError, Consumer, Delivery, Disposition, Queue};
 use crate::coordination::{Coordination, Process, WorkerInfo};
 use crate::finetune::Providers;
 use crate::message::Refusal;
 use crate::metrics::{Metrics, Need};
+use crate::recourse::Recourse;
 use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
 use crate::task::{RunId, TaskId};

@@ -4,10 +4,11 @@ use crate::openai_server::OpenaiServer;
 use crate::support::LmServer;
 use bsft::artifacts::DirArtifacts;
 use bsft::finetune::{
-    FinetuneJob, Provider, ProviderError, ProviderSpec, Providers, ServiceSpec, StartError, TrainingFile,
-    TrainingId, TrainingRequest, TrainingResult, TrainingSpec, TrainingState,
+    FinetuneJob, Provider, ProviderError, ProviderSpec, Providers, ServiceSpec, StartError, TrainingId,
+    TrainingRequest, TrainingResult, TrainingSpec, TrainingState,
 };
 use bsft::task::RunId;
+use bsft::training_file::TrainingFile;
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::{Map, Value as Json, json};
 use sha2::{Digest as _, Sha256};

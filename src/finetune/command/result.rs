@@ -7,7 +7,7 @@ use super::progress;
 use super::values::Values;
 use super::workdir::WorkDir;
 use crate::finetune::TrainingProgress;
-use crate::job::hex;
+use crate::hex::hex;
 use crate::run_dir::write_whole;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};

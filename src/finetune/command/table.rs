@@ -2,7 +2,7 @@
 
 use super::config::{Argument, BodyValue};
 use super::template::Template;
-use crate::job::hex;
+use crate::hex::hex;
 use crate::schema::nearest;
 use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};

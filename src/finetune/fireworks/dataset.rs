@@ -4,7 +4,8 @@ use super::names::account;
 use crate::artifacts::ArtifactError;
 use crate::backoff::Backoff;
 use crate::finetune::http::{CallError, Http, Put, Upload};
-use crate::finetune::{FireworksSpec, ProviderError, TrainingFile, TrainingRequest};
+use crate::finetune::{FireworksSpec, ProviderError, TrainingRequest};
+use crate::training_file::TrainingFile;
 use serde_json::{Value as Json, json};
 use std::path::Path;
 

@@ -54,8 +54,9 @@ pub(super) fn base_model(recipe: &TrainingSpec) -> String {
 mod tests {
     use super::*;
     use crate::artifacts::DirArtifacts;
-    use crate::finetune::{FinetuneJob, ProviderSpec, ServiceSpec, TrainingFile};
+    use crate::finetune::{FinetuneJob, ProviderSpec, ServiceSpec};
     use crate::task::RunId;
+    use crate::training_file::TrainingFile;
     use serde_json::Map;
 
     fn id(job: &str, suffix: Option<&str>) -> String {

@@ -3,7 +3,8 @@
 use crate::artifacts::ArtifactError;
 use crate::backoff::Backoff;
 use crate::finetune::http::{CallError, Http, Put, Refusal};
-use crate::finetune::{ProviderError, TrainingFile, TrainingRequest};
+use crate::finetune::{ProviderError, TrainingRequest};
+use crate::training_file::TrainingFile;
 use serde_json::Value as Json;
 
 /// The SDK sends larger files in parts, which is not done here: 5 GiB.

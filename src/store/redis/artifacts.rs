@@ -2,11 +2,11 @@
 
 use super::{KEPT, RedisStore, reply};
 use crate::artifacts::{ArtifactError, ArtifactStore};
-use crate::finetune::TrainingFile;
-use crate::job::hex;
+use crate::hex::hex;
 use crate::run_dir::{take_place, unfinished};
 use crate::store::StoreError;
 use crate::task::RunId;
+use crate::training_file::TrainingFile;
 use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};

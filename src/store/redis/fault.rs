@@ -200,7 +200,7 @@ fn code(error: &RedisError) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::Recourse;
+    use crate::recourse::Recourse;
 
     fn of(reply: &str) -> StoreError {
         let error = redis::parse_redis_value(reply.as_bytes())

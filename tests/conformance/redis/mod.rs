@@ -9,7 +9,7 @@ mod window;
 use crate::redis_server::{RedisServer, is_installed};
 use crate::store::{LEASE, StoreUnderTest, all_store_cases, claimed, run, store_cases, task};
 use async_trait::async_trait;
-use bsft::broker::Recourse;
+use bsft::recourse::Recourse;
 use bsft::store::redis::RedisStore;
 use bsft::store::{Position, Store, StoreError};
 use bsft::task::AttemptRef;

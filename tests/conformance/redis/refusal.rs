@@ -2,7 +2,7 @@
 
 use super::{NAMESPACE, connect, finish, is_unreachable, outcomes, refusal, server};
 use crate::store::{LEASE, claimed, run, task};
-use bsft::broker::Recourse;
+use bsft::recourse::Recourse;
 use bsft::store::{Claim, Position, Store, StoreError};
 
 #[tokio::test]

@@ -4,9 +4,10 @@ use crate::service_server::{KEY_VARIABLE, ServiceServer, State};
 use bsft::artifacts::DirArtifacts;
 use bsft::finetune::{
     FinetuneJob, FireworksSpec, Provider, ProviderError, ProviderSpec, Providers, ServiceSpec, StartError,
-    TrainingFile, TrainingId, TrainingProgress, TrainingRequest, TrainingSpec, TrainingState,
+    TrainingId, TrainingProgress, TrainingRequest, TrainingSpec, TrainingState,
 };
 use bsft::task::RunId;
+use bsft::training_file::TrainingFile;
 use serde_json::{Map, Value as Json, json};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;

@@ -9,11 +9,12 @@ use super::workdir::{self, WorkDir};
 use super::{Trainers, environment, procfs, stop_all, unfinished};
 use crate::artifacts::{ArtifactStore, DirArtifacts};
 use crate::finetune::{
-    CommandSpec, FinetuneJob, Provider, ProviderError, ProviderSpec, Providers, TrainingFile, TrainingId,
-    TrainingRequest, TrainingResult, TrainingSpec, TrainingState,
+    CommandSpec, FinetuneJob, Provider, ProviderError, ProviderSpec, Providers, TrainingId, TrainingRequest,
+    TrainingResult, TrainingSpec, TrainingState,
 };
-use crate::job::hex;
+use crate::hex::hex;
 use crate::task::RunId;
+use crate::training_file::TrainingFile;
 use serde_json::{Map, Value as Json, json};
 use sha2::{Digest as _, Sha256};
 use std::fs;

@@ -1,9 +1,10 @@
 use super::*;
 use crate::artifacts::{ArtifactStore, DirArtifacts};
-use crate::finetune::{FinetuneJob, ProviderSpec, TrainingFile, TrainingResult, TrainingSpec};
+use crate::finetune::{FinetuneJob, ProviderSpec, TrainingResult, TrainingSpec};
 use crate::store::Claim;
 use crate::store::embedded::EmbeddedStore;
 use crate::task::TaskId;
+use crate::training_file::TrainingFile;
 use async_trait::async_trait;
 use std::collections::VecDeque;
 use std::sync::Mutex;

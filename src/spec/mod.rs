@@ -1,5 +1,9 @@
 //! The job as workers get it: checked, free of paths and secrets, straight data.
 
+mod identity;
+
+pub use identity::{TeacherIdentity, made_by, run_id, spec_digest, trace_shape};
+
 use crate::adapter::AdapterKind;
 use crate::lm::LmSettings;
 use crate::metric::MetricSpec;

@@ -1,6 +1,7 @@
 //! Ids that are derived from what a job says, so that the same job always gives the same tasks.
 
-use super::spec::JobSpec;
+use super::JobSpec;
+use crate::hex::hex;
 use crate::lm::LmSettings;
 use crate::program::ProgramSpec;
 use crate::task::{RunId, TaskId};
@@ -16,7 +17,7 @@ const TRACE_VERSION: u32 = 1;
 struct Asked<'a> {
     program: &'a ProgramSpec,
     types: &'a serde_json::Map<String, serde_json::Value>,
-    adapter: super::AdapterKind,
+    adapter: crate::adapter::AdapterKind,
     inputs: &'a [String],
     lms: Vec<Answering<'a>>,
 }
@@ -107,15 +108,4 @@ pub fn spec_digest(bytes: &[u8]) -> String {
 fn digest<T: Serialize>(value: &T) -> [u8; 32] {
     let bytes = serde_json::to_vec(value).expect("plain data with string keys serialises");
     Sha256::digest(bytes).into()
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-            let _ = write!(out, "{byte:02x}");
-            out
-        })
 }
