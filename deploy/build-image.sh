@@ -5,7 +5,7 @@
 #                    building them: no Rust and no crates.io needed, as for target/release
 #   --tag NAME       default: bsft
 #
-# Works with BuildKit and with the builder before it. Behind a proxy or a mirror: --network host, --build-arg DEBIAN=…
+# Works with BuildKit and with the legacy builder. Behind a proxy or a mirror: --network host, --build-arg DEBIAN=…
 set -euo pipefail
 
 binaries="" tag=bsft more=()

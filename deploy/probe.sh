@@ -1,6 +1,6 @@
 #!/bin/bash
-# Asks the program in this container: bsft-probe [PATH], /readyz unless another is given. Ends with 0 when it answers 200. The image has
-# no HTTP client, bash has one that will do.
+# Probes the program in this container: bsft-probe [PATH], by default /readyz. Exits with 0 after a 200. The image has no HTTP client,
+# so this uses bash's /dev/tcp.
 port=${BSFT_METRICS_ADDR##*:}
 exec 3<>"/dev/tcp/127.0.0.1/${port:-9464}" || exit 1
 printf 'GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' "${1:-/readyz}" >&3

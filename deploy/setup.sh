@@ -1,8 +1,8 @@
 #!/bin/sh
 # Once before the first `docker compose up`: deploy/setup.sh [DIR]
 #
-# DIR is the folder with your jobs, in which `runs` will be written; the repository unless another is given. Writes deploy/.env with
-# random passwords and deploy/lm.env for the LMs' keys, both for your eyes only, and never changes one that is there.
+# DIR is the folder with your jobs, in which `runs` will be written; by default the repository. Writes deploy/.env with random
+# passwords and deploy/lm.env for the LMs' keys. Only you can read them, and existing files are never changed.
 set -eu
 case ${1:-} in
 -*)
