@@ -35,6 +35,9 @@ while :; do
 done
 "#;
 
+/// Seconds from TERM to KILL: more than a trainer that obeys TERM takes on any machine.
+const GRACE: &str = "600";
+
 /// A trainer's orders.
 const SUCCEED: &str = "echo weights > \"$FT_OUTPUT_DIR/model.safetensors\"; exit 0";
 
@@ -62,7 +65,7 @@ impl TrainerFixture {
         let control = at.join("control");
         let text = format!(
             "[trainer.t]\nargv = ['sh', '{{config_dir}}/trainer.sh', '{}', '{{base_model}}', ['--lr', '{{lr}}'], \
-             ['--resume', '{{resume_dir}}']]\ncancel = {{ grace_secs = 0.3 }}\n{entry}\n",
+             ['--resume', '{{resume_dir}}']]\ncancel = {{ grace_secs = {GRACE} }}\n{entry}\n",
             control.display()
         );
         fs::write(at.join("trainers.toml"), text).unwrap();
@@ -93,6 +96,14 @@ impl TrainerFixture {
             },
             run: RunId("run".to_owned()),
         }
+    }
+
+    /// A trainer that gets KILL soon after TERM.
+    fn impatient(self) -> TrainerFixture {
+        let path = self.folder.path().join("trainers.toml");
+        let before = fs::read_to_string(&path).unwrap();
+        fs::write(path, before.replace(GRACE, "0.3")).unwrap();
+        self
     }
 
     /// Adds to the trainer's entry.
