@@ -40,33 +40,15 @@ if docker info >/dev/null 2>&1; then
     setsid tests/compose/images.sh >"$images_log" 2>&1 &
     images=$!
 fi
+stop_broker() { :; }
 leave() {
     # Those that are made by now stay.
     [ -z "${images:-}" ] || { kill -- -"$images" 2>/dev/null || true; rm -f "$images_log"; }
-    [ -z "${broker_dir:-}" ] || stop_broker
+    stop_broker
 }
 trap leave EXIT
 
-# One private broker for all tests of the queue on RabbitMQ. It ends when this end of its pipe does.
-if [ -z "${BSFT_TEST_AMQP_URL:-}" ]; then
-    broker_dir=$(mktemp -d)
-    coproc BROKER { exec tests/support/rabbitmq.sh "$broker_dir"; }
-    broker_pid=$BROKER_PID
-    exec {broker_in}>&"${BROKER[1]}" {broker_out}<&"${BROKER[0]}"
-    eval "exec ${BROKER[1]}>&- ${BROKER[0]}<&-"
-    stop_broker() {
-        exec {broker_in}>&-
-        kill "$broker_pid" 2>/dev/null || true
-        wait "$broker_pid" || true
-        rm -rf "$broker_dir"
-    }
-    read -r BSFT_TEST_AMQP_URL <&"$broker_out" || { echo "the tests' RabbitMQ did not start" >&2; exit 1; }
-    # The tests' user has the least rights, made as the operator's notes say.
-    rabbitmqctl() { tests/support/rabbitmq.sh "$broker_dir" ctl "$@"; }
-    eval "$(sed -n '/^## Rights of the RabbitMQ user$/,/^## /s/^\(rabbitmqctl .*\)/\1/p' docs/operations/servers.md | sed 's/PASSWORD/hunter2/')"
-    export BSFT_TEST_AMQP_URL=${BSFT_TEST_AMQP_URL/guest:guest/worker:hunter2}
-    echo "testing the queue on a RabbitMQ at $BSFT_TEST_AMQP_URL"
-fi
+. tests/support/broker.sh
 
 step() {
     echo
