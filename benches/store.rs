@@ -4,7 +4,7 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
-#[path = "../tests/support/redis.rs"]
+#[path = "../tests/support/redis_server.rs"]
 #[expect(
     dead_code,
     clippy::unwrap_used,

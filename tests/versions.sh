@@ -25,8 +25,8 @@ unset SSL_CERT_FILE BSFT_TEST_AMQP_URL BSFT_TEST_REDIS_URL
 
 # A copy: a build in the meantime must not change what is tested.
 suite=$at/conformance
-cp "$(cargo test --test conformance --no-run --message-format=json-render-diagnostics |
-    sed -n 's/.*"executable":"\([^"]*conformance-[^"]*\)".*/\1/p')" "$suite"
+cp "$(cargo test --test system --no-run --message-format=json-render-diagnostics |
+    sed -n 's/.*"executable":"\([^"]*system-[^"]*\)".*/\1/p')" "$suite"
 
 # What a Debian has that no package names: the shell that rabbitmq-server is written in, and its tools.
 base=(base-files bash coreutils dash findutils grep gawk hostname libc-bin procps sed util-linux)
@@ -90,11 +90,11 @@ packaged() {
     rabbitmq-server)
         wrap "$root" /usr/lib/rabbitmq/bin/rabbitmq-server
         wrap "$root" /usr/lib/rabbitmq/bin/rabbitmqctl
-        BSFT_TEST_RABBITMQ_BIN=$root/wrapped run "$1" "$(cat "$root/version")" --skip redis:: --skip embedded::
+        BSFT_TEST_RABBITMQ_BIN=$root/wrapped run "$1" "$(cat "$root/version")" conformance:: --skip ::redis:: --skip ::embedded::
         ;;
     *)
         wrap "$root" "/usr/bin/$package" redis-server
-        PATH=$root/wrapped:$PATH run "$1" "$(cat "$root/version")" --skip amqp:: --skip embedded::
+        PATH=$root/wrapped:$PATH run "$1" "$(cat "$root/version")" conformance:: --skip ::amqp:: --skip ::embedded::
         ;;
     esac
     for dir in tmp proc dev; do umount -R -l "$root/$dir"; done
@@ -122,7 +122,7 @@ cluster() {
     for port in "${ports[@]}"; do
         until redis-cli -p "$port" cluster info | grep -q cluster_state:ok; do sleep 0.1; done
     done
-    mapfile -t cases < <("$suite" --list | sed -n 's/^\(redis::[a-z_]*\): test$/\1/p' | grep -v every_case_holds)
+    mapfile -t cases < <("$suite" --list | sed -n 's/^\(conformance::redis::[a-z_]*\): test$/\1/p' | grep -v every_case_holds)
     # A case's keys are on one master: two of the three addresses lead to another one.
     for n in 0 1 2; do
         BSFT_TEST_REDIS_URL=redis://127.0.0.1:${ports[n]} run "cluster-$((n + 1))" "three masters, given the address of one" \
@@ -138,7 +138,7 @@ all() {
     for row in "${rows[@]}"; do
         case $row in
         installed)
-            run installed "$(dpkg-query -W -f '${Package} ${Version} ' rabbitmq-server redis-server | sed 's/-server//g')"
+            run installed "$(dpkg-query -W -f '${Package} ${Version} ' rabbitmq-server redis-server | sed 's/-server//g')" conformance::
             ;;
         cluster) cluster ;;
         *@*) packaged "$row" ;;

@@ -1,9 +1,9 @@
 //! The same jobs on RabbitMQ and Redis: coordinator and workers as processes of their own, servers that are real.
 
-use crate::operators_notes::{USER, redis_user};
-use crate::rabbitmq::{self, RabbitMqServer};
-use crate::redis_server::{RedisServer, is_installed};
-use crate::support::{Ended, Folder, JobFile, LmServer, Running, clean, free_port, lines, same, until};
+use crate::support::operators_notes::{USER, redis_user};
+use crate::support::rabbitmq::{self, RabbitMqServer};
+use crate::support::redis_server::{RedisServer, is_installed};
+use crate::support::{Ended, Folder, JobFile, LmServer, ReservedPort, Running, clean, lines, same, until};
 use std::num::NonZeroUsize;
 use std::process::Command;
 
@@ -194,9 +194,9 @@ fn compile_starts_workers_of_its_own_when_asked() {
 #[test]
 fn a_cancelled_run_ends_with_code_3_and_compile_goes_on_with_it() {
     let Some(cluster) = Cluster::start() else { return };
-    let server = LmServer::start_on(0, &["--latency-ms", "200"]);
+    let server = LmServer::start("mild");
     let (folder, reference) = job(&server, EXAMPLES);
-    // Too slow to come to the end before it is cancelled.
+    server.hold_from(EXAMPLES / 2);
     let slow = cluster.worker(&["--concurrency", "2"]);
     let running = cluster.start_in(&folder, &COMPILE);
     until("a trace", || (folder.traced("run") > 0).then_some(()));
@@ -205,6 +205,8 @@ fn a_cancelled_run_ends_with_code_3_and_compile_goes_on_with_it() {
     let run = status["run"].as_str().unwrap();
     // What it has not taken stays in the lane.
     slow.signal("TERM");
+    slow.until_draining();
+    server.release();
     slow.end().with(0);
     cluster.run_in(&folder, &["cancel", run]).with(0);
     running
@@ -255,10 +257,13 @@ fn a_killed_coordinator_is_succeeded_by_one_that_asks_nothing_again() {
     let server = LmServer::start("mild");
     let (folder, reference) = job(&server, EXAMPLES);
     let _worker = cluster.worker(&["--concurrency", "4"]);
+    // However late it is killed, it has not ended.
+    server.hold_from(EXAMPLES - 1);
     let running = cluster.start_in(&folder, &COMPILE);
     until("traces", || (folder.traced("run") > EXAMPLES / 4).then_some(()));
     running.signal("KILL");
-    running.end();
+    assert_eq!(running.end().code, None);
+    server.release();
     cluster.run_in(&folder, &COMPILE).with(0);
     same(&folder.result("run"), &reference.result("run"));
     assert_eq!(server.count().repeated, 0);
@@ -299,19 +304,15 @@ fn where_dir_is_put_back_from_an_older_copy_what_it_lacks_runs_again_and_that_is
 #[test]
 fn a_run_whose_workers_are_all_gone_says_so() {
     let Some(cluster) = Cluster::start() else { return };
-    let server = LmServer::start_on(0, &["--latency-ms", "200"]);
+    let server = LmServer::start("mild");
     let (folder, _reference) = job(&server, EXAMPLES);
+    server.hold_from(EXAMPLES / 2);
     let worker = cluster.worker(&["--concurrency", "2"]);
     let running = cluster.start_in(&folder, &COMPILE);
     until("a trace", || (folder.traced("run") > 0).then_some(()));
     worker.signal("KILL");
     worker.end();
-    until("the coordinator to miss it", || {
-        running
-            .said()
-            .contains("no worker sends heartbeats")
-            .then_some(())
-    });
+    running.until_said("no worker sends heartbeats");
     running.signal("INT");
     running.end().with(3);
 }
@@ -319,12 +320,16 @@ fn a_run_whose_workers_are_all_gone_says_so() {
 #[test]
 fn a_run_that_began_on_one_machine_goes_on_in_a_cluster() {
     let Some(cluster) = Cluster::start() else { return };
-    let server = LmServer::start_on(0, &["--latency-ms", "50"]);
+    let server = LmServer::start("mild");
     let (folder, reference) = job(&server, EXAMPLES);
+    server.hold_from(EXAMPLES / 2);
     let running = folder.start(&["compile", "job.toml", "--out", "run", "--concurrency", "4"]);
     until("a trace", || (folder.traced("run") > 0).then_some(()));
     running.signal("INT");
+    running.until_draining();
+    server.release();
     running.end().with(3);
+    assert!(folder.traced("run") < EXAMPLES);
     let _worker = cluster.worker(&[]);
     cluster.run_in(&folder, &COMPILE).with(0);
     same(&folder.result("run"), &reference.result("run"));
@@ -432,9 +437,10 @@ fn a_message_that_is_not_ours_goes_to_the_dead_letters_and_the_run_goes_on() {
 fn a_service_that_nobody_answers_at_is_named_without_its_password_and_ends_with_code_4() {
     let folder = Folder::new();
     JobFile::with_teacher("model = \"simulated/x\"").write(&folder, 3);
+    let ports = [ReservedPort::new(), ReservedPort::new()];
     let (amqp, redis) = (
-        format!("amqp://u:hidden@127.0.0.1:{}", free_port()),
-        format!("redis://u:hidden@127.0.0.1:{}", free_port()),
+        format!("amqp://u:hidden@127.0.0.1:{}", ports[0].number()),
+        format!("redis://u:hidden@127.0.0.1:{}", ports[1].number()),
     );
     let urls = [("BSFT_AMQP_URL", &*amqp), ("BSFT_REDIS_URL", &*redis)];
     let mut worker = clean(Command::new(env!("CARGO_BIN_EXE_bsft-worker")));

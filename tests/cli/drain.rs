@@ -1,8 +1,8 @@
 //! SIGTERM to a worker, as systemd, Docker and Kubernetes send it before they kill: nothing is lost, and nothing counts as a failure.
 
-use crate::cluster::{Cluster, job};
-use crate::metrics::Watched;
-use crate::support::{Folder, JobFile, LmServer, free_port, same, until};
+use crate::cli::cluster::{Cluster, job};
+use crate::cli::metrics::Watched;
+use crate::support::{LmServer, same, until};
 
 const COMPILE: [&str; 4] = ["compile", "job.toml", "--out", "run"];
 
@@ -12,16 +12,18 @@ const QUESTIONS: usize = 2;
 #[test]
 fn a_worker_that_is_told_to_stop_takes_no_more_and_finishes_what_is_in_flight() {
     const EXAMPLES: usize = 40;
+    const IN_FLIGHT: usize = 4;
     let Some(cluster) = Cluster::start() else { return };
-    let server = LmServer::start_on(0, &["--profile", "clean", "--latency-ms", "1000"]);
+    let server = LmServer::start("clean");
     let (folder, reference) = job(&server, EXAMPLES);
-    let worker = cluster.worker(&["--concurrency", "4"]);
+    server.hold();
+    let worker = cluster.worker(&["--concurrency", &IN_FLIGHT.to_string()]);
     let compiling = cluster.start_in(&folder, &COMPILE);
-    until("questions in flight", || {
-        (server.count().requests >= 4).then_some(())
-    });
+    server.until_held(IN_FLIGHT);
     worker.signal("TERM");
-    worker.end().with(0).saying("finishing the tasks in flight");
+    worker.until_draining();
+    server.release();
+    worker.end().with(0);
     let asked = server.count().requests;
     assert!(
         asked < QUESTIONS * EXAMPLES,
@@ -42,33 +44,26 @@ fn what_is_not_finished_within_the_drain_is_handed_back_and_counts_as_no_failure
     // A task whose workers died as often is given up.
     const TIMES: usize = 12;
     let Some(cluster) = Cluster::start() else { return };
-    let port = free_port();
-    let quick = LmServer::start_on(port, &["--profile", "clean"]);
-    let (folder, reference) = (Folder::new(), Folder::new());
-    for folder in [&folder, &reference] {
-        JobFile::at(&quick.base()).write(folder, EXAMPLES);
-    }
-    reference.compile("run").with(0);
-    drop(quick);
-    // No answer comes before the test is over.
-    let slow = LmServer::start_on(port, &["--profile", "clean", "--latency-ms", "1000000000"]);
+    let server = LmServer::start("clean");
+    let (folder, reference) = job(&server, EXAMPLES);
+    server.hold();
     let compiling = cluster.start_in(&folder, &COMPILE);
     for _ in 0..TIMES {
-        slow.reset();
+        server.reset();
         let worker = cluster.worker(&["--drain", "0"]);
         until("every task to be in flight", || {
-            (slow.count().requests == EXAMPLES).then_some(())
+            (server.count().requests == EXAMPLES).then_some(())
         });
         worker.signal("TERM");
         worker.end().with(0);
     }
-    drop(slow);
-    let quick = LmServer::start_on(port, &["--profile", "clean"]);
+    server.reset();
+    server.release();
     let _worker = cluster.worker(&[]);
     compiling.end().with(0);
     same(&folder.result("run"), &reference.result("run"));
     assert_eq!(folder.traced("run"), EXAMPLES);
-    assert_eq!(quick.count().requests, QUESTIONS * EXAMPLES);
+    assert_eq!(server.count().requests, QUESTIONS * EXAMPLES);
 }
 
 #[test]
@@ -78,14 +73,10 @@ fn a_worker_that_waits_for_redis_to_begin_a_task_has_nothing_in_flight_and_stops
     };
     // Longer than a test may wait for an end.
     let worker = cluster.worker(&["--drain", "3600"]);
-    until("the worker to be ready", || {
-        worker.said().contains("ready for tasks").then_some(())
-    });
+    worker.until_said("ready for tasks");
     cluster.redis.kill();
     cluster.publish_task();
-    until("the worker to wait with the task", || {
-        worker.said().contains("holding on").then_some(())
-    });
+    worker.until_said("holding on");
     worker.signal("TERM");
     worker.end().with(0).saying("stopped");
 }
@@ -94,21 +85,16 @@ fn a_worker_that_waits_for_redis_to_begin_a_task_has_nothing_in_flight_and_stops
 fn a_password_that_is_changed_and_set_back_under_a_worker_costs_no_answer() {
     const EXAMPLES: usize = 12;
     let Some(cluster) = Cluster::start() else { return };
-    let server = LmServer::start_on(0, &["--profile", "clean", "--latency-ms", "1000"]);
+    let server = LmServer::start("clean");
     let (folder, reference) = job(&server, EXAMPLES);
+    server.hold();
     let worker = cluster.worker_with(&[], &[("BSFT_METRICS_ADDR", "0")]);
     let watched = Watched::of(&worker);
     let compiling = cluster.start_in(&folder, &COMPILE);
-    until("questions in flight", || {
-        (server.count().requests == EXAMPLES).then_some(())
-    });
+    server.until_held(EXAMPLES);
     cluster.change_password("another");
-    until("the worker to say what to do", || {
-        worker
-            .said()
-            .contains("let the password that this process has in again")
-            .then_some(())
-    });
+    server.release();
+    worker.until_said("let the password that this process has in again");
     watched.until_not_ready("redis: the store at ");
     cluster.set_password_back();
     compiling.end().with(0);

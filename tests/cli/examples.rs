@@ -1,6 +1,6 @@
 //! The jobs in `examples/`, as a reader runs them: `check`, `plan` and `compile` with the real binary.
 
-use crate::cluster::Cluster;
+use crate::cli::cluster::Cluster;
 use crate::support::{Folder, lines, same};
 use std::fs;
 

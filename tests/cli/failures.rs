@@ -1,6 +1,6 @@
 //! Examples that fail: they are in the ledger, the run goes on, and `retry` takes them up again.
 
-use crate::support::{Folder, JobFile, Line, LmServer, free_port, lines};
+use crate::support::{Folder, JobFile, Line, LmServer, ReservedPort, lines};
 
 /// Teacher and example of a line.
 fn place(line: &Line) -> (u64, u64) {
@@ -11,8 +11,8 @@ fn place(line: &Line) -> (u64, u64) {
 }
 
 /// A job whose LM server is not up.
-fn without_server(port: u16) -> JobFile {
-    let mut job = JobFile::at(&format!("http://127.0.0.1:{port}/v1"));
+fn without_server(port: &ReservedPort) -> JobFile {
+    let mut job = JobFile::at(&format!("http://127.0.0.1:{}/v1", port.number()));
     job.teacher = job.teacher.replace("num_retries = 3", "num_retries = 0");
     job
 }
@@ -51,9 +51,9 @@ fn answers_that_no_adapter_reads_are_in_the_ledger_and_the_run_goes_on() {
 #[test]
 fn a_server_that_is_down_fails_every_example_and_retry_makes_them_good() {
     const EXAMPLES: usize = 40;
-    let port = free_port();
+    let port = ReservedPort::new();
     let folder = Folder::new();
-    without_server(port).write(&folder, EXAMPLES);
+    without_server(&port).write(&folder, EXAMPLES);
     folder.compile("run").with(1).saying("failures.jsonl");
     let failures = lines(&folder.read("run/failures.jsonl"));
     assert_eq!(failures.len(), EXAMPLES);
@@ -62,7 +62,7 @@ fn a_server_that_is_down_fails_every_example_and_retry_makes_them_good() {
     }
     assert_eq!(folder.traced("run"), 0);
 
-    let _server = LmServer::start_on(port, &["--profile", "mild"]);
+    let _server = LmServer::start_on(port.number(), &["--profile", "mild"]);
     folder.run(&["retry", "run"]).with(0);
     assert_eq!(folder.read("run/failures.jsonl"), "");
     assert_eq!(folder.traced("run"), EXAMPLES);
@@ -95,8 +95,8 @@ fn retry_asks_for_the_failed_examples_only() {
 #[test]
 fn more_failures_than_the_job_allows_end_the_run_early() {
     const EXAMPLES: usize = 6000;
-    let folder = Folder::new();
-    let mut job = without_server(free_port());
+    let (folder, port) = (Folder::new(), ReservedPort::new());
+    let mut job = without_server(&port);
     job.compile = "max_failure_rate = 0.1".to_owned();
     job.write(&folder, EXAMPLES);
     folder.compile("run").with(1).saying("max_failure_rate");
@@ -119,9 +119,9 @@ fn no_rows_to_train_on_is_an_error_that_says_what_to_do() {
 #[test]
 fn retry_works_from_any_folder_and_forgets_nothing_before_its_checks_pass() {
     const EXAMPLES: usize = 20;
-    let port = free_port();
+    let port = ReservedPort::new();
     let (folder, elsewhere) = (Folder::new(), Folder::new());
-    let job = without_server(port);
+    let job = without_server(&port);
     job.write(&folder, EXAMPLES);
     let run = folder.path("run");
     let run = run.to_str().unwrap();
@@ -134,7 +134,7 @@ fn retry_works_from_any_folder_and_forgets_nothing_before_its_checks_pass() {
     assert_eq!(folder.read("run/failures.jsonl"), failures);
 
     folder.write("job.toml", job.to_toml());
-    let _server = LmServer::start_on(port, &["--profile", "mild"]);
+    let _server = LmServer::start_on(port.number(), &["--profile", "mild"]);
     elsewhere.run(&["retry", run]).with(0);
     assert_eq!(folder.traced("run"), EXAMPLES);
 }

@@ -1,9 +1,9 @@
 //! `--metrics-addr`: what is served, and what `/healthz` and `/readyz` say while services come and go.
 
-use crate::cluster::Cluster;
-use crate::rabbitmq::{self, RabbitMqServer};
-use crate::redis_server::{self, RedisServer};
-use crate::support::{Folder, JobFile, Running, clean, free_port, until};
+use crate::cli::cluster::Cluster;
+use crate::support::rabbitmq::{self, RabbitMqServer};
+use crate::support::redis_server::{self, RedisServer};
+use crate::support::{Folder, JobFile, ReservedPort, Running, clean, until};
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -129,7 +129,8 @@ fn a_worker_that_waits_for_its_broker_is_alive_and_not_ready() {
     // Takes connections and never says a word.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let amqp_url = format!("amqp://u:hidden@{}", silent.local_addr().unwrap());
-    let redis_url = format!("redis://u:hidden@127.0.0.1:{}", free_port());
+    let absent = ReservedPort::new();
+    let redis_url = format!("redis://u:hidden@127.0.0.1:{}", absent.number());
     let (_running, watched) = worker(&amqp_url, &redis_url, &[]);
     let reasons = watched.until_not_ready("rabbitmq: not connected yet");
     assert_eq!(
@@ -163,7 +164,14 @@ fn a_worker_tells_what_it_did_and_which_service_is_away() {
     let number = |value: &serde_json::Value| value.as_f64().unwrap();
     let ended =
         |outcome: &str| format!("bsft_worker_tasks_total{{lane=\"bootstrap\",outcome=\"{outcome}\"}}");
-    let scrape = watched.scrape();
+    // A task is stored before it is counted.
+    let durations = "bsft_worker_task_duration_seconds_count{lane=\"bootstrap\"}";
+    let trained = "bsft_worker_tasks_total{lane=\"finetune\",outcome=\"trained\"}";
+    let scrape = until("every task to be counted", || {
+        let scrape = watched.scrape();
+        let is_counted = scrape.get(durations) == Some(EXAMPLES as f64) && scrape.get(trained) == Some(1.0);
+        is_counted.then_some(scrape)
+    });
     let kept = scrape.get(&ended("kept")).unwrap();
     assert_eq!(kept, number(&tally["kept"]));
     assert_eq!(
@@ -173,12 +181,6 @@ fn a_worker_tells_what_it_did_and_which_service_is_away() {
     let failed: f64 = tally["failures"].as_object().unwrap().values().map(number).sum();
     assert_eq!(scrape.get(&ended("failed")), Some(failed));
     assert_eq!(scrape.sum("bsft_worker_failures_total"), failed);
-    let durations = "bsft_worker_task_duration_seconds_count{lane=\"bootstrap\"}";
-    assert_eq!(scrape.get(durations), Some(EXAMPLES as f64));
-    assert_eq!(
-        scrape.get("bsft_worker_tasks_total{lane=\"finetune\",outcome=\"trained\"}"),
-        Some(1.0)
-    );
     let spent = scrape.sum("bsft_lm_cost_dollars_total");
     assert!(
         (spent - number(&manifest["cost"]["teacher"])).abs() < 1e-9,
@@ -221,7 +223,7 @@ fn a_worker_tells_what_it_did_and_which_service_is_away() {
 #[test]
 fn a_worker_that_drains_is_not_ready() {
     let Some(cluster) = Cluster::start() else { return };
-    let running = cluster.worker_with(&[], &[("BSFT_METRICS_ADDR", "0")]);
+    let running = cluster.worker_with(&["--drain", "3600"], &[("BSFT_METRICS_ADDR", "0")]);
     let watched = Watched::of(&running);
     let folder = Folder::new();
     JobFile::with_teacher("model = \"simulated/x\"\nsimulate = { latency_ms = 3600000 }").write(&folder, 3);

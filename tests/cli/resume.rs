@@ -18,7 +18,8 @@ fn undisturbed(server: &LmServer) -> Folder {
     folder
 }
 
-/// Starts it and waits until this many traces are in DIR.
+/// Starts it and waits until this many traces are in DIR. The LM server has to hold some answers back, or else the run may have ended
+/// before this process looks.
 fn run_until(folder: &Folder, traces: usize) -> Running {
     let mut running = folder.start(&COMPILE);
     until("traces", || {
@@ -39,9 +40,12 @@ fn a_run_killed_twice_ends_with_the_bytes_of_an_undisturbed_one_and_asks_nothing
     let reference = undisturbed(&server);
     let folder = Folder::new();
     JobFile::at(&server.base()).write(&folder, EXAMPLES);
+    // However late it is killed, it has not ended.
+    server.hold_from(EXAMPLES - 1);
     for traces in [EXAMPLES / 4, EXAMPLES * 6 / 10] {
         assert_eq!(kill(run_until(&folder, traces)).code, None);
     }
+    server.release();
     folder.compile("run").with(0);
     same(&folder.result("run"), &reference.result("run"));
     let count = server.count();
@@ -56,7 +60,9 @@ fn a_killed_run_on_a_server_that_fails_first_loses_no_example() {
     assert_eq!(reference.read("run/failures.jsonl"), "");
     let folder = Folder::new();
     JobFile::at(&server.base()).write(&folder, EXAMPLES);
+    server.hold_from(EXAMPLES - 1);
     kill(run_until(&folder, EXAMPLES / 2));
+    server.release();
     folder.compile("run").with(0);
     same(&folder.result("run"), &reference.result("run"));
     assert_eq!(folder.read("run/failures.jsonl"), "");
@@ -83,8 +89,11 @@ fn an_interrupt_ends_with_code_3_and_names_the_command_that_goes_on() {
         let reference = undisturbed(&server);
         let folder = Folder::new();
         JobFile::at(&server.base()).write(&folder, EXAMPLES);
+        server.hold_from(EXAMPLES / 2);
         let running = run_until(&folder, EXAMPLES / 4);
         running.signal(signal);
+        running.until_draining();
+        server.release();
         let ended = running.end().with(3);
         assert!(
             folder.traced("run") < EXAMPLES,
@@ -105,12 +114,16 @@ fn an_interrupt_ends_with_code_3_and_names_the_command_that_goes_on() {
 
 #[test]
 fn a_cancelled_run_ends_with_code_3_and_compile_goes_on_with_it() {
-    let server = LmServer::start_on(0, &["--latency-ms", "20"]);
+    let server = LmServer::start("mild");
     let reference = undisturbed(&server);
     let folder = Folder::new();
     JobFile::at(&server.base()).write(&folder, EXAMPLES);
+    server.hold_from(EXAMPLES / 2);
     let running = run_until(&folder, 1);
-    folder.run(&["cancel", "run"]).with(0);
+    let cancel = folder.start(&["cancel", "run"]);
+    running.until_draining();
+    server.release();
+    cancel.end().with(0);
     running
         .end()
         .with(3)
@@ -132,7 +145,8 @@ fn a_cancelled_run_ends_with_code_3_and_compile_goes_on_with_it() {
 
 #[test]
 fn a_second_process_on_a_live_run_is_refused() {
-    let server = LmServer::start_on(0, &["--latency-ms", "200"]);
+    let server = LmServer::start("mild");
+    server.hold_from(EXAMPLES / 2);
     let folder = Folder::new();
     JobFile::at(&server.base()).write(&folder, EXAMPLES);
     let running = run_until(&folder, 1);
@@ -141,5 +155,7 @@ fn a_second_process_on_a_live_run_is_refused() {
     let second = second.saying("in use");
     assert!(second.stderr.contains("run"), "{}", second.stderr);
     running.signal("INT");
+    running.until_draining();
+    server.release();
     running.end().with(3);
 }

@@ -2,8 +2,8 @@
 //!
 //! `tests/upgrade/make.py` made the fixtures with the binaries of earlier commits, killed in the middle.
 
-use crate::rabbitmq;
-use crate::redis_server::{RedisServer, is_installed};
+use crate::support::rabbitmq;
+use crate::support::redis_server::{RedisServer, is_installed};
 use crate::support::{Folder, Running, clean, lines, same};
 use bsft::broker::{Broker as _, Queue, rabbitmq::RabbitMqBroker};
 use serde::Deserialize;

@@ -4,8 +4,8 @@ mod crashes;
 mod refused;
 mod traps;
 
-use crate::broker::{BrokerUnderTest, at_most, broker_cases};
-use crate::rabbitmq;
+use crate::conformance::broker::{BrokerUnderTest, at_most, broker_cases};
+use crate::support::rabbitmq;
 use async_trait::async_trait;
 use bsft::broker::rabbitmq::RabbitMqBroker;
 use bsft::broker::{Broker, BrokerError, Consumer, Delivery, Queue};
@@ -16,9 +16,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 /// How long anything that must happen may take, broker restarts included, on a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(90);
-/// How long a dead letter may take from its lane to where it ends.
-const BURIAL: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(180);
 /// Between two looks at something that the broker does by itself.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -67,13 +65,13 @@ impl BrokerUnderTest for Fresh {
         &self.broker
     }
 
-    /// The broker moves dead letters when it likes: whoever asks for those of a lane waits a while for the first.
-    async fn dead_letters(&self, queue: &Queue) -> Vec<Vec<u8>> {
+    /// The broker moves dead letters when it likes.
+    async fn dead_letters(&self, queue: &Queue, expected: usize) -> Vec<Vec<u8>> {
         let (_connection, channel) = raw_channel(&self.url).await;
         let broker = self.name(&format!("dead.{}", queue.name()));
-        let deadline = Instant::now() + BURIAL;
+        let deadline = Instant::now() + PATIENCE;
         let mut dead = Vec::new();
-        while dead.is_empty() && Instant::now() < deadline {
+        loop {
             tokio::time::sleep(LOOK_EVERY).await;
             let get = || channel.basic_get(broker.as_str().into(), BasicGetOptions::default());
             while let Some(message) = get().await.unwrap() {
@@ -85,8 +83,11 @@ impl BrokerUnderTest for Fresh {
                     .await
                     .unwrap();
             }
+            if dead.len() >= expected {
+                return dead;
+            }
+            assert!(Instant::now() < deadline, "{expected} dead letters in {broker}");
         }
-        dead
     }
 
     async fn close(&self) {

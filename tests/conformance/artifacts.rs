@@ -1,8 +1,8 @@
 //! The promises of [`ArtifactStore`], on DIR and on Redis.
 
-use crate::redis::{NAMESPACE, connect};
-use crate::redis_server::{RedisServer, is_installed};
-use crate::store::run;
+use crate::conformance::redis::{NAMESPACE, connect};
+use crate::conformance::store::run;
+use crate::support::redis_server::{RedisServer, is_installed};
 use bsft::artifacts::{ArtifactError, ArtifactStore, DirArtifacts};
 use bsft::hex::hex;
 use bsft::task::RunId;

@@ -1,7 +1,7 @@
 //! The embedded queue and store: every case, and what only a file can promise.
 
-use crate::broker::{BrokerUnderTest, broker_cases};
-use crate::store::{LEASE, StoreUnderTest, claimed, run, store_cases, task, work_through};
+use crate::conformance::broker::{BrokerUnderTest, broker_cases};
+use crate::conformance::store::{LEASE, StoreUnderTest, claimed, run, store_cases, task, work_through};
 use async_trait::async_trait;
 use bsft::broker::embedded::EmbeddedBroker;
 use bsft::broker::{Broker, Queue};
@@ -25,7 +25,7 @@ impl BrokerUnderTest for EmbeddedBroker {
         self
     }
 
-    async fn dead_letters(&self, queue: &Queue) -> Vec<Vec<u8>> {
+    async fn dead_letters(&self, queue: &Queue, _expected: usize) -> Vec<Vec<u8>> {
         EmbeddedBroker::dead_letters(self, queue)
     }
 
@@ -168,7 +168,7 @@ async fn everything_acknowledged_survives_kill_9() {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
-            "embedded::a_child_that_prints_what_was_acknowledged",
+            "conformance::embedded::a_child_that_prints_what_was_acknowledged",
             "--nocapture",
         ])
         .env(CHILD_FILE, file(&dir))

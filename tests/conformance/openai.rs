@@ -1,7 +1,7 @@
 //! The fine-tune provider `openai` against a strict server, and against a lenient one: however it goes wrong, one job is made.
 
-use crate::openai_server::OpenaiServer;
-use crate::support::LmServer;
+use crate::support::openai_server::OpenaiServer;
+use crate::support::{LmServer, ReservedPort};
 use bsft::artifacts::DirArtifacts;
 use bsft::finetune::{
     FinetuneJob, Provider, ProviderError, ProviderSpec, Providers, ServiceSpec, StartError, TrainingId,
@@ -680,10 +680,8 @@ async fn a_model_whose_name_is_misspelt_is_a_problem() {
 
 #[tokio::test]
 async fn a_server_that_is_away_may_come_back() {
-    let server = serve(&[]);
-    let base = server.base();
-    drop(server);
-    let customer = Customer::new(&base);
+    let port = ReservedPort::new();
+    let customer = Customer::new(&format!("http://127.0.0.1:{}/v1", port.number()));
     let recipe = &customer.shard.recipe;
     let error = customer.provider().preflight(recipe).await.unwrap_err();
     assert!(matches!(error, ProviderError::Passing(_)), "{error:?}");

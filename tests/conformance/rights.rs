@@ -1,11 +1,11 @@
 //! Users that may do what queue and store need, and nothing else, made as `docs/operations/servers.md` says.
 
-use crate::broker::all_broker_cases;
-use crate::child::{InAChild, tests_of};
-use crate::rabbitmq::{self, RabbitMqServer};
-use crate::redis;
-use crate::redis_server::{RedisServer, is_installed};
-use crate::store::all_store_cases;
+use crate::conformance::broker::all_broker_cases;
+use crate::conformance::child::{InAChild, tests_of};
+use crate::conformance::redis;
+use crate::conformance::store::all_store_cases;
+use crate::support::rabbitmq::{self, RabbitMqServer};
+use crate::support::redis_server::{RedisServer, is_installed};
 use bsft::store::StoreError;
 use bsft::store::redis::{CLUSTER_RIGHTS, RIGHTS, RedisStore};
 
@@ -17,7 +17,7 @@ fn the_queue_keeps_its_promises_to_a_user_with_the_least_rights() {
     let rabbitmq = RabbitMqServer::start("[].");
     InAChild::new()
         .with(rabbitmq::SHARED, &rabbitmq.admit_worker())
-        .pass(&all_broker_cases! { tests_of! "amqp" });
+        .pass(&all_broker_cases! { tests_of! "conformance::amqp" });
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn the_store_keeps_its_promises_to_a_user_with_the_least_rights() {
     let server = RedisServer::start(&[]);
     InAChild::new()
         .with(redis::SERVER, &worker(&server, RIGHTS))
-        .pass(&all_store_cases! { tests_of! "redis" });
+        .pass(&all_store_cases! { tests_of! "conformance::redis" });
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn the_store_keeps_its_promises_on_a_cluster_to_a_user_with_the_least_rights() {
             redis::SERVER,
             &worker(&server, &format!("{RIGHTS} {CLUSTER_RIGHTS}")),
         )
-        .pass(&all_store_cases! { tests_of! "redis" });
+        .pass(&all_store_cases! { tests_of! "conformance::redis" });
 }
 
 #[tokio::test]

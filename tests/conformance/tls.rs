@@ -1,12 +1,12 @@
 //! Broker and store over TLS, as operators have it: the authority of the servers' certificates is in the file that `SSL_CERT_FILE`
 //! names. That holds for a process, so what is to trust an authority runs in one of its own.
 
-use crate::broker::{all_broker_cases, at_most};
-use crate::certificates::Certificates;
-use crate::child::{InAChild, tests_of};
-use crate::rabbitmq::{self, RabbitMqServer};
-use crate::redis_server::{RedisServer, is_installed};
-use crate::store::{LEASE, all_store_cases, claimed, run, task};
+use crate::conformance::broker::{all_broker_cases, at_most};
+use crate::conformance::child::{InAChild, tests_of};
+use crate::conformance::store::{LEASE, all_store_cases, claimed, run, task};
+use crate::support::certificates::Certificates;
+use crate::support::rabbitmq::{self, RabbitMqServer};
+use crate::support::redis_server::{RedisServer, is_installed};
 use bsft::broker::rabbitmq::RabbitMqBroker;
 use bsft::broker::{Broker as _, BrokerError, Queue};
 use bsft::store::redis::RedisStore;
@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 /// The longest that connecting may take to end, one way or the other.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The folder of the certificates that a child trusts; without it a test is not in a child yet.
 const CERTIFICATES: &str = "BSFT_TEST_CERTIFICATES";
@@ -45,7 +45,7 @@ fn the_queue_keeps_its_promises_over_tls() {
     InAChild::new()
         .trusting(&certificates.authority())
         .with(rabbitmq::SHARED, &rabbitmq.tls_url())
-        .pass(&all_broker_cases! { tests_of! "amqp" });
+        .pass(&all_broker_cases! { tests_of! "conformance::amqp" });
 }
 
 #[test]
@@ -54,8 +54,8 @@ fn the_store_keeps_its_promises_over_tls() {
     let server = RedisServer::start_with_tls(certificates.dir(), &[]);
     InAChild::new()
         .trusting(&certificates.authority())
-        .with(crate::redis::SERVER, &server.tls_url())
-        .pass(&all_store_cases! { tests_of! "redis" });
+        .with(crate::conformance::redis::SERVER, &server.tls_url())
+        .pass(&all_store_cases! { tests_of! "conformance::redis" });
 }
 
 #[test]
@@ -69,13 +69,13 @@ fn the_store_keeps_its_promises_on_a_cluster_over_tls() {
     server.become_cluster();
     InAChild::new()
         .trusting(&certificates.authority())
-        .with(crate::redis::SERVER, &server.tls_url())
-        .pass(&all_store_cases! { tests_of! "redis" });
+        .with(crate::conformance::redis::SERVER, &server.tls_url())
+        .pass(&all_store_cases! { tests_of! "conformance::redis" });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_was_killed_is_found_again_over_tls() {
-    let test = "tls::a_broker_that_was_killed_is_found_again_over_tls";
+    let test = "conformance::tls::a_broker_that_was_killed_is_found_again_over_tls";
     let Some(certificates) = trusted(test, for_a_broker) else {
         return;
     };
@@ -110,7 +110,7 @@ async fn a_broker_that_was_killed_is_found_again_over_tls() {
 
 #[tokio::test]
 async fn a_redis_that_was_killed_is_found_again_over_tls() {
-    let test = "tls::a_redis_that_was_killed_is_found_again_over_tls";
+    let test = "conformance::tls::a_redis_that_was_killed_is_found_again_over_tls";
     let Some(certificates) = trusted(test, for_redis) else {
         return;
     };
@@ -181,7 +181,7 @@ async fn a_certificate_of_an_unknown_authority_is_refused() {
 
 #[tokio::test]
 async fn a_certificate_for_another_host_is_refused() {
-    let test = "tls::a_certificate_for_another_host_is_refused";
+    let test = "conformance::tls::a_certificate_for_another_host_is_refused";
     let elsewhere = || {
         let there = rabbitmq::installed() && is_installed();
         there.then(|| Certificates::made_for("DNS:elsewhere.example"))?
@@ -197,7 +197,7 @@ async fn a_certificate_for_another_host_is_refused() {
 
 #[tokio::test]
 async fn authorities_that_cannot_be_read_are_named() {
-    let test = "tls::authorities_that_cannot_be_read_are_named";
+    let test = "conformance::tls::authorities_that_cannot_be_read_are_named";
     let Some(certificates) = trusted(test, for_redis) else {
         return;
     };
@@ -209,7 +209,7 @@ async fn authorities_that_cannot_be_read_are_named() {
 
 #[tokio::test]
 async fn a_redis_that_wants_our_certificate_says_so() {
-    let test = "tls::a_redis_that_wants_our_certificate_says_so";
+    let test = "conformance::tls::a_redis_that_wants_our_certificate_says_so";
     let Some(certificates) = trusted(test, for_redis) else {
         return;
     };

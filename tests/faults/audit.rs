@@ -1,18 +1,19 @@
 //! Was anything paid for twice? What the LM server was asked is held against what workers say that the store has acknowledged.
 
-use crate::log;
+use crate::faults::log;
 use crate::support::LmServer;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 
-/// What a Redis that is killed may have lost of what it acknowledged, in seconds: it syncs every second, and one sync may be late.
-const SYNC: f64 = 2.0;
+/// What a Redis that is killed may have lost of what it acknowledged, in seconds: it syncs every second, and holds back what it writes
+/// for two more while a sync is late.
+pub(crate) const SYNC: f64 = 3.0;
 
-/// How long after it is back a worker may write down what it did before it was away, in seconds.
-const RETURN: f64 = 1.0;
+/// How long after it is back a worker may write down what it did before it was away, in seconds, on a machine that does much else.
+const RETURN: f64 = 15.0;
 
 /// The longest that a task is in hand, in seconds.
-const MOST_OF_A_TASK: f64 = 60.0;
+const MOST_OF_A_TASK: f64 = 180.0;
 
 /// A request as the LM server saw it.
 #[derive(Clone, Debug, Deserialize)]
@@ -37,8 +38,8 @@ struct Recorded {
 /// Something that explains why a question was asked again; times in seconds since 1970.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
-    /// Redis was away, and may have lost the last that it had acknowledged.
-    StoreKilled { from: f64, to: f64 },
+    /// Redis was away, and may have lost what it had acknowledged since `kept`.
+    StoreKilled { kept: f64, from: f64, to: f64 },
     /// A worker slept or was cut off: others took what it had in hand, which it could not know.
     Away { worker: String, from: f64, to: f64 },
 }
@@ -182,7 +183,7 @@ fn cause<'a>(
     }
     let lost = |record: &Recorded| {
         events.iter().any(|event| match event {
-            Event::StoreKilled { from, to } => record.at < *to && *from < record.at + SYNC && *to < now,
+            Event::StoreKilled { kept, to, .. } => (*kept..*to).contains(&record.at) && *to < now,
             Event::Away { .. } => false,
         })
     };
@@ -194,7 +195,7 @@ fn cause<'a>(
     let claim = claims.copied().filter(|at| *at < now).max_by(f64::total_cmp)?;
     let overtaken = events.iter().any(|event| match event {
         // The claim that the store has forgotten is another's, or that of who asks.
-        Event::StoreKilled { from, to } => {
+        Event::StoreKilled { from, to, .. } => {
             *from < first.at && claim < first.at && (*to..to + MOST_OF_A_TASK).contains(&now)
         }
         // It may have come back with a claim in hand that it had not yet written down.
@@ -240,7 +241,11 @@ mod tests {
     fn a_question_whose_answer_was_recorded_must_not_be_asked_again() {
         let (first, again) = (asked("a", 10.0, 200), asked("b", 20.0, 200));
         assert_eq!(of(&first, &again, &recorded(11.0), 19.0, &[]), None);
-        let killed = Event::StoreKilled { from: 13.5, to: 14.0 };
+        let killed = Event::StoreKilled {
+            kept: 11.5,
+            from: 13.5,
+            to: 14.0,
+        };
         assert_eq!(
             of(&first, &again, &recorded(11.0), 19.0, &[killed]),
             None,
@@ -264,7 +269,11 @@ mod tests {
         );
         let refused = asked("b", 19.5, 503);
         assert_eq!(of(&refused, &again, &[], 19.0, &[]), Some(Cause::Refused));
-        let killed = Event::StoreKilled { from: 12.5, to: 13.0 };
+        let killed = Event::StoreKilled {
+            kept: 10.5,
+            from: 12.5,
+            to: 13.0,
+        };
         assert_eq!(
             of(&first, &again, &recorded(11.0), 19.0, &[killed]),
             Some(Cause::RecordLost)

@@ -1,12 +1,13 @@
 //! A compile to which things happen.
 
-use crate::audit::{Audit, Event, audit};
-use crate::cluster::{CALLS_PER_WORKER, Cluster, Worker};
-use crate::fault::{Fault, KINDS, moments};
-use crate::settings::Settings;
+use super::{log, table};
+use crate::faults::audit::{Audit, Event, SYNC, audit};
+use crate::faults::cluster::{CALLS_PER_WORKER, Cluster, Worker};
+use crate::faults::fault::{Fault, KINDS, moments};
+use crate::faults::settings::Settings;
+use crate::faults::table::{Suffered, say};
 use crate::support::{lines, same};
-use crate::table::{Suffered, say};
-use crate::{log, rabbitmq, redis_server, table};
+use crate::support::{rabbitmq, redis_server};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::thread::sleep;
@@ -17,14 +18,15 @@ const WORKERS: usize = 3;
 /// Questions in hand at once.
 const IN_FLIGHT: usize = WORKERS * CALLS_PER_WORKER;
 
-/// Time that a fault has on average; the LM takes so long for an answer that there are questions left for all of them.
-const PER_FAULT: Duration = Duration::from_millis(2_500);
+/// How long the LM takes for an answer at most: faults are to come while questions are on their way. How many questions there are
+/// between two faults does not hang on it, see [`Chaos::let_ask`].
+pub(crate) const LATENCY_MS: u64 = 150;
 
 /// How long a worker sleeps: until its lease has run out and the broker has given its tasks to others.
 const ASLEEP: Duration = Duration::from_secs(25);
 
 /// The longest time in which nothing at all may happen.
-const PATIENCE: Duration = Duration::from_secs(150);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How much time `appendfsync everysec` may lose.
 const SYNCED_EVERY: Duration = Duration::from_secs(1);
@@ -72,15 +74,7 @@ fn a_compile_through_faults_of_every_kind_ends_as_if_nothing_had_been() {
     let settings = Settings::read();
     say(&format!("{settings:?}"));
     let began = Instant::now();
-    // Two questions an example, and some that are asked again as JSON.
-    let questions = settings.examples as f64 * 2.5;
-    let latency = 2.0 * PER_FAULT.as_secs_f64() * settings.faults as f64 * IN_FLIGHT as f64 / questions;
-    let cluster = Cluster::start(
-        settings.seed,
-        "127.0.0.1",
-        settings.examples,
-        (latency * 1_000.0) as u64,
-    );
+    let cluster = Cluster::start(settings.seed, "127.0.0.1", settings.examples, LATENCY_MS);
     let undisturbed = cluster.compile_undisturbed();
     let mut chaos = Chaos::start(cluster);
     for _ in 0..WORKERS {
@@ -88,11 +82,13 @@ fn a_compile_through_faults_of_every_kind_ends_as_if_nothing_had_been() {
     }
     let mut random = chaos.random.clone();
     for moment in moments(settings, undisturbed, &mut random) {
+        chaos.let_ask(moment.asked);
         let now = chaos.until("the next fault's moment", |now| now.asked >= moment.asked);
         if now.done || !chaos.suffer(moment.fault) {
             break;
         }
     }
+    chaos.cluster.lm.release();
     chaos.until("the end", |now| now.done);
     chaos.dismiss();
     let audit = chaos.verdict(settings.examples);
@@ -125,6 +121,12 @@ impl Chaos {
             began: Instant::now(),
             progress: (progress, Instant::now()),
         }
+    }
+
+    /// The LM answers until so many different questions were asked, and some more that may be in hand then; further ones wait, however
+    /// long what comes next takes.
+    pub(crate) fn let_ask(&self, questions: usize) {
+        self.cluster.lm.hold_after_questions(questions + IN_FLIGHT);
     }
 
     /// Waits until things are so far, or done; sees to it that nobody ends who was not told to, and wakes who has slept enough.
@@ -266,9 +268,14 @@ impl Chaos {
                 let from = log::now();
                 self.cluster.redis.kill();
                 self.cluster.redis.start_again();
-                self.events.push(Event::StoreKilled { from, to: log::now() });
+                self.events.push(Event::StoreKilled {
+                    kept: from - SYNC,
+                    from,
+                    to: log::now(),
+                });
             }
             Fault::RedisLosesASecond => {
+                let kept = log::now() - SYNC;
                 let (written, since) = (self.cluster.redis.written(), Instant::now());
                 let enough = |_: &mut Chaos| match since.elapsed() < SYNCED_EVERY {
                     true => ControlFlow::Continue(()),
@@ -279,7 +286,11 @@ impl Chaos {
                 self.cluster.redis.kill();
                 self.cluster.redis.lose_after(written);
                 self.cluster.redis.start_again();
-                self.events.push(Event::StoreKilled { from, to: log::now() });
+                self.events.push(Event::StoreKilled {
+                    kept,
+                    from,
+                    to: log::now(),
+                });
             }
         }
         self.see();
@@ -288,6 +299,7 @@ impl Chaos {
             fault,
             recovery: None,
         });
+        self.let_ask(before + IN_FLIGHT);
         // More than what was in hand when it happened.
         let now = self.until(fault.name(), |now| now.asked > before + IN_FLIGHT);
         if !now.done

@@ -1,9 +1,9 @@
 //! A cluster: private RabbitMQ, Redis and LM server, worker processes, a coordinator, and a folder with the job and all logs.
 
-use crate::log::tail;
-use crate::process::Process;
-use crate::rabbitmq::RabbitMqServer;
-use crate::redis_server::RedisServer;
+use crate::faults::log::tail;
+use crate::faults::process::Process;
+use crate::support::rabbitmq::RabbitMqServer;
+use crate::support::redis_server::RedisServer;
 use crate::support::{Folder, JobFile, LmServer, clean};
 use std::fs;
 use std::path::PathBuf;
@@ -203,7 +203,7 @@ impl Drop for Cluster {
                 .arg(self.folder.path(""))
                 .arg(&kept)
                 .status();
-            crate::table::say(&format!("the folder with all logs: {kept} ({copied:?})"));
+            crate::faults::table::say(&format!("the folder with all logs: {kept} ({copied:?})"));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What befalls a cluster, and the seeded order in which it does.
 
-use crate::settings::Settings;
+use crate::faults::settings::Settings;
 use std::ops::Range;
 
 /// Something that goes wrong.

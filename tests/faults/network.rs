@@ -1,17 +1,21 @@
 //! Workers behind a network of their own each, and one of them cut off: Linux network namespaces on a bridge.
 
-use crate::audit::{Event, taken_over};
-use crate::chaos::Chaos;
-use crate::cluster::{CALLS_PER_WORKER, Cluster};
-use crate::table::{self, say};
-use crate::{log, rabbitmq, redis_server, settings};
+use super::{log, settings};
+use crate::faults::audit::{Event, taken_over};
+use crate::faults::chaos::{Chaos, LATENCY_MS};
+use crate::faults::cluster::{CALLS_PER_WORKER, Cluster};
+use crate::faults::table::{self, say};
+use crate::support::{rabbitmq, redis_server};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const WORKERS: usize = 3;
 const IN_FLIGHT: usize = WORKERS * CALLS_PER_WORKER;
 const EXAMPLES: usize = 300;
 const SEED: u64 = 11;
+
+/// Between two looks at whether others have the tasks of who is cut off.
+const STEP: Duration = Duration::from_secs(1);
 
 /// A bridge, and behind it a namespace for each worker; gone when dropped.
 struct Network {
@@ -33,16 +37,15 @@ fn a_worker_that_was_cut_off_for_longer_than_its_sign_of_life_lasts_goes_on_and_
     };
     let began = Instant::now();
     let cut = settings::cut();
-    // Undisturbed it would take three times as long as the cut lasts.
-    let questions = EXAMPLES as f64 * 2.5;
-    let latency = 2.0 * 3.0 * cut.as_secs_f64() * IN_FLIGHT as f64 / questions;
-    let cluster = Cluster::start(SEED, &network.address, EXAMPLES, (latency * 1_000.0) as u64);
+    let cluster = Cluster::start(SEED, &network.address, EXAMPLES, LATENCY_MS);
     let undisturbed = cluster.compile_undisturbed();
     let mut chaos = Chaos::start(cluster);
     let names: Vec<String> = (network.namespaces.iter())
         .map(|(namespace, _)| chaos.cluster.start_worker(Some(namespace)))
         .collect();
 
+    // However long the cut lasts, half of the questions are left.
+    chaos.let_ask(undisturbed / 2);
     let before = chaos.until("a tenth of the questions", |now| now.asked >= undisturbed / 10);
     let away = Instant::now();
     let from = log::now();
@@ -55,7 +58,10 @@ fn a_worker_that_was_cut_off_for_longer_than_its_sign_of_life_lasts_goes_on_and_
     };
     // The broker notices before long that nobody is there any more.
     while !after.done && taken_over(&absence(), &chaos.cluster.logs()) == 0 {
-        after = chaos.until("others to take its tasks", |now| now.asked > after.asked);
+        // A few questions at a time: the others get their hands free, and there is work left for who comes back.
+        chaos.cluster.lm.hold_after_questions(after.asked);
+        let since = Instant::now();
+        after = chaos.until("others to take its tasks", |_| since.elapsed() >= STEP);
     }
     chaos.events.push(absence());
     let to = log::now();
@@ -80,6 +86,13 @@ fn a_worker_that_was_cut_off_for_longer_than_its_sign_of_life_lasts_goes_on_and_
         recorded(&chaos, 0.0) > 0,
         "it had not worked before it was cut off"
     );
+    // It takes part again before the rest is asked.
+    let log = chaos.cluster.folder.path(&format!("logs/{}.log", names[0]));
+    chaos.until("who was cut off to take a task", |_| {
+        let text = std::fs::read_to_string(&log).unwrap();
+        log::read(&text).any(|line| line.at > to && line.says("task claimed"))
+    });
+    chaos.cluster.lm.release();
     // More than it can have had in hand when it was cut off.
     let mut since = 0;
     while since <= 2 * CALLS_PER_WORKER {

@@ -20,7 +20,7 @@ while [ $# -gt 0 ]; do
     esac
     shift 2
 done
-cargo test --test faults -- --nocapture chaos
+cargo test --test system -- --nocapture faults::chaos
 if [ -n "$cut" ]; then
-    BSFT_FAULTS_CUT_SECS=$cut cargo test --test faults -- --nocapture network
+    BSFT_FAULTS_CUT_SECS=$cut cargo test --test system -- --nocapture faults::network
 fi

@@ -1,9 +1,10 @@
 //! A coordinator is killed, and another takes its run over, while more goes wrong.
 
-use crate::audit::Event;
-use crate::chaos::Chaos;
-use crate::cluster::Cluster;
-use crate::{log, rabbitmq, redis_server};
+use super::log;
+use crate::faults::audit::{Event, SYNC};
+use crate::faults::chaos::{Chaos, LATENCY_MS};
+use crate::faults::cluster::Cluster;
+use crate::support::{rabbitmq, redis_server};
 
 const EXAMPLES: usize = 60;
 
@@ -12,9 +13,11 @@ fn a_coordinator_that_waits_for_a_dead_ones_run_holds_on_while_redis_is_away() {
     if !rabbitmq::installed() || !redis_server::is_installed() {
         return;
     }
-    let cluster = Cluster::start(1, "127.0.0.1", EXAMPLES, 200);
+    let cluster = Cluster::start(1, "127.0.0.1", EXAMPLES, LATENCY_MS);
     cluster.compile_undisturbed();
     let mut chaos = Chaos::start(cluster);
+    // Whatever takes how long, there is work left.
+    chaos.cluster.lm.hold_from(EXAMPLES / 2);
     chaos.cluster.start_worker(None);
     chaos.until("a trace", |now| now.traced > 0);
     chaos.cluster.coordinator.take().unwrap().kill_9();
@@ -24,7 +27,12 @@ fn a_coordinator_that_waits_for_a_dead_ones_run_holds_on_while_redis_is_away() {
     chaos.cluster.redis.kill();
     until_it_says(&mut chaos, "holding on");
     chaos.cluster.redis.start_again();
-    chaos.events.push(Event::StoreKilled { from, to: log::now() });
+    chaos.events.push(Event::StoreKilled {
+        kept: from - SYNC,
+        from,
+        to: log::now(),
+    });
+    chaos.cluster.lm.release();
     chaos.until("the end", |now| now.done);
     chaos.dismiss();
     chaos.verdict(EXAMPLES);

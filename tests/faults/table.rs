@@ -1,7 +1,7 @@
 //! What was survived, as a table for people.
 
-use crate::audit::{Audit, Cause};
-use crate::fault::Fault;
+use crate::faults::audit::{Audit, Cause};
+use crate::faults::fault::Fault;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;

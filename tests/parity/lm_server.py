@@ -32,12 +32,17 @@ Endpoints
                    with the API key that it came with, when (seconds since 1970), and the status that it was or will be given
   POST /_content   {"messages": [...]} -> {"content": "..."} without logging (for unit tests)
   POST /_reset     clears the log and the fault state
+  POST /_hold      from now on no answer is sent: requests are logged, and wait. ?from=N holds only those about `Question M,` with
+                   M >= N; ?after=N sends N more answers first; ?distinct=N holds every question that is not among the first N
+                   different ones since the last reset
+  POST /_release   sends every answer that is held, and those to come
+  GET  /_held      {"held": n}: requests that wait now; one whose client has gone waits no longer
   GET  /_health
 
 Faults (off by default; they change when an answer comes, never what it says):
   --fail-first P   each distinct `messages` fails on its first arrival with probability P (hash based) with one of
                    500, 503, 429 (Retry-After: 0); the second arrival succeeds
-  --latency-ms L   hash-based latency in [0, L)
+  --latency-ms L   hash-based latency in [0, L); a test that must not depend on speed uses /_hold instead
 
 Usage:  python3 lm_server.py --port 18080 [--profile mild] [--salt s] [--log requests.jsonl] [--while-stdin]
 It prints its base URL when it listens. Port 0 takes a free one. With --while-stdin it ends when its stdin is closed, so
@@ -48,10 +53,13 @@ import ast
 import hashlib
 import json
 import re
+import select
+import socket
 import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl, urlsplit
 
 PROFILES = {
     # p_damage: chance that a ChatAdapter answer is damaged so that it should NOT parse (forces the JSON fallback)
@@ -468,6 +476,68 @@ def completion_for(messages, profile="mild", salt=""):
 
 
 # ----------------------------------------------------------------------------------------------------- HTTP server
+class Gate:
+    """Holds answers until the test releases them."""
+
+    LOOK_EVERY = 0.05  # seconds between two looks at whether a client that waits has gone
+
+    def __init__(self):
+        self.changed = threading.Condition()
+        self.rule = None
+        self.held = 0
+
+    def hold(self, rule):
+        with self.changed:
+            self.rule = {name: int(value) for name, value in rule.items()}
+            self.changed.notify_all()
+
+    def release(self):
+        with self.changed:
+            self.rule = None
+            self.changed.notify_all()
+
+    def pass_through(self, messages, number, client):
+        """Returns when the answer may be sent; False when nobody waits for it any more. `number`: of the question, among the
+        different ones, from 1."""
+        with self.changed:
+            if self._opens(messages, number):
+                return True
+            self.held += 1
+            try:
+                while not self._opens(messages, number):
+                    if has_gone(client):
+                        return False
+                    self.changed.wait(self.LOOK_EVERY)
+                return True
+            finally:
+                self.held -= 1
+
+    def _opens(self, messages, number):
+        if self.rule is None:
+            return True
+        if "distinct" in self.rule:
+            return number <= self.rule["distinct"]
+        if "from" in self.rule:
+            users = [m for m in messages if m.get("role") == "user"]
+            about = re.findall(r"Question (\d+),", content_text(users[-1].get("content")) if users else "")
+            return not about or int(about[-1]) < self.rule["from"]
+        if self.rule.get("after", 0) > 0:
+            self.rule["after"] -= 1
+            return True
+        return False
+
+
+def has_gone(client):
+    """Whether the other end has closed the connection."""
+    readable, _, _ = select.select([client], [], [], 0)
+    if not readable:
+        return False
+    try:
+        return client.recv(1, socket.MSG_PEEK) == b""
+    except OSError:
+        return True
+
+
 class State:
     def __init__(self, profile="mild", salt="", fail_first=0.0, latency_ms=0, log_path=None):
         self.profile, self.salt, self.fail_first, self.latency_ms = profile, salt, fail_first, latency_ms
@@ -475,6 +545,8 @@ class State:
         self.log = []
         self.asked = []
         self.seen = {}
+        self.numbers = {}
+        self.gate = Gate()
         self.files = {}
         self.jobs = {}
         self.log_file = open(log_path, "a", encoding="utf-8") if log_path else None
@@ -513,6 +585,9 @@ def make_handler(st: State):
                     times = st.seen.values()
                     return self._send(200, {"requests": len(st.log), "distinct": len(times),
                                             "repeated": sum(n > 1 for n in times), "most_asked": max(times, default=0)})
+            if p == "/_held":
+                with st.gate.changed:
+                    return self._send(200, {"held": st.gate.held})
             if p == "/_asked":
                 with st.lock:
                     return self._send(200, list(st.asked))
@@ -549,6 +624,13 @@ def make_handler(st: State):
                     st.log.clear()
                     st.asked.clear()
                     st.seen.clear()
+                    st.numbers.clear()
+                return self._send(200, {"ok": True})
+            if p == "/_hold":
+                st.gate.hold(dict(parse_qsl(urlsplit(self.path).query)))
+                return self._send(200, {"ok": True})
+            if p == "/_release":
+                st.gate.release()
                 return self._send(200, {"ok": True})
             if p == "/_content":
                 return self._send(200, {"content": completion_for(json.loads(raw)["messages"], st.profile, st.salt)})
@@ -596,12 +678,16 @@ def make_handler(st: State):
                 if st.seen.get(h, 0) > 0:
                     fault = None
                 st.seen[h] = st.seen.get(h, 0) + 1
+                number = st.numbers.setdefault(h, len(st.numbers) + 1)
                 st.log.append(entry)
                 st.asked.append({**asked, "status": fault or 200})
                 if st.log_file:
                     st.log_file.write(json.dumps(entry, ensure_ascii=False) + "\n")
                     st.log_file.flush()
             time.sleep(latency)
+            if not st.gate.pass_through(messages, number, self.connection):
+                self.close_connection = True
+                return
             if fault:
                 return self._send(fault, {"error": {"message": "injected fault", "type": "server_error", "code": None}}, {"Retry-After": "0"})
             text = completion_for(messages, st.profile, st.salt)

@@ -6,6 +6,9 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
+/// What a process says when it begins to drain: after a signal, and after a cancellation.
+const DRAINS: [&str; 2] = ["finishing the tasks in flight", "run cancelled; draining"];
+
 /// What a process left behind.
 #[derive(Debug)]
 pub(crate) struct Ended {
@@ -95,6 +98,21 @@ impl Running {
     /// The lines on stderr so far.
     pub(crate) fn said(&self) -> String {
         self.said.lock().unwrap().clone()
+    }
+
+    /// Waits until stderr says so.
+    pub(crate) fn until_said(&self, words: &str) {
+        until(&format!("stderr to say {words:?}"), || {
+            self.said().contains(words).then_some(())
+        });
+    }
+
+    /// Waits until it has begun to drain, after a signal or a cancellation.
+    pub(crate) fn until_draining(&self) {
+        until("the process to drain", || {
+            let said = self.said();
+            DRAINS.iter().any(|words| said.contains(words)).then_some(())
+        });
     }
 
     /// Its number.

@@ -1,8 +1,9 @@
 //! `tests/parity/lm_server.py` as a process: a real HTTP server with deterministic answers.
 
+use super::until;
 use serde::Deserialize;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
 /// The server; it ends with the test.
@@ -20,12 +21,6 @@ pub(crate) struct Count {
     pub(crate) repeated: usize,
     /// How often the messages that were asked most were asked.
     pub(crate) most_asked: usize,
-}
-
-/// A port that nobody listened on just now.
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 impl LmServer {
@@ -80,6 +75,37 @@ impl LmServer {
     /// Forgets what was asked.
     pub(crate) fn reset(&self) {
         self.http("POST /_reset");
+    }
+
+    /// From now on it sends no answers; requests still arrive and are counted.
+    pub(crate) fn hold(&self) {
+        self.http("POST /_hold");
+    }
+
+    /// From now on it sends no answers about examples from this number on, so that a run cannot end before the release.
+    pub(crate) fn hold_from(&self, example: usize) {
+        self.http(&format!("POST /_hold?from={example}"));
+    }
+
+    /// From now on it answers only the first so many different questions since the last reset.
+    pub(crate) fn hold_after_questions(&self, distinct: usize) {
+        self.http(&format!("POST /_hold?distinct={distinct}"));
+    }
+
+    /// Sends what is held, and answers as before.
+    pub(crate) fn release(&self) {
+        self.http("POST /_release");
+    }
+
+    /// Requests that wait for their answers now.
+    pub(crate) fn held(&self) -> usize {
+        let held: serde_json::Value = serde_json::from_str(&self.get("/_held")).unwrap();
+        held["held"].as_u64().unwrap() as usize
+    }
+
+    /// Waits until so many requests are held.
+    pub(crate) fn until_held(&self, requests: usize) {
+        until("requests to be held", || (self.held() >= requests).then_some(()));
     }
 
     /// The body of what it answers to a GET.

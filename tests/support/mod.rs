@@ -1,13 +1,22 @@
-//! What tests of the whole system run: the real binary, on folders of their own, against a real LM server.
+//! What tests of the whole system run: the real binaries, on folders of their own, against real servers.
 
 mod binary;
+pub(crate) mod certificates;
 mod folder;
 mod job_file;
 mod lm_server;
-pub(crate) mod wait;
+pub(crate) mod lossy;
+pub(crate) mod openai_server;
+pub(crate) mod operators_notes;
+mod port;
+pub(crate) mod rabbitmq;
+pub(crate) mod redis_server;
+pub(crate) mod service_server;
+mod wait;
 
 pub(crate) use binary::{Ended, Running, clean};
 pub(crate) use folder::{Folder, same};
 pub(crate) use job_file::{JobFile, Line, lines, questions};
-pub(crate) use lm_server::{LmServer, free_port};
+pub(crate) use lm_server::LmServer;
+pub(crate) use port::ReservedPort;
 pub(crate) use wait::until;

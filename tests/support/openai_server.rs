@@ -66,18 +66,27 @@ impl OpenaiServer {
         self.base.clone()
     }
 
+    /// Lets jobs end, where the switch `waits` keeps them from it.
+    pub(crate) fn end_jobs(&self) {
+        self.http("POST /_end");
+    }
+
     pub(crate) fn state(&self) -> State {
+        serde_json::from_str(&self.http("GET /_state")).unwrap()
+    }
+
+    fn http(&self, request: &str) -> String {
         let host = self.base.trim_start_matches("http://").trim_end_matches("/v1");
         let mut stream = TcpStream::connect(host).unwrap();
         write!(
             stream,
-            "GET /_state HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+            "{request} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         )
         .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-        serde_json::from_str(body).unwrap()
+        body.to_owned()
     }
 }
 

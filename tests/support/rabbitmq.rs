@@ -1,7 +1,7 @@
 //! `tests/support/rabbitmq.sh` as a process: a real RabbitMQ that ends with the test, however the test ends.
 
-use crate::operators_notes::{USER, rabbitmq_user};
-use crate::wait::until;
+use super::operators_notes::{USER, rabbitmq_user};
+use super::wait::until;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -3,7 +3,7 @@
 mod collector;
 mod traces;
 
-use crate::support::{Ended, Folder, JobFile, free_port, lines};
+use crate::support::{Ended, Folder, JobFile, ReservedPort, lines};
 use serde_json::Value as Json;
 
 /// JSON lines for a service whose stderr is no terminal.
@@ -81,8 +81,8 @@ fn every_line_of_a_run_without_a_terminal_is_a_json_object_with_the_run_in_it() 
 
 #[test]
 fn why_a_job_failed_is_a_line_of_level_error() {
-    let folder = Folder::new();
-    let mut job = JobFile::at(&format!("http://127.0.0.1:{}/v1", free_port()));
+    let (folder, port) = (Folder::new(), ReservedPort::new());
+    let mut job = JobFile::at(&format!("http://127.0.0.1:{}/v1", port.number()));
     job.teacher = job.teacher.replace("num_retries = 3", "num_retries = 0");
     job.write(&folder, 20);
     let ended = folder.start_with(&COMPILE, &[AUTO]).end().with(1);

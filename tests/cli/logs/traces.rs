@@ -2,7 +2,7 @@
 
 use super::collector::{Collector, Manner, Span};
 use super::{COMPILE, job, told};
-use crate::support::{Ended, Folder, free_port, lines};
+use crate::support::{Ended, Folder, ReservedPort, lines};
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 
@@ -161,7 +161,8 @@ fn a_sampler_that_takes_nothing_sends_nothing() {
 fn a_collector_that_hangs_refuses_or_is_not_there_is_told_once_and_the_run_ends_well() {
     let hangs = Collector::start(Manner::Hangs);
     let refuses = Collector::start(Manner::Refuses("503 Service Unavailable"));
-    let absent = format!("http://127.0.0.1:{}", free_port());
+    let port = ReservedPort::new();
+    let absent = format!("http://127.0.0.1:{}", port.number());
     for endpoint in [hangs.address(), refuses.address(), &absent] {
         let folder = Folder::new();
         let ended = compile(&folder, endpoint, &[("OTEL_BSP_SCHEDULE_DELAY", "1")]).with(0);

@@ -1,7 +1,7 @@
 //! In a cluster: whatever dies, a training is started once.
 
 use super::{COMPILE, Trained};
-use crate::cluster::Cluster;
+use crate::cli::cluster::Cluster;
 use crate::support::{Running, until};
 use std::fs;
 

@@ -24,8 +24,8 @@ const COMPILE: [&str; 6] = [
 
 /// Notes its start, goes on until it is told to finish or to fail, and leaves as its result what it was given.
 const SCRIPT: &str = r#"
-echo "$FT_NAME $$ ${FT_RESUME_DIR:-fresh}" >> "$CONTROL/starts"
 trap 'echo "$FT_NAME" >> "$CONTROL/stopped"; exit 0' TERM
+echo "$FT_NAME $$ ${FT_RESUME_DIR:-fresh}" >> "$CONTROL/starts"
 step=0
 while [ ! -e "$CONTROL/finish" ]; do
     # The test is over, however it ended.
@@ -48,7 +48,7 @@ at_once = 2
 argv = ["sh", "{config_dir}/trainer.sh", "{output_dir}", "{train_file}"]
 env = { CONTROL = "{config_dir}/control" }
 result = { any_of = ["model.safetensors"] }
-cancel = { grace_secs = 5 }
+cancel = { grace_secs = 120 }
 defaults = { n_epochs = 3 }
 keys = ["n_epochs"]
 "#;

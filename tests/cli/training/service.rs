@@ -1,18 +1,18 @@
 //! Fine-tune jobs at a service with OpenAI's protocol: whatever happens, one job is made.
 
 use super::EXAMPLES;
-use crate::cluster::Cluster;
-use crate::openai_server::OpenaiServer;
+use crate::cli::cluster::Cluster;
+use crate::support::openai_server::OpenaiServer;
 use crate::support::{Folder, JobFile, LmServer, until};
 use serde_json::Value;
 
 const COMPILE: [&str; 4] = ["compile", "job.toml", "--out", "run"];
 
-/// Statuses that take a few looks.
-const SLOW: &str = "walk=validating_files,queued,running,running,succeeded";
+/// A job that ends when the test says so.
+const TOLD: [&str; 2] = ["walk=validating_files,queued,running,succeeded", "waits"];
 
-/// More of them than any test looks at.
-const ENDLESS: &str = "walk=queued,running,running,running,running,running,running,running,running,succeeded";
+/// A job that goes on for ever.
+const ENDLESS: &str = "walk=queued,running";
 
 fn job(service: &OpenaiServer, teacher: &str) -> Folder {
     let folder = Folder::new();
@@ -101,7 +101,7 @@ fn statuses_that_nobody_has_heard_of_are_not_the_end() {
 
 #[test]
 fn a_compile_that_is_killed_goes_on_with_the_job_that_it_made() {
-    let service = OpenaiServer::start(&[SLOW]);
+    let service = OpenaiServer::start(&TOLD);
     let folder = simulated(&service);
     let running = folder.start_with(&COMPILE, &KEY);
     let id = until_made(&folder);
@@ -109,6 +109,7 @@ fn a_compile_that_is_killed_goes_on_with_the_job_that_it_made() {
     running.end();
     // Also where nothing is left of it but the files.
     std::fs::remove_file(folder.path("run/state.redb")).unwrap();
+    service.end_jobs();
     folder.start_with(&COMPILE, &KEY).end().with(0);
     let job = one_job(&service);
     assert_eq!(job["id"], id);
@@ -118,7 +119,7 @@ fn a_compile_that_is_killed_goes_on_with_the_job_that_it_made() {
 #[test]
 fn in_a_cluster_a_job_outlives_its_worker_and_what_redis_knows() {
     let Some(cluster) = Cluster::start() else { return };
-    let service = OpenaiServer::start(&[SLOW]);
+    let service = OpenaiServer::start(&TOLD);
     let folder = simulated(&service);
     let worker = cluster.worker_with(&[], &KEY);
     let running = cluster.start_in(&folder, &COMPILE);
@@ -126,6 +127,7 @@ fn in_a_cluster_a_job_outlives_its_worker_and_what_redis_knows() {
     worker.signal("KILL");
     cluster.redis.ask(&["FLUSHALL"]);
     let _next = cluster.worker_with(&[], &KEY);
+    service.end_jobs();
     running.end().with(0);
     let job = one_job(&service);
     assert_eq!(job["id"], id);

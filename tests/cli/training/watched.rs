@@ -1,7 +1,7 @@
 //! A run that is watched: its metrics say what `run.json` says.
 
 use super::{COMPILE, EXAMPLES, Trained};
-use crate::metrics::Watched;
+use crate::cli::metrics::Watched;
 use crate::support::{JobFile, LmServer, until};
 
 #[test]
@@ -74,7 +74,7 @@ fn metrics_say_what_run_json_says_while_the_run_goes_on() {
     running.end().with(0);
 }
 
-fn answered(scrape: &crate::metrics::Scrape) -> f64 {
+fn answered(scrape: &crate::cli::metrics::Scrape) -> f64 {
     let labels = "lm=\"teacher\",model=\"openai/teacher\",status=\"200\"";
     scrape
         .get(&format!("bsft_lm_requests_total{{{labels}}}"))

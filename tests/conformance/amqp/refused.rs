@@ -1,8 +1,9 @@
 //! What a human has to put right, and whether the message says so.
 
 use super::{Fresh, raw_channel};
-use crate::broker::BrokerUnderTest as _;
-use crate::rabbitmq::{self, RabbitMqServer};
+use crate::conformance::broker::BrokerUnderTest as _;
+use crate::support::ReservedPort;
+use crate::support::rabbitmq::{self, RabbitMqServer};
 use bsft::broker::BrokerError;
 use bsft::broker::rabbitmq::RabbitMqBroker;
 use lapin::options::QueueDeclareOptions;
@@ -27,10 +28,8 @@ fn says(e: &BrokerError, texts: &[&str]) {
 
 #[tokio::test]
 async fn a_port_where_nobody_listens_may_pass_and_is_named() {
-    let port = {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        free.local_addr().unwrap().port()
-    };
+    let reserved = ReservedPort::new();
+    let port = reserved.number();
     let e = failure(&format!("amqp://me:secret@127.0.0.1:{port}")).await;
     assert!(matches!(e, BrokerError::Unreachable { .. }), "{e}");
     let url = format!("amqp://me@127.0.0.1:{port}/%2f");

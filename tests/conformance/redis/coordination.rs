@@ -1,7 +1,7 @@
 //! The roster on Redis: who has a run, who works on it, whether it is cancelled, and how far it is.
 
 use super::{NAMESPACE, connect, keys, server};
-use crate::store::{LEASE, run};
+use crate::conformance::store::{LEASE, run};
 use bsft::coordination::{Coordination, LeaseResult, Process, WorkerInfo};
 use bsft::task::RunId;
 use std::time::Duration;

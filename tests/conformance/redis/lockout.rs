@@ -1,9 +1,9 @@
 //! A user who was let in and is not any more: a changed password, a right that was taken. Whoever is at work waits until it is undone.
 
 use super::{DEADLINE, NAMESPACE, connect, outcomes, refusal, server};
-use crate::redis_server::{RedisServer, is_installed};
-use crate::store::{LEASE, claimed, run, task};
-use crate::wait::until;
+use crate::conformance::store::{LEASE, claimed, run, task};
+use crate::support::redis_server::{RedisServer, is_installed};
+use crate::support::until;
 use bsft::metrics::{Metrics, Service};
 use bsft::recourse::Recourse;
 use bsft::retry::RetryingStore;

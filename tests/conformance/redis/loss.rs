@@ -1,9 +1,9 @@
 //! What gets lost: answers, connections, servers, the time of day; and that nothing else does.
 
 use super::{DEADLINE, NAMESPACE, connect, finish, is_unreachable, keys, outcomes, refusal, server};
-use crate::lossy::Lossy;
-use crate::redis_server::{RedisServer, is_installed};
-use crate::store::{LEASE, claimed, run, task};
+use crate::conformance::store::{LEASE, claimed, run, task};
+use crate::support::lossy::Lossy;
+use crate::support::redis_server::{RedisServer, is_installed};
 use bsft::store::{Claim, Position, Store};
 use bsft::task::AttemptRef;
 use std::sync::{Arc, Mutex};

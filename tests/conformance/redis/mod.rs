@@ -6,8 +6,8 @@ mod loss;
 mod refusal;
 mod window;
 
-use crate::redis_server::{RedisServer, is_installed};
-use crate::store::{LEASE, StoreUnderTest, all_store_cases, claimed, run, store_cases, task};
+use crate::conformance::store::{LEASE, StoreUnderTest, all_store_cases, claimed, run, store_cases, task};
+use crate::support::redis_server::{RedisServer, is_installed};
 use async_trait::async_trait;
 use bsft::recourse::Recourse;
 use bsft::store::redis::RedisStore;
@@ -22,7 +22,7 @@ pub(crate) const SERVER: &str = "BSFT_TEST_REDIS_URL";
 pub(crate) const NAMESPACE: &str = "bsft-test";
 
 /// The longest that a cluster may take to be one again, and a server to say no.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(180);
 
 struct OnServer {
     store: RedisStore,
@@ -102,7 +102,7 @@ impl StoreUnderTest for OnCluster {
 
 macro_rules! one_after_the_other {
     ($under_test:ty: $($case:ident)+) => {$(
-        crate::store::$case::<$under_test>().await;
+        crate::conformance::store::$case::<$under_test>().await;
     )+};
 }
 

@@ -1,7 +1,7 @@
 //! What is refused, when, and in which words.
 
 use super::{NAMESPACE, connect, finish, is_unreachable, outcomes, refusal, server};
-use crate::store::{LEASE, claimed, run, task};
+use crate::conformance::store::{LEASE, claimed, run, task};
 use bsft::recourse::Recourse;
 use bsft::store::{Claim, Position, Store, StoreError};
 

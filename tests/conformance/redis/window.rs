@@ -1,7 +1,7 @@
 //! What Redis holds: the window of a run, apart from others, and not for ever.
 
 use super::{NAMESPACE, connect, finish, keys, outcomes, server};
-use crate::store::{LEASE, claimed, run, task, work_through};
+use crate::conformance::store::{LEASE, claimed, run, task, work_through};
 use bsft::store::redis::KEPT;
 use bsft::store::{Claim, Position, Store, StoreError};
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! A service of the tests' own, rows, and what is asked for.
 
-use crate::service_server::{KEY_VARIABLE, ServiceServer, State};
+use crate::support::service_server::{KEY_VARIABLE, ServiceServer, State};
 use bsft::artifacts::DirArtifacts;
 use bsft::finetune::{
     FinetuneJob, FireworksSpec, Provider, ProviderError, ProviderSpec, Providers, ServiceSpec, StartError,

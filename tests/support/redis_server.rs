@@ -1,6 +1,6 @@
 //! A Redis server of the test's own: on a free port, in a folder of its own, gone with the test.
 
-use crate::wait::until;
+use super::wait::until;
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

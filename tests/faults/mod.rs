@@ -1,0 +1,15 @@
+//! The whole cluster from the outside: real processes, real servers, and what befalls them, killed and cut off at moments that a
+//! seed decides. However it went, the end is that of a run that nobody disturbed.
+//!
+//! `tests/faults/run.sh` runs this at length.
+
+mod audit;
+mod chaos;
+mod cluster;
+mod fault;
+mod log;
+mod network;
+mod process;
+mod settings;
+mod succession;
+mod table;
