@@ -63,8 +63,8 @@ pub(super) async fn bootstrap(run: RunContext<'_>, prepared: Prepared) -> Result
     let ending = rounds.run_to_end().await?;
     rounds.finish(&ending, started).await?;
     match ending {
-        Ending::Complete => Ok(Bootstrapped { tasks, log, manifest }),
-        Ending::Stopped(error) => Err(error),
+        BootstrapEnd::Complete => Ok(Bootstrapped { tasks, log, manifest }),
+        BootstrapEnd::Stopped(error) => Err(error),
     }
 }
 
@@ -78,7 +78,7 @@ fn find_replays(tasks: &TaskPlan, log: &mut OutcomeLog) -> Result<(), RunError> 
 }
 
 /// How the rounds end, unless a service fails for good.
-enum Ending {
+enum BootstrapEnd {
     /// Every task has an outcome.
     Complete,
     /// The run stops early; what was drained is kept.
@@ -100,17 +100,17 @@ struct Rounds<'a> {
 }
 
 impl Rounds<'_> {
-    async fn run_to_end(&mut self) -> Result<Ending, RunError> {
+    async fn run_to_end(&mut self) -> Result<BootstrapEnd, RunError> {
         let shutdown = &self.run.coordinator.shutdown;
         loop {
             if shutdown.is_draining() {
-                return Ok(Ending::Stopped(RunError::Interrupted));
+                return Ok(BootstrapEnd::Stopped(RunError::Interrupted));
             }
             if let Some(error) = self.too_many_failures() {
-                return Ok(Ending::Stopped(error));
+                return Ok(BootstrapEnd::Stopped(error));
             }
             if self.log.counts().done() == self.tasks.len() {
-                return Ok(Ending::Complete);
+                return Ok(BootstrapEnd::Complete);
             }
             tokio::select! {
                 // Any step of a round may wait for a service that is away.
@@ -153,10 +153,10 @@ impl Rounds<'_> {
         Ok(())
     }
 
-    async fn finish(&mut self, ending: &Ending, started: Instant) -> Result<(), RunError> {
+    async fn finish(&mut self, ending: &BootstrapEnd, started: Instant) -> Result<(), RunError> {
         match tokio::time::timeout(LAST_SYNC, self.drain.sync(self.log)).await {
             Ok(synced) => synced?,
-            Err(_) if matches!(ending, Ending::Complete) => self.drain.sync(self.log).await?,
+            Err(_) if matches!(ending, BootstrapEnd::Complete) => self.drain.sync(self.log).await?,
             Err(_) => debug!("store is away; the next start trims it"),
         }
         self.run.coordinator.progress.bootstrap_ends(self.log.counts());

@@ -5,7 +5,7 @@
 use super::context::RunContext;
 use super::error::RunError;
 use super::prepare::Prepared;
-use super::retry::Retry;
+use super::retry_command::Retry;
 use crate::broker::{Delivery, Queue};
 use crate::coordination::WorkerInfo;
 use crate::dataset::lm_keys;
@@ -183,7 +183,7 @@ fn conclude(requests: Vec<PreflightRequest>, workers: &[WorkerInfo]) -> Result<(
         let Some(answer) = request.answer else {
             match request.unavailable {
                 Some(why) if !has_trainer(recipe, workers) => problems.push(format!(
-                    "fine-tune job of {recipe}: no worker of this process can run it; {why}"
+                    "fine-tune job of {recipe}: no connected worker can run it; {why}"
                 )),
                 _ => warn!(
                     job = %recipe,

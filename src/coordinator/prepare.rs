@@ -126,7 +126,7 @@ fn log_earlier_outcomes(log: &OutcomeLog, tasks: usize, is_resumed: bool) {
     if log.stale() > 0 {
         info!(
             lines = log.stale(),
-            "job or data changed; outdated outcomes moved to stale.jsonl"
+            "job changed; outdated outcomes moved to stale.jsonl"
         );
     }
 }
@@ -141,7 +141,7 @@ fn warn_of_other_store(coordinator: &Coordinator, previous: Option<&Manifest>) {
     {
         warn!(
             previous_store = previous.store,
-            "store changed; results not yet in DIR will be recomputed"
+            "store changed; results missing in DIR are recomputed"
         );
     }
 }

@@ -132,7 +132,7 @@ impl<'a> TaskPublisher<'a> {
         }
         warn!(
             tasks = lost.len(),
-            "republishing tasks that have no message and no lease"
+            "republishing tasks that have no message or lease"
         );
         self.run.coordinator.metrics.run.republished(lost.len());
         // A store that lost its tasks may have lost the job, too.
@@ -198,7 +198,7 @@ impl<'a> TaskPublisher<'a> {
         }
         if reopened > 0 && !self.run.coordinator.retry.examples() {
             if self.reopened == 0 {
-                warn!("store has outcomes that DIR lacks; their examples run again");
+                warn!("store has outcomes that DIR lacks; rerunning examples");
             }
             self.reopened += reopened;
         }

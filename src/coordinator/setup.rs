@@ -1,6 +1,6 @@
 //! What a coordinator is started with: its backends, its workers, the run directory and the user's settings.
 
-use super::retry::{Retry, retry_command};
+use super::retry_command::{Retry, retry_command};
 use super::workers::Workers;
 use crate::artifacts::ArtifactStore;
 use crate::broker::Broker;

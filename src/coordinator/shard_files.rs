@@ -120,7 +120,7 @@ impl ShardFiles {
             "training rows of {shard}"
         );
         if validation_fraction > 0.0 && shard.validation.is_none() && checks.rows > 0 {
-            warn!("{shard}: no validation rows, since all rows are of one example");
+            warn!(%shard, "no validation rows: all share one example");
         }
         for warning in checks.warnings(&shard.recipe.provider) {
             warn!("{shard}: {warning}");

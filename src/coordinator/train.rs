@@ -92,7 +92,7 @@ async fn follow(
             if since.elapsed() > CANCEL_TIMEOUT {
                 warn!(
                     trainings = trainings.left_running(),
-                    "no worker cancelled these trainings; they may still run"
+                    "no worker cancelled trainings; they may still run"
                 );
                 break;
             }

@@ -71,7 +71,7 @@ impl WorkerCensus {
             Absence::Since(_) => self.absence = Absence::Reported,
         }
         if self.had_workers {
-            warn!("no worker sends heartbeats; start bsft-worker with the same URLs and namespace");
+            warn!("no worker sends heartbeats; start a bsft-worker");
         } else {
             run.coordinator.progress.note(
                 "no worker has taken a task of this run yet; start workers with the same URLs and namespace (bsft-worker), unless all \

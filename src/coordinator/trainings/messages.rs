@@ -120,9 +120,10 @@ pub(super) fn report_changes(manifest: &Manifest, trainings: &[TrackedTraining],
             None => "the fine-tune settings or the training rows have changed".to_owned(),
         };
         warn!(
-            "fine-tune job of {}: {change}, so this is a new training; {} is kept in run.json",
-            training.shard,
-            earlier_training(earlier)
+            job = %training.shard,
+            reason = change,
+            earlier = earlier_training(earlier),
+            "new training; run.json keeps the earlier one"
         );
     }
 }
@@ -133,8 +134,8 @@ fn earlier_training(report: &TrainingReport) -> String {
     match &report.ending {
         Some(TrainingState::Succeeded(TrainingResult {
             model: Some(model), ..
-        })) => format!("the earlier training{id} with its model {model}"),
-        _ => format!("the earlier training{id}"),
+        })) => format!("training{id} with model {model}"),
+        _ => format!("training{id}"),
     }
 }
 

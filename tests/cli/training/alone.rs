@@ -226,7 +226,7 @@ fn changed_settings_make_a_new_training_and_that_is_said() {
         .folder
         .run(&COMPILE)
         .with(0)
-        .saying("lm student: the fine-tune settings have changed (train)")
-        .saying("is kept in run.json");
+        .saying("the fine-tune settings have changed (train)")
+        .saying("run.json keeps the earlier one");
     assert_eq!(trained.starts().len(), 2);
 }
