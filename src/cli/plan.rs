@@ -14,7 +14,7 @@ pub(super) fn plan(path: &Path, json: bool) -> Exit {
             return Exit::Usage;
         }
     };
-    let plan = Plan::of(&job);
+    let plan = Plan::new(&job);
     if json {
         ui::stdout(serde_json::to_string_pretty(&plan).expect("a plan is plain data"));
     } else {

@@ -1,7 +1,7 @@
 //! A job's bootstrap tasks: one for each teacher and example, with their numbers and ids.
 
 use crate::job::Job;
-use crate::spec::{TeacherIdentity, made_by, trace_shape};
+use crate::spec::{TeacherIdentity, job_fingerprint, trace_fingerprint};
 use crate::task::TaskId;
 use crate::trace::{Failure, LineIndex};
 
@@ -9,8 +9,8 @@ use crate::trace::{Failure, LineIndex};
 pub(super) struct TaskPlan {
     pub(super) job: Job,
     teachers: Vec<TeacherIdentity>,
-    /// The job's part of a trace's `made_by`; the rest is the digest of the example's labels.
-    trace_shape: String,
+    /// The job's part of a trace's `trace_fingerprint`; the rest is the digest of the example's labels.
+    job_fingerprint: String,
 }
 
 /// The task that made a line, as the line states it.
@@ -19,7 +19,7 @@ pub(super) struct LineOrigin<'a> {
     pub(super) teacher: u32,
     pub(super) example: u32,
     pub(super) task: TaskId,
-    pub(super) made_by: &'a str,
+    pub(super) trace_fingerprint: &'a str,
 }
 
 impl<'a> From<&'a LineIndex> for LineOrigin<'a> {
@@ -28,7 +28,7 @@ impl<'a> From<&'a LineIndex> for LineOrigin<'a> {
             teacher: line.teacher,
             example: line.example,
             task: line.task,
-            made_by: &line.made_by,
+            trace_fingerprint: &line.trace_fingerprint,
         }
     }
 }
@@ -39,7 +39,7 @@ impl<'a> From<&'a Failure> for LineOrigin<'a> {
             teacher: failure.teacher,
             example: failure.example,
             task: failure.task,
-            made_by: &failure.made_by,
+            trace_fingerprint: &failure.trace_fingerprint,
         }
     }
 }
@@ -48,9 +48,9 @@ impl TaskPlan {
     pub(super) fn new(job: Job) -> TaskPlan {
         TaskPlan {
             teachers: (0..job.spec.teachers.len())
-                .map(|teacher| TeacherIdentity::of(&job.spec, teacher))
+                .map(|teacher| TeacherIdentity::for_teacher(&job.spec, teacher))
                 .collect(),
-            trace_shape: trace_shape(&job.spec),
+            job_fingerprint: job_fingerprint(&job.spec),
             job,
         }
     }
@@ -78,7 +78,7 @@ impl TaskPlan {
     /// The task whose outcome the line is. `None` if the line is of an earlier form of the job or its data.
     pub(super) fn task_of_outcome(&self, line: LineOrigin<'_>) -> Option<usize> {
         let task = self.task_of_answers(line)?;
-        (line.made_by == self.made_by(line.example)).then_some(task)
+        (line.trace_fingerprint == self.trace_fingerprint(line.example)).then_some(task)
     }
 
     /// The task whose LM calls the line recorded, even if today's trace of the same answers would differ: the metric may have changed.
@@ -92,9 +92,9 @@ impl TaskPlan {
         (self.id(task) == line.task).then_some(task)
     }
 
-    fn made_by(&self, example: u32) -> String {
-        made_by(
-            &self.trace_shape,
+    fn trace_fingerprint(&self, example: u32) -> String {
+        trace_fingerprint(
+            &self.job_fingerprint,
             self.job
                 .trainset
                 .label_digest(example as usize)

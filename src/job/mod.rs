@@ -4,13 +4,13 @@ mod check;
 mod compile;
 mod data;
 pub mod example;
+mod field_names;
 mod finetune;
 mod lm;
 mod metric;
 pub mod plan;
 mod program;
 mod rehearse;
-mod shape;
 mod source;
 mod state;
 

@@ -75,7 +75,7 @@ pub struct TrainingPlan {
 
 impl Plan {
     /// The plan of a job, with prompts as its programs would write them.
-    pub fn of(job: &Job) -> Plan {
+    pub fn new(job: &Job) -> Plan {
         let teachers: Vec<_> = job
             .spec
             .teachers

@@ -1,6 +1,6 @@
 //! Programs: the predictors of `[program]`, of a program file or of a teacher.
 
-use super::shape::Shape;
+use super::field_names::FieldNames;
 use super::source::{Sources, sibling};
 use crate::program::{ModuleKind, PredictorSpec};
 use crate::schema::Problems;
@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json};
 /// A program as written, without LMs yet.
 #[derive(Clone)]
 pub(super) struct Draft<'a> {
-    pub(super) predictors: Vec<Predictor<'a>>,
+    pub(super) predictors: Vec<DraftPredictor<'a>>,
     /// Where the program is written.
     pub(super) place: Place<'a>,
 }
@@ -28,10 +28,10 @@ pub(super) struct Types {
 
 /// One predictor as written; `spec.lm` is still empty.
 #[derive(Clone)]
-pub(super) struct Predictor<'a> {
+pub(super) struct DraftPredictor<'a> {
     pub(super) spec: PredictorSpec,
     /// None where the signature does not parse.
-    pub(super) shape: Option<Shape>,
+    pub(super) shape: Option<FieldNames>,
     pub(super) place: Place<'a>,
 }
 
@@ -66,7 +66,7 @@ pub(super) fn read<'a>(
         return read_file(&item, sources, types, problems);
     }
     read_types(section, types, problems);
-    let mut predictors: Vec<Predictor<'_>> = Vec::new();
+    let mut predictors: Vec<DraftPredictor<'_>> = Vec::new();
     let list = section.need(
         "predictors",
         "[{ name = \"answer\", signature = \"question -> answer\" }]",
@@ -185,7 +185,11 @@ const LATER: [&str; 8] = [
     "RLM",
 ];
 
-fn predictor<'a>(section: &Section<'a>, types: &Types, problems: &mut Problems) -> Option<Predictor<'a>> {
+fn predictor<'a>(
+    section: &Section<'a>,
+    types: &Types,
+    problems: &mut Problems,
+) -> Option<DraftPredictor<'a>> {
     section.only(&KEYS, problems);
     let name = section.need("name", "\"answer\"", problems).and_then(|item| {
         let name = item.word(problems)?;
@@ -203,20 +207,20 @@ fn predictor<'a>(section: &Section<'a>, types: &Types, problems: &mut Problems) 
     let text = section.need("signature", "\"question -> answer\"", problems);
     let place = text.as_ref().map_or(section.place, |item| item.place);
     let text = text.and_then(|item| item.word(problems));
-    let shape = text
-        .filter(|_| !types.broken)
-        .and_then(|text| match Shape::of(text, module, &types.table) {
-            Ok(shape) => Some(shape),
-            Err(why) => {
-                let remedy = "write it as DSPy does: \"question, context: list[str] -> answer: str\"";
-                place.report(
-                    problems,
-                    format!("the signature `{text}` does not parse: {why}"),
-                    remedy,
-                );
-                None
-            }
-        });
+    let shape =
+        text.filter(|_| !types.broken)
+            .and_then(|text| match FieldNames::parse(text, module, &types.table) {
+                Ok(shape) => Some(shape),
+                Err(why) => {
+                    let remedy = "write it as DSPy does: \"question, context: list[str] -> answer: str\"";
+                    place.report(
+                        problems,
+                        format!("the signature `{text}` does not parse: {why}"),
+                        remedy,
+                    );
+                    None
+                }
+            });
     let mut named = |key: &str| {
         let Some(item) = section.get(key) else {
             return Default::default();
@@ -255,7 +259,7 @@ fn predictor<'a>(section: &Section<'a>, types: &Types, problems: &mut Problems) 
         repeat: u32::try_from(repeat).unwrap_or(u32::MAX),
         lm: String::new(),
     };
-    Some(Predictor {
+    Some(DraftPredictor {
         spec,
         shape,
         place: section.place,
@@ -281,7 +285,7 @@ fn module(item: &Item<'_>, problems: &mut Problems) -> Option<ModuleKind> {
 }
 
 /// Reports a key of `desc`, `inputs` or a demo that is no field; `inputs` renames input fields only.
-fn names_a_field(field: &str, place: Place<'_>, key: &str, shape: &Shape, problems: &mut Problems) {
+fn names_a_field(field: &str, place: Place<'_>, key: &str, shape: &FieldNames, problems: &mut Problems) {
     let known = match key {
         "inputs" => shape.inputs.iter().any(|f| f == field),
         _ => shape.fields().any(|f| f == field),

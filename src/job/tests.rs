@@ -127,7 +127,7 @@ fn a_good_job_is_read_whole() {
     );
     assert_eq!(rehearsal.finetune["student"].provider.name(), "simulated");
 
-    let plan = plan::Plan::of(&job);
+    let plan = plan::Plan::new(&job);
     assert_eq!((plan.tasks, plan.lms[0].calls, plan.lms[1].calls), (3, 3, 6));
     assert_eq!(
         plan.training.iter().map(|t| t.rows_at_most).collect::<Vec<_>>(),
@@ -135,7 +135,7 @@ fn a_good_job_is_read_whole() {
     );
     assert_eq!(plan.training[0].file, "data/student@classify.predict.jsonl");
     job.finetune["student"].validation_fraction = 0.3;
-    let kept_back = plan::Plan::of(&job).training.into_iter();
+    let kept_back = plan::Plan::new(&job).training.into_iter();
     assert_eq!(
         kept_back
             .map(|t| (t.rows_at_most, t.kept_back))

@@ -1,6 +1,6 @@
 //! Typed access to a document: what is not as it should be becomes a problem with its line.
 
-use super::document::{Datum, Entry, Node};
+use super::document::{Datum, Node, TableEntry};
 use super::problem::Problems;
 use crate::value::Value;
 use indexmap::IndexMap;
@@ -33,7 +33,7 @@ impl Place<'_> {
 pub(crate) struct Section<'a> {
     pub(crate) name: String,
     pub(crate) place: Place<'a>,
-    entries: &'a IndexMap<String, Entry>,
+    entries: &'a IndexMap<String, TableEntry>,
 }
 
 /// A value of a document and the dotted name under which it is found.
@@ -95,7 +95,7 @@ impl<'a> Section<'a> {
             .filter_map(|(key, entry)| Some((key.as_str(), self.item(key, entry)?)))
     }
 
-    fn item(&self, key: &str, entry: &'a Entry) -> Option<Item<'a>> {
+    fn item(&self, key: &str, entry: &'a TableEntry) -> Option<Item<'a>> {
         let name = match self.name.is_empty() {
             true => key.to_owned(),
             false => format!("{}.{key}", self.name),

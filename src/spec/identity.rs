@@ -14,7 +14,7 @@ const TRACE_VERSION: u32 = 1;
 
 /// What an LM's answers depend on, per teacher.
 #[derive(Serialize)]
-struct Asked<'a> {
+struct TeacherQuestions<'a> {
     program: &'a ProgramSpec,
     types: &'a serde_json::Map<String, serde_json::Value>,
     adapter: crate::adapter::AdapterKind,
@@ -40,7 +40,7 @@ pub struct TeacherIdentity([u8; 32]);
 
 impl TeacherIdentity {
     /// The identity of teacher number `teacher` of the job.
-    pub fn of(spec: &JobSpec, teacher: usize) -> TeacherIdentity {
+    pub fn for_teacher(spec: &JobSpec, teacher: usize) -> TeacherIdentity {
         let program = &spec.teachers[teacher];
         let lms = spec
             .lms
@@ -48,14 +48,14 @@ impl TeacherIdentity {
             .filter(|lm| program.predictors.iter().any(|p| p.lm == lm.name))
             .map(answering)
             .collect();
-        let asked = Asked {
+        let questions = TeacherQuestions {
             program,
             types: &spec.types,
             adapter: spec.adapter,
             inputs: &spec.inputs,
             lms,
         };
-        TeacherIdentity(digest(&(teacher, asked)))
+        TeacherIdentity(digest(&(teacher, questions)))
     }
 
     /// The task of running this teacher on an example.
@@ -81,14 +81,14 @@ fn answering(lm: &LmSettings) -> Answering<'_> {
     }
 }
 
-/// Digest of what a job has to do with the shape of its traces beside the LM's answers: metric, rows, layout of the line.
-pub fn trace_shape(spec: &JobSpec) -> String {
+/// The job's part of a trace fingerprint: a digest of the metric, the row options and the layout of a trace line.
+pub fn job_fingerprint(spec: &JobSpec) -> String {
     hex(&digest(&(TRACE_VERSION, &spec.metric, spec.exclude_demos))[..8])
 }
 
-/// Everything that shapes a trace beside the LM's answers: the job's part and the example's labels.
-pub fn made_by(shape: &str, label_digest: u64) -> String {
-    format!("{shape}-{label_digest:016x}")
+/// Identifies what a trace depends on besides the LM's answers: the job's part and the labels of the example.
+pub fn trace_fingerprint(job_fingerprint: &str, label_digest: u64) -> String {
+    format!("{job_fingerprint}-{label_digest:016x}")
 }
 
 /// The run of this job: workers keep jobs apart by it.

@@ -2,7 +2,7 @@
 
 mod identity;
 
-pub use identity::{TeacherIdentity, made_by, run_id, spec_digest, trace_shape};
+pub use identity::{TeacherIdentity, job_fingerprint, run_id, spec_digest, trace_fingerprint};
 
 use crate::adapter::AdapterKind;
 use crate::lm::LmSettings;

@@ -28,8 +28,9 @@ pub struct Failure {
     pub usage: Vec<(String, Usage)>,
     /// The task.
     pub task: TaskId,
-    /// As in a trace.
-    pub made_by: String,
+    /// As in a trace; `made_by` in the file.
+    #[serde(rename = "made_by")]
+    pub trace_fingerprint: String,
 }
 
 /// What kept a task from ending in a trace.

@@ -12,7 +12,7 @@ pub struct LineIndex {
     /// The task that made it.
     pub task: TaskId,
     /// What shaped it beside the LM's answers.
-    pub made_by: String,
+    pub trace_fingerprint: String,
     /// Index of the teacher.
     pub teacher: u32,
     /// Index of the example.
@@ -53,7 +53,8 @@ struct Line<'a> {
     #[serde(borrow)]
     calls: Vec<LineCall<'a>>,
     task: TaskId,
-    made_by: String,
+    #[serde(rename = "made_by")]
+    trace_fingerprint: String,
 }
 
 #[derive(Deserialize)]
@@ -104,7 +105,7 @@ impl LineIndex {
             .collect();
         Ok(LineIndex {
             task: parsed.task,
-            made_by: parsed.made_by,
+            trace_fingerprint: parsed.trace_fingerprint,
             teacher: parsed.teacher,
             example: parsed.example,
             kept: parsed.kept,

@@ -30,7 +30,7 @@ impl Trace {
         }
         // Writing to a String cannot fail.
         let _ = write!(out, "],\"task\":\"{}\",\"made_by\":", self.task);
-        write_string(&self.made_by, &mut out);
+        write_string(&self.trace_fingerprint, &mut out);
         out.push('}');
         out
     }

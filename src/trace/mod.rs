@@ -25,8 +25,8 @@ use crate::value::{Record, Value};
 pub struct Trace {
     /// The task that made it.
     pub task: TaskId,
-    /// Digest of what shaped it beside the LM's answers: see [`crate::spec::made_by`].
-    pub made_by: String,
+    /// Digest of what shaped it beside the LM's answers: see [`crate::spec::trace_fingerprint`].
+    pub trace_fingerprint: String,
     /// Index of the teacher.
     pub teacher: u32,
     /// Index of the example in the trainset.

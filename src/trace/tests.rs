@@ -54,7 +54,7 @@ fn trace(random: &mut Random) -> Trace {
     let calls = calls.collect();
     Trace {
         task: TaskId::derive(&[text(random).as_bytes()]),
-        made_by: text(random),
+        trace_fingerprint: text(random),
         teacher: random.below(9),
         example: random.next_u32(),
         calls,
@@ -81,7 +81,10 @@ fn a_line_is_found_again_with_the_bytes_of_its_training_rows() {
             (index.task, index.teacher, index.example),
             (trace.task, trace.teacher, trace.example)
         );
-        assert_eq!((index.kept, &index.made_by), (trace.kept, &trace.made_by));
+        assert_eq!(
+            (index.kept, &index.trace_fingerprint),
+            (trace.kept, &trace.trace_fingerprint)
+        );
         assert_eq!(index.calls.len(), trace.calls.len());
         for (found, call) in index.calls.iter().zip(&trace.calls) {
             let part = |range: &std::ops::Range<u32>| &line[range.start as usize..range.end as usize];

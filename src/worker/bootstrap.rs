@@ -10,7 +10,7 @@ use crate::message::{BootstrapTask, Refusal};
 use crate::metrics::TaskEnd;
 use crate::program::{ProgramResult, Step};
 use crate::python::json;
-use crate::spec::made_by;
+use crate::spec::trace_fingerprint;
 use crate::store::{Claim, StoreError};
 use crate::task::AttemptRef;
 use crate::telemetry::spans;
@@ -215,7 +215,7 @@ async fn teach(
     let ProgramResult { calls, prediction } = result;
     Ok(Trace {
         task: message.task,
-        made_by: made_by(&job.shape, message.labels),
+        trace_fingerprint: trace_fingerprint(&job.job_fingerprint, message.labels),
         teacher: message.teacher,
         example: message.example,
         calls,
@@ -250,7 +250,7 @@ fn failed(job: &BuiltJob, message: &BootstrapTask, failure: TaskFailure) -> Outc
         raw_answer: failure.raw_answer,
         usage: failure.usage,
         task: message.task,
-        made_by: made_by(&job.shape, message.labels),
+        trace_fingerprint: trace_fingerprint(&job.job_fingerprint, message.labels),
     };
     Outcome::Failure(serde_json::to_string(&failure).expect("strings and numbers serialise"))
 }

@@ -4,7 +4,7 @@ use crate::lm::{ConnectError, Lm, connect};
 use crate::metric::Metric;
 use crate::metrics::{LmMetrics, Metrics};
 use crate::program::{BuildError, Program};
-use crate::spec::{JOB_SPEC_VERSION, JobSpec, spec_digest, trace_shape};
+use crate::spec::{JOB_SPEC_VERSION, JobSpec, job_fingerprint, spec_digest};
 use crate::store::{Store, StoreError};
 use crate::task::RunId;
 use std::collections::HashMap;
@@ -20,7 +20,7 @@ pub(super) struct BuiltJob {
     pub(super) teachers: Vec<Program>,
     pub(super) lms: HashMap<String, ConnectedLm>,
     pub(super) metric: Option<Metric>,
-    pub(super) shape: String,
+    pub(super) job_fingerprint: String,
 }
 
 /// An LM that is asked, and what is counted of it.
@@ -142,12 +142,12 @@ fn build(run: &RunId, bytes: &[u8], metrics: &Metrics) -> Result<BuiltJob, JobEr
             source,
         })?;
     let metric = spec.metric.as_ref().map(Metric::new);
-    let shape = trace_shape(&spec);
+    let job_fingerprint = job_fingerprint(&spec);
     Ok(BuiltJob {
         spec,
         teachers,
         lms,
         metric,
-        shape,
+        job_fingerprint,
     })
 }

@@ -74,9 +74,9 @@ fn trace() -> impl Strategy<Value = Trace> {
         record(),
     )
         .prop_map(
-            |(task, made_by, (teacher, example, kept), calls, prediction)| Trace {
+            |(task, trace_fingerprint, (teacher, example, kept), calls, prediction)| Trace {
                 task: TaskId(task),
-                made_by,
+                trace_fingerprint,
                 teacher,
                 example,
                 calls,
@@ -96,8 +96,8 @@ proptest! {
         let index = LineIndex::of(&line).unwrap();
         prop_assert!(!line.contains('\n'));
         prop_assert_eq!(
-            (index.task, &index.made_by, index.teacher, index.example, index.kept),
-            (trace.task, &trace.made_by, trace.teacher, trace.example, trace.kept)
+            (index.task, &index.trace_fingerprint, index.teacher, index.example, index.kept),
+            (trace.task, &trace.trace_fingerprint, trace.teacher, trace.example, trace.kept)
         );
         prop_assert_eq!(index.calls.len(), trace.calls.len());
         for (found, call) in index.calls.iter().zip(&trace.calls) {

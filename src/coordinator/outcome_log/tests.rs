@@ -8,11 +8,11 @@ use std::path::PathBuf;
 
 const TASKS: usize = 6;
 
-fn trace(task: usize, made_by: &str) -> String {
+fn trace(task: usize, trace_fingerprint: &str) -> String {
     format!(
         "{{\"teacher\":0,\"example\":{task},\"score\":true,\"kept\":true,\"prediction\":{{}},\"calls\":[{{\"predictor\":\"p\",\
          \"lm\":\"l\",\"inputs\":{{}},\"outputs\":{{}},\"messages\":[],\"raw_answer\":\"r{task}\",\
-         \"usage\":{{\"prompt_tokens\":1,\"completion_tokens\":2}},\"assistant\":\"a{task}\"}}],\"task\":\"{}\",\"made_by\":\"{made_by}\"}}",
+         \"usage\":{{\"prompt_tokens\":1,\"completion_tokens\":2}},\"assistant\":\"a{task}\"}}],\"task\":\"{}\",\"made_by\":\"{trace_fingerprint}\"}}",
         id(task)
     )
 }
@@ -28,7 +28,7 @@ fn failure(task: usize) -> Failure {
         raw_answer: None,
         usage: Vec::new(),
         task: id(task),
-        made_by: "now".to_owned(),
+        trace_fingerprint: "now".to_owned(),
     }
 }
 
@@ -39,7 +39,7 @@ fn id(task: usize) -> TaskId {
 fn open(dir: &RunDir) -> OutcomeLog {
     let task_of = |line: LineOrigin<'_>| {
         let task = line.example as usize;
-        (line.task == id(task) && line.made_by == "now").then_some(task)
+        (line.task == id(task) && line.trace_fingerprint == "now").then_some(task)
     };
     OutcomeLog::open(dir, TASKS, vec!["p".to_owned()], task_of).expect("a good folder")
 }

@@ -1,6 +1,6 @@
 //! JSON with lines and in key order, by `jsonc-parser` held to plain JSON.
 
-use super::{Datum, Entry, Lines, Node};
+use super::{Datum, LineStarts, Node, TableEntry};
 use crate::schema::Problems;
 use indexmap::IndexMap;
 use indexmap::map::Entry as Slot;
@@ -14,11 +14,11 @@ const MAX_DEPTH: usize = 128;
 
 /// The value of a whole file; a syntax error or a key that occurs twice is a problem.
 pub(super) fn parse(file: &Path, text: &str) -> Result<Node, Problems> {
-    let lines = Lines::of(text);
+    let lines = LineStarts::new(text);
     let mut problems = Problems::default();
     if let Some(offset) = too_deep(text) {
         let message = format!("this nests deeper than {MAX_DEPTH} levels");
-        problems.add(file, Some(lines.at(offset)), message, "write it flatter");
+        problems.add(file, Some(lines.line_of(offset)), message, "write it flatter");
         return problems.or(None);
     }
     let options = ParseOptions {
@@ -45,7 +45,7 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Node, Problems> {
             let message = format!("this is not JSON: {}", error.kind());
             let remedy =
                 "put it right: keys and strings stand in double quotes, no comments, no comma at the end";
-            problems.add(file, Some(lines.at(error.range().start)), message, remedy);
+            problems.add(file, Some(lines.line_of(error.range().start)), message, remedy);
             None
         }
     };
@@ -71,8 +71,8 @@ fn too_deep(text: &str) -> Option<usize> {
     None
 }
 
-fn node(value: &Ast<'_>, file: &Path, lines: &Lines, problems: &mut Problems) -> Node {
-    let line = lines.at(value.range().start);
+fn node(value: &Ast<'_>, file: &Path, lines: &LineStarts, problems: &mut Problems) -> Node {
+    let line = lines.line_of(value.range().start);
     let datum = match value {
         Ast::StringLit(s) => Datum::Text(s.value.clone().into_owned()),
         Ast::NumberLit(n) => match crate::python::json::parse(n.value) {
@@ -98,8 +98,8 @@ fn node(value: &Ast<'_>, file: &Path, lines: &Lines, problems: &mut Problems) ->
         Ast::Object(object) => {
             let mut table = IndexMap::with_capacity(object.properties.len());
             for property in &object.properties {
-                let line = lines.at(property.range.start);
-                let entry = Entry {
+                let line = lines.line_of(property.range.start);
+                let entry = TableEntry {
                     line,
                     node: node(&property.value, file, lines, problems),
                 };

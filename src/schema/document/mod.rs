@@ -34,12 +34,12 @@ pub enum Datum {
     /// An array.
     List(Vec<Node>),
     /// A table or object in the file's order.
-    Table(IndexMap<String, Entry>),
+    Table(IndexMap<String, TableEntry>),
 }
 
 /// One key of a table and its value.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
+pub struct TableEntry {
     /// The key's line.
     pub line: u32,
     /// The value.
@@ -101,11 +101,11 @@ pub fn parse(file: &Path, text: &str) -> Result<Node, Problems> {
 }
 
 /// Where lines start, to turn byte offsets into lines.
-struct Lines(Vec<usize>);
+struct LineStarts(Vec<usize>);
 
-impl Lines {
-    fn of(text: &str) -> Lines {
-        Lines(
+impl LineStarts {
+    fn new(text: &str) -> LineStarts {
+        LineStarts(
             std::iter::once(0)
                 .chain(memchr::memchr_iter(b'\n', text.as_bytes()).map(|i| i + 1))
                 .collect(),
@@ -113,7 +113,7 @@ impl Lines {
     }
 
     /// The line, from 1, of a byte offset.
-    fn at(&self, offset: usize) -> u32 {
+    fn line_of(&self, offset: usize) -> u32 {
         u32::try_from(self.0.partition_point(|start| *start <= offset)).unwrap_or(u32::MAX)
     }
 }

@@ -1,6 +1,6 @@
 //! TOML with lines, by the `toml` crate's spanned tables.
 
-use super::{Datum, Entry, Lines, Node};
+use super::{Datum, LineStarts, Node, TableEntry};
 use crate::schema::Problems;
 use crate::value::Value;
 use num_bigint::BigInt;
@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 /// The table of a whole file; every syntax error is a problem.
 pub(super) fn parse(file: &Path, text: &str) -> Result<Node, Problems> {
-    let lines = Lines::of(text);
+    let lines = LineStarts::new(text);
     let (table, errors) = DeTable::parse_recoverable(text);
     if errors.is_empty() {
         return Ok(Node {
@@ -23,7 +23,7 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Node, Problems> {
     for error in errors {
         let line = error
             .span()
-            .map(|span| lines.at(span.start.min(text.len().saturating_sub(1))));
+            .map(|span| lines.line_of(span.start.min(text.len().saturating_sub(1))));
         let message = format!("this is not TOML: {}", error.message().trim().replace('\n', "; "));
         let remedy = match error.message().contains("duplicate key") {
             true => "write each key and each [table] once; a list of tables has double brackets",
@@ -34,12 +34,12 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Node, Problems> {
     problems.or(None)
 }
 
-fn entries(table: DeTable<'_>, lines: &Lines) -> Datum {
+fn entries(table: DeTable<'_>, lines: &LineStarts) -> Datum {
     let entry = |(key, value): (Spanned<std::borrow::Cow<'_, str>>, Spanned<DeValue<'_>>)| {
-        let line = lines.at(key.span().start);
+        let line = lines.line_of(key.span().start);
         (
             key.into_inner().into_owned(),
-            Entry {
+            TableEntry {
                 line,
                 node: node(value, lines),
             },
@@ -48,8 +48,8 @@ fn entries(table: DeTable<'_>, lines: &Lines) -> Datum {
     Datum::Table(table.into_iter().map(entry).collect())
 }
 
-fn node(value: Spanned<DeValue<'_>>, lines: &Lines) -> Node {
-    let line = lines.at(value.span().start);
+fn node(value: Spanned<DeValue<'_>>, lines: &LineStarts) -> Node {
+    let line = lines.line_of(value.span().start);
     let datum = match value.into_inner() {
         DeValue::String(s) => Datum::Text(s.into_owned()),
         DeValue::Integer(i) => {

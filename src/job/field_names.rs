@@ -5,21 +5,25 @@ use crate::signature::{Field, Signature, SignatureError, TypeTable};
 
 /// A predictor's fields by name.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Shape {
+pub(super) struct FieldNames {
     pub(super) inputs: Vec<String>,
     /// With ChainOfThought's `reasoning`.
     pub(super) outputs: Vec<String>,
 }
 
-impl Shape {
+impl FieldNames {
     /// The shape of a signature text, or what is wrong with it.
-    pub(super) fn of(text: &str, module: ModuleKind, types: &TypeTable) -> Result<Shape, SignatureError> {
+    pub(super) fn parse(
+        text: &str,
+        module: ModuleKind,
+        types: &TypeTable,
+    ) -> Result<FieldNames, SignatureError> {
         let mut signature = Signature::parse(text, None, types)?;
         if module == ModuleKind::ChainOfThought {
             signature = signature.with_reasoning();
         }
         let names = |fields: Vec<Field>| fields.into_iter().map(|field| field.name).collect();
-        Ok(Shape {
+        Ok(FieldNames {
             inputs: names(signature.inputs),
             outputs: names(signature.outputs),
         })
