@@ -17,7 +17,7 @@ pub use server::MetricsServer;
 pub use worker::{AtWork, QueueMetrics, TaskEnd, TaskTimer, WorkerMetrics};
 
 use lm::LmFamilies;
-use names::{Definition, MetricKind};
+use names::{Definition, InstrumentKind};
 use prometheus::core::Collector;
 use prometheus::{
     CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, TextEncoder,
@@ -149,7 +149,7 @@ impl Registry {
     fn counters(&self, metric: &Definition) -> IntCounterVec {
         self.add(
             metric,
-            MetricKind::Counter,
+            InstrumentKind::Counter,
             IntCounterVec::new(options(metric), metric.labels),
         )
     }
@@ -157,7 +157,7 @@ impl Registry {
     fn float_counters(&self, metric: &Definition) -> CounterVec {
         self.add(
             metric,
-            MetricKind::Counter,
+            InstrumentKind::Counter,
             CounterVec::new(options(metric), metric.labels),
         )
     }
@@ -165,7 +165,7 @@ impl Registry {
     fn gauges(&self, metric: &Definition) -> IntGaugeVec {
         self.add(
             metric,
-            MetricKind::Gauge,
+            InstrumentKind::Gauge,
             IntGaugeVec::new(options(metric), metric.labels),
         )
     }
@@ -173,7 +173,7 @@ impl Registry {
     fn float_gauges(&self, metric: &Definition) -> GaugeVec {
         self.add(
             metric,
-            MetricKind::Gauge,
+            InstrumentKind::Gauge,
             GaugeVec::new(options(metric), metric.labels),
         )
     }
@@ -182,7 +182,7 @@ impl Registry {
         let options = HistogramOpts::from(options(metric)).buckets(buckets.to_vec());
         self.add(
             metric,
-            MetricKind::Histogram,
+            InstrumentKind::Histogram,
             HistogramVec::new(options, metric.labels),
         )
     }
@@ -190,7 +190,7 @@ impl Registry {
     fn add<T: Collector + Clone + 'static>(
         &self,
         metric: &Definition,
-        kind: MetricKind,
+        kind: InstrumentKind,
         made: prometheus::Result<T>,
     ) -> T {
         assert_eq!(

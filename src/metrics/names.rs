@@ -6,7 +6,7 @@ pub struct Definition {
     /// Its name, by Prometheus' conventions.
     pub name: &'static str,
     /// How it is read.
-    pub kind: MetricKind,
+    pub kind: InstrumentKind,
     /// The names of its labels.
     pub labels: &'static [&'static str],
     /// What it counts, in a sentence without a full stop.
@@ -15,7 +15,7 @@ pub struct Definition {
 
 /// How a metric is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MetricKind {
+pub enum InstrumentKind {
     /// It only grows.
     Counter,
     /// It goes up and down.
@@ -24,13 +24,13 @@ pub enum MetricKind {
     Histogram,
 }
 
-impl MetricKind {
+impl InstrumentKind {
     /// Prometheus' word for it.
     pub fn name(self) -> &'static str {
         match self {
-            MetricKind::Counter => "counter",
-            MetricKind::Gauge => "gauge",
-            MetricKind::Histogram => "histogram",
+            InstrumentKind::Counter => "counter",
+            InstrumentKind::Gauge => "gauge",
+            InstrumentKind::Histogram => "histogram",
         }
     }
 }
@@ -39,7 +39,7 @@ impl MetricKind {
 macro_rules! table {
     ($($id:ident: $kind:ident $name:literal $labels:tt $help:literal;)*) => {
         $(pub(super) const $id: Definition =
-            Definition { name: $name, kind: MetricKind::$kind, labels: &$labels, help: $help };)*
+            Definition { name: $name, kind: InstrumentKind::$kind, labels: &$labels, help: $help };)*
 
         /// All of them, in the order of the documentation.
         pub const ALL: &[Definition] = &[$($id),*];
@@ -140,9 +140,13 @@ mod tests {
             let is_plain = |word: &str| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
             assert!(name.starts_with("bsft_") && is_plain(name), "{name}");
             assert!(labels.iter().all(|label| is_plain(label)), "{name} {labels:?}");
-            assert_eq!(name.ends_with("_total"), *kind == MetricKind::Counter, "{name}");
+            assert_eq!(
+                name.ends_with("_total"),
+                *kind == InstrumentKind::Counter,
+                "{name}"
+            );
             assert!(
-                *kind != MetricKind::Histogram || name.ends_with("_seconds"),
+                *kind != InstrumentKind::Histogram || name.ends_with("_seconds"),
                 "{name}"
             );
             for reserved in ["_count", "_sum", "_bucket"] {
