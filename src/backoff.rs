@@ -1,13 +1,13 @@
-//! How long to wait before trying again, so that a service that comes back is not trampled.
+//! Delays between retries, so that a service that restarts is not flooded.
 
 use std::time::Duration;
 
-/// The longest first wait.
+/// The longest first delay.
 const BASE: Duration = Duration::from_millis(200);
-/// The longest wait of all: somebody who restarts a service sees its users return within this time.
+/// The longest delay: within this time after a service restarts its users return.
 const CAP: Duration = Duration::from_secs(5);
 
-/// Waits that grow, each drawn from zero to its bound (full jitter).
+/// Growing delays, each drawn from zero to its bound (full jitter).
 #[derive(Default)]
 pub(crate) struct Backoff {
     failures: u32,
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bound_doubles_from_200_ms_to_5_s() {
+    fn delay_bound_doubles_from_200_ms_to_5_s() {
         let bounds: Vec<_> = [0, 1, 4, 5, 60, u32::MAX]
             .map(|failures| bound(failures).as_millis())
             .into();

@@ -1,23 +1,22 @@
-//! What travels on the lanes. Straight data: a worker never runs anything that a message names.
+//! Messages on the queues. They are plain data: a worker never executes anything that a message names.
 //!
-//! A message of another version, or that is no message at all, is refused with what was wrong.
+//! A message of another version, or in another format, is refused with the cause.
 
 use crate::task::{RunId, TaskId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// The version of every message's layout.
+/// The version of the layout of every message.
 pub const MESSAGE_VERSION: u32 = 2;
 
-/// Run one teacher on one example. Its bytes are a line of JSON, then the example's JSON as it is.
+/// Run one example with one teacher. Its encoding is a line of JSON, followed by the example's JSON
+/// verbatim.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BootstrapTask {
     /// [`MESSAGE_VERSION`].
     pub v: u32,
-    /// The run, as the store knows it.
     pub run: RunId,
-    /// Digest of the run's job spec: a task of a job that has changed since is void.
+    /// Digest of the run's job spec. A task whose job has changed since is void.
     pub job: String,
-    /// The task.
     pub task: TaskId,
     /// Index of the teacher.
     pub teacher: u32,
@@ -31,7 +30,6 @@ pub struct BootstrapTask {
 }
 
 impl BootstrapTask {
-    /// The bytes of the message.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = encode(self);
         bytes.push(b'\n');
@@ -39,7 +37,6 @@ impl BootstrapTask {
         bytes
     }
 
-    /// Reads the message.
     pub fn decode(body: &[u8]) -> Result<BootstrapTask, Refusal> {
         let mut parts = body.splitn(2, |byte| *byte == b'\n');
         let head = parts.next().unwrap_or_default();
@@ -50,76 +47,64 @@ impl BootstrapTask {
     }
 }
 
-/// Train one LM on one file.
+/// Train one LM on one shard.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FinetuneTask {
     /// [`MESSAGE_VERSION`].
     pub v: u32,
-    /// The run, as the store knows it.
     pub run: RunId,
-    /// The task.
     pub task: TaskId,
     /// What is to be trained, on what.
     pub shard: crate::finetune::FinetuneJob,
 }
 
-/// Say whether a training would fail for a reason that is there already.
+/// Check whether a training would fail for a cause that exists already.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PreflightTask {
     /// [`MESSAGE_VERSION`].
     pub v: u32,
-    /// The run, as the store knows it.
     pub run: RunId,
-    /// The task.
     pub task: TaskId,
     /// What would be trained, how and by whom.
     pub recipe: crate::finetune::TrainingSpec,
 }
 
-/// What waits in the finetune lane.
+/// A message of the finetune queue.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum FinetuneMessage {
-    /// A training.
     Train(FinetuneTask),
-    /// A look ahead.
     Preflight(PreflightTask),
 }
 
-/// A task of the run has something to tell; it is in the store.
+/// A task of the run has a result in the store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Completion {
     /// [`MESSAGE_VERSION`].
     pub v: u32,
-    /// The run.
     pub run: RunId,
-    /// The task.
     pub task: TaskId,
 }
 
 /// Why a message was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// Another bsft's message: left for a worker that knows it.
+    /// Written by another bsft version: requeued for a worker of that version.
     #[error("message version {theirs}, this worker knows {MESSAGE_VERSION}")]
-    OtherVersion {
-        /// The version that the message names.
-        theirs: u32,
-    },
-    /// Not ours: goes to the dead letters.
-    #[error("not a message of ours: {0}")]
+    OtherVersion { theirs: u32 },
+    /// Not a bsft message: rejected to the dead letters.
+    #[error("not a bsft message: {0}")]
     Foreign(#[from] serde_json::Error),
-    /// An example that is not UTF-8: goes to the dead letters.
-    #[error("not a message of ours: the example is not UTF-8")]
+    /// The example is not UTF-8: rejected to the dead letters.
+    #[error("not a bsft message: the example is not UTF-8")]
     NotText,
 }
 
-/// The bytes of a message.
 pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
     serde_json::to_vec(message).expect("messages are plain data with string keys")
 }
 
-/// Reads a message.
+/// Parses a message; a failure caused by its version is [`Refusal::OtherVersion`].
 pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     #[derive(Deserialize)]
     struct Version {

@@ -1,17 +1,17 @@
-//! DIR: where everything of a run lies.
+//! DIR: the paths of a run's files, its lock, and atomic file replacement.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-/// The run's folder. Paths only: nothing is opened here.
+/// The run directory. Holds paths only; no file is open.
 #[derive(Clone, Debug)]
 pub struct RunDir {
     root: PathBuf,
 }
 
 impl RunDir {
-    /// The folder, made where it does not exist.
+    /// Creates the directory where it does not exist.
     pub fn create(root: &Path) -> io::Result<RunDir> {
         fs::create_dir_all(root.join("data"))?;
         Ok(RunDir {
@@ -19,29 +19,28 @@ impl RunDir {
         })
     }
 
-    /// The folder of a run that is there already.
+    /// The directory of an existing run, recognised by its manifest; otherwise `None`.
     pub fn existing(root: &Path) -> Option<RunDir> {
         root.join("run.json").exists().then(|| RunDir {
             root: root.to_owned(),
         })
     }
 
-    /// The folder itself.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The traces: in order of arrival while the run goes on, sorted when it is done.
+    /// The traces: in order of arrival during the run, sorted at its end.
     pub fn traces(&self) -> PathBuf {
         self.root.join("traces.jsonl")
     }
 
-    /// The failure ledger, likewise.
+    /// The failures, in the same order as the traces.
     pub fn failures(&self) -> PathBuf {
         self.root.join("failures.jsonl")
     }
 
-    /// What a changed job has made stale: paid for, so kept.
+    /// Outcomes that a changed job made stale. They cost LM calls, so they are kept.
     pub fn stale(&self) -> PathBuf {
         self.root.join("stale.jsonl")
     }
@@ -56,18 +55,17 @@ impl RunDir {
         self.root.join("compiled.json")
     }
 
-    /// The manifest.
     pub fn manifest(&self) -> PathBuf {
         self.root.join("run.json")
     }
 
-    /// There while somebody wants the run to be cancelled.
+    /// Exists while a cancellation is requested.
     pub fn cancel_request(&self) -> PathBuf {
         self.root.join("cancel")
     }
 
-    /// Keeps other processes from working on the folder, until the lock is dropped or the process ends, however it ends.
-    /// `None`: another process has it.
+    /// Excludes other processes until the returned file is dropped or the process ends. `None` when another
+    /// process holds the lock.
     pub fn lock(&self) -> io::Result<Option<File>> {
         let path = self.root.join("lock");
         let file = File::options()
@@ -78,7 +76,7 @@ impl RunDir {
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
             Err(fs::TryLockError::WouldBlock) => Ok(None),
-            // A file system without locks: the store has one of its own.
+            // A file system without locks: the store has its own.
             Err(fs::TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
                 Ok(Some(file))
             }
@@ -86,20 +84,20 @@ impl RunDir {
         }
     }
 
-    /// The embedded store's file.
+    /// The file of the embedded store.
     pub fn store(&self) -> PathBuf {
         self.root.join("state.redb")
     }
 }
 
-/// The name under which a file is written before it takes its place.
+/// The temporary name of a file that is being written.
 pub(crate) fn unfinished(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");
     path.with_file_name(name)
 }
 
-/// Writes a whole file so that a reader, or a death, sees the old one or the new one.
+/// Replaces a file atomically: a reader, or a crash, finds the old content or the new.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let tmp = unfinished(path);
     let mut file = File::create(&tmp)?;
@@ -108,7 +106,7 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     take_place(path)
 }
 
-/// Moves the finished file to its place, durably.
+/// Renames the finished temporary file to its final name, durably.
 pub(crate) fn take_place(path: &Path) -> io::Result<()> {
     fs::rename(unfinished(path), path)?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());

@@ -1,11 +1,11 @@
-//! The names of runs, tasks and attempts.
+//! Ids of runs, tasks and attempts.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
 
-/// A compile of one job file; its own text is derived from the job, not drawn.
+/// One compile of one job file. The id is derived from the job, not random.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RunId(pub String);
@@ -16,7 +16,7 @@ impl fmt::Display for RunId {
     }
 }
 
-/// One unit of work on the queue. The same job gives the same ids; written as 32 hex digits.
+/// One unit of work on a queue. The same job gives the same ids. Printed as 32 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(pub [u8; 16]);
 
@@ -78,7 +78,7 @@ impl<'de> Deserialize<'de> for TaskId {
     }
 }
 
-/// A numbered try at a task, from 1; also the fencing token: it only grows.
+/// A numbered try at a task, from 1. It only grows, and serves as the fencing token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Attempt(pub u32);
@@ -89,12 +89,10 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// An attempt and the task it is a try at: what every write to the store names.
+/// An attempt with its task, which every write to the store names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AttemptRef {
-    /// The task.
     pub task: TaskId,
-    /// Which try.
     pub attempt: Attempt,
 }
 
@@ -103,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_task_id_reads_back_from_its_text_and_its_json() {
+    fn task_id_round_trips_through_text_and_json() {
         let id = TaskId::derive(&[b"run", b"bootstrap", &7u64.to_le_bytes()]);
         assert_eq!(id.to_string().parse(), Ok(id));
         let json = serde_json::to_string(&id).unwrap();
@@ -112,13 +110,13 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_that_moves_to_the_next_part_gives_another_id() {
+    fn derive_separates_its_parts() {
         assert_ne!(TaskId::derive(&[b"ab", b"c"]), TaskId::derive(&[b"a", b"bc"]));
         assert_ne!(TaskId::derive(&[b"abc"]), TaskId::derive(&[b"abc", b""]));
     }
 
     #[test]
-    fn only_32_lower_case_hex_digits_are_a_task_id() {
+    fn parse_accepts_only_32_lower_case_hex_digits() {
         let id = "00112233445566778899aabbccddeeff";
         assert_eq!(id.parse::<TaskId>().unwrap().to_string(), id);
         for bad in [

@@ -1,20 +1,20 @@
-//! What TLS does not like and no waiting mends, for queue and store alike.
+//! Advice on TLS errors that retrying does not fix, for broker and store.
 
 use rustls::{AlertDescription, Error};
 use std::io;
 
-/// What to check when a connection failed for good; `None`: TLS has nothing to do with it, or it may pass.
+/// What to check, or `None` if the error is not from TLS or may pass.
 pub(crate) fn advice(error: &io::Error) -> Option<&'static str> {
     match error.get_ref()?.downcast_ref()? {
         Error::AlertReceived(AlertDescription::CertificateRequired) => Some(
-            "we have no certificate to show: let the server ask for none (Redis: tls-auth-clients no, RabbitMQ: \
-             ssl_options.fail_if_no_peer_cert = false), and let a user and a password in the URL say who we are",
+            "bsft has no client certificate: configure the server not to require one (Redis: tls-auth-clients no, \
+             RabbitMQ: ssl_options.fail_if_no_peer_cert = false), and put a user and a password into the URL",
         ),
         Error::AlertReceived(AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion)
         | Error::InvalidCertificate(_)
         | Error::InvalidMessage(_)
         | Error::PeerIncompatible(_) => Some(
-            "check that the port speaks TLS, that its certificate is for this host, and that the certificate's \
+            "check that the port uses TLS, that its certificate is for this host, and that the certificate's \
              authority is trusted here (SSL_CERT_FILE names a file of authorities)",
         ),
         _ => None,
@@ -27,16 +27,16 @@ mod tests {
     use rustls::{CertificateError, InvalidMessage};
 
     #[test]
-    fn what_passes_is_told_from_what_a_human_has_to_change() {
+    fn advice_is_given_for_permanent_tls_errors_only() {
         let advice = |error: Error| advice(&io::Error::new(io::ErrorKind::InvalidData, error));
-        for (error, word) in [
+        for (error, expected) in [
             (
                 Error::InvalidCertificate(CertificateError::Expired),
                 "SSL_CERT_FILE",
             ),
             (
                 Error::InvalidMessage(InvalidMessage::InvalidContentType),
-                "speaks TLS",
+                "uses TLS",
             ),
             (
                 Error::AlertReceived(AlertDescription::CertificateRequired),
@@ -44,8 +44,8 @@ mod tests {
             ),
         ] {
             assert!(
-                advice(error).is_some_and(|advice| advice.contains(word)),
-                "{word}"
+                advice(error).is_some_and(|advice| advice.contains(expected)),
+                "{expected}"
             );
         }
         assert_eq!(

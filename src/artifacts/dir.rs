@@ -1,4 +1,5 @@
-//! The depot of a process that is all there is: DIR itself, where the files are anyway.
+//! Artifacts of a self-contained run: DIR's `data` folder, where the coordinator writes the files anyway.
+//! So `put` and `delete` have nothing to do.
 
 use super::{ArtifactError, ArtifactStore};
 use crate::hex::hex;
@@ -11,22 +12,21 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-/// How much is read at once.
+/// Bytes per read.
 const CHUNK: usize = 1 << 20;
 
-/// DIR's `data`.
 #[derive(Clone, Debug)]
 pub struct DirArtifacts {
     data: PathBuf,
 }
 
 impl DirArtifacts {
-    /// The files of that folder.
+    /// `data` is the folder of the files.
     pub fn new(data: PathBuf) -> DirArtifacts {
         DirArtifacts { data }
     }
 
-    /// Where the file stands; none: its name would lead out of the folder.
+    /// The file's path, or `None` if its name would leave the folder.
     fn path(&self, file: &TrainingFile) -> Option<PathBuf> {
         let name = Path::new(&file.name);
         let is_plain = name.file_name().is_some_and(|plain| plain == name.as_os_str());
@@ -50,12 +50,9 @@ impl ArtifactStore for DirArtifacts {
         let from = self.path(file).ok_or_else(missing)?;
         let (expected, to) = (file.sha256.clone(), to.to_owned());
         let copied = tokio::task::spawn_blocking(move || copy(&from, &to, &expected)).await;
-        match copied
-            .unwrap_or_else(|gone| Err(ArtifactError::with_path("copying")(io::Error::other(gone))))?
-        {
-            true => Ok(()),
-            false => Err(missing()),
-        }
+        let is_copied =
+            copied.unwrap_or_else(|gone| Err(ArtifactError::with_path("copying")(io::Error::other(gone))))?;
+        if is_copied { Ok(()) } else { Err(missing()) }
     }
 
     async fn delete(&self, _: &RunId, _: &TrainingFile) -> Result<(), ArtifactError> {
@@ -63,7 +60,7 @@ impl ArtifactStore for DirArtifacts {
     }
 }
 
-/// Gives whether the file was there and is what was expected.
+/// Returns whether the file exists with the expected digest.
 fn copy(from: &Path, to: &Path, expected: &str) -> Result<bool, ArtifactError> {
     let mut source = match File::open(from) {
         Ok(source) => source,

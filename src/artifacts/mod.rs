@@ -1,7 +1,7 @@
-//! The depot: where the coordinator leaves training files for the workers that train on them.
+//! Artifacts: the training files that the coordinator uploads for the workers that train on them.
 //!
-//! It may lose a file, as it may lose anything: DIR has it, and the coordinator leaves it there again.
-//! `tests/conformance/artifacts.rs` says what each implementation promises.
+//! A store may lose a file: DIR keeps the original, and the coordinator uploads it again.
+//! `tests/conformance/artifacts.rs` specifies each implementation.
 
 mod dir;
 
@@ -14,43 +14,39 @@ use async_trait::async_trait;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Where training files change hands. Every method may be called again after an error.
+/// Every method may be called again after an error.
 #[async_trait]
 pub trait ArtifactStore: Send + Sync {
-    /// Leaves the file, which stands at `path`, for the run's workers. Again: harmless.
+    /// Uploads the file at `path`. Repeating it is harmless.
     async fn put(&self, run: &RunId, file: &TrainingFile, path: &Path) -> Result<(), ArtifactError>;
 
-    /// Whether the file is there, whole.
+    /// Whether the complete file is stored.
     async fn exists(&self, run: &RunId, file: &TrainingFile) -> Result<bool, ArtifactError>;
 
-    /// Brings the file to `to`, whole and as its digest says, or not at all. [`ArtifactError::Missing`]: it is not there, or not any more.
+    /// Downloads the file to `to` and checks its digest. After an error `to` does not exist;
+    /// [`ArtifactError::Missing`] when the file is not stored or no longer.
     async fn get(&self, run: &RunId, file: &TrainingFile, to: &Path) -> Result<(), ArtifactError>;
 
-    /// Nobody needs the file any more.
+    /// Deletes the file, which no training needs any more.
     async fn delete(&self, run: &RunId, file: &TrainingFile) -> Result<(), ArtifactError>;
 }
 
-/// Why a file did not change hands.
+/// Why a file was not transferred.
 #[derive(Debug, thiserror::Error)]
 pub enum ArtifactError {
-    /// It is not there (yet, or any more), or not as its digest says: its coordinator leaves it there again.
-    #[error("the training file {0} is not there")]
+    /// The file is not stored, or its digest is wrong: the coordinator uploads it again.
+    #[error("the training file {0} is missing")]
     Missing(String),
-    /// The store that holds it.
+    /// The store that holds the file failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A file on this machine.
+    /// A local file operation failed.
     #[error("{path}: {source}")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    File { path: PathBuf, source: io::Error },
 }
 
 impl ArtifactError {
-    /// Names the file of an I/O error.
+    /// Adds the path to an I/O error.
     pub fn with_path(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> ArtifactError {
         let path = path.into();
         move |source| ArtifactError::File { path, source }

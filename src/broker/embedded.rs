@@ -1,7 +1,9 @@
-//! The queue of a self-contained run: lanes in the process, with the promises of a broker that never restarts.
+//! The broker of a self-contained run: in-process queues, with the guarantees of a server that never
+//! restarts.
 //!
-//! A lane has no thread and no task: whoever waits on it also keeps its clock for messages that come back later. One waiter
-//! is woken per burst of messages, and wakes the next only when it leaves something behind.
+//! A queue has no thread and no task of its own: a waiting consumer also keeps the timer for delayed
+//! messages. Each burst of messages wakes one consumer, which wakes the next only if it leaves messages
+//! behind.
 
 use super::{Broker, BrokerError, Consumer, Delivery, Disposition, Queue, Receipt};
 use async_trait::async_trait;
@@ -12,24 +14,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// How many dead letters a lane keeps for inspection, the newest: a run with more has one cause, and memory has an end.
+/// Dead letters kept per queue, newest first to stay. More of them have one common cause, and memory is
+/// bounded.
 pub const DEAD_LETTERS_KEPT: usize = 1_000;
 
-/// The lanes. Clones are the same queue.
+/// Clones share their queues.
 #[derive(Clone)]
 pub struct EmbeddedBroker {
     queues: Arc<Mutex<Queues>>,
 }
 
 impl EmbeddedBroker {
-    /// An empty queue.
     pub fn new() -> EmbeddedBroker {
         EmbeddedBroker {
             queues: Arc::default(),
         }
     }
 
-    /// Ends every intake, once and for all; nothing can be published any more. Deliveries on loan can still be settled.
+    /// Ends every consumer for good and rejects publishing. Unacked deliveries can still be resolved.
     pub fn close(&self) {
         let mut queues = self.lock();
         queues.closed = true;
@@ -45,12 +47,12 @@ impl EmbeddedBroker {
         }
     }
 
-    /// The newest messages that were settled with [`Disposition::Reject`], oldest first.
+    /// The newest messages that were rejected, oldest first.
     pub fn dead_letters(&self, queue: &Queue) -> Vec<Vec<u8>> {
         self.queue(queue).lock().dead.iter().cloned().collect()
     }
 
-    /// The lane, which begins to exist when it is first named.
+    /// Returns the queue, and creates it at its first use.
     fn queue(&self, queue: &Queue) -> Arc<QueueState> {
         let mut queues = self.lock();
         if let Some(known) = queues.by_name.get(queue) {
@@ -85,7 +87,7 @@ impl Broker for EmbeddedBroker {
             body,
             redelivered: false,
         }));
-        inner.pass_on();
+        inner.wake_next();
         Ok(())
     }
 
@@ -129,7 +131,7 @@ struct Queues {
 struct QueueState(Mutex<QueueContents>);
 
 impl QueueState {
-    /// No code panics while it holds the lock, so what a poisoned one guards is whole.
+    /// No code panics while it holds the lock, so the contents of a poisoned lock are consistent.
     fn lock(&self) -> MutexGuard<'_, QueueContents> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -144,19 +146,20 @@ struct QueuedMessage {
 #[derive(Default)]
 struct QueueContents {
     ready: VecDeque<QueuedMessage>,
-    /// Messages that were returned with a delay, by when they are due; the number keeps equal times apart.
+    /// Requeued messages by due time; the number separates equal times.
     later: BTreeMap<(Instant, u64), QueuedMessage>,
-    returned: u64,
-    /// Consumers that wait for a message, each at most once. Whoever leaves `ready` or `later` non-empty wakes one.
+    requeued: u64,
+    /// Consumers that wait for a message, each at most once. Code that leaves `ready` or `later` non-empty
+    /// wakes one.
     idle: VecDeque<Arc<ConsumerState>>,
-    /// Consumers that wait for one of their own deliveries to be settled; here so that closing ends them.
+    /// Consumers that wait for one of their own deliveries to end, so that `close` can end them.
     blocked: Vec<Arc<ConsumerState>>,
     dead: VecDeque<Vec<u8>>,
     closed: bool,
 }
 
 impl QueueContents {
-    fn pass_on(&mut self) {
+    fn wake_next(&mut self) {
         if (!self.ready.is_empty() || !self.later.is_empty())
             && let Some(idle) = self.idle.pop_front()
         {
@@ -200,7 +203,7 @@ impl Consumer for EmbeddedConsumer {
                     inner.blocked.push(Arc::clone(&self.state));
                     None
                 } else if let Some(message) = inner.take() {
-                    inner.pass_on();
+                    inner.wake_next();
                     self.state.unacked.fetch_add(1, Ordering::AcqRel);
                     let (body, redelivered) = (message.body.clone(), message.redelivered);
                     let (queue, state) = (Arc::clone(&self.queue), Arc::clone(&self.state));
@@ -220,7 +223,7 @@ impl Consumer for EmbeddedConsumer {
                 cancelled: true,
             };
             match due {
-                // Woken or due, the loop finds out.
+                // The next iteration checks whether this was a wake-up or the due time.
                 Some(due) => drop(tokio::time::timeout_at(due, self.state.wake.notified()).await),
                 None => self.state.wake.notified().await,
             }
@@ -229,8 +232,9 @@ impl Consumer for EmbeddedConsumer {
     }
 }
 
-/// Takes the consumer off the lists however its wait ends. Cancelled, it hands a wake-up that it may have been given, or the
-/// watch over `later`, to another; woken, it must not, or two waiters would wake each other for ever.
+/// Removes the consumer from the lists when its wait ends. If the wait was cancelled, it passes on a
+/// wake-up that it may have received, or the watch over `later`. After a real wake-up it must not: two
+/// consumers would wake each other forever.
 struct WaitGuard<'a> {
     consumer: &'a EmbeddedConsumer,
     cancelled: bool,
@@ -243,12 +247,12 @@ impl Drop for WaitGuard<'_> {
         inner.idle.retain(|idle| !Arc::ptr_eq(idle, state));
         inner.blocked.retain(|blocked| !Arc::ptr_eq(blocked, state));
         if self.cancelled {
-            inner.pass_on();
+            inner.wake_next();
         }
     }
 }
 
-/// The lane's side of a delivery. It keeps its own copy of the message: the delivery's body is its reader's to take apart.
+/// The broker's side of a delivery. It keeps its own copy, because the reader may take the body apart.
 struct EmbeddedUnackedDelivery {
     queue: Arc<QueueState>,
     state: Arc<ConsumerState>,
@@ -266,8 +270,8 @@ impl EmbeddedUnackedDelivery {
             Disposition::Ack => {}
             Disposition::Requeue { after } if after.is_zero() => inner.ready.push_back(message),
             Disposition::Requeue { after } => {
-                inner.returned += 1;
-                let key = (Instant::now() + after, inner.returned);
+                inner.requeued += 1;
+                let key = (Instant::now() + after, inner.requeued);
                 inner.later.insert(key, message);
             }
             Disposition::Reject => {
@@ -282,7 +286,7 @@ impl EmbeddedUnackedDelivery {
             self.state.wake.notify_one();
         }
         if disposition != Disposition::Ack {
-            inner.pass_on();
+            inner.wake_next();
         }
     }
 }

@@ -1,7 +1,8 @@
-//! The queue: lanes of messages, each on loan until it is settled.
+//! The broker: named queues of messages, each delivered until it is acknowledged.
 //!
-//! At least once: a message that was published is delivered until a delivery of it is settled with
-//! [`Disposition::Ack`] or [`Disposition::Reject`]. Order is not promised. `tests/conformance/broker.rs` says the rest.
+//! Delivery is at least once: the broker redelivers a message until one delivery ends with
+//! [`Disposition::Ack`] or [`Disposition::Reject`]. Order is not guaranteed. `tests/conformance/broker.rs`
+//! specifies the rest.
 
 pub mod embedded;
 pub mod rabbitmq;
@@ -19,12 +20,12 @@ pub enum Queue {
     Bootstrap,
     /// Tasks: train one shard.
     Finetune,
-    /// Notices to the coordinator of one run that a task of it has an outcome.
+    /// Messages to the coordinator of one run: a task has an outcome.
     Completions(RunId),
 }
 
 impl Queue {
-    /// The lane's name in flags, queue names and logs; the completions of every run share one.
+    /// The name in flags, AMQP queue names and metrics. All [`Queue::Completions`] share one.
     pub fn name(&self) -> &'static str {
         match self {
             Queue::Bootstrap => "bootstrap",
@@ -40,43 +41,43 @@ impl std::fmt::Display for Queue {
     }
 }
 
-/// Where tasks and notices wait.
+/// Publishes and delivers messages.
 #[async_trait]
 pub trait Broker: Send + Sync {
-    /// Puts the messages on the lane; they are safe, as far as this queue keeps anything safe, when this returns. After an
-    /// error some of them may have been published: publishing again is harmless.
+    /// Appends the messages to the queue. They are as durable as the backend allows when this returns.
+    /// After an error some of them may be published; publishing them again is harmless.
     async fn publish(&self, queue: &Queue, messages: Vec<Vec<u8>>) -> Result<(), BrokerError>;
 
-    /// How many messages of the lane wait to be delivered. Those on loan do not count, those returned with a delay may not.
+    /// The number of ready messages. Unacked messages do not count; requeued messages may not count until
+    /// their delay is over.
     async fn depth(&self, queue: &Queue) -> Result<usize, BrokerError>;
 
-    /// How many messages of the lane were refused, or failed too often, and wait for an operator.
+    /// The number of messages that were rejected or redelivered too often.
     async fn dead_letter_count(&self, queue: &Queue) -> Result<usize, BrokerError>;
 
-    /// Starts taking from the lane, with at most `prefetch` unsettled deliveries at a time.
+    /// Subscribes to the queue, with at most `prefetch` unacked deliveries at a time.
     async fn consume(&self, queue: &Queue, prefetch: NonZeroUsize) -> Result<Box<dyn Consumer>, BrokerError>;
 }
 
-/// A consumer of one lane. Deliveries that it handed out stay valid after it is dropped.
+/// A subscription to one queue. Its deliveries stay valid after it is dropped.
 #[async_trait]
 pub trait Consumer: Send {
-    /// The next delivery; `None` when the queue was closed. Waits while the prefetch is used up. Cancel safe: a delivery is
-    /// handed out or stays on the lane.
+    /// Returns the next delivery, or `None` when the broker was closed. Waits while `prefetch` deliveries
+    /// are unacked. Cancel safe: a message is returned or stays in the queue.
     async fn next(&mut self) -> Result<Option<Delivery>, BrokerError>;
 }
 
-/// A message on loan. Dropped unsettled, it is delivered again.
-#[must_use = "a delivery that is dropped unsettled is delivered again"]
+/// An unacked message. The broker redelivers it if it is dropped.
+#[must_use = "the broker redelivers a message whose delivery is dropped"]
 pub struct Delivery {
-    /// The message.
     pub body: Vec<u8>,
-    /// Whether it may have been delivered before.
+    /// Whether the message may have been delivered before.
     pub redelivered: bool,
     receipt: Box<dyn Receipt>,
 }
 
 impl Delivery {
-    /// A delivery whose disposition is the receipt's business; for implementations of [`Consumer`].
+    /// For implementations of [`Consumer`]; `receipt` performs the disposition.
     pub fn new(body: Vec<u8>, redelivered: bool, receipt: Box<dyn Receipt>) -> Delivery {
         Delivery {
             body,
@@ -115,56 +116,54 @@ impl std::fmt::Debug for Delivery {
     }
 }
 
-/// An implementation's side of a [`Delivery`]. Its `Drop` must give an unsettled message back to the lane.
+/// The backend's side of a [`Delivery`]. Its `Drop` must requeue an unacked message.
 #[async_trait]
 pub trait Receipt: Send + Sync {
-    /// Settles.
     async fn resolve(self: Box<Self>, disposition: Disposition) -> Result<(), BrokerError>;
 }
 
-/// What becomes of a delivered message.
+/// How a delivery ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
-    /// It is finished and forgotten.
+    /// The message is finished and deleted.
     Ack,
-    /// It is delivered again, not before the delay is over.
+    /// The message is redelivered after a delay.
     Requeue {
-        /// The least delay; zero: at once.
+        /// The least delay; zero redelivers at once.
         after: Duration,
     },
-    /// It goes to the dead letters.
+    /// The message moves to the dead letters.
     Reject,
 }
 
-/// Why the queue did not do what it was asked.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
-    /// The queue was closed, by us.
-    #[error("the queue is closed")]
+    /// This process closed the broker.
+    #[error("the broker is closed")]
     Closed,
-    /// The delivery is no longer ours to settle: the message is or will be delivered again.
-    #[error("the delivery expired; the message will be delivered again")]
+    /// The connection of the delivery is gone: the message is redelivered.
+    #[error("the delivery expired; the message will be redelivered")]
     ReceiptExpired,
-    /// The broker cannot be reached or did not answer in time.
-    #[error("the queue at {url} cannot be reached: {message}")]
+    /// The broker does not accept connections or did not answer in time.
+    #[error("the broker at {url} cannot be reached: {message}")]
     Unreachable {
-        /// Where it should be, without its password.
+        /// Without the password.
         url: String,
-        /// What happened.
         message: String,
     },
-    /// The broker answers, but not to this: wrong password, missing permission, a queue declared otherwise.
-    #[error("the queue at {url} refused: {message}")]
+    /// The broker rejected the request: wrong password, missing permission, or a queue that is declared
+    /// with other arguments.
+    #[error("the broker at {url} refused: {message}")]
     Refused {
-        /// Where it is, without its password.
+        /// Without the password.
         url: String,
-        /// Its own words and what to change.
+        /// The broker's message, and what to change.
         message: String,
     },
 }
 
 impl BrokerError {
-    /// What to do about it.
     pub fn recourse(&self) -> Recourse {
         match self {
             BrokerError::Closed | BrokerError::Refused { .. } => Recourse::Halt,

@@ -1,6 +1,7 @@
-//! The roster: who works on a run, whether it was cancelled, and how far it is, for those who are not in the same process.
+//! Coordination between processes: leader election per run, worker membership, the cancel flag and the last
+//! manifest of each run.
 //!
-//! Nothing here is needed to get the right result, except that a run has one coordinator at a time.
+//! The result of a run does not depend on it, except that a run has one coordinator at a time.
 
 mod single_process;
 
@@ -14,10 +15,11 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
-/// Where processes find each other. Every method may be called again after an error.
+/// Every method may be called again after an error.
 #[async_trait]
 pub trait Coordination: Send + Sync {
-    /// Makes the process the run's only coordinator for `lease` from now, unless another one's time runs.
+    /// Makes the process the run's only coordinator for `lease` from now, unless another process holds the
+    /// lease. The holder renews with the same call.
     async fn acquire_lease(
         &self,
         run: &RunId,
@@ -25,60 +27,57 @@ pub trait Coordination: Send + Sync {
         lease: Duration,
     ) -> Result<LeaseResult, StoreError>;
 
-    /// Ends the process's time as coordinator. Harmless when it has none.
+    /// Ends the process's lease. No effect if it holds none.
     async fn release_lease(&self, run: &RunId, process: &Process) -> Result<(), StoreError>;
 
-    /// Says that the worker is there and works on the run, for `lease` from now.
+    /// Records for `lease` from now that the worker is alive and works on the run.
     async fn heartbeat(&self, run: &RunId, worker: &WorkerInfo, lease: Duration) -> Result<(), StoreError>;
 
-    /// The workers whose time runs, in order of their ids.
+    /// The workers whose heartbeat has not expired, ordered by id.
     async fn workers(&self, run: &RunId) -> Result<Vec<WorkerInfo>, StoreError>;
 
-    /// Nobody is to work on the run, until it is resumed.
+    /// Tells workers and coordinator to stop working on the run until it is resumed.
     async fn cancel(&self, run: &RunId) -> Result<(), StoreError>;
 
-    /// Takes a cancellation back.
+    /// Clears the cancellation.
     async fn resume(&self, run: &RunId) -> Result<(), StoreError>;
 
-    /// Whether the run was cancelled.
     async fn is_cancelled(&self, run: &RunId) -> Result<bool, StoreError>;
 
-    /// Keeps how far the run is: its manifest's bytes.
+    /// Stores the manifest of the run, for `bsft status`.
     async fn report(&self, run: &RunId, manifest: &[u8]) -> Result<(), StoreError>;
 
-    /// How far each run is that was ever reported here and is still known, in order of their ids.
+    /// The stored manifests of all runs, ordered by run id.
     async fn reports(&self) -> Result<Vec<(RunId, Vec<u8>)>, StoreError>;
 }
 
-/// Who has a run.
+/// The answer to [`Coordination::acquire_lease`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaseResult {
-    /// We have it.
+    /// This process holds the lease.
     Acquired,
-    /// Another coordinator has it.
+    /// Another coordinator holds it.
     HeldBy {
-        /// Which.
         process: Process,
-        /// How long its time still runs, if it gives no further sign of life.
+        /// The rest of its lease, unless it is renewed.
         left: Duration,
     },
 }
 
-/// A process, told from every other, one of the same number after a restart included.
+/// Identifies a process. A restarted process differs even if host and pid are the same.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Process {
-    /// Drawn at its start.
+    /// Random, drawn at the start.
     pub id: String,
-    /// The machine's name.
+    /// The host name.
     pub host: String,
-    /// Its number there.
     pub pid: u32,
-    /// Its version of bsft.
+    /// The bsft version.
     pub bsft: String,
 }
 
 impl Process {
-    /// This process; every call gives another id.
+    /// Describes this process; every call draws another id.
     pub fn current() -> Process {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
             .map(|name| name.trim().to_owned())
@@ -99,28 +98,26 @@ impl fmt::Display for Process {
     }
 }
 
-/// What a worker says of itself.
+/// What a worker's heartbeat contains.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerInfo {
-    /// The process.
     #[serde(flatten)]
     pub process: Process,
-    /// The names of the lanes that it takes tasks from.
+    /// Names of the queues it consumes.
     pub lanes: Vec<String>,
-    /// LM calls that it has in flight at most.
+    /// The most LM calls in flight.
     pub concurrency: usize,
-    /// The names of the trainers that it has.
+    /// Names of its configured trainers.
     #[serde(default)]
     pub trainers: Vec<String>,
 }
 
 impl WorkerInfo {
-    /// Whether it has the trainer of that name.
     pub fn has_trainer(&self, name: &str) -> bool {
         self.trainers.iter().any(|trainer| trainer == name)
     }
 
-    /// Whether it takes tasks from the lane.
+    /// Whether it consumes the queue.
     pub fn takes(&self, queue: &Queue) -> bool {
         self.lanes.iter().any(|taken| taken == queue.name())
     }

@@ -1,4 +1,5 @@
-//! The roster of a process that is all there is: the lock of DIR keeps others away, and whoever asks looks into DIR.
+//! Coordination of a self-contained run: the lock of DIR keeps other processes out, so every lease is
+//! granted.
 
 use super::{Coordination, LeaseResult, Process, WorkerInfo};
 use crate::store::StoreError;
@@ -8,7 +9,6 @@ use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Nobody else is there.
 #[derive(Debug, Default)]
 pub struct SingleProcess {
     cancelled: Mutex<HashSet<RunId>>,

@@ -1,4 +1,4 @@
-//! A depot that holds on.
+//! An artifact store decorator that outlasts outages.
 
 use super::{RetryUntilShutdown, Transient};
 use crate::artifacts::{ArtifactError, ArtifactStore};
@@ -10,14 +10,14 @@ use async_trait::async_trait;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Another depot, every call to which is repeated until it has an answer or the process is to stop at once.
+/// Retries every call until it succeeds or the process aborts.
 pub struct RetryingArtifacts {
     artifacts: Arc<dyn ArtifactStore>,
     retry: RetryUntilShutdown,
 }
 
 impl RetryingArtifacts {
-    /// Holds on for that depot until `shutdown` asks to stop at once; calls that have to be repeated are counted.
+    /// Retries end when `shutdown` aborts; `waits` counts the calls that had to be retried.
     pub fn new(artifacts: Arc<dyn ArtifactStore>, shutdown: Shutdown, waits: Waits) -> RetryingArtifacts {
         RetryingArtifacts {
             artifacts,

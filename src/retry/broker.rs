@@ -1,4 +1,4 @@
-//! A queue that holds on while its broker is away.
+//! A broker decorator that outlasts outages.
 
 use super::{RetryUntilShutdown, Transient};
 use crate::broker::{Broker, BrokerError, Consumer, Queue};
@@ -9,17 +9,17 @@ use async_trait::async_trait;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-/// Another queue, to which publishing and subscribing are repeated until they succeed or the process is to stop at once. Messages may
-/// be published twice.
+/// Retries publishing and subscribing until they succeed or the process aborts. Messages may be published
+/// twice.
 ///
-/// A look at the depth is not repeated: whoever looks, looks again. A disposition cannot be: its message comes again.
+/// `depth` is not retried, because its callers poll. Acks cannot be retried: the message is redelivered.
 pub struct RetryingBroker {
     broker: Arc<dyn Broker>,
     retry: RetryUntilShutdown,
 }
 
 impl RetryingBroker {
-    /// Holds on for that queue until `shutdown` asks to stop at once; calls that have to be repeated are counted.
+    /// Retries end when `shutdown` aborts; `waits` counts the calls that had to be retried.
     pub fn new(broker: Arc<dyn Broker>, shutdown: Shutdown, waits: Waits) -> RetryingBroker {
         RetryingBroker {
             broker,

@@ -1,4 +1,5 @@
-//! Holding on: what a passing trouble kept from happening is done again until it happens.
+//! Retries calls until they succeed: decorators of broker, store and artifacts that outlast an outage of
+//! their service.
 
 mod artifacts;
 mod broker;
@@ -17,20 +18,20 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
-/// How often an outage that goes on is told of again.
+/// How often an ongoing outage is logged.
 const TELL_EVERY: Duration = Duration::from_secs(30);
 
-/// An error that may pass by itself.
+/// Errors that may pass without a change to the call.
 pub(crate) trait Transient: fmt::Display {
     fn is_transient(&self) -> bool;
 
-    /// Whether it passes only when somebody does something about it.
+    /// Whether it passes only after an operator acts.
     fn needs_operator(&self) -> bool {
         false
     }
 }
 
-/// Holds on for one service. Many calls at once share it, so that an outage is told of once.
+/// Retries calls to one service. Concurrent calls share it, so that an outage is logged once.
 pub(crate) struct RetryUntilShutdown {
     shutdown: Shutdown,
     waits: Waits,
@@ -44,7 +45,7 @@ struct Outage {
 }
 
 impl RetryUntilShutdown {
-    /// Until `shutdown` asks to stop at once. Calls that have to be repeated are counted.
+    /// Retries end when `shutdown` aborts. `waits` counts the calls that had to be retried.
     pub(crate) fn new(shutdown: Shutdown, waits: Waits) -> RetryUntilShutdown {
         RetryUntilShutdown {
             shutdown,
@@ -53,7 +54,8 @@ impl RetryUntilShutdown {
         }
     }
 
-    /// Tries until it succeeds, fails for good, or the process is to stop at once: then the last error is given.
+    /// Calls `attempt` until it succeeds or fails with a permanent error. When the process aborts, returns
+    /// the last error.
     pub(crate) async fn retry<'a, T, E: Transient>(
         &self,
         attempt: impl FnMut() -> BoxFuture<'a, Result<T, E>>,
@@ -61,7 +63,8 @@ impl RetryUntilShutdown {
         self.retry_until(self.shutdown.aborting(), attempt).await
     }
 
-    /// The same for what only begins something, and holds nothing that could be lost: a process that drains does not wait to begin.
+    /// Like [`Self::retry`], for calls that begin work and hold nothing that could be lost: a draining
+    /// process does not wait for them.
     pub(crate) async fn retry_until_drain<'a, T, E: Transient>(
         &self,
         attempt: impl FnMut() -> BoxFuture<'a, Result<T, E>>,
@@ -107,16 +110,16 @@ impl RetryUntilShutdown {
                     told: now,
                     needs_operator: error.needs_operator(),
                 });
-                warn!("{error}; holding on");
+                warn!("{error}; retrying");
             }
-            // A server that was away and is back with another password is news.
+            // A server that returned with another password is a different outage.
             Some(outage)
                 if outage.told.elapsed() >= TELL_EVERY || outage.needs_operator != error.needs_operator() =>
             {
                 outage.told = now;
                 outage.needs_operator = error.needs_operator();
                 let for_s = outage.began.elapsed().as_secs();
-                warn!(for_s, "{error}; still holding on");
+                warn!(for_s, "{error}; still retrying");
             }
             Some(_) => {}
         }
@@ -127,7 +130,7 @@ impl RetryUntilShutdown {
             && let Some(outage) = self.outage().take()
         {
             let after_s = outage.began.elapsed().as_secs();
-            info!(after_s, "the service is back");
+            info!(after_s, "service is back");
         }
     }
 

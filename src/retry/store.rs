@@ -1,4 +1,4 @@
-//! A store that holds on while its server is away.
+//! A store decorator that outlasts outages.
 
 use super::{RetryUntilShutdown, Transient};
 use crate::metrics::Waits;
@@ -10,18 +10,17 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Another store, every call to which is repeated until it has an answer or the process is to stop at once. What a call
-/// holds meanwhile (an answer to be recorded, an outcome) is not lost. What only begins a task, its job and its claim, holds nothing: a
-/// drain ends it.
+/// Retries every call until it succeeds or the process aborts, so that answers and outcomes in flight are
+/// not lost. Calls that begin a task, `job` and `claim`, hold nothing and end when the process drains.
 ///
-/// A renewal is the one call that is not repeated: the next heartbeat is its repetition.
+/// `renew` is not retried: the next heartbeat repeats it.
 pub struct RetryingStore {
     store: Arc<dyn Store>,
     retry: RetryUntilShutdown,
 }
 
 impl RetryingStore {
-    /// Holds on for that store until `shutdown` asks to stop; calls that have to be repeated are counted.
+    /// Retries end when `shutdown` stops the process; `waits` counts the calls that had to be retried.
     pub fn new(store: Arc<dyn Store>, shutdown: Shutdown, waits: Waits) -> RetryingStore {
         RetryingStore {
             store,

@@ -76,7 +76,7 @@ fn a_worker_that_waits_for_redis_to_begin_a_task_has_nothing_in_flight_and_stops
     worker.until_said("ready for tasks");
     cluster.redis.kill();
     cluster.publish_task();
-    worker.until_said("holding on");
+    worker.until_said("retrying");
     worker.signal("TERM");
     worker.end().with(0).saying("stopped");
 }

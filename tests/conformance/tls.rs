@@ -224,14 +224,14 @@ async fn plain_and_tls_ports_that_are_mixed_up_are_said_so() {
         let rabbitmq = RabbitMqServer::start_with_tls(certificates.dir());
         let plain = with_password(&rabbitmq.tls_url()).replace("amqps:", "amqp:");
         helps(&queue_error(&plain).await, &["needs amqps://"]);
-        a_broker_is_refused(&rabbitmq.url().replace("amqp:", "amqps:"), "speaks TLS").await;
+        a_broker_is_refused(&rabbitmq.url().replace("amqp:", "amqps:"), "uses TLS").await;
     }
     if let Some(certificates) = for_redis() {
         let server = RedisServer::start_with_tls(certificates.dir(), &[]);
         let plain = with_password(&server.tls_url()).replace("rediss:", "redis:");
         helps(&store_error(&plain).await, &["wants TLS (rediss://)"]);
         let tls = with_password(&server.url()).replace("redis:", "rediss:");
-        helps(&store_error(&tls).await, &["speaks TLS"]);
+        helps(&store_error(&tls).await, &["uses TLS"]);
     }
 }
 

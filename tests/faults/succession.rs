@@ -25,7 +25,7 @@ fn a_coordinator_that_waits_for_a_dead_ones_run_holds_on_while_redis_is_away() {
     until_it_says(&mut chaos, "waiting for another coordinator's lease");
     let from = log::now();
     chaos.cluster.redis.kill();
-    until_it_says(&mut chaos, "holding on");
+    until_it_says(&mut chaos, "retrying");
     chaos.cluster.redis.start_again();
     chaos.events.push(Event::StoreKilled {
         kept: from - SYNC,

@@ -1,6 +1,6 @@
-//! One connection to the broker, from the handshake until somebody finds that it is of no use any more.
+//! One connection to RabbitMQ, from the handshake until it is found unusable.
 
-use super::fault::{ANSWER, AmqpFault, NOT_ALLOWED, REFUSED, reply_code};
+use super::fault::{ANSWER_TIMEOUT, AmqpFault, NOT_ALLOWED, REFUSED, reply_code};
 use super::url::AmqpAddress;
 use crate::tls;
 use lapin::tcp::AMQPUriTcpExt as _;
@@ -17,11 +17,10 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// How often a connection is looked at that may be blocked.
-const LOOK: Duration = Duration::from_millis(100);
+/// Poll interval of [`LiveConnection::until_blocked`].
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What a connection is for. A broker that is short of memory or disk blocks connections that publish; acks must not wait
-/// behind that.
+/// A broker that is short of memory or disk blocks publishing connections. Acks must not wait behind that.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ConnectionRole {
     Publish,
@@ -37,7 +36,7 @@ impl ConnectionRole {
     }
 }
 
-/// A connection, and what was declared over it.
+/// A connection and the queues that were declared over it.
 pub(super) struct LiveConnection {
     pub(super) connection: Connection,
     condemned: CancellationToken,
@@ -57,8 +56,8 @@ impl LiveConnection {
             address.uri().clone(),
             runtime,
             async |uri, runtime| {
-                // The attempt ends with the wait for it: an unanswered one would otherwise keep its thread for minutes.
-                let stream = timeout(ANSWER, async { uri.connect_async(&runtime).await });
+                // Without this timeout an unanswered attempt would keep its thread for minutes.
+                let stream = timeout(ANSWER_TIMEOUT, async { uri.connect_async(&runtime).await });
                 match stream.await {
                     Ok(stream) => Ok(stream?),
                     Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
@@ -66,13 +65,13 @@ impl LiveConnection {
             },
             properties,
         );
-        let connection = match timeout(ANSWER * 2, connecting).await {
+        let connection = match timeout(ANSWER_TIMEOUT * 2, connecting).await {
             Ok(connection) => connection.map_err(|e| explain(address, &e))?,
             Err(_) => {
                 return Err(AmqpFault::Unreachable(format!(
                     "failed to log in: it accepts connections but did not answer in {:?}; it may be starting, or not be \
                      an AMQP server",
-                    ANSWER * 2
+                    ANSWER_TIMEOUT * 2
                 )));
             }
         };
@@ -83,7 +82,7 @@ impl LiveConnection {
         })
     }
 
-    /// A new channel.
+    /// Opens a channel.
     pub(super) async fn channel(&self) -> Result<Channel, AmqpFault> {
         let opened = self.answer(self.connection.create_channel()).await?;
         opened.map_err(|e| {
@@ -92,35 +91,36 @@ impl LiveConnection {
         })
     }
 
-    /// Returns when the broker takes nothing from this connection, being short of memory or disk.
+    /// Returns when the broker blocks this connection for lack of memory or disk.
     pub(super) async fn until_blocked(&self) {
         while !self.blocked() {
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// The answer to a request made over this connection. When none comes in [`ANSWER`] the connection is condemned, unless it
-    /// is blocked: then nothing leaves it, and the wait goes on.
+    /// Awaits the answer to a request. Without one in [`ANSWER_TIMEOUT`] the connection is condemned, unless it is
+    /// blocked: then no request leaves it, and the wait goes on.
     pub(super) async fn answer<T>(
         &self,
         request: impl Future<Output = lapin::Result<T>>,
     ) -> Result<lapin::Result<T>, AmqpFault> {
         let mut request = pin!(request);
         loop {
-            match timeout(ANSWER, &mut request).await {
+            match timeout(ANSWER_TIMEOUT, &mut request).await {
                 Ok(answer) => return Ok(answer),
                 Err(_) if self.blocked() => {}
                 Err(_) => {
                     self.condemn();
                     return Err(AmqpFault::Unreachable(format!(
-                        "rabbitmq did not answer in {ANSWER:?}"
+                        "rabbitmq did not answer in {ANSWER_TIMEOUT:?}"
                     )));
                 }
             }
         }
     }
 
-    /// The same, with a word on what it is for, where no error needs to be told from another.
+    /// Like [`Self::answer`], for requests whose errors all become a fault; `doing` completes "failed to
+    /// …".
     pub(super) async fn done<T>(
         &self,
         doing: &str,
@@ -129,37 +129,33 @@ impl LiveConnection {
         self.answer(request).await?.map_err(|e| AmqpFault::new(doing, &e))
     }
 
-    /// Marks it as useless, for its supervisor to replace.
+    /// Marks the connection as unusable, so that its supervisor replaces it.
     pub(super) fn condemn(&self) {
         self.condemned.cancel();
     }
 
-    /// Waits until somebody condemns it.
     pub(super) async fn condemned(&self) {
         self.condemned.cancelled().await;
     }
 
-    /// Whether it can be used, as far as is known.
     pub(super) fn usable(&self) -> bool {
         self.connection.status().connected() && !self.condemned.is_cancelled()
     }
 
-    /// Whether the broker takes no messages just now, for want of memory or disk.
+    /// Whether the broker blocks publishing now, for lack of memory or disk.
     pub(super) fn blocked(&self) -> bool {
         self.connection.status().blocked()
     }
 
-    /// Whether the queue was declared over this connection.
     pub(super) fn has_declared(&self, queue: &ShortString) -> bool {
         self.declared().contains(queue)
     }
 
-    /// Remembers that the queue was declared.
     pub(super) fn remember(&self, queue: ShortString) {
         self.declared().insert(queue);
     }
 
-    /// Forgets it, since it turned out to be gone.
+    /// The queue turned out to be missing.
     pub(super) fn forget(&self, queue: &ShortString) {
         self.declared().remove(queue);
     }
@@ -169,9 +165,10 @@ impl LiveConnection {
     }
 }
 
-/// Whether an AMQP server answers there. lapin has no end for a login that is never answered, and a thread for each, so that a
-/// broker that hangs must not be tried with it again and again. Over TLS the handshake, which has an end, shows the same.
-pub(super) async fn greets(address: &AmqpAddress) -> Result<(), AmqpFault> {
+/// Checks that an AMQP server answers. A login that is never answered blocks one of lapin's threads
+/// forever, so it must not be retried against a hanging broker. The TLS handshake has a timeout and serves
+/// the same purpose.
+pub(super) async fn check_greeting(address: &AmqpAddress) -> Result<(), AmqpFault> {
     if address.uri().scheme == AMQPScheme::AMQPS {
         return Ok(());
     }
@@ -181,11 +178,11 @@ pub(super) async fn greets(address: &AmqpAddress) -> Result<(), AmqpFault> {
         stream.write_all(b"AMQP\x00\x00\x09\x01").await?;
         stream.read_u8().await
     };
-    match timeout(ANSWER, greeting).await {
+    match timeout(ANSWER_TIMEOUT, greeting).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(e)) => Err(explain(address, &e.into())),
         Err(_) => Err(AmqpFault::Unreachable(format!(
-            "failed to connect: no answer in {ANSWER:?}"
+            "failed to connect: no answer in {ANSWER_TIMEOUT:?}"
         ))),
     }
 }
@@ -195,7 +192,7 @@ fn explain(address: &AmqpAddress, error: &lapin::Error) -> AmqpFault {
     let user = address.user();
     match reply_code(error) {
         Some(REFUSED) => fault.hint(&format!(
-            "check the user {user:?} and its password in the URL (the user guest may log in from the broker's own host only)"
+            "check the user {user:?} and its password in the URL (RabbitMQ lets the user guest log in from its own host only)"
         )),
         Some(NOT_ALLOWED) => fault.hint(&format!(
             "check that the vhost {vhost:?} exists (rabbitmqctl list_vhosts; / is written %2f) and that the user {user:?} \
@@ -207,10 +204,10 @@ fn explain(address: &AmqpAddress, error: &lapin::Error) -> AmqpFault {
             Some(advice) => AmqpFault::Refused(fault.message().to_owned())
                 .hint(&format!("{advice}; RabbitMQ's port for TLS is 5671, its plain one 5672")),
             None => fault.hint(&format!(
-                "check that RabbitMQ runs there, that the port is its AMQP port (5672, with TLS 5671) and that nothing \
-                 between blocks it{}",
+                "check that RabbitMQ runs there, that the port is its AMQP port (5672, with TLS 5671) and that no \
+                 firewall blocks it{}",
                 match address.uri().scheme {
-                    AMQPScheme::AMQP => "; a port that wants TLS needs amqps://",
+                    AMQPScheme::AMQP => "; a TLS port needs amqps://",
                     AMQPScheme::AMQPS => "; if SSL_CERT_FILE is set, check that it can be read",
                 }
             )),
@@ -218,7 +215,7 @@ fn explain(address: &AmqpAddress, error: &lapin::Error) -> AmqpFault {
     }
 }
 
-/// What to check when TLS cannot be spoken.
+/// Advice for a failed TLS handshake.
 fn advice(error: &lapin::Error) -> Option<&'static str> {
     match error.kind() {
         lapin::ErrorKind::IOError(error) => tls::advice(error),

@@ -1,8 +1,9 @@
-//! Consuming: a task per intake that keeps a subscription alive, across outages, for as long as somebody listens.
+//! Consuming: one task per consumer keeps its subscription alive across outages until the consumer is
+//! dropped.
 
 use super::RabbitMqShared;
 use super::connection::LiveConnection;
-use super::fault::{ANSWER, AmqpFault};
+use super::fault::{ANSWER_TIMEOUT, AmqpFault};
 use super::publish::RETURNED;
 use super::unacked::UnackedDelivery;
 use crate::backoff::Backoff;
@@ -20,23 +21,22 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tracing::{debug, warn};
 
-/// How often a subscription that brings nothing is looked at: a stream may hang on a channel that is closed.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often a silent subscription is checked: a stream may hang on a closed channel.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A subscription that brought nothing for so long, and has nothing on loan, is made anew. When a queue is deleted and declared
-/// again at once, RabbitMQ may move a consumer over to the new queue and give it messages that never leave the broker; the end
-/// of its channel sets them free.
-const IDLE: Duration = Duration::from_secs(30);
+/// A subscription without messages and without unacked deliveries is renewed after this time. When a queue
+/// is deleted and redeclared at once, RabbitMQ may move a consumer to the new queue and assign it messages
+/// that never leave the broker. Closing the channel releases them.
+const IDLE_LIMIT: Duration = Duration::from_secs(30);
 
-/// A consumer of one lane.
 pub(super) struct RabbitMqConsumer {
     shared: Arc<RabbitMqShared>,
-    /// Never holds more than the prefetch, which the broker keeps to.
+    /// Holds at most `prefetch` items, which RabbitMQ enforces.
     unacked: mpsc::UnboundedReceiver<Result<UnackedDelivery, AmqpFault>>,
 }
 
 impl RabbitMqConsumer {
-    /// Subscribes; when the broker cannot be reached just now, it will be later.
+    /// Subscribes. If the broker cannot be reached now, the subscription follows later.
     pub(super) async fn start(
         shared: &Arc<RabbitMqShared>,
         queue: &Queue,
@@ -68,7 +68,7 @@ impl RabbitMqConsumer {
 
 #[async_trait]
 impl Consumer for RabbitMqConsumer {
-    /// Cancel safe: a loan is taken off the channel in the same poll that returns it.
+    /// Cancel safe: a delivery leaves the channel in the same poll that returns it.
     async fn next(&mut self) -> Result<Option<Delivery>, BrokerError> {
         loop {
             let next = tokio::select! {
@@ -77,7 +77,7 @@ impl Consumer for RabbitMqConsumer {
                 next = self.unacked.recv() => next,
             };
             match next {
-                // Its connection broke while it lay here: it comes again, and nobody should work on it twice.
+                // Its connection broke while it waited here: RabbitMQ redelivers it, so skip this copy.
                 Some(Ok(unacked)) if unacked.expired() => {}
                 Some(Ok(unacked)) => {
                     let (body, redelivered) = (unacked.body.clone(), unacked.redelivered);
@@ -98,20 +98,20 @@ struct Pump {
 }
 
 struct Subscription {
-    /// RabbitMqShared with the loans of the subscription.
+    /// Shared with the unacked deliveries of the subscription.
     channel: Arc<Channel>,
     consumer: lapin::Consumer,
 }
 
 /// Why a subscription ended.
 enum SubscriptionEnd {
-    /// It can be made again.
+    /// Resubscribe.
     Broken(String),
-    /// It should be made again, to be sure.
+    /// Resubscribe, as a precaution.
     Idle,
-    /// Nobody listens any more.
+    /// The consumer was dropped.
     Unwanted,
-    /// The queue is closed.
+    /// The broker was closed.
     Closed,
 }
 
@@ -125,7 +125,7 @@ impl Pump {
                     Ok(Some(current)) => current,
                     Ok(None) => return,
                     Err(fault) => {
-                        // Nobody may listen any more.
+                        // Fails if the consumer was dropped.
                         let _ = self.hand.send(Err(fault));
                         return;
                     }
@@ -133,7 +133,7 @@ impl Pump {
             };
             match self.forward(current).await {
                 SubscriptionEnd::Broken(reason) => {
-                    warn!(queue = %self.queue, reason, "the subscription broke, making it again")
+                    warn!(queue = %self.queue, reason, "subscription broke; resubscribing")
                 }
                 SubscriptionEnd::Idle => {}
                 SubscriptionEnd::Unwanted | SubscriptionEnd::Closed => return,
@@ -141,10 +141,10 @@ impl Pump {
         }
     }
 
-    /// Subscribes, however long it takes; `None` when nobody listens any more.
+    /// Resubscribes, however long it takes. `None` when the consumer was dropped.
     async fn again(&self) -> Result<Option<Subscription>, AmqpFault> {
         let mut backoff = Backoff::default();
-        let mut told = false;
+        let mut warned = false;
         loop {
             let attempt = async {
                 backoff.pause().await;
@@ -160,11 +160,11 @@ impl Pump {
                 },
             };
             match fault {
-                AmqpFault::Unreachable(reason) if std::mem::replace(&mut told, true) => {
+                AmqpFault::Unreachable(reason) if std::mem::replace(&mut warned, true) => {
                     debug!(queue = %self.queue, reason, "still not subscribed");
                 }
                 AmqpFault::Unreachable(reason) => {
-                    warn!(queue = %self.queue, reason, "could not subscribe, trying again and again");
+                    warn!(queue = %self.queue, reason, "failed to subscribe; retrying");
                 }
                 AmqpFault::Closed => return Ok(None),
                 AmqpFault::Refused(_) => return Err(fault),
@@ -184,8 +184,8 @@ impl Pump {
             BasicConsumeOptions::default(),
             FieldTable::default(),
         );
-        // A broken queue never answers, and that is no reason to take the other lanes' deliveries back.
-        let consumer = match timeout(ANSWER, consumed).await {
+        // A broken queue never answers. The deliveries of the other queues on this connection stay valid.
+        let consumer = match timeout(ANSWER_TIMEOUT, consumed).await {
             Ok(Ok(consumer)) => consumer,
             Ok(Err(e)) => {
                 live.forget(&declaration.name);
@@ -196,7 +196,7 @@ impl Pump {
             }
             Err(_) => {
                 return Err(AmqpFault::Unreachable(format!(
-                    "the queue {} takes no consumer; it may be without a leader",
+                    "the queue {} accepts no consumer; it may be without a leader",
                     declaration.name
                 )));
             }
@@ -212,36 +212,36 @@ impl Pump {
             channel,
             mut consumer,
         } = subscription;
-        let mut look = interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut poll = interval(POLL_INTERVAL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last = Instant::now();
         let end = loop {
             tokio::select! {
                 () = self.hand.closed() => break SubscriptionEnd::Unwanted,
                 () = self.shared.closing.cancelled() => return SubscriptionEnd::Closed,
                 message = consumer.next() => match message {
-                    // A loan that nobody takes gives itself back.
+                    // If the consumer was dropped, dropping the delivery requeues it.
                     Some(Ok(message)) => {
                         last = Instant::now();
                         drop(self.hand.send(Ok(self.unacked(&channel, message))));
                     }
                     Some(Err(e)) => return SubscriptionEnd::Broken(e.to_string()),
                     None => {
-                        // What is on loan may be taken back, as by a consumer timeout since RabbitMQ 4.3, and an ack of it would
-                        // be called good: without their channel all loans are seen to have expired.
+                        // RabbitMQ may have taken unacked messages back, as a consumer timeout does since 4.3, and
+                        // would still accept acks. Closing the channel marks all of them as expired.
                         let closed = channel.close(200, "its consumer was ended".into());
-                        let _ = timeout(ANSWER, closed).await;
+                        let _ = timeout(ANSWER_TIMEOUT, closed).await;
                         return SubscriptionEnd::Broken(
-                            "the broker ended it: the queue was deleted, or a delivery was held beyond the consumer timeout"
+                            "the broker ended it: the queue was deleted, or a delivery exceeded the consumer timeout"
                                 .to_owned(),
                         );
                     }
                 },
-                _ = look.tick() => if !channel.status().connected() {
+                _ = poll.tick() => if !channel.status().connected() {
                     return SubscriptionEnd::Broken("its channel is closed".to_owned());
                 } else if Arc::strong_count(&channel) > 1 {
                     last = Instant::now();
-                } else if last.elapsed() > IDLE {
+                } else if last.elapsed() > IDLE_LIMIT {
                     break SubscriptionEnd::Idle;
                 },
             }
@@ -250,13 +250,14 @@ impl Pump {
         end
     }
 
-    /// Ends the subscription and hands on what it still brings, or gives that back when nobody listens. Loans keep the channel.
+    /// Cancels the subscription and passes on the messages that still arrive. Dropping one requeues it.
+    /// Unacked deliveries keep the channel open.
     async fn wind_down(&self, channel: &Arc<Channel>, mut consumer: lapin::Consumer) {
         let cancelled = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
-        if !matches!(timeout(ANSWER, cancelled).await, Ok(Ok(()))) {
+        if !matches!(timeout(ANSWER_TIMEOUT, cancelled).await, Ok(Ok(()))) {
             return;
         }
-        while let Ok(Some(Ok(message))) = timeout(ANSWER, consumer.next()).await {
+        while let Ok(Some(Ok(message))) = timeout(ANSWER_TIMEOUT, consumer.next()).await {
             drop(self.hand.send(Ok(self.unacked(channel, message))));
         }
     }

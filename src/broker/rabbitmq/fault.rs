@@ -1,32 +1,32 @@
-//! What went wrong with the broker: what may pass is told from what a human has to change.
+//! Errors of the broker, divided into those that may pass and those that an operator has to fix.
 
 use std::time::Duration;
 
-/// The longest that the broker may take to answer one request; a busy one takes seconds when it starts or elects a leader.
-pub(super) const ANSWER: Duration = Duration::from_secs(10);
+/// The longest time for one request. A busy broker takes seconds when it starts or elects a leader.
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why something failed, without the address.
+/// A failure without the broker's address, which [`super::url::AmqpAddress::error`] adds.
 #[derive(Clone, Debug)]
 pub(super) enum AmqpFault {
-    /// The queue was closed by us.
+    /// This process closed the broker.
     Closed,
-    /// It may pass.
+    /// May pass without intervention.
     Unreachable(String),
-    /// It will not pass by itself.
+    /// Needs an operator.
     Refused(String),
 }
 
 impl AmqpFault {
-    /// What failed, and the library's or the broker's words for it.
+    /// `doing` completes "failed to …".
     pub(super) fn new(doing: &str, error: &lapin::Error) -> AmqpFault {
-        let message = format!("failed to {doing}: {}", words(error));
+        let message = format!("failed to {doing}: {}", error_message(error));
         match reply_code(error) {
             Some(REFUSED | NOT_ALLOWED | PRECONDITION | NOT_IMPLEMENTED) => AmqpFault::Refused(message),
             _ => AmqpFault::Unreachable(message),
         }
     }
 
-    /// The same with a line on what to check.
+    /// Appends advice on what to check.
     pub(super) fn hint(self, hint: &str) -> AmqpFault {
         match self {
             AmqpFault::Closed => AmqpFault::Closed,
@@ -35,7 +35,6 @@ impl AmqpFault {
         }
     }
 
-    /// Its text.
     pub(super) fn message(&self) -> &str {
         match self {
             AmqpFault::Closed => "closed",
@@ -48,14 +47,14 @@ impl AmqpFault {
 pub(super) const REFUSED: u16 = 403;
 /// `not-found`: no such queue.
 pub(super) const NOT_FOUND: u16 = 404;
-/// `precondition-failed`: a queue declared otherwise, a message that is too large.
+/// `precondition-failed`: a queue declared with other arguments, or a message that is too large.
 pub(super) const PRECONDITION: u16 = 406;
-/// `not-allowed`: no such vhost, or not for this user.
+/// `not-allowed`: no such vhost, or no access for this user.
 pub(super) const NOT_ALLOWED: u16 = 530;
-/// `not-implemented`: the broker is too old or too new for what was asked.
+/// `not-implemented`: the broker is too old or too new for the request.
 const NOT_IMPLEMENTED: u16 = 540;
 
-/// The broker's code, when the error is the broker's.
+/// The AMQP reply code, if the error came from the broker.
 pub(super) fn reply_code(error: &lapin::Error) -> Option<u16> {
     match error.kind() {
         lapin::ErrorKind::ProtocolError(error) => Some(error.get_id()),
@@ -63,7 +62,7 @@ pub(super) fn reply_code(error: &lapin::Error) -> Option<u16> {
     }
 }
 
-fn words(error: &lapin::Error) -> String {
+fn error_message(error: &lapin::Error) -> String {
     match error.kind() {
         lapin::ErrorKind::ProtocolError(error) => error.get_message().to_string(),
         lapin::ErrorKind::IOError(error) => error.to_string(),

@@ -1,17 +1,20 @@
-//! The queue on RabbitMQ, 3.10 and later, for workers on many machines.
+//! The broker on RabbitMQ 3.10 and later, for workers on many machines.
 //!
-//! A lane is a durable quorum queue, `bsft.NAMESPACE.v1.bootstrap`, `….finetune` and `….completions.RUN`; what is
-//! rejected, or delivered a hundred times without being settled, goes to `….dead.LANE`. A process has two connections, one
-//! that publishes and one that consumes, each with a supervisor that replaces it when it breaks.
+//! Each queue is a durable quorum queue: `bsft.NAMESPACE.v1.bootstrap`, `….finetune` and
+//! `….completions.RUN`. Messages that are rejected, or delivered a hundred times without an ack, go to
+//! `….dead.QUEUE`. A process has two connections, one for publishing and one for consuming. A supervisor
+//! replaces each when it breaks.
 //!
-//! - **Publishing** waits for the broker's confirmation of every message, hundreds on their way at a time. A message that no queue
-//!   took is confirmed like any other, so each is sent `mandatory` and what comes back is published again, to the queue declared anew.
-//! - **Consuming** hides outages: an intake subscribes again for as long as somebody listens. A delivery whose
-//!   connection broke is not handed out, and settling it says that it expired.
-//! - **Returning with a delay** publishes a copy to a wait queue, `….wait.LANE.…ms`, whose messages go back to the lane when
-//!   their time is over, and then acks. Holding the delivery in the process would use up the prefetch, and nacking it later would
-//!   count as a failed delivery, of which a fine-tune task that is looked at for hours would have too many. Only when the
-//!   copy cannot be published is it held. A process that dies loses neither.
+//! - **Publishing** waits for the confirmation of every message, with hundreds in flight. RabbitMQ also
+//!   confirms messages that no queue received, so each is sent `mandatory`; returned messages are published
+//!   again after the queue is redeclared.
+//! - **Consuming** hides outages: a consumer resubscribes until it is dropped. Deliveries of a broken
+//!   connection are not returned, and resolving one fails with [`BrokerError::ReceiptExpired`].
+//! - **Requeueing with a delay** publishes a copy to a wait queue, `….wait.QUEUE.…ms`, whose messages
+//!   expire back into the queue, and then acks the original. Holding the delivery in the process would use
+//!   up the prefetch. A delayed nack would count as a failed delivery, and a fine-tune task that is polled
+//!   for hours would collect too many. The process holds the delivery only if the copy cannot be published.
+//!   A crash loses neither.
 
 mod connection;
 mod consumer;
@@ -25,7 +28,7 @@ mod url;
 
 use self::connection::ConnectionRole;
 use self::consumer::RabbitMqConsumer;
-use self::fault::{ANSWER, AmqpFault};
+use self::fault::{ANSWER_TIMEOUT, AmqpFault};
 use self::names::Names;
 use self::publish::Publisher;
 use self::supervisor::AmqpLink;
@@ -41,13 +44,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-/// The lanes of one namespace on a broker. Clones are the same queue.
+/// The queues of one namespace. Clones share their connections.
 #[derive(Clone)]
 pub struct RabbitMqBroker {
     shared: Arc<RabbitMqShared>,
 }
 
-/// What a queue, its intakes and its deliveries have in common; the connections close with the last of them.
+/// State that the broker, its consumers and its deliveries share. The connections close when the last of
+/// them is dropped.
 struct RabbitMqShared {
     address: AmqpAddress,
     topology: Arc<AmqpTopology>,
@@ -58,21 +62,21 @@ struct RabbitMqShared {
 }
 
 impl RabbitMqBroker {
-    /// Whether URL and namespace are what [`RabbitMqBroker::connect`] can work with; asks nobody.
+    /// Checks the syntax of URL and namespace, without a network call.
     ///
     /// # Errors
     ///
-    /// [`BrokerError::Refused`], saying how they are written.
+    /// [`BrokerError::Refused`] with the expected syntax.
     pub fn check(url: &str, namespace: &str) -> Result<(), BrokerError> {
         AmqpAddress::parse(url)?;
         Names::new(namespace).map(drop)
     }
 
-    /// Whether the broker answers now: both connections are up, and a question on the one that is never blocked has its answer.
+    /// Checks that both connections are up, and that the one which RabbitMQ never blocks answers a request.
     ///
     /// # Errors
     ///
-    /// Why it does not, at once where a connection is known to be broken.
+    /// The cause, at once if a connection is known to be broken.
     pub async fn probe(&self) -> Result<(), BrokerError> {
         let shared = &self.shared;
         let asked = async {
@@ -87,7 +91,7 @@ impl RabbitMqBroker {
     async fn ready(&self, name: &ShortString) -> Result<usize, BrokerError> {
         let shared = &self.shared;
         let asked = async {
-            // The connection that is never blocked.
+            // RabbitMQ never blocks the consuming connection.
             let live = shared.consuming.up_soon().await?;
             shared.topology.ready(&live, name).await
         };
@@ -95,14 +99,14 @@ impl RabbitMqBroker {
         Ok(ready.map_or(0, |ready| ready as usize))
     }
 
-    /// Connects to the broker at `amqp://user:password@host:port/vhost` (`amqps://` for TLS), tries whether the user has the
-    /// permissions that the queue takes, and declares the lanes that every namespace has.
+    /// Connects to `amqp://user:password@host:port/vhost` (`amqps://` for TLS), checks the user's
+    /// permissions, and declares the task queues.
     ///
     /// # Errors
     ///
-    /// [`BrokerError::Unreachable`] when nobody answers there, now; [`BrokerError::Refused`] when the URL, the password, the
-    /// vhost, a permission or a queue that is declared otherwise has to be put right. Both say what was tried and what
-    /// to check, and show the URL without its password.
+    /// [`BrokerError::Unreachable`] when no server answers there. [`BrokerError::Refused`] when the URL,
+    /// the password, the vhost, a permission or a queue's arguments must be changed. Both contain what was
+    /// tried and what to check, and the URL without its password.
     pub async fn connect(url: &str, namespace: &str) -> Result<RabbitMqBroker, BrokerError> {
         let address = AmqpAddress::parse(url)?;
         let topology = AmqpTopology::new(Names::new(namespace)?, &address);
@@ -114,13 +118,13 @@ impl RabbitMqBroker {
         }
     }
 
-    /// Ends every intake, once and for all, and closes the connections: nothing can be published any more, and what is
-    /// not settled goes back to its lane. Acks that were written before are with the broker when this returns.
+    /// Ends every consumer for good and closes the connections. Publishing fails from now on, and RabbitMQ
+    /// requeues unacked messages. Earlier acks have reached the broker when this returns.
     pub async fn close(&self) {
         self.shared.closing.cancel();
         self.shared.tasks.close();
-        if timeout(ANSWER, self.shared.tasks.wait()).await.is_err() {
-            warn!("the queue's connections did not close in {ANSWER:?}");
+        if timeout(ANSWER_TIMEOUT, self.shared.tasks.wait()).await.is_err() {
+            warn!(timeout = ?ANSWER_TIMEOUT, "rabbitmq connections not closed in time");
         }
     }
 }
@@ -133,7 +137,7 @@ async fn connect(address: AmqpAddress, topology: AmqpTopology) -> Result<RabbitM
     let live = publishing.up_soon().await?;
     topology.probe(&live).await?;
     let consuming = AmqpLink::open(&address, ConnectionRole::Consume, &closing, &tasks).await?;
-    // Not over the one that publishes: it may be blocked.
+    // RabbitMQ may block the publishing connection.
     let live = consuming.up_soon().await?;
     for queue in [Queue::Bootstrap, Queue::Finetune] {
         topology.ensure(&live, &topology.names.queue(&queue)).await?;

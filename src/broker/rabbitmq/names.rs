@@ -1,24 +1,26 @@
-//! What the queues are called, and with which arguments they are declared.
+//! Names and arguments of the AMQP queues.
 //!
-//! The names carry a version: whoever changes an argument raises it, or every declaration is refused.
+//! The names contain a version. Raise it when an argument changes; RabbitMQ rejects a redeclaration with
+//! other arguments.
 
 use crate::broker::{BrokerError, Queue};
 use crate::task::TaskId;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use std::time::Duration;
 
-/// After so many deliveries that ended without a disposition a message goes to the dead letters. RabbitMQ charges every message
-/// that a dying worker had prefetched, so a few would bury healthy tasks in one bad night; the limit is only there for
-/// a message that kills whatever reads it before the store, which counts the failures of a task, hears of it.
+/// Deliveries without an ack after which a message goes to the dead letters. RabbitMQ counts every message
+/// that a crashing worker had prefetched, so a low limit would drop healthy tasks in one bad night. The
+/// limit exists for a message that crashes its reader before the store, which counts a task's failures, is
+/// reached.
 const DELIVERY_LIMIT: i64 = 100;
 
-/// Dead letters that are kept, the newest: a queue with more has one cause, and a disk has an end.
+/// Dead letters kept, newest first to stay. More of them have one common cause, and the disk is bounded.
 const DEAD_LETTERS_KEPT: i64 = 100_000;
 
-/// How long after its last reader the completions of a run are kept. They are notices; what they tell is in the store.
+/// How long a completions queue is kept after its last consumer. Its messages only point to the store.
 const COMPLETIONS_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// The longest namespace, and the longest run id that is used as it is: a queue's name has 255 bytes.
+/// The longest namespace, and the longest run id used verbatim: a queue's name has at most 255 bytes.
 const LONGEST_PART: usize = 100;
 
 /// Delays share a wait queue within a factor of two, from this to [`LONGEST_WAIT_MS`].
@@ -26,22 +28,22 @@ const SHORTEST_WAIT_MS: u64 = 256;
 /// About an hour; longer delays share the last queue.
 const LONGEST_WAIT_MS: u64 = 1 << 22;
 
-/// The namespace that all queues of one installation share.
+/// The namespace of one installation, which prefixes its queue names.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
     namespace: String,
 }
 
-/// A queue as it is declared.
+/// A queue's name and arguments.
 pub(super) struct Declaration {
     pub(super) name: ShortString,
     pub(super) arguments: FieldTable,
-    /// Where its dead letters go, unless it is such a place itself. Declared first.
+    /// Where dead letters go, or `None` for a dead-letter or wait queue. Declared first.
     pub(super) dead: Option<Box<Declaration>>,
 }
 
 impl Names {
-    /// Takes letters, digits, `-`, `_` and `.`.
+    /// Accepts letters, digits, `-`, `_` and `.`.
     pub(super) fn new(namespace: &str) -> Result<Names, BrokerError> {
         if plain(namespace) {
             return Ok(Names {
@@ -49,7 +51,7 @@ impl Names {
             });
         }
         Err(BrokerError::Refused {
-            url: "(not asked)".to_owned(),
+            url: "(not connected)".to_owned(),
             message: format!(
                 "the namespace {namespace:?} cannot be part of a queue's name: write 1 to {LONGEST_PART} letters, digits, \
                  '-', '_' or '.'"
@@ -57,7 +59,7 @@ impl Names {
         })
     }
 
-    /// The queue of a lane.
+    /// The declaration of a queue.
     pub(super) fn queue(&self, queue: &Queue) -> Declaration {
         let mut arguments = quorum();
         put(
@@ -84,8 +86,8 @@ impl Names {
         }
     }
 
-    /// Where messages of the lane wait that come back after about that delay. A message at the head holds up the ones behind
-    /// it, so that a message may wait for the longest of its queue: for twice its own delay.
+    /// Where messages of the queue wait for about that delay. RabbitMQ expires messages at the head only,
+    /// so a message may wait for the longest delay of its wait queue: up to twice its own.
     pub(super) fn wait(&self, queue: &Queue, delay_ms: u64) -> Declaration {
         let bound = delay_ms
             .checked_next_power_of_two()
@@ -101,7 +103,7 @@ impl Names {
         }
     }
 
-    /// A queue of one connection, for finding out what it may do.
+    /// A temporary queue for checking permissions.
     pub(super) fn probe(&self) -> ShortString {
         self.name(&format!("probe.{:016x}", fastrand::u64(..)))
     }
@@ -143,8 +145,8 @@ fn quorum() -> FieldTable {
     arguments
 }
 
-/// At least once: a dead letter stays where it is until its queue has it. That takes `reject-publish`, or the broker silently
-/// falls back to at most once.
+/// At least once: a dead letter stays in its queue until the target has it. That requires `reject-publish`;
+/// without it RabbitMQ silently falls back to at most once.
 fn dead_letters_to(arguments: &mut FieldTable, queue: &ShortString) {
     put(arguments, "x-dead-letter-exchange", text(""));
     put(arguments, "x-dead-letter-routing-key", text(queue.as_str()));
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn lanes_have_the_names_that_operators_know() {
+    fn queue_names_contain_namespace_version_and_run() {
         let run = Queue::Completions(RunId("0af3".to_owned()));
         let name = |queue| names().queue(&queue).name.to_string();
         assert_eq!(name(Queue::Bootstrap), "bsft.team-a.v1.bootstrap");
@@ -181,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn any_run_id_gives_a_name_of_its_own() {
+    fn every_run_id_has_a_distinct_short_queue_name() {
         let name = |id: &str| {
             let queue = Queue::Completions(RunId(id.to_owned()));
             names().queue(&queue).name.to_string()
@@ -199,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn delays_share_a_queue_within_a_factor_of_two() {
+    fn wait_rounds_delays_up_to_powers_of_two() {
         let name = |ms| names().wait(&Queue::Bootstrap, ms).name.to_string();
         assert_eq!(name(1), "bsft.team-a.v1.wait.bootstrap.256ms");
         assert_eq!(name(2_000), "bsft.team-a.v1.wait.bootstrap.2048ms");
@@ -208,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_that_no_queue_can_have_is_refused() {
+    fn namespace_with_other_characters_is_refused() {
         for namespace in ["", "a b", "a/b", "ä", &"x".repeat(101)] {
             let e = Names::new(namespace).unwrap_err();
             assert!(e.to_string().contains("cannot be part of a queue's name"), "{e}");

@@ -1,7 +1,7 @@
-//! Publishing: many messages on their way at once, each confirmed, none silently unroutable.
+//! Publishing: hundreds of messages in flight, each confirmed, none silently unroutable.
 //!
-//! One call has a channel to itself while it lasts: lapin hands a returned message to whichever confirmation comes next, so
-//! calls that share a channel would take each other's.
+//! A call has its own channel. lapin attaches a returned message to whichever confirmation comes next, so
+//! calls on one channel would receive each other's messages.
 
 use super::connection::LiveConnection;
 use super::fault::AmqpFault;
@@ -18,28 +18,27 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep_until, timeout};
 use tracing::warn;
 
-/// Messages of one call on their way at once. Throughput is flat from a few hundred on, and lapin looks through all of
-/// them when the broker confirms several together.
+/// Messages of one call in flight. Throughput is flat from a few hundred on, and lapin scans all of them
+/// when the broker confirms several at once.
 const WINDOW: usize = 500;
-/// Calls at work at once, each with its channel; further ones wait.
+/// Concurrent calls, each with its channel; further calls wait.
 const CHANNELS: usize = 8;
-/// How long no confirmation at all may come, while the broker takes messages.
-const SILENCE: Duration = Duration::from_secs(10);
-/// How often a queue may turn out to be gone within one call.
+/// The longest time without any confirmation while the broker accepts messages.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a queue may be found missing within one call.
 const DECLARATIONS: usize = 3;
 
-/// Marks a message that was delivered before under another delivery tag.
+/// Header of a message that was delivered before under another delivery tag.
 pub(super) const RETURNED: &str = "bsft-returned";
 
-/// What publishes.
 pub(super) struct Publisher {
     link: AmqpLink,
     topology: Arc<AmqpTopology>,
     calls: Semaphore,
-    /// Channels that a call left in order, with their connection.
+    /// Idle channels with their connection.
     idle: Mutex<Vec<(Arc<LiveConnection>, Channel)>>,
-    /// Held by the one call that finds out about a silent queue.
-    doctor: Semaphore,
+    /// Held by the one call that examines a silent queue.
+    repair: Semaphore,
 }
 
 impl Publisher {
@@ -49,11 +48,11 @@ impl Publisher {
             topology,
             calls: Semaphore::new(CHANNELS),
             idle: Mutex::default(),
-            doctor: Semaphore::new(1),
+            repair: Semaphore::new(1),
         }
     }
 
-    /// Puts the messages into the queue; they are on the disks of the broker when this returns.
+    /// Publishes the messages. They are on the broker's disks when this returns.
     pub(super) async fn send(
         &self,
         declaration: &Declaration,
@@ -65,12 +64,12 @@ impl Publisher {
         self.safe(sent).await
     }
 
-    /// Whether its connection is up now; otherwise why not.
+    /// Returns the cause if the connection is down.
     pub(super) fn is_up(&self) -> Result<(), AmqpFault> {
         self.link.up_now().map(drop)
     }
 
-    /// Puts a message that comes back later into its wait queue.
+    /// Publishes one message to a wait queue, from which it returns after `ms`.
     pub(super) async fn delay(
         &self,
         declaration: &Declaration,
@@ -108,7 +107,7 @@ impl Publisher {
                     return Ok(SentMessages { live, queue });
                 }
                 Ok(returned) => {
-                    warn!(queue = %declaration.name, messages = returned.len(), "the queue is gone, declaring it again");
+                    warn!(queue = %declaration.name, messages = returned.len(), "queue is missing; redeclaring it");
                     self.topology.replace(&live, declaration).await?;
                     self.idle().push((live, channel));
                     left = returned;
@@ -131,7 +130,7 @@ impl Publisher {
         )))
     }
 
-    /// Returns when what was sent is safe, which it is unless its queue is new.
+    /// Returns when the messages are durable. That takes time only for a new queue.
     pub(super) async fn safe(&self, sent: SentMessages) -> Result<(), AmqpFault> {
         let Some(safe_at) = self.topology.safe_at(&sent.queue) else {
             return Ok(());
@@ -143,7 +142,8 @@ impl Publisher {
         self.topology.is_safe(&sent.live, &sent.queue).await
     }
 
-    /// Finds out whose silence it is, and replaces a queue that is broken. The caller publishes again in any case.
+    /// Determines whether the broker or the queue stopped confirming, and redeclares a broken queue. The
+    /// caller publishes again in either case.
     async fn silent(
         &self,
         live: &Arc<LiveConnection>,
@@ -158,7 +158,7 @@ impl Publisher {
             match self.heal(live, declaration, message, properties).await {
                 Ok(Healed(true)) => {
                     return AmqpFault::Unreachable(format!(
-                        "the queue {name} was broken and is declared anew; what it held is lost"
+                        "the queue {name} stopped confirming and was redeclared; its messages are lost"
                     ));
                 }
                 Ok(Healed(false)) => {}
@@ -166,12 +166,12 @@ impl Publisher {
             }
         }
         AmqpFault::Unreachable(format!(
-            "no message to {name} was confirmed in {SILENCE:?}; the broker may be overloaded"
+            "no message to {name} was confirmed in {CONFIRM_TIMEOUT:?}; the broker may be overloaded"
         ))
     }
 
-    /// Of all calls and processes that find the queue silent one at a time asks it once more, and replaces it if it is silent still:
-    /// the next one finds the new queue, with messages in it, and it answers.
+    /// Publishes to the silent queue once more, one call and process at a time, and replaces it if it is
+    /// still silent. The next caller finds a new queue with messages in it, which confirms.
     async fn heal(
         &self,
         live: &Arc<LiveConnection>,
@@ -179,7 +179,7 @@ impl Publisher {
         message: &[Vec<u8>],
         properties: &BasicProperties,
     ) -> Result<Healed, AmqpFault> {
-        let Ok(_only_one) = self.doctor.acquire().await else {
+        let Ok(_only_one) = self.repair.acquire().await else {
             return Err(AmqpFault::Closed);
         };
         if self.topology.ready(live, &declaration.name).await? != Some(0) {
@@ -218,13 +218,13 @@ impl Publisher {
     }
 }
 
-/// Messages that are confirmed, and what they were sent over.
+/// Confirmed messages and the connection they were published over.
 pub(super) struct SentMessages {
     live: Arc<LiveConnection>,
     queue: ShortString,
 }
 
-/// Whether a queue was replaced.
+/// Whether the queue was replaced.
 struct Healed(bool);
 
 enum WindowError {
@@ -232,7 +232,7 @@ enum WindowError {
     Silent,
 }
 
-/// Publishes and waits for every confirmation; returns the messages that no queue took.
+/// Publishes and waits for every confirmation. Returns the messages that no queue received.
 async fn window(
     live: &LiveConnection,
     channel: &Channel,
@@ -248,7 +248,7 @@ async fn window(
     let mut returned = Vec::new();
     let mut refused = 0usize;
     loop {
-        let next = timeout(SILENCE, confirmations.next()).await;
+        let next = timeout(CONFIRM_TIMEOUT, confirmations.next()).await;
         if let (Ok(Some(_)), Some(body)) = (&next, left.next()) {
             confirmations.push(confirmed(channel, queue, body, properties));
         }
@@ -267,11 +267,11 @@ async fn window(
             Ok(None) if refused == 0 => return Ok(returned),
             Ok(None) => {
                 return Err(WindowError::Failed(AmqpFault::Unreachable(format!(
-                    "the queue {queue} took {refused} of {} messages back",
+                    "the queue {queue} rejected {refused} of {} messages",
                     messages.len()
                 ))));
             }
-            // The supervisor says that it is blocked, once. Whoever publishes waits, as the broker wants.
+            // The supervisor logs the block once. Publishing waits, as the broker requests.
             Err(_) if live.blocked() => {}
             Err(_) => return Err(WindowError::Silent),
         }

@@ -1,9 +1,10 @@
-//! Keeps one connection up: notices that it is gone, waits, connects again, and tells everybody who uses it.
+//! Keeps one connection up: detects that it is gone, reconnects with backoff, and publishes its state.
 //!
-//! lapin can recover by itself, but its consumers hang for ever after an error of their channel, publishing hangs during an
-//! outage, and it gives up after some tries. So a broken connection is dropped here, whole, and everything on it made anew.
+//! lapin's own recovery does not suffice: consumers hang forever after a channel error, publishing hangs
+//! during an outage, and it gives up after a few tries. So a broken connection is dropped as a whole and
+//! rebuilt here.
 
-use super::connection::{ConnectionRole, LiveConnection, greets};
+use super::connection::{ConnectionRole, LiveConnection, check_greeting};
 use super::fault::AmqpFault;
 use super::url::AmqpAddress;
 use crate::backoff::Backoff;
@@ -18,15 +19,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-/// How often a connection that says nothing is looked at.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often a silent connection is checked.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long somebody who wants to publish waits for a broken connection to come back, before hearing of it.
-const OUTAGE: Duration = Duration::from_secs(10);
+/// How long publishing waits for a broken connection to return before it fails.
+const UP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the end of a connection is waited for: now and then one under load is never answered, and whoever stops a worker waits for it. What
-/// is not acknowledged by then is delivered again and finds its outcome stored.
-const FAREWELL: Duration = Duration::from_secs(3);
+/// How long closing may take. Under load RabbitMQ sometimes never answers, and stopping a worker waits for
+/// this. Messages that are not acked by then are redelivered, and their outcomes are found in the store.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[derive(Clone)]
 enum LinkState {
@@ -37,12 +38,12 @@ enum LinkState {
 /// A connection that is replaced when it breaks.
 #[derive(Clone)]
 pub(super) struct AmqpLink {
-    phase: watch::Receiver<LinkState>,
+    state: watch::Receiver<LinkState>,
     closing: CancellationToken,
 }
 
 impl AmqpLink {
-    /// Connects; what breaks later is mended by a task on the tracker, until `closing`.
+    /// Connects. A task on the tracker reconnects until `closing`.
     pub(super) async fn open(
         address: &AmqpAddress,
         role: ConnectionRole,
@@ -50,11 +51,11 @@ impl AmqpLink {
         tasks: &TaskTracker,
     ) -> Result<AmqpLink, AmqpFault> {
         let live = Arc::new(LiveConnection::open(address, role).await?);
-        let (tell, phase) = watch::channel(LinkState::Up(Arc::clone(&live)));
+        let (states, state) = watch::channel(LinkState::Up(Arc::clone(&live)));
         let supervisor = Supervisor {
             address: address.clone(),
             role,
-            tell,
+            states,
         };
         let stop = closing.clone();
         tasks.spawn(async move {
@@ -62,31 +63,31 @@ impl AmqpLink {
                 () = stop.cancelled() => {}
                 never = supervisor.run(live) => match never {},
             }
-            let last = supervisor.tell.send_replace(LinkState::Down(AmqpFault::Closed));
+            let last = supervisor.states.send_replace(LinkState::Down(AmqpFault::Closed));
             if let LinkState::Up(live) = last {
-                // A close that is answered has taken the acks before it along; an unanswered one is as good as a crash.
+                // An answered close confirms all earlier acks; an unanswered one is equivalent to a crash.
                 let closed = live.connection.close(200, "bye".into());
-                match timeout(FAREWELL, closed).await {
+                match timeout(CLOSE_TIMEOUT, closed).await {
                     Ok(Ok(())) => {}
-                    Ok(Err(error)) => debug!(%error, "the connection did not close cleanly"),
-                    Err(_) => debug!("the connection did not close in {FAREWELL:?}"),
+                    Ok(Err(error)) => debug!(%error, "connection not closed cleanly"),
+                    Err(_) => debug!(timeout = ?CLOSE_TIMEOUT, "connection not closed in time"),
                 }
             }
         });
         Ok(AmqpLink {
-            phase,
+            state,
             closing: closing.clone(),
         })
     }
 
-    /// The connection, as soon as there is one. Only a refusal ends the wait.
+    /// Waits for a usable connection. Only a refusal ends the wait with an error.
     pub(super) async fn up(&self) -> Result<Arc<LiveConnection>, AmqpFault> {
-        let mut phase = self.phase.clone();
+        let mut state = self.state.clone();
         loop {
             if self.closing.is_cancelled() {
                 return Err(AmqpFault::Closed);
             }
-            match &*phase.borrow_and_update() {
+            match &*state.borrow_and_update() {
                 LinkState::Up(live) if live.usable() => return Ok(Arc::clone(live)),
                 LinkState::Up(live) => live.condemn(),
                 LinkState::Down(fault @ (AmqpFault::Refused(_) | AmqpFault::Closed)) => {
@@ -94,28 +95,30 @@ impl AmqpLink {
                 }
                 LinkState::Down(AmqpFault::Unreachable(_)) => {}
             }
-            if phase.changed().await.is_err() {
+            if state.changed().await.is_err() {
                 return Err(AmqpFault::Closed);
             }
         }
     }
 
-    /// The connection, if there is one now; otherwise why not.
+    /// Returns the connection if it is usable now, else the cause.
     pub(super) fn up_now(&self) -> Result<Arc<LiveConnection>, AmqpFault> {
-        match &*self.phase.borrow() {
+        match &*self.state.borrow() {
             LinkState::Up(live) if live.usable() => Ok(Arc::clone(live)),
             LinkState::Up(_) => Err(AmqpFault::Unreachable("the connection broke".to_owned())),
             LinkState::Down(fault) => Err(fault.clone()),
         }
     }
 
-    /// The connection, if there is one before long.
+    /// Waits up to [`UP_TIMEOUT`] for a usable connection.
     pub(super) async fn up_soon(&self) -> Result<Arc<LiveConnection>, AmqpFault> {
-        match timeout(OUTAGE, self.up()).await {
+        match timeout(UP_TIMEOUT, self.up()).await {
             Ok(up) => up,
-            Err(_) => Err(match &*self.phase.borrow() {
+            Err(_) => Err(match &*self.state.borrow() {
                 LinkState::Down(fault) => fault.clone(),
-                LinkState::Up(_) => AmqpFault::Unreachable(format!("no usable connection for {OUTAGE:?}")),
+                LinkState::Up(_) => {
+                    AmqpFault::Unreachable(format!("no usable connection for {UP_TIMEOUT:?}"))
+                }
             }),
         }
     }
@@ -124,7 +127,7 @@ impl AmqpLink {
 struct Supervisor {
     address: AmqpAddress,
     role: ConnectionRole,
-    tell: watch::Sender<LinkState>,
+    states: watch::Sender<LinkState>,
 }
 
 impl Supervisor {
@@ -135,35 +138,35 @@ impl Supervisor {
             live.condemn();
             warn!(
                 connection = self.role.name(),
-                reason, "rabbitmq is gone, connecting again"
+                reason, "rabbitmq connection lost; reconnecting"
             );
-            self.tell
+            self.states
                 .send_replace(LinkState::Down(AmqpFault::Unreachable(reason)));
             drop(live);
             live = self.again().await;
-            info!(connection = self.role.name(), "rabbitmq is back");
-            self.tell.send_replace(LinkState::Up(Arc::clone(&live)));
+            info!(connection = self.role.name(), "rabbitmq connection restored");
+            self.states.send_replace(LinkState::Up(Arc::clone(&live)));
         }
     }
 
-    /// Returns why the connection is of no use any more.
+    /// Returns why the connection is no longer usable.
     async fn watch(&self, live: &LiveConnection) -> String {
         let mut events = live.connection.events_listener().boxed();
-        let mut look = interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut poll = interval(POLL_INTERVAL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = live.condemned() => return "it stopped answering or broke".to_owned(),
-                _ = look.tick() => if !live.connection.status().connected() {
+                () = live.condemned() => return "it broke or stopped answering".to_owned(),
+                _ = poll.tick() => if !live.connection.status().connected() {
                     return "the connection closed".to_owned();
                 },
                 event = events.next() => match event {
                     Some(Event::ConnectionBlocked(reason)) => warn!(
                         connection = self.role.name(), reason,
-                        "rabbitmq takes no messages: it is short of memory or disk; publishing waits"
+                        "rabbitmq blocks publishing: it is short of memory or disk"
                     ),
                     Some(Event::ConnectionUnblocked) => {
-                        info!(connection = self.role.name(), "rabbitmq takes messages again");
+                        info!(connection = self.role.name(), "rabbitmq accepts messages again");
                     }
                     Some(Event::Error(error)) if !live.connection.status().connected() => {
                         return error.to_string();
@@ -181,7 +184,7 @@ impl Supervisor {
         loop {
             backoff.pause().await;
             let opened = async {
-                greets(&self.address).await?;
+                check_greeting(&self.address).await?;
                 LiveConnection::open(&self.address, self.role).await
             };
             match opened.await {
@@ -191,10 +194,10 @@ impl Supervisor {
                         warn!(
                             connection = self.role.name(),
                             reason = fault.message(),
-                            "rabbitmq refuses us"
+                            "rabbitmq refuses the login"
                         );
                     }
-                    self.tell.send_replace(LinkState::Down(fault));
+                    self.states.send_replace(LinkState::Down(fault));
                 }
             }
         }

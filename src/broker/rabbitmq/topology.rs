@@ -1,10 +1,10 @@
-//! The queues on the broker: finding out what we may do, declaring, and replacing a queue that is broken.
+//! Queues on the broker: checking permissions, declaring, and replacing broken ones.
 //!
-//! A quorum queue that is younger than about a second when its broker is killed comes back without its messages,
-//! confirmed ones too, and never confirms one again (seen on RabbitMQ 3.10 and 4.0: the registry of queue members is not
-//! synced when a queue is declared). Two things make up for that: nothing that was published to a queue declared
-//! here counts as safe before the queue is [`SAFE_AGE`] old, and a queue that stays silent while its connection is well is
-//! deleted and declared anew. What it had not confirmed is published again by whoever owns it.
+//! A quorum queue that is younger than about a second when its broker is killed comes back without its
+//! messages, even confirmed ones, and never confirms another (seen on RabbitMQ 3.10 and 4.0: the registry
+//! of queue members is not synced when a queue is declared). Two measures compensate. Messages in a new
+//! queue count as durable only when the queue is [`SAFE_AGE`] old. A queue that stays silent on a working
+//! connection is deleted and redeclared; the publisher of the lost messages publishes them again.
 
 use super::connection::LiveConnection;
 use super::fault::{AmqpFault, NOT_FOUND, PRECONDITION, REFUSED, reply_code};
@@ -21,34 +21,34 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
-/// At what age a queue keeps its messages whatever happens to the broker.
+/// The age at which a queue survives any crash of the broker.
 const SAFE_AGE: Duration = Duration::from_secs(2);
 
-/// How long a queue that is gone stays gone: its consumers hear of it only while there is no new one of its name.
-const MOURNING: Duration = Duration::from_secs(1);
+/// How long a deleted queue stays deleted: RabbitMQ notifies its consumers only while no queue has its
+/// name.
+const REDECLARE_DELAY: Duration = Duration::from_secs(1);
 
-/// Held by whoever replaces a queue; it goes with the connection at the latest.
+/// Held while a queue is replaced. RabbitMQ releases it with the connection at the latest.
 pub(super) struct QueueLock {
     name: ShortString,
 }
 
 impl QueueLock {
-    /// Lets the next one have it.
     pub(super) async fn release(self, live: &LiveConnection) -> Result<(), AmqpFault> {
         let channel = live.channel().await?;
         let deleted = channel.queue_delete(self.name, QueueDeleteOptions::default());
-        live.done("let go of a queue", deleted).await?;
+        live.done("release the lock of a queue", deleted).await?;
         Ok(())
     }
 }
 
-/// What this process knows of the queues.
+/// What this process knows about the queues.
 pub(super) struct AmqpTopology {
     pub(super) names: Names,
     user: String,
     vhost: String,
-    /// When queues were made that did not exist before.
-    born: Mutex<HashMap<ShortString, Instant>>,
+    /// Creation times of queues that did not exist before.
+    created: Mutex<HashMap<ShortString, Instant>>,
 }
 
 impl AmqpTopology {
@@ -57,12 +57,12 @@ impl AmqpTopology {
             names,
             user: address.user().to_owned(),
             vhost: address.vhost().to_owned(),
-            born: Mutex::default(),
+            created: Mutex::default(),
         }
     }
 
-    /// Tries everything that the queue's work takes, on a queue that goes with the connection. On the way it shows that the
-    /// connection is well.
+    /// Tries every permission the broker needs, on a queue that RabbitMQ deletes with the connection.
+    /// Success also proves that the connection works.
     pub(super) async fn probe(&self, live: &LiveConnection) -> Result<(), AmqpFault> {
         let name = self.names.probe();
         let channel = live.channel().await?;
@@ -94,7 +94,7 @@ impl AmqpTopology {
             published = live.done("publish to a queue", published) => {
                 published.map_err(|fault| self.permission(fault, "write", r"amq\.default"))?;
             }
-            // Nothing leaves this connection now, and its queue goes with it. Whether we may write turns out later.
+            // A blocked connection sends nothing now. A missing write permission shows at the first publish.
             () = live.until_blocked() => return Ok(()),
         }
         let deleted = channel.queue_delete(name, QueueDeleteOptions::default());
@@ -113,7 +113,7 @@ impl AmqpTopology {
         }
     }
 
-    /// Sees to it that the queue exists, once per connection.
+    /// Declares the queue, once per connection.
     pub(super) async fn ensure(
         &self,
         live: &LiveConnection,
@@ -133,7 +133,7 @@ impl AmqpTopology {
     async fn declare(&self, live: &LiveConnection, declaration: &Declaration) -> Result<(), AmqpFault> {
         let name = &declaration.name;
         if self.ready(live, name).await?.is_none() {
-            self.born().insert(name.clone(), Instant::now());
+            self.created().insert(name.clone(), Instant::now());
         }
         let channel = live.channel().await?;
         let durable = QueueDeclareOptions {
@@ -154,7 +154,7 @@ impl AmqpTopology {
         })
     }
 
-    /// How many messages are ready in the queue; `None` when there is no such queue.
+    /// The number of ready messages, or `None` if the queue does not exist.
     pub(super) async fn ready(
         &self,
         live: &LiveConnection,
@@ -169,28 +169,28 @@ impl AmqpTopology {
         match live.answer(asked).await? {
             Ok(queue) => Ok(Some(queue.message_count())),
             Err(e) if reply_code(&e) == Some(NOT_FOUND) => Ok(None),
-            Err(e) => Err(AmqpFault::new(&format!("look at the queue {name}"), &e)),
+            Err(e) => Err(AmqpFault::new(&format!("inspect the queue {name}"), &e)),
         }
     }
 
-    /// When the queue will keep its messages whatever happens to the broker; `None` when it does already.
+    /// When a new queue becomes durable; `None` if it already is.
     pub(super) fn safe_at(&self, name: &ShortString) -> Option<Instant> {
-        self.born().get(name).map(|born| *born + SAFE_AGE)
+        self.created().get(name).map(|created| *created + SAFE_AGE)
     }
 
-    /// Finds the queue still there after that time, over the connection that it was published over: a broker that was killed
-    /// meanwhile would not answer on it.
+    /// Checks that the queue still exists, over the connection that published to it: a broker that was
+    /// killed since then would not answer on it.
     pub(super) async fn is_safe(&self, live: &LiveConnection, name: &ShortString) -> Result<(), AmqpFault> {
         if self.ready(live, name).await?.is_none() {
             return Err(AmqpFault::Unreachable(format!(
-                "the new queue {name} is gone again"
+                "the new queue {name} disappeared"
             )));
         }
-        self.born().remove(name);
+        self.created().remove(name);
         Ok(())
     }
 
-    /// Keeps everybody else from replacing the queue: only one connection can have a queue that is exclusive.
+    /// Prevents others from replacing the queue: an exclusive queue belongs to one connection.
     pub(super) async fn lock(
         &self,
         live: &LiveConnection,
@@ -203,39 +203,39 @@ impl AmqpTopology {
             ..QueueDeclareOptions::default()
         };
         let declared = channel.queue_declare(name.clone(), exclusive, FieldTable::default());
-        live.done(&format!("have {name} to ourselves"), declared).await?;
+        live.done(&format!("lock {name}"), declared).await?;
         Ok(QueueLock { name })
     }
 
-    /// Replaces a queue that confirms nothing although its connection is well.
+    /// Replaces a queue that confirms nothing although its connection works.
     pub(super) async fn renew(
         &self,
         live: &LiveConnection,
         declaration: &Declaration,
     ) -> Result<(), AmqpFault> {
         let name = &declaration.name;
-        warn!(queue = %name, "the queue confirms nothing any more: it is deleted and declared anew");
+        warn!(queue = %name, "queue stopped confirming; redeclaring it");
         let channel = live.channel().await?;
         let deleted = channel.queue_delete(name.clone(), QueueDeleteOptions::default());
-        // Without the majority of its nodes RabbitMQ refuses, and it is right: the messages are on the others.
+        // RabbitMQ refuses without a majority of the queue's nodes, rightly: the messages are on the others.
         live.done(&format!("delete the broken queue {name}"), deleted)
             .await
             .map_err(|fault| fault.hint("an operator can try rabbitmqctl delete_queue"))?;
         self.replace(live, declaration).await
     }
 
-    /// Declares a queue that is gone.
+    /// Declares a queue that no longer exists.
     pub(super) async fn replace(
         &self,
         live: &LiveConnection,
         declaration: &Declaration,
     ) -> Result<(), AmqpFault> {
         live.forget(&declaration.name);
-        sleep(MOURNING).await;
+        sleep(REDECLARE_DELAY).await;
         self.ensure(live, declaration).await
     }
 
-    fn born(&self) -> std::sync::MutexGuard<'_, HashMap<ShortString, Instant>> {
-        self.born.lock().unwrap_or_else(PoisonError::into_inner)
+    fn created(&self) -> std::sync::MutexGuard<'_, HashMap<ShortString, Instant>> {
+        self.created.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,11 +1,12 @@
-//! A delivery on loan and its disposition.
+//! An unacked delivery and its disposition.
 //!
-//! Acks go through the channel, not through lapin's `Acker`: that spawns a task for each, which re-orders them, and says `false`
-//! where this says that the delivery expired. A call on the channel puts its frame into the connection's outbox
-//! at once, so that a drop can give back without a runtime, and what is settled close together leaves in one write.
+//! Acks go through the channel, not through lapin's `Acker`: that spawns a task for each, which reorders
+//! them, and returns `false` where this returns [`BrokerError::ReceiptExpired`]. A call on the channel
+//! writes its frame to the connection's outbox at once, so `Drop` can requeue without a runtime, and
+//! adjacent acks leave in one write.
 
 use super::RabbitMqShared;
-use super::fault::ANSWER;
+use super::fault::ANSWER_TIMEOUT;
 use crate::broker::{BrokerError, Disposition, Queue, Receipt};
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
@@ -16,14 +17,14 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-/// The broker's side of a delivery; gives it back when it is dropped.
+/// The broker's side of a delivery; dropping it requeues the message.
 pub(super) struct UnackedDelivery {
     shared: Arc<RabbitMqShared>,
     queue: Queue,
     channel: Arc<Channel>,
-    /// Its number on the channel, until it is settled: a second disposition would close the channel.
+    /// The delivery tag, `None` once resolved: a second ack would close the channel.
     tag: Option<u64>,
-    /// The message as it came: the delivery's body is its reader's to take apart.
+    /// A copy of the message, because the reader may take the delivery's body apart.
     pub(super) body: Vec<u8>,
     pub(super) redelivered: bool,
 }
@@ -47,7 +48,7 @@ impl UnackedDelivery {
         }
     }
 
-    /// Whether the broker has taken it back already.
+    /// Whether the broker has already requeued it.
     pub(super) fn expired(&self) -> bool {
         !self.channel.status().connected()
     }
@@ -67,8 +68,8 @@ impl UnackedDelivery {
         in_time(self.channel.basic_nack(tag, options)).await
     }
 
-    /// Publishes a copy that waits, then acks. A death in between makes two of one, which at-least-once allows; the
-    /// other order could make none of it.
+    /// Publishes a copy that waits, then acks. A crash in between duplicates the message, which
+    /// at-least-once allows; the other order could lose it.
     async fn postpone(mut self: Box<Self>, after: Duration) -> Result<(), BrokerError> {
         let ms = u64::try_from(after.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
         let shared = Arc::clone(&self.shared);
@@ -79,7 +80,7 @@ impl UnackedDelivery {
             Ok(sent) => {
                 let tasks = shared.tasks.clone();
                 tasks.spawn(async move {
-                    // Not safe, or not acked: then the message itself is delivered again, too.
+                    // If the copy is not durable or the ack fails, RabbitMQ redelivers the message as well.
                     if shared.publisher.safe(sent).await.is_ok() {
                         let _ = self.ack().await;
                     }
@@ -87,10 +88,10 @@ impl UnackedDelivery {
                 Ok(())
             }
             Err(fault) => {
-                // Held here for the delay, it is not delivered again and again while the broker takes no messages.
+                // Held here for the delay, so that it is not redelivered in a loop while the broker accepts no messages.
                 debug!(
                     reason = fault.message(),
-                    "a message waits in the process for its return"
+                    "holding a message until its requeue is due"
                 );
                 let tasks = shared.tasks.clone();
                 tasks.spawn(async move {
@@ -106,9 +107,10 @@ impl UnackedDelivery {
     }
 }
 
-/// lapin answers when the frame is written. When that fails the channel is dead or about to be: the message comes again.
+/// lapin answers when the frame is written. If that fails, the channel is dead and the message is
+/// redelivered.
 async fn in_time(written: impl Future<Output = lapin::Result<()>>) -> Result<(), BrokerError> {
-    match timeout(ANSWER, written).await {
+    match timeout(ANSWER_TIMEOUT, written).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(BrokerError::ReceiptExpired),
     }
@@ -137,7 +139,7 @@ impl Drop for UnackedDelivery {
                 requeue: true,
                 ..BasicNackOptions::default()
             };
-            // The first poll puts the frame into the outbox; on a dead channel there is nothing to give back.
+            // The first poll writes the frame to the outbox; on a dead channel there is nothing to requeue.
             let _ = self.channel.basic_nack(tag, options).now_or_never();
         }
     }

@@ -1,17 +1,16 @@
-//! Where the broker is: the URL read once, and shown without its password ever after.
+//! The broker's address: the URL is parsed once, and printed without its password.
 
 use super::fault::AmqpFault;
 use crate::broker::BrokerError;
 use lapin::uri::AMQPUri;
 use url::Url;
 
-/// A silent peer counts as dead after two of these; fewer seconds make false alarms under load.
+/// A silent peer counts as dead after two heartbeats; shorter intervals raise false alarms under load.
 const HEARTBEAT_SECS: u16 = 10;
 
-/// Stands for a URL that cannot be shown, as nobody knows where in it the password is.
+/// Replaces a URL that cannot be parsed, whose password could be anywhere in it.
 const UNREADABLE: &str = "(a URL that cannot be read)";
 
-/// A broker's address.
 #[derive(Clone)]
 pub(super) struct AmqpAddress {
     uri: AMQPUri,
@@ -19,21 +18,22 @@ pub(super) struct AmqpAddress {
 }
 
 impl AmqpAddress {
-    /// Reads `amqp://user:password@host:port/vhost` or `amqps://…`. No path and `/` both mean the default vhost.
+    /// Parses `amqp://user:password@host:port/vhost` or `amqps://…`. No path and `/` both mean the default
+    /// vhost.
     pub(super) fn parse(text: &str) -> Result<AmqpAddress, BrokerError> {
         let unreadable = |reason: String| BrokerError::Refused {
             url: UNREADABLE.to_owned(),
             message: format!("{reason}; write amqp://user:password@host:5672/vhost, or amqps:// for TLS"),
         };
-        let url = Url::parse(text).map_err(|e| unreadable(format!("it is no URL: {e}")))?;
+        let url = Url::parse(text).map_err(|e| unreadable(format!("it is not a URL: {e}")))?;
         if !matches!(url.scheme(), "amqp" | "amqps") {
             return Err(unreadable(format!("its scheme is {:?}", url.scheme())));
         }
         let Some(host) = url.host_str().filter(|host| !host.is_empty()) else {
-            return Err(unreadable("it names no host".to_owned()));
+            return Err(unreadable("it has no host".to_owned()));
         };
         let mut uri: AMQPUri = text.parse().map_err(unreadable)?;
-        // The parser behind `AMQPUri` takes an IPv6 address for no host at all, and reads a lone `/` as a vhost without a name.
+        // `AMQPUri` parses an IPv6 address as no host, and a lone `/` as a vhost with an empty name.
         host.trim_matches(['[', ']']).clone_into(&mut uri.authority.host);
         if uri.vhost.is_empty() {
             "/".clone_into(&mut uri.vhost);
@@ -50,22 +50,19 @@ impl AmqpAddress {
         Ok(AmqpAddress { uri, shown })
     }
 
-    /// What to connect to.
     pub(super) fn uri(&self) -> &AMQPUri {
         &self.uri
     }
 
-    /// Who connects.
     pub(super) fn user(&self) -> &str {
         &self.uri.authority.userinfo.username
     }
 
-    /// The part of the broker that is used.
     pub(super) fn vhost(&self) -> &str {
         &self.uri.vhost
     }
 
-    /// The fault as the queue's callers know it.
+    /// Adds the address to a fault.
     pub(super) fn error(&self, fault: AmqpFault) -> BrokerError {
         let url = self.shown.clone();
         match fault {
@@ -85,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn the_password_is_not_shown_and_the_rest_is() {
+    fn printed_url_has_everything_but_the_password() {
         assert_eq!(
             shown("amqp://me:secret@example.org"),
             "amqp://me@example.org:5672/%2f"
@@ -98,33 +95,36 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_address_is_a_host() {
+    fn ipv6_address_is_parsed_as_host() {
         let address = AmqpAddress::parse("amqp://[::1]:5673/x").unwrap();
         assert_eq!(address.uri().authority.host, "::1");
     }
 
     #[test]
-    fn the_default_vhost_has_three_spellings() {
+    fn default_vhost_has_three_spellings() {
         for text in ["amqp://h", "amqp://h/", "amqp://h/%2f"] {
             assert_eq!(AmqpAddress::parse(text).unwrap().vhost(), "/", "{text}");
         }
     }
 
     #[test]
-    fn a_heartbeat_in_the_url_wins() {
+    fn heartbeat_in_url_overrides_the_default() {
         let heartbeat = |text: &str| AmqpAddress::parse(text).unwrap().uri().query.heartbeat;
         assert_eq!(heartbeat("amqp://h"), Some(HEARTBEAT_SECS));
         assert_eq!(heartbeat("amqp://h?heartbeat=30"), Some(30));
     }
 
     #[test]
-    fn what_is_wrong_with_a_url_is_said_without_its_password() {
+    fn parse_error_of_url_omits_the_password() {
         for (text, reason) in [
-            ("", "it is no URL"),
+            ("", "it is not a URL"),
             ("me:secret@host", "scheme"),
             ("http://me:secret@host", "its scheme is \"http\""),
-            ("amqp://", "it names no host"),
-            ("amqp://me:secret@host:port", "it is no URL: invalid port number"),
+            ("amqp://", "it has no host"),
+            (
+                "amqp://me:secret@host:port",
+                "it is not a URL: invalid port number",
+            ),
             ("amqp://me:secret@host?heartbeat=soon", "invalid digit"),
         ] {
             let Err(e) = AmqpAddress::parse(text) else {

@@ -1,39 +1,40 @@
-//! What the log of the embedded store is made of: entries, one after the other in a row, little endian.
+//! Log entries of the embedded store: encoded one after the other in a row, little endian.
 
 use crate::task::TaskId;
 
 /// One change to one task of one run.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum LogEntry<'a> {
-    /// The task's bookkeeping as a claim, a release or a rewrite left it.
+    /// The task's counters after a claim, a release or a rewrite.
     Attempts(AttemptCounts),
-    /// A slot's bytes.
+    /// A slot's content.
     Record { slot: u32, bytes: &'a [u8] },
-    /// The task's outcome, at its position.
+    /// The task's outcome and its position.
     Outcome { position: u64, bytes: &'a [u8] },
-    /// What was known of the task counts no more: it is to run again.
+    /// The task was reset and is to run again.
     Reopened,
-    /// The task's outcome is safe elsewhere. Written only for a task that was reopened, whose mark in the file is older.
+    /// The task's outcome is safe elsewhere. Written only for a reopened task, whose mark in the file is
+    /// older.
     Trimmed,
 }
 
-/// What is known of a task's attempts.
+/// Counters of a task's attempts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct AttemptCounts {
     /// The latest attempt; 0 before the first.
     pub(super) attempt: u32,
-    /// How many attempts lost their lease.
+    /// Attempts that lost their lease.
     pub(super) lost: u32,
-    /// How many attempts died with the process.
+    /// Attempts that died with the process.
     pub(super) deaths: u32,
-    /// Whether the latest attempt runs.
+    /// Whether the latest attempt is active.
     pub(super) held: bool,
 }
 
-/// Bytes of an entry before its payload: kind, run, task.
+/// Bytes before the payload: kind, run, task.
 const HEAD: usize = 1 + 4 + 16;
 
-/// What an entry adds to its payload, roughly; for accounting.
+/// Approximate bytes that an entry adds to its payload, for accounting.
 pub(super) const OVERHEAD: usize = HEAD + 12;
 
 impl LogEntry<'_> {
@@ -70,7 +71,7 @@ impl LogEntry<'_> {
         row.extend_from_slice(bytes);
     }
 
-    /// Takes the next entry off a row; `None`: the row does not hold one.
+    /// Removes the next entry from a row. `None` if the row does not start with a complete entry.
     pub(super) fn read<'a>(row: &mut &'a [u8]) -> Option<(u32, TaskId, LogEntry<'a>)> {
         let [kind] = take(row)?;
         let run = u32::from_le_bytes(take(row)?);
@@ -120,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_read_back_and_no_prefix_of_one_is_an_entry() {
+    fn entries_round_trip_and_no_prefix_parses() {
         let task = TaskId([7; 16]);
         let attempts = AttemptCounts {
             attempt: 3,

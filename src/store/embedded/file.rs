@@ -1,7 +1,9 @@
-//! The embedded store's file: a redb database used as a log of rows, one per commit, plus what must outlive the log.
+//! The file of the embedded store: a redb database used as a log with one row per commit, and the data that
+//! outlives the log.
 //!
-//! Sequential keys and one value per commit keep the B-tree out of the price of an operation: 2.5 KB cost their copying.
-//! Rows leave at the old end only; what still lives in them is written anew first, in the same transaction.
+//! Sequential keys and one value per commit keep the B-tree out of the cost of a call: 2.5 KB cost as much
+//! as copying them. Rows are removed at the old end only; entries in them that are still live are rewritten
+//! first, in the same transaction.
 
 use super::index::{Index, IndexedRun};
 use crate::store::StoreError;
@@ -10,32 +12,33 @@ use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefini
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
-/// Row number -> the last position given when it was written (8 bytes), entries.
+/// Row number -> the last position assigned when it was written (8 bytes), then entries.
 const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
-/// Number in order -> run (4 bytes), task ids that were trimmed (16 bytes each).
+/// Sequence number -> run (4 bytes), then trimmed task ids (16 bytes each).
 const DONE: TableDefinition<u64, &[u8]> = TableDefinition::new("done");
-/// IndexedRun id -> its number.
+/// Run id -> its number.
 const RUNS: TableDefinition<&str, u32> = TableDefinition::new("runs");
-/// IndexedRun number -> its job.
+/// Run number -> its job.
 const JOBS: TableDefinition<u32, &[u8]> = TableDefinition::new("jobs");
-/// `format` -> the version of all of the above.
+/// `format` -> the version of all tables.
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 
-/// What this code writes.
+/// The version that this code writes.
 const FORMAT: u64 = 1;
 
-/// Memory that redb may use: the log is read only at the start, so pages are cached for the trees' inner nodes alone.
+/// Memory for redb. The log is read only at the start, so the cache serves the inner nodes of the trees
+/// alone.
 const CACHE_BYTES: usize = 16 << 20;
 
-/// How much longer than what lives in it the log may get before its old half is written anew: rewriting 1 byte per
-/// several written costs less than the file it saves.
+/// How many bytes the log may exceed its live entries before its old half is rewritten. Rewriting one byte
+/// per several written costs less than the file space it saves.
 const LOG_SLACK_BYTES: usize = 8 << 20;
 
-/// What one commit writes.
+/// The content of one commit.
 pub(super) struct Batch {
     pub(super) row_number: u64,
     pub(super) row: Vec<u8>,
-    /// The last position given.
+    /// The last position assigned.
     pub(super) position: u64,
     pub(super) trimmed: Vec<(u32, TaskId)>,
     pub(super) runs: Vec<(String, u32)>,
@@ -46,14 +49,14 @@ pub(super) struct Batch {
 pub(super) struct LogFile {
     path: PathBuf,
     database: Database,
-    /// Rows in the log and their sizes, oldest first.
+    /// Row numbers and sizes, oldest first.
     rows: VecDeque<(u64, usize)>,
     bytes: usize,
     next_done: u64,
 }
 
 impl LogFile {
-    /// Opens or makes the file and reads what it holds. Last come the runs' names, by number.
+    /// Opens or creates the file and reads it. Returns the runs' names by number last.
     pub(super) fn open(path: &Path) -> Result<(LogFile, Index, Vec<String>), StoreError> {
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE_BYTES);
@@ -113,7 +116,7 @@ impl LogFile {
         let path = self.path.clone();
         self.read_all()
             .map_err(|e| failed(&path, e))?
-            .ok_or_else(|| corrupt(&path, "a row is not one of ours".into()))
+            .ok_or_else(|| corrupt(&path, "a row has an unknown format".into()))
     }
 
     fn read_all(&mut self) -> Result<Option<(Index, Vec<String>)>, redb::Error> {
@@ -167,8 +170,8 @@ impl LogFile {
         Ok(Some((index, names)))
     }
 
-    /// The row from which on the log is to be kept, when it has grown too long; what lives in older ones is to be in the
-    /// batch that is committed next.
+    /// The first row to keep when the log has grown too long, else `None`. Live entries of older rows must
+    /// be part of the next batch.
     pub(super) fn cut(&self, live: usize) -> Option<u64> {
         if self.bytes < 2 * live + LOG_SLACK_BYTES {
             return None;
@@ -183,7 +186,8 @@ impl LogFile {
         .map(|(number, _)| *number)
     }
 
-    /// Writes the batch and drops the rows before `cut`; durable when it returns: redb's commit ends in an fdatasync.
+    /// Writes the batch and drops the rows before `cut`. Durable when it returns: redb's commit ends with
+    /// an fdatasync.
     pub(super) fn commit(&mut self, batch: &Batch, cut: Option<u64>) -> Result<(), StoreError> {
         self.write(batch, cut).map_err(|e| failed(&self.path, e))
     }

@@ -1,6 +1,6 @@
-//! What the embedded store holds, in memory: serves every read, and turns every write into log entries.
+//! The in-memory index of the embedded store: serves every read, and turns every write into log entries.
 //!
-//! Holds the window of tasks at work with their bytes, and 16 bytes for each task whose outcome was trimmed.
+//! It holds the active tasks with their bytes, and 16 bytes for each task whose outcome was trimmed.
 
 use super::entry::{AttemptCounts, LogEntry, OVERHEAD};
 use crate::store::{Claim, Position, StoreError, Stored};
@@ -9,32 +9,31 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How many attempts of a task may die with the process before each further one counts as a failure: a machine that reboots
-/// is no fault of the task, a task that kills its process every time is.
+/// Attempts of a task that may die with the process before each further one counts as a failure. A machine
+/// that reboots is not the task's fault; a task that kills its process every time is.
 pub const DEATHS_FORGIVEN: u32 = 5;
 
-/// The runs by their number in the file, and the row that waits to be committed.
+/// The runs by their number in the file, and the pending row.
 #[derive(Default)]
 pub(super) struct Index {
     pub(super) runs: Vec<IndexedRun>,
-    /// Entries that are not committed yet, in order: the next row.
+    /// Entries that are not committed yet, in order.
     pub(super) row: Vec<u8>,
-    /// That row's number.
+    /// The number of the pending row.
     pub(super) row_number: u64,
-    /// Trimmed tasks that the file does not know as trimmed yet.
+    /// Trimmed tasks that the file does not list yet.
     pub(super) trimmed: Vec<(u32, TaskId)>,
-    /// The last position given.
+    /// The last position assigned.
     pub(super) position: u64,
-    /// The last position that is durable. Readers see no further: what was read and then lost by a crash would give its
-    /// position to another outcome.
+    /// The last durable position. Readers see no further: an outcome that was read and then lost in a crash
+    /// would give its position to another.
     pub(super) durable: u64,
-    /// Tasks whose latest attempt runs.
+    /// Tasks whose latest attempt is active.
     pub(super) at_work: usize,
-    /// Bytes that writing everything anew would take.
+    /// Bytes that a rewrite of everything would take.
     pub(super) live: usize,
 }
 
-/// One run.
 #[derive(Default)]
 pub(super) struct IndexedRun {
     pub(super) job: Option<Vec<u8>>,
@@ -43,16 +42,16 @@ pub(super) struct IndexedRun {
     outcomes: BTreeMap<u64, TaskId>,
 }
 
-/// One task that is not trimmed.
+/// A task that is not trimmed.
 struct IndexedTask {
     attempts: AttemptCounts,
-    /// When the latest attempt's lease ends.
+    /// When the lease of the latest attempt ends.
     until: Instant,
-    /// No row before this one holds anything of the task.
+    /// The oldest row that may contain entries of the task.
     oldest: u64,
     records: BTreeMap<u32, Vec<u8>>,
     outcome: Option<(u64, Vec<u8>)>,
-    /// Whether an earlier outcome of it was trimmed: the file's mark of that is to be outdone.
+    /// Whether an earlier outcome was trimmed, so that the file's mark has to be overridden.
     reopened: bool,
 }
 
@@ -69,7 +68,7 @@ impl IndexedTask {
         }
     }
 
-    /// What writing the task anew takes.
+    /// The bytes of a rewrite of the task.
     fn bytes(&self) -> usize {
         let held = self
             .records
@@ -79,17 +78,17 @@ impl IndexedTask {
     }
 }
 
-/// What became of a call that needs no more than memory, or has to wait for the disk.
+/// Whether a call is complete in memory or awaits the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wait {
-    /// Finished.
+    /// Complete.
     No,
-    /// Finished when the waiting row is durable.
+    /// Complete when the pending row is durable.
     Commit,
 }
 
 impl Index {
-    /// `None`: the task's outcome is not durable yet; to be asked again after the commit.
+    /// `None` when the task's outcome is not durable yet: call again after the commit.
     pub(super) fn claim(&mut self, run: u32, id: TaskId, lease: Duration) -> Option<Claim> {
         let of = &mut self.runs[run as usize];
         if of.done.contains(&id) {
@@ -155,7 +154,7 @@ impl Index {
         Ok(())
     }
 
-    /// The same attempt may finish twice, as after a lost answer; only the first outcome is kept.
+    /// The same attempt may finish twice, for example after a lost answer. Only the first outcome is kept.
     pub(super) fn finish(
         &mut self,
         run: u32,
@@ -193,7 +192,7 @@ impl Index {
         if let Some(task) = of.tasks.get_mut(&id) {
             self.live -= task.bytes();
             task.attempts.held = false;
-            // Nobody claims the task any more, so nobody reads its records.
+            // A finished task cannot be claimed, so its records are never read.
             task.records = BTreeMap::new();
             task.outcome = Some((position, outcome));
             self.live += task.bytes();
@@ -201,7 +200,7 @@ impl Index {
         }
     }
 
-    /// `None`: it is not durable yet.
+    /// `None` when there is no durable outcome.
     pub(super) fn outcome(&self, run: u32, task: TaskId) -> Option<Vec<u8>> {
         let (position, bytes) = self.runs[run as usize].tasks.get(&task)?.outcome.as_ref()?;
         (*position <= self.durable).then(|| bytes.clone())
@@ -246,7 +245,7 @@ impl Index {
         }
     }
 
-    /// Lets trimmed tasks run again; gives how many of these were trimmed.
+    /// Resets trimmed tasks and returns their number.
     pub(super) fn reopen(&mut self, run: u32, tasks: &[TaskId]) -> usize {
         let of = &mut self.runs[run as usize];
         let before = of.done.len();
@@ -296,7 +295,7 @@ impl Index {
         }
     }
 
-    /// Writes every task anew, whole, that has anything in a row before `cut`, so that those rows can go.
+    /// Rewrites every task that has entries in a row before `cut`, so that those rows can be removed.
     pub(super) fn rewrite(&mut self, cut: u64) {
         for (run, of) in (0..).zip(&mut self.runs) {
             for (id, task) in of.tasks.iter_mut().filter(|(_, task)| task.oldest < cut) {
@@ -319,7 +318,8 @@ impl Index {
         }
     }
 
-    /// Applies a row as a start finds it. Entries may repeat what rows before them said; `None`: not a row of ours.
+    /// Applies a row when the file is opened. Entries may repeat earlier ones. `None` if the row is
+    /// malformed.
     pub(super) fn replay(&mut self, number: u64, mut row: &[u8]) -> Option<()> {
         while !row.is_empty() {
             let (run, id, entry) = LogEntry::read(&mut row)?;
@@ -340,7 +340,7 @@ impl Index {
                     self.runs[run as usize].done.insert(id);
                     continue;
                 }
-                // The file learns that a task is trimmed before its rows go.
+                // A task is listed as trimmed before its rows are removed.
                 _ if of.done.contains(&id) => continue,
                 _ => {}
             }
@@ -364,7 +364,7 @@ impl Index {
         Some(())
     }
 
-    /// Drops everything that is known of a task.
+    /// Removes a task.
     fn forget(&mut self, run: u32, id: TaskId) {
         let of = &mut self.runs[run as usize];
         of.done.remove(&id);

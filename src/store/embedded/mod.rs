@@ -1,15 +1,15 @@
-//! The store of a self-contained run: one durable file, and all that it holds in memory.
+//! The store of a self-contained run: one durable file, with everything in memory.
 //!
-//! A call changes the index under a lock and appends to the row that waits; a writer thread takes the row, commits it with
-//! one fdatasync and wakes everyone whose change is in it. While it does so the next row fills: the price of an operation
-//! falls with the load.
+//! A call changes the index under a lock and appends to the pending row. A writer thread commits the row
+//! with one fdatasync and wakes every caller whose change is in it. Meanwhile the next row fills, so the
+//! cost per call falls with the load.
 //!
-//! What is awaited: records, outcomes, imports, jobs. What goes with the next row, at the latest after [`LINGER`]: claims,
-//! releases, trims. That is safe under kill -9, because rows are committed whole and in order. A durable record or outcome has its
-//! claim before it, so the attempts that count are known. A claim that is lost left nothing behind it; its number is given
-//! again, to an attempt that shares no process with the first (the file's lock sees to that), so nobody is mistaken for
-//! another. A lost release costs one of the deaths that are forgiven. A lost trim is asked for again by whoever reads the
-//! outcome again.
+//! Callers await records, outcomes, imports and jobs. Claims, releases and trims go with the next row, at
+//! the latest after [`LINGER`]. That is safe under `kill -9`, because rows are committed whole and in
+//! order. A durable record or outcome has its claim before it, so the attempts that count are known. A lost
+//! claim left nothing behind; its number is reused by an attempt of another process, which the file's lock
+//! guarantees, so no two attempts are confused. A lost release costs one of the forgiven deaths. A lost
+//! trim is repeated when the outcome is read again.
 
 mod entry;
 mod file;
@@ -31,18 +31,18 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use writer::{Commit, write_on};
 
-/// How long a change that nobody awaits may stay in memory: short enough that a task that kills its process in its first
-/// moments is found out, long enough to cost nothing.
+/// How long a change that no caller awaits may stay in memory. Short enough to detect a task that kills its
+/// process at once, long enough to cost nothing.
 pub const LINGER: Duration = Duration::from_millis(50);
 
-/// How long somebody may wait for others to share a commit with: little beside an LM's answer, and with calls that take long and
-/// come back one by one it makes one commit of many.
+/// How long a caller may wait for others to share its commit. It is short beside an LM call, and turns the
+/// commits of slow calls that return one by one into one.
 const GATHER: Duration = Duration::from_millis(2);
 
-/// How often the writer looks whether enough wait.
+/// How often the writer checks whether enough callers wait.
 const GATHER_STEP: Duration = Duration::from_millis(1);
 
-/// An open store. Dropped, it commits what waits and lets the file go.
+/// Dropping it commits pending changes and releases the file.
 pub struct EmbeddedStore {
     shared: Arc<EmbeddedShared>,
     writer: Option<std::thread::JoinHandle<()>>,
@@ -51,9 +51,9 @@ pub struct EmbeddedStore {
 struct EmbeddedShared {
     place: String,
     state: Mutex<EmbeddedState>,
-    /// Rings for the writer.
+    /// Wakes the writer.
     work: Condvar,
-    /// Rings when outcomes have become durable.
+    /// Notified when outcomes have become durable.
     outcomes: Notify,
 }
 
@@ -62,17 +62,17 @@ struct EmbeddedState {
     numbers: HashMap<String, u32>,
     new_runs: Vec<(String, u32)>,
     new_jobs: Vec<(u32, Vec<u8>)>,
-    /// The commit that the waiting row will be part of.
+    /// The commit that will include the pending row.
     commit: Arc<Commit>,
-    /// How many await it.
+    /// How many callers await it.
     awaited: usize,
     closing: bool,
-    /// Why nothing works any more: after a failed write, memory is ahead of the disk.
+    /// Why no call works any more: after a failed write the memory is ahead of the disk.
     broken: Option<StoreError>,
 }
 
 impl EmbeddedStore {
-    /// Opens the file, or makes it. [`StoreError::InUse`] when a process has it open.
+    /// Opens or creates the file. [`StoreError::InUse`] when another process has it open.
     pub fn open(path: &Path) -> Result<EmbeddedStore, StoreError> {
         let (mut file, index, names) = LogFile::open(path)?;
         let state = EmbeddedState {
@@ -99,7 +99,7 @@ impl EmbeddedStore {
             .spawn(move || write_on(&theirs, &mut file))
             .map_err(|e| StoreError::Failed {
                 place: shared.place.clone(),
-                message: format!("no thread for its writer: {e}"),
+                message: format!("failed to start its writer thread: {e}"),
             })?;
         Ok(EmbeddedStore {
             shared,
@@ -107,7 +107,7 @@ impl EmbeddedStore {
         })
     }
 
-    /// Changes the index; the commit to await, if any, is of the row that holds the change.
+    /// Changes the index. Returns the commit to await, if the change needs one.
     fn change<T>(
         &self,
         run: &RunId,
@@ -141,14 +141,14 @@ impl Drop for EmbeddedStore {
         self.shared.lock().closing = true;
         self.shared.work.notify_one();
         if let Some(writer) = self.writer.take() {
-            // A panic of the writer has been seen already, as the end of every commit.
+            // A panic of the writer has already ended every commit with an error.
             let _ = writer.join();
         }
     }
 }
 
 impl EmbeddedShared {
-    /// Nothing that holds the lock panics half way through a change.
+    /// No code panics half-way through a change while it holds the lock.
     fn lock(&self) -> MutexGuard<'_, EmbeddedState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -281,7 +281,7 @@ impl Store for EmbeddedStore {
     }
 
     async fn reopen(&self, run: &RunId, tasks: &[TaskId]) -> Result<usize, StoreError> {
-        // Not awaited: the row with the next record of such a task holds it too.
+        // Not awaited: the next record of such a task is in the same row or a later one.
         self.change(run, |index, run| Ok((index.reopen(run, tasks), Wait::No)))
             .map(|(reopened, _)| reopened)
     }

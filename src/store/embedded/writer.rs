@@ -1,4 +1,4 @@
-//! The embedded store's writer thread: one commit for all that waits.
+//! The writer thread of the embedded store: one commit for all pending changes.
 
 use super::file::{Batch, LogFile};
 use super::{EmbeddedShared, EmbeddedState, GATHER, GATHER_STEP, LINGER};
@@ -6,7 +6,7 @@ use crate::store::StoreError;
 use std::sync::{Arc, OnceLock, PoisonError};
 use tokio::sync::Notify;
 
-/// The writer's life: take what waits, commit it, wake who awaits it; until the store is closed or a write fails.
+/// Commits pending changes and wakes their callers, until the store is closed or a write fails.
 pub(super) fn write_on(shared: &EmbeddedShared, file: &mut LogFile) {
     let _last_words = LastWords(shared);
     loop {
@@ -23,7 +23,7 @@ pub(super) fn write_on(shared: &EmbeddedShared, file: &mut LogFile) {
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
-        // Where most tasks at work wait for this commit, nobody else is about to come.
+        // If most active tasks already wait for this commit, waiting for more gains nothing.
         let gathered = std::time::Instant::now() + GATHER;
         while state.awaited > 0
             && 2 * state.awaited < state.index.at_work
@@ -75,7 +75,7 @@ pub(super) fn write_on(shared: &EmbeddedShared, file: &mut LogFile) {
     }
 }
 
-/// Ends a commit that a panic cut short; one that has ended stays as it is.
+/// Ends a commit that a panic cut short. A commit that has ended stays as it is.
 struct InFlight(Arc<Commit>, StoreError);
 
 impl Drop for InFlight {
@@ -84,7 +84,7 @@ impl Drop for InFlight {
     }
 }
 
-/// Ends what nobody will commit any more, however the writer ended.
+/// Ends the pending commit with an error when the writer ends.
 struct LastWords<'a>(&'a EmbeddedShared);
 
 impl Drop for LastWords<'_> {
@@ -125,7 +125,7 @@ impl EmbeddedState {
     }
 }
 
-/// A commit to come, for those whose change it holds.
+/// A future commit, shared by the callers whose changes are in it.
 #[derive(Default)]
 pub(super) struct Commit {
     result: OnceLock<Result<(), StoreError>>,
@@ -134,7 +134,7 @@ pub(super) struct Commit {
 
 impl Commit {
     fn end(&self, result: Result<(), StoreError>) {
-        // The first end counts; later ones are guards that had nothing to guard.
+        // Only the first end counts; later calls come from guards after a normal end.
         if self.result.set(result).is_ok() {
             self.ended.notify_waiters();
         }
@@ -142,7 +142,7 @@ impl Commit {
 
     pub(super) async fn wait(&self) -> Result<(), StoreError> {
         let mut ended = std::pin::pin!(self.ended.notified());
-        // Registered before the look, so that an end in between is not missed.
+        // Registered before the check, so that an end in between is not missed.
         ended.as_mut().enable();
         if let Some(result) = self.result.get() {
             return result.clone();
@@ -150,7 +150,7 @@ impl Commit {
         ended.await;
         self.result
             .get()
-            .expect("the result is set before the bell rings")
+            .expect("the result is set before the notification")
             .clone()
     }
 }
