@@ -5,30 +5,28 @@
 
 mod command;
 mod conversation;
+mod data_files;
 mod export;
-mod files;
 mod fireworks;
-pub mod formats;
 mod http;
-mod known;
 mod openai;
 mod providers;
-mod recipe;
+pub mod row_formats;
 mod simulated;
 mod slug;
+mod spec;
 mod together;
 mod train_keys;
+mod training_record;
 
 pub use command::{Trainers, UnfinishedTraining, stop_all};
 pub use conversation::{ChatMessage, Conversation, RowError, Turn};
-pub use files::{DataPart, file_name, key_name};
-pub use known::{
+pub use data_files::{DataPart, file_name, key_name};
+pub use providers::{Providers, Unavailable};
+pub use spec::{CommandSpec, ExportSpec, FireworksSpec, ProviderSpec, RowFormat, ServiceSpec, TrainingSpec};
+pub use training_record::{
     ID_SLOT, LOOKED_SLOT, NOT_HERE_SLOT, PREFLIGHT_SLOT, PROGRESS_SLOT, Preflight, STARTED_SLOT,
     TrainingRecord, now_ms,
-};
-pub use providers::{Providers, Unavailable};
-pub use recipe::{
-    CommandSpec, ExportSpec, FireworksSpec, ProviderSpec, RowFormat, ServiceSpec, TrainingSpec,
 };
 
 pub use crate::training_file::TrainingFile;

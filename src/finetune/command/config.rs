@@ -19,8 +19,8 @@
 //!
 //! Nothing here is ever parsed by a shell. A value replaces its placeholder within one argument, or as a JSON value in a file.
 
+use super::background_tasks::Tasks;
 use super::reading;
-use super::tasks::Tasks;
 use super::template::Template;
 use indexmap::IndexMap;
 use regex::Regex;
@@ -166,9 +166,6 @@ pub(super) const AT_ONCE: NonZeroUsize = NonZeroUsize::MIN;
 
 /// How long nobody may have looked after a training elsewhere unless told otherwise: longer than a machine takes to come back.
 pub(super) const TAKE_OVER: Duration = Duration::from_secs(600);
-
-/// What a trainer has between TERM and KILL unless told otherwise: enough to write a checkpoint of a model of some billions.
-pub(super) const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 
 /// How long one attempt may take unless told otherwise: longer than anything one machine is reasonably left alone with.
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);

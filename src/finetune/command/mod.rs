@@ -1,41 +1,28 @@
-//! `provider = "command"`: a trainer on the worker's own machine, which outlives the worker.
+//! `provider = "command"`: a trainer process on the worker's own host, which outlives the worker.
 //!
-//! All that is known of a training is in its folder, so that any worker of the same place can go on with it. The lock on the folder is
-//! held by whoever prepares the training, then by the trainer itself: who gets it knows that no trainer is alive. A trainer's own exit code
-//! is what says that it ended; gone without one, it is started again where it was.
+//! A training's folder contains its whole state, so any worker on the same host can resume it. The lock on the folder is held by the
+//! worker that prepares the training, then by the trainer itself: the worker that acquires it knows that no trainer is alive. Only the
+//! trainer's exit code proves that it ended; a trainer that disappears without one is restarted from its last checkpoint.
 
-mod care;
-mod command_check;
+mod background_tasks;
 mod config;
-mod convert;
-mod definition;
-mod environment;
 mod finish;
-mod launch;
-mod look;
-mod measure;
+mod lifecycle;
 mod parts;
-mod placeholders;
+mod preflight;
 mod prepare;
-mod procfs;
-mod progress;
+mod process;
 mod reading;
-mod result;
-mod serve;
-mod stop;
-mod subprocess;
 mod table;
-mod tasks;
 mod template;
 #[cfg(test)]
 mod tests;
-mod values;
-mod workdir;
+mod work_dir;
 
 pub use config::Trainers;
-pub use stop::stop_all;
-pub use workdir::UnfinishedTraining;
-pub(super) use workdir::unfinished;
+pub use process::stop::stop_all;
+pub use work_dir::UnfinishedTraining;
+pub(super) use work_dir::unfinished;
 
 use super::{
     CommandSpec, Provider, ProviderError, StartError, TrainingId, TrainingRequest, TrainingSpec,
@@ -43,31 +30,45 @@ use super::{
 };
 use crate::http::http_date;
 use async_trait::async_trait;
-use care::running;
+use background_tasks::blocking;
 use config::Trainer;
-use finish::blocking;
-use look::FolderState;
-use prepare::{passing, prepare};
+use lifecycle::{Lifecycle, running};
+use preflight::{check_runnable, rejected_settings};
+use prepare::prepare;
+use process::stop::mark_stopped;
 use std::sync::Arc;
-use std::time::Duration;
-use stop::{StopCause, mark};
 use tracing::warn;
-use values::{Values, unfit_recipe};
-use workdir::WorkDir;
+use work_dir::state::FolderState;
+use work_dir::{StopCause, WorkDir};
 
-/// How long `check` may take: Python with its largest libraries is there within a minute.
-const CHECK: Duration = Duration::from_secs(180);
+impl Trainers {
+    /// A warning when the training of `key` used an earlier definition of the trainer than the `--trainers` file has now. Its model is
+    /// kept, because it was paid for. `None` when the definition is the same, or unknown.
+    pub fn other_definition(&self, trainer: &str, key: &str) -> Option<String> {
+        let now = &self.trainers.get(trainer)?.definition;
+        let work = WorkDir::for_key(self.dir(), key)?;
+        let then = work.definition()?;
+        (then != *now).then(|| {
+            format!(
+                "the model was trained with an earlier definition of trainer {trainer}; it is kept and used ({}). To train with the new \
+                 definition, rename it, such as [trainer.{trainer}-2], and use that name in the job file",
+                work.root().display()
+            )
+        })
+    }
+}
 
 /// A trainer of this machine.
 pub(super) struct CommandProvider {
     name: String,
     trainer: Trainer,
     trainers: Arc<Trainers>,
-    place: String,
+    /// The id of this machine's trainings folder, part of every training id.
+    folder_id: String,
 }
 
 impl CommandProvider {
-    /// The trainer that a job names, where this worker has it.
+    /// The trainer that a job names. [`Unavailable`] when this worker's `--trainers` file does not define it.
     pub(super) fn new(trainers: &Arc<Trainers>, spec: &CommandSpec) -> Result<CommandProvider, Unavailable> {
         let name = spec.trainer.clone();
         let Some(trainer) = trainers.trainers.get(&name).cloned() else {
@@ -78,9 +79,9 @@ impl CommandProvider {
             )));
         };
         let dir = trainers.dir();
-        let place = workdir::place(dir).map_err(|error| {
+        let folder_id = work_dir::folder_id(dir).map_err(|error| {
             Unavailable(format!(
-                "{} cannot hold trainings: {error}; write another `dir` into the --trainers file",
+                "{} cannot hold trainings: {error}; set another `dir` in the --trainers file",
                 dir.display()
             ))
         })?;
@@ -88,52 +89,40 @@ impl CommandProvider {
             name,
             trainer,
             trainers: Arc::clone(trainers),
-            place,
+            folder_id,
         })
     }
 
     fn id(&self, order: &TrainingRequest<'_>) -> TrainingId {
-        TrainingId(format!("{}/{}", self.place, order.key))
+        TrainingId(format!("{}/{}", self.folder_id, order.key))
     }
 
     fn folder(&self, key: &str) -> Result<WorkDir, ProviderError> {
-        let found = WorkDir::of(self.trainers.dir(), key);
+        let found = WorkDir::for_key(self.trainers.dir(), key);
         found.ok_or_else(|| ProviderError::Refused(format!("{key:?} cannot be the key of a training")))
     }
 
-    /// The training's folder, where it is in this place.
-    fn own(&self, id: &TrainingId) -> Result<WorkDir, ProviderError> {
-        match id.0.split_once('/') {
-            Some((place, key)) if place == self.place => self.folder(key),
-            Some((place, _)) => {
-                let host = place.rsplit_once('-').map_or(place, |(host, _)| host);
-                Err(ProviderError::Elsewhere(format!(
-                    "machine {host} (place {place})"
-                )))
-            }
-            None => Err(ProviderError::Refused(format!(
-                "{:?} is not the id of a training here",
-                id.0
-            ))),
+    fn lifecycle<'a>(&'a self, work: &'a WorkDir) -> Lifecycle<'a> {
+        Lifecycle {
+            trainer: &self.trainer,
+            tasks: &self.trainers.tasks,
+            work,
         }
     }
 
-    async fn check(&self, recipe: &TrainingSpec) -> Result<(), String> {
-        look::program(&self.trainer)?;
-        if self.trainer.check.is_empty() {
-            return Ok(());
-        }
-        let values = Values::of(&self.trainer, recipe);
-        let argv = environment::arguments(&self.trainer.check, &values);
-        let variables = environment::variables(&self.trainer, &values);
-        let ended = subprocess::run(&argv, variables, self.trainers.dir(), CHECK).await;
-        let ended = ended.map_err(|error| format!("its `check` cannot be run: {error}"))?;
-        match ended.code {
-            Some(0) => Ok(()),
-            _ => {
-                let words = environment::without_secrets(&self.trainer, ended.last_words().to_owned());
-                Err(format!("its `check` failed: {words}"))
+    /// The training's folder. [`ProviderError::Elsewhere`] when the training belongs to another folder.
+    fn own(&self, id: &TrainingId) -> Result<WorkDir, ProviderError> {
+        match id.0.split_once('/') {
+            Some((folder_id, key)) if folder_id == self.folder_id => self.folder(key),
+            Some((folder_id, _)) => {
+                let machine = folder_id
+                    .rsplit_once('-')
+                    .map_or(folder_id, |(machine, _)| machine);
+                Err(ProviderError::Elsewhere(format!(
+                    "machine {machine} (trainings folder {folder_id})"
+                )))
             }
+            None => Err(ProviderError::Refused(format!("{:?} is not a training id", id.0))),
         }
     }
 }
@@ -149,53 +138,53 @@ impl Provider for CommandProvider {
     }
 
     async fn preflight(&self, recipe: &TrainingSpec) -> Result<Vec<String>, ProviderError> {
-        let mut reasons = unfit_recipe(&self.name, &self.trainer, recipe);
-        if let Err(why) = self.check(recipe).await {
+        let mut reasons = rejected_settings(&self.name, &self.trainer, recipe);
+        if let Err(why) = check_runnable(&self.trainer, recipe, self.trainers.dir()).await {
             reasons.push(format!("trainer {} cannot run: {why}", self.name));
         }
         if !reasons.is_empty() {
             return Err(ProviderError::Refused(reasons.join("; ")));
         }
-        Ok(match self.trainer.measure.is_empty() {
-            false => Vec::new(),
-            true => vec![format!(
-                "trainer {} has no `measure`: rows that are longer than the model takes are cut unseen",
-                self.name
-            )],
-        })
+        if !self.trainer.measure.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(vec![format!(
+            "trainer {} has no `measure`: rows that exceed the model's context are truncated without a warning",
+            self.name
+        )])
     }
 
     async fn find(&self, order: &TrainingRequest<'_>) -> Result<Option<TrainingId>, ProviderError> {
         let work = self.folder(order.key)?;
-        Ok(match self.look(&work).await? {
+        Ok(match self.lifecycle(&work).state().await? {
             FolderState::Absent | FolderState::Done(TrainingState::Failed(_)) => None,
             _ => Some(self.id(order)),
         })
     }
 
     async fn start(&self, order: &TrainingRequest<'_>) -> Result<TrainingId, StartError> {
-        let reasons = unfit_recipe(&self.name, &self.trainer, &order.shard.recipe);
+        let reasons = rejected_settings(&self.name, &self.trainer, &order.shard.recipe);
         if !reasons.is_empty() {
             return Err(ProviderError::Refused(reasons.join("; ")).into());
         }
         let work = self.folder(order.key)?;
-        let failed = passing(&work);
+        let failed = work.io_error();
         work.create().map_err(&failed)?;
         let Some(lock) = work.lock("lock").map_err(&failed)? else {
             return Ok(self.id(order));
         };
-        if look_started(&work) {
+        if is_started(&work) {
             return Ok(self.id(order));
         }
         let lock = Arc::new(lock);
-        let note = UnfinishedTraining {
+        let unfinished = UnfinishedTraining {
             run: order.run.clone(),
             key: order.key.to_owned(),
             shard: order.shard.clone(),
         };
-        work.write_json("order.json", &note).map_err(&failed)?;
+        work.write_json("order.json", &unfinished).map_err(&failed)?;
         let prepared = prepare(&self.trainer, &work, order, &lock).await?;
-        self.launch(&work, prepared, lock).await?;
+        self.lifecycle(&work).launch(prepared, lock).await?;
         Ok(self.id(order))
     }
 
@@ -205,23 +194,23 @@ impl Provider for CommandProvider {
         order: &TrainingRequest<'_>,
     ) -> Result<TrainingState, ProviderError> {
         let work = self.own(id)?;
-        match self.look(&work).await? {
+        match self.lifecycle(&work).state().await? {
             FolderState::Absent => Ok(TrainingState::Absent),
             FolderState::Preparing => Ok(running("preparing", None)),
-            FolderState::Running => self.running(&work).await,
+            FolderState::Running => self.lifecycle(&work).running().await,
             FolderState::Elsewhere(host) => Err(ProviderError::Elsewhere(format!(
-                "machine {host}, which has the same folder"
+                "machine {host}, which shares this folder"
             ))),
             FolderState::Ended => {
-                self.conclude(&work).await?;
+                self.lifecycle(&work).conclude().await?;
                 Ok(running("finishing", None))
             }
-            FolderState::Lost => self.restart(&work).await,
+            FolderState::Lost => self.lifecycle(&work).restart().await,
             FolderState::Done(training) => {
                 if let (TrainingState::Succeeded(_), Some(why)) =
                     (&training, self.trainers.other_definition(&self.name, order.key))
                 {
-                    warn!("fine-tune job of {}: {why}", order.shard);
+                    warn!(job = %order.shard, why, "trainer definition changed");
                 }
                 Ok(training)
             }
@@ -236,30 +225,34 @@ impl Provider for CommandProvider {
 
     async fn cancel(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         let work = self.own(id)?;
-        mark(&work, &StopCause::Cancelled).map_err(passing(&work))?;
-        // An upload may go on for hours.
-        self.trainers.tasks.abort(&work).await;
-        self.conclude(&work).await?;
-        self.trainers.tasks.ended(&work).await.map_err(passing(&work))
+        mark_stopped(&work, &StopCause::Cancelled).map_err(work.io_error())?;
+        // An upload may run for hours.
+        self.trainers.tasks.abort(work.root()).await;
+        self.lifecycle(&work).conclude().await?;
+        self.trainers
+            .tasks
+            .ended(work.root())
+            .await
+            .map_err(work.io_error())
     }
 
     async fn cleanup(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         let work = self.own(id)?;
         let inner = work.clone();
-        let tidied = blocking(move || {
+        let removed = blocking(move || {
             inner.create()?;
             for name in ["train", "validation", "rows.jsonl"] {
                 inner.remove(name)?;
             }
             std::fs::write(inner.path("ended"), [])
         });
-        tidied.await.map_err(passing(&work))?;
-        self.trainers.tasks.abort(&work).await;
+        removed.await.map_err(work.io_error())?;
+        self.trainers.tasks.abort(work.root()).await;
         Ok(())
     }
 }
 
-/// Whether a start has nothing to do any more. Asked under the lock.
-fn look_started(work: &WorkDir) -> bool {
+/// Whether the training was started, ended or stopped before. Called under the lock.
+fn is_started(work: &WorkDir) -> bool {
     work.attempts() > 0 || work.outcome().is_some() || work.stop().is_some()
 }

@@ -1,13 +1,13 @@
 //! The parts of a trainer's entry that have rules of their own.
 
 use super::config::{
-    DEFAULT_GRACE, DEFAULT_PATTERNS, DEFAULT_READY, DEFAULT_RESULT, ProgressRule, ResultRule, Serve,
-    ServeHow, TrainFormat,
+    DEFAULT_PATTERNS, DEFAULT_READY, DEFAULT_RESULT, ProgressRule, ResultRule, Serve, ServeHow, TrainFormat,
 };
-use super::placeholders::is_train_key;
 use super::table::Table;
+use super::template::placeholders::is_train_key;
+use super::template::values::unfit_value;
 use super::template::{Template, is_name};
-use super::values::unfit_value;
+use super::work_dir::DEFAULT_GRACE;
 use crate::schema::nearest;
 use indexmap::IndexMap;
 use regex::Regex;
@@ -57,7 +57,7 @@ pub(super) fn files(table: &mut Table<'_, '_>) -> IndexMap<String, Vec<Template>
         let is_plain = Path::new(&name)
             .file_name()
             .is_some_and(|plain| plain == name.as_str());
-        if !is_plain || super::workdir::OWN_NAMES.contains(&name.as_str()) || name.contains(char::is_control)
+        if !is_plain || super::work_dir::OWN_NAMES.contains(&name.as_str()) || name.contains(char::is_control)
         {
             table.report_key(
                 "files",

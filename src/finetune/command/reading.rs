@@ -1,13 +1,13 @@
 //! From the `--trainers` file to [`Trainers`]: everything that is wrong is said, each with its key and what to write instead.
 
-use super::command_check;
 use super::config::{
     AT_ONCE, Argument, DEFAULT_SILENCE, DEFAULT_TIMEOUT, ServeHow, TAKE_OVER, Trainer, Trainers,
 };
 use super::parts::{defaults, files, grace, progress, result, serve, train_format};
-use super::placeholders::{self, is_train_key};
 use super::table::Table;
+use super::template::check;
 use super::template::is_name;
+use super::template::placeholders::{self, is_train_key};
 use indexmap::IndexMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -140,7 +140,7 @@ fn trainer(table: &mut Table<'_, '_>, folder: &Path) -> Option<Trainer> {
         }
     }
     if table.problem_count() == before {
-        command_check::check(&trainer, table);
+        check::check(&trainer, table);
     }
     (table.problem_count() == before).then_some(trainer)
 }

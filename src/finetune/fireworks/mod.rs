@@ -3,10 +3,10 @@
 //! We choose a job's id from the order's key, so that a job can be asked for again and is the same one. Its model is called as the
 //! job is. Adapters are served on dedicated deployments only, which are for their owner to create.
 
-pub(super) mod create;
-mod dataset;
-mod job;
-mod names;
+pub(super) mod create_job;
+mod dataset_upload;
+mod job_status;
+mod resource_names;
 
 use super::http::{self, CallError, Http, NoAccess};
 use super::{
@@ -14,9 +14,9 @@ use super::{
     TrainingResult, TrainingSpec, TrainingState, Unavailable, train_keys,
 };
 use async_trait::async_trait;
-use dataset::Dataset;
-use job::FireworksJobState;
-use names::{account, base_model, dataset_ids, full, job_id};
+use dataset_upload::Dataset;
+use job_status::FireworksJobState;
+use resource_names::{account, base_model, dataset_ids, full, job_id};
 use serde_json::{Value as Json, json};
 
 /// The service's own address.
@@ -75,14 +75,14 @@ impl FireworksProvider {
     }
 
     async fn request(&self, order: &TrainingRequest<'_>) -> Result<Json, ProviderError> {
-        train_keys::check(&order.shard.recipe.train, &create::train_keys(), "fireworks")?;
+        train_keys::check(&order.shard.recipe.train, &create_job::train_keys(), "fireworks")?;
         let [train, validation] = dataset_ids(order);
         let dataset = self.upload(order, &order.shard.data, &train).await?;
         let validation = match &order.shard.validation {
             None => None,
             Some(file) => Some(self.upload(order, file, &validation).await?),
         };
-        Ok(create::body(order, &self.spec, dataset, validation))
+        Ok(create_job::body(order, &self.spec, dataset, validation))
     }
 
     fn succeeded(&self, http: &Http, id: &TrainingId, job: &Json) -> TrainingState {
@@ -128,7 +128,7 @@ impl Provider for FireworksProvider {
     }
 
     async fn preflight(&self, recipe: &TrainingSpec) -> Result<Vec<String>, ProviderError> {
-        train_keys::check(&recipe.train, &create::train_keys(), "fireworks")?;
+        train_keys::check(&recipe.train, &create_job::train_keys(), "fireworks")?;
         let name = base_model(recipe);
         let model = self.model(&name).await?;
         let goes_on = self.spec.service.extra.contains_key("warmStartFrom");
@@ -194,12 +194,12 @@ impl Provider for FireworksProvider {
         };
         Ok(match FireworksJobState::of(&job) {
             FireworksJobState::Completed => self.succeeded(http, id, &job),
-            FireworksJobState::Failed => TrainingState::Failed(http.say(&job::failure(&job))),
+            FireworksJobState::Failed => TrainingState::Failed(http.say(&job_status::failure(&job))),
             FireworksJobState::Cancelled => TrainingState::Cancelled,
-            FireworksJobState::Goes => TrainingState::Running(job::progress(&job)),
+            FireworksJobState::Goes => TrainingState::Running(job_status::progress(&job)),
             FireworksJobState::Unknown => {
                 tracing::warn!(state = %job["state"], job = id.0, "Fireworks tells of an unknown state; waiting");
-                TrainingState::Running(job::progress(&job))
+                TrainingState::Running(job_status::progress(&job))
             }
         })
     }

@@ -3,15 +3,15 @@
 //! What may be asked twice is asked again here, a few times. What starts something is asked again only when the first request
 //! certainly did nothing; whoever calls hears [`CallError::Unclear`] otherwise and looks for what it may have started.
 
-mod access;
+mod connect;
 mod error;
-mod signed;
+mod signed_upload;
 #[cfg(test)]
 mod tests;
 
-pub(super) use access::{NoAccess, reach};
+pub(super) use connect::{NoAccess, reach};
 pub(super) use error::{CallError, ErrorResponse, Refusal};
-pub(super) use signed::Put;
+pub(super) use signed_upload::Put;
 
 use crate::http::{self, BadAddress, LARGEST_ERROR, chain, collect, retry, server_error, shorten};
 use crate::lm::Secret;

@@ -1,6 +1,6 @@
 //! The client against a server of the tests' own, which plays scripted answers.
 
-use super::access::key;
+use super::connect::key;
 use super::*;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -2,8 +2,8 @@
 
 use super::super::http::{CallError, Http};
 use super::super::{ProviderError, StartError, TrainingId};
-use super::files;
-use super::wire::{OpenAiJob, OpenAiJobStatus, Page};
+use super::uploads;
+use super::wire_types::{OpenAiJob, OpenAiJobStatus, Page};
 
 /// Where the jobs are.
 pub(super) const JOBS: &[&str] = &["fine_tuning", "jobs"];
@@ -27,7 +27,7 @@ pub(super) async fn find(http: &Http, key: &str) -> Result<Option<TrainingId>, P
         Err(error) if is_no_list(&error) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let ours = files::of_key(http, key).await?;
+    let ours = uploads::of_key(http, key).await?;
     if filters && ours.is_empty() {
         return Ok(None);
     }

@@ -4,13 +4,13 @@
 //! names of the uploaded files.
 
 pub(super) mod arguments;
-mod body;
-mod files;
+mod create_job;
 mod jobs;
-mod names;
+mod model_names;
 mod preflight;
 mod progress;
-mod wire;
+mod uploads;
+mod wire_types;
 
 use super::http::{self, CallError, Http, NoAccess};
 use super::{
@@ -18,7 +18,7 @@ use super::{
     TrainingSpec, TrainingState, Unavailable,
 };
 use async_trait::async_trait;
-use wire::{OpenAiJob, OpenAiJobStatus};
+use wire_types::{OpenAiJob, OpenAiJobStatus};
 
 /// The service's own address.
 pub(super) const OWN: &str = "https://api.openai.com/v1";
@@ -45,7 +45,7 @@ impl OpenAiProvider {
     }
 
     fn is_azure(&self) -> bool {
-        self.http.as_ref().is_ok_and(names::is_azure)
+        self.http.as_ref().is_ok_and(model_names::is_azure)
     }
 
     /// What a job that has been read says of the training.
@@ -53,7 +53,7 @@ impl OpenAiProvider {
         match job.status {
             OpenAiJobStatus::Succeeded => match job.model {
                 Some(model) => TrainingState::Succeeded(TrainingResult {
-                    model: Some(names::model(&model)),
+                    model: Some(model_names::model(&model)),
                     api_base: self.spec.api_base.clone(),
                     tokens: job.tokens,
                     loss: progress::of(http, &job.id, &job.word).await.loss,
@@ -91,21 +91,22 @@ impl Provider for OpenAiProvider {
     async fn start(&self, order: &TrainingRequest<'_>) -> Result<TrainingId, StartError> {
         let http = self.http()?;
         let shard = order.shard;
-        let rows = files::OpenAiRows::Training
+        let rows = uploads::OpenAiRows::Training
             .there(http, order, &shard.data, self.is_azure())
             .await?;
         let validation = match &shard.validation {
             None => None,
             Some(kept) => {
-                let kept_back = files::OpenAiRows::Validation;
+                let kept_back = uploads::OpenAiRows::Validation;
                 Some(kept_back.there(http, order, kept, self.is_azure()).await?)
             }
         };
         let azure = self.is_azure();
-        let mut body = body::of(order, &self.spec, azure, &rows, validation.as_deref())
+        let mut body = create_job::of(order, &self.spec, azure, &rows, validation.as_deref())
             .map_err(ProviderError::Refused)?;
         let mut answer = http.post(jobs::JOBS, Some(&body)).await;
-        if answer.as_ref().is_err_and(body::refuses_metadata) && body::forget_metadata(&mut body, &self.spec)
+        if answer.as_ref().is_err_and(create_job::refuses_metadata)
+            && create_job::forget_metadata(&mut body, &self.spec)
         {
             answer = http.post(jobs::JOBS, Some(&body)).await;
         }
@@ -138,6 +139,6 @@ impl Provider for OpenAiProvider {
     }
 
     async fn cleanup(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError> {
-        files::cleanup(self.http()?, &id.0, order.key).await
+        uploads::cleanup(self.http()?, &id.0, order.key).await
     }
 }

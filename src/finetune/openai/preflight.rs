@@ -3,8 +3,8 @@
 use super::super::http::{CallError, Http, NoAccess};
 use super::super::{ProviderError, ServiceSpec, TrainingSpec};
 use super::jobs::{JOBS, is_no_list};
-use super::wire::{Page, id, text};
-use super::{OWN, arguments, body, names};
+use super::wire_types::{Page, id, text};
+use super::{OWN, arguments, create_job, model_names};
 use crate::schema::nearest;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -33,12 +33,12 @@ pub(super) async fn look(
 ) -> Result<Vec<String>, ProviderError> {
     let mut found = Findings::default();
     found.problems.extend(arguments::problems(&recipe.train));
-    found.problems.extend(body::extra_problem(&spec.extra));
+    found.problems.extend(create_job::extra_problem(&spec.extra));
     match http {
         Err(error) => found.problems.push(error.to_string()),
         Ok(http) => {
-            let azure = names::is_azure(http);
-            let longest = names::longest(azure);
+            let azure = model_names::is_azure(http);
+            let longest = model_names::longest(azure);
             if spec
                 .suffix
                 .as_ref()

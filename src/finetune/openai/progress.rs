@@ -3,7 +3,7 @@
 use super::super::TrainingProgress;
 use super::super::http::Http;
 use super::jobs::JOBS;
-use super::wire::{Page, text};
+use super::wire_types::{Page, text};
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 use std::sync::Mutex;

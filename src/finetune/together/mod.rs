@@ -3,11 +3,11 @@
 //! Jobs carry no data of ours but a suffix of the new model's name, so that is where the order's key is, and what a job is found by.
 //! Together serves a fine-tuned model only on a dedicated endpoint, which is for its owner to create.
 
-pub(super) mod create;
-mod files;
-mod job;
-mod limits;
-mod price;
+pub(super) mod create_job;
+mod job_status;
+mod model_limits;
+mod price_estimate;
+mod uploads;
 
 use super::http::{self, CallError, Http, NoAccess};
 use super::slug::slug;
@@ -16,9 +16,9 @@ use super::{
     TrainingSpec, TrainingState, Unavailable, train_keys,
 };
 use async_trait::async_trait;
-use create::Files;
-use job::TogetherJobStatus;
-use limits::base_model;
+use create_job::Files;
+use job_status::TogetherJobStatus;
+use model_limits::base_model;
 use serde_json::Value as Json;
 
 /// The service's own address.
@@ -109,27 +109,27 @@ impl TogetherProvider {
 
     async fn upload(http: &Http, order: &TrainingRequest<'_>) -> Result<Files, ProviderError> {
         let [train, validation] = file_names(order);
-        let training = files::ensure(http, order, &order.shard.data, &train).await?;
+        let training = uploads::ensure(http, order, &order.shard.data, &train).await?;
         let validation = match &order.shard.validation {
             None => None,
-            Some(file) => Some(files::ensure(http, order, file, &validation).await?),
+            Some(file) => Some(uploads::ensure(http, order, file, &validation).await?),
         };
         Ok(Files { training, validation })
     }
 
     async fn request(&self, order: &TrainingRequest<'_>) -> Result<Json, ProviderError> {
         let recipe = &order.shard.recipe;
-        train_keys::check(&recipe.train, &create::TRAIN_KEYS, "together")?;
-        create::check_extra(&self.spec.extra)?;
+        train_keys::check(&recipe.train, &create_job::TRAIN_KEYS, "together")?;
+        create_job::check_extra(&self.spec.extra)?;
         let http = self.http()?;
         let files = TogetherProvider::upload(http, order).await?;
-        let needs_rank = create::wants_lora(recipe) == Some(true) && !recipe.train.contains_key("lora_r");
+        let needs_rank = create_job::wants_lora(recipe) == Some(true) && !recipe.train.contains_key("lora_r");
         let rank = match needs_rank {
             true => TogetherProvider::limits(http, recipe).await?["lora_training"]["default_rank"].as_u64(),
             false => None,
         };
-        price::tell(http, recipe, &files, rank).await;
-        let mut body = create::body(order, base_model(recipe), &self.suffix(order), &files, rank);
+        price_estimate::tell(http, recipe, &files, rank).await;
+        let mut body = create_job::body(order, base_model(recipe), &self.suffix(order), &files, rank);
         for (key, value) in &self.spec.extra {
             body[key] = value.clone();
         }
@@ -145,7 +145,7 @@ impl TogetherProvider {
             model: Some(format!("openai/{name}")),
             api_base: Some(http.shown().trim_end_matches('/').to_owned()),
             tokens: job["token_count"].as_u64(),
-            loss: metrics.ok().as_ref().and_then(job::last_loss),
+            loss: metrics.ok().as_ref().and_then(job_status::last_loss),
         })
     }
 }
@@ -158,8 +158,8 @@ fn file_names(order: &TrainingRequest<'_>) -> [String; 2] {
 #[async_trait]
 impl Provider for TogetherProvider {
     async fn preflight(&self, recipe: &TrainingSpec) -> Result<Vec<String>, ProviderError> {
-        train_keys::check(&recipe.train, &create::TRAIN_KEYS, "together")?;
-        create::check_extra(&self.spec.extra)?;
+        train_keys::check(&recipe.train, &create_job::TRAIN_KEYS, "together")?;
+        create_job::check_extra(&self.spec.extra)?;
         let model = base_model(recipe);
         let limits = match TogetherProvider::limits(self.http()?, recipe).await {
             Ok(limits) => limits,
@@ -173,7 +173,7 @@ impl Provider for TogetherProvider {
                 });
             }
         };
-        limits::check(recipe, &limits)?;
+        model_limits::check(recipe, &limits)?;
         Ok(vec![SERVED.to_owned()])
     }
 
@@ -225,7 +225,7 @@ impl Provider for TogetherProvider {
             TogetherJobStatus::Completed => TogetherProvider::succeeded(http, id, &job).await,
             TogetherJobStatus::Cancelled => TrainingState::Cancelled,
             TogetherJobStatus::Failed => {
-                let why = job::latest(&TogetherProvider::events(http, id).await);
+                let why = job_status::latest(&TogetherProvider::events(http, id).await);
                 let why = why.unwrap_or_else(|| {
                     format!(
                         "the job ended as {}, and Together does not say why",
@@ -238,7 +238,10 @@ impl Provider for TogetherProvider {
                 if status == TogetherJobStatus::Unknown {
                     tracing::warn!(status = %job["status"], job = id.0, "Together tells of an unknown status; waiting");
                 }
-                TrainingState::Running(job::progress(&job, &TogetherProvider::events(http, id).await))
+                TrainingState::Running(job_status::progress(
+                    &job,
+                    &TogetherProvider::events(http, id).await,
+                ))
             }
         })
     }
@@ -260,7 +263,7 @@ impl Provider for TogetherProvider {
     async fn cleanup(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         let http = self.http()?;
         let names = file_names(order);
-        let ours = files::named(http, &names.each_ref().map(String::as_str)).await?;
+        let ours = uploads::named(http, &names.each_ref().map(String::as_str)).await?;
         if ours.is_empty() {
             return Ok(());
         }
@@ -274,7 +277,7 @@ impl Provider for TogetherProvider {
                     && (uses("training_file") || uses("validation_file"))
             };
             if !jobs.iter().any(is_used) {
-                files::delete(http, file).await?;
+                uploads::delete(http, file).await?;
             }
         }
         Ok(())

@@ -189,7 +189,7 @@ fn a_fresh_run_that_finds_an_old_failure_says_that_it_is_old_and_how_to_train_an
 fn a_model_of_a_trainer_that_was_defined_otherwise_is_kept_and_that_is_said() {
     let trained = with_a_shared_folder();
     trained.finish();
-    let words = "as the --trainers file defined it before";
+    let words = "an earlier definition of trainer";
     trained.folder.run(&COMPILE).with(0);
     let trainers = trained.folder.read("trainers.toml");
     // What a model does not depend on may change.

@@ -25,7 +25,7 @@ async fn what_cannot_be_a_value_is_refused_before_anything_runs() {
         ("lr", json!("a\nb: c"), "control character"),
         ("lr", json!(["a"]), "neither a number nor"),
         ("Lr", json!(1), "did you mean `lr`?"),
-        ("output_dir", json!("/"), "knows no `output_dir`"),
+        ("output_dir", json!("/"), "does not accept `output_dir`"),
     ] {
         let place = TrainerFixture::new("").train(key, value);
         let provider = place.provider();

@@ -68,7 +68,7 @@ async fn a_trainer_that_vanished_goes_on_from_its_newest_whole_checkpoint() {
          printf '{\"gl' > checkpoint-11/trainer_state.json; echo > \"$1/saved\"",
     );
     until(|| place.control("saved").exists()).await;
-    let work = WorkDir::of(&place.dir(), KEY).unwrap();
+    let work = WorkDir::for_key(&place.dir(), KEY).unwrap();
     fs::remove_file(place.control("environment")).unwrap();
     procfs::signal_group(place.pid(), rustix::process::Signal::KILL);
     until(|| !work.is_held().unwrap()).await;
@@ -94,7 +94,7 @@ async fn a_trainer_that_keeps_vanishing_is_given_up() {
     let place = TrainerFixture::new("");
     let provider = place.provider();
     let id = place.start(&*provider).await;
-    let work = WorkDir::of(&place.dir(), KEY).unwrap();
+    let work = WorkDir::for_key(&place.dir(), KEY).unwrap();
     for start in 1..=4 {
         until(|| place.starts() == start).await;
         procfs::signal_group(place.pid(), rustix::process::Signal::KILL);

@@ -5,8 +5,9 @@ mod given;
 mod life;
 mod stop;
 
-use super::workdir::{self, WorkDir};
-use super::{Trainers, environment, procfs, stop_all, unfinished};
+use super::process::{environment, procfs};
+use super::work_dir::{self, WorkDir};
+use super::{Trainers, stop_all, unfinished};
 use crate::artifacts::{ArtifactStore, DirArtifacts};
 use crate::finetune::{
     CommandSpec, FinetuneJob, Provider, ProviderError, ProviderSpec, Providers, TrainingId, TrainingRequest,
@@ -194,7 +195,7 @@ impl TrainerFixture {
 impl Drop for TrainerFixture {
     fn drop(&mut self) {
         // A test that failed leaves no trainer behind.
-        for work in workdir::all(&self.dir()) {
+        for work in work_dir::all_in(&self.dir()) {
             if let Some(proc) = work.proc() {
                 procfs::signal_group(proc.pid, rustix::process::Signal::KILL);
             }

@@ -1,6 +1,6 @@
 //! Training rows at Fireworks: a dataset of an id that we choose, whose file is sent and then looked at by the service.
 
-use super::names::account;
+use super::resource_names::account;
 use crate::artifacts::ArtifactError;
 use crate::backoff::Backoff;
 use crate::finetune::http::{CallError, Http, Put, Upload};

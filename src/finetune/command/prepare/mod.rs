@@ -1,26 +1,28 @@
-//! All that is done before a trainer is started: rows fetched, converted and measured, values fixed.
+//! Prepares a training before its trainer starts: fetches, converts and measures the rows, and fixes the placeholders' values.
 
-use super::config::Trainer;
-use super::convert::{ConvertError, ConvertedRows, convert};
-use super::environment::set_paths;
-use super::finish::blocking;
-use super::measure::{self, decide, measure};
-use super::values::Values;
-use super::workdir::{PreparedTraining, WorkDir, WorkLock};
+mod convert;
+mod measure;
+
+use crate::finetune::command::background_tasks::blocking;
+use crate::finetune::command::config::Trainer;
+use crate::finetune::command::process::environment::set_paths;
+use crate::finetune::command::template::values::Values;
+use crate::finetune::command::work_dir::{PreparedTraining, WorkDir, WorkLock};
 use crate::finetune::{ProviderError, TrainingRequest, TrainingSpec};
 use crate::training_file::TrainingFile;
+use convert::{ConvertError, ConvertedRows, convert};
+use measure::{max_length, measure};
 use std::fs;
-use std::io;
 use std::sync::Arc;
 use tracing::warn;
 
-/// How long the name of a model is at most, its key aside: servers and file systems like short ones.
-const LONGEST_NAME: usize = 48;
+/// The maximum length of a model name without its key, in characters. Servers and file systems limit names.
+const MAX_NAME_CHARS: usize = 48;
 
-/// How much of the key a model's name carries.
-const NAME_KEY: usize = 8;
+/// How many characters of the key a model name contains.
+const NAME_KEY_CHARS: usize = 8;
 
-/// Prepares the training and writes down how. Whoever calls holds the lock; what goes on after the caller is gone holds it, too.
+/// Prepares the training and writes `prepared.json`. The caller holds the lock; blocking work that outlives the caller holds it too.
 pub(super) async fn prepare(
     trainer: &Trainer,
     work: &WorkDir,
@@ -28,31 +30,29 @@ pub(super) async fn prepare(
     lock: &Arc<WorkLock>,
 ) -> Result<PreparedTraining, ProviderError> {
     let shard = order.shard;
-    let mut values = Values::of(trainer, &shard.recipe);
+    let mut values = Values::before_rows(&trainer.defaults, &trainer.config_dir, &shard.recipe);
     set_paths(&mut values, work, shard.validation.is_some());
     values.set("key", order.key);
-    values.set("name", name(&shard.recipe, order.key));
-    let rows = rows(trainer, work, order, &shard.data, "train", lock).await?;
+    values.set("name", model_name(&shard.recipe, order.key));
+    let rows = fetch_rows(trainer, work, order, &shard.data, "train", lock).await?;
     if rows.rows == 0 {
         return Err(ProviderError::Refused("the training file has no rows".to_owned()));
     }
     if let Some(validation) = &shard.validation {
-        self::rows(trainer, work, order, validation, "validation", lock).await?;
+        fetch_rows(trainer, work, order, validation, "validation", lock).await?;
     }
     values.set("rows", rows.rows);
-    fs::write(work.path("measure.py"), measure::SCRIPT).map_err(passing(work))?;
-    let measured = match trainer.measure.is_empty() {
-        true => None,
-        false => Some(
-            measure(trainer, work, &values)
-                .await
-                .map_err(ProviderError::Refused)?,
-        ),
+    fs::write(work.path("measure.py"), measure::SCRIPT).map_err(work.io_error())?;
+    let measured = if trainer.measure.is_empty() {
+        None
+    } else {
+        let measured = measure(trainer, work, &values).await;
+        Some(measured.map_err(ProviderError::Refused)?)
     };
     let given = values.get("max_length").and_then(serde_json::Value::as_u64);
-    let length = decide(given, &rows, measured.as_ref()).map_err(ProviderError::Refused)?;
+    let length = max_length(given, &rows, measured.as_ref()).map_err(ProviderError::Refused)?;
     if let Some(message) = &length.message {
-        warn!(%shard, why = message, "not all rows will be learned whole");
+        warn!(job = %shard, why = message, "some rows exceed max_length and will be truncated");
     }
     values.set("max_length", length.max_length);
     let prepared = PreparedTraining {
@@ -60,12 +60,12 @@ pub(super) async fn prepare(
         message: length.message,
     };
     work.write_json("prepared.json", &prepared)
-        .map_err(passing(work))?;
+        .map_err(work.io_error())?;
     Ok(prepared)
 }
 
-/// Brings the rows to `FOLDER/FOLDER.jsonl`, alone in their folder: trainers read whole folders.
-async fn rows(
+/// Fetches and converts a file of rows to `FOLDER/FOLDER.jsonl`, in a folder of its own because trainers read whole folders.
+async fn fetch_rows(
     trainer: &Trainer,
     work: &WorkDir,
     order: &TrainingRequest<'_>,
@@ -92,12 +92,12 @@ async fn rows(
     });
     converted
         .await
-        .map_err(passing(&work))?
+        .map_err(work.io_error())?
         .map_err(ProviderError::Refused)
 }
 
-/// What the model will be called, by servers that are told a name: unlike any other training's.
-fn name(recipe: &TrainingSpec, key: &str) -> String {
+/// The name of the new model for servers that need one: job, LM, predictor and part of the key, so it is unique.
+fn model_name(recipe: &TrainingSpec, key: &str) -> String {
     let parts = [
         Some(recipe.job.as_str()),
         Some(recipe.lm.as_str()),
@@ -111,17 +111,11 @@ fn name(recipe: &TrainingSpec, key: &str) -> String {
             '-'
         }
     });
-    let plain: String = plain.take(LONGEST_NAME).collect();
-    let key: String = key.chars().take(NAME_KEY).collect();
+    let plain: String = plain.take(MAX_NAME_CHARS).collect();
+    let key: String = key.chars().take(NAME_KEY_CHARS).collect();
     format!("{}-{key}", plain.trim_matches(['-', '.']))
         .trim_start_matches('-')
         .to_owned()
-}
-
-/// An I/O error of a training's folder: a full disk may be emptied.
-pub(super) fn passing(work: &WorkDir) -> impl Fn(io::Error) -> ProviderError + use<> {
-    let root = work.root().to_owned();
-    move |error| ProviderError::Passing(format!("{}: {error}", root.display()))
 }
 
 #[cfg(test)]
@@ -130,7 +124,7 @@ mod tests {
     use crate::finetune::{CommandSpec, ProviderSpec};
 
     #[test]
-    fn a_models_name_is_plain_and_its_own() {
+    fn model_name_is_plain_and_unique() {
         let recipe = |job: &str, predictor: Option<&str>| TrainingSpec {
             job: job.to_owned(),
             lm: "student".to_owned(),
@@ -143,11 +137,14 @@ mod tests {
             }),
         };
         let key = "0123456789abcdef";
-        assert_eq!(name(&recipe("intents", None), key), "intents-student-01234567");
         assert_eq!(
-            name(&recipe("--a b/../$(c)", Some("d.predict")), key),
+            model_name(&recipe("intents", None), key),
+            "intents-student-01234567"
+        );
+        assert_eq!(
+            model_name(&recipe("--a b/../$(c)", Some("d.predict")), key),
             "a-b-..---c--student-d.predict-01234567"
         );
-        assert_eq!(name(&recipe("ä", None), key), "student-01234567");
+        assert_eq!(model_name(&recipe("ä", None), key), "student-01234567");
     }
 }

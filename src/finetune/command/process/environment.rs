@@ -1,14 +1,14 @@
-//! The variables that a trainer is given: what it needs to run, never what the worker keeps for itself.
+//! The environment and the arguments of a trainer's commands. Variables of the worker are passed from an allow-list only.
 
-use super::config::Trainer;
-use super::template::plain;
-use super::values::Values;
-use super::workdir::WorkDir;
+use crate::finetune::command::config::{Argument, Trainer};
+use crate::finetune::command::template::plain;
+use crate::finetune::command::template::values::Values;
+use crate::finetune::command::work_dir::WorkDir;
 use serde_json::Value as Json;
 use std::ffi::OsString;
 
-/// Passed where the worker has them. Nothing here holds a secret.
-pub(super) const ALWAYS_PASSED: [&str; 36] = [
+/// Variables of the worker that every trainer gets. None of them contains a secret.
+pub(crate) const ALWAYS_PASSED: [&str; 36] = [
     "PATH",
     "HOME",
     "USER",
@@ -47,11 +47,11 @@ pub(super) const ALWAYS_PASSED: [&str; 36] = [
     "TRANSFORMERS_OFFLINE",
 ];
 
-/// The variable that holds a training's folder: its processes are known by it.
-pub(super) const MARK: &str = "FT_WORK_DIR";
+/// The variable with a training's folder, which identifies the processes of the training.
+pub(crate) const WORK_DIR_VARIABLE: &str = "FT_WORK_DIR";
 
-/// Placeholders that are variables, too.
-const OWN: [(&str, &str); 17] = [
+/// Variables that bsft sets, each with the placeholder that has the same value.
+const FT_VARIABLES: [(&str, &str); 17] = [
     ("FT_JOB_KEY", "key"),
     ("FT_NAME", "name"),
     ("FT_BASE_MODEL", "base_model"),
@@ -60,7 +60,7 @@ const OWN: [(&str, &str); 17] = [
     ("FT_VAL_FILE", "validation_file"),
     ("FT_VAL_DIR", "validation_dir"),
     ("FT_OUTPUT_DIR", "output_dir"),
-    (MARK, "work_dir"),
+    (WORK_DIR_VARIABLE, "work_dir"),
     ("FT_HYPERPARAMS", "hyperparams_file"),
     ("FT_PROGRESS_FILE", "progress_file"),
     ("FT_RESULT_FILE", "result_file"),
@@ -71,8 +71,8 @@ const OWN: [(&str, &str); 17] = [
     ("FT_ARTEFACT", "artefact"),
 ];
 
-/// All variables of a command of that trainer.
-pub(super) fn variables(trainer: &Trainer, values: &Values) -> Vec<(OsString, OsString)> {
+/// All variables of a trainer's command.
+pub(crate) fn variables(trainer: &Trainer, values: &Values) -> Vec<(OsString, OsString)> {
     let passed = ALWAYS_PASSED
         .into_iter()
         .chain(trainer.pass_env.iter().map(String::as_str));
@@ -83,23 +83,27 @@ pub(super) fn variables(trainer: &Trainer, values: &Values) -> Vec<(OsString, Os
     for (name, template) in &trainer.env {
         all.extend(template.fill(value_of).map(|value| (name.into(), value.into())));
     }
-    for (name, placeholder) in OWN {
+    for (name, placeholder) in FT_VARIABLES {
         all.extend(value_of(placeholder).map(|value| (name.into(), value.into())));
     }
     all
 }
 
-/// The same for an attempt at a training.
-pub(super) fn of_attempt(trainer: &Trainer, values: &Values, attempt: u32) -> Vec<(OsString, OsString)> {
+/// All variables of the trainer itself, with the number of the attempt.
+pub(crate) fn attempt_variables(
+    trainer: &Trainer,
+    values: &Values,
+    attempt: u32,
+) -> Vec<(OsString, OsString)> {
     let mut all = variables(trainer, values);
     all.push(("FT_ATTEMPT".into(), attempt.to_string().into()));
     all
 }
 
-/// `text` without the values of variables that are passed on request or written in the file: those may be secrets.
-pub(super) fn without_secrets(trainer: &Trainer, mut text: String) -> String {
-    /// Shorter ones, such as `1`, are no secrets and would tear holes into the text.
-    const SHORTEST_SECRET: usize = 8;
+/// Replaces the values of `pass_env` and `env` in `text` with the variables' names: they may be secrets.
+pub(crate) fn without_secrets(trainer: &Trainer, mut text: String) -> String {
+    /// Shorter values, such as `1`, are no secrets and occur in ordinary text.
+    const MIN_SECRET_BYTES: usize = 8;
     let passed = trainer
         .pass_env
         .iter()
@@ -109,15 +113,15 @@ pub(super) fn without_secrets(trainer: &Trainer, mut text: String) -> String {
         .iter()
         .filter_map(|(name, template)| Some((name, template.fill(|_| None)?)));
     for (name, value) in passed.chain(given) {
-        if value.len() >= SHORTEST_SECRET {
+        if value.len() >= MIN_SECRET_BYTES {
             text = text.replace(&value, &format!("[{name}]"));
         }
     }
     text
 }
 
-/// Fills in a command. Arguments whose placeholders have no value are left out.
-pub(super) fn arguments(argv: &[super::config::Argument], values: &Values) -> Vec<String> {
+/// Fills the placeholders of a command. Arguments with a placeholder that has no value are omitted.
+pub(crate) fn arguments(argv: &[Argument], values: &Values) -> Vec<String> {
     let value_of = |name: &str| values.get(name).filter(|value| !value.is_null()).map(plain);
     let filled = argv.iter().flat_map(|argument| {
         let all: Option<Vec<String>> = argument.templates().iter().map(|t| t.fill(value_of)).collect();
@@ -126,8 +130,8 @@ pub(super) fn arguments(argv: &[super::config::Argument], values: &Values) -> Ve
     filled.collect()
 }
 
-/// Where the values of a training lie in its folder.
-pub(super) fn set_paths(values: &mut Values, work: &WorkDir, has_validation: bool) {
+/// Sets the placeholders that are paths in a training's folder.
+pub(crate) fn set_paths(values: &mut Values, work: &WorkDir, has_validation: bool) {
     let mut set = |name: &str, file: &str| values.set(name, Json::from(work.path(file).to_string_lossy()));
     set("train_dir", "train");
     set("train_file", "train/train.jsonl");

@@ -1,12 +1,11 @@
-//! Whether a training that ended has a result: an exit code of 0 proves nothing, trainers that are told to stop give it, too.
+//! Checks the result of a trainer. Exit code 0 is not enough: trainers also return it after they were stopped.
 
-use super::config::Trainer;
-use super::environment::without_secrets;
-use super::launch::UNFINISHED;
-use super::progress;
-use super::values::Values;
-use super::workdir::WorkDir;
 use crate::finetune::TrainingProgress;
+use crate::finetune::command::config::Trainer;
+use crate::finetune::command::process::environment::without_secrets;
+use crate::finetune::command::template::values::Values;
+use crate::finetune::command::work_dir::progress;
+use crate::finetune::command::work_dir::{UNFINISHED, WorkDir};
 use crate::hex::hex;
 use crate::run_dir::write_whole;
 use serde::{Deserialize, Serialize};
@@ -15,32 +14,32 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-/// Where the output is when it is known to be good.
+/// The output folder of a training whose result is valid.
 pub(super) const OUTPUT: &str = "output";
 
-/// How much of the epochs or steps that were asked for a trainer may say it has made: the last line it prints is some steps old.
-const NEARLY_ALL: f64 = 0.9;
+/// The fraction of the requested epochs or steps that a finished trainer must have reported. Its last line may be some steps old.
+const MIN_COMPLETED: f64 = 0.9;
 
-/// How much of a log goes into a message, in bytes.
-const TOLD: u64 = 4096;
+/// How many bytes of a log an error message contains.
+const MAX_LOG_BYTES: u64 = 4096;
 
-/// What a trainer, or `upload`, may write to `{result_file}`.
+/// The content of `{result_file}`, written by the trainer or by `upload`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(super) struct ResultFile {
     /// The model, as DSPy's `LM(model=…)` takes it.
     pub(super) model: Option<String>,
-    /// Where the result lies, if not in the output folder.
+    /// The location of the model. `None` if it is in the output folder.
     #[serde(alias = "artifact")]
     pub(super) artefact: Option<String>,
-    /// Where it is served.
+    /// The address of the server that serves it.
     pub(super) api_base: Option<String>,
-    /// Tokens that were trained on.
+    /// The number of tokens trained on.
     #[serde(alias = "trained_tokens")]
     pub(super) tokens: Option<u64>,
 }
 
-/// Reads `{result_file}`. An error: it is there and cannot be read.
+/// Reads `{result_file}`; a missing file is empty. Fails when it cannot be parsed.
 pub(super) fn result_file(work: &WorkDir) -> Result<ResultFile, String> {
     let path = work.path("result.json");
     match fs::read(&path) {
@@ -55,7 +54,7 @@ pub(super) fn result_file(work: &WorkDir) -> Result<ResultFile, String> {
     }
 }
 
-/// What an exit code other than 0 means, with the trainer's last words and where to read on.
+/// The error message for an exit code other than 0: its meaning, the end of the trainer's log and the folder of its logs.
 pub(super) fn failure(trainer: &Trainer, work: &WorkDir, code: i32) -> String {
     let what = match code {
         124 => "exit code 124: a time limit of its own".to_owned(),
@@ -63,24 +62,24 @@ pub(super) fn failure(trainer: &Trainer, work: &WorkDir, code: i32) -> String {
         126 => "exit code 126: the command is not executable".to_owned(),
         127 => "exit code 127: the command was not found".to_owned(),
         137 => "it was killed (137): most often there was too little memory".to_owned(),
-        143 => "somebody else stopped it (143)".to_owned(),
+        143 => "another process stopped it (143)".to_owned(),
         code if code > 128 => format!("signal {} ended it ({code})", code - 128),
         code => format!("exit code {code}"),
     };
-    let read = |name| progress::tail(&work.path(name), TOLD).unwrap_or_default();
-    let mut words = read("stderr.log");
-    if words.trim().is_empty() {
-        words = read("stdout.log");
+    let read = |name| progress::tail(&work.path(name), MAX_LOG_BYTES).unwrap_or_default();
+    let mut log = read("stderr.log");
+    if log.trim().is_empty() {
+        log = read("stdout.log");
     }
-    let words = without_secrets(trainer, words.replace('\r', "\n"));
+    let log = without_secrets(trainer, log.replace('\r', "\n"));
     format!(
         "the trainer failed: {what}; its logs are in {}\n{}",
         work.root().display(),
-        words.trim()
+        log.trim()
     )
 }
 
-/// Looks whether a trainer that ended with 0 has left a result. An error says what is missing.
+/// Checks that a trainer with exit code 0 has left a valid result. The error describes what is missing.
 pub(super) fn check(trainer: &Trainer, work: &WorkDir, values: &Values) -> Result<(), String> {
     let at = work.root().display();
     let started = fs::metadata(work.path("attempts"))
@@ -93,33 +92,33 @@ pub(super) fn check(trainer: &Trainer, work: &WorkDir, values: &Values) -> Resul
         found.len() > 0
             && started.is_none_or(|started| found.modified().is_ok_and(|written| written >= started))
     };
-    let told = result_file(work)?;
+    let reported = result_file(work)?;
     let any_of = &trainer.result.any_of;
     let output = output(work);
-    if any_of.is_empty() && told.model.is_none() {
+    if any_of.is_empty() && reported.model.is_none() {
         return Err(format!(
-            "the trainer ended well but named no model in {at}/result.json"
+            "the trainer succeeded but named no model in {at}/result.json"
         ));
     }
     if !any_of.is_empty() && !any_of.iter().any(|name| is_new(&output.join(name))) {
         let names = any_of.join(", ");
         return Err(format!(
-            "the trainer ended well but left none of {names} in {}",
+            "the trainer succeeded but left none of {names} in {}",
             output.display()
         ));
     }
     let progress = progress::read(&trainer.progress, work, values);
     match short_of(&progress, values.epochs()).filter(|_| !trainer.result.may_stop_early) {
         Some(short) => Err(format!(
-            "the trainer ended well but too early, {short}; its logs are in {at}"
+            "the trainer succeeded but stopped early, {short}; its logs are in {at}"
         )),
         None => Ok(()),
     }
 }
 
-/// How far it came, if not to where it was to come.
+/// The last reported step or epoch of a training that stopped early. `None` if it completed.
 fn short_of(progress: &TrainingProgress, epochs: Option<f64>) -> Option<String> {
-    let too_few = |made: f64, wanted: f64| made < wanted * NEARLY_ALL;
+    let too_few = |made: f64, wanted: f64| made < wanted * MIN_COMPLETED;
     match (progress.step, progress.total_steps, progress.epoch, epochs) {
         (Some(step), Some(total), _, _) if too_few(step as f64, total as f64) => {
             Some(format!("at step {step} of {total}"))
@@ -131,12 +130,9 @@ fn short_of(progress: &TrainingProgress, epochs: Option<f64>) -> Option<String> 
     }
 }
 
-/// Where the output is just now: it may have been moved before a death.
+/// The current output folder. A worker that crashed may have moved it already.
 fn output(work: &WorkDir) -> PathBuf {
-    match work.has(UNFINISHED) {
-        true => work.path(UNFINISHED),
-        false => work.path(OUTPUT),
-    }
+    work.path(if work.has(UNFINISHED) { UNFINISHED } else { OUTPUT })
 }
 
 #[derive(Serialize)]
@@ -146,7 +142,7 @@ struct ManifestEntry {
     sha256: String,
 }
 
-/// Moves the output to its place and writes down what it consists of, checkpoints aside.
+/// Writes `manifest.json`, the list of output files without checkpoints, and moves the output to its final folder.
 pub(super) fn keep(work: &WorkDir) -> io::Result<()> {
     let mut entries = Vec::new();
     let from = output(work);
@@ -204,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trainer_that_ended_halfway_is_told_from_one_whose_last_line_is_old() {
+    fn short_of_tolerates_an_old_last_line() {
         let of = |step, total_steps, epoch| TrainingProgress {
             step,
             total_steps,

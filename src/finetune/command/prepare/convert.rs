@@ -1,26 +1,26 @@
-//! Training rows as the trainer wants them, line by line: files may be larger than memory.
+//! Converts training rows to the trainer's format, line by line, because files may be larger than memory.
 
-use super::config::TrainFormat;
 use crate::finetune::Conversation;
-use crate::finetune::formats::prompt_completion;
+use crate::finetune::command::config::TrainFormat;
+use crate::finetune::row_formats::prompt_completion;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::Path;
 
-/// What a chat template adds to a row at most, in tokens: a system prompt of its own, names of roles, marks around messages.
+/// The maximum number of tokens that a chat template adds to a row: a default system prompt, role names and message separators.
 const TEMPLATE_TOKENS: u64 = 256;
 
-/// What is known of the rows without a tokenizer.
+/// Properties of the rows that need no tokenizer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ConvertedRows {
-    /// How many there are.
+    /// The number of rows.
     pub(super) rows: u64,
-    /// Tokens that no row has more of: a token is at least a byte.
+    /// An upper bound of the longest row in tokens: a token has at least one byte.
     pub(super) longest_bound: u64,
 }
 
-/// Why rows could not be written.
+/// Why rows could not be converted.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConvertError {
     #[error("row {line} of the training file: {why}")]
@@ -29,7 +29,7 @@ pub(super) enum ConvertError {
     Io(#[from] io::Error),
 }
 
-/// Writes the rows of `from` to `to`.
+/// Writes the rows of `from` to `to` in `format`.
 pub(super) fn convert(from: &Path, to: &Path, format: TrainFormat) -> Result<ConvertedRows, ConvertError> {
     let mut source = BufReader::new(File::open(from)?);
     let mut target = BufWriter::new(File::create(to)?);
@@ -63,7 +63,7 @@ pub(super) fn convert(from: &Path, to: &Path, format: TrainFormat) -> Result<Con
     Ok(rows)
 }
 
-/// A row that a trainer can learn from: an answer to something.
+/// Parses a row and checks that it has a message before its answer.
 fn read(text: &str) -> Result<Conversation<'_>, String> {
     let row = Conversation::read(text).map_err(|error| error.to_string())?;
     match row.messages.len() {
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_message_becomes_the_completion() {
+    fn convert_makes_the_last_message_the_completion() {
         let row = r#"{"messages": [{"role": "user", "content": "é\n"}, {"role":"assistant","content":"b"}]}"#;
         let (rows, text) = converted(&format!("{row}\n\n{row}"), TrainFormat::PromptCompletion).unwrap();
         let line = r#"{"prompt":[{"role":"user","content":"é\n"}],"completion":[{"role":"assistant","content":"b"}]}"#;
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_stay_byte_for_byte() {
+    fn convert_keeps_messages_byte_for_byte() {
         let row =
             r#"{ "messages":[{"role":"user","content":"\u00e9"}, {"role":"assistant","content":"b"}] }"#;
         let (_, text) = converted(row, TrainFormat::Messages).unwrap();
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_teaches_nothing_is_named_in_every_format() {
+    fn convert_reports_the_line_of_an_invalid_row() {
         let good = r#"{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}"#;
         for (row, part) in [
             (
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn many_rows_pass_through_one_line_at_a_time() {
+    fn convert_streams_50000_rows() {
         let row = r#"{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}"#;
         let count = 50_000;
         let text = format!("{row}\n").repeat(count);

@@ -178,10 +178,10 @@ impl ProviderSpec {
         match self {
             ProviderSpec::Openai(_) => openai::arguments::problem(key, value),
             ProviderSpec::Together(_) => {
-                train_keys::problem(key, value, &together::create::TRAIN_KEYS, "together")
+                train_keys::problem(key, value, &together::create_job::TRAIN_KEYS, "together")
             }
             ProviderSpec::Fireworks(_) => {
-                train_keys::problem(key, value, &fireworks::create::train_keys(), "fireworks")
+                train_keys::problem(key, value, &fireworks::create_job::train_keys(), "fireworks")
             }
             ProviderSpec::Export(_) | ProviderSpec::Simulated | ProviderSpec::Command(_) => None,
         }

@@ -1,4 +1,5 @@
-//! Commands beside the trainer, such as `measure` and `upload`: run to their end, within a time, in a group of their own that dies with us.
+//! Short commands beside the trainer, such as `check`, `measure` and `upload`. Each runs in its own process group, with a time limit,
+//! and is killed with its worker.
 
 use super::procfs;
 use rustix::process::Signal;
@@ -11,24 +12,24 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 
-/// How much of a command's stdout is kept, from its end: the lengths of tens of millions of rows.
-const KEPT_OUT: usize = 256 << 20;
+/// How many bytes of stdout are kept, from its end: enough for the lengths of tens of millions of rows.
+const MAX_STDOUT: usize = 256 << 20;
 
-/// How much of a command's stderr is kept, from its end.
-pub(super) const KEPT_ERR: usize = 4096;
+/// How many bytes of stderr are kept, from its end.
+const MAX_STDERR: usize = 4096;
 
-/// How a command ended.
+/// The output and exit code of a command.
 #[derive(Debug)]
-pub(super) struct CommandOutput {
-    pub(super) stdout: String,
-    pub(super) stderr: String,
-    /// None: a signal.
-    pub(super) code: Option<i32>,
+pub(crate) struct CommandOutput {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    /// `None` when a signal ended it.
+    pub(crate) code: Option<i32>,
 }
 
 impl CommandOutput {
-    /// The last line of stdout with something on it.
-    pub(super) fn last_line(&self) -> Option<&str> {
+    /// The last line of stdout that is not blank.
+    pub(crate) fn last_line(&self) -> Option<&str> {
         self.stdout
             .lines()
             .rev()
@@ -36,16 +37,16 @@ impl CommandOutput {
             .find(|line| !line.is_empty())
     }
 
-    /// What it said last, on stderr or else on stdout.
-    pub(super) fn last_words(&self) -> &str {
+    /// Its error message: stderr, or the last line of stdout.
+    pub(crate) fn message(&self) -> &str {
         match self.stderr.trim() {
-            "" => self.last_line().unwrap_or("it said nothing"),
-            words => words,
+            "" => self.last_line().unwrap_or("it printed nothing"),
+            text => text,
         }
     }
 }
 
-/// Ends the group when it is dropped: a command does not outlive who waits for it.
+/// Kills the process group on drop, so that a command does not outlive its caller.
 struct KillOnDrop(i32);
 
 impl Drop for KillOnDrop {
@@ -54,10 +55,10 @@ impl Drop for KillOnDrop {
     }
 }
 
-/// Runs it. An error: it cannot be run, or took longer than `limit`.
+/// Runs `argv` in `folder`. Fails when the command cannot be started or takes longer than `limit`.
 ///
-/// Cancel-safe in that the command is killed.
-pub(super) async fn run(
+/// Cancel-safe: dropping the future kills the command.
+pub(crate) async fn run(
     argv: &[String],
     variables: Vec<(OsString, OsString)>,
     folder: &Path,
@@ -83,7 +84,8 @@ pub(super) async fn run(
     let _group = child.id().and_then(|pid| i32::try_from(pid).ok()).map(KillOnDrop);
     let (out, err) = (child.stdout.take(), child.stderr.take());
     let ended = async {
-        let (stdout, stderr, status) = tokio::join!(tail(out, KEPT_OUT), tail(err, KEPT_ERR), child.wait());
+        let (stdout, stderr, status) =
+            tokio::join!(tail(out, MAX_STDOUT), tail(err, MAX_STDERR), child.wait());
         Ok(CommandOutput {
             stdout: stdout?,
             stderr: stderr?,
@@ -96,7 +98,7 @@ pub(super) async fn run(
     })
 }
 
-/// Reads to the end and keeps the last bytes.
+/// Reads to the end and keeps the last `kept` bytes.
 async fn tail(source: Option<impl AsyncRead + Unpin>, kept: usize) -> io::Result<String> {
     let (mut bytes, mut chunk) = (VecDeque::new(), vec![0; 64 << 10]);
     let Some(mut source) = source else {

@@ -1,6 +1,6 @@
 //! The request that creates a supervised fine-tuning job.
 
-use super::names::{base_model, job_id};
+use super::resource_names::{base_model, job_id};
 use crate::finetune::train_keys::{Allowed, TrainKey};
 use crate::finetune::{FireworksSpec, TrainingRequest};
 use serde_json::{Map, Value as Json, json};

@@ -1,17 +1,20 @@
-//! Starting a trainer so that it outlives us and cannot be started twice.
+//! Starts a trainer so that it outlives the worker and cannot be started twice.
 
-use super::config::Trainer;
-use super::environment::{arguments, of_attempt};
+use super::environment::{arguments, attempt_variables};
 use super::procfs;
-use super::workdir::{PreparedTraining, TrainerProcess, WorkDir, WorkLock};
+use crate::finetune::command::config::Trainer;
+use crate::finetune::command::template::json;
+use crate::finetune::command::template::values::Values;
+use crate::finetune::command::work_dir::{PreparedTraining, TrainerProcess, UNFINISHED, WorkDir, WorkLock};
+use crate::run_dir::write_whole;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::process::{Child, Command};
 
-/// What runs the trainer. Its own text is fixed; the trainer's arguments are never parsed. Standard input is the lock on the folder,
-/// which trainer and wrapper keep open: it is held until the last of them is gone. The exit code takes its place in one step.
+/// The shell script that runs the trainer. Its text is fixed and the trainer's arguments are never parsed. Standard input is the lock
+/// on the folder, which wrapper and trainer keep open, so the lock is held until both have exited. `exit_code` is written atomically.
 const WRAPPER: &str = r#"exec 9<&0 </dev/null
 echo $$ > pid.tmp && mv pid.tmp pid || exit 125
 "$@"
@@ -19,13 +22,10 @@ code=$?
 echo $code > exit_code.tmp && mv exit_code.tmp exit_code
 "#;
 
-/// Where the trainer writes while it is not known whether it will end well.
-pub(super) const UNFINISHED: &str = "unfinished";
-
-/// Starts the next attempt. The trainer shares the lock.
+/// Starts the next attempt, which inherits the lock.
 ///
-/// Blocks for moments; a runtime has to be there.
-pub(super) fn launch(
+/// Blocks briefly; must be called within a Tokio runtime.
+pub(crate) fn launch(
     trainer: &Trainer,
     work: &WorkDir,
     prepared: &PreparedTraining,
@@ -47,16 +47,16 @@ pub(super) fn launch(
         values.set("resume_dir", resume.to_string_lossy());
     }
     write_files(trainer, work, &values)?;
-    crate::run_dir::write_whole(&work.path("definition"), trainer.definition.as_bytes())?;
-    // From here on it counts as started.
-    crate::run_dir::write_whole(&work.path("attempts"), attempt.to_string().as_bytes())?;
+    write_whole(&work.path("definition"), trainer.definition.as_bytes())?;
+    // From here on the attempt counts as started.
+    write_whole(&work.path("attempts"), attempt.to_string().as_bytes())?;
     let log = |name: &str| File::options().create(true).append(true).open(work.path(name));
     let (out, err) = (log("stdout.log")?, log("stderr.log")?);
     let child = Command::new("/bin/sh")
         .args(["-c", WRAPPER, "bsft-trainer"])
         .args(arguments(&trainer.argv, &values))
         .env_clear()
-        .envs(of_attempt(trainer, &values, attempt))
+        .envs(attempt_variables(trainer, &values, attempt))
         .current_dir(work.root())
         .stdin(Stdio::from(lock.0.try_clone()?))
         .stdout(Stdio::from(out))
@@ -76,13 +76,13 @@ pub(super) fn launch(
     Ok(child)
 }
 
-/// Writes what the trainer reads beside the rows. A line without a value for its placeholder is left out.
-fn write_files(trainer: &Trainer, work: &WorkDir, values: &super::values::Values) -> io::Result<()> {
+/// Writes the files that the trainer reads beside its rows. A line with a placeholder that has no value is omitted.
+fn write_files(trainer: &Trainer, work: &WorkDir, values: &Values) -> io::Result<()> {
     work.write_json("hyperparams.json", &values.hyperparams())?;
     for (name, lines) in &trainer.files {
         let mut file = File::create(work.path(name))?;
         for line in lines {
-            let filled = line.fill(|slot| values.get(slot).map(super::template::json));
+            let filled = line.fill(|slot| values.get(slot).map(json));
             file.write_all(filled.unwrap_or_default().as_bytes())?;
         }
         file.sync_all()?;
@@ -90,13 +90,13 @@ fn write_files(trainer: &Trainer, work: &WorkDir, values: &super::values::Values
     Ok(())
 }
 
-/// The checkpoint with the most steps that was written to its end.
+/// The complete checkpoint with the most steps.
 fn newest_checkpoint(output: &Path) -> Option<PathBuf> {
     let entries = fs::read_dir(output).ok()?.flatten();
     let steps = entries.filter_map(|entry| {
         let name = entry.file_name().into_string().ok()?;
         let step: u64 = name.strip_prefix("checkpoint-")?.parse().ok()?;
-        // Written last; read, because a death may have left half of it.
+        // The trainer writes this file last. It is parsed because a crash may have left half of it.
         let state = fs::read(entry.path().join("trainer_state.json")).ok()?;
         serde_json::from_slice::<serde::de::IgnoredAny>(&state).ok()?;
         Some((step, entry.path()))

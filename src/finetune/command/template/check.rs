@@ -1,28 +1,27 @@
-//! Whether the commands of a trainer can be filled in, whatever a job says: every placeholder has a value or may be left out.
+//! Checks the placeholders of a trainer's entry: whatever a job sets, each has a value or may be omitted.
 
-use super::config::{Argument, BodyValue, ServeHow, Trainer};
+use super::Template;
 use super::placeholders::{self, ARTEFACT, SOMETIMES, is_built_in};
-use super::table::Table;
-use super::template::Template;
-use super::values::is_known;
+use crate::finetune::command::config::{Argument, BodyValue, ServeHow, Trainer};
+use crate::finetune::command::table::Table;
 use crate::schema::nearest;
 
-/// Interpreters that take an argument for a program.
+/// Interpreters that execute an argument as code.
 const INTERPRETERS: [&str; 9] = [
     "sh", "bash", "dash", "zsh", "ksh", "python", "perl", "ruby", "node",
 ];
 
-/// What a placeholder may stand in.
+/// The context of a placeholder.
 #[derive(Clone, Copy)]
 struct Site {
-    /// Whether it may be without a value here.
+    /// Whether it may have no value here.
     optional: bool,
-    /// Whether this built-in is known by then.
+    /// Whether the built-in placeholder has a value at this point.
     knows: fn(&str) -> bool,
 }
 
-/// Reports what is wrong with the placeholders of `trainer`.
-pub(super) fn check(trainer: &Trainer, table: &mut Table<'_, '_>) {
+/// Reports every invalid placeholder of `trainer`.
+pub(crate) fn check(trainer: &Trainer, table: &mut Table<'_, '_>) {
     let training = |name: &str| name != ARTEFACT;
     command(trainer, table, "argv", &trainer.argv, training);
     command(trainer, table, "upload", &trainer.upload, training);
@@ -118,7 +117,7 @@ fn command(
     }
 }
 
-/// Values come from jobs: they must not become part of a program's text.
+/// Reports placeholders in code arguments such as `-c`. Values come from jobs and must not become code.
 fn no_code(table: &mut Table<'_, '_>, key: &str, argv: &[Argument]) {
     let templates: Vec<&Template> = argv.iter().flat_map(Argument::templates).collect();
     let text = |template: &Template| template.fill(|_| Some(String::new())).unwrap_or_default();
@@ -150,18 +149,22 @@ fn fault(trainer: &Trainer, name: &str, site: Site) -> Option<String> {
     }
     let built_in = placeholders::ALWAYS.iter().chain(&SOMETIMES).copied();
     let remedy = nearest(name, built_in);
-    // Short names are near to anything.
+    // Short names resemble too many others.
     let is_slip = name.len() > 2 && remedy.starts_with("did you mean") && !is_built_in(name);
-    match site.optional {
-        true if is_slip && !trainer.keys.iter().any(|key| key == name) => {
-            Some(format!(", which is nothing that is known: {remedy} If it is a key of `train`, list it in `keys`"))
-        }
-        true => None,
-        false if is_slip => Some(format!(", which is nothing that is known: {remedy}")),
-        false => Some(
-            ", which may have no value: put it with its option into a list of its own, `[\"--option\", \"{…}\"]`, \
-             or give it a value in `defaults`"
-                .to_owned(),
-        ),
+    if site.optional {
+        let is_listed = trainer.keys.iter().any(|key| key == name);
+        return (is_slip && !is_listed)
+            .then(|| format!(", which is not known: {remedy} If it is a key of `train`, list it in `keys`"));
     }
+    if is_slip {
+        return Some(format!(", which is not known: {remedy}"));
+    }
+    let remedy = ", which may have no value: put it with its option into a list of its own, `[\"--option\", \"{…}\"]`, \
+                  or give it a value in `defaults`";
+    Some(remedy.to_owned())
+}
+
+/// Whether the placeholder is built in or has a default.
+fn is_known(name: &str, trainer: &Trainer) -> bool {
+    is_built_in(name) || trainer.defaults.contains_key(name)
 }

@@ -1,6 +1,6 @@
 //! What a model can be trained with, as the service tells before anything is sent.
 
-use super::create;
+use super::create_job;
 use crate::finetune::{ProviderError, TrainingSpec};
 use serde_json::Value as Json;
 
@@ -12,7 +12,7 @@ pub(super) fn base_model(recipe: &TrainingSpec) -> &str {
 
 /// Whether `train` asks for more than the model's limits allow. What the service does not tell is not checked.
 pub(super) fn check(recipe: &TrainingSpec, limits: &Json) -> Result<(), ProviderError> {
-    let is_lora = create::wants_lora(recipe) != Some(false);
+    let is_lora = create_job::wants_lora(recipe) != Some(false);
     if !is_lora && limits["supports_full_training"] == false {
         let why = format!(
             "`{}` is trained with adapters only: leave out train.lora = false",

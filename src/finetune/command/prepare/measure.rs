@@ -1,67 +1,67 @@
-//! How long rows may be, and how many are longer: what a trainer would cut or drop in silence is said before it starts.
+//! Measures the rows in tokens and determines `max_length`. Rows that the trainer would truncate are reported before it starts.
 
-use super::config::Trainer;
 use super::convert::ConvertedRows;
-use super::environment::{arguments, variables};
-use super::subprocess;
-use super::values::Values;
-use super::workdir::WorkDir;
+use crate::finetune::command::config::Trainer;
+use crate::finetune::command::process::environment::{arguments, variables, without_secrets};
+use crate::finetune::command::process::subprocess;
+use crate::finetune::command::template::values::Values;
+use crate::finetune::command::work_dir::WorkDir;
 use serde::Deserialize;
 use std::time::Duration;
 
-/// Counts the tokens of rows with the model's own tokenizer and chat template; lies in the training's folder as `{measure_script}`.
+/// The script `{measure_script}`, which counts tokens with the model's own tokenizer and chat template.
 pub(super) const SCRIPT: &str = include_str!("measure.py");
 
-/// How long measuring may take: a million rows take minutes, a download of a tokenizer some more.
-const LIMIT: Duration = Duration::from_secs(3600);
+/// How long `measure` may take. A million rows take minutes, plus the download of a tokenizer.
+const TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// What `measure` prints as its last line.
+/// The last line that `measure` prints, as JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct Measured {
-    /// How many rows it read.
+    /// The number of rows that it read.
     pub(super) rows: u64,
-    /// Tokens of the longest.
+    /// The length of the longest row in tokens.
     pub(super) longest: u64,
-    /// Tokens of each.
+    /// The length of every row in tokens.
     #[serde(default)]
     pub(super) lengths: Vec<u64>,
-    /// Tokens that the model takes.
+    /// The model's context length in tokens.
     #[serde(default)]
     pub(super) limit: Option<u64>,
 }
 
-/// How long rows may be, in tokens, and what is worth telling of it.
+/// The maximum length of a row in tokens, and a warning if some rows exceed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Length {
     pub(super) max_length: u64,
     pub(super) message: Option<String>,
 }
 
-/// Runs the trainer's `measure`. An error says why there is no answer.
+/// Runs the trainer's `measure`. The error is the reason why it has no result.
 pub(super) async fn measure(trainer: &Trainer, work: &WorkDir, values: &Values) -> Result<Measured, String> {
     let argv = arguments(&trainer.measure, values);
-    let ended = subprocess::run(&argv, variables(trainer, values), work.root(), LIMIT).await;
+    let ended = subprocess::run(&argv, variables(trainer, values), work.root(), TIMEOUT).await;
     let ended = ended.map_err(|error| format!("measuring the rows: {error}"))?;
     if ended.code != Some(0) {
-        let words = super::environment::without_secrets(trainer, ended.last_words().to_owned());
-        return Err(format!("measuring the rows: {words}"));
+        let message = without_secrets(trainer, ended.message().to_owned());
+        return Err(format!("measuring the rows: {message}"));
     }
     let mut lines = ended.stdout.lines().rev();
     let answer = lines.find_map(|line| serde_json::from_str(line.trim()).ok());
     answer.ok_or_else(|| "measuring the rows: no line of its output is {\"rows\", \"longest\", …}".to_owned())
 }
 
-/// Decides the length: what the job gave, else what the rows need and the model takes. An error: no row would be learned whole.
-pub(super) fn decide(
+/// Determines `max_length`: the job's value, or the longest row up to the model's context. Fails when every row would be truncated.
+pub(super) fn max_length(
     given: Option<u64>,
     rows: &ConvertedRows,
     measured: Option<&Measured>,
 ) -> Result<Length, String> {
     let Some(measured) = measured else {
-        // A bound is no count: rows are only suspected.
+        // Without `measure` there is only an upper bound, so the warning is conditional.
         let is_short = given.filter(|given| *given < rows.longest_bound);
         let message = is_short.map(|given| {
-            format!("rows longer than max_length {given} would be cut; whether there are any is not known: the trainer has no `measure`")
+            format!("rows longer than max_length {given} would be truncated; the trainer has no `measure`, so their number is unknown")
         });
         return Ok(Length {
             max_length: given.unwrap_or(rows.longest_bound),
@@ -79,16 +79,14 @@ pub(super) fn decide(
         .unwrap_or(measured.longest)
         .min(limit.unwrap_or(u64::MAX))
         .max(1);
-    let cut = match measured.lengths.is_empty() {
-        true => u64::from(measured.longest > max_length),
-        false => measured
-            .lengths
-            .iter()
-            .filter(|length| **length > max_length)
-            .count() as u64,
+    let cut = if measured.lengths.is_empty() {
+        u64::from(measured.longest > max_length)
+    } else {
+        let too_long = measured.lengths.iter().filter(|length| **length > max_length);
+        too_long.count() as u64
     };
     let why = match limit {
-        Some(limit) if limit == max_length => format!("{max_length} tokens, all that the model takes"),
+        Some(limit) if limit == max_length => format!("{max_length} tokens, the model's context length"),
         _ => format!("max_length {max_length} (the longest has {})", measured.longest),
     };
     match cut {
@@ -97,12 +95,12 @@ pub(super) fn decide(
             message: None,
         }),
         cut if cut >= rows.rows => Err(format!(
-            "all {cut} rows are longer than {why}: their answers would be cut off"
+            "all {cut} rows are longer than {why}: their answers would be truncated"
         )),
         cut => Ok(Length {
             max_length,
             message: Some(format!(
-                "{cut} of {} rows are longer than {why}: they are cut or dropped",
+                "{cut} of {} rows are longer than {why}: they are truncated or dropped",
                 rows.rows
             )),
         }),
@@ -128,15 +126,15 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_are_too_long_are_counted() {
-        for (given, limit, max_length, cut) in [
+    fn max_length_counts_rows_that_are_too_long() {
+        for (given, limit, expected, cut) in [
             (None, None, 40, None),
             (None, Some(100), 40, None),
             (
                 None,
                 Some(25),
                 25,
-                Some("2 of 4 rows are longer than 25 tokens, all that the model takes"),
+                Some("2 of 4 rows are longer than 25 tokens, the model's context length"),
             ),
             (
                 Some(30),
@@ -146,8 +144,8 @@ mod tests {
             ),
             (Some(64), Some(30), 30, Some("1 of 4 rows")),
         ] {
-            let length = decide(given, &ROWS, Some(&measured(limit))).unwrap();
-            assert_eq!(length.max_length, max_length);
+            let length = max_length(given, &ROWS, Some(&measured(limit))).unwrap();
+            assert_eq!(length.max_length, expected);
             match (cut, length.message) {
                 (None, message) => assert_eq!(message, None),
                 (Some(cut), message) => {
@@ -158,9 +156,9 @@ mod tests {
     }
 
     #[test]
-    fn a_training_on_nothing_but_cut_rows_is_refused() {
+    fn max_length_rejects_a_training_with_only_truncated_rows() {
         assert!(
-            decide(Some(5), &ROWS, Some(&measured(None)))
+            max_length(Some(5), &ROWS, Some(&measured(None)))
                 .unwrap_err()
                 .contains("all 4 rows")
         );
@@ -169,21 +167,21 @@ mod tests {
             ..measured(None)
         };
         assert!(
-            decide(None, &ROWS, Some(&other))
+            max_length(None, &ROWS, Some(&other))
                 .unwrap_err()
                 .contains("3 rows of 4")
         );
     }
 
     #[test]
-    fn without_a_tokenizer_no_row_is_cut_unless_the_job_says_so() {
+    fn max_length_without_measure_is_the_upper_bound() {
         assert_eq!(
-            decide(None, &ROWS, None).unwrap(),
+            max_length(None, &ROWS, None).unwrap(),
             Length {
                 max_length: 900,
                 message: None
             }
         );
-        assert!(decide(Some(64), &ROWS, None).unwrap().message.is_some());
+        assert!(max_length(Some(64), &ROWS, None).unwrap().message.is_some());
     }
 }

@@ -1,7 +1,7 @@
 //! What a training will cost, as the service estimates it once it has the rows.
 
-use super::create::{self, Files};
-use super::limits::base_model;
+use super::create_job::{self, Files};
+use super::model_limits::base_model;
 use crate::finetune::TrainingSpec;
 use crate::finetune::http::Http;
 use serde_json::json;
@@ -12,9 +12,9 @@ pub(super) async fn tell(http: &Http, recipe: &TrainingSpec, files: &Files, rank
         "model": base_model(recipe),
         "training_file": files.training,
         "n_epochs": recipe.train.get("n_epochs").cloned().unwrap_or_else(|| json!(1)),
-        "training_method": create::method(&recipe.train),
+        "training_method": create_job::method(&recipe.train),
     });
-    if let Some(kind) = create::training_type(recipe, rank) {
+    if let Some(kind) = create_job::training_type(recipe, rank) {
         body["training_type"] = kind;
     }
     match http.post(&["fine-tunes", "estimate-price"], Some(&body)).await {

@@ -4,7 +4,7 @@ use super::super::http::{CallError, Http, Upload};
 use super::super::{ProviderError, TrainingFile, TrainingRequest};
 use super::OWN;
 use super::jobs::{self, is_no_list};
-use super::wire::{File, Page};
+use super::wire_types::{File, Page};
 use crate::artifacts::ArtifactError;
 use std::fs;
 use std::io::{self, Write as _};

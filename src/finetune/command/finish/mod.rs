@@ -1,37 +1,31 @@
-//! What is done when a trainer has ended: is there a result, where is it served, what is it called.
+//! Finishes a training whose trainer has exited: checks the result, uploads and serves the model, and determines its name.
 
-use super::config::Trainer;
-use super::environment::{arguments, variables, without_secrets};
-use super::progress;
-use super::result::{self, OUTPUT, ResultFile};
-use super::serve;
-use super::stop::end_group;
-use super::subprocess;
-use super::template::plain;
-use super::values::Values;
-use super::workdir::WorkDir;
+mod result;
+mod serve;
+mod upload;
+
+use crate::finetune::command::background_tasks::blocking;
+use crate::finetune::command::config::Trainer;
+use crate::finetune::command::process::environment::without_secrets;
+use crate::finetune::command::process::stop::{LEFTOVER_GRACE, end_group};
+use crate::finetune::command::template::plain;
+use crate::finetune::command::template::values::Values;
+use crate::finetune::command::work_dir::WorkDir;
+use crate::finetune::command::work_dir::progress;
 use crate::finetune::{TrainingResult, TrainingState};
+use result::{OUTPUT, ResultFile};
 use serde_json::Value as Json;
-use std::fs;
 use std::io;
-use std::time::Duration;
-use tracing::warn;
 
-/// What children that a trainer leaves behind have to end: they have nothing to do any more.
-pub(super) const LEFTOVERS: Duration = Duration::from_secs(2);
-
-/// How long `upload` may take: a large model over a slow line.
-const UPLOAD: Duration = Duration::from_secs(12 * 3600);
-
-/// Finds out how the training ended, and does what makes its result usable.
-pub(super) async fn finish(trainer: &Trainer, work: &WorkDir) -> io::Result<TrainingState> {
-    end_group(work, Some(LEFTOVERS)).await;
+/// Determines the outcome, and publishes the model of a successful training.
+pub(crate) async fn finish(trainer: &Trainer, work: &WorkDir) -> io::Result<TrainingState> {
+    end_group(work, Some(LEFTOVER_GRACE)).await;
     if let Some(stop) = work.stop() {
         return Ok(stop.outcome());
     }
     let Some(prepared) = work.prepared() else {
         return Ok(TrainingState::Failed(format!(
-            "{} holds no prepared.json any more",
+            "{} has lost its prepared.json",
             work.root().display()
         )));
     };
@@ -40,7 +34,7 @@ pub(super) async fn finish(trainer: &Trainer, work: &WorkDir) -> io::Result<Trai
         Some(code) => return Ok(TrainingState::Failed(result::failure(trainer, work, code))),
         None => {
             return Ok(TrainingState::Failed(format!(
-                "{} holds no exit code any more",
+                "{} has lost its exit_code",
                 work.root().display()
             )));
         }
@@ -72,23 +66,23 @@ pub(super) async fn finish(trainer: &Trainer, work: &WorkDir) -> io::Result<Trai
     })
 }
 
-/// Uploads and serves the result.
+/// Uploads and serves the model. The error is the reason why it cannot be used.
 async fn publish(trainer: &Trainer, work: &WorkDir, values: &mut Values) -> Result<TrainingResult, String> {
-    let mut told = result::result_file(work)?;
+    let mut reported = result::result_file(work)?;
     if !trainer.upload.is_empty() {
-        let uploaded = upload(trainer, work, values).await?;
+        let uploaded = upload::upload(trainer, work, values).await?;
         let after = result::result_file(work)?;
-        told = ResultFile {
+        reported = ResultFile {
             model: uploaded.model.or(after.model),
             artefact: uploaded.artefact.or(after.artefact),
             api_base: uploaded.api_base.or(after.api_base),
             tokens: uploaded.tokens.or(after.tokens),
         };
     }
-    if let Some(artefact) = &told.artefact {
+    if let Some(artefact) = &reported.artefact {
         values.set("artefact", artefact.as_str());
     }
-    let mut api_base = told.api_base;
+    let mut api_base = reported.api_base;
     if let Some(rule) = &trainer.serve {
         serve::serve(rule, trainer, work, values).await?;
         let value_of = |name: &str| values.get(name).map(plain);
@@ -98,19 +92,19 @@ async fn publish(trainer: &Trainer, work: &WorkDir, values: &mut Values) -> Resu
             .and_then(|template| template.fill(value_of))
             .or(api_base);
     }
-    let model = told
+    let model = reported
         .model
         .or_else(|| trainer.model.fill(|name| values.get(name).map(plain)));
     let progress = progress::read(&trainer.progress, work, values);
     Ok(TrainingResult {
         model,
         api_base,
-        tokens: told.tokens,
+        tokens: reported.tokens,
         loss: progress.loss.or_else(|| last_loss(trainer, work)),
     })
 }
 
-/// The trainer's own progress file has moved with the output.
+/// The last loss in the trainer's own log file, which was moved with the output.
 fn last_loss(trainer: &Trainer, work: &WorkDir) -> Option<f64> {
     let name = trainer.progress.jsonl.as_ref()?;
     let text = progress::tail(&work.path(OUTPUT).join(name), progress::TAIL).ok()?;
@@ -119,41 +113,4 @@ fn last_loss(trainer: &Trainer, work: &WorkDir) -> Option<f64> {
         .rev()
         .filter_map(|line| serde_json::from_str::<Json>(line).ok());
     lines.filter_map(|line| line.get("loss")?.as_f64()).next()
-}
-
-/// Runs `upload`. Its last line is where the result is, or says more as JSON.
-async fn upload(trainer: &Trainer, work: &WorkDir, values: &Values) -> Result<ResultFile, String> {
-    let argv = arguments(&trainer.upload, values);
-    let ended = subprocess::run(&argv, variables(trainer, values), work.root(), UPLOAD).await;
-    let ended = ended.map_err(|error| format!("uploading it failed: {error}"))?;
-    let log = format!("{}\n{}", ended.stdout, ended.stderr);
-    if let Err(error) = fs::write(work.path("upload.log"), log) {
-        warn!(%error, "upload.log could not be written");
-    }
-    match ended.code {
-        Some(0) => {}
-        Some(code) => {
-            return Err(format!(
-                "uploading it failed with exit code {code}: {}",
-                ended.last_words()
-            ));
-        }
-        None => return Err(format!("a signal ended its upload: {}", ended.last_words())),
-    }
-    let Some(line) = ended.last_line() else {
-        return Ok(ResultFile::default());
-    };
-    Ok(serde_json::from_str(line).unwrap_or_else(|_| ResultFile {
-        artefact: Some(line.to_owned()),
-        ..ResultFile::default()
-    }))
-}
-
-/// Does what blocks where it may.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|gone| Err(io::Error::other(gone)))
 }

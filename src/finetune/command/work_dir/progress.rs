@@ -1,24 +1,23 @@
-//! How far a trainer is: from the file it writes for us, the file it writes anyway, or the lines it prints.
+//! The progress of a trainer, from `{progress_file}`, from its own log file in JSON lines, or from the lines it prints.
 
-use super::config::ProgressRule;
-use super::launch::UNFINISHED;
-use super::values::Values;
-use super::workdir::WorkDir;
+use super::{UNFINISHED, WorkDir};
 use crate::finetune::TrainingProgress;
+use crate::finetune::command::config::ProgressRule;
+use crate::finetune::command::template::values::Values;
 use serde_json::{Map, Value as Json};
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use std::time::SystemTime;
 
-/// How much of a file's end is looked at: hundreds of log lines.
-pub(super) const TAIL: u64 = 64 << 10;
+/// How many bytes of a file's end are read: hundreds of log lines.
+pub(crate) const TAIL: u64 = 64 << 10;
 
-/// How long a message may be, in characters: one line of a terminal or two.
-const LONGEST_MESSAGE: usize = 200;
+/// The maximum length of a message in characters: one or two lines of a terminal.
+const MAX_MESSAGE_CHARS: usize = 200;
 
-/// What is known just now.
-pub(super) fn read(rule: &ProgressRule, work: &WorkDir, values: &Values) -> TrainingProgress {
+/// Reads the current progress. Fields that no source contains are `None`.
+pub(crate) fn read(rule: &ProgressRule, work: &WorkDir, values: &Values) -> TrainingProgress {
     let mut progress = TrainingProgress::default();
     if let Ok(text) = tail(&work.path("stdout.log"), TAIL) {
         from_lines(rule, &text, &mut progress);
@@ -34,8 +33,8 @@ pub(super) fn read(rule: &ProgressRule, work: &WorkDir, values: &Values) -> Trai
     progress
 }
 
-/// When the trainer last said something; none: it has not.
-pub(super) fn last_words(rule: &ProgressRule, work: &WorkDir) -> Option<SystemTime> {
+/// When the trainer last wrote output. `None` before its first output.
+pub(crate) fn last_output(rule: &ProgressRule, work: &WorkDir) -> Option<SystemTime> {
     let output = work.path(UNFINISHED);
     let files = ["stdout.log", "stderr.log", "progress.jsonl", "attempts"].map(|name| work.path(name));
     let files = files
@@ -56,7 +55,7 @@ fn percent(progress: &TrainingProgress, epochs: Option<f64>) -> Option<f64> {
     share.is_finite().then(|| (share * 100.0).clamp(0.0, 100.0))
 }
 
-/// Each field as the last line that has it says.
+/// Sets each field from the last line that contains it.
 fn from_lines(rule: &ProgressRule, text: &str, progress: &mut TrainingProgress) {
     for line in text.split(['\n', '\r']) {
         for captures in rule.patterns.iter().filter_map(|pattern| pattern.captures(line)) {
@@ -66,7 +65,7 @@ fn from_lines(rule: &ProgressRule, text: &str, progress: &mut TrainingProgress) 
     }
 }
 
-/// A line may name things our way or as LLaMA-Factory does.
+/// Sets the fields from JSON lines, with the names of bsft or of LLaMA-Factory.
 fn from_json(text: &str, progress: &mut TrainingProgress) {
     for line in text.split(['\n', '\r']) {
         let Ok(fields) = serde_json::from_str::<Map<String, Json>>(line) else {
@@ -87,7 +86,7 @@ fn from_json(text: &str, progress: &mut TrainingProgress) {
         set(progress, get);
         if let Some(message) = fields.get("message").and_then(Json::as_str) {
             let plain = message.chars().map(|c| if c.is_control() { ' ' } else { c });
-            progress.message = Some(plain.take(LONGEST_MESSAGE).collect());
+            progress.message = Some(plain.take(MAX_MESSAGE_CHARS).collect());
         }
     }
 }
@@ -97,7 +96,7 @@ fn set(progress: &mut TrainingProgress, get: impl Fn(&str) -> Option<f64>) {
     progress.step = count("step").or(progress.step);
     progress.total_steps = count("total_steps").or(progress.total_steps);
     progress.epoch = get("epoch").filter(|epoch| epoch.is_finite()).or(progress.epoch);
-    // JSON has no nan and no inf: a loss that ran away is none.
+    // JSON has neither nan nor inf: a diverged loss is unset.
     progress.loss = get("loss").map_or(progress.loss, |loss| Some(loss).filter(|loss| loss.is_finite()));
     progress.percent = get("percent")
         .filter(|percent| percent.is_finite())
@@ -108,8 +107,8 @@ fn number(text: &str) -> Option<f64> {
     text.trim().trim_matches(['\'', '"', '%']).parse().ok()
 }
 
-/// The last `most` bytes of a file as text, whatever they are.
-pub(super) fn tail(path: &Path, most: u64) -> io::Result<String> {
+/// The last `most` bytes of a file as text; invalid UTF-8 is replaced.
+pub(crate) fn tail(path: &Path, most: u64) -> io::Result<String> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(most)))?;
@@ -120,8 +119,8 @@ pub(super) fn tail(path: &Path, most: u64) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::config::DEFAULT_PATTERNS;
     use super::*;
+    use crate::finetune::command::config::DEFAULT_PATTERNS;
     use regex::Regex;
 
     fn printed(text: &str) -> TrainingProgress {
@@ -135,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_trl_are_read_with_their_quotes() {
+    fn from_lines_reads_quoted_numbers_of_trl() {
         let line = "{'loss': '5.844', 'grad_norm': '0.8203', 'learning_rate': '0.001', 'num_tokens': '1.23e+04', 'epoch': '0.07692'}";
         let progress = printed(&format!("x\r 5%|\u{2588}\r{line}\n"));
         assert_eq!((progress.loss, progress.epoch), (Some(5.844), Some(0.07692)));
@@ -145,14 +144,14 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_that_ran_away_is_no_number() {
+    fn diverged_loss_is_unset() {
         let progress = printed("{'loss': 2.5, 'epoch': 1.0}\n{'loss': 'nan', 'epoch': '2'}");
         assert_eq!((progress.loss, progress.epoch), (None, Some(2.0)));
         assert_eq!(printed("{'loss': 2.5e-05, 'epoch': 1.0}").loss, Some(2.5e-5));
     }
 
     #[test]
-    fn lines_of_json_may_be_llama_factorys() {
+    fn from_json_reads_llama_factory_names() {
         let mut progress = TrainingProgress::default();
         let line = r#"{"current_steps":3,"total_steps":8,"loss":5.789,"epoch":0.5,"percentage":37.5,"elapsed_time":"0:00:01"}"#;
         from_json(
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn how_much_is_done_follows_from_steps_or_epochs() {
+    fn percent_follows_from_steps_or_epochs() {
         let of = |step, total_steps, epoch| TrainingProgress {
             step,
             total_steps,

@@ -1,10 +1,14 @@
-//! Text with placeholders: `{word}` stands for a value, `{{word}}` for the text `{word}`, any other brace for itself.
+//! Text with placeholders: `{word}` is a placeholder, `{{word}}` is the text `{word}`, any other brace is itself.
+
+pub(super) mod check;
+pub(super) mod placeholders;
+pub(super) mod values;
 
 use serde_json::Value as Json;
 
-/// A text whose placeholders are known.
+/// A parsed text with placeholders.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Template {
+pub(crate) struct Template {
     parts: Vec<TemplatePart>,
 }
 
@@ -15,8 +19,8 @@ enum TemplatePart {
 }
 
 impl Template {
-    /// Reads a template. An error says what to write instead.
-    pub(super) fn parse(text: &str) -> Result<Template, String> {
+    /// Parses a template. The error contains what to write instead.
+    pub(crate) fn parse(text: &str) -> Result<Template, String> {
         let mut template = Template { parts: Vec::new() };
         let mut rest = text;
         while let Some(at) = rest.find('{') {
@@ -50,16 +54,16 @@ impl Template {
         }
     }
 
-    /// The names of its placeholders, in order.
-    pub(super) fn slots(&self) -> impl Iterator<Item = &str> {
+    /// The names of its placeholders in order of occurrence.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match part {
             TemplatePart::Slot(name) => Some(name.as_str()),
             TemplatePart::Text(_) => None,
         })
     }
 
-    /// The text with `value_of` in place of the placeholders; none: one of them has no value.
-    pub(super) fn fill(&self, value_of: impl Fn(&str) -> Option<String>) -> Option<String> {
+    /// Replaces every placeholder with its `value_of`. `None` if one of them has no value.
+    pub(crate) fn fill(&self, value_of: impl Fn(&str) -> Option<String>) -> Option<String> {
         let mut out = String::new();
         for part in &self.parts {
             match part {
@@ -71,16 +75,16 @@ impl Template {
     }
 }
 
-/// A value as text: what an argument of a command is.
-pub(super) fn plain(value: &Json) -> String {
+/// A value as an argument of a command.
+pub(crate) fn plain(value: &Json) -> String {
     match value {
         Json::String(text) => text.clone(),
         other => json(other),
     }
 }
 
-/// A value as JSON that YAML 1.1 reads alike: it takes `1e-5` for a string, `1.0e-5` for a number.
-pub(super) fn json(value: &Json) -> String {
+/// A value as JSON that YAML 1.1 parses to the same value: it reads `1e-5` as a string and `1.0e-5` as a number.
+pub(crate) fn json(value: &Json) -> String {
     let text = value.to_string();
     match (value, text.split_once('e')) {
         (Json::Number(_), Some((digits, exponent))) => {
@@ -92,13 +96,13 @@ pub(super) fn json(value: &Json) -> String {
     }
 }
 
-/// What may be the name of a placeholder or a `train` key.
-pub(super) fn is_name(word: &str) -> bool {
+/// Whether `word` is a valid name of a placeholder or a `train` key.
+pub(crate) fn is_name(word: &str) -> bool {
     word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// The word up to `end`, where it is nothing but a word, and what comes behind.
+/// Splits `text` at `end` into a word and the rest. `None` if the part before `end` is not a word.
 fn word<'t>(text: &'t str, end: &str) -> Option<(&'t str, &'t str)> {
     let (word, after) = text.split_once(end)?;
     let is_word = !word.is_empty()

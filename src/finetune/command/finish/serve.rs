@@ -1,11 +1,11 @@
-//! Making a server answer for the new model: a request or a command, then asking until it is ready.
+//! Makes a server load the new model, with a request or a command, and waits until it is ready.
 
-use super::config::{Argument, BodyValue, Serve, ServeHow, Trainer};
-use super::environment::{arguments, variables};
-use super::procfs;
-use super::template::plain;
-use super::values::Values;
-use super::workdir::WorkDir;
+use crate::finetune::command::config::{Argument, BodyValue, Serve, ServeHow, Trainer};
+use crate::finetune::command::process::environment::{arguments, variables};
+use crate::finetune::command::process::procfs;
+use crate::finetune::command::template::values::Values;
+use crate::finetune::command::template::{Template, plain};
+use crate::finetune::command::work_dir::WorkDir;
 use crate::http::{self, BadAddress, LARGEST_ERROR, chain, collect};
 use crate::lm::Secret;
 use reqwest::{Client, StatusCode, Url};
@@ -18,23 +18,23 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
-/// How long the server is left alone between two questions.
-const ASK: Duration = Duration::from_millis(500);
+/// The interval between two requests to the server.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How long one answer may take: loading an adapter takes seconds, a large one some more.
-const ANSWER: Duration = Duration::from_secs(120);
+/// The timeout of one request. Loading a large adapter takes some seconds.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How much of a server's refusal is told, in characters.
-const TOLD: usize = 500;
+/// How many characters of a server's error an error message contains.
+const MAX_ERROR_CHARS: usize = 500;
 
-/// The server that a command started.
+/// The server process that a command started: `serve.json`.
 #[derive(Serialize, Deserialize)]
 struct ModelServer {
     pid: i32,
     start_ticks: Option<u64>,
 }
 
-/// Does it. An error says what did not answer and how.
+/// Loads the model and waits until the server is ready. The error contains the last answer.
 pub(super) async fn serve(
     serve: &Serve,
     trainer: &Trainer,
@@ -70,11 +70,11 @@ pub(super) async fn serve(
 
 enum Started {
     Child(Child),
-    /// By us, before we died.
+    /// Started by a worker that has since exited.
     Earlier,
 }
 
-/// Starts the command in a group of its own: a server goes on when the worker ends.
+/// Starts the command in its own process group, so that the server outlives the worker.
 fn command(argv: &[Argument], trainer: &Trainer, work: &WorkDir, values: &Values) -> Result<Started, String> {
     let earlier: Option<ModelServer> = std::fs::read(work.path("serve.json"))
         .ok()
@@ -84,7 +84,7 @@ fn command(argv: &[Argument], trainer: &Trainer, work: &WorkDir, values: &Values
     }
     let argv = arguments(argv, values);
     let [program, rest @ ..] = argv.as_slice() else {
-        return Err("the command that serves is empty".to_owned());
+        return Err("the `serve` command is empty".to_owned());
     };
     let failed = |error: std::io::Error| format!("{program}: {error}");
     let log = File::create(work.path("serve.log")).map_err(failed)?;
@@ -107,7 +107,7 @@ fn command(argv: &[Argument], trainer: &Trainer, work: &WorkDir, values: &Values
     Ok(Started::Child(child))
 }
 
-/// Until `ready` answers 200, or, where there is no such address, until the command has ended well.
+/// Waits until `ready` returns 200. Without an address, waits until the command has exited with 0.
 async fn wait(ready: Option<Url>, server: &mut Option<Started>, deadline: Instant) -> Result<(), String> {
     let ready = match ready {
         Some(url) => Some((client(&url)?, url)),
@@ -121,41 +121,42 @@ async fn wait(ready: Option<Url>, server: &mut Option<Started>, deadline: Instan
                 None => goes_on = true,
                 Some(status) if status.success() => {}
                 Some(status) => {
-                    return Err(format!(
-                        "the command that serves failed ({status}): see serve.log"
-                    ));
+                    return Err(format!("the `serve` command failed ({status}); see serve.log"));
                 }
             }
         }
         match &ready {
             None if !goes_on => return Ok(()),
-            None => last = "the command that serves goes on; give `ready_url` if it is a server".to_owned(),
+            None => {
+                last = "the `serve` command is still running; set `ready_url` if it is a server".to_owned()
+            }
             Some((client, url)) => match client.get(url.clone()).send().await {
                 Ok(answer) if answer.status() == StatusCode::OK => return Ok(()),
-                Ok(answer) => last = format!("{url} answers {}", answer.status()),
+                Ok(answer) => last = format!("{url} returned {}", answer.status()),
                 Err(error) => last = format!("{url}: {}", chain(&error.without_url())),
             },
         }
         if Instant::now() >= deadline {
-            return Err(format!("the new model is not served in time: {last}"));
+            return Err(format!(
+                "the new model was not ready within `ready_timeout_secs`: {last}"
+            ));
         }
-        sleep(ASK).await;
+        sleep(RETRY_INTERVAL).await;
     }
 }
 
-/// Sends the request until there is an answer. A server that has the model already says so: that is what is wanted.
+/// Sends the request until the server answers. An error that the model is already loaded counts as success.
 async fn post(url: Url, body: &Json, key_env: Option<&str>, deadline: Instant) -> Result<(), String> {
     let client = client(&url)?;
-    let key =
-        match key_env {
-            None => None,
-            Some(name) => {
-                let key = Secret::from_env(name);
-                Some(key.ok_or_else(|| {
-                    format!("the variable {name} is not set: it should hold the key of {url}")
-                })?)
-            }
-        };
+    let key = match key_env {
+        None => None,
+        Some(name) => {
+            let key = Secret::from_env(name);
+            Some(key.ok_or_else(|| {
+                format!("the variable {name} is not set; it must contain the API key of {url}")
+            })?)
+        }
+    };
     loop {
         let mut request = client
             .post(url.clone())
@@ -174,8 +175,8 @@ async fn post(url: Url, body: &Json, key_env: Option<&str>, deadline: Instant) -
                     return Ok(());
                 }
                 let text = key.as_ref().map_or(text.clone(), |key| key.scrub(&text));
-                let told: String = text.chars().take(TOLD).collect();
-                let why = format!("{url} answers {status}: {told}");
+                let message: String = text.chars().take(MAX_ERROR_CHARS).collect();
+                let why = format!("{url} returned {status}: {message}");
                 if !status.is_server_error() {
                     return Err(why);
                 }
@@ -186,7 +187,7 @@ async fn post(url: Url, body: &Json, key_env: Option<&str>, deadline: Instant) -
         if Instant::now() >= deadline {
             return Err(why);
         }
-        sleep(ASK).await;
+        sleep(RETRY_INTERVAL).await;
     }
 }
 
@@ -199,8 +200,8 @@ fn filled(body: &[(String, BodyValue)], values: &Values) -> Json {
     Json::Object(pairs.collect::<Map<String, Json>>())
 }
 
-/// An address with values in it. What means something in addresses is escaped.
-fn url(template: &super::template::Template, values: &Values) -> Result<Url, String> {
+/// Fills an address. Values are percent-encoded.
+fn url(template: &Template, values: &Values) -> Result<Url, String> {
     let escaped = |name: &str| {
         let value = values.get(name).map(plain).unwrap_or_default();
         let escaped: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
@@ -209,25 +210,24 @@ fn url(template: &super::template::Template, values: &Values) -> Result<Url, Str
     let text = template.fill(escaped).unwrap_or_default();
     http::address(&text).map_err(|bad| match bad {
         BadAddress::Credentials => {
-            "an address in `serve` holds a user name or password: write `api_key_env`".to_owned()
+            "an address in `serve` contains a user name or password; use `api_key_env`".to_owned()
         }
         BadAddress::Unusable(why) => format!("{text} is not an address: {why}"),
     })
 }
 
 fn client(url: &Url) -> Result<Client, String> {
-    let client = http::client(url).timeout(ANSWER).build();
+    let client = http::client(url).timeout(REQUEST_TIMEOUT).build();
     client.map_err(|error| format!("no HTTP client: {}", chain(&error)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::finetune::command::template::Template;
     use serde_json::json;
 
     #[test]
-    fn a_value_cannot_leave_its_place_in_an_address_or_a_body() {
+    fn values_are_escaped_in_addresses_and_bodies() {
         let mut values = Values::default();
         values.set("name", "a/../b?x=\"y\"");
         let to = url(&Template::parse("http://h/load/{name}").unwrap(), &values).unwrap();

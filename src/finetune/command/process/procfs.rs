@@ -1,10 +1,10 @@
-//! What the kernel says of this machine and its processes (`/proc`).
+//! Facts about this machine and its processes, read from `/proc`.
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::fs;
 
-/// The machine's name.
-pub(super) fn host() -> String {
+/// The host name.
+pub(crate) fn host() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     match name.trim() {
         "" => "unknown".to_owned(),
@@ -12,13 +12,13 @@ pub(super) fn host() -> String {
     }
 }
 
-/// Drawn by the kernel at each start of the machine; empty where there is no such thing.
-pub(super) fn boot_id() -> String {
+/// The kernel's boot id, different after every reboot. Empty where the kernel has none.
+pub(crate) fn boot_id() -> String {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     id.trim().to_owned()
 }
 
-/// A process, as `/proc/PID/stat` has it.
+/// The fields of `/proc/PID/stat` that are used.
 #[derive(Clone, Copy, Debug)]
 struct Stat {
     is_alive: bool,
@@ -28,7 +28,7 @@ struct Stat {
 
 fn stat(pid: i32) -> Option<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name stands in brackets and may hold anything, brackets too.
+    // The command name is in parentheses and may itself contain parentheses.
     let (_, fields) = text.rsplit_once(')')?;
     let mut fields = fields.split_whitespace();
     let state = fields.next()?;
@@ -39,30 +39,30 @@ fn stat(pid: i32) -> Option<Stat> {
     })
 }
 
-/// When the process started, in clock ticks since the machine did; none: there is none.
-pub(super) fn start_ticks(pid: i32) -> Option<u64> {
+/// The start time of a process in clock ticks since boot. `None` if there is no such process.
+pub(crate) fn start_ticks(pid: i32) -> Option<u64> {
     stat(pid).map(|stat| stat.start_ticks)
 }
 
-/// The living processes of a group.
-pub(super) fn members(group: i32) -> Vec<i32> {
+/// The live processes of a group.
+pub(crate) fn members(group: i32) -> Vec<i32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter(|pid| stat(*pid).is_some_and(|stat| stat.is_alive && stat.group == group))
         .collect()
 }
 
-/// Whether that variable has that value in the process's environment; false where it cannot be read.
-pub(super) fn has_variable(pid: i32, name: &str, value: &str) -> bool {
+/// Whether the environment of a process contains `name=value`. False if it cannot be read.
+pub(crate) fn has_variable(pid: i32, name: &str, value: &str) -> bool {
     let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    let wanted = format!("{name}={value}");
+    let entry = format!("{name}={value}");
     environment
         .split(|byte| *byte == 0)
-        .any(|pair| pair == wanted.as_bytes())
+        .any(|pair| pair == entry.as_bytes())
 }
 
-/// Sends a signal to a whole group. Nobody there is as good as done.
-pub(super) fn signal_group(group: i32, signal: Signal) {
+/// Sends a signal to a whole process group. An empty group is no error.
+pub(crate) fn signal_group(group: i32, signal: Signal) {
     if let Some(group) = Pid::from_raw(group).filter(|_| group > 1) {
         let _ = kill_process_group(group, signal);
     }

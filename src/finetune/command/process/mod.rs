@@ -1,0 +1,7 @@
+//! Processes of a trainer: how they are started, given their environment, watched and stopped.
+
+pub(super) mod environment;
+pub(super) mod launch;
+pub(super) mod procfs;
+pub(super) mod stop;
+pub(super) mod subprocess;
