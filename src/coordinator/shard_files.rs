@@ -3,7 +3,7 @@
 use super::error::RunError;
 use super::outcome_log::OutcomeLog;
 use super::task_plan::TaskPlan;
-use crate::dataset::configs::Trainable;
+use crate::dataset::trainer_configs::Trainable;
 use crate::dataset::{Checks, DataFile, ExportRequest, ExportResult, LmKey, Split, write_data};
 use crate::finetune::{DataPart, FinetuneJob, ProviderSpec, RowFormat, file_name};
 use crate::report::{FileReport, ShardReport};

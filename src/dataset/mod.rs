@@ -3,17 +3,17 @@
 //! Nothing here holds a row: rows are byte ranges of `traces.jsonl`, and a training file is copied together from them.
 
 mod checks;
-pub mod configs;
-mod rows;
-mod shards;
-mod split;
-mod write;
+mod export;
+mod lm_keys;
+mod row_index;
+pub mod trainer_configs;
+mod validation_split;
 
 pub use checks::{BYTES_PER_TOKEN, Checks};
-pub use rows::{RowIndex, RowSpan, TraceSlot};
-pub use shards::{LmKey, lm_keys};
-pub use split::Split;
-pub use write::{DataFile, ExportRequest, ExportResult, write_data};
+pub use export::{DataFile, ExportRequest, ExportResult, write_data};
+pub use lm_keys::{LmKey, lm_keys};
+pub use row_index::{RowIndex, RowSpan, TraceSlot};
+pub use validation_split::Split;
 
 #[cfg(test)]
 mod tests;

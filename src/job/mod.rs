@@ -16,7 +16,7 @@ mod state;
 
 pub use finetune::FinetuneSpec;
 
-use crate::dataset::configs::TrainerArguments;
+use crate::dataset::trainer_configs::TrainerArguments;
 use crate::finetune::ProviderSpec;
 use crate::program::ProgramSpec;
 use crate::schema::{Problems, Section};

@@ -1,7 +1,7 @@
 //! CSV with a header row; every value is a string.
 
 use super::Format;
-use super::pass::{Pass, Source};
+use super::row_scanner::{HashingReader, RowScanner};
 use crate::value::{Record, Value};
 use csv::{ByteRecord, Reader, ReaderBuilder};
 use std::io::{self, Read};
@@ -14,7 +14,7 @@ fn reader<R: Read>(source: R) -> Reader<R> {
         .from_reader(source)
 }
 
-pub(super) fn scan(source: &mut Source, pass: &mut Pass<'_>) -> io::Result<Option<Format>> {
+pub(super) fn scan(source: &mut HashingReader, scanner: &mut RowScanner<'_>) -> io::Result<Option<Format>> {
     let mark = source.skip_mark()?;
     let mut rows = reader(&mut *source);
     let mut record = ByteRecord::new();
@@ -26,7 +26,7 @@ pub(super) fn scan(source: &mut Source, pass: &mut Pass<'_>) -> io::Result<Optio
         false => None,
     };
     let Some(columns): Option<Vec<String>> = header else {
-        pass.bad(
+        scanner.bad(
             1,
             "there is no header row in UTF-8",
             "write the names of the columns into the first line",
@@ -36,11 +36,11 @@ pub(super) fn scan(source: &mut Source, pass: &mut Pass<'_>) -> io::Result<Optio
     for (i, column) in columns.iter().enumerate() {
         if column.is_empty() || columns[..i].contains(column) {
             let message = format!("column {} is called `{column}`, which is empty or taken", i + 1);
-            pass.bad(1, message, "give each column its own name");
+            scanner.bad(1, message, "give each column its own name");
             return Ok(None);
         }
     }
-    while !pass.is_full() && rows.read_byte_record(&mut record)? {
+    while !scanner.is_full() && rows.read_byte_record(&mut record)? {
         // Reading has gone past the position's line ends, never past its first field.
         let Some(start) = record.position() else { continue };
         let (offset, line) = (
@@ -53,7 +53,7 @@ pub(super) fn scan(source: &mut Source, pass: &mut Pass<'_>) -> io::Result<Optio
                 record.len(),
                 columns.len()
             );
-            pass.bad(
+            scanner.bad(
                 line,
                 message,
                 "put fields with commas, quotes or line ends into double quotes",
@@ -62,11 +62,11 @@ pub(super) fn scan(source: &mut Source, pass: &mut Pass<'_>) -> io::Result<Optio
         }
         let texts: Result<Vec<&str>, _> = record.iter().map(std::str::from_utf8).collect();
         match texts {
-            Ok(texts) => pass.text_row(offset, line, columns.iter().map(String::as_str).zip(texts)),
-            Err(_) => pass.bad(line, "this row is not UTF-8", "save the file as UTF-8"),
+            Ok(texts) => scanner.text_row(offset, line, columns.iter().map(String::as_str).zip(texts)),
+            Err(_) => scanner.bad(line, "this row is not UTF-8", "save the file as UTF-8"),
         }
     }
-    pass.close(rows.position().byte() + mark);
+    scanner.close(rows.position().byte() + mark);
     Ok(Some(Format::Csv(columns)))
 }
 

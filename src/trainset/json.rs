@@ -1,7 +1,7 @@
 //! A JSON array of objects, split into its elements as it streams by.
 
 use super::Format;
-use super::pass::{Pass, Source};
+use super::row_scanner::{HashingReader, RowScanner};
 use std::io::{self, BufRead};
 
 /// What comes next in the array.
@@ -26,7 +26,7 @@ struct Element {
     escaped: bool,
 }
 
-pub(super) fn scan(source: &mut Source, pass: &mut Pass<'_>) -> io::Result<Option<Format>> {
+pub(super) fn scan(source: &mut HashingReader, scanner: &mut RowScanner<'_>) -> io::Result<Option<Format>> {
     let mut offset = source.skip_mark()?;
     let (mut line, mut expect, mut element) = (1u32, Expect::Open, Element::default());
     let remedy = "write `[{…}, {…}]`, or one object per line in a .jsonl file";
@@ -42,11 +42,11 @@ pub(super) fn scan(source: &mut Source, pass: &mut Pass<'_>) -> io::Result<Optio
                     // The byte after a bare word or number is not part of it.
                     ScanStep::Inside => Expect::Inside,
                     ScanStep::Done => {
-                        pass.json_row(element.offset, element.line, &element.bytes);
+                        scanner.json_row(element.offset, element.line, &element.bytes);
                         Expect::CommaOrEnd
                     }
                     ScanStep::DoneBefore => {
-                        pass.json_row(element.offset, element.line, &element.bytes);
+                        scanner.json_row(element.offset, element.line, &element.bytes);
                         match byte {
                             b',' => Expect::Element,
                             b']' => Expect::End,
@@ -59,18 +59,18 @@ pub(super) fn scan(source: &mut Source, pass: &mut Pass<'_>) -> io::Result<Optio
                 (Expect::ElementOrEnd | Expect::CommaOrEnd, b']') => Expect::End,
                 (Expect::CommaOrEnd, b',') => Expect::Element,
                 (Expect::ElementOrEnd | Expect::Element, _) if !matches!(byte, b',' | b']' | b'}') => {
-                    if pass.is_full() {
+                    if scanner.is_full() {
                         break 'file;
                     }
                     element.start(offset, line, byte);
                     Expect::Inside
                 }
                 (Expect::Open, _) => {
-                    pass.bad(line, "the file is not a JSON array", remedy);
+                    scanner.bad(line, "the file is not a JSON array", remedy);
                     return Ok(None);
                 }
                 _ => {
-                    pass.bad(
+                    scanner.bad(
                         line,
                         format!("`{}` is not expected here", char::from(byte).escape_debug()),
                         remedy,
@@ -83,11 +83,11 @@ pub(super) fn scan(source: &mut Source, pass: &mut Pass<'_>) -> io::Result<Optio
         }
         source.consume(n);
     }
-    if !matches!(expect, Expect::End) && !pass.is_full() {
-        pass.bad(line, "the JSON array is not closed", remedy);
+    if !matches!(expect, Expect::End) && !scanner.is_full() {
+        scanner.bad(line, "the JSON array is not closed", remedy);
         return Ok(None);
     }
-    pass.close(offset);
+    scanner.close(offset);
     Ok(Some(Format::Json))
 }
 

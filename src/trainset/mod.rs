@@ -5,13 +5,13 @@
 mod csv;
 mod json;
 mod jsonl;
-mod pass;
+mod row_scanner;
 
 use crate::hex::hex;
 use crate::python::json::write_compact;
 use crate::schema::Problems;
 use crate::value::{Record, Value};
-use pass::{Pass, Source};
+use row_scanner::{HashingReader, RowScanner};
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -115,7 +115,7 @@ impl Trainset {
             .extension()
             .map(|e| e.to_string_lossy().to_lowercase())
             .unwrap_or_default();
-        let mut pass = Pass::new(path, limit.unwrap_or(u64::MAX), inputs, problems);
+        let mut scanner = RowScanner::new(path, limit.unwrap_or(u64::MAX), inputs, problems);
         let scan = match extension.as_str() {
             "jsonl" | "ndjson" => jsonl::scan,
             "json" => json::scan,
@@ -132,15 +132,15 @@ impl Trainset {
             }
         };
         let mut read = || {
-            let mut source = Source::open(path)?;
+            let mut source = HashingReader::open(path)?;
             let stamp = Stamp::of(&source.metadata()?);
-            let format = scan(&mut source, &mut pass)?;
+            let format = scan(&mut source, &mut scanner)?;
             let (file, sha) = source.finish()?;
             let same = Stamp::of(&file.metadata()?) == stamp;
             io::Result::Ok((file, sha, stamp, format, same))
         };
         let outcome = read();
-        let found = pass.finish();
+        let found = scanner.finish();
         match outcome {
             Err(error) => {
                 let message = format!("the file cannot be read: {error}");

@@ -18,14 +18,14 @@ const MAX_REPORTED: usize = 20;
 const CHUNK: usize = 1 << 18;
 
 /// A file that hashes what is read from it.
-pub(super) struct Source(BufReader<Hashing>);
+pub(super) struct HashingReader(BufReader<HashingFile>);
 
-struct Hashing {
+struct HashingFile {
     file: File,
     sha: Sha256,
 }
 
-impl Read for Hashing {
+impl Read for HashingFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.file.read(buffer)?;
         self.sha.update(&buffer[..n]);
@@ -33,11 +33,11 @@ impl Read for Hashing {
     }
 }
 
-impl Source {
-    pub(super) fn open(path: &Path) -> io::Result<Source> {
-        Ok(Source(BufReader::with_capacity(
+impl HashingReader {
+    pub(super) fn open(path: &Path) -> io::Result<HashingReader> {
+        Ok(HashingReader(BufReader::with_capacity(
             CHUNK,
-            Hashing {
+            HashingFile {
                 file: File::open(path)?,
                 sha: Sha256::new(),
             },
@@ -63,13 +63,13 @@ impl Source {
     }
 }
 
-impl Read for Source {
+impl Read for HashingReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.read(buffer)
     }
 }
 
-impl BufRead for Source {
+impl BufRead for HashingReader {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         self.0.fill_buf()
     }
@@ -80,7 +80,7 @@ impl BufRead for Source {
 }
 
 /// What a pass has found.
-pub(super) struct Found {
+pub(super) struct ScanResult {
     pub(super) offsets: Vec<u64>,
     pub(super) digests: Vec<u64>,
     pub(super) label_digests: Vec<u64>,
@@ -91,7 +91,7 @@ pub(super) struct Found {
     columns: Vec<String>,
 }
 
-impl Found {
+impl ScanResult {
     /// The columns of every row without `inputs`.
     pub(super) fn labels(&self, inputs: &[String]) -> Vec<String> {
         self.columns
@@ -103,13 +103,13 @@ impl Found {
 }
 
 /// Checks rows as a format's scanner finds them.
-pub(super) struct Pass<'p> {
+pub(super) struct RowScanner<'p> {
     path: &'p Path,
     limit: u64,
     inputs: &'p [String],
     problems: &'p mut Problems,
     bad: usize,
-    found: Found,
+    found: ScanResult,
     /// Of the row at hand: whether each of `found.columns` was seen.
     seen: Vec<bool>,
     /// Of the row at hand: the digest of each input's value; 0 marks one that is missing.
@@ -118,14 +118,14 @@ pub(super) struct Pass<'p> {
     rest: Sha256,
 }
 
-impl<'p> Pass<'p> {
+impl<'p> RowScanner<'p> {
     pub(super) fn new(
         path: &'p Path,
         limit: u64,
         inputs: &'p [String],
         problems: &'p mut Problems,
-    ) -> Pass<'p> {
-        let found = Found {
+    ) -> RowScanner<'p> {
+        let found = ScanResult {
             offsets: Vec::new(),
             digests: Vec::new(),
             label_digests: Vec::new(),
@@ -134,7 +134,7 @@ impl<'p> Pass<'p> {
             first_line: 1,
             columns: Vec::new(),
         };
-        Pass {
+        RowScanner {
             path,
             limit,
             inputs,
@@ -303,7 +303,7 @@ impl<'p> Pass<'p> {
     }
 
     /// What was found; says how many bad rows went unreported.
-    pub(super) fn finish(mut self) -> Found {
+    pub(super) fn finish(mut self) -> ScanResult {
         let rows = self.found.digests.len();
         for (column, lacking) in self.inputs.iter().zip(&self.found.lacking) {
             if lacking.is_some_and(|(_, count)| count == rows) {
@@ -358,7 +358,7 @@ fn kind(value: &Value) -> &'static str {
 }
 
 /// Gives the columns of a JSON object to a pass without building their values.
-struct Columns<'a, 'p>(&'a mut Pass<'p>);
+struct Columns<'a, 'p>(&'a mut RowScanner<'p>);
 
 impl<'de> Visitor<'de> for Columns<'_, '_> {
     type Value = ();

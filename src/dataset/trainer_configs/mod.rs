@@ -3,13 +3,13 @@
 //!
 //! Each learns from answers only, and takes rows of any length that the data has: trainers cut or leave out longer ones in silence.
 
-mod arguments;
 mod axolotl;
 mod llama_factory;
+mod train_arguments;
 mod trl;
 mod yaml;
 
-pub use arguments::{Lora, TrainerArguments};
+pub use train_arguments::{Lora, TrainerArguments};
 
 use crate::finetune::{DataPart, RowFormat, TrainingSpec, file_name};
 use std::fmt::Write as _;
