@@ -79,8 +79,8 @@ fn alone(dir: &RunDir) -> Exit {
     for ended in &left.ended {
         ui::info(format_args!("{shown}: {ended} had ended already"));
     }
-    for going_on in &left.going_on {
-        ui::notice(format_args!("{shown}: {going_on}"));
+    for still_running in &left.still_running {
+        ui::notice(format_args!("{shown}: {still_running}"));
     }
     if left.stopped + left.ended.len() > 0
         && let Err(error) = write_whole(&dir.manifest(), &manifest.to_bytes())
@@ -96,7 +96,7 @@ fn alone(dir: &RunDir) -> Exit {
         "{shown}: {} stopped; compile goes on with it",
         counted(left.stopped, "training")
     ));
-    match left.going_on.is_empty() {
+    match left.still_running.is_empty() {
         true => Exit::Done,
         false => Exit::Failed,
     }

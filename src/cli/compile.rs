@@ -61,8 +61,7 @@ impl Inputs {
             job.rehearse();
         }
         // Other workers have keys of their own.
-        let has_workers = services.is_none() || flags.workers.workers.is_some();
-        let unreachable = if has_workers {
+        let unreachable = if workers(services.as_ref(), &flags.workers).are_here() {
             unreachable_lms(&job)
         } else {
             Vec::new()

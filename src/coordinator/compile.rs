@@ -3,14 +3,14 @@
 use super::context::RunContext;
 use super::error::RunError;
 use super::run_json;
-use super::train::AllTrained;
+use super::train::Trained;
 use crate::dataset::lm_keys;
 use crate::program::{TrainedModel, has_private_models, saved_state};
 use crate::report::{Manifest, Phase};
 use crate::run_dir::write_whole;
 
-pub(super) async fn compile(run: RunContext<'_>, trained: AllTrained) -> Result<Manifest, RunError> {
-    let AllTrained {
+pub(super) async fn compile(run: RunContext<'_>, trained: Trained) -> Result<Manifest, RunError> {
+    let Trained {
         spec,
         models,
         mut manifest,

@@ -1,6 +1,6 @@
 //! The coordinator: compiles a job in five phases, each of which consumes the one before.
 //!
-//! `Prepared`, `Bootstrapped`, `Collected`, `AllTrained` and the compiled student are each rebuilt from the run directory and the store, so
+//! `Prepared`, `Bootstrapped`, `Collected`, `Trained` and the compiled student are each rebuilt from the run directory and the store, so
 //! resuming a run is the same as running it.
 
 mod blocking;

@@ -22,7 +22,7 @@ pub struct OrphanedTrainings {
     /// Trainings that had ended before.
     pub ended: Vec<String>,
     /// Trainings that may still run, each with the reason.
-    pub going_on: Vec<String>,
+    pub still_running: Vec<String>,
 }
 
 /// Cancels the open trainings of the run in `dir`, and records the result in `manifest`. The caller must hold the lock of `dir`.
@@ -53,7 +53,9 @@ pub async fn cancel_orphaned_trainings(
             }
             Err(why) => {
                 let training = describe(&training, training.id.as_ref());
-                result.going_on.push(format!("{training} may still run: {why}"));
+                result
+                    .still_running
+                    .push(format!("{training} may still run: {why}"));
             }
         }
     }

@@ -26,14 +26,14 @@ const CANCEL_TIMEOUT: Duration = Duration::from_secs(120);
 const PREFETCH: NonZeroUsize = NonZeroUsize::new(16).expect("16 is not 0");
 
 /// Every LM key has its model.
-pub(super) struct AllTrained {
+pub(super) struct Trained {
     pub(super) spec: JobSpec,
     /// In the order of [`lm_keys`](crate::dataset::lm_keys).
     pub(super) models: Vec<TrainingResult>,
     pub(super) manifest: Manifest,
 }
 
-pub(super) async fn train(run: RunContext<'_>, collected: Collected) -> Result<AllTrained, RunError> {
+pub(super) async fn train(run: RunContext<'_>, collected: Collected) -> Result<Trained, RunError> {
     let started = Instant::now();
     let Collected {
         spec,
@@ -52,7 +52,7 @@ pub(super) async fn train(run: RunContext<'_>, collected: Collected) -> Result<A
     run_json::publish(run, &mut manifest).await?;
     run.coordinator.progress.training_ends();
     ended?;
-    Ok(AllTrained {
+    Ok(Trained {
         spec,
         models: models?,
         manifest,

@@ -14,3 +14,6 @@ pub use progress::Progress;
 pub use status::{Depths, RunStatus};
 pub use summary::summary;
 pub(crate) use summary::summary_fields;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! The screens of `status` and of a compiled run, whole, from one manifest.
+
+use super::{Manifest, RunStatus, summary};
+use crate::run_dir::RunDir;
+use serde_json::json;
+
+fn manifest(phase: &str, updated: u64) -> Manifest {
+    let shard = |predictor: Option<&str>, model: Option<&str>| {
+        json!({
+            "lm": "student", "predictor": predictor, "file": "data/student.jsonl", "rows": 1200, "sha256": "",
+            "validation": {"file": "data/student.validation.jsonl", "rows": 50, "sha256": ""},
+            "provider": "openai", "training": model.map(|_| "ftjob-1"), "model": model,
+        })
+    };
+    serde_json::from_value(json!({
+        "version": 1, "bsft": "0", "dspy": "0", "run": "intents-1", "name": "intents", "phase": phase, "rehearsal": false,
+        "job_file": "", "job_sha256": "", "trainset_sha256": "", "tasks": 2000, "starts": 1, "updated": updated, "rate": 4.0,
+        "tally": {
+            "traces": 1500, "kept": 1250, "failures": {"lm": 100},
+            "lms": {"teacher": {"answers": 1600, "prompt_tokens": 123456, "completion_tokens": 7890}},
+        },
+        "cost": {"teacher": 12.345}, "seconds": {"bootstrap": 75.0},
+        "shards": [shard(None, Some("ft:m")), shard(Some("plan"), None)],
+        "load": "program.load(\"compiled.json\", allow_unsafe_lm_state=True)",
+    }))
+    .expect("every field without a default is there")
+}
+
+#[test]
+fn summary_lists_outcomes_usage_rows_and_files() {
+    let temp = tempfile::tempdir().expect("a folder");
+    let dir = RunDir::create(temp.path()).expect("a folder");
+    let text = summary(&manifest("compiled", 0), &dir, "bsft retry DIR");
+    let text = text.replace(&temp.path().display().to_string(), "DIR");
+    let expected = "\
+compiled intents in 1m15s
+  examples   1,500 ran, 1,250 kept (83.3 %), 100 failed
+             100 lm failed
+  lm teacher: 1,600 answers, 123.5k + 7890 tokens, $12.35
+  1,200 rows, 50 for validation data/student.jsonl -> ft:m
+  1,200 rows, 50 for validation data/student.jsonl -> not trained: train on the rows yourself
+  student    DIR/compiled.json
+  in DSPy    program.load(\"compiled.json\", allow_unsafe_lm_state=True)
+             (its models are on a private server: without the flag DSPy drops their address and calls OpenAI)
+  traces     DIR/traces.jsonl
+  failures   DIR/failures.jsonl (again: bsft retry DIR)
+  manifest   DIR/run.json";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn status_of_a_live_run_shows_rate_eta_and_missing_workers() {
+    let mut status = RunStatus::new("runs/intents".to_owned(), manifest("bootstrap", u64::MAX));
+    status.workers = Some(Vec::new());
+    let expected = "\
+runs/intents  Bootstrap  1,600 of 2,000 tasks, 1,250 kept (83.3 %), 100 failed (lm 100)  4/s eta 1m40s
+  no worker has sent a heartbeat lately";
+    assert_eq!(status.to_string(), expected);
+}
+
+#[test]
+fn status_of_a_run_without_coordinator_shows_trainings_and_the_remedy() {
+    let status = RunStatus::new("runs/intents".to_owned(), manifest("train", 0));
+    let expected = "\
+runs/intents  Train  1,600 of 2,000 tasks, 1,250 kept (83.3 %), 100 failed (lm 100)  no coordinator has reported lately: \
+compile resumes the run
+  fine-tune lm student: ended (ftjob-1): ft:m
+  fine-tune lm student, predictor plan: waiting for a worker";
+    assert_eq!(status.to_string(), expected);
+}
+
+#[test]
+fn manifest_keeps_the_field_names_of_run_json() {
+    let bytes = manifest("train", 0).to_bytes();
+    let value: serde_json::Value = serde_json::from_slice(&bytes).expect("JSON");
+    let fields: Vec<&String> = value.as_object().expect("an object").keys().collect();
+    let expected = [
+        "version",
+        "bsft",
+        "dspy",
+        "run",
+        "name",
+        "phase",
+        "rehearsal",
+        "job_file",
+        "job_sha256",
+        "trainset_sha256",
+        "tasks",
+        "tally",
+        "cost",
+        "seconds",
+        "starts",
+        "shards",
+        "trainings",
+        "dir",
+        "store",
+        "trainings_dir",
+        "updated",
+        "rate",
+        "load",
+    ];
+    let (mut fields, mut expected): (Vec<&str>, _) =
+        (fields.iter().map(|f| f.as_str()).collect(), expected.to_vec());
+    fields.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(fields, expected);
+}
