@@ -137,23 +137,15 @@ ready() {
     done
     [ $times -ge "$1" ]
 }
-until_true 60 "three workers" ready 3
+until_true 300 "three workers" ready 3
 healthy() { [ "$(docker ps -q "${ours[@]}" --filter label=com.docker.compose.service=worker --filter health=healthy | wc -l)" -eq "$1" ]; }
-until_true 60 "three healthy workers" healthy 3
+until_true 300 "three healthy workers" healthy 3
 said "RabbitMQ, Redis and three workers are up"
 
-dc run --rm -T coordinator compile job/job.toml </dev/null >"$scratch/compile.log" 2>&1 &
-compile=$!
-dir=$scratch/home/runs/sums
-reached() {
-    kill -0 $compile 2>/dev/null || fail "the compile has ended too early"
-    [ "$(cat "$dir/traces.jsonl" 2>/dev/null | wc -l)" -ge "$1" ]
-}
-until_true 60 "the first traces" reached 30
-coordinator=$(containers coordinator)
-
 # --- what the containers are ----------------------------------------------------------------------------------------------------
-for container in $(containers worker) $coordinator; do
+# confined CONTAINER: it can do no more than it needs.
+confined() {
+    local container=$1 status
     [ "$(docker inspect -f '{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}}' "$container")" = "true [ALL]" ] ||
         fail "a container may write to its system"
     # Of tini and of the program.
@@ -164,10 +156,9 @@ for container in $(containers worker) $coordinator; do
     ! grep -E '^NoNewPrivs:' <<<"$status" | grep -qv 1 || fail "a program can gain privileges"
     ! docker exec "$container" touch /usr/local/bin/x 2>/dev/null || fail "the system can be written to"
     docker exec "$container" touch /tmp/x || fail "/tmp cannot be written to"
-done
-[ "$(docker exec "$coordinator" id -u)" = "$user" ] || fail "the coordinator is not the folder's owner"
+}
+for container in $(containers worker); do confined "$container"; done
 docker exec "$(containers worker | head -n 1)" printenv TEST_LM_KEY | grep -qx "$key" || fail "the workers do not have the key in lm.env"
-! docker exec "$coordinator" printenv TEST_LM_KEY >/dev/null || fail "the coordinator has the LMs' keys"
 for container in $(docker ps -q "${ours[@]}"); do
     ! docker inspect -f '{{range .NetworkSettings.Ports}}{{range .}}{{.HostIp}}{{"\n"}}{{end}}{{end}}' "$container" |
         grep -v '^$' | grep -qv '^127\.0\.0\.1$' || fail "a port is open to the world"
@@ -181,17 +172,30 @@ settings='{ok, Wal} = application:get_env(ra, wal_max_size_bytes), {Wal, rabbit_
 said "the containers may do no more than they need"
 
 # --- what goes wrong ------------------------------------------------------------------------------------------------------------
+dc run --rm -T coordinator compile job/job.toml </dev/null >"$scratch/compile.log" 2>&1 &
+compile=$!
+dir=$scratch/home/runs/sums
+reached() {
+    kill -0 $compile 2>/dev/null || fail "the compile has ended too early"
+    [ "$(cat "$dir/traces.jsonl" 2>/dev/null | wc -l)" -ge "$1" ]
+}
+until_true 300 "the first traces" reached 30
+coordinator=$(containers coordinator)
+
+confined "$coordinator"
+[ "$(docker exec "$coordinator" id -u)" = "$user" ] || fail "the coordinator is not the folder's owner"
+! docker exec "$coordinator" printenv TEST_LM_KEY >/dev/null || fail "the coordinator has the LMs' keys"
 victims=($(containers worker))
 docker stop "${victims[0]}" >/dev/null
 [ "$(docker inspect -f '{{.State.ExitCode}}' "${victims[0]}")" = 0 ] || fail "a worker that was told to stop did not exit with 0"
 docker logs "${victims[0]}" 2>&1 | grep -q stopped || fail "a worker that was told to stop was killed"
 said "a worker has drained: $(docker logs "${victims[0]}" 2>&1 | tail -n 1)"
-until_true 60 "more traces" reached 100
+until_true 300 "more traces" reached 100
 docker kill -s KILL "${victims[1]}" >/dev/null
 said "a worker is killed"
 dc up -d --no-build --no-recreate --scale worker=3 >>"$scratch/up.log" 2>&1
-until_true 60 "three workers again" ready 5
-until_true 60 "more traces" reached 200
+until_true 300 "three workers again" ready 5
+until_true 300 "more traces" reached 200
 docker stop "$(containers rabbitmq)" >/dev/null
 said "RabbitMQ is stopped, with $(wc -l <"$dir/traces.jsonl") of 600 traces there"
 sleep 30 # how long it is away
@@ -199,7 +203,7 @@ kill -0 $compile || fail "the compile has ended without RabbitMQ"
 dc start rabbitmq >>"$scratch/up.log" 2>&1
 said "RabbitMQ is started"
 ended() { ! kill -0 $compile 2>/dev/null; }
-until_true 150 "the end of the compile" ended
+until_true 300 "the end of the compile" ended
 wait $compile || fail "the compile has ended with $?"
 said "compiled"
 
