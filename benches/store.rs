@@ -4,6 +4,9 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
+#[path = "../tests/support/port.rs"]
+#[expect(clippy::unwrap_used, reason = "made for tests: they panic")]
+mod port;
 #[path = "../tests/support/redis_server.rs"]
 #[expect(
     dead_code,

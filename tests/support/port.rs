@@ -11,10 +11,15 @@ pub(crate) struct ReservedPort {
 
 impl ReservedPort {
     pub(crate) fn new() -> ReservedPort {
+        ReservedPort::at(0).unwrap()
+    }
+
+    /// That port; `None` if it is in use.
+    pub(crate) fn at(number: u16) -> Option<ReservedPort> {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_reuseaddr(true).unwrap();
-        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        ReservedPort { socket }
+        socket.bind(([127, 0, 0, 1], number).into()).ok()?;
+        Some(ReservedPort { socket })
     }
 
     pub(crate) fn number(&self) -> u16 {

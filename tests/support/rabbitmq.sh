@@ -5,16 +5,26 @@
 # server.key in DIR/tls it listens for TLS too, and prints that URL on a second line. With more arguments: rabbitmq.sh DIR ctl
 # ARGUMENTS… is its rabbitmqctl. BSFT_TEST_RABBITMQ_BIN is the folder of another rabbitmq-server than the installed one.
 set -euo pipefail
-dir=$1
+mkdir -p "$1"
+dir=$(realpath "$1")
 server=${BSFT_TEST_RABBITMQ_BIN:-/usr/lib/rabbitmq/bin}
 
+# Ports that a broker of ours has, each a link to its DIR: two that start at once do not choose the same, and one that is killed
+# keeps its own for its restart. A link to a DIR that is gone is free.
+claims=${TMPDIR:-/tmp}/bsft-test-ports-$UID
+claimed() {
+    ln -s "$dir" "$claims/$1" 2>/dev/null && return
+    [ -e "$claims/$1" ] || rm -f "$claims/$1"
+    return 1
+}
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 if [ ! -f "$dir/port" ]; then
-    mkdir -p "$dir"/{home,mnesia,log}
+    mkdir -p "$dir"/{home,mnesia,log} "$claims"
     while :; do
         # Below the ports that systems hand out, above the ones that services have.
         port=$((20000 + (RANDOM * 32768 + RANDOM) % 3000 * 4))
+        claimed "$port" || continue
         listens "$port" || listens $((port + 1)) || listens $((port + 2)) || listens $((port + 3)) || break
     done
     echo "$port" >"$dir/port"

@@ -1,8 +1,8 @@
 //! A Redis server of the test's own: on a free port, in a folder of its own, gone with the test.
 
+use super::port::ReservedPort;
 use super::wait::until;
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
@@ -21,6 +21,8 @@ const TLS: u16 = 1;
 pub(crate) struct RedisServer {
     dir: TempDir,
     port: u16,
+    /// All that it may listen on, also while it is killed.
+    _reserved: [ReservedPort; 3],
     settings: Vec<String>,
     process: Process,
 }
@@ -67,20 +69,19 @@ impl RedisServer {
     /// With the settings for a port.
     fn start_where(settings: impl Fn(u16) -> Vec<String>) -> RedisServer {
         let dir = tempfile::tempdir().unwrap();
-        let (port, process) = until("a port that nobody takes before Redis does", || {
-            let port = TcpListener::bind("127.0.0.1:0")
-                .unwrap()
-                .local_addr()
-                .unwrap()
-                .port();
-            if port > u16::MAX - BUS {
-                return None;
-            }
-            Some((port, Process::start(&dir, port, &settings(port))?))
+        let (reserved, port, process) = until("free ports for Redis", || {
+            let first = ReservedPort::new();
+            let port = first.number();
+            let more = ReservedPort::at(port.checked_add(BUS)?).zip(ReservedPort::at(port + TLS));
+            let process =
+                more.map(|(bus, tls)| ([first, bus, tls], Process::start(&dir, port, &settings(port))));
+            let (reserved, process) = process?;
+            Some((reserved, port, process?))
         });
         RedisServer {
             dir,
             port,
+            _reserved: reserved,
             settings: settings(port),
             process,
         }
