@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# The one check command: formatting, lints, tests, documentation. Installs what the tests need on Debian and Ubuntu, says so
-# first, and leaves nothing running; elsewhere it names what is missing.
+# The one check command: formatting, lints, tests, documentation. It installs what the tests need on Debian and Ubuntu, after printing
+# what, and leaves nothing running; elsewhere it names what is missing. No result depends on the speed of the machine.
+#
+# Steps that do not need each other run side by side: what runs beside the tests prints its output when the tests have ended.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,8 +15,8 @@ command -v redis-server >/dev/null || missing+=(redis-server)
 [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing+=(rabbitmq-server)
 if [ ${#missing[@]} -gt 0 ]; then
     if command -v apt-get >/dev/null; then
-        echo "installing by apt: ${missing[*]} (the tests' LM server is written in Python; a C compiler links Rust programs; queue" \
-            "and store are tested on servers of their own, and those that the packages start can be stopped)"
+        echo "installing by apt: ${missing[*]} (the tests' LM server is written in Python; a C compiler links Rust programs; broker" \
+            "and store are tested on private servers; you can stop those that the packages start)"
         sudo=""
         [ "$(id -u)" -eq 0 ] || sudo=sudo
         $sudo apt-get update -qq
@@ -31,52 +33,107 @@ for component in fmt clippy; do
     }
 done
 
-# Without PyPI nothing is compared with the real DSPy, and this says so.
-. tests/parity/python.sh
-
-# Images for the last step, beside everything else: they take minutes, mostly of waiting, where they are not there yet.
-if docker info >/dev/null 2>&1; then
-    images_log=$(mktemp)
-    setsid tests/compose/images.sh >"$images_log" 2>&1 &
-    images=$!
-fi
+logs=$(mktemp -d)
+groups=() titles=()
 stop_broker() { :; }
 leave() {
-    # Those that are made by now stay.
-    [ -z "${images:-}" ] || { kill -- -"$images" 2>/dev/null || true; rm -f "$images_log"; }
+    local group
+    for group in "${groups[@]}"; do kill -- "-$group" 2>/dev/null || true; done
     stop_broker
+    rm -rf "$logs"
 }
 trap leave EXIT
-
-. tests/support/broker.sh
 
 step() {
     echo
     echo "== $*"
+    local began=$SECONDS
     "$@"
+    echo "-- $((SECONDS - began)) s"
 }
 
-step cargo fmt --all --check
-step cargo clippy --all-targets --features bench --quiet -- -D warnings
-if cargo nextest --version >/dev/null 2>&1; then
-    # Most of them wait for servers, for leases to run out, or for waits between tries.
-    step cargo nextest run --no-fail-fast --test-threads $(($(nproc) * 2))
-else
-    step cargo test --no-fail-fast
+# beside TITLE COMMAND…: starts a step in the background, as a process group of its own.
+beside() {
+    local number=${#groups[@]}
+    titles+=("$1")
+    shift
+    # Each line of its log is complete when the next step is printed.
+    setsid bash -c 'began=$SECONDS; code=0; "$@" || code=$?; echo "-- $((SECONDS - began)) s"; exit $code' beside "$@" \
+        >"$logs/$number" 2>&1 </dev/null &
+    groups+=($!)
+}
+
+# Waits for what runs in the background and prints it. Fails if one of them failed.
+together() {
+    local number code=0
+    for number in "${!groups[@]}"; do
+        wait "${groups[$number]}" || code=1
+        [ -n "${titles[$number]}" ] || continue
+        echo
+        echo "== ${titles[$number]}"
+        cat "$logs/$number"
+    done
+    groups=() titles=()
+    return $code
+}
+
+# Both wait for the network most of the time: the real DSPy to compare with, and images for the last step.
+beside "" bash -c '. tests/parity/python.sh'
+install=${groups[0]}
+if docker info >/dev/null 2>&1; then
+    # A failure is reported by the step itself, which tries again.
+    beside "" tests/compose/images.sh
+    images=${groups[1]}
 fi
-if [ -n "${BSFT_DSPY_PYTHON:-}" ]; then
-    differential=("$BSFT_DSPY_PYTHON" tests/parity/differential.py --bsft "${CARGO_TARGET_DIR:-target}/debug/bsft-coordinator")
-    step "${differential[@]}" --cases tests/parity/cases.json
-    step "${differential[@]}" -n 300 --seed 1
+
+step cargo fmt --all --check
+step scripts/prose.py --check
+step cargo clippy --workspace --all-targets --features bench --quiet -- -D warnings
+nextest=
+! cargo nextest --version >/dev/null 2>&1 || nextest=yes
+if [ -n "$nextest" ]; then
+    step cargo nextest run --workspace --no-run --cargo-quiet
+    # With these the tests start while cargo documents.
+    cargo metadata --format-version 1 --all-features >"$logs/cargo.json"
+    cargo nextest list --workspace --cargo-quiet --list-type binaries-only --message-format json >"$logs/binaries.json"
+    built=(--cargo-metadata "$logs/cargo.json" --binaries-metadata "$logs/binaries.json")
+else
+    step cargo test --workspace --no-run --quiet
+fi
+step cargo build --quiet --bins
+if cargo deny --version >/dev/null 2>&1; then
+    step cargo deny check
 fi
 step tests/deploy/kubernetes.sh
 step tests/deploy/monitoring.sh
-step env RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
-# A failure is told by the step, which tries again.
-[ -z "${images:-}" ] || wait "$images" || cat "$images_log"
-step tests/compose/run.sh
-echo
-if [ -z "${BSFT_DSPY_PYTHON:-}" ]; then
-    echo "SKIPPED: nothing was compared with the real DSPy ($dspy could not be installed)"
+
+wait "$install" || true
+grep -v '^-- ' "$logs/0" || true
+dspy_tried=yes
+. tests/parity/python.sh
+[ -z "${images:-}" ] || wait "$images" || true
+groups=() titles=()
+
+. tests/support/broker.sh
+
+# Everything is built. Most tests wait for servers, for leases to expire or for the time between retries.
+beside "tests/compose/run.sh" tests/compose/run.sh
+beside "cargo doc" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+beside "cargo test --doc" cargo test --doc --workspace --quiet
+if [ -n "${BSFT_DSPY_PYTHON:-}" ]; then
+    differential=("$BSFT_DSPY_PYTHON" tests/parity/differential.py --bsft "${CARGO_TARGET_DIR:-target}/debug/bsft-coordinator")
+    beside "the real DSPy on written jobs" "${differential[@]}" --cases tests/parity/cases.json
+    beside "the real DSPy on random jobs" "${differential[@]}" -n 300 --seed 1
 fi
-echo "all checks passed"
+failed=0
+if [ -n "$nextest" ]; then
+    step cargo nextest run "${built[@]}" --no-fail-fast --test-threads $(($(nproc) * 3)) || failed=1
+else
+    step cargo test --workspace --lib --tests --no-fail-fast || failed=1
+fi
+together || failed=1
+
+echo
+[ -n "${BSFT_DSPY_PYTHON:-}" ] || echo "SKIPPED: nothing was compared with the real DSPy ($dspy could not be installed)"
+[ $failed -eq 0 ] || { echo "FAILED: see above" >&2; exit 1; }
+echo "all checks passed in $SECONDS s"
