@@ -1,10 +1,11 @@
 //! Programs: the predictors of `[program]`, of a program file or of a teacher.
 
+use super::definition::{PREDICTOR, PROGRAM};
 use super::field_names::FieldNames;
 use super::source::{Sources, sibling};
 use crate::program::{ModuleKind, PredictorSpec};
 use crate::schema::Problems;
-use crate::schema::{Item, Place, Section, nearest};
+use crate::schema::{Item, Place, Section, Values, nearest};
 use crate::signature::{TypeTable, parse_types};
 use serde_json::{Map, Value as Json};
 
@@ -35,26 +36,19 @@ pub(super) struct DraftPredictor<'a> {
     pub(super) place: Place<'a>,
 }
 
-/// The program that `section` (a `[program]` table) describes; `types` gains the types that it names.
+/// The program that a `[program]` table describes; `types` gains the types that it names.
 pub(super) fn read<'a>(
-    section: &Section<'a>,
+    table: &Values<'a>,
     sources: &'a Sources,
     types: &mut Types,
     problems: &mut Problems,
 ) -> Option<Draft<'a>> {
-    section.only(&["predictors", "types", "file", "python"], problems);
-    if let Some(item) = section.get("python") {
-        let message = "programs in Python are not supported by this version";
-        item.place.report(
-            problems,
-            message,
-            "write the predictors into the job file: [[program.predictors]]",
-        );
+    if table.section().get("python").is_some() {
         return None;
     }
-    if let Some(item) = section.get("file") {
+    if let Some(item) = table.item("file") {
         for key in ["predictors", "types"] {
-            if let Some(other) = section.get(key) {
+            if let Some(other) = table.section().get(key) {
                 let message = format!("`{}` stands beside `{}`", other.name, item.name);
                 other.place.report(
                     problems,
@@ -63,17 +57,14 @@ pub(super) fn read<'a>(
                 );
             }
         }
-        return read_file(&item, sources, types, problems);
+        return read_file(item, sources, types, problems);
     }
-    read_types(section, types, problems);
+    read_types(table, types, problems);
     let mut predictors: Vec<DraftPredictor<'_>> = Vec::new();
-    let list = section.need(
-        "predictors",
-        "[{ name = \"answer\", signature = \"question -> answer\" }]",
-        problems,
-    )?;
-    for item in list.list(problems)? {
-        let Some(section) = item.section(problems) else {
+    let example = PROGRAM.key("predictors").map_or("[ … ]", |key| key.example);
+    let list = table.section().need("predictors", example, problems)?;
+    for item in table.item("predictors")?.list(&mut Problems::default())? {
+        let Some(section) = item.section(&mut Problems::default()) else {
             continue;
         };
         if let Some(one) = predictor(&section, types, problems) {
@@ -98,7 +89,7 @@ pub(super) fn read<'a>(
     }
     Some(Draft {
         predictors,
-        place: section.place,
+        place: table.place(),
     })
 }
 
@@ -115,7 +106,7 @@ pub(super) fn read_file<'a>(
     // A whole `[program]` table is as good as its content.
     let section = match root.get("program") {
         Some(inner) => {
-            root.only(&["program"], problems);
+            root.only(&["program"], ["program"].into_iter(), problems);
             inner.section(problems)?
         }
         None => root,
@@ -128,11 +119,14 @@ pub(super) fn read_file<'a>(
         );
         return None;
     }
-    read(&section, sources, types, problems)
+    read(&section.read(&PROGRAM, problems), sources, types, problems)
 }
 
-fn read_types(section: &Section<'_>, types: &mut Types, problems: &mut Problems) {
-    let Some(table) = section.get("types").and_then(|item| item.section(problems)) else {
+fn read_types(values: &Values<'_>, types: &mut Types, problems: &mut Problems) {
+    let Some(table) = values
+        .item("types")
+        .and_then(|item| item.section(&mut Problems::default()))
+    else {
         return;
     };
     for (name, item) in table.items() {
@@ -149,7 +143,7 @@ fn read_types(section: &Section<'_>, types: &mut Types, problems: &mut Problems)
         Err(errors) => {
             types.broken = true;
             for error in errors {
-                let place = table.get(&error.name).map_or(section.place, |item| item.place);
+                let place = table.get(&error.name).map_or(values.place(), |item| item.place);
                 let remedy = "write `{ enum = [\"red\", \"blue\"] }` or `{ fields = [[\"name\", \"str\"], [\"age\", \"int\", 7]] }`";
                 place.report(
                     problems,
@@ -160,18 +154,6 @@ fn read_types(section: &Section<'_>, types: &mut Types, problems: &mut Problems)
         }
     }
 }
-
-const KEYS: [&str; 9] = [
-    "name",
-    "module",
-    "signature",
-    "instructions",
-    "desc",
-    "demos",
-    "config",
-    "inputs",
-    "repeat",
-];
 
 /// DSPy modules that this version does not run.
 const LATER: [&str; 8] = [
@@ -190,9 +172,9 @@ fn predictor<'a>(
     types: &Types,
     problems: &mut Problems,
 ) -> Option<DraftPredictor<'a>> {
-    section.only(&KEYS, problems);
-    let name = section.need("name", "\"answer\"", problems).and_then(|item| {
-        let name = item.word(problems)?;
+    let table = section.read(&PREDICTOR, problems);
+    let name = table.item("name").and_then(|item| {
+        let name = table.text("name")?;
         if let Some(why) = super::lm::unfit_for_a_file_name(name) {
             let message = format!("the predictor name `{name}` {why}");
             item.place
@@ -200,13 +182,12 @@ fn predictor<'a>(
         }
         Some(name.to_owned())
     });
-    let module = section
-        .get("module")
-        .and_then(|item| module(&item, problems))
+    let module = table
+        .item("module")
+        .and_then(|item| module(item, problems))
         .unwrap_or(ModuleKind::Predict);
-    let text = section.need("signature", "\"question -> answer\"", problems);
-    let place = text.as_ref().map_or(section.place, |item| item.place);
-    let text = text.and_then(|item| item.word(problems));
+    let text = table.text("signature");
+    let place = table.item("signature").map_or(section.place, |item| item.place);
     let shape =
         text.filter(|_| !types.broken)
             .and_then(|text| match FieldNames::parse(text, module, &types.table) {
@@ -222,7 +203,7 @@ fn predictor<'a>(
                 }
             });
     let mut named = |key: &str| {
-        let Some(item) = section.get(key) else {
+        let Some(item) = table.item(key) else {
             return Default::default();
         };
         if let (Some(shape), true) = (&shape, item.is_table()) {
@@ -233,24 +214,20 @@ fn predictor<'a>(
         item.texts(problems)
     };
     let (desc, inputs) = (named("desc"), named("inputs"));
-    let demos = section
-        .get("demos")
-        .map(|item| demos(&item, problems))
+    let demos = table
+        .item("demos")
+        .map(|item| demos(item, problems))
         .unwrap_or_default();
-    let instructions = section.get("instructions").and_then(|item| item.text(problems));
-    let config = section
-        .get("config")
-        .map(|item| super::lm::lm_arguments(&item, problems))
+    let config = table
+        .item("config")
+        .map(|item| super::lm::lm_arguments(item, problems))
         .unwrap_or_default();
-    let repeat = section
-        .get("repeat")
-        .and_then(|item| item.count(1, problems))
-        .unwrap_or(1);
+    let repeat = table.count("repeat").unwrap_or(1);
     let spec = PredictorSpec {
         name: name?,
         module,
         signature: text?.to_owned(),
-        instructions: instructions.map(str::to_owned),
+        instructions: table.string("instructions"),
         desc,
         prefix: Default::default(),
         demos,
