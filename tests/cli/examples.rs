@@ -85,7 +85,7 @@ fn example_typed_tickets_writes_a_training_file_per_predictor() {
 }
 
 #[test]
-fn example_two_teachers_keeps_rows_of_both_and_splits_by_validation_fraction() {
+fn example_two_teachers_has_rows_of_both_and_a_validation_fraction() {
     let folder = compiled("two-teachers");
     let traces = lines(&folder.read("two-teachers/traces.jsonl"));
     for teacher in [0, 1] {

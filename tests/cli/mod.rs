@@ -3,6 +3,7 @@
 mod changes;
 mod check;
 mod cluster;
+mod documents;
 mod drain;
 mod examples;
 mod failures;
