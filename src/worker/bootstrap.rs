@@ -1,4 +1,4 @@
-//! A bootstrap task: claim, run the teacher, store the outcome, settle.
+//! Executes a bootstrap task: claim it, run the teacher on the example, store the outcome, then ack.
 
 use super::built_jobs::{BuiltJob, JobError};
 use super::lease::{LEASE, under_lease};
@@ -21,10 +21,10 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tracing::{Instrument as _, Span, trace};
 
-/// How often a task may end its worker before it is given up.
+/// After this many attempts that ended with their worker, the task fails.
 const MAX_LOST_ATTEMPTS: u32 = 10;
 
-/// Carries out one delivery of the bootstrap lane.
+/// Executes one delivery of the bootstrap queue.
 pub(super) async fn execute(context: Arc<WorkerContext>, delivery: Delivery) {
     let queue = context.metrics.worker().bootstrap.task();
     let message = match BootstrapTask::decode(&delivery.body) {
@@ -55,12 +55,12 @@ pub(super) async fn execute(context: Arc<WorkerContext>, delivery: Delivery) {
             resolve(delivery, Disposition::Ack).await
         }
         Ok(AttemptEnd::Held) => resolve(delivery, Disposition::Requeue { after: HELD }).await,
-        // Dropped unsettled: the queue delivers it again, to another worker.
+        // Dropped without an ack: the broker redelivers it to another worker.
         Ok(AttemptEnd::Interrupted) => {
             queue.ended(TaskEnd::Interrupted);
             drop(delivery)
         }
-        // A newer attempt has taken over, or the store has lost ours: the next claim tells which.
+        // Another attempt has the task, or the store lost this one: the next claim finds out.
         Err(StoreError::Fenced(_)) => {
             queue.ended(TaskEnd::Fenced);
             resolve(delivery, Disposition::Requeue { after: RETURN_AFTER }).await
@@ -72,15 +72,15 @@ pub(super) async fn execute(context: Arc<WorkerContext>, delivery: Delivery) {
     }
 }
 
-/// What became of a delivery.
+/// How an attempt ended.
 enum AttemptEnd {
-    /// The outcome was stored by an earlier attempt.
+    /// An earlier attempt stored the outcome.
     Done,
-    /// The outcome is stored, by us.
+    /// This attempt stored the outcome.
     Stored(TaskEnd),
-    /// Another worker is at it.
+    /// Another worker holds the task.
     Held,
-    /// This worker is stopping.
+    /// The worker stops.
     Interrupted,
 }
 
@@ -106,7 +106,7 @@ async fn attempt(
     };
     trace!(task = %message.task, attempt = %attempt, "task claimed");
     let span = spans::bootstrap_task(run, reference, message.teacher, message.example);
-    let ended = carry_out(context, job, &message, reference, failures, records, &span)
+    let ended = run_attempt(context, job, &message, reference, failures, records, &span)
         .instrument(span.clone())
         .await;
     match &ended {
@@ -117,8 +117,8 @@ async fn attempt(
     ended
 }
 
-/// The work on a task that is ours.
-async fn carry_out(
+/// Runs the claimed attempt and stores its outcome.
+async fn run_attempt(
     context: &WorkerContext,
     job: &BuiltJob,
     message: &BootstrapTask,
@@ -260,13 +260,13 @@ fn lost(failures: u32) -> TaskFailure {
         kind: FailureKind::Lost,
         attempts: failures,
         ..bug(format!(
-            "{failures} attempts ended with their worker; the task is given up"
+            "{failures} attempts ended with their worker; no further attempt is made"
         ))
     }
 }
 
 fn panicked() -> TaskFailure {
-    bug("bug: the task panicked; the log says where".to_owned())
+    bug("bug: the task panicked; the worker's log has the location".to_owned())
 }
 
 fn bug(message: String) -> TaskFailure {

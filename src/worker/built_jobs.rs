@@ -1,4 +1,4 @@
-//! The jobs that a worker has in hand: fetched once, built once, shared by all their tasks.
+//! The jobs of a worker: each is read from the store and built once, and shared by all its tasks.
 
 use crate::lm::{ConnectError, Lm, connect};
 use crate::metric::Metric;
@@ -11,10 +11,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a job without tasks is kept: a worker lives longer than its jobs.
+/// How long a job without tasks is kept: a worker outlives its jobs.
 const KEPT_UNUSED: Duration = Duration::from_secs(600);
 
-/// A job, ready to run its tasks.
+/// A job with everything that its tasks need.
 pub(super) struct BuiltJob {
     pub(super) spec: JobSpec,
     pub(super) teachers: Vec<Program>,
@@ -23,21 +23,21 @@ pub(super) struct BuiltJob {
     pub(super) job_fingerprint: String,
 }
 
-/// An LM that is asked, and what is counted of it.
+/// An LM with its counters.
 pub(super) struct ConnectedLm {
     pub(super) lm: Arc<dyn Lm>,
     pub(super) metrics: LmMetrics,
 }
 
-/// Why a worker cannot work on a job.
+/// Why a worker cannot execute a job's tasks.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum JobError {
-    #[error("job {0} is not in the store")]
+    #[error("job {0} is missing in the store")]
     Unknown(RunId),
-    /// The job file has changed and the coordinator has planned anew: the task is void.
+    /// The job file was changed and the coordinator replanned: the task is void.
     #[error("job {0} has changed since the task was published")]
     Changed(RunId),
-    #[error("job {run} is not of a version that this worker knows: {reason}")]
+    #[error("job {run} has a version that this worker does not support: {reason}")]
     OtherVersion { run: RunId, reason: String },
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -47,11 +47,11 @@ pub(super) enum JobError {
     Connect { run: RunId, source: ConnectError },
 }
 
-/// The jobs by run.
+/// A cache of jobs.
 pub(super) struct BuiltJobs {
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
-    /// By digest of the spec. Few at a time; held for look-ups only, never across an await.
+    /// By digest of the spec. Few entries; locked for look-ups only, never across an await.
     built: Mutex<HashMap<String, Built>>,
 }
 
@@ -69,7 +69,8 @@ impl BuiltJobs {
         }
     }
 
-    /// The job of a run, of that digest. Two tasks that come first at once may both build it; one of the two is kept.
+    /// Returns the run's job with that digest. Two first tasks at the same time may both build it; one of
+    /// the two is kept.
     pub(super) async fn get(&self, run: &RunId, digest: &str) -> Result<Arc<BuiltJob>, JobError> {
         if let Some(built) = self.lock().get_mut(digest) {
             built.last_used = Instant::now();
@@ -106,7 +107,7 @@ fn build(run: &RunId, bytes: &[u8], metrics: &Metrics) -> Result<BuiltJob, JobEr
     let spec: JobSpec = serde_json::from_slice(bytes).map_err(|error| other(error.to_string()))?;
     if spec.version != JOB_SPEC_VERSION {
         return Err(other(format!(
-            "it is version {}, known is {JOB_SPEC_VERSION}",
+            "it has version {}, this worker supports {JOB_SPEC_VERSION}",
             spec.version
         )));
     }

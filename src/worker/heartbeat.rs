@@ -1,4 +1,4 @@
-//! What a worker says of itself to the runs that it works on, and what it hears of them.
+//! Heartbeats: the worker reports itself to the runs it works on, and learns whether they are cancelled.
 
 use super::lease::{HEARTBEAT, LEASE};
 use crate::coordination::{Coordination, Process, WorkerInfo};
@@ -11,22 +11,22 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
-/// How long after its last task a run still hears of this worker.
-const INTEREST: Duration = Duration::from_secs(60);
+/// How long after its last task a run still receives heartbeats.
+const KEPT_AFTER_LAST_TASK: Duration = Duration::from_secs(60);
 
-/// Keeps a worker's name on the roster of each run that it works on.
+/// The runs that the worker works on.
 pub(super) struct Heartbeats {
     coordination: Arc<dyn Coordination>,
     info: WorkerInfo,
-    /// Held for look-ups only, never across an await.
+    /// Locked for look-ups only, never across an await.
     runs: Mutex<HashMap<RunId, ActiveRun>>,
-    /// Rings when there is a new run.
-    news: Notify,
+    /// Notified when a run is added.
+    run_added: Notify,
 }
 
 struct ActiveRun {
     last_task: Instant,
-    /// `None`: not known yet.
+    /// `None` until the first answer.
     is_cancelled: Option<bool>,
 }
 
@@ -36,37 +36,36 @@ impl Heartbeats {
             coordination,
             info,
             runs: Mutex::default(),
-            news: Notify::new(),
+            run_added: Notify::new(),
         }
     }
 
-    /// A task of the run has come; gives whether it is void because the run was cancelled.
+    /// Registers a task of the run, and returns whether the task is void because the run is cancelled.
     pub(super) async fn is_void(&self, run: &RunId) -> bool {
-        let known = self.works_on(run);
+        let known = self.watch(run);
         match known {
             Some(false) => false,
-            // It may have been taken up again since.
+            // It may have been resumed since.
             Some(true) => self.coordination.is_cancelled(run).await.unwrap_or(true),
-            // Where the roster is away, so is the store: nothing is done before both are back.
+            // If coordination is unavailable, so is the store, and no task proceeds.
             None => self.coordination.is_cancelled(run).await.unwrap_or(false),
         }
     }
 
-    /// Which worker this is.
     pub(super) fn process(&self) -> &Process {
         &self.info.process
     }
 
-    /// Whether the run was cancelled, asked now: for work that goes on for long. Where nobody answers, it goes on.
+    /// Asks now whether the run is cancelled, for long work. On an error the work continues.
     pub(super) async fn is_cancelled(&self, run: &RunId) -> bool {
-        self.works_on(run);
+        self.watch(run);
         self.coordination.is_cancelled(run).await.unwrap_or(false)
     }
 
-    /// From now on the run hears of this worker. Gives whether it is known to be cancelled.
-    fn works_on(&self, run: &RunId) -> Option<bool> {
+    /// Adds the run to the heartbeats. Returns whether it is known to be cancelled.
+    fn watch(&self, run: &RunId) -> Option<bool> {
         let mut runs = self.runs();
-        // Every task comes by here: `entry` would ask each for a name of its own.
+        // On the path of every task: `entry` would clone the run id each time.
         if let Some(known) = runs.get_mut(run) {
             known.last_task = Instant::now();
             return known.is_cancelled;
@@ -76,36 +75,36 @@ impl Heartbeats {
             is_cancelled: None,
         };
         runs.insert(run.clone(), known);
-        self.news.notify_one();
+        self.run_added.notify_one();
         None
     }
 
-    /// Signs for as long as it is polled.
-    pub(super) async fn keep(&self) -> Infallible {
+    /// Sends heartbeats while it is polled.
+    pub(super) async fn run(&self) -> Infallible {
         loop {
             let runs: Vec<RunId> = {
                 let mut runs = self.runs();
-                runs.retain(|_, run| run.last_task.elapsed() < INTEREST);
+                runs.retain(|_, run| run.last_task.elapsed() < KEPT_AFTER_LAST_TASK);
                 runs.keys().cloned().collect()
             };
             for run in runs {
-                self.show(&run).await;
+                self.beat(&run).await;
             }
             tokio::select! {
                 () = tokio::time::sleep(HEARTBEAT) => {}
-                () = self.news.notified() => {}
+                () = self.run_added.notified() => {}
             }
         }
     }
 
-    async fn show(&self, run: &RunId) {
+    async fn beat(&self, run: &RunId) {
         let signed = self.coordination.heartbeat(run, &self.info, LEASE).await;
         let (Ok(()), Ok(is_cancelled)) = (signed, self.coordination.is_cancelled(run).await) else {
-            return debug!(%run, "the roster is away");
+            return debug!(%run, "heartbeat failed");
         };
         if let Some(known) = self.runs().get_mut(run) {
             if is_cancelled && known.is_cancelled != Some(true) {
-                info!(%run, "the run is cancelled: its tasks are dropped");
+                info!(%run, "run cancelled; dropping its tasks");
             }
             known.is_cancelled = Some(is_cancelled);
         }

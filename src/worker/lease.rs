@@ -1,4 +1,4 @@
-//! Work under a lease, which is renewed as long as the work goes on.
+//! Runs work under an attempt's lease, and renews the lease meanwhile.
 
 use crate::recourse::Recourse;
 use crate::store::{Store, StoreError};
@@ -6,14 +6,14 @@ use crate::task::{AttemptRef, RunId};
 use std::time::Duration;
 use tracing::debug;
 
-/// How long an attempt may go without a sign of life before another worker may take the task.
+/// How long an attempt holds its task without a renewal.
 pub(super) const LEASE: Duration = Duration::from_secs(15);
 
-/// Signs of life come so often that two of them may get lost.
+/// Three renewals per lease, so that two of them may be lost.
 pub(super) const HEARTBEAT: Duration = LEASE.checked_div(3).expect("3 is not 0");
 
-/// Does the work and renews the attempt's lease meanwhile. Ends early, with [`StoreError::Fenced`], when the attempt is no longer
-/// ours: another worker has the task.
+/// Does the work and renews the lease. Ends early with [`StoreError::Fenced`] when another attempt has the
+/// task.
 pub(super) async fn under_lease<T>(
     store: &dyn Store,
     run: &RunId,
@@ -27,7 +27,7 @@ pub(super) async fn under_lease<T>(
             done = &mut work => return Ok(done),
             () = tokio::time::sleep(HEARTBEAT) => {}
         }
-        // The answer to a sign of life must not hold up the work.
+        // Waiting for the renewal must not delay the work.
         let renewed = tokio::select! {
             biased;
             done = &mut work => return Ok(done),
@@ -37,7 +37,7 @@ pub(super) async fn under_lease<T>(
             Ok(()) => {}
             Err(lost) if lost.recourse() == Recourse::Discard => return Err(lost),
             Err(error) => {
-                debug!(%error, task = %attempt.task, "lease not renewed; the next heartbeat tries again")
+                debug!(%error, task = %attempt.task, "lease not renewed; retrying")
             }
         }
     }
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn work_that_outlasts_its_lease_keeps_the_task() {
+    async fn under_lease_keeps_the_task_beyond_one_lease() {
         let dir = tempfile::tempdir().expect("a folder");
         let store = EmbeddedStore::open(&dir.path().join("store.redb")).expect("it opens");
         let run = RunId("run".to_owned());
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn work_whose_task_another_worker_has_is_given_up() {
+    async fn under_lease_ends_when_another_worker_claims_the_task() {
         let dir = tempfile::tempdir().expect("a folder");
         let store = EmbeddedStore::open(&dir.path().join("store.redb")).expect("it opens");
         let run = RunId("run".to_owned());

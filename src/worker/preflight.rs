@@ -1,6 +1,6 @@
-//! A look ahead: would a training by this recipe fail for a reason that is there already?
+//! Executes a preflight task: would a training with this recipe fail for a cause that exists already?
 //!
-//! Done by a worker, since it is there that the keys, the trainers and the ways to the servers are.
+//! A worker does it, because the keys, the trainers and the network paths of the workers matter.
 
 use super::finetune::{PollError, announce};
 use super::lease::{LEASE, under_lease};
@@ -12,15 +12,15 @@ use crate::store::{Claim, StoreError};
 use crate::task::AttemptRef;
 use std::time::Duration;
 
-/// How long a provider may take to look; then that is the answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a provider may take for its checks.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How soon another worker is asked: somebody waits for the answer.
-const SOON: Duration = Duration::from_millis(500);
+/// When another worker is asked: the coordinator waits for the answer.
+const NEXT_WORKER_AFTER: Duration = Duration::from_millis(500);
 
-/// Carries out one delivery.
+/// Executes one delivery.
 pub(super) async fn execute(context: &WorkerContext, delivery: Delivery, message: &PreflightTask) {
-    match looked(context, message).await {
+    match check(context, message).await {
         Ok(disposition) => resolve(delivery, disposition).await,
         Err(PollError::Store(StoreError::Fenced(_))) => {
             resolve(delivery, Disposition::Requeue { after: RETURN_AFTER }).await
@@ -30,17 +30,21 @@ pub(super) async fn execute(context: &WorkerContext, delivery: Delivery, message
     }
 }
 
-async fn looked(context: &WorkerContext, message: &PreflightTask) -> Result<Disposition, PollError> {
+async fn check(context: &WorkerContext, message: &PreflightTask) -> Result<Disposition, PollError> {
     let PreflightTask {
         run, task, recipe, ..
     } = message;
-    // Also where we cannot do it, the coordinator is to see that we are there.
+    // Registers the run even if the check is impossible here, so that the coordinator sees this worker.
     if context.heartbeats.is_void(run).await {
         return Ok(Disposition::Ack);
     }
     let attempt = match context.store.claim(run, *task, LEASE).await? {
         Claim::Done => return Ok(Disposition::Ack),
-        Claim::Held => return Ok(Disposition::Requeue { after: SOON }),
+        Claim::Held => {
+            return Ok(Disposition::Requeue {
+                after: NEXT_WORKER_AFTER,
+            });
+        }
         Claim::Run { attempt, .. } => AttemptRef { task: *task, attempt },
     };
     let provider = match context.providers.get(recipe) {
@@ -52,10 +56,12 @@ async fn looked(context: &WorkerContext, message: &PreflightTask) -> Result<Disp
                 .record(run, attempt, NOT_HERE_SLOT, why.into_bytes())
                 .await?;
             context.store.release(run, attempt).await?;
-            return Ok(Disposition::Requeue { after: SOON });
+            return Ok(Disposition::Requeue {
+                after: NEXT_WORKER_AFTER,
+            });
         }
     };
-    let work = tokio::time::timeout(PATIENCE, provider.preflight(recipe));
+    let work = tokio::time::timeout(CHECK_TIMEOUT, provider.preflight(recipe));
     let found = match under_lease(context.store.as_ref(), run, attempt, work).await? {
         Ok(Ok(warnings)) => Preflight {
             problem: None,
@@ -68,7 +74,7 @@ async fn looked(context: &WorkerContext, message: &PreflightTask) -> Result<Disp
         Err(_) => Preflight {
             problem: Some(format!(
                 "the provider did not answer within {} s",
-                PATIENCE.as_secs()
+                CHECK_TIMEOUT.as_secs()
             )),
             warnings: Vec::new(),
         },

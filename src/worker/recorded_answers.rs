@@ -1,4 +1,4 @@
-//! Answers that are recorded before they are used, so that a task that starts again does not pay again.
+//! Answers that are recorded before they are used, so that a restarted task does not repeat paid LM calls.
 
 use super::built_jobs::BuiltJob;
 use crate::lm::{LmError, LmRequest, LmResponse, RequestContext};
@@ -11,25 +11,25 @@ use std::collections::HashMap;
 use tokio::sync::Semaphore;
 use tracing::{Instrument as _, Span, trace};
 
-/// Why something did not come to its end.
+/// Why a step ended without a result.
 #[derive(Debug)]
 pub(super) enum Ending<F, I> {
-    /// It failed: this counts.
+    /// It failed, and counts as a failure.
     Failed(F),
-    /// It was interrupted, by a store that is down for example: it will be tried again.
+    /// It was interrupted, for example by a store that is down. It will be retried.
     Interrupted(I),
 }
 
-/// One attempt's answers.
+/// The answers of one attempt.
 pub(super) struct RecordedAnswers<'a> {
     job: &'a BuiltJob,
     store: &'a dyn Store,
     calls: &'a Semaphore,
     run: &'a RunId,
     attempt: AttemptRef,
-    /// From earlier attempts, by slot.
+    /// Records of earlier attempts, by slot.
     known: HashMap<u32, Vec<u8>>,
-    /// The slot of the next question: a task asks in a fixed order.
+    /// The slot of the next call: a task makes its calls in a fixed order.
     next: u32,
 }
 
@@ -56,7 +56,7 @@ impl<'a> RecordedAnswers<'a> {
 }
 
 impl RecordedAnswers<'_> {
-    /// The recorded answer to the request, or the LM's own, which is recorded before it is returned.
+    /// Returns the recorded answer to the request, or calls the LM and records its answer first.
     pub(super) async fn answer(
         &mut self,
         request: CallRequest<'_>,
@@ -77,7 +77,7 @@ impl RecordedAnswers<'_> {
         request: CallRequest<'_>,
         call: &Span,
     ) -> Result<LmResponse, Ending<LmError, StoreError>> {
-        let server = self
+        let lm = self
             .job
             .lms
             .get(request.lm)
@@ -87,11 +87,11 @@ impl RecordedAnswers<'_> {
             && let Ok(recorded) = serde_json::from_slice::<RecordedAnswer>(&bytes)
             && recorded.question == question
         {
-            server.metrics.cache_hit();
+            lm.metrics.cache_hit();
             spans::answered(call, "recorded", recorded.answer.usage);
             return Ok(recorded.answer);
         }
-        let asked = LmRequest {
+        let lm_request = LmRequest {
             body: request.body,
             context: RequestContext {
                 signature: request.signature,
@@ -99,8 +99,8 @@ impl RecordedAnswers<'_> {
                 example: request.example,
             },
         };
-        let permit = self.calls.acquire().await.expect("nobody closes the semaphore");
-        let answer = server.lm.complete(asked).await.map_err(|error| {
+        let permit = self.calls.acquire().await.expect("the semaphore is never closed");
+        let answer = lm.lm.complete(lm_request).await.map_err(|error| {
             spans::unanswered(call, &error);
             Ending::Failed(error)
         })?;

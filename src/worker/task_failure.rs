@@ -1,22 +1,22 @@
-//! Why a bootstrap task has no trace, before it becomes a line of `failures.jsonl`.
+//! The failure of a bootstrap task, before it becomes a line of `failures.jsonl`.
 
 use super::recorded_answers::Ending;
 use crate::lm::Usage;
 use crate::program::{ProgramFailure, ProgramFailureKind};
 use crate::trace::FailureKind;
 
-/// A failure as far as the task knows it; the job and the message add the rest.
+/// The task's part of a failure; the job and the message add the rest.
 #[derive(Debug)]
 pub(super) struct TaskFailure {
     pub(super) kind: FailureKind,
     pub(super) message: String,
-    /// Tries at the LM or, for a task that ended its workers, at the task.
+    /// LM tries, or attempts for a task that ended its workers.
     pub(super) attempts: u32,
-    /// The predictor at work.
+    /// The predictor that was running.
     pub(super) predictor: Option<String>,
     /// The answer that did not parse.
     pub(super) raw_answer: Option<String>,
-    /// Tokens paid for until then, by LM.
+    /// Tokens paid for, by LM.
     pub(super) usage: Vec<(String, Usage)>,
 }
 

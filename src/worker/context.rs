@@ -1,0 +1,82 @@
+//! What all tasks of a worker share: the services, the built jobs, the limits, and the failure that ends the worker.
+
+use super::Worker;
+use super::built_jobs::BuiltJobs;
+use super::finetune::OrphanTimer;
+use super::heartbeat::Heartbeats;
+use super::rate_limited_log::RateLimitedLog;
+use crate::artifacts::ArtifactStore;
+use crate::broker::{Broker, Delivery};
+use crate::coordination::{Process, WorkerInfo};
+use crate::finetune::Providers;
+use crate::metrics::Metrics;
+use crate::shutdown::Shutdown;
+use crate::store::{Store, StoreError};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{Notify, Semaphore};
+
+/// Shared by every task in flight.
+pub(super) struct WorkerContext {
+    pub(super) broker: Arc<dyn Broker>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) artifacts: Arc<dyn ArtifactStore>,
+    pub(super) providers: Providers,
+    pub(super) jobs: BuiltJobs,
+    pub(super) heartbeats: Heartbeats,
+    pub(super) log: RateLimitedLog,
+    /// A permit for each LM call in flight.
+    pub(super) calls: Semaphore,
+    /// A permit for each training on this machine.
+    pub(super) local: Semaphore,
+    pub(super) orphan_timer: OrphanTimer,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) shutdown: Shutdown,
+    /// The first error after which the worker cannot continue.
+    failure: Mutex<Option<StoreError>>,
+    failed: Notify,
+}
+
+impl WorkerContext {
+    pub(super) fn new(worker: Worker, shutdown: Shutdown) -> WorkerContext {
+        let calls = worker.max_calls();
+        let info = WorkerInfo {
+            process: Process::current(),
+            lanes: worker.queues.names(),
+            concurrency: calls,
+            trainers: worker.providers.trainers(),
+        };
+        WorkerContext {
+            jobs: BuiltJobs::new(Arc::clone(&worker.store), Arc::clone(&worker.metrics)),
+            heartbeats: Heartbeats::new(worker.coordination, info),
+            log: RateLimitedLog::default(),
+            calls: Semaphore::new(calls),
+            local: Semaphore::new(worker.providers.at_once()),
+            orphan_timer: OrphanTimer::default(),
+            broker: worker.broker,
+            store: worker.store,
+            artifacts: worker.artifacts,
+            providers: worker.providers,
+            metrics: worker.metrics,
+            shutdown,
+            failure: Mutex::default(),
+            failed: Notify::new(),
+        }
+    }
+
+    /// Ends the worker, because the store failed for good or the process aborts. The broker redelivers the dropped delivery.
+    pub(super) fn fail(&self, delivery: Option<Delivery>, why: StoreError) {
+        drop(delivery);
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.get_or_insert(why);
+        self.failed.notify_one();
+    }
+
+    /// Returns after [`Self::fail`] was called. Cancel safe.
+    pub(super) async fn failed(&self) {
+        self.failed.notified().await;
+    }
+
+    pub(super) fn take_failure(&self) -> Option<StoreError> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
