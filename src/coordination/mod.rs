@@ -36,7 +36,7 @@ pub trait Coordination: Send + Sync {
     /// The workers whose heartbeat has not expired, ordered by id.
     async fn workers(&self, run: &RunId) -> Result<Vec<WorkerInfo>, StoreError>;
 
-    /// Tells workers and coordinator to stop working on the run until it is resumed.
+    /// Stops workers and coordinator from working on the run until it is resumed.
     async fn cancel(&self, run: &RunId) -> Result<(), StoreError>;
 
     /// Clears the cancellation.

@@ -1,4 +1,5 @@
-//! The depot in Redis: training files in compressed parts beside the run's other keys, until their training has ended.
+//! Artifacts in Redis: training files in compressed parts beside the run's other keys, until their training
+//! has ended.
 
 use super::{KEPT, RedisStore, reply};
 use crate::artifacts::{ArtifactError, ArtifactStore};
@@ -13,10 +14,10 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
-/// How much of a file is one value: small beside what a server takes in one go, large enough that rows are compressed well.
+/// Bytes of a file per value: small for one reply of the server, large enough for good compression.
 const PART_BYTES: u64 = 4 << 20;
 
-/// zstd's own default: rows of one program repeat each other, and become a tenth or less.
+/// zstd's default: the rows of one program repeat each other and shrink to a tenth or less.
 const LEVEL: i32 = 3;
 
 #[async_trait]
@@ -25,7 +26,7 @@ impl ArtifactStore for RedisStore {
         let mut source = File::open(path).map_err(ArtifactError::with_path(path))?;
         let parts = file.bytes.div_ceil(PART_BYTES);
         for part in 0..parts {
-            let (rest, compressed) = aside(move || {
+            let (rest, compressed) = blocking(move || {
                 let mut bytes = Vec::new();
                 (&mut source).take(PART_BYTES).read_to_end(&mut bytes)?;
                 Ok((source, zstd::bulk::compress(&bytes, LEVEL)?))
@@ -36,7 +37,7 @@ impl ArtifactStore for RedisStore {
             self.set(self.keys.file_part(run, &file.sha256, part), &compressed)
                 .await?;
         }
-        // Last, so that what is whole is all there.
+        // Last, so that the file counts as stored only with all its parts.
         let parts = parts.to_string();
         Ok(self
             .set(self.keys.file(run, &file.sha256), parts.as_bytes())
@@ -56,8 +57,8 @@ impl ArtifactStore for RedisStore {
         for part in 0..file.bytes.div_ceil(PART_BYTES) {
             let key = self.keys.file_part(run, &file.sha256, part);
             let compressed = self.get(key).await?.ok_or_else(missing)?;
-            let written = aside(move || {
-                // What is not ours may be of any length: no more than a part is taken.
+            let written = blocking(move || {
+                // Foreign data may have any length: the limit is one part.
                 let bytes = zstd::bulk::decompress(&compressed, PART_BYTES as usize)?;
                 digest.update(&bytes);
                 target.write_all(&bytes)?;
@@ -69,7 +70,7 @@ impl ArtifactStore for RedisStore {
             let _ = fs::remove_file(&tmp);
             return Err(missing());
         }
-        aside(move || target.sync_all())
+        blocking(move || target.sync_all())
             .await
             .map_err(ArtifactError::with_path(&tmp))?;
         take_place(to).map_err(ArtifactError::with_path(to))
@@ -98,8 +99,8 @@ impl RedisStore {
     }
 }
 
-/// Does what takes a while where it holds up nobody.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+/// Runs blocking work outside of the runtime's threads.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|gone| Err(io::Error::other(gone)))
 }

@@ -1,7 +1,8 @@
-//! Many calls in one step: what is asked for while a step is on its way goes out together with the next.
+//! Batches calls: calls that arrive while a script is in flight share the next one.
 //!
-//! A step costs the server and us as much as the work of several tasks. SingleProcess, a call goes out at once; under load some tens share one, and
-//! none waits for longer than one answer. A step is still all or nothing, and each item in it stands for itself.
+//! A script costs the server and the client as much as the work of several tasks. A single call is sent at
+//! once; under load some tens share a script, and none waits longer than one answer. A script is atomic,
+//! and each call in it succeeds or fails on its own.
 
 use super::keys::Keys;
 use super::link::RedisLink;
@@ -13,31 +14,31 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
-/// Steps of a kind on their way at once: while the server carries out one, the next is written.
+/// Scripts of one kind in flight: while the server executes one, the next is written.
 const MAX_IN_FLIGHT: usize = 2;
 
-/// Items that a step takes: well under a millisecond in which the server does nothing else.
+/// Calls per script: well under a millisecond during which the server does nothing else.
 const MAX_ITEMS: usize = 64;
 
-/// Bytes that end a step early.
+/// Bytes after which a script takes no further calls.
 const MAX_BYTES: usize = 1 << 20;
 
-/// One item of a step: a call of the store.
+/// One call in a batch.
 pub(super) trait BatchItem: Send + Sized + 'static {
-    /// What the call gives.
+    /// What the call returns.
     type Output: Send + 'static;
 
-    /// What it brings along, about.
+    /// Approximate size of the arguments.
     fn bytes(&self) -> usize;
 
-    /// The step that carries out the items, all of one run.
+    /// The script for the items, all of one run.
     fn call(items: Vec<Self>, keys: &Keys, run: &RunId) -> ScriptCall<'static>;
 
-    /// Reads what the step says to one item; `None`: this version's step does not say that.
+    /// Parses the reply to one item. `None` if this version's script does not return that.
     fn read(reply: Value) -> Option<Self::Output>;
 }
 
-/// Combines calls of one kind.
+/// Batches calls of one kind.
 pub(super) struct Batcher<I: BatchItem> {
     shared: Arc<BatcherState<I>>,
 }
@@ -77,7 +78,7 @@ impl<I: BatchItem> Batcher<I> {
         }
     }
 
-    /// Carries out the call. Cancelled, it may be carried out all the same.
+    /// Executes the call. If the future is dropped, it may still be executed.
     pub(super) async fn submit(&self, run: &RunId, item: I) -> Result<I::Output, StoreError> {
         let (answer, answered) = oneshot::channel();
         let queued = QueuedItem {
@@ -99,7 +100,7 @@ impl<I: BatchItem> Batcher<I> {
 }
 
 impl<I: BatchItem> BatcherState<I> {
-    /// Gives whether somebody has to be made to send it.
+    /// Queues the call. Returns whether a new sender has to be started.
     fn add(&self, queued: QueuedItem<I>) -> bool {
         let mut pending = self.pending();
         pending.items.push_back(queued);
@@ -108,10 +109,10 @@ impl<I: BatchItem> BatcherState<I> {
         is_free
     }
 
-    /// Sends steps until nothing waits.
+    /// Sends scripts until no call is pending.
     async fn send_batches(&self) {
         loop {
-            // Whoever is about to ask, too, comes along.
+            // Lets tasks that are about to submit join this batch.
             tokio::task::yield_now().await;
             let Some((run, items, senders)) = self.take() else {
                 return;
@@ -121,7 +122,7 @@ impl<I: BatchItem> BatcherState<I> {
         }
     }
 
-    /// The next items, all of one run; `None`, and one sender less, when there are none.
+    /// The next items, all of one run. `None`, and one sender less, when none are pending.
     fn take(&self) -> Option<(RunId, Vec<I>, Vec<ReplySender<I>>)> {
         let mut pending = self.pending();
         let Some(first) = pending.items.front() else {
@@ -152,7 +153,7 @@ impl<I: BatchItem> BatcherState<I> {
         let strange = || StoreError::Corrupt {
             place: self.link.address().place.clone(),
             message: format!(
-                "namespace {} holds what bsft did not write",
+                "namespace {} contains data that bsft did not write",
                 self.keys.namespace()
             ),
         };
@@ -161,7 +162,7 @@ impl<I: BatchItem> BatcherState<I> {
             other => {
                 let error = other.err().unwrap_or_else(strange);
                 for answer in senders {
-                    // Who asked may be gone.
+                    // Fails if the caller was dropped.
                     let _ = answer.send(Err(error.clone()));
                 }
                 return;

@@ -1,4 +1,4 @@
-//! The calls that every task makes, and that are therefore combined.
+//! The calls that every task makes, and that are therefore batched.
 
 use super::batch::BatchItem;
 use super::keys::Keys;

@@ -1,4 +1,4 @@
-//! The roster in Redis: small keys beside the run's, each with an end of its own.
+//! Coordination in Redis: small keys beside the run's, each with its own expiry.
 
 use super::script::{LEAD, RESIGN, SIGN, WORKERS};
 use super::{KEPT, RedisStore, millis, reply};
@@ -47,7 +47,7 @@ impl Coordination for RedisStore {
     async fn workers(&self, run: &RunId) -> Result<Vec<WorkerInfo>, StoreError> {
         let reply = self.link.run(WORKERS.call([self.keys.workers(run)])).await?;
         let signs = self.read(reply, reply::texts)?;
-        // A worker of another version may say other things of itself: it is not counted.
+        // A worker of another version may write another format, which is skipped.
         let mut workers: Vec<WorkerInfo> = signs
             .iter()
             .filter_map(|sign| serde_json::from_slice(sign).ok())
@@ -109,7 +109,7 @@ impl Coordination for RedisStore {
                 .await?;
             match self.read(reply, reply::optional)? {
                 Some(report) => reports.push((run, report)),
-                // Its time is over: it is forgotten here too.
+                // The report has expired: remove the run from the index.
                 None => {
                     let mut forget = redis::cmd("HDEL");
                     self.link.ask(forget.arg(self.keys.runs()).arg(&run.0)).await?;
@@ -124,7 +124,7 @@ impl RedisStore {
     fn member<T: DeserializeOwned>(&self, text: &[u8]) -> Result<T, StoreError> {
         serde_json::from_slice(text).map_err(|error| StoreError::Corrupt {
             place: self.place().to_owned(),
-            message: format!("the run's leader is not one that this version writes: {error}"),
+            message: format!("the run's leader has a format that this version does not write: {error}"),
         })
     }
 }

@@ -1,4 +1,5 @@
-//! What the server or the connection said, as an error of the store: does it pass by itself, and if not, who has to do what.
+//! Converts errors of the server or the connection into store errors: transient or permanent, with what to
+//! change.
 
 use super::rights::needed;
 use super::url::RedisAddress;
@@ -13,13 +14,13 @@ use std::time::Duration;
 /// Why a command has no answer.
 #[derive(Debug)]
 pub(super) enum RedisFault {
-    /// The connection's or the server's own words.
+    /// An error of the connection or the server.
     Redis(RedisError),
-    /// None came within this time.
+    /// No answer within this time.
     Silent(Duration),
 }
 
-/// Error codes that scripts of an older server wrap into a text of their own.
+/// Error codes that older servers wrap into a message when a script fails.
 const CODES: [&str; 14] = [
     "OOM",
     "READONLY",
@@ -37,13 +38,13 @@ const CODES: [&str; 14] = [
     "BUSY",
 ];
 
-/// What servers say, older ones and newer ones, that let the user run scripts, but not what is in them.
+/// Messages, of older and newer servers, for a user who may run scripts but not a command in them.
 const DENIED_IN_SCRIPT: [&str; 2] = ["The user executing the script", "ACL failure in script"];
 
-/// What the redis crate says in place of the error code when the URL's database is not given to us.
+/// The redis crate's message, instead of a code, when the URL's database is refused.
 const DATABASE_REFUSED: &str = "refused to switch database";
 
-/// What the redis crate says when no node of a cluster takes the password, in an error of another kind.
+/// The redis crate's message, in an error of another kind, when no cluster node accepts the password.
 const PASSWORD_REFUSED: &str = "Password authentication failed";
 
 impl RedisFault {
@@ -51,7 +52,8 @@ impl RedisFault {
         matches!(self, RedisFault::Redis(e) if e.code() == Some("NOSCRIPT"))
     }
 
-    /// Whether another connection may do better: this one is broken, mute or leads to a server that is no longer the master.
+    /// Whether to reconnect: the connection is broken or silent, or leads to a server that is no longer the
+    /// master.
     pub(super) fn wants_new_connection(&self) -> bool {
         match self {
             RedisFault::Silent(_) => true,
@@ -64,7 +66,7 @@ impl RedisFault {
         }
     }
 
-    /// As an error of the store there, whose user has this namespace.
+    /// As an error of the store at that address, whose user has this namespace.
     pub(super) fn at(&self, address: &RedisAddress, namespace: &str) -> StoreError {
         let place = address.place.clone();
         let error = match self {
@@ -77,116 +79,115 @@ impl RedisFault {
                 return StoreError::Unreachable { place, message };
             }
         };
-        let said = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        let message = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
         if let Some(advice) = io_error(error).and_then(tls::advice) {
-            let message = format!("{said}; {advice}");
+            let message = format!("{message}; {advice}");
             return StoreError::Misconfigured { place, message };
         }
         if let Some(code) = code(error) {
-            return of_server(code, place, said, namespace);
+            return of_server(code, place, message, namespace);
         }
         match error.kind() {
-            kind if kind == ErrorKind::AuthenticationFailed || said.contains(PASSWORD_REFUSED) => {
+            kind if kind == ErrorKind::AuthenticationFailed || message.contains(PASSWORD_REFUSED) => {
                 StoreError::Refused {
                     place,
-                    message: format!("{said}; check user and password in the URL"),
+                    message: format!("{message}; check user and password in the URL"),
                 }
             }
-            ErrorKind::InvalidClientConfig => StoreError::Misconfigured { place, message: said },
+            ErrorKind::InvalidClientConfig => StoreError::Misconfigured { place, message },
             ErrorKind::Parse => StoreError::Unreachable {
                 place,
                 message: format!(
-                    "{said}; check that host and port are a Redis server's, and whether it wants TLS (rediss://)"
+                    "{message}; check that host and port are a Redis server's, and whether it requires TLS (rediss://)"
                 ),
             },
-            _ if said.contains(DATABASE_REFUSED) => of_database(place, said, namespace),
+            _ if message.contains(DATABASE_REFUSED) => of_database(place, message, namespace),
             ErrorKind::Server(_) | ErrorKind::Extension
-                if DENIED_IN_SCRIPT.iter().any(|denied| said.contains(denied)) =>
+                if DENIED_IN_SCRIPT.iter().any(|denied| message.contains(denied)) =>
             {
-                refused(place, &said, namespace)
+                refused(place, &message, namespace)
             }
-            ErrorKind::Server(_) | ErrorKind::Extension => StoreError::Failed { place, message: said },
+            ErrorKind::Server(_) | ErrorKind::Extension => StoreError::Failed { place, message },
             _ if address.is_encrypted() => StoreError::Unreachable {
                 place,
                 message: format!(
-                    "{said}; check host and port, that the server runs and speaks TLS there (a plain port needs redis://), \
+                    "{message}; check host and port, that the server runs and uses TLS there (a plain port needs redis://), \
                      and SSL_CERT_FILE if it is set"
                 ),
             },
             _ => StoreError::Unreachable {
                 place,
                 message: format!(
-                    "{said}; check host and port, that the server runs, and whether it wants TLS (rediss://)"
+                    "{message}; check host and port, that the server runs, and whether it requires TLS (rediss://)"
                 ),
             },
         }
     }
 }
 
-/// The system's error behind it.
 fn io_error(error: &RedisError) -> Option<&io::Error> {
     type Source = Arc<dyn Error + Send + Sync>;
     error.source()?.downcast_ref::<Source>()?.downcast_ref()
 }
 
-fn of_server(code: &str, place: String, said: String, namespace: &str) -> StoreError {
+fn of_server(code: &str, place: String, message: String, namespace: &str) -> StoreError {
     match code {
         "NOAUTH" => StoreError::Refused {
             place,
-            message: format!("{said}; put user and password into the URL"),
+            message: format!("{message}; put user and password into the URL"),
         },
-        "NOPERM" => refused(place, &said, namespace),
+        "NOPERM" => refused(place, &message, namespace),
         "WRONGTYPE" => StoreError::Corrupt {
             place,
-            message: format!("{said}; another program may use these keys: choose another namespace"),
+            message: format!("{message}; another program may use these keys: choose another namespace"),
         },
         "MISCONF" => StoreError::Unreachable {
             place,
             message: format!(
-                "{said}; the server cannot write to its disk, and takes nothing until there is space"
+                "{message}; the server cannot write to its disk and rejects writes until there is space"
             ),
         },
         "OOM" => StoreError::Unreachable {
             place,
             message: format!(
-                "{said}; its memory is full until outcomes are taken to DIR; if it stays so, raise maxmemory"
+                "{message}; its memory is full until outcomes are taken to DIR; if this continues, raise maxmemory"
             ),
         },
         "READONLY" => StoreError::Unreachable {
             place,
             message: format!(
-                "{said}; it is a replica now: wait for the failover, or give the master's address"
+                "{message}; it is a replica now: wait for the failover, or use the master's address"
             ),
         },
         "MOVED" | "ASK" => StoreError::Unreachable {
             place,
             message: format!(
-                "{said}; a cluster moves its keys; if it stays so, let this user ask INFO, by which a cluster is known"
+                "{message}; the cluster moves keys; if this continues, allow this user to run INFO, which detects a cluster"
             ),
         },
-        _ => StoreError::Unreachable { place, message: said },
+        _ => StoreError::Unreachable { place, message },
     }
 }
 
-/// Choosing the database is the first that we ask for: a server that wants a password first says so here.
-fn of_database(place: String, said: String, namespace: &str) -> StoreError {
-    if said.contains("Authentication required") {
-        return of_server("NOAUTH", place, said, namespace);
+/// Selecting the database is the first command, so a server that requires a password rejects it here.
+fn of_database(place: String, message: String, namespace: &str) -> StoreError {
+    if message.contains("Authentication required") {
+        return of_server("NOAUTH", place, message, namespace);
     }
     StoreError::Misconfigured {
         place,
-        message: format!("{said}; check the database number in the URL: a cluster has only 0"),
+        message: format!("{message}; check the database number in the URL: a cluster has only 0"),
     }
 }
 
-fn refused(place: String, said: &str, namespace: &str) -> StoreError {
+fn refused(place: String, message: &str, namespace: &str) -> StoreError {
     StoreError::Refused {
         place,
-        message: format!("{said}; the user needs: {}", needed(namespace)),
+        message: format!("{message}; the user needs: {}", needed(namespace)),
     }
 }
 
-/// The error's code, also one that an older server wrapped because it came from within a script.
+/// The error code, also one that an older server wrapped because it occurred in a script.
 fn code(error: &RedisError) -> Option<&'static str> {
     let plain = error.code()?;
     let known = |code: &&&'static str| **code == plain;
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_is_tried_again_and_what_does_not_stops() {
+    fn recourse_retries_transient_errors_and_halts_on_others() {
         for reply in [
             "-OOM command not allowed when used memory > 'maxmemory'.\r\n",
             "-ERR Error running script (call to f_1): @user_script:4: @user_script: 4: -OOM command not allowed\r\n",
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_user_may_not_do_is_refused_whatever_the_servers_version() {
+    fn missing_permission_is_refused_for_every_server_version() {
         for reply in [
             "-NOPERM this user has no permissions to run the 'evalsha' command\r\n",
             "-ERR The user executing the script can't run this command or subcommand script: f_1\r\n",
@@ -246,17 +247,17 @@ mod tests {
             let error = of(reply);
             assert!(matches!(error, StoreError::Refused { .. }), "{error}");
             let rights = "the user needs: ~bsft:team-a:* +del ";
-            let told = error.to_string();
-            assert!(told.contains(rights) && told.contains("+xadd"), "{told}");
+            let text = error.to_string();
+            assert!(text.contains(rights) && text.contains("+xadd"), "{text}");
         }
     }
 
     #[test]
-    fn the_message_has_the_place_and_not_the_password() {
-        let told = of("-NOAUTH Authentication required.\r\n").to_string();
+    fn message_has_the_url_without_its_password() {
+        let text = of("-NOAUTH Authentication required.\r\n").to_string();
         assert!(
-            told.contains("redis://u@host") && !told.contains("hunter2"),
-            "{told}"
+            text.contains("redis://u@host") && !text.contains("hunter2"),
+            "{text}"
         );
     }
 }

@@ -1,39 +1,41 @@
-//! Calls whose answers got lost: the command may have been carried out, and its repetition must not count twice.
+//! Idempotency of calls whose answers were lost: the server may have executed them, and a repetition must
+//! not count twice.
 //!
-//! A claim carries a nonce; repeated with the same one, it is given the attempt that it took, and a release that is repeated finds
-//! its work done. Records, outcomes and the rest can be repeated as they are.
+//! A claim carries a nonce. Repeated with the same nonce, it returns the attempt that it took; a repeated
+//! release finds its work done. Records, outcomes and the other calls can be repeated as they are.
 
 use crate::task::{Attempt, RunId, TaskId};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-/// Calls in doubt that are remembered. One that is forgotten costs its task at most one failure, and the wait for a lease to end.
+/// Remembered calls. A forgotten one costs its task at most one failure and the rest of a lease.
 const REMEMBERED: usize = 1 << 16;
 
-/// What was asked for.
+/// A call that must not count twice.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum InDoubtRequest {
     Claim(RunId, TaskId),
     Release(RunId, TaskId, Attempt),
 }
 
-/// The calls in doubt, with their nonces.
+/// The calls without an answer, with their nonces.
 #[derive(Default)]
 pub(super) struct InDoubtCalls {
     lost: Mutex<HashMap<InDoubtRequest, u64>>,
 }
 
-/// A call whose answer is awaited. Dropped without [`InDoubtCall::answered`], as after an error or when its caller went away, it is remembered.
+/// A call in flight. Dropped without [`InDoubtCall::answered`], as after an error or when its caller was
+/// dropped, it is remembered.
 pub(super) struct InDoubtCall<'a> {
     in_doubt: &'a InDoubtCalls,
     request: Option<InDoubtRequest>,
     pub(super) nonce: u64,
-    /// Whether the call repeats one whose answer got lost.
+    /// Whether the call repeats one whose answer was lost.
     pub(super) repeats: bool,
 }
 
 impl InDoubtCalls {
-    /// A call begins. A second one beside it, for the same, is a call of its own.
+    /// Starts a call. A concurrent second call for the same request is a call of its own.
     pub(super) fn begin(&self, request: InDoubtRequest) -> InDoubtCall<'_> {
         let lost = self
             .lost
@@ -50,7 +52,7 @@ impl InDoubtCalls {
 }
 
 impl InDoubtCall<'_> {
-    /// The answer is here.
+    /// The answer arrived: the call is not remembered.
     pub(super) fn answered(mut self) {
         self.request = None;
     }
@@ -78,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_call_whose_answer_got_lost_is_repeated_and_only_once() {
+    fn begin_reuses_the_nonce_of_an_unanswered_call_once() {
         let in_doubt = InDoubtCalls::default();
         let first = in_doubt.begin(claim(1));
         let beside = in_doubt.begin(claim(1));
@@ -94,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_has_a_limit() {
+    fn remembered_calls_are_bounded() {
         let in_doubt = InDoubtCalls::default();
         for n in 0..=REMEMBERED as u64 {
             let request = InDoubtRequest::Release(RunId(n.to_string()), TaskId([0; 16]), Attempt(1));

@@ -1,16 +1,17 @@
-//! Every key that the store has in Redis. All of a run share its id as hash tag, so that a cluster keeps them on one node and
-//! a script may touch them together.
+//! The Redis keys of the store. All keys of a run share its id as hash tag, so that a cluster keeps them on
+//! one node and a script may access them together.
 
 use crate::task::{RunId, TaskId};
 
-/// Of the layout below and of the Lua steps: another layout takes another number, and does not see this one's keys.
+/// The version of the key layout and the Lua scripts. Another version does not see these keys.
 const LAYOUT: &str = "v1";
 
-/// Sets that a run's trimmed tasks are spread over: two million tasks are 512 in each.
+/// Sets over which a run's trimmed tasks are spread: two million tasks are 512 per set.
 const BUCKETS: u16 = 4096;
 
-/// What stands for a task in its set of trimmed ones. That two tasks of a run have the same mark in the same set happens once in
-/// 10^11 runs of a million tasks; then the second one's first message is taken for a repetition, and it is published again.
+/// Identifies a task in its set of trimmed tasks. Two tasks of a run share mark and set once in 10^11 runs
+/// of a million tasks. Then the second one's first message counts as a repetition, and it is published
+/// again.
 pub(super) fn mark(task: TaskId) -> i64 {
     let [.., a, b, c, d, e, f, g, h] = task.0;
     i64::from_be_bytes([a, b, c, d, e, f, g, h])
@@ -23,7 +24,8 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// `None`: no name for a namespace. Braces would take the hash tag's place; what is left reads well in an ACL's `~name:*`.
+    /// `None` if the name is invalid. Braces would replace the hash tag; the remaining characters suit an
+    /// ACL's `~name:*`.
     pub(super) fn new(namespace: &str) -> Option<Keys> {
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
         let named = !namespace.is_empty() && namespace.bytes().all(plain);
@@ -41,48 +43,49 @@ impl Keys {
         self.of(run, "job")
     }
 
-    /// A stream: an entry for each outcome that is not trimmed, its id the position.
+    /// A stream: one entry per outcome that is not trimmed; the entry's id is the position.
     pub(super) fn outcomes(&self, run: &RunId) -> String {
         self.of(run, "outcomes")
     }
 
-    /// A string: the last position given.
+    /// A string: the last position assigned.
     pub(super) fn position(&self, run: &RunId) -> String {
         self.of(run, "position")
     }
 
-    /// One of [`BUCKETS`] sets of integers: the marks of trimmed tasks. While a set has no more than 512 it takes 8 bytes for each.
+    /// One of [`BUCKETS`] sets of integers: the marks of trimmed tasks. A set of up to 512 takes 8 bytes
+    /// each.
     pub(super) fn done(&self, run: &RunId, task: TaskId) -> String {
         let bucket = u16::from_be_bytes([task.0[0], task.0[1]]) % BUCKETS;
         self.of(run, &format!("done:{bucket}"))
     }
 
-    /// A hash: what is known of a task that is not trimmed; the Lua prelude says its fields.
+    /// A hash: a task that is not trimmed. The Lua prelude lists its fields.
     pub(super) fn task(&self, run: &RunId, task: TaskId) -> String {
         format!("{}:{LAYOUT}:{{{run}}}:task:{task}", self.namespace)
     }
 
-    /// A string: which coordinator has the run.
+    /// A string: the coordinator that holds the run's lease.
     pub(super) fn leader(&self, run: &RunId) -> String {
         self.of(run, "leader")
     }
 
-    /// A hash: what each worker says of itself, by its id.
+    /// A hash: each worker's last heartbeat, by its id.
     pub(super) fn workers(&self, run: &RunId) -> String {
         self.of(run, "workers")
     }
 
-    /// A string: there when the run was cancelled.
+    /// A string: exists while the run is cancelled.
     pub(super) fn cancelled(&self, run: &RunId) -> String {
         self.of(run, "cancelled")
     }
 
-    /// A string: how far the run is.
+    /// A string: the run's last manifest.
     pub(super) fn report(&self, run: &RunId) -> String {
         self.of(run, "report")
     }
 
-    /// A string: in how many parts a training file is here; set when all of them are.
+    /// A string: the number of parts of a training file, set when all of them are stored.
     pub(super) fn file(&self, run: &RunId, sha256: &str) -> String {
         self.of(run, &format!("file:{sha256}"))
     }
@@ -92,12 +95,13 @@ impl Keys {
         self.of(run, &format!("file:{sha256}:{part}"))
     }
 
-    /// A hash whose fields are the runs of the namespace; its values say nothing. The one key that is of no run.
+    /// A hash whose fields are the runs of the namespace; the values are unused. The only key without a
+    /// run.
     pub(super) fn runs(&self) -> String {
         format!("{}:{LAYOUT}:runs", self.namespace)
     }
 
-    /// The keys that the probe at the start makes and removes again.
+    /// Keys that the permission check creates and deletes.
     pub(super) fn probe(&self) -> [String; 4] {
         let run = RunId("probe".to_owned());
         ["hash", "stream", "set", "string"].map(|kind| self.of(&run, &format!("probe:{kind}")))
@@ -113,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_namespace_has_no_braces_and_is_not_empty() {
+    fn new_rejects_braces_and_empty_namespaces() {
         for name in ["bsft", "team-a:bsft_2.0"] {
             assert!(Keys::new(name).is_some(), "{name}");
         }

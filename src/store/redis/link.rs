@@ -1,8 +1,9 @@
-//! The connection: one for all calls, which go out and come back interleaved; made anew when it breaks or falls mute.
+//! The connection: one for all calls, which are pipelined; replaced when it breaks or stops answering.
 //!
-//! The redis crate's own `ConnectionManager` is not used: it keeps a connection that answers nothing any more, it gives up for good
-//! when a reconnection is refused (a password that is being changed), and it makes callers wait for its own retries. Here a
-//! call fails at once or after [`CALL_TIMEOUT`], and the caller, who knows what it is worth, tries again.
+//! The redis crate's `ConnectionManager` does not suffice: it keeps a connection that no longer answers, it
+//! gives up for good when a reconnection is refused (a password that is being changed), and callers wait
+//! for its retries. Here a call fails at once or after [`CALL_TIMEOUT`], and the caller decides about
+//! retries.
 
 use super::fault::RedisFault;
 use super::script::ScriptCall;
@@ -18,26 +19,26 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// How long a call may take, connecting included. Well above a server's pauses (a fork, a slow fsync of several seconds), and
-/// below a lease. The command of a call that ran out of time may still be carried out.
+/// How long a call may take, including connecting. Well above a server's pauses (a fork, a slow fsync of
+/// several seconds), and below a lease. The command of a timed-out call may still be executed.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Commands that wait for the socket; beyond, callers wait.
+/// Commands that wait for the socket; further callers wait.
 const BUFFERED: usize = 1024;
 
-/// What to do about a user who was let in before.
+/// Advice for a user that was accepted before.
 const LET_IN_AGAIN: &str = "answers in flight wait: let the password that this process has in again (a user may have two), or give \
                             the right back; or stop the process and start it with the right URL, and they are asked for again";
 
-/// What we are connected to.
+/// The kind of deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RedisTopology {
     /// One server.
     Single,
-    /// A cluster, of which the address is one node's.
+    /// A cluster; the address is that of one node.
     Cluster,
 }
 
@@ -45,12 +46,13 @@ pub(super) struct RedisLink {
     address: RedisAddress,
     topology: RedisTopology,
     namespace: String,
-    /// Whether the server has let us in: what it refuses from then on was changed under us.
+    /// Whether the server has accepted the user. A later refusal means that the server's configuration was
+    /// changed.
     was_let_in: AtomicBool,
     current: Mutex<Dialled>,
 }
 
-/// A connection being made, made, or not made: whoever awaits it drives it.
+/// A connection that is being made, has been made, or failed. Its awaiting callers drive it.
 #[derive(Clone)]
 struct Dialled {
     number: u64,
@@ -83,12 +85,12 @@ impl RedisLink {
         &self.address
     }
 
-    /// From now on a refusal is a change on the server, which can be undone, and no longer a wrong URL.
+    /// From now on a refusal is a change on the server that can be undone, and no longer a wrong URL.
     pub(super) fn is_let_in(&self) {
         self.was_let_in.store(true, Ordering::Relaxed);
     }
 
-    /// Runs a step.
+    /// Runs a script.
     pub(super) async fn run(&self, call: ScriptCall<'_>) -> Result<Value, StoreError> {
         let mut answer = self.send(&call.by_digest()).await;
         if answer.as_ref().is_err_and(RedisFault::is_unknown_script) {
@@ -97,11 +99,11 @@ impl RedisLink {
         answer.map_err(|fault| self.error(&fault))
     }
 
-    /// Runs a step both ways: a user has to be allowed either.
+    /// Runs a script both ways: the user needs permission for both.
     pub(super) async fn try_out(&self, call: ScriptCall<'_>) -> Result<(), StoreError> {
         for command in [call.in_full(), call.by_digest()] {
             match self.send(&command).await {
-                // Forgotten again at once, but we were allowed to ask.
+                // The server evicted the script already, but permitted the command.
                 Err(fault) if !fault.is_unknown_script() => return Err(self.error(&fault)),
                 _ => {}
             }
@@ -168,7 +170,7 @@ fn dial(
     let made = async move {
         match topology {
             RedisTopology::Single => {
-                // `send` keeps the time.
+                // `send` applies the timeout.
                 let config = AsyncConnectionConfig::new()
                     .set_connection_timeout(None)
                     .set_response_timeout(None)
@@ -190,7 +192,7 @@ fn dial(
     };
     let in_time = async {
         let late = |_| RedisError::from((ErrorKind::Io, "connecting took too long"));
-        // The time runs from the first call that needs the connection.
+        // The time starts with the first call that needs the connection.
         tokio::time::timeout(CONNECT_TIMEOUT, made).await.map_err(late)?
     };
     in_time.boxed().shared()

@@ -1,14 +1,15 @@
-//! The store of a run on many machines: a window of its tasks on a Redis server or cluster.
+//! The store of a run on many machines: its active tasks on a Redis server or cluster.
 //!
-//! Every change is one Lua step, so it happens whole or not at all, by the server's clock. Every step may be carried out twice: a
-//! call that had no answer is repeated by its caller, whether or not it was carried out.
+//! Every change is one Lua script, so it is atomic and uses the server's clock. Every script may run twice:
+//! callers repeat a call without an answer, whether or not it was executed.
 //!
-//! Redis holds tasks at work, outcomes that are not in DIR yet, and some 10 bytes for each task whose outcome
-//! was trimmed. All of it goes away [`KEPT`] after the last call about the run.
+//! Redis holds active tasks, outcomes that are not in DIR yet, and about 10 bytes for each task whose
+//! outcome was trimmed. All of it expires [`KEPT`] after the last call about the run.
 //!
-//! Durable means: as durable as the server keeps things. With `appendonly yes` and `appendfsync always`, what a call has returned
-//! for survives a killed server and a power failure. With `appendfsync everysec` either may lose the last second or two (a
-//! killed server does when its disk was slow just then), which are run again. So may a failover to a replica.
+//! Durability is that of the server. With `appendonly yes` and `appendfsync always`, completed calls
+//! survive a killed server and a power failure. With `appendfsync everysec` either may lose the last second
+//! or two (a killed server only if its disk was slow at that moment); those tasks run again. The same holds
+//! for a failover to a replica.
 
 mod artifacts;
 mod batch;
@@ -46,17 +47,18 @@ use std::time::Duration;
 use tokio::time::Instant;
 use url::RedisAddress;
 
-/// How soon a reader that found nothing looks again, at first.
+/// The first poll interval of a waiting reader.
 const LOOK_FIRST: Duration = Duration::from_millis(2);
 
-/// How often a reader that waits looks, in the end: seldom enough to be no load. It looks instead of blocking, because one
-/// connection serves all calls, and a blocked one would hold up the rest.
+/// The longest poll interval of a waiting reader, long enough to cause no load. A blocking read would delay
+/// all other calls, which share its connection.
 const LOOK_LAST: Duration = Duration::from_millis(50);
 
-/// Tasks that one step trims or reopens: about a millisecond in which the server does nothing else.
+/// Tasks per trim or reopen script: about a millisecond during which the server does nothing else.
 const STEP_TASKS: usize = 512;
 
-/// A namespace on a Redis server or cluster. Many processes may use it at once.
+/// A namespace on a Redis server or cluster. Many processes may use it at once. It implements the store,
+/// coordination and artifacts.
 pub struct RedisStore {
     link: Arc<RedisLink>,
     keys: Keys,
@@ -78,16 +80,20 @@ impl std::fmt::Debug for RedisStore {
 }
 
 impl RedisStore {
-    /// Connects to `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS, and checks that the server will do.
-    /// Stores of one namespace see each other, others do not; its name is made of letters, digits and `-_.:`.
+    /// Connects to `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS, and checks the
+    /// server. Stores share data exactly if they have the same namespace, whose name consists of letters,
+    /// digits and `-_.:`.
     ///
-    /// [`StoreError::Unreachable`]: nobody answers there, or not yet. [`StoreError::Refused`]: wrong user or password, or a right is
-    /// missing; from the store, later, that is [`StoreError::LockedOut`]. [`StoreError::Misconfigured`]: the URL, the namespace, or a
-    /// server that may delete outcomes or takes no writes.
+    /// # Errors
+    ///
+    /// [`StoreError::Unreachable`]: no server answers there, or not yet. [`StoreError::Refused`]: wrong
+    /// user or password, or a missing permission; after a successful connection that is
+    /// [`StoreError::LockedOut`]. [`StoreError::Misconfigured`]: the URL, the namespace, or a server that
+    /// may evict outcomes or accepts no writes.
     pub async fn connect(url: &str, namespace: &str) -> Result<RedisStore, StoreError> {
         let (address, keys) = read(url, namespace)?;
         if address.is_encrypted() {
-            // An error says that another part of the process has chosen, which is as good.
+            // Fails if another part of the process installed one, which serves as well.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
         let link = Arc::new(start::checked(address, &keys).await?);
@@ -103,25 +109,26 @@ impl RedisStore {
         })
     }
 
-    /// Whether URL and namespace are what [`RedisStore::connect`] can work with; asks nobody.
+    /// Checks the syntax of URL and namespace, without a network call.
     ///
-    /// [`StoreError::Misconfigured`] says how they are written.
+    /// # Errors
+    ///
+    /// [`StoreError::Misconfigured`] with the expected syntax.
     pub fn check(url: &str, namespace: &str) -> Result<(), StoreError> {
         read(url, namespace).map(drop)
     }
 
-    /// The server's URL, without its password.
     pub fn place(&self) -> &str {
         &self.link.address().place
     }
 
-    /// Whether the server answers now. Asks what every user of ours may ask, about a key of our own.
+    /// Checks that the server answers, with a command that every user of bsft may run on its own keys.
     pub async fn probe(&self) -> Result<(), StoreError> {
         let [_, _, _, string] = self.keys.probe();
         self.link.ask(redis::cmd("GET").arg(string)).await.map(drop)
     }
 
-    /// Puts off the end of the run's keys, now and then.
+    /// Extends the lifetime of the run's keys, at most once per hour.
     async fn keep(&self, run: &RunId) -> Result<(), StoreError> {
         if !self.lifetimes.is_due(run) {
             return Ok(());
@@ -136,7 +143,7 @@ impl RedisStore {
         Ok(())
     }
 
-    /// Runs a step that answers 0 when the attempt is stale.
+    /// Runs a script that returns 0 for a stale attempt.
     async fn fenced(&self, attempt: AttemptRef, call: ScriptCall<'_>) -> Result<(), StoreError> {
         let reply = self.link.run(call).await?;
         match self.read(reply, reply::integer)? {
@@ -153,7 +160,7 @@ impl RedisStore {
         read(reply).ok_or_else(|| StoreError::Corrupt {
             place: self.place().to_owned(),
             message: format!(
-                "namespace {} holds what bsft did not write",
+                "namespace {} contains data that bsft did not write",
                 self.keys.namespace()
             ),
         })
@@ -239,13 +246,13 @@ impl Store for RedisStore {
         let fields = self.read(reply, reply::fields)?;
         let has_outcome = fields.iter().any(|(name, _)| name == b"p");
         let slot = |name: &[u8]| std::str::from_utf8(name).ok()?.parse().ok();
-        Ok(match has_outcome {
-            true => Vec::new(),
-            false => fields
-                .into_iter()
-                .filter_map(|(name, bytes)| Some((slot(&name)?, bytes)))
-                .collect(),
-        })
+        if has_outcome {
+            return Ok(Vec::new());
+        }
+        let records = fields.into_iter();
+        Ok(records
+            .filter_map(|(name, bytes)| Some((slot(&name)?, bytes)))
+            .collect())
     }
 
     /// Cancel safe: it changes nothing.
@@ -309,7 +316,7 @@ impl Store for RedisStore {
             let keys = part.iter().map(|task| self.keys.task(run, *task));
             let reply = self.link.run(ABANDONED.call(keys)).await?;
             let places = self.read(reply, reply::places)?;
-            // Lua counts from 1.
+            // Lua indexes from 1.
             abandoned.extend(
                 places
                     .into_iter()
@@ -340,7 +347,7 @@ fn read(url: &str, namespace: &str) -> Result<(RedisAddress, Keys), StoreError> 
         Some(keys) => Ok((address, keys)),
         None => Err(StoreError::Misconfigured {
             place: address.place,
-            message: format!("{namespace:?} is no name for a namespace: it takes letters, digits and -_.:"),
+            message: format!("{namespace:?} is not a namespace: use letters, digits and -_.:"),
         }),
     }
 }
@@ -352,7 +359,6 @@ fn held(held: Held, attempt: AttemptRef) -> Result<(), StoreError> {
     }
 }
 
-/// A lease in the unit of the steps.
 fn millis(lease: Duration) -> u64 {
     u64::try_from(lease.as_millis()).unwrap_or(u64::MAX)
 }

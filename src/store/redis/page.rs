@@ -1,19 +1,20 @@
-//! Reading outcomes in pages that fit into memory and into the time of a call, be they of a hundred bytes or of many megabytes.
+//! Reads outcomes in pages that fit into memory and into the time of a call, whether they have a hundred
+//! bytes or many megabytes.
 
 use super::{RedisStore, reply};
 use crate::store::{Position, StoreError, Stored};
 use crate::task::RunId;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bytes that one read should bring, and beyond which a page ends though there is more: the reader comes again.
+/// Target bytes per read. A page ends when it exceeds them; the reader calls again for the rest.
 const PAGE: usize = 4 << 20;
 
-/// Outcomes that a process reads at first, before it knows how big they are.
+/// Outcomes in the first read of a process, before their sizes are known.
 const FIRST: usize = 16;
 
-/// What is known of the sizes of outcomes.
+/// Adapts the read size to the size of outcomes.
 pub(super) struct Sizes {
-    /// Of them, one read is to bring so many.
+    /// Outcomes to request per read.
     per_read: AtomicUsize,
 }
 
@@ -30,7 +31,7 @@ impl Sizes {
         self.per_read.load(Ordering::Relaxed)
     }
 
-    /// A read brought so many, of so many bytes together.
+    /// Updates the estimate after a read of `read` outcomes with `bytes` in total.
     fn learn(&self, read: usize, bytes: usize) {
         if read > 0 {
             let fit = (PAGE * read / bytes.max(1)).clamp(1, FIRST * read);
@@ -40,7 +41,7 @@ impl Sizes {
 }
 
 impl RedisStore {
-    /// Outcomes after a position that are there, at most `limit`.
+    /// Returns the existing outcomes after a position, at most `limit`.
     pub(super) async fn page(
         &self,
         run: &RunId,
@@ -80,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_read_brings_fewer_of_big_outcomes_and_more_of_small_ones() {
+    fn learn_requests_fewer_big_outcomes_and_more_small_ones() {
         let sizes = Sizes::default();
         for (read, bytes, next) in [
             (16, 16 * 100, 256),

@@ -1,10 +1,10 @@
-//! What the steps answer, read strictly: anything else was not written by this version.
+//! Parses the scripts' replies strictly: anything else was not written by this version.
 
 use crate::store::{Claim, Position, Stored};
 use crate::task::{Attempt, TaskId};
 use redis::Value;
 
-/// A claim's answer; `None`: it is none.
+/// The reply to a claim.
 pub(super) fn claim(reply: Value) -> Option<Claim> {
     let Value::Array(parts) = reply else { return None };
     let mut parts = parts.into_iter();
@@ -55,14 +55,14 @@ pub(super) fn optional(reply: Value) -> Option<Option<Vec<u8>>> {
     }
 }
 
-/// Places in a list.
+/// Indexes into a list.
 pub(super) fn places(reply: Value) -> Option<Vec<usize>> {
     let Value::Array(places) = reply else { return None };
     let place = |value| usize::try_from(integer(value)?).ok();
     places.into_iter().map(place).collect()
 }
 
-/// Who else has the run, and for how many milliseconds more; none: we have it.
+/// The other leader and the rest of its lease in milliseconds, or `None` if the caller holds the lease.
 pub(super) fn other_leader(reply: Value) -> Option<Option<(Vec<u8>, u64)>> {
     let Value::Array(mut parts) = reply else {
         return None;

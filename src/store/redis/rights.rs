@@ -1,14 +1,15 @@
-//! What the store's user on the server has to be allowed: the one list, for error messages, operators and tests.
+//! The permissions that the store's user needs on the server: one list for error messages, operators and
+//! tests.
 
-/// The rights of a user that nobody could do without, as rules of a Redis ACL. Without `info` the store works, but cannot warn of a
-/// server that loses outcomes; a URL with a database number takes `+select`, too.
+/// The minimal permissions, as Redis ACL rules. Without `info` the store works but cannot warn about a
+/// server that loses outcomes. A URL with a database number requires `+select` as well.
 pub const RIGHTS: &str = "~NAMESPACE:* +del +eval +evalsha +expire +get +hdel +hexists +hget +hgetall +hkeys +hmget +hset +hsetnx \
                           +info +pttl +sadd +set +sismember +srem +time +ttl +xadd +xdel +xrange";
 
-/// What a cluster takes beside [`RIGHTS`], on each of its nodes.
+/// Additional permissions on each node of a cluster.
 pub const CLUSTER_RIGHTS: &str = "+asking +cluster|slots +ping";
 
-/// The rights, for people: with the keys of this namespace, so that they can be given as they stand.
+/// The permissions with the keys of this namespace, ready to be granted.
 pub(super) fn needed(namespace: &str) -> String {
     let rights = RIGHTS.replace("NAMESPACE", namespace);
     format!("{rights}, and on a cluster {CLUSTER_RIGHTS}")
@@ -27,7 +28,7 @@ mod tests {
         commands.map(str::to_owned).collect()
     }
 
-    /// What follows one of the markers and ends at its quotation mark, in all files of a folder.
+    /// The text between each marker and the next quotation mark, in all files of a folder.
     fn commands(folder: &Path, markers: &[&str]) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         for file in std::fs::read_dir(folder).unwrap() {
@@ -48,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn every_command_is_a_right_and_every_right_is_tried_at_the_start() {
+    fn rights_list_every_command_and_the_probe_tries_each() {
         let here = Path::new(HERE);
         let mut used = commands(&here.join("lua"), &["redis.call('", "try('"]);
         used.extend(commands(here, &["redis::cmd(\"", "self.command(\""]));
@@ -66,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn the_operators_notes_have_the_same_rights() {
+    fn operations_docs_list_the_same_rights() {
         let notes = include_str!("../../../docs/operations/servers.md");
         let words = notes.split_whitespace().filter(|word| *word != "\\");
         let notes = words.collect::<Vec<_>>().join(" ");

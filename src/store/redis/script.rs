@@ -1,4 +1,4 @@
-//! The store's atomic steps: one Lua script each, sent by its digest, in full when the server does not know it.
+//! The store's Lua scripts: each is called by its digest, and sent in full if the server does not know it.
 
 use super::keys::mark;
 use crate::task::TaskId;
@@ -33,7 +33,6 @@ steps! {
     PROBE "lua/probe.lua"
 }
 
-/// A script and its digest.
 pub(super) struct LuaScript {
     source: &'static str,
     digest: String,
@@ -47,7 +46,7 @@ impl LuaScript {
         }
     }
 
-    /// A call of the step. Its keys must share a hash tag.
+    /// A call of the script. Its keys must share a hash tag.
     pub(super) fn call<'a>(&'a self, keys: impl IntoIterator<Item = String>) -> ScriptCall<'a> {
         ScriptCall {
             step: self,
@@ -57,7 +56,7 @@ impl LuaScript {
     }
 }
 
-/// A step with its keys and arguments.
+/// A script with keys and arguments.
 pub(super) struct ScriptCall<'a> {
     step: &'a LuaScript,
     keys: Vec<String>,
@@ -70,7 +69,7 @@ impl<'a> ScriptCall<'a> {
         self
     }
 
-    /// What stands for the task among the trimmed ones.
+    /// The task's mark among the trimmed tasks.
     pub(super) fn mark(mut self, task: TaskId) -> ScriptCall<'a> {
         self.arguments.push(mark(task).to_string().into_bytes().into());
         self
@@ -86,12 +85,12 @@ impl<'a> ScriptCall<'a> {
         self
     }
 
-    /// The command that the server answers if it has seen the script before.
+    /// The command for a server that has the script.
     pub(super) fn by_digest(&self) -> Cmd {
         self.command("EVALSHA", &self.step.digest)
     }
 
-    /// The command with the script in it, which the server remembers.
+    /// The command with the source, which the server caches.
     pub(super) fn in_full(&self) -> Cmd {
         self.command("EVAL", self.step.source)
     }

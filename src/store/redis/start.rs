@@ -1,4 +1,4 @@
-//! What is checked before the first call: a server that would lose outcomes, or refuse them later, is refused now.
+//! Checks before the first call: a server that would lose outcomes, or refuse them later, is refused now.
 
 use super::keys::Keys;
 use super::lifetime::KEPT;
@@ -9,7 +9,7 @@ use crate::store::StoreError;
 use std::collections::HashMap;
 use tracing::warn;
 
-/// Memory that should be free: a window of a few thousand tasks with traces of 10 KB, several times over.
+/// Memory that should be free: several times a window of a few thousand tasks with traces of 10 KB.
 const ROOM: u64 = 128 << 20;
 
 /// The first version whose scripts may read the clock before they write.
@@ -18,12 +18,12 @@ const OLDEST: u64 = 5;
 /// Connects and checks.
 pub(super) async fn checked(address: RedisAddress, keys: &Keys) -> Result<RedisLink, StoreError> {
     let link = RedisLink::new(address, RedisTopology::Single, keys.namespace());
-    let told = link.ask(&redis::cmd("INFO")).await;
-    let topology = match told {
-        Ok(told) => {
-            let text: String = redis::from_redis_value(told).map_err(|e| StoreError::Corrupt {
+    let info = link.ask(&redis::cmd("INFO")).await;
+    let topology = match info {
+        Ok(info) => {
+            let text: String = redis::from_redis_value(info).map_err(|e| StoreError::Corrupt {
                 place: link.address().place.clone(),
-                message: format!("INFO has no text for an answer: {e}"),
+                message: format!("INFO did not return text: {e}"),
             })?;
             let about = look(&text).map_err(|message| StoreError::Misconfigured {
                 place: link.address().place.clone(),
@@ -37,7 +37,7 @@ pub(super) async fn checked(address: RedisAddress, keys: &Keys) -> Result<RedisL
         Err(StoreError::Refused { message, .. }) if message.contains("'info'") => {
             warn!(
                 store = link.address().place,
-                "this user may not ask INFO: whether the server evicts keys or writes to its disk is not known"
+                "this user may not run INFO: eviction and persistence are not checked"
             );
             RedisTopology::Single
         }
@@ -50,7 +50,7 @@ pub(super) async fn checked(address: RedisAddress, keys: &Keys) -> Result<RedisL
         }
     };
     if topology == RedisTopology::Cluster {
-        // The client's own, when it makes sure of a node and when keys move from one to another.
+        // The client sends these itself, to check a node and while keys move.
         link.ask(&redis::cmd("PING")).await?;
         link.ask(&redis::cmd("ASKING")).await?;
     }
@@ -66,7 +66,7 @@ struct About {
     warnings: Vec<String>,
 }
 
-/// Reads INFO; an error says what to change.
+/// Checks the output of INFO. The error contains what to change.
 fn look(info: &str) -> Result<About, String> {
     let fields: HashMap<&str, &str> = info
         .lines()
@@ -91,7 +91,7 @@ fn look(info: &str) -> Result<About, String> {
     }
     if fields.get("role") == Some(&"slave") {
         return Err(format!(
-            "it is a replica and takes no writes; give the address of its master ({}:{})",
+            "it is a replica and rejects writes; use the address of its master ({}:{})",
             fields.get("master_host").unwrap_or(&"?"),
             fields.get("master_port").unwrap_or(&"?"),
         ));
@@ -100,7 +100,7 @@ fn look(info: &str) -> Result<About, String> {
     let (limit, used) = (number("maxmemory"), number("used_memory"));
     if limit > 0 && policy != "noeviction" {
         return Err(format!(
-            "maxmemory-policy is {policy}: when its memory is full it deletes outcomes that nobody has read; set \
+            "maxmemory-policy is {policy}: when its memory is full it deletes outcomes before they are read; set \
              `maxmemory-policy noeviction` (CONFIG SET maxmemory-policy noeviction, and in redis.conf), or use another server"
         ));
     }
@@ -108,14 +108,14 @@ fn look(info: &str) -> Result<About, String> {
     let free = limit.saturating_sub(used);
     if limit > 0 && free < ROOM {
         warnings.push(format!(
-            "only {} MiB of its maxmemory are free: when it is full, tasks wait; raise maxmemory to {} MiB or more",
+            "only {} MiB of its maxmemory are free, and tasks wait when it is full; raise maxmemory to {} MiB or more",
             free >> 20,
             (used + ROOM).div_ceil(1 << 20)
         ));
     }
     if fields.get("aof_enabled") == Some(&"0") {
         warnings.push(
-            "it has appendonly off: what it holds is lost when it restarts, and is paid for again; set `appendonly yes`"
+            "it has appendonly off: a restart loses its data, and the LM calls are paid again; set `appendonly yes`"
                 .to_owned(),
         );
     }
@@ -134,14 +134,14 @@ mod tests {
                          maxmemory_policy:noeviction\r\naof_enabled:1\r\ncluster_enabled:0\r\n";
 
     #[test]
-    fn a_sound_server_is_taken_without_a_word() {
+    fn sound_server_is_accepted_without_warnings() {
         let about = look(SOUND).unwrap();
         assert_eq!((about.topology, about.warnings.len()), (RedisTopology::Single, 0));
     }
 
     #[test]
-    fn what_would_lose_outcomes_is_refused_with_what_to_change() {
-        for (sound, unsound, told) in [
+    fn server_that_would_lose_outcomes_is_refused_with_advice() {
+        for (sound, unsound, expected) in [
             ("redis_version:7.0.15", "redis_version:4.0.14", "4.0.14"),
             (
                 "role:master",
@@ -155,19 +155,19 @@ mod tests {
             ),
         ] {
             let message = look(&SOUND.replace(sound, unsound)).unwrap_err();
-            assert!(message.contains(told), "{message}");
+            assert!(message.contains(expected), "{message}");
         }
     }
 
     #[test]
-    fn what_is_risky_is_warned_of() {
-        for (sound, unsound, told) in [
+    fn risky_configuration_is_warned_about() {
+        for (sound, unsound, expected) in [
             ("maxmemory:0", "maxmemory:2000000", "maxmemory to 129 MiB"),
             ("aof_enabled:1", "aof_enabled:0", "appendonly"),
         ] {
             let about = look(&SOUND.replace(sound, unsound)).unwrap();
             assert!(
-                about.warnings.len() == 1 && about.warnings[0].contains(told),
+                about.warnings.len() == 1 && about.warnings[0].contains(expected),
                 "{:?}",
                 about.warnings
             );

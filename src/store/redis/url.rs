@@ -1,10 +1,9 @@
-//! The store's address: what a user may write, and what of it may be shown.
+//! The store's address: parses the URL, and prints it without its password.
 
 use crate::store::StoreError;
 use redis::io::tcp::TcpSettings;
 use redis::{ConnectionInfo, IntoConnectionInfo};
 
-/// Where the server is and who we are there.
 #[derive(Clone)]
 pub(super) struct RedisAddress {
     /// The URL without its password.
@@ -19,9 +18,9 @@ impl std::fmt::Debug for RedisAddress {
 }
 
 impl RedisAddress {
-    /// Reads `redis://` (plain) or `rediss://` (TLS), `user:password@`, host, port, database number.
+    /// Parses `redis://` (plain) or `rediss://` (TLS), `user:password@`, host, port, database number.
     pub(super) fn parse(url: &str) -> Result<RedisAddress, StoreError> {
-        // A text that is no URL may have a password anywhere: nothing of it is shown.
+        // A text that is not a URL may contain a password anywhere, so none of it is printed.
         let unreadable = || misconfigured("the URL given", FORM.to_owned());
         let read = url::Url::parse(url).map_err(|_| unreadable())?;
         if !matches!(read.scheme(), "redis" | "rediss") || read.host().is_none() {
@@ -32,18 +31,17 @@ impl RedisAddress {
         if !database.is_empty() && database.parse::<u16>().is_err() {
             return Err(misconfigured(
                 &place,
-                format!("{database:?} is no database number; {FORM}"),
+                format!("{database:?} is not a database number; {FORM}"),
             ));
         }
         let info = url
             .into_connection_info()
             .map_err(|e| misconfigured(&place, format!("{e}; {FORM}")))?;
-        // Without it the kernel holds a small command back until the one before it was acknowledged.
+        // Without it the kernel delays a small command until the previous one is acknowledged.
         let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
         Ok(RedisAddress { place, info })
     }
 
-    /// Whether the connection is by TLS.
     pub(super) fn is_encrypted(&self) -> bool {
         self.place.starts_with("rediss:")
     }
@@ -61,7 +59,7 @@ fn misconfigured(place: &str, message: String) -> StoreError {
 
 fn shown(url: &url::Url) -> String {
     let mut shown = url.clone();
-    // Both fail only for URLs without a host, and ours has one.
+    // Both fail only for URLs without a host, and this one has a host.
     let _ = shown.set_password(None);
     shown.set_query(None);
     shown.set_fragment(None);
@@ -73,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_place_is_the_url_without_its_password() {
+    fn place_is_the_url_without_its_password() {
         for (url, place) in [
             ("redis://127.0.0.1:6380", "redis://127.0.0.1:6380"),
             (
@@ -90,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_url_is_refused_and_its_password_not_shown() {
+    fn parse_error_omits_the_password() {
         for url in [
             "",
             "hunter2",
@@ -105,8 +103,8 @@ mod tests {
                 matches!(error, StoreError::Misconfigured { .. }),
                 "{url}: {error}"
             );
-            let told = format!("{error} {error:?}");
-            assert!(!told.contains("hunter2") && told.contains("redis://"), "{told}");
+            let text = format!("{error} {error:?}");
+            assert!(!text.contains("hunter2") && text.contains("redis://"), "{text}");
         }
     }
 }

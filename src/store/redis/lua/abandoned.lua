@@ -1,4 +1,4 @@
--- KEYS: tasks. Gives the places, from 1, of those that nobody holds and that have no outcome to read.
+-- KEYS: tasks. Returns the indexes, from 1, of the tasks without a lease and without a readable outcome.
 local now, abandoned = micros(), {}
 for i = 1, #KEYS do
     local found = redis.call('HMGET', KEYS[i], 'u', 'p')

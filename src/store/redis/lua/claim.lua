@@ -1,4 +1,4 @@
--- KEYS: for each task: task, done. ARGV: seconds kept, then for each task: mark, nonce, lease in ms. Gives for each task
+-- KEYS: for each task: task, done. ARGV: seconds kept, then for each task: mark, nonce, lease in ms. Returns for each task
 -- {0}: done, {1}: held, {2, attempt, failures, slot, bytes, ...}.
 local function claim(task, done, mark, nonce, lease)
     if redis.call('SISMEMBER', done, mark) == 1 then
@@ -19,7 +19,7 @@ local function claim(task, done, mark, nonce, lease)
     end
     local attempt, failures = tonumber(known.a or 0), tonumber(known.f or 0)
     if known.n == nonce then
-        -- A repetition. If the attempt has been released, somebody had the answer and this command is a straggler.
+        -- A repetition. If the attempt has been released, its answer had arrived and this command is late.
         if not known.u then
             return {1}
         end

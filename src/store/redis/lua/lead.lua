@@ -1,4 +1,4 @@
--- KEYS: leader. ARGV: who, lease in ms. Gives {} when it is ours, else {who has it, ms left}.
+-- KEYS: leader. ARGV: who, lease in ms. Returns {} if the caller holds the lease, else {holder, ms left}.
 local leader = redis.call('GET', KEYS[1])
 if leader and leader ~= ARGV[1] then
     return {leader, redis.call('PTTL', KEYS[1])}

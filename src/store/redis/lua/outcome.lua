@@ -1,4 +1,4 @@
--- KEYS: task, outcomes. Gives the bytes.
+-- KEYS: task, outcomes. Returns the bytes.
 local position = redis.call('HGET', KEYS[1], 'p')
 if not position then
     return false

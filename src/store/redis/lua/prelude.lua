@@ -1,4 +1,4 @@
--- Prepended to every step. The server's clock is the only one; numbers are written in full, for Lua rounds to 14 digits.
+-- Prepended to every script. Only the server's clock is used. Numbers are written in full, because Lua rounds to 14 digits.
 -- A task is a hash: a = latest attempt, u = end of its lease in ms (only while it runs), f = attempts that lost their lease,
 -- n = nonce of the latest claim, p = position of the outcome (only once there is one; nothing else counts then), digits = what
 -- the slot recorded.

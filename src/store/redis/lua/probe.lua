@@ -1,5 +1,5 @@
--- KEYS: hash, stream, set, string. ARGV: seconds kept. Does once what the other steps do, and leaves nothing: what a user lacks rights for is
--- found at the start and not at the first outcome. Gives 1, or the first refusal with all commands that were refused.
+-- KEYS: hash, stream, set, string. ARGV: seconds kept. Runs every command of the other scripts once and leaves no key, so that a missing permission is
+-- found at the start and not at the first outcome. Returns 1, or the first refusal with all commands that were refused.
 local refused, reason = {}, nil
 local function try(command, ...)
     local reply = redis.pcall(command, ...)
@@ -10,7 +10,7 @@ local function try(command, ...)
 end
 
 try('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
--- What could not be taken away again must not be made.
+-- Create nothing that could not be deleted.
 if not reason then
     try('TIME')
     try('HSETNX', KEYS[1], 'a', '1')

@@ -1,4 +1,4 @@
--- KEYS: task. ARGV: attempt, 1 for a repetition. Gives 0: fenced.
+-- KEYS: task. ARGV: attempt, 1 for a repetition. Returns 0: fenced.
 if holds(KEYS[1], ARGV[1]) then
     redis.call('HDEL', KEYS[1], 'u')
     return 1

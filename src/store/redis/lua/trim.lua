@@ -1,5 +1,5 @@
 -- KEYS: outcomes, then for each task: task, done. ARGV: seconds kept, then for each task: position, mark.
--- Takes away before it adds: memory that is full must not keep us from freeing it.
+-- Deletes before it adds, so that full memory does not prevent freeing it.
 for i = 1, (#KEYS - 1) / 2 do
     local task, done, position, mark = KEYS[2 * i], KEYS[2 * i + 1], ARGV[2 * i], ARGV[2 * i + 1]
     if redis.call('HGET', task, 'p') == position then

@@ -1,12 +1,12 @@
--- KEYS: workers. Gives what each says of itself whose time runs, and forgets the others.
-local now, signs = micros(), {}
+-- KEYS: workers. Returns the heartbeats that have not expired, and deletes the others.
+local now, heartbeats = micros(), {}
 local fields = redis.call('HGETALL', KEYS[1])
 for i = 1, #fields, 2 do
     local till, about = string.match(fields[i + 1], '^(%d+) (.*)$')
     if till and now < tonumber(till) * 1000 then
-        signs[#signs + 1] = about
+        heartbeats[#heartbeats + 1] = about
     else
         redis.call('HDEL', KEYS[1], fields[i])
     end
 end
-return signs
+return heartbeats
