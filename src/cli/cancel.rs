@@ -1,4 +1,4 @@
-//! `cancel RUN`: the coordinator drains and ends, the workers drop the run's tasks; nothing is lost.
+//! `cancel RUN`: the coordinator drains and ends, and the workers drop the run's tasks; `compile` resumes the run.
 
 use super::exit::Exit;
 use super::flags::CancelFlags;
@@ -17,39 +17,36 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How often DIR is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Interval at which the lock of DIR is tried.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long a process may take to finish what it has in flight, before the command that asked for it returns.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// How long the command waits for the process to finish its tasks in flight.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// `cancel RUN`.
 pub(super) fn cancel(flags: &CancelFlags) -> Exit {
-    match Services::of(&flags.services) {
+    match Services::from_flags(&flags.services) {
         Ok(Some(services)) => in_cluster(&services, &flags.run),
         Ok(None) => in_folder(&flags.run),
         Err(exit) => exit,
     }
 }
 
-/// Tells the process that works on the folder, wherever it runs.
+/// Cancels the run of a directory, through a request file that its process polls.
 fn in_folder(run: &Path) -> Exit {
     let Some(dir) = RunDir::existing(run) else {
         ui::error(format_args!(
-            "{} holds no run: it has no run.json; a run on RabbitMQ and Redis is named by its id, with both URLs",
+            "{} holds no run: it has no run.json; for a run on RabbitMQ and Redis give its id and both URLs",
             run.display()
         ));
         return Exit::Usage;
     };
-    match asked(&dir) {
-        Ok(Working::Another) => {
-            ui::stdout(format_args!(
-                "{}: cancelled; compile goes on with it",
-                run.display()
-            ));
+    match request_stop(&dir) {
+        Ok(Owner::Other) => {
+            ui::stdout(format_args!("{}: cancelled; compile resumes it", run.display()));
             Exit::Done
         }
-        Ok(Working::Nobody(_lock)) => alone(&dir),
+        Ok(Owner::None(_lock)) => cancel_trainings(&dir),
         Err(error) => {
             ui::error(format_args!("{}: {error}", dir.cancel_request().display()));
             Exit::Failed
@@ -57,8 +54,8 @@ fn in_folder(run: &Path) -> Exit {
     }
 }
 
-/// Nobody works on it; trainings that were left behind may go on all the same.
-fn alone(dir: &RunDir) -> Exit {
+/// Cancels the trainings that an ended process left running.
+fn cancel_trainings(dir: &RunDir) -> Exit {
     let shown = dir.root().display();
     let mut manifest = match Manifest::read(&dir.manifest()) {
         Ok(Some(manifest)) => manifest,
@@ -89,45 +86,46 @@ fn alone(dir: &RunDir) -> Exit {
         return Exit::Failed;
     }
     if left.stopped == 0 && left.ended.is_empty() {
-        ui::error(format_args!("{shown}: nobody is working on it"));
+        ui::error(format_args!("{shown}: no process is working on this run"));
         return Exit::Failed;
     }
     ui::stdout(format_args!(
-        "{shown}: {} stopped; compile goes on with it",
+        "{shown}: {} stopped; compile resumes it",
         counted(left.stopped, "training")
     ));
-    match left.still_running.is_empty() {
-        true => Exit::Done,
-        false => Exit::Failed,
+    if left.still_running.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Failed
     }
 }
 
-/// Who works on a folder.
-enum Working {
-    /// Somebody, who has been asked to stop.
-    Another,
-    /// Nobody, and while this is held nobody begins.
-    Nobody(File),
+/// Whether a process was working on a directory.
+enum Owner {
+    /// Another process, which was asked to stop.
+    Other,
+    /// None; no process can start while this lock is held.
+    None(File),
 }
 
-/// Asks whoever works on the folder to stop, and waits for its end.
-fn asked(dir: &RunDir) -> io::Result<Working> {
+/// Asks the process of the directory to stop, and waits until it has ended.
+fn request_stop(dir: &RunDir) -> io::Result<Owner> {
     if let Some(lock) = dir.lock()? {
-        return Ok(Working::Nobody(lock));
+        return Ok(Owner::None(lock));
     }
     File::create(dir.cancel_request())?;
-    let asked = Instant::now();
+    let started = Instant::now();
     while dir.lock()?.is_none() {
-        if asked.elapsed() > PATIENCE {
+        if started.elapsed() > DRAIN_TIMEOUT {
             ui::info(format_args!(
-                "{}: it still finishes what is in flight; it ends by itself",
+                "{}: tasks in flight are still finishing; the process ends by itself",
                 dir.root().display()
             ));
             break;
         }
-        std::thread::sleep(LOOK_EVERY);
+        std::thread::sleep(POLL_INTERVAL);
     }
-    Ok(Working::Another)
+    Ok(Owner::Other)
 }
 
 fn in_cluster(services: &Services, run: &Path) -> Exit {
@@ -159,7 +157,7 @@ fn in_cluster(services: &Services, run: &Path) -> Exit {
         }
         if report.is_none() {
             ui::error(format_args!(
-                "no run {id} in namespace {}; {} status names those that there are",
+                "no run {id} in namespace {}; {} status lists the runs",
                 services.namespace(),
                 command_name()
             ));
@@ -172,14 +170,14 @@ fn in_cluster(services: &Services, run: &Path) -> Exit {
         match store.workers(&id).await {
             Ok(workers) if has_trainings && !workers.iter().any(|worker| worker.takes(&Queue::Finetune)) => {
                 ui::notice(format_args!(
-                    "{id}: no worker is there that could stop its trainings; the next one does (bsft-worker --lanes finetune)"
+                    "{id}: no connected worker can stop its trainings; the next one will (bsft-worker --lanes finetune)"
                 ))
             }
             Ok(_) => {}
             Err(error) => return unavailable(&error),
         }
         ui::stdout(format_args!(
-            "{id}: cancelled; its coordinator ends, workers drop its tasks, and compile goes on with it"
+            "{id}: cancelled; its coordinator ends, workers drop its tasks, and compile resumes it"
         ));
         Exit::Done
     });

@@ -1,4 +1,4 @@
-//! `check`: everything that can be known before anything is spent.
+//! `check JOB`: finds every problem that can be found without LM calls.
 
 use super::exit::Exit;
 use super::ui::{self, counted};
@@ -9,7 +9,7 @@ use crate::program::unread_demo_keys;
 use std::collections::HashSet;
 use std::path::Path;
 
-/// Tells what is allowed but hardly meant.
+/// Prints the warnings of a job file: keys that are allowed but probably not meant.
 pub(super) fn warn(job: &Job) {
     for warning in job.warnings.iter().chain(&unread_demo_keys(
         job.spec.teachers.iter().chain([&job.spec.student]),
@@ -19,7 +19,7 @@ pub(super) fn warn(job: &Job) {
     }
 }
 
-/// LMs that cannot be asked from here, such as one whose key is not set: found before the first task.
+/// Teacher LMs that this process cannot connect to, for example because the variable of a key is unset.
 pub(super) fn unreachable_lms(job: &Job) -> Vec<ConnectError> {
     let teachers = job.spec.teachers.iter().flat_map(|teacher| &teacher.predictors);
     let asked: HashSet<&str> = teachers.map(|predictor| predictor.lm.as_str()).collect();
@@ -28,7 +28,7 @@ pub(super) fn unreachable_lms(job: &Job) -> Vec<ConnectError> {
         .lms
         .values()
         .filter(|lm| asked.contains(lm.name.as_str()));
-    // Nobody is asked, so nothing is counted.
+    // No LM call is made, so these metrics stay empty.
     let metrics = Metrics::new();
     lms.filter_map(|lm| connect(lm, job.spec.seed, &metrics).err())
         .collect()

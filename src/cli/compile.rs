@@ -50,7 +50,7 @@ struct Inputs {
 impl Inputs {
     /// Reads the job file and the trainers file. All problems have been printed when this fails.
     fn check(flags: &CompileFlags) -> Result<Inputs, Exit> {
-        let services = Services::of(&flags.workers.services)?;
+        let services = Services::from_flags(&flags.workers.services)?;
         let trainers = trainers::read(flags.workers.trainers.as_deref())?;
         let mut job = job::read(&flags.job).map_err(|problems| {
             ui::problem(problems);

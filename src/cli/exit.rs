@@ -2,16 +2,16 @@
 
 use std::process::{ExitCode, Termination};
 
-/// How a process ends.
+/// The exit code of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Everything was done.
+    /// Success.
     Done,
     /// The job failed; the message says what to do.
     Failed,
     /// Bad usage, or a bad job file.
     Usage,
-    /// Interrupted; run again to go on.
+    /// Interrupted; the same command resumes the run.
     Interrupted,
     /// A service (broker, store) cannot be reached.
     Unavailable,

@@ -7,10 +7,15 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+/// What the overview ends with.
+const AFTER_HELP: &str = "\
+Exit codes: 0 done, 1 the job failed, 2 bad usage or job file, 3 interrupted (run again to resume),
+4 a service cannot be reached, 70 a bug in bsft";
+
 /// Compiles DSPy students: runs a teacher over a trainset, fine-tunes the student's LMs on the traces that pass the metric, and
 /// writes the student with its new models.
 #[derive(Debug, Parser)]
-#[command(name = command_name(), version, max_term_width = 100)]
+#[command(name = command_name(), version, max_term_width = 100, after_help = AFTER_HELP)]
 pub struct Cli {
     /// The command.
     #[command(subcommand)]
@@ -132,6 +137,7 @@ pub struct WorkerFlags {
 
 /// Metrics and health.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Cluster options")]
 pub struct MonitorFlags {
     /// Serve /metrics, /healthz and /readyz at [HOST:]PORT; the default host is 127.0.0.1, port 0 takes a free port
     #[arg(long, value_name = "ADDR", env = "BSFT_METRICS_ADDR")]
@@ -140,6 +146,7 @@ pub struct MonitorFlags {
 
 /// The services of a cluster. Without both, everything runs in one process.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Cluster options")]
 pub struct ServiceFlags {
     /// URL of RabbitMQ (amqp:// or amqps://); requires --redis-url
     #[arg(long, value_name = "URL", env = "BSFT_AMQP_URL", hide_env_values = true)]

@@ -1,4 +1,4 @@
-//! `init`: a small example that compiles as it stands.
+//! `init DIR`: writes a small example job that compiles without changes.
 
 use super::exit::Exit;
 use super::ui;

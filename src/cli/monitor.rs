@@ -1,4 +1,4 @@
-//! `--metrics-addr`: where metrics and health are served, and the looks at the services that `/readyz` answers from.
+//! `--metrics-addr`: the server of metrics and health, and the probes of the services that `/readyz` reports.
 
 use super::exit::Exit;
 use super::services::Connected;
@@ -14,13 +14,13 @@ use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
 
-/// How often the services are asked whether they are there.
+/// Interval between two probes of a service.
 const PROBE_EVERY: Duration = Duration::from_secs(3);
 
-/// How long a service that is well takes to answer. With the time between two questions, below the 10 s that we promise.
-const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+/// Timeout of a probe. With the interval it stays below the 10 s in which `/readyz` promises to notice an outage.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The process's metrics, and who serves them, if anybody.
+/// The metrics of the process, and their server if there is one.
 pub(super) struct Monitor {
     pub(super) metrics: Arc<Metrics>,
     listener: Option<TcpListener>,
@@ -29,9 +29,9 @@ pub(super) struct Monitor {
 }
 
 impl Monitor {
-    /// Takes the address, if one was asked for: before anything else is done. What is wrong with it has been said when this fails.
+    /// Binds the address, if one is given, before anything else is done. An error has been printed.
     pub(super) fn bind(address: Option<&str>) -> Result<Monitor, Exit> {
-        // An empty variable is as good as none.
+        // An empty variable counts as unset.
         let listener = match address.filter(|address| !address.is_empty()) {
             None => None,
             Some(text) => Some(listen(text)?),
@@ -44,7 +44,7 @@ impl Monitor {
         })
     }
 
-    /// Serves, where that was asked for, until this is dropped. The process is ready when it has all of these.
+    /// Starts the server, if an address is bound, until this is dropped. The process is ready when it has all `needs`.
     pub(super) fn serve(&mut self, shutdown: &Shutdown, needs: &[Need]) -> Result<(), Exit> {
         for need in needs {
             match need {
@@ -66,7 +66,7 @@ impl Monitor {
         Ok(())
     }
 
-    /// From now on asks the services whether they are there, for whoever asks us.
+    /// Probes the services from now on, if there is a server.
     pub(super) fn watch(&mut self, connected: &Connected) {
         if self.server.is_none() {
             return;
@@ -96,18 +96,18 @@ async fn probe_store(metrics: &Metrics, store: &RedisStore) {
     }
 }
 
-/// The errors of queue and store show no password.
+/// Runs a probe with a timeout. The errors of broker and store contain no password.
 async fn answer<E: Display>(asked: impl Future<Output = Result<(), E>>) -> Result<(), String> {
-    match tokio::time::timeout(ANSWER_WITHIN, asked).await {
+    match tokio::time::timeout(PROBE_TIMEOUT, asked).await {
         Ok(answer) => answer.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("no answer within {} s", ANSWER_WITHIN.as_secs())),
+        Err(_) => Err(format!("no answer within {} s", PROBE_TIMEOUT.as_secs())),
     }
 }
 
 fn listen(text: &str) -> Result<TcpListener, Exit> {
     let Some(address) = address(text) else {
         ui::error(format_args!(
-            "--metrics-addr {text:?} is no address: write a port (9464 is 127.0.0.1:9464), or HOST:PORT such as 0.0.0.0:9464, \
+            "--metrics-addr {text:?} is no address: use a port (9464 is 127.0.0.1:9464), or HOST:PORT such as 0.0.0.0:9464, \
              [::1]:9464 or localhost:9464"
         ));
         return Err(Exit::Usage);
@@ -126,7 +126,7 @@ fn listen(text: &str) -> Result<TcpListener, Exit> {
     })
 }
 
-/// `HOST:PORT`, where a port alone is one of this machine for itself.
+/// Completes `[HOST:]PORT` with the default host. `None` if it is no address.
 fn address(text: &str) -> Option<String> {
     let is_port = |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
     let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
@@ -148,7 +148,7 @@ mod tests {
     use super::address;
 
     #[test]
-    fn a_port_alone_is_for_this_machine_and_the_rest_is_as_written() {
+    fn address_defaults_to_host_127_0_0_1() {
         for (text, meant) in [
             ("9464", "127.0.0.1:9464"),
             (":9464", "127.0.0.1:9464"),
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn address_rejects_malformed_text() {
         for text in [
             "",
             ":",

@@ -1,4 +1,4 @@
-//! `plan`: what a job would run and cost.
+//! `plan JOB`: what a job would run and cost.
 
 use super::exit::Exit;
 use super::ui;

@@ -3,7 +3,7 @@
 use super::exit::Exit;
 use super::ui;
 
-/// Drives the work to its end on a runtime of its own. That there can be none has been said when this fails.
+/// Runs the future to its end on a new runtime. An error has been printed.
 pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -13,7 +13,7 @@ pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Exit> {
             Exit::Failed
         })?;
     let ended = runtime.block_on(work);
-    // What still sleeps in the runtime (a draw, a poll) must not hold up the exit.
+    // Blocking work of background tasks must not delay the exit.
     runtime.shutdown_background();
     Ok(ended)
 }

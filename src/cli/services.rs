@@ -1,4 +1,4 @@
-//! What the two URLs mean: nothing given is one process alone, both are RabbitMQ and Redis.
+//! The two URLs: with neither, everything runs in one process; with both, on RabbitMQ and Redis.
 
 use super::exit::Exit;
 use super::flags::ServiceFlags;
@@ -14,7 +14,7 @@ use crate::store::Store;
 use crate::store::redis::RedisStore;
 use std::sync::Arc;
 
-/// RabbitMQ and Redis, not connected to yet.
+/// RabbitMQ and Redis, not yet connected.
 #[derive(Clone, Debug)]
 pub(super) struct Services {
     amqp_url: String,
@@ -29,19 +29,19 @@ pub(super) struct Connected {
 }
 
 impl Services {
-    /// `None`: none were asked for. Wrong usage has been said when this fails.
-    pub(super) fn of(flags: &ServiceFlags) -> Result<Option<Services>, Exit> {
-        // An empty variable is as good as none.
+    /// Checks the flags; `None` if neither URL is given. An error has been printed.
+    pub(super) fn from_flags(flags: &ServiceFlags) -> Result<Option<Services>, Exit> {
+        // An empty variable counts as unset.
         let given = |url: &Option<String>| url.clone().filter(|url| !url.is_empty());
         let (amqp_url, redis_url) = match (given(&flags.amqp_url), given(&flags.redis_url)) {
             (None, None) => return Ok(None),
             (Some(amqp_url), Some(redis_url)) => (amqp_url, redis_url),
             (Some(_), None) => {
-                ui::error("--amqp-url needs --redis-url (or BSFT_REDIS_URL) beside it");
+                ui::error("--amqp-url needs --redis-url (or BSFT_REDIS_URL) as well");
                 return Err(Exit::Usage);
             }
             (None, Some(_)) => {
-                ui::error("--redis-url needs --amqp-url (or BSFT_AMQP_URL) beside it");
+                ui::error("--redis-url needs --amqp-url (or BSFT_AMQP_URL) as well");
                 return Err(Exit::Usage);
             }
         };
@@ -52,7 +52,7 @@ impl Services {
         };
         if !is_name(&services.namespace) {
             ui::error(format_args!(
-                "--namespace {:?} cannot be part of queues' and keys' names: write 1 to 100 letters, digits, '-', '_' or '.'",
+                "--namespace {:?} cannot be part of the names of queues and keys: use 1 to 100 letters, digits, '-', '_' or '.'",
                 services.namespace
             ));
             return Err(Exit::Usage);
@@ -76,9 +76,9 @@ impl Services {
         }
     }
 
-    /// The same where they are needed: a worker has nothing to do without.
+    /// The same for a worker, which needs both.
     pub(super) fn required(flags: &ServiceFlags) -> Result<Services, Exit> {
-        Services::of(flags)?.ok_or_else(|| {
+        Services::from_flags(flags)?.ok_or_else(|| {
             ui::error(format_args!(
                 "a worker needs --amqp-url and --redis-url (or BSFT_AMQP_URL and BSFT_REDIS_URL); without them \
                  `{} compile` runs its own workers",
@@ -88,7 +88,7 @@ impl Services {
         })
     }
 
-    /// Connects to both; all that is wrong is said.
+    /// Connects to both. All errors have been printed when this fails.
     pub(super) async fn connect(&self) -> Result<Connected, Exit> {
         let namespace = self.redis_namespace();
         let (broker, store) = tokio::join!(
@@ -112,7 +112,7 @@ impl Services {
         }
     }
 
-    /// Connects to the store alone.
+    /// Connects to the store only.
     pub(super) async fn store(&self) -> Result<RedisStore, Exit> {
         RedisStore::connect(&self.redis_url, &self.redis_namespace())
             .await
@@ -122,7 +122,7 @@ impl Services {
             })
     }
 
-    /// Where environments are kept apart.
+    /// The prefix that separates environments on the same services.
     pub(super) fn namespace(&self) -> &str {
         &self.namespace
     }
@@ -138,7 +138,7 @@ fn is_name(namespace: &str) -> bool {
 }
 
 impl Connected {
-    /// The queue, holding on until `shutdown` asks to stop at once.
+    /// The broker, which retries until `shutdown` aborts.
     pub(super) fn retrying_broker(&self, shutdown: &Shutdown, metrics: &Metrics) -> Arc<dyn Broker> {
         let waits = metrics.waits(Service::RabbitMq);
         Arc::new(RetryingBroker::new(
@@ -148,7 +148,7 @@ impl Connected {
         ))
     }
 
-    /// The depot, likewise.
+    /// The artifact store, which retries likewise.
     pub(super) fn retrying_artifacts(
         &self,
         shutdown: &Shutdown,
@@ -162,7 +162,7 @@ impl Connected {
         ))
     }
 
-    /// The store, likewise.
+    /// The store, which retries likewise.
     pub(super) fn retrying_store(&self, shutdown: &Shutdown, metrics: &Metrics) -> Arc<dyn Store> {
         let waits = metrics.waits(Service::Redis);
         Arc::new(RetryingStore::new(

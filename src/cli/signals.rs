@@ -1,11 +1,11 @@
-//! Ctrl-C and SIGTERM: the first drains, the second stops at once.
+//! Ctrl-C and SIGTERM: the first signal drains, the second stops at once.
 
 use super::ui;
 use crate::shutdown::Shutdown;
 use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Listens for as long as the future is polled.
+/// Passes signals on to `shutdown` while it is polled. Ends only if no signal can arrive any more.
 pub(super) async fn listen(shutdown: Shutdown) -> io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

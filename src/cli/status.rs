@@ -1,4 +1,4 @@
-//! `status`: how far runs are, from their manifests, and who works on them.
+//! `status [RUN]`: the progress of runs, from their manifests, and the connected workers.
 
 use super::exit::Exit;
 use super::flags::StatusFlags;
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 /// `status [RUN]`.
 pub(super) fn status(flags: &StatusFlags) -> Exit {
-    let services = match Services::of(&flags.services) {
+    let services = match Services::from_flags(&flags.services) {
         Ok(services) => services,
         Err(exit) => return exit,
     };
@@ -72,7 +72,7 @@ fn read(folder: &Path) -> Result<Option<Manifest>, Exit> {
     })
 }
 
-/// The folders in `./runs`, in order of their names.
+/// The directories in `./runs`, sorted by name.
 fn runs() -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir("runs") else {
         return Vec::new();
@@ -86,21 +86,21 @@ fn in_cluster(services: &Services, run: Option<&Path>) -> Result<Vec<RunStatus>,
     block_on(async {
         let connected = services.connect().await?;
         let Some(run) = run else {
-            return told(&connected, None).await;
+            return cluster_status(&connected, None).await;
         };
         let in_folder = read(run)?;
         let wanted = match &in_folder {
             Some(manifest) => manifest.run.0.clone(),
             None => run.display().to_string(),
         };
-        let standings = told(&connected, Some(&wanted)).await?;
+        let standings = cluster_status(&connected, Some(&wanted)).await?;
         match in_folder {
             _ if !standings.is_empty() => Ok(standings),
-            // Its time in Redis is over, or it was never there.
+            // Its report in Redis expired, or there never was one.
             Some(manifest) => Ok(vec![RunStatus::new(run.display().to_string(), manifest)]),
             None => {
                 ui::error(format_args!(
-                    "no run {wanted} in namespace {}; without a name, status shows those that there are",
+                    "no run {wanted} in namespace {}; status without a run lists all of them",
                     services.namespace()
                 ));
                 Err(Exit::Usage)
@@ -109,7 +109,7 @@ fn in_cluster(services: &Services, run: Option<&Path>) -> Result<Vec<RunStatus>,
     })?
 }
 
-/// Why a service did not tell.
+/// Why the state of a cluster could not be read.
 #[derive(Debug, thiserror::Error)]
 enum Unavailable {
     #[error(transparent)]
@@ -118,8 +118,8 @@ enum Unavailable {
     Store(#[from] StoreError),
 }
 
-async fn told(connected: &Connected, wanted: Option<&str>) -> Result<Vec<RunStatus>, Exit> {
-    let standings = asked(connected, wanted).await;
+async fn cluster_status(connected: &Connected, wanted: Option<&str>) -> Result<Vec<RunStatus>, Exit> {
+    let standings = query(connected, wanted).await;
     connected.broker.close().await;
     standings.map_err(|error| {
         ui::error(error);
@@ -127,7 +127,7 @@ async fn told(connected: &Connected, wanted: Option<&str>) -> Result<Vec<RunStat
     })
 }
 
-async fn asked(connected: &Connected, wanted: Option<&str>) -> Result<Vec<RunStatus>, Unavailable> {
+async fn query(connected: &Connected, wanted: Option<&str>) -> Result<Vec<RunStatus>, Unavailable> {
     let broker = &connected.broker;
     let depths = Depths {
         bootstrap: broker.depth(&Queue::Bootstrap).await?,
@@ -140,7 +140,7 @@ async fn asked(connected: &Connected, wanted: Option<&str>) -> Result<Vec<RunSta
         if wanted.is_some_and(|wanted| wanted != run.0) {
             continue;
         }
-        // Another version's report says other things; its own status reads it.
+        // A report of another version has other fields; the status command of that version reads it.
         let Ok(manifest) = serde_json::from_slice::<Manifest>(&report) else {
             continue;
         };

@@ -1,11 +1,11 @@
-//! `--trainers FILE`: what trainers this machine has.
+//! `--trainers FILE`: the trainers of this machine.
 
 use super::exit::Exit;
 use super::ui;
 use crate::finetune::Trainers;
 use std::path::Path;
 
-/// The trainers of the file, if one was given; everything that is wrong with it is said.
+/// Reads the trainers file, if one was given. All problems have been printed when this fails.
 pub(super) fn read(path: Option<&Path>) -> Result<Option<Trainers>, Exit> {
     let Some(path) = path else { return Ok(None) };
     Trainers::read(path).map(Some).map_err(|problems| {

@@ -1,4 +1,4 @@
-//! `bsft-worker`: takes tasks from RabbitMQ until told to stop.
+//! `worker` and `bsft-worker`: executes tasks from RabbitMQ until it is stopped.
 
 use super::exit::Exit;
 use super::flags::{QueueName, WorkerArgs};
@@ -32,7 +32,7 @@ pub(super) fn work(flags: &WorkerArgs) -> Exit {
     block_on(work).unwrap_or_else(|exit| exit)
 }
 
-/// What a worker cannot do without.
+/// What a worker needs before it is ready.
 const NEEDS: [Need; 3] = [
     Need::Service(Service::RabbitMq),
     Need::Service(Service::Redis),
@@ -80,13 +80,13 @@ async fn connected(
     );
     let ended = tokio::select! {
         ended = worker::run(worker, shutdown.clone()) => ended,
-        heard = signals::listen(shutdown.clone()) => {
-            let error = heard.err().unwrap_or_else(|| std::io::Error::other("no more signals come"));
+        ended = signals::listen(shutdown.clone()) => {
+            let error = ended.err().unwrap_or_else(|| std::io::Error::other("the signal stream ended"));
             ui::error(format_args!("signals: {error}"));
             return Exit::Failed;
         }
     };
-    // Acks that were written before are with the broker when this returns.
+    // Flushes the acks that were written before.
     connected.broker.close().await;
     match ended {
         Ok(()) => {

@@ -1,4 +1,4 @@
-//! Whether the process lives and whether it can take work: what `/healthz` and `/readyz` say.
+//! Liveness and readiness of the process: what `/healthz` and `/readyz` report.
 
 use super::Service;
 use std::collections::BTreeMap;
@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How often a loop that gets its turn says so.
+/// Interval at which a running loop updates its watchdog.
 const TURN_EVERY: Duration = Duration::from_secs(5);
 
-/// After how long without a turn something is wrong. Longer than an fsync or a sort holds up a loop on a slow disk.
+/// A loop that did not update its watchdog for this long is stuck. Longer than an fsync or a sort on a slow disk.
 const STUCK: Duration = Duration::from_secs(60);
 
 /// What a process needs before it can take work.
@@ -19,9 +19,9 @@ const STUCK: Duration = Duration::from_secs(60);
 pub enum Need {
     /// A service that answers.
     Service(Service),
-    /// A coordinator that has the run and knows what is to be done.
+    /// A coordinator that leads the run and has read its state.
     Coordinator,
-    /// A worker that listens to its lanes.
+    /// A worker that consumes its queues.
     Worker,
 }
 
@@ -38,23 +38,22 @@ impl fmt::Display for Need {
 /// The health of a process.
 #[derive(Default)]
 pub struct Health {
-    /// What is missing of each need, in words; none: nothing.
+    /// Why each need is missing; `None` if it is met.
     needs: Mutex<BTreeMap<Need, Option<String>>>,
     watchdogs: Mutex<Vec<Weak<LastTurn>>>,
 }
 
-/// The turns of one loop.
+/// When a loop last ran.
 struct LastTurn {
-    /// Whose.
     name: &'static str,
     last: Mutex<Instant>,
 }
 
-/// A loop that should go on getting its turn, until this is dropped.
+/// Watches a loop until it is dropped: the process is unhealthy when the loop is stuck.
 pub struct Watchdog(Arc<LastTurn>);
 
 impl Health {
-    /// The process cannot take work before it has this.
+    /// Declares a need; the process is not ready until [`Health::has`] is called for it.
     pub fn needs(&self, need: Need) {
         let why = match need {
             Need::Service(_) => "not connected yet",
@@ -63,24 +62,24 @@ impl Health {
         self.set(need, Some(why.to_owned()));
     }
 
-    /// It has it.
+    /// The need is met.
     pub fn has(&self, need: Need) {
         self.set(need, None);
     }
 
-    /// It lacks it, for that reason.
+    /// The need is missing, for this reason.
     pub fn lacks(&self, need: Need, why: String) {
         self.set(need, Some(why));
     }
 
-    /// Why it cannot take work, a reason each; none: it can.
+    /// The needs that are missing, with reasons. Empty if the process is ready.
     pub fn missing(&self) -> Vec<String> {
         let needs = lock(&self.needs);
         let missing = needs.iter().filter_map(|(need, why)| Some((need, why.as_ref()?)));
         missing.map(|(need, why)| format!("{need}: {why}")).collect()
     }
 
-    /// A loop starts.
+    /// Starts to watch a loop; the name appears in [`Health::stuck`].
     pub fn watchdog(&self, name: &'static str) -> Watchdog {
         let turn = Arc::new(LastTurn {
             name,
@@ -92,7 +91,7 @@ impl Health {
         Watchdog(turn)
     }
 
-    /// The loops that have had no turn for too long, a reason each; none: the process lives.
+    /// The loops that are stuck, with the time since they last ran. Empty if the process is alive.
     pub fn stuck(&self) -> Vec<String> {
         let watchdogs = lock(&self.watchdogs);
         let silent = watchdogs.iter().filter_map(Weak::upgrade).filter_map(|turn| {
@@ -114,7 +113,7 @@ impl Health {
 }
 
 impl Watchdog {
-    /// LastTurn for as long as it is polled: to be polled by the task that does the work, beside it.
+    /// Updates the watchdog while it is polled; to be polled by the task of the loop itself, in a `select!`.
     pub async fn keep_alive(&self) -> Infallible {
         loop {
             *lock(&self.0.last) = Instant::now();
@@ -132,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_needed_is_missing_until_it_is_there() {
+    fn missing_lists_needs_until_has_is_called() {
         let health = Health::default();
         assert!(health.missing().is_empty());
         health.needs(Need::Service(Service::Redis));
@@ -149,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_loop_that_is_not_polled_is_stuck_after_a_minute_and_well_when_it_turns_again() {
+    async fn stuck_lists_a_loop_that_was_not_polled_for_a_minute() {
         let health = Health::default();
         let watchdog = health.watchdog("worker");
         tokio::select! {
@@ -171,6 +170,6 @@ mod tests {
         assert!(health.stuck().is_empty());
         sleep(STUCK * 2).await;
         drop(watchdog);
-        assert!(health.stuck().is_empty(), "what has ended need not turn");
+        assert!(health.stuck().is_empty(), "a dropped watchdog watches nothing");
     }
 }

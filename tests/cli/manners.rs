@@ -1,6 +1,6 @@
 //! How the command behaves in a pipeline: a reader that goes away, a full disk, quiet, verbose, and colors.
 
-use crate::support::{Ended, Folder, JobFile, Running};
+use crate::support::{Ended, Folder, JobFile, ReservedPort, Running};
 use std::fs::File;
 use std::process::{Command, Stdio};
 
@@ -157,10 +157,14 @@ fn verbose_logs_debug_and_trace_lines_unless_bsft_log_is_set() {
         (&["-vv"], "info", [false, false]),
         (&["-q"], "bsft=debug", [true, false]),
     ] {
+        // A refused connection is retried once, at debug; each step of a task is a trace line.
         let folder = Folder::new();
-        JobFile::with_teacher("model = \"simulated/x\"").write(&folder, 3);
+        let port = ReservedPort::new();
+        let mut job = JobFile::at(&format!("http://127.0.0.1:{}/v1", port.number()));
+        job.teacher = job.teacher.replace("num_retries = 3", "num_retries = 1");
+        job.write(&folder, 1);
         let arguments = [flags, &COMPILE[..]].concat();
-        let ended = run_with(&folder, &arguments, &[("BSFT_LOG", variable)]).with(0);
+        let ended = run_with(&folder, &arguments, &[("BSFT_LOG", variable)]).with(1);
         let found = [" DEBUG ", " TRACE "].map(|level| ended.stderr.contains(level));
         assert_eq!(found, levels, "{flags:?} BSFT_LOG={variable}:\n{}", ended.stderr);
     }

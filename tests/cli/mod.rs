@@ -13,6 +13,7 @@ mod manners;
 mod metrics;
 mod rehearse;
 mod resume;
+mod screens;
 mod secrets;
 mod simulated;
 mod training;

@@ -136,7 +136,7 @@ fn a_cancelled_run_ends_with_code_3_and_compile_goes_on_with_it() {
     folder
         .run(&["cancel", "run"])
         .with(1)
-        .saying("nobody is working on it");
+        .saying("no process is working on this run");
     folder.run(&["cancel", "nowhere"]).with(2).saying("nowhere");
     folder.compile("run").with(0);
     same(&folder.result("run"), &reference.result("run"));
