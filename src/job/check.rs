@@ -10,13 +10,13 @@ use crate::metric::MetricSpec;
 use crate::program::Program;
 use crate::program::{PredictorSpec, ProgramSpec};
 use crate::schema::Problems;
-use crate::schema::{Place, Values, nearest};
+use crate::schema::{Place, Section, nearest};
 use crate::spec::JobSpec;
 use indexmap::IndexMap;
 
-/// Gives every predictor of `draft` the LM that `table` (`[student]` or a `[[teacher]]`) names.
-pub(super) fn assign(draft: &mut Draft<'_>, table: &Values<'_>, lms: &Lms, problems: &mut Problems) {
-    let Some(item) = table.item("lm") else {
+/// Gives every predictor of `draft` the LM that `section` (`[student]` or a `[[teacher]]`) names.
+pub(super) fn assign(draft: &mut Draft<'_>, section: &Section<'_>, lms: &Lms, problems: &mut Problems) {
+    let Some(item) = section.need("lm", "\"NAME\"", problems) else {
         return;
     };
     if !item.is_table() {

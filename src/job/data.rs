@@ -1,7 +1,7 @@
 //! `[data]`: where the examples are and which of their columns are inputs.
 
 use crate::schema::Problems;
-use crate::schema::Values;
+use crate::schema::Section;
 use crate::trainset::Trainset;
 use std::path::Path;
 
@@ -12,11 +12,22 @@ pub(super) struct Data {
     pub(super) devset: Option<Trainset>,
 }
 
-pub(super) fn read(root: &Values<'_>, problems: &mut Problems) -> Option<Data> {
-    let table = root.table("data", problems)?;
-    let inputs = inputs(&table, problems);
-    let mut open = |key: &str, limit: Option<u64>| {
-        let item = table.item(key)?;
+pub(super) fn read(root: &Section<'_>, problems: &mut Problems) -> Option<Data> {
+    let section = root
+        .need(
+            "data",
+            "{ trainset = \"train.jsonl\", inputs = [\"text\"] }",
+            problems,
+        )?
+        .section(problems)?;
+    section.only(&["trainset", "devset", "inputs", "limit"], problems);
+    let inputs = inputs(&section, problems);
+    let limit = section.get("limit").and_then(|item| item.count(1, problems));
+    let mut open = |key: &str, limit: Option<u64>, needed: bool| {
+        let item = match needed {
+            true => section.need(key, "\"train.jsonl\"", problems),
+            false => section.get(key),
+        }?;
         let path = item
             .place
             .file
@@ -45,8 +56,8 @@ pub(super) fn read(root: &Values<'_>, problems: &mut Problems) -> Option<Data> {
             }
         }
     };
-    let devset = open("devset", None);
-    let trainset = open("trainset", table.count("limit"))?;
+    let devset = open("devset", None, false);
+    let trainset = open("trainset", limit, true)?;
     Some(Data {
         inputs: inputs?,
         trainset,
@@ -54,8 +65,8 @@ pub(super) fn read(root: &Values<'_>, problems: &mut Problems) -> Option<Data> {
     })
 }
 
-fn inputs(table: &Values<'_>, problems: &mut Problems) -> Option<Vec<String>> {
-    let item = table.item("inputs")?;
+fn inputs(section: &Section<'_>, problems: &mut Problems) -> Option<Vec<String>> {
+    let item = section.need("inputs", "[\"text\"]", problems)?;
     let mut columns: Vec<String> = Vec::new();
     for column in item.list(problems)? {
         let Some(name) = column.word(problems) else {

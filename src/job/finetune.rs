@@ -1,13 +1,12 @@
 //! `[lm.NAME.finetune]`: who fine-tunes an LM, and how.
 
-use super::definition::FINETUNE;
 use super::lm::{api_base, key_variable, open_arguments};
 use crate::finetune::{
     CommandSpec, DataPart, ExportSpec, FireworksSpec, ProviderSpec, RowFormat, ServiceSpec, file_name,
 };
 use crate::lm::LmSettings;
 use crate::schema::Problems;
-use crate::schema::{Item, Section, Values, nearest};
+use crate::schema::{Item, Section, nearest};
 use serde_json::{Map, Value as Json};
 use std::iter;
 
@@ -56,63 +55,104 @@ impl FinetuneSpec {
     }
 }
 
+/// The most that may be kept back.
+const MOST_VALIDATION: f64 = 0.9;
+
 /// OpenAI's limit of a suffix, which the others keep to.
 const LONGEST_SUFFIX: usize = 64;
 
+const PROVIDERS: [&str; 6] = [
+    "export",
+    "simulated",
+    "command",
+    "openai",
+    "together",
+    "fireworks",
+];
+
+/// Keys that every provider takes.
+const SHARED: [&str; 4] = ["provider", "model", "train", "validation_fraction"];
+const SERVICE: [&str; 5] = ["api_base", "api_key_env", "auth_header", "suffix", "extra"];
+
+fn own_keys(provider: &str) -> Vec<&'static str> {
+    match provider {
+        "export" => vec!["formats"],
+        "command" => vec!["trainer"],
+        "openai" | "together" => SERVICE.to_vec(),
+        "fireworks" => [&SERVICE[..], &["account"]].concat(),
+        _ => Vec::new(),
+    }
+}
+
 /// `lm` is the LM that the table belongs to, where that could be read.
 pub(super) fn read(
-    table: &Values<'_>,
+    item: &Item<'_>,
     lm: Option<&LmSettings>,
     problems: &mut Problems,
 ) -> Option<FinetuneSpec> {
-    let provider = table.text("provider")?;
-    keys_of_other_providers(table, provider, problems);
-    let train = table.item("train").map(|item| open_arguments(item, problems));
-    let spec = match provider {
+    let section = item.section(problems)?;
+    let name = section.need("provider", "\"export\"", problems)?;
+    let provider = name.word(problems)?;
+    if !PROVIDERS.contains(&provider) {
+        let message = format!("there is no fine-tune provider `{provider}`");
+        name.place
+            .report(problems, message, nearest(provider, PROVIDERS.into_iter()));
+        return None;
+    }
+    let known = [&SHARED[..], &own_keys(provider)].concat();
+    let others = of_others(&section, provider, &known, problems);
+    section.only(&[&known[..], &others].concat(), problems);
+    let train = section.get("train").map(|item| open_arguments(&item, problems));
+    let model = section
+        .get("model")
+        .and_then(|item| Some(item.word(problems)?.to_owned()));
+    let validation = section
+        .get("validation_fraction")
+        .and_then(|item| item.number(0.0, MOST_VALIDATION, problems));
+    let provider = match provider {
         "export" => ProviderSpec::Export(ExportSpec {
-            formats: table
-                .item("formats")
-                .map(|item| formats(item, problems))
+            formats: section
+                .get("formats")
+                .map(|item| formats(&item, problems))
                 .unwrap_or_default(),
         }),
         "command" => ProviderSpec::Command(CommandSpec {
-            trainer: needed(table, "trainer", problems)?,
+            trainer: section
+                .need("trainer", "\"trl\"", problems)?
+                .word(problems)?
+                .to_owned(),
         }),
-        "openai" => ProviderSpec::Openai(beside(service(table, problems), lm)),
-        "together" => ProviderSpec::Together(service(table, problems)),
+        "openai" => ProviderSpec::Openai(beside(service(&section, problems), lm)),
+        "together" => ProviderSpec::Together(service(&section, problems)),
         "fireworks" => ProviderSpec::Fireworks(FireworksSpec {
-            account: needed(table, "account", problems)?,
-            service: service(table, problems),
+            account: section
+                .need("account", "\"my-account\"", problems)?
+                .word(problems)?
+                .to_owned(),
+            service: service(&section, problems),
         }),
         _ => ProviderSpec::Simulated,
     };
-    fits(table, train.as_ref(), &spec, problems);
+    fits(&section, train.as_ref(), &provider, problems);
     Some(FinetuneSpec {
-        provider: spec,
-        model: table.string("model"),
+        provider,
+        model,
         train: train.unwrap_or_default(),
-        validation_fraction: table.number("validation_fraction").unwrap_or(0.0),
+        validation_fraction: validation.unwrap_or(0.0),
     })
-}
-
-/// A string that the provider cannot do without.
-fn needed(table: &Values<'_>, key: &str, problems: &mut Problems) -> Option<String> {
-    let definition = FINETUNE.key(key)?;
-    table.section().need(key, definition.example, problems)?;
-    table.string(key)
 }
 
 /// Each key of `train` is one that whoever trains knows, with a value that can be.
 fn fits(
-    table: &Values<'_>,
+    section: &Section<'_>,
     train: Option<&Map<String, Json>>,
     provider: &ProviderSpec,
     problems: &mut Problems,
 ) {
-    let arguments = table
-        .item("train")
+    let table = section
+        .get("train")
         .and_then(|item| item.section(&mut Problems::default()));
-    for (key, item) in arguments.iter().flat_map(Section::items) {
+    for (key, item) in table.iter().flat_map(Section::items) {
         let value = train.and_then(|train| train.get(key));
         if let Some(why) = value.and_then(|value| provider.unfit_train(key, value)) {
             item.place.report(problems, why, "change it or leave it out");
@@ -120,16 +160,28 @@ fn fits(
     }
 }
 
-/// Reports the keys of the table that only other providers take.
-fn keys_of_other_providers(table: &Values<'_>, provider: &str, problems: &mut Problems) {
-    for key in FINETUNE.keys {
-        let is_of_others = !key.providers.is_empty() && !key.providers.contains(&provider);
-        if let Some(item) = table.section().get(key.name).filter(|_| is_of_others) {
-            let message = format!("the provider `{provider}` takes no `{}`", key.name);
-            let remedy = format!("leave it out; it is for {}", key.providers.join(", "));
-            item.place.report(problems, message, remedy);
+/// The keys of the table that only other providers take; each is a problem.
+fn of_others<'a>(
+    section: &Section<'a>,
+    provider: &str,
+    known: &[&str],
+    problems: &mut Problems,
+) -> Vec<&'a str> {
+    let mut others = Vec::new();
+    for (key, item) in section.items().filter(|(key, _)| !known.contains(key)) {
+        let takers: Vec<&str> = PROVIDERS
+            .into_iter()
+            .filter(|other| own_keys(other).contains(&key))
+            .collect();
+        if takers.is_empty() {
+            continue;
         }
+        others.push(key);
+        let message = format!("the provider `{provider}` takes no `{key}`");
+        let remedy = format!("leave it out; it is for {}", takers.join(", "));
+        item.place.report(problems, message, remedy);
     }
+    others
 }
 
 fn formats(item: &Item<'_>, problems: &mut Problems) -> Vec<RowFormat> {
@@ -151,25 +203,28 @@ fn formats(item: &Item<'_>, problems: &mut Problems) -> Vec<RowFormat> {
     formats
 }
 
-fn service(table: &Values<'_>, problems: &mut Problems) -> ServiceSpec {
-    if let Some(item) = table.item("suffix")
-        && table
-            .text("suffix")
-            .is_some_and(|suffix| suffix.chars().count() > LONGEST_SUFFIX)
+fn service(section: &Section<'_>, problems: &mut Problems) -> ServiceSpec {
+    let suffix = section
+        .get("suffix")
+        .and_then(|item| Some((item.word(problems)?, item)));
+    if let Some((suffix, item)) = &suffix
+        && suffix.chars().count() > LONGEST_SUFFIX
     {
         let message = format!("`{}` is longer than {LONGEST_SUFFIX} characters", item.name);
         item.place.report(problems, message, "shorten it");
     }
     ServiceSpec {
-        api_base: table.item("api_base").and_then(|item| api_base(item, problems)),
-        api_key_env: table
-            .item("api_key_env")
-            .and_then(|item| key_variable(item, problems)),
-        auth_header: table.item("auth_header").and_then(|item| header(item, problems)),
-        suffix: table.string("suffix"),
-        extra: table
-            .item("extra")
-            .map(|item| open_arguments(item, problems))
+        api_base: section.get("api_base").and_then(|item| api_base(&item, problems)),
+        api_key_env: section
+            .get("api_key_env")
+            .and_then(|item| key_variable(&item, problems)),
+        auth_header: section
+            .get("auth_header")
+            .and_then(|item| header(&item, problems)),
+        suffix: suffix.map(|(suffix, _)| suffix.to_owned()),
+        extra: section
+            .get("extra")
+            .map(|item| open_arguments(&item, problems))
             .unwrap_or_default(),
     }
 }

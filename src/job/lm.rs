@@ -1,13 +1,27 @@
 //! `[lm.NAME]`: language models and how they are fine-tuned.
 
-use super::definition::LM;
 use super::finetune::{self, FinetuneSpec};
 use crate::lm::{LEAST_MAX_TOKENS, LmSettings, Price, Simulation, is_reasoning_model};
 use crate::schema::Problems;
-use crate::schema::{Item, Section, Values};
+use crate::schema::{Item, Section};
 use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
 use url::Url;
+
+const KEYS: [&str; 12] = [
+    "model",
+    "api_base",
+    "api_key_env",
+    "temperature",
+    "max_tokens",
+    "extra",
+    "timeout_secs",
+    "num_retries",
+    "price",
+    "simulate",
+    "finetune",
+    "api_key",
+];
 
 /// The LMs and the fine-tune tables.
 #[derive(Default)]
@@ -20,14 +34,16 @@ pub(super) struct Lms {
     pub(super) spoilt: Vec<String>,
 }
 
-pub(super) fn read(root: &Values<'_>, problems: &mut Problems) -> Lms {
+pub(super) fn read(root: &Section<'_>, problems: &mut Problems) -> Lms {
     let mut lms = Lms::default();
-    // What is no table is reported where the root is read.
-    let section = root
-        .section()
-        .get("lm")
-        .and_then(|item| item.section(&mut Problems::default()));
-    for (name, item) in section.iter().flat_map(Section::items) {
+    let example = "{ student = { model = \"openai/…\" } }";
+    let Some(section) = root
+        .need("lm", example, problems)
+        .and_then(|item| item.section(problems))
+    else {
+        return lms;
+    };
+    for (name, item) in section.items() {
         lms.lines.insert(name.to_owned(), item.place.line);
         if let Some(why) = unfit_for_a_file_name(name) {
             let message = format!("the LM name `{name}` {why}");
@@ -37,14 +53,12 @@ pub(super) fn read(root: &Values<'_>, problems: &mut Problems) -> Lms {
                 "use letters, digits, `-`, `_` and `.`: files are named after it",
             );
         }
-        let Some(section) = item.section(&mut Problems::default()) else {
+        let Some(lm) = item.section(problems) else {
             continue;
         };
-        let lm = section.read(&LM, problems);
         let settings = settings(name, &lm, problems);
-        if section.get("finetune").is_some() {
-            let table = lm.table("finetune", problems);
-            match table.and_then(|table| finetune::read(&table, settings.as_ref(), problems)) {
+        if let Some(item) = lm.get("finetune") {
+            match finetune::read(&item, settings.as_ref(), problems) {
                 Some(spec) => drop(lms.finetune.insert(name.to_owned(), spec)),
                 None => lms.spoilt.push(name.to_owned()),
             }
@@ -69,17 +83,30 @@ pub(super) fn unfit_for_a_file_name(name: &str) -> Option<&'static str> {
     }
 }
 
-fn settings(name: &str, lm: &Values<'_>, problems: &mut Problems) -> Option<LmSettings> {
-    let model = lm.item("model").and_then(|item| model(item, problems));
-    let api_base = lm.item("api_base").and_then(|item| api_base(item, problems));
+fn settings(name: &str, lm: &Section<'_>, problems: &mut Problems) -> Option<LmSettings> {
+    lm.only(&KEYS, problems);
+    if let Some(item) = lm.get("api_key") {
+        let message = format!("`{}` puts a key into the file", item.name);
+        item.place.report(
+            problems,
+            message,
+            "write `api_key_env = \"OPENAI_API_KEY\"`, the name of a variable, and set that",
+        );
+    }
+    let model = lm
+        .need("model", "\"openai/gpt-4.1-mini\"", problems)
+        .and_then(|item| model(&item, problems));
+    let api_base = lm.get("api_base").and_then(|item| api_base(&item, problems));
     let api_key_env = lm
-        .item("api_key_env")
-        .and_then(|item| key_variable(item, problems));
-    let temperature = lm.number("temperature");
-    let max_tokens = lm.count("max_tokens");
+        .get("api_key_env")
+        .and_then(|item| key_variable(&item, problems));
+    let temperature = lm
+        .get("temperature")
+        .and_then(|item| item.number(0.0, f64::INFINITY, problems));
+    let max_tokens = lm.get("max_tokens").and_then(|item| item.count(1, problems));
     if model.as_deref().is_some_and(is_reasoning_model) {
         // As `dspy.LM` insists, which could not load the compiled student otherwise.
-        if let (Some(item), Some(t)) = (lm.item("temperature"), temperature)
+        if let (Some(item), Some(t)) = (lm.get("temperature"), temperature)
             && t != 0.0
             && t != 1.0
         {
@@ -87,7 +114,7 @@ fn settings(name: &str, lm: &Values<'_>, problems: &mut Problems) -> Option<LmSe
             item.place
                 .report(problems, message, "write `temperature = 1.0`, or leave it out");
         }
-        if let (Some(item), Some(n)) = (lm.item("max_tokens"), max_tokens)
+        if let (Some(item), Some(n)) = (lm.get("max_tokens"), max_tokens)
             && n < LEAST_MAX_TOKENS
         {
             let message = format!("`{}` is {n}: a reasoning model needs room to think", item.name);
@@ -98,11 +125,18 @@ fn settings(name: &str, lm: &Values<'_>, problems: &mut Problems) -> Option<LmSe
             );
         }
     }
-    let price = lm.table("price", problems).and_then(|table| price(&table));
-    let simulate = lm.table("simulate", problems);
+    let timeout_secs = lm
+        .get("timeout_secs")
+        .and_then(|item| item.number(0.001, 1e6, problems));
+    let num_retries = lm.get("num_retries").and_then(|item| item.count(0, problems));
+    let price = lm
+        .get("price")
+        .and_then(|item| item.section(problems))
+        .and_then(|s| price(&s, problems));
+    let simulate = lm.get("simulate").and_then(|item| item.section(problems));
     let extra = lm
-        .item("extra")
-        .map(|item| lm_arguments(item, problems))
+        .get("extra")
+        .map(|item| lm_arguments(&item, problems))
         .unwrap_or_default();
     Some(LmSettings {
         name: name.to_owned(),
@@ -112,12 +146,10 @@ fn settings(name: &str, lm: &Values<'_>, problems: &mut Problems) -> Option<LmSe
         temperature,
         max_tokens,
         extra,
-        timeout_secs: lm.number("timeout_secs"),
-        num_retries: lm
-            .count("num_retries")
-            .map(|n| u32::try_from(n).unwrap_or(u32::MAX)),
+        timeout_secs,
+        num_retries: num_retries.map(|n| u32::try_from(n).unwrap_or(u32::MAX)),
         price,
-        simulate: simulate.map(|table| simulation(&table)).unwrap_or_default(),
+        simulate: simulate.map(|s| simulation(&s, problems)).unwrap_or_default(),
     })
 }
 
@@ -283,20 +315,48 @@ fn refuse_secrets(key: &str, item: &Item<'_>, problems: &mut Problems) {
     }
 }
 
-fn price(table: &Values<'_>) -> Option<Price> {
+fn price(section: &Section<'_>, problems: &mut Problems) -> Option<Price> {
+    section.only(&["input", "output"], problems);
+    let mut of = |key| {
+        section
+            .need(key, "2.0", problems)
+            .and_then(|item| item.number(0.0, 1e9, problems))
+    };
+    let (input, output) = (of("input"), of("output"));
     Some(Price {
-        input: table.number("input")?,
-        output: table.number("output")?,
+        input: input?,
+        output: output?,
     })
 }
 
-fn simulation(table: &Values<'_>) -> Simulation {
+fn simulation(section: &Section<'_>, problems: &mut Problems) -> Simulation {
+    section.only(
+        &["accuracy", "latency_ms", "malformed_rate", "error_rate", "seed"],
+        problems,
+    );
     let base = Simulation::default();
+    let mut rate = |key: &str, default: f64| {
+        section
+            .get(key)
+            .and_then(|item| item.number(0.0, 1.0, problems))
+            .unwrap_or(default)
+    };
+    let (accuracy, malformed_rate, error_rate) = (
+        rate("accuracy", base.accuracy),
+        rate("malformed_rate", 0.0),
+        rate("error_rate", 0.0),
+    );
+    let mut count = |key| {
+        section
+            .get(key)
+            .and_then(|item| item.count(0, problems))
+            .unwrap_or(0)
+    };
     Simulation {
-        accuracy: table.number("accuracy").unwrap_or(base.accuracy),
-        malformed_rate: table.number("malformed_rate").unwrap_or(base.malformed_rate),
-        error_rate: table.number("error_rate").unwrap_or(base.error_rate),
-        latency_ms: table.count("latency_ms").unwrap_or(base.latency_ms),
-        seed: table.count("seed").unwrap_or(base.seed),
+        accuracy,
+        malformed_rate,
+        error_rate,
+        latency_ms: count("latency_ms"),
+        seed: count("seed"),
     }
 }

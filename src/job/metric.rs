@@ -2,7 +2,7 @@
 
 use crate::metric::{MetricKind, MetricSpec};
 use crate::schema::Problems;
-use crate::schema::{Place, Values};
+use crate::schema::{Place, Section};
 
 const KINDS: [(&str, MetricKind); 4] = [
     ("equals", MetricKind::Equals),
@@ -12,46 +12,66 @@ const KINDS: [(&str, MetricKind); 4] = [
 ];
 
 /// The metric and the line that names its field.
-pub(super) fn read<'a>(root: &Values<'a>, problems: &mut Problems) -> Option<(MetricSpec, Place<'a>)> {
-    let table = root.table("metric", problems)?;
-    let mut threshold = table.number("threshold");
+pub(super) fn read<'a>(root: &Section<'a>, problems: &mut Problems) -> Option<(MetricSpec, Place<'a>)> {
+    let section = root.get("metric")?.section(problems)?;
+    section.only(
+        &[
+            "equals",
+            "exact_match",
+            "f1",
+            "contains",
+            "judge",
+            "python",
+            "threshold",
+        ],
+        problems,
+    );
+    for key in ["judge", "python"] {
+        if let Some(item) = section.get(key) {
+            let message = format!("the metric `{key}` is not supported by this version");
+            item.place
+                .report(problems, message, "write equals, exact_match, f1 or contains");
+        }
+    }
+    let mut threshold = section
+        .get("threshold")
+        .and_then(|item| item.number(0.0, 1.0, problems));
     let mut found = None;
     for (key, kind) in KINDS {
-        let Some(item) = table.section().get(key) else {
-            continue;
-        };
+        let Some(item) = section.get(key) else { continue };
         if found.is_some() {
-            let message = format!("`{}` is a second metric", item.name);
-            item.place.report(problems, message, "keep one");
+            item.place.report(
+                problems,
+                format!("`{}` is a second metric", item.name),
+                "keep one",
+            );
             continue;
         }
         let field = if item.is_table() {
-            let scored = table.table(key, problems);
-            threshold = scored
-                .as_ref()
-                .and_then(|scored| scored.number("threshold"))
-                .or(threshold);
-            scored.and_then(|scored| scored.text("field"))
+            let table = item.section(problems)?;
+            table.only(&["field", "threshold"], problems);
+            if let Some(own) = table.get("threshold") {
+                threshold = own.number(0.0, 1.0, problems);
+            }
+            table
+                .need("field", "\"answer\"", problems)
+                .and_then(|field| field.word(problems))
         } else {
-            table.text(key)
+            item.word(problems)
         };
         found = Some((kind, field, item.place));
     }
     let Some((kind, field, place)) = found else {
-        let is_refused = ["judge", "python"]
-            .iter()
-            .any(|key| table.section().get(key).is_some());
-        if !is_refused {
+        if section.get("judge").or(section.get("python")).is_none() {
             let remedy = "write `exact_match = \"FIELD\"` (or equals, f1, contains), or leave [metric] out to keep every trace";
-            table.place().report(problems, "[metric] names no metric", remedy);
+            section.place.report(problems, "[metric] names no metric", remedy);
         }
         return None;
     };
-    let field = field?.to_owned();
     Some((
         MetricSpec {
             kind,
-            field,
+            field: field?.to_owned(),
             threshold,
         },
         place,

@@ -3,7 +3,6 @@
 mod check;
 mod compile;
 mod data;
-pub mod definition;
 pub mod example;
 mod field_names;
 mod finetune;
@@ -20,10 +19,9 @@ pub use finetune::FinetuneSpec;
 use crate::dataset::trainer_configs::TrainerArguments;
 use crate::finetune::ProviderSpec;
 use crate::program::ProgramSpec;
-use crate::schema::{Problems, Section, Values};
+use crate::schema::{Problems, Section};
 use crate::spec::{JOB_SPEC_VERSION, JobSpec};
 use crate::trainset::Trainset;
-use definition::{JOB, TEACHER};
 use indexmap::IndexMap;
 use program::Draft;
 use source::Sources;
@@ -50,6 +48,10 @@ pub struct Job {
     pub warnings: Vec<String>,
 }
 
+const KEYS: [&str; 9] = [
+    "name", "seed", "data", "program", "lm", "student", "teacher", "metric", "compile",
+];
+
 /// Reads and checks a job file and everything that it names; reports all problems together.
 pub fn read(path: &Path) -> Result<Job, Problems> {
     let mut problems = Problems::default();
@@ -62,27 +64,38 @@ pub fn read(path: &Path) -> Result<Job, Problems> {
 }
 
 fn assemble(root: &Section<'_>, sources: &Sources, problems: &mut Problems) -> Option<Job> {
-    let file = root.read(&JOB, problems);
-    let name = name(&file, problems);
-    let data = data::read(&file, problems);
-    let lms = lm::read(&file, problems);
-    let compile = compile::read(&file, problems);
-    let metric = metric::read(&file, problems);
+    root.only(&KEYS, problems);
+    let name = name(root, problems);
+    let seed = root
+        .get("seed")
+        .and_then(|item| item.count(0, problems))
+        .unwrap_or(0);
+    let data = data::read(root, problems);
+    let lms = lm::read(root, problems);
+    let compile = compile::read(root, problems);
+    let metric = metric::read(root, problems);
     let mut types = program::Types::default();
-    let program = file.table("program", problems);
-    let program = program.and_then(|table| program::read(&table, sources, &mut types, problems));
-    let student_table = file.table("student", problems);
+    let program = root
+        .need("program", "{ predictors = [ … ] }", problems)
+        .and_then(|item| item.section(problems));
+    let program = program.and_then(|section| program::read(&section, sources, &mut types, problems));
+    let student_section = root
+        .need("student", "{ lm = \"NAME\" }", problems)
+        .and_then(|s| s.section(problems));
+    if let Some(section) = &student_section {
+        section.only(&["lm", "state"], problems);
+    }
     let student = program
         .clone()
-        .zip(student_table.as_ref())
-        .map(|(mut draft, table)| {
-            check::assign(&mut draft, table, &lms, problems);
-            if let Some(item) = table.item("state") {
-                state::take(&mut draft, item, sources, problems);
+        .zip(student_section.as_ref())
+        .map(|(mut draft, section)| {
+            check::assign(&mut draft, section, &lms, problems);
+            if let Some(item) = section.get("state") {
+                state::take(&mut draft, &item, sources, problems);
             }
             draft
         });
-    let teachers = teachers(&file, program.as_ref(), sources, &lms, &mut types, problems);
+    let teachers = teachers(root, program.as_ref(), sources, &lms, &mut types, problems);
 
     let drafts: Vec<&Draft<'_>> = student.iter().chain(&teachers).collect();
     if let Some(data) = &data {
@@ -119,7 +132,7 @@ fn assemble(root: &Section<'_>, sources: &Sources, problems: &mut Problems) -> O
         spec: JobSpec {
             version: JOB_SPEC_VERSION,
             name: name?,
-            seed: file.count("seed").unwrap_or(0),
+            seed,
             inputs: data.inputs,
             types: types.written,
             lms: lms.settings,
@@ -145,13 +158,17 @@ fn assemble(root: &Section<'_>, sources: &Sources, problems: &mut Problems) -> O
     Some(job)
 }
 
-fn name(file: &Values<'_>, problems: &mut Problems) -> Option<String> {
-    if file.section().get("name").is_none() {
-        let stem = file.place().file.file_stem();
-        return Some(stem.map_or("job".to_owned(), |stem| stem.to_string_lossy().into_owned()));
-    }
-    let name = file.text("name")?;
-    if let (Some(item), Some(why)) = (file.item("name"), lm::unfit_for_a_file_name(name)) {
+fn name(root: &Section<'_>, problems: &mut Problems) -> Option<String> {
+    let Some(item) = root.get("name") else {
+        return Some(
+            root.place
+                .file
+                .file_stem()
+                .map_or("job".to_owned(), |s| s.to_string_lossy().into_owned()),
+        );
+    };
+    let name = item.word(problems)?;
+    if let Some(why) = lm::unfit_for_a_file_name(name) {
         item.place.report(
             problems,
             format!("the job's name {why}"),
@@ -162,41 +179,41 @@ fn name(file: &Values<'_>, problems: &mut Problems) -> Option<String> {
 }
 
 fn teachers<'a>(
-    file: &Values<'a>,
+    root: &Section<'a>,
     program: Option<&Draft<'a>>,
     sources: &'a Sources,
     lms: &lm::Lms,
     types: &mut program::Types,
     problems: &mut Problems,
 ) -> Vec<Draft<'a>> {
-    let Some(item) = file.item("teacher") else {
+    let Some(item) = root.get("teacher") else {
         return Vec::new();
     };
     let items = if item.is_table() {
-        vec![item.clone()]
+        vec![item]
     } else {
-        item.list(&mut Problems::default()).unwrap_or_default()
+        item.list(problems).unwrap_or_default()
     };
     let mut teachers = Vec::new();
     for item in items {
-        let Some(section) = item.section(&mut Problems::default()) else {
+        let Some(section) = item.section(problems) else {
             continue;
         };
-        let teacher = section.read(&TEACHER, problems);
-        let draft = match teacher.item("program") {
+        section.only(&["lm", "state", "program"], problems);
+        let draft = match section.get("program") {
             None => program.cloned(),
-            Some(item) if item.is_table() => teacher
-                .table("program", problems)
-                .and_then(|table| program::read(&table, sources, types, problems)),
-            Some(item) => program::read_file(item, sources, types, problems),
+            Some(item) if item.is_table() => item
+                .section(problems)
+                .and_then(|s| program::read(&s, sources, types, problems)),
+            Some(item) => program::read_file(&item, sources, types, problems),
         };
         let Some(mut draft) = draft else { continue };
         if let Some(program) = program {
             check::same_structure(program, &draft, problems);
         }
-        check::assign(&mut draft, &teacher, lms, problems);
-        if let Some(item) = teacher.item("state") {
-            state::take(&mut draft, item, sources, problems);
+        check::assign(&mut draft, &section, lms, problems);
+        if let Some(item) = section.get("state") {
+            state::take(&mut draft, &item, sources, problems);
         }
         teachers.push(draft);
     }

@@ -1,11 +1,10 @@
 //! Programs: the predictors of `[program]`, of a program file or of a teacher.
 
-use super::definition::{PREDICTOR, PROGRAM};
 use super::field_names::FieldNames;
 use super::source::{Sources, sibling};
 use crate::program::{ModuleKind, PredictorSpec};
 use crate::schema::Problems;
-use crate::schema::{Item, Place, Section, Values, nearest};
+use crate::schema::{Item, Place, Section, nearest};
 use crate::signature::{TypeTable, parse_types};
 use serde_json::{Map, Value as Json};
 
@@ -36,19 +35,26 @@ pub(super) struct DraftPredictor<'a> {
     pub(super) place: Place<'a>,
 }
 
-/// The program that a `[program]` table describes; `types` gains the types that it names.
+/// The program that `section` (a `[program]` table) describes; `types` gains the types that it names.
 pub(super) fn read<'a>(
-    table: &Values<'a>,
+    section: &Section<'a>,
     sources: &'a Sources,
     types: &mut Types,
     problems: &mut Problems,
 ) -> Option<Draft<'a>> {
-    if table.section().get("python").is_some() {
+    section.only(&["predictors", "types", "file", "python"], problems);
+    if let Some(item) = section.get("python") {
+        let message = "programs in Python are not supported by this version";
+        item.place.report(
+            problems,
+            message,
+            "write the predictors into the job file: [[program.predictors]]",
+        );
         return None;
     }
-    if let Some(item) = table.item("file") {
+    if let Some(item) = section.get("file") {
         for key in ["predictors", "types"] {
-            if let Some(other) = table.section().get(key) {
+            if let Some(other) = section.get(key) {
                 let message = format!("`{}` stands beside `{}`", other.name, item.name);
                 other.place.report(
                     problems,
@@ -57,14 +63,17 @@ pub(super) fn read<'a>(
                 );
             }
         }
-        return read_file(item, sources, types, problems);
+        return read_file(&item, sources, types, problems);
     }
-    read_types(table, types, problems);
+    read_types(section, types, problems);
     let mut predictors: Vec<DraftPredictor<'_>> = Vec::new();
-    let example = PROGRAM.key("predictors").map_or("[ … ]", |key| key.example);
-    let list = table.section().need("predictors", example, problems)?;
-    for item in table.item("predictors")?.list(&mut Problems::default())? {
-        let Some(section) = item.section(&mut Problems::default()) else {
+    let list = section.need(
+        "predictors",
+        "[{ name = \"answer\", signature = \"question -> answer\" }]",
+        problems,
+    )?;
+    for item in list.list(problems)? {
+        let Some(section) = item.section(problems) else {
             continue;
         };
         if let Some(one) = predictor(&section, types, problems) {
@@ -89,7 +98,7 @@ pub(super) fn read<'a>(
     }
     Some(Draft {
         predictors,
-        place: table.place(),
+        place: section.place,
     })
 }
 
@@ -106,7 +115,7 @@ pub(super) fn read_file<'a>(
     // A whole `[program]` table is as good as its content.
     let section = match root.get("program") {
         Some(inner) => {
-            root.only(&["program"], ["program"].into_iter(), problems);
+            root.only(&["program"], problems);
             inner.section(problems)?
         }
         None => root,
@@ -119,14 +128,11 @@ pub(super) fn read_file<'a>(
         );
         return None;
     }
-    read(&section.read(&PROGRAM, problems), sources, types, problems)
+    read(&section, sources, types, problems)
 }
 
-fn read_types(values: &Values<'_>, types: &mut Types, problems: &mut Problems) {
-    let Some(table) = values
-        .item("types")
-        .and_then(|item| item.section(&mut Problems::default()))
-    else {
+fn read_types(section: &Section<'_>, types: &mut Types, problems: &mut Problems) {
+    let Some(table) = section.get("types").and_then(|item| item.section(problems)) else {
         return;
     };
     for (name, item) in table.items() {
@@ -143,7 +149,7 @@ fn read_types(values: &Values<'_>, types: &mut Types, problems: &mut Problems) {
         Err(errors) => {
             types.broken = true;
             for error in errors {
-                let place = table.get(&error.name).map_or(values.place(), |item| item.place);
+                let place = table.get(&error.name).map_or(section.place, |item| item.place);
                 let remedy = "write `{ enum = [\"red\", \"blue\"] }` or `{ fields = [[\"name\", \"str\"], [\"age\", \"int\", 7]] }`";
                 place.report(
                     problems,
@@ -154,6 +160,18 @@ fn read_types(values: &Values<'_>, types: &mut Types, problems: &mut Problems) {
         }
     }
 }
+
+const KEYS: [&str; 9] = [
+    "name",
+    "module",
+    "signature",
+    "instructions",
+    "desc",
+    "demos",
+    "config",
+    "inputs",
+    "repeat",
+];
 
 /// DSPy modules that this version does not run.
 const LATER: [&str; 8] = [
@@ -172,9 +190,9 @@ fn predictor<'a>(
     types: &Types,
     problems: &mut Problems,
 ) -> Option<DraftPredictor<'a>> {
-    let table = section.read(&PREDICTOR, problems);
-    let name = table.item("name").and_then(|item| {
-        let name = table.text("name")?;
+    section.only(&KEYS, problems);
+    let name = section.need("name", "\"answer\"", problems).and_then(|item| {
+        let name = item.word(problems)?;
         if let Some(why) = super::lm::unfit_for_a_file_name(name) {
             let message = format!("the predictor name `{name}` {why}");
             item.place
@@ -182,12 +200,13 @@ fn predictor<'a>(
         }
         Some(name.to_owned())
     });
-    let module = table
-        .item("module")
-        .and_then(|item| module(item, problems))
+    let module = section
+        .get("module")
+        .and_then(|item| module(&item, problems))
         .unwrap_or(ModuleKind::Predict);
-    let text = table.text("signature");
-    let place = table.item("signature").map_or(section.place, |item| item.place);
+    let text = section.need("signature", "\"question -> answer\"", problems);
+    let place = text.as_ref().map_or(section.place, |item| item.place);
+    let text = text.and_then(|item| item.word(problems));
     let shape =
         text.filter(|_| !types.broken)
             .and_then(|text| match FieldNames::parse(text, module, &types.table) {
@@ -203,7 +222,7 @@ fn predictor<'a>(
                 }
             });
     let mut named = |key: &str| {
-        let Some(item) = table.item(key) else {
+        let Some(item) = section.get(key) else {
             return Default::default();
         };
         if let (Some(shape), true) = (&shape, item.is_table()) {
@@ -214,20 +233,24 @@ fn predictor<'a>(
         item.texts(problems)
     };
     let (desc, inputs) = (named("desc"), named("inputs"));
-    let demos = table
-        .item("demos")
-        .map(|item| demos(item, problems))
+    let demos = section
+        .get("demos")
+        .map(|item| demos(&item, problems))
         .unwrap_or_default();
-    let config = table
-        .item("config")
-        .map(|item| super::lm::lm_arguments(item, problems))
+    let instructions = section.get("instructions").and_then(|item| item.text(problems));
+    let config = section
+        .get("config")
+        .map(|item| super::lm::lm_arguments(&item, problems))
         .unwrap_or_default();
-    let repeat = table.count("repeat").unwrap_or(1);
+    let repeat = section
+        .get("repeat")
+        .and_then(|item| item.count(1, problems))
+        .unwrap_or(1);
     let spec = PredictorSpec {
         name: name?,
         module,
         signature: text?.to_owned(),
-        instructions: table.string("instructions"),
+        instructions: instructions.map(str::to_owned),
         desc,
         prefix: Default::default(),
         demos,

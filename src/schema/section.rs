@@ -8,7 +8,6 @@ use num_traits::ToPrimitive;
 use serde_json::{Map, Value as Json};
 use std::cmp::Reverse;
 use std::path::Path;
-use std::time::Duration;
 
 /// A place in a file.
 #[derive(Clone, Copy)]
@@ -60,13 +59,8 @@ impl<'a> Section<'a> {
         .section(problems)
     }
 
-    /// Refuses keys other than `known`, naming the nearest of `named`.
-    pub(crate) fn only<'k>(
-        &self,
-        known: &[&str],
-        named: impl Iterator<Item = &'k str> + Clone,
-        problems: &mut Problems,
-    ) {
+    /// Refuses keys other than `known`, naming the nearest of those.
+    pub(crate) fn only(&self, known: &[&str], problems: &mut Problems) {
         for (key, entry) in self.entries {
             if known.contains(&key.as_str()) {
                 continue;
@@ -75,15 +69,14 @@ impl<'a> Section<'a> {
                 line: entry.line,
                 ..self.place
             };
-            let within = if self.name.is_empty() {
-                String::new()
-            } else {
-                format!(" in [{}]", self.name)
+            let within = match self.name.is_empty() {
+                true => String::new(),
+                false => format!(" in [{}]", self.name),
             };
             place.report(
                 problems,
                 format!("unknown key `{key}`{within}"),
-                nearest(key, named.clone()),
+                nearest(key, known.iter().copied()),
             );
         }
     }
@@ -103,10 +96,9 @@ impl<'a> Section<'a> {
     }
 
     fn item(&self, key: &str, entry: &'a TableEntry) -> Option<Item<'a>> {
-        let name = if self.name.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}.{key}", self.name)
+        let name = match self.name.is_empty() {
+            true => key.to_owned(),
+            false => format!("{}.{key}", self.name),
         };
         let place = Place {
             line: entry.line,
@@ -123,10 +115,9 @@ impl<'a> Section<'a> {
     pub(crate) fn need(&self, key: &str, example: &str, problems: &mut Problems) -> Option<Item<'a>> {
         let item = self.get(key);
         if item.is_none() {
-            let within = if self.name.is_empty() {
-                "the job".to_owned()
-            } else {
-                format!("[{}]", self.name)
+            let within = match self.name.is_empty() {
+                true => "the job".to_owned(),
+                false => format!("[{}]", self.name),
             };
             self.place.report(
                 problems,
@@ -201,28 +192,13 @@ impl<'a> Item<'a> {
         if (least..=most).contains(&number) {
             return Some(number);
         }
-        let remedy = if most.is_finite() {
-            format!("write a number from {least} to {most}")
-        } else {
-            format!("write a number of at least {least}")
+        let remedy = match most.is_finite() {
+            true => format!("write a number from {least} to {most}"),
+            false => format!("write a number of at least {least}"),
         };
         self.place
             .report(problems, format!("`{}` is {number}", self.name), remedy);
         None
-    }
-
-    /// A number of seconds above zero.
-    pub(crate) fn seconds(&self, problems: &mut Problems) -> Option<Duration> {
-        let seconds = self.number(0.0, f64::INFINITY, problems)?;
-        let length = Duration::try_from_secs_f64(seconds)
-            .ok()
-            .filter(|length| !length.is_zero());
-        if length.is_none() {
-            let message = format!("`{}` is {seconds}", self.name);
-            self.place
-                .report(problems, message, "write a number of seconds above 0");
-        }
-        length
     }
 
     pub(crate) fn section(&self, problems: &mut Problems) -> Option<Section<'a>> {
@@ -277,10 +253,6 @@ impl<'a> Item<'a> {
 
     pub(crate) fn is_table(&self) -> bool {
         matches!(self.node.datum, Datum::Table(_))
-    }
-
-    pub(crate) fn is_list(&self) -> bool {
-        matches!(self.node.datum, Datum::List(_))
     }
 
     pub(crate) fn is_text(&self) -> bool {
