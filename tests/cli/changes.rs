@@ -13,7 +13,7 @@ fn fresh(job: &JobFile, examples: usize) -> std::collections::BTreeMap<String, S
 }
 
 #[test]
-fn another_metric_scores_the_answers_that_are_there() {
+fn changed_metric_scores_recorded_answers() {
     let server = LmServer::start("mild");
     let folder = Folder::new();
     let mut job = JobFile::at(&server.base());
@@ -36,7 +36,7 @@ fn another_metric_scores_the_answers_that_are_there() {
 }
 
 #[test]
-fn excluded_demos_leave_the_files_without_asking_anything() {
+fn exclude_demos_changes_files_without_lm_calls() {
     let server = LmServer::start("mild");
     let folder = Folder::new();
     let mut job = JobFile::at(&server.base());
@@ -56,7 +56,7 @@ fn excluded_demos_leave_the_files_without_asking_anything() {
 }
 
 #[test]
-fn a_higher_limit_asks_for_the_new_examples_only() {
+fn higher_limit_runs_only_the_new_examples() {
     let server = LmServer::start("mild");
     let folder = Folder::new();
     let mut job = JobFile::at(&server.base());
@@ -74,7 +74,7 @@ fn a_higher_limit_asks_for_the_new_examples_only() {
 }
 
 #[test]
-fn other_instructions_make_outcomes_stale_which_is_said_and_they_are_kept() {
+fn changed_instructions_move_outcomes_to_stale_jsonl() {
     let server = LmServer::start("mild");
     let folder = Folder::new();
     let mut job = JobFile::at(&server.base());
@@ -98,7 +98,7 @@ fn other_instructions_make_outcomes_stale_which_is_said_and_they_are_kept() {
 }
 
 #[test]
-fn a_changed_row_asks_for_that_row_only() {
+fn changed_row_runs_only_that_example() {
     let server = LmServer::start("mild");
     let folder = Folder::new();
     let job = JobFile::at(&server.base());
@@ -120,7 +120,7 @@ fn a_changed_row_asks_for_that_row_only() {
 }
 
 #[test]
-fn traces_that_were_deleted_are_made_again() {
+fn compile_restores_a_deleted_traces_jsonl() {
     let server = LmServer::start("mild");
     let folder = Folder::new();
     JobFile::at(&server.base()).write(&folder, EXAMPLES);

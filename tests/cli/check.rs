@@ -30,7 +30,7 @@ fn expected(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn all_mistakes_are_told_at_once_with_their_lines_and_nothing_is_written() {
+fn check_reports_all_mistakes_with_their_lines_and_writes_nothing() {
     let folder = Folder::new();
     folder.write("train.jsonl", questions(3));
     let text = mistaken("http://127.0.0.1:1/v1");
@@ -45,7 +45,7 @@ fn all_mistakes_are_told_at_once_with_their_lines_and_nothing_is_written() {
 }
 
 #[test]
-fn compile_refuses_the_same_mistakes_before_any_lm_is_asked() {
+fn compile_refuses_a_bad_job_file_before_any_lm_call() {
     let server = LmServer::start("mild");
     let folder = Folder::new();
     folder.write("train.jsonl", questions(3));
@@ -61,7 +61,7 @@ fn compile_refuses_the_same_mistakes_before_any_lm_is_asked() {
 }
 
 #[test]
-fn a_sound_job_passes_and_writes_nothing() {
+fn check_passes_a_sound_job_and_writes_nothing() {
     let folder = Folder::new();
     JobFile::at("http://127.0.0.1:1/v1").write(&folder, 3);
     let before = folder.files();
@@ -71,7 +71,7 @@ fn a_sound_job_passes_and_writes_nothing() {
 }
 
 #[test]
-fn a_row_that_is_no_example_is_named_by_its_line_in_the_trainset() {
+fn check_names_the_line_of_a_row_that_is_no_example() {
     let folder = Folder::new();
     JobFile::at("http://127.0.0.1:1/v1").write(&folder, 3);
     folder.write("train.jsonl", format!("{}{{\"question\": \n", questions(3)));
@@ -82,7 +82,7 @@ fn a_row_that_is_no_example_is_named_by_its_line_in_the_trainset() {
 }
 
 #[test]
-fn a_plan_asks_nothing_and_writes_nothing() {
+fn plan_makes_no_lm_calls_and_writes_nothing() {
     let server = LmServer::start("mild");
     let folder = Folder::new();
     JobFile::at(&server.base()).write(&folder, 12);
@@ -96,7 +96,7 @@ fn a_plan_asks_nothing_and_writes_nothing() {
 }
 
 #[test]
-fn the_example_that_init_writes_compiles_as_it_stands() {
+fn init_writes_an_example_that_compiles() {
     let folder = Folder::new();
     folder.run(&["init", "example"]).with(0);
     folder.run(&["check", "example/job.toml"]).with(0);

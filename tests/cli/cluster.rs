@@ -162,7 +162,7 @@ pub(crate) fn job(server: &LmServer, examples: usize) -> (Folder, Folder) {
 }
 
 #[test]
-fn a_job_gives_the_same_bytes_on_a_cluster_and_asks_every_question_once() {
+fn compile_on_a_cluster_has_the_same_bytes_and_repeats_no_call() {
     let Some(cluster) = Cluster::start() else { return };
     let server = LmServer::start("mild");
     let (folder, reference) = job(&server, EXAMPLES);
@@ -181,7 +181,7 @@ fn a_job_gives_the_same_bytes_on_a_cluster_and_asks_every_question_once() {
 }
 
 #[test]
-fn compile_starts_workers_of_its_own_when_asked() {
+fn compile_workers_starts_workers() {
     let Some(cluster) = Cluster::start() else { return };
     let folder = Folder::new();
     JobFile::with_teacher("model = \"simulated/x\"").write(&folder, 20);
@@ -192,7 +192,7 @@ fn compile_starts_workers_of_its_own_when_asked() {
 }
 
 #[test]
-fn a_cancelled_run_ends_with_code_3_and_compile_goes_on_with_it() {
+fn cancel_ends_compile_with_code_3_and_the_next_compile_resumes() {
     let Some(cluster) = Cluster::start() else { return };
     let server = LmServer::start("mild");
     let (folder, reference) = job(&server, EXAMPLES);
@@ -233,7 +233,7 @@ fn a_cancelled_run_ends_with_code_3_and_compile_goes_on_with_it() {
 }
 
 #[test]
-fn a_second_coordinator_of_a_live_run_is_refused_wherever_its_folder_is() {
+fn second_coordinator_of_a_live_run_is_refused_in_any_folder() {
     let Some(cluster) = Cluster::start() else { return };
     let folder = Folder::new();
     JobFile::with_teacher("model = \"simulated/x\"").write(&folder, 20);
@@ -252,7 +252,7 @@ fn a_second_coordinator_of_a_live_run_is_refused_wherever_its_folder_is() {
 }
 
 #[test]
-fn a_killed_coordinator_is_succeeded_by_one_that_asks_nothing_again() {
+fn successor_of_a_killed_coordinator_repeats_no_call() {
     let Some(cluster) = Cluster::start() else { return };
     let server = LmServer::start("mild");
     let (folder, reference) = job(&server, EXAMPLES);
@@ -270,7 +270,7 @@ fn a_killed_coordinator_is_succeeded_by_one_that_asks_nothing_again() {
 }
 
 #[test]
-fn where_dir_is_lost_its_examples_run_again_and_that_is_said() {
+fn compile_repeats_examples_of_a_lost_out_folder_and_warns() {
     let Some(cluster) = Cluster::start() else { return };
     let server = LmServer::start("mild");
     let (folder, reference) = job(&server, EXAMPLES);
@@ -285,7 +285,7 @@ fn where_dir_is_lost_its_examples_run_again_and_that_is_said() {
 }
 
 #[test]
-fn where_dir_is_put_back_from_an_older_copy_what_it_lacks_runs_again_and_that_is_said() {
+fn compile_repeats_what_an_older_copy_of_out_lacks_and_warns() {
     let Some(cluster) = Cluster::start() else { return };
     let server = LmServer::start("mild");
     let (folder, reference) = job(&server, EXAMPLES);
@@ -302,7 +302,7 @@ fn where_dir_is_put_back_from_an_older_copy_what_it_lacks_runs_again_and_that_is
 }
 
 #[test]
-fn a_run_whose_workers_are_all_gone_says_so() {
+fn compile_warns_when_all_workers_are_gone() {
     let Some(cluster) = Cluster::start() else { return };
     let server = LmServer::start("mild");
     let (folder, _reference) = job(&server, EXAMPLES);
@@ -318,7 +318,7 @@ fn a_run_whose_workers_are_all_gone_says_so() {
 }
 
 #[test]
-fn a_run_that_began_on_one_machine_goes_on_in_a_cluster() {
+fn run_of_one_process_resumes_on_a_cluster() {
     let Some(cluster) = Cluster::start() else { return };
     let server = LmServer::start("mild");
     let (folder, reference) = job(&server, EXAMPLES);
@@ -337,7 +337,7 @@ fn a_run_that_began_on_one_machine_goes_on_in_a_cluster() {
 }
 
 #[test]
-fn two_jobs_at_once_share_the_workers_and_see_nothing_of_each_other() {
+fn two_jobs_share_workers_and_stay_separate() {
     let Some(cluster) = Cluster::start() else { return };
     let server = LmServer::start("mild");
     let (one, reference) = job(&server, EXAMPLES);
@@ -364,7 +364,7 @@ fn two_jobs_at_once_share_the_workers_and_see_nothing_of_each_other() {
 }
 
 #[test]
-fn namespaces_are_apart() {
+fn namespaces_are_separate() {
     let Some(cluster) = Cluster::start() else { return };
     let folder = Folder::new();
     JobFile::with_teacher("model = \"simulated/x\"").write(&folder, 20);
@@ -384,7 +384,7 @@ fn namespaces_are_apart() {
 }
 
 #[test]
-fn a_worker_takes_only_the_lanes_that_it_was_given() {
+fn worker_with_lanes_consumes_only_those() {
     let Some(cluster) = Cluster::start() else { return };
     let folder = Folder::new();
     JobFile::with_teacher("model = \"simulated/x\"").write(&folder, 20);
@@ -399,7 +399,7 @@ fn a_worker_takes_only_the_lanes_that_it_was_given() {
 }
 
 #[test]
-fn a_message_that_is_not_ours_goes_to_the_dead_letters_and_the_run_goes_on() {
+fn foreign_messages_go_to_the_dead_letters() {
     let Some(cluster) = Cluster::start() else { return };
     let folder = Folder::new();
     JobFile::with_teacher("model = \"simulated/x\"").write(&folder, 20);
@@ -434,7 +434,7 @@ fn a_message_that_is_not_ours_goes_to_the_dead_letters_and_the_run_goes_on() {
 }
 
 #[test]
-fn a_service_that_nobody_answers_at_is_named_without_its_password_and_ends_with_code_4() {
+fn unreachable_service_ends_with_code_4_and_hides_its_password() {
     let folder = Folder::new();
     JobFile::with_teacher("model = \"simulated/x\"").write(&folder, 3);
     let ports = [ReservedPort::new(), ReservedPort::new()];
@@ -461,7 +461,7 @@ fn a_service_that_nobody_answers_at_is_named_without_its_password_and_ends_with_
 }
 
 #[test]
-fn a_worker_without_services_says_what_it_needs() {
+fn worker_without_urls_names_them() {
     let worker = clean(Command::new(env!("CARGO_BIN_EXE_bsft-worker")));
     Running::start(worker)
         .end()

@@ -10,7 +10,7 @@ const COMPILE: [&str; 4] = ["compile", "job.toml", "--out", "run"];
 const QUESTIONS: usize = 2;
 
 #[test]
-fn a_worker_that_is_told_to_stop_takes_no_more_and_finishes_what_is_in_flight() {
+fn worker_on_sigterm_finishes_tasks_in_flight_and_takes_no_more() {
     const EXAMPLES: usize = 40;
     const IN_FLIGHT: usize = 4;
     let Some(cluster) = Cluster::start() else { return };
@@ -39,7 +39,7 @@ fn a_worker_that_is_told_to_stop_takes_no_more_and_finishes_what_is_in_flight() 
 }
 
 #[test]
-fn what_is_not_finished_within_the_drain_is_handed_back_and_counts_as_no_failure_however_often() {
+fn tasks_unfinished_after_drain_are_requeued_and_count_no_failure() {
     const EXAMPLES: usize = 12;
     // A task whose workers died as often is given up.
     const TIMES: usize = 12;
@@ -67,7 +67,7 @@ fn what_is_not_finished_within_the_drain_is_handed_back_and_counts_as_no_failure
 }
 
 #[test]
-fn a_worker_that_waits_for_redis_to_begin_a_task_has_nothing_in_flight_and_stops_without_its_drain() {
+fn worker_waiting_for_redis_stops_on_sigterm_without_drain() {
     let Some(mut cluster) = Cluster::start() else {
         return;
     };
@@ -82,7 +82,7 @@ fn a_worker_that_waits_for_redis_to_begin_a_task_has_nothing_in_flight_and_stops
 }
 
 #[test]
-fn a_password_that_is_changed_and_set_back_under_a_worker_costs_no_answer() {
+fn worker_loses_no_answer_while_the_redis_password_is_wrong() {
     const EXAMPLES: usize = 12;
     let Some(cluster) = Cluster::start() else { return };
     let server = LmServer::start("clean");

@@ -18,7 +18,7 @@ fn without_server(port: &ReservedPort) -> JobFile {
 }
 
 #[test]
-fn answers_that_no_adapter_reads_are_in_the_ledger_and_the_run_goes_on() {
+fn unreadable_answers_are_in_failures_jsonl_and_compile_goes_on() {
     const EXAMPLES: usize = 200;
     let server = LmServer::start("wild");
     let folder = Folder::new();
@@ -49,7 +49,7 @@ fn answers_that_no_adapter_reads_are_in_the_ledger_and_the_run_goes_on() {
 }
 
 #[test]
-fn a_server_that_is_down_fails_every_example_and_retry_makes_them_good() {
+fn retry_completes_examples_that_failed_while_the_lm_was_down() {
     const EXAMPLES: usize = 40;
     let port = ReservedPort::new();
     let folder = Folder::new();
@@ -69,7 +69,7 @@ fn a_server_that_is_down_fails_every_example_and_retry_makes_them_good() {
 }
 
 #[test]
-fn retry_asks_for_the_failed_examples_only() {
+fn retry_runs_only_failed_examples() {
     let server = LmServer::start_on(0, &["--profile", "mild", "--fail-first", "0.3"]);
     let folder = Folder::new();
     let mut job = JobFile::at(&server.base());
@@ -93,7 +93,7 @@ fn retry_asks_for_the_failed_examples_only() {
 }
 
 #[test]
-fn more_failures_than_the_job_allows_end_the_run_early() {
+fn max_failure_rate_ends_compile_early() {
     const EXAMPLES: usize = 6000;
     let (folder, port) = (Folder::new(), ReservedPort::new());
     let mut job = without_server(&port);
@@ -107,7 +107,7 @@ fn more_failures_than_the_job_allows_end_the_run_early() {
 }
 
 #[test]
-fn no_rows_to_train_on_is_an_error_that_says_what_to_do() {
+fn compile_without_kept_rows_is_an_error() {
     let folder = Folder::new();
     let mut job = JobFile::with_teacher("model = \"simulated/teacher\"\nsimulate = { accuracy = 0.0 }");
     job.metric = "equals = \"answer\"".to_owned();
@@ -117,7 +117,7 @@ fn no_rows_to_train_on_is_an_error_that_says_what_to_do() {
 }
 
 #[test]
-fn retry_works_from_any_folder_and_forgets_nothing_before_its_checks_pass() {
+fn retry_from_another_folder_keeps_failures_until_checks_pass() {
     const EXAMPLES: usize = 20;
     let port = ReservedPort::new();
     let (folder, elsewhere) = (Folder::new(), Folder::new());

@@ -59,7 +59,7 @@ fn data_files(folder: &Folder) -> BTreeSet<String> {
 }
 
 #[test]
-fn multitask_gives_one_file_of_all_rows_in_dspys_order() {
+fn multitask_writes_one_file_in_the_order_of_dspy() {
     let server = LmServer::start("mild");
     let folder = Folder::new();
     JobFile::at(&server.base()).write(&folder, EXAMPLES);
@@ -72,7 +72,7 @@ fn multitask_gives_one_file_of_all_rows_in_dspys_order() {
 }
 
 #[test]
-fn without_multitask_every_predictor_has_its_file() {
+fn multitask_false_writes_a_file_per_predictor() {
     let server = LmServer::start("mild");
     let folder = Folder::new();
     let mut job = JobFile::at(&server.base());
@@ -91,7 +91,7 @@ fn without_multitask_every_predictor_has_its_file() {
 }
 
 #[test]
-fn with_two_teachers_traces_stand_by_teacher_then_example() {
+fn traces_of_two_teachers_are_sorted_by_teacher_and_example() {
     let server = LmServer::start("mild");
     let folder = Folder::new();
     let mut job = JobFile::at(&server.base());
@@ -134,7 +134,7 @@ fn without_a_metric_every_trace_is_kept() {
 }
 
 #[test]
-fn the_manifest_counts_what_the_files_hold() {
+fn run_json_counts_match_the_files() {
     let server = LmServer::start("mild");
     let folder = Folder::new();
     JobFile::at(&server.base()).write(&folder, EXAMPLES);

@@ -95,7 +95,7 @@ fn worker(amqp_url: &str, redis_url: &str, arguments: &[&str]) -> (Running, Watc
 }
 
 #[test]
-fn an_address_that_cannot_be_read_is_bad_usage() {
+fn bad_metrics_addr_is_bad_usage() {
     let folder = Folder::new();
     JobFile::with_teacher("model = \"simulated/x\"").write(&folder, 3);
     for address in ["localhost", "127.0.0.1:99999", "http://localhost:80", "::1:80"] {
@@ -111,7 +111,7 @@ fn an_address_that_cannot_be_read_is_bad_usage() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_said_before_anything_is_done() {
+fn metrics_addr_in_use_is_an_error_before_the_run_starts() {
     let folder = Folder::new();
     JobFile::with_teacher("model = \"simulated/x\"").write(&folder, 3);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -125,7 +125,7 @@ fn a_port_that_is_taken_is_said_before_anything_is_done() {
 }
 
 #[test]
-fn a_worker_that_waits_for_its_broker_is_alive_and_not_ready() {
+fn worker_waiting_for_rabbitmq_is_alive_and_not_ready() {
     // Takes connections and never says a word.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let amqp_url = format!("amqp://u:hidden@{}", silent.local_addr().unwrap());
@@ -145,7 +145,7 @@ fn a_worker_that_waits_for_its_broker_is_alive_and_not_ready() {
 }
 
 #[test]
-fn a_worker_tells_what_it_did_and_which_service_is_away() {
+fn worker_metrics_count_tasks_and_report_a_missing_service() {
     if !rabbitmq::installed() || !redis_server::is_installed() {
         return;
     }
@@ -221,7 +221,7 @@ fn a_worker_tells_what_it_did_and_which_service_is_away() {
 }
 
 #[test]
-fn a_worker_that_drains_is_not_ready() {
+fn draining_worker_is_not_ready() {
     let Some(cluster) = Cluster::start() else { return };
     let running = cluster.worker_with(&["--drain", "3600"], &[("BSFT_METRICS_ADDR", "0")]);
     let watched = Watched::of(&running);

@@ -5,7 +5,7 @@ use crate::support::{Folder, JobFile, LmServer, same};
 const REHEARSE: [&str; 5] = ["compile", "job.toml", "--rehearse", "--out", "run"];
 
 #[test]
-fn a_rehearsal_needs_neither_server_nor_key_and_repeats_itself_byte_by_byte() {
+fn rehearse_needs_no_server_or_key_and_is_deterministic() {
     let folders = [Folder::new(), Folder::new()];
     for folder in &folders {
         let mut job = JobFile::at("https://127.0.0.1:1/v1");
@@ -23,7 +23,7 @@ fn a_rehearsal_needs_neither_server_nor_key_and_repeats_itself_byte_by_byte() {
 }
 
 #[test]
-fn a_rehearsal_leaves_a_real_run_alone() {
+fn rehearse_does_not_touch_a_real_run() {
     let server = LmServer::start("mild");
     let folder = Folder::new();
     JobFile::at(&server.base()).write(&folder, 20);
@@ -34,7 +34,7 @@ fn a_rehearsal_leaves_a_real_run_alone() {
 }
 
 #[test]
-fn a_real_run_does_not_take_a_rehearsal_for_its_own() {
+fn compile_does_not_reuse_a_rehearsal() {
     let server = LmServer::start("mild");
     let (folder, reference) = (Folder::new(), Folder::new());
     for folder in [&folder, &reference] {

@@ -35,7 +35,7 @@ fn kill(running: Running) -> Ended {
 }
 
 #[test]
-fn a_run_killed_twice_ends_with_the_bytes_of_an_undisturbed_one_and_asks_nothing_recorded_again() {
+fn compile_killed_twice_has_the_same_bytes_and_repeats_no_recorded_call() {
     let server = LmServer::start("mild");
     let reference = undisturbed(&server);
     let folder = Folder::new();
@@ -54,7 +54,7 @@ fn a_run_killed_twice_ends_with_the_bytes_of_an_undisturbed_one_and_asks_nothing
 }
 
 #[test]
-fn a_killed_run_on_a_server_that_fails_first_loses_no_example() {
+fn killed_compile_on_a_failing_lm_loses_no_example() {
     let server = LmServer::start_on(0, &["--profile", "mild", "--fail-first", "0.2"]);
     let reference = undisturbed(&server);
     assert_eq!(reference.read("run/failures.jsonl"), "");
@@ -70,7 +70,7 @@ fn a_killed_run_on_a_server_that_fails_first_loses_no_example() {
 }
 
 #[test]
-fn an_undisturbed_run_asks_every_question_once() {
+fn compile_makes_every_lm_call_once() {
     let server = LmServer::start("mild");
     let folder = Folder::new();
     JobFile::at(&server.base()).write(&folder, 100);
@@ -83,7 +83,7 @@ fn an_undisturbed_run_asks_every_question_once() {
 }
 
 #[test]
-fn an_interrupt_ends_with_code_3_and_names_the_command_that_goes_on() {
+fn sigint_and_sigterm_end_with_code_3_and_print_the_resume_command() {
     for signal in ["INT", "TERM"] {
         let server = LmServer::start("mild");
         let reference = undisturbed(&server);
@@ -113,7 +113,7 @@ fn an_interrupt_ends_with_code_3_and_names_the_command_that_goes_on() {
 }
 
 #[test]
-fn a_cancelled_run_ends_with_code_3_and_compile_goes_on_with_it() {
+fn cancel_ends_compile_with_code_3_and_the_next_compile_resumes() {
     let server = LmServer::start("mild");
     let reference = undisturbed(&server);
     let folder = Folder::new();
@@ -144,7 +144,7 @@ fn a_cancelled_run_ends_with_code_3_and_compile_goes_on_with_it() {
 }
 
 #[test]
-fn a_second_process_on_a_live_run_is_refused() {
+fn second_compile_of_a_live_run_is_refused() {
     let server = LmServer::start("mild");
     server.hold_from(EXAMPLES / 2);
     let folder = Folder::new();

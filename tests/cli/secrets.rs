@@ -81,7 +81,7 @@ fn echo(stream: TcpStream, answer: fn(&str) -> (&'static str, String)) {
 }
 
 #[test]
-fn a_key_that_the_server_takes_is_nowhere() {
+fn api_key_is_in_no_file_and_no_log() {
     let server = LmServer::start("mild");
     let folder = Folder::new();
     job(&server.base()).write(&folder, 20);
@@ -90,7 +90,7 @@ fn a_key_that_the_server_takes_is_nowhere() {
 }
 
 #[test]
-fn a_key_that_the_server_echoes_is_nowhere() {
+fn api_key_echoed_in_an_error_is_redacted() {
     let folder = Folder::new();
     let server = echoing_server(|authorization| {
         let said = format!("incorrect API key provided: {authorization}");
@@ -106,7 +106,7 @@ fn a_key_that_the_server_echoes_is_nowhere() {
 }
 
 #[test]
-fn a_key_in_an_answer_is_nowhere() {
+fn api_key_echoed_in_an_answer_is_redacted() {
     let folder = Folder::new();
     let server = echoing_server(|authorization| {
         let said = format!(
@@ -124,7 +124,7 @@ fn a_key_in_an_answer_is_nowhere() {
 }
 
 #[test]
-fn a_key_in_the_job_file_is_refused_without_repeating_it() {
+fn api_key_in_the_job_file_is_refused_and_not_printed() {
     let folder = Folder::new();
     for line in [format!("api_key = \"{KEY}\""), format!("api_key_env = \"{KEY}\"")] {
         let mut job = JobFile::at("http://127.0.0.1:1/v1");
@@ -139,7 +139,7 @@ fn a_key_in_the_job_file_is_refused_without_repeating_it() {
 }
 
 #[test]
-fn a_variable_that_is_not_set_is_told_before_anything_runs() {
+fn unset_api_key_env_is_an_error_before_any_lm_call() {
     let folder = Folder::new();
     job("https://127.0.0.1:1/v1").write(&folder, 3);
     let ended = folder.compile("run").with(2).saying(VARIABLE);

@@ -45,7 +45,7 @@ fn job(draw: &mut Draw) -> JobFile {
 }
 
 #[test]
-fn random_jobs_give_the_same_files_at_any_concurrency() {
+fn files_are_the_same_at_any_concurrency_and_workers() {
     for case in 0..20 {
         let mut draw = Draw(case);
         let (job, examples) = (job(&mut draw), 10 + draw.below(60) as usize);

@@ -4,7 +4,7 @@ use crate::support::{Ended, Folder, JobFile, Running, clean};
 use std::process::Command;
 
 #[test]
-fn help_is_no_error_and_names_every_command() {
+fn help_lists_every_command() {
     let folder = Folder::new();
     let ended = folder.run(&["--help"]).with(0);
     for command in ["compile", "plan", "check", "status", "retry", "init"] {
@@ -52,7 +52,7 @@ fn bad_usage_ends_with_code_2() {
 }
 
 #[test]
-fn one_of_the_two_urls_alone_is_bad_usage_that_names_the_other() {
+fn one_url_without_the_other_is_bad_usage() {
     let folder = Folder::new();
     JobFile::with_teacher("model = \"simulated/x\"").write(&folder, 3);
     let (amqp, redis) = ("amqp://u:hidden@localhost", "redis://:hidden@localhost");
@@ -80,7 +80,7 @@ fn one_of_the_two_urls_alone_is_bad_usage_that_names_the_other() {
 }
 
 #[test]
-fn without_out_a_run_lies_under_its_name_and_status_finds_it() {
+fn compile_without_out_writes_to_runs_and_status_finds_it() {
     let folder = Folder::new();
     JobFile::with_teacher("model = \"simulated/x\"").write(&folder, 12);
     let ended = folder.run(&["compile", "job.toml"]).with(0);
@@ -96,7 +96,7 @@ fn without_out_a_run_lies_under_its_name_and_status_finds_it() {
 }
 
 #[test]
-fn an_out_that_is_a_file_is_an_error_that_names_it() {
+fn out_that_is_a_file_is_an_error() {
     let folder = Folder::new();
     JobFile::with_teacher("model = \"simulated/x\"").write(&folder, 3);
     folder.write("taken", "not a folder");

@@ -46,7 +46,7 @@ fn data(folder: &Folder) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn rows_are_kept_back_by_example_and_none_is_lost() {
+fn validation_split_is_by_example_and_complete() {
     let server = LmServer::start("mild");
     let all = compiled(&server, "provider = \"simulated\"");
     let all = all.read("run/data/student.jsonl");
@@ -77,7 +77,7 @@ fn rows_are_kept_back_by_example_and_none_is_lost() {
 }
 
 #[test]
-fn what_is_kept_back_and_exported_is_the_same_in_every_run() {
+fn validation_split_and_export_are_deterministic() {
     let server = LmServer::start("mild");
     let exported = "provider = \"export\"\nvalidation_fraction = 0.2\nformats = [\"sharegpt\", \"alpaca\", \"prompt_completion\"]";
     let folder = compiled(&server, exported);
@@ -109,7 +109,7 @@ fn what_is_kept_back_and_exported_is_the_same_in_every_run() {
 }
 
 #[test]
-fn files_that_the_job_no_longer_asks_for_are_removed() {
+fn compile_removes_files_that_the_job_no_longer_asks_for() {
     let server = LmServer::start("mild");
     let folder = compiled(
         &server,
@@ -123,7 +123,7 @@ fn files_that_the_job_no_longer_asks_for_are_removed() {
 }
 
 #[test]
-fn what_the_rows_are_like_is_said_before_a_job_starts() {
+fn compile_reports_row_statistics_before_training() {
     let server = LmServer::start("mild");
     let folder = Folder::new();
     job(&server, "provider = \"simulated\"").write(&folder, EXAMPLES);

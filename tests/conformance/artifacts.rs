@@ -73,7 +73,7 @@ impl UnderTest {
 }
 
 #[tokio::test]
-async fn a_file_comes_as_it_went_whatever_its_length() {
+async fn get_returns_the_bytes_of_put_at_any_size() {
     for t in UnderTest::each().await {
         for (seed, bytes) in [0, 1, 4 << 20, LARGE].into_iter().enumerate() {
             let (file, content) = t.file(&format!("{bytes}.jsonl"), bytes, seed as u64);
@@ -88,7 +88,7 @@ async fn a_file_comes_as_it_went_whatever_its_length() {
 }
 
 #[tokio::test]
-async fn what_was_not_put_or_was_removed_is_missing_and_leaves_nothing_behind() {
+async fn get_of_a_missing_or_deleted_file_is_missing_and_leaves_no_file() {
     for t in UnderTest::each().await {
         let (file, _) = t.file("rows.jsonl", 100, 7);
         if t.is_filled {
@@ -113,7 +113,7 @@ async fn what_was_not_put_or_was_removed_is_missing_and_leaves_nothing_behind() 
 }
 
 #[tokio::test]
-async fn a_file_that_is_not_as_its_digest_says_is_not_given_out() {
+async fn get_of_a_file_with_a_wrong_digest_is_missing() {
     for t in UnderTest::each().await {
         let (file, mut content) = t.file("rows.jsonl", 5000, 8);
         content[2500] ^= 1;
@@ -126,7 +126,7 @@ async fn a_file_that_is_not_as_its_digest_says_is_not_given_out() {
 }
 
 #[tokio::test]
-async fn a_name_that_leads_out_of_the_folder_is_missing() {
+async fn get_outside_of_the_folder_is_missing() {
     let t = UnderTest::folder();
     let (mut file, _) = t.file("rows.jsonl", 10, 9);
     for name in ["../rows.jsonl", "/etc/hostname", "", ".."] {

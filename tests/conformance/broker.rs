@@ -34,19 +34,19 @@ const LONG_DELAY: Duration = Duration::from_secs(1800);
 /// Gives all cases to another macro.
 macro_rules! all_broker_cases {
     ($then:ident! $($arguments:tt)*) => { $then! { $($arguments)*:
-        every_message_is_delivered_and_done_ones_never_again
-        lanes_are_apart
-        no_more_than_the_prefetch_is_on_loan
-        a_dropped_delivery_comes_back_marked
-        a_delivery_outlives_its_intake
-        a_returned_message_comes_back_when_its_delay_is_over
-        a_delayed_message_does_not_hold_up_others
-        a_rejected_message_goes_to_the_dead_letters
-        a_cancelled_wait_loses_nothing
-        a_waiting_intake_wakes_for_a_message
+        acked_messages_are_never_redelivered
+        queues_are_separate
+        prefetch_limits_unacked_deliveries
+        dropped_delivery_is_redelivered
+        delivery_outlives_its_consumer
+        nack_after_redelivers_after_its_delay
+        nack_after_does_not_delay_other_messages
+        reject_moves_a_message_to_the_dead_letters
+        cancelled_next_loses_no_message
+        waiting_consumer_wakes_for_a_message
         two_consumers_share_a_queue
-        the_depth_counts_what_waits_to_be_delivered
-        closing_ends_intakes_and_refuses_messages
+        depth_counts_ready_messages
+        close_ends_consumers_and_refuses_messages
     } };
 }
 pub(crate) use all_broker_cases;
@@ -91,7 +91,7 @@ async fn is_quiet(consumer: &mut Box<dyn Consumer>) -> bool {
     timeout(QUIET, consumer.next()).await.is_err()
 }
 
-pub(crate) async fn every_message_is_delivered_and_done_ones_never_again<T: BrokerUnderTest>() {
+pub(crate) async fn acked_messages_are_never_redelivered<T: BrokerUnderTest>() {
     let t = T::start().await;
     let mut consumer = t.broker().consume(&Queue::Bootstrap, at_most(7)).await.unwrap();
     t.broker()
@@ -109,7 +109,7 @@ pub(crate) async fn every_message_is_delivered_and_done_ones_never_again<T: Brok
     assert!(is_quiet(&mut consumer).await);
 }
 
-pub(crate) async fn lanes_are_apart<T: BrokerUnderTest>() {
+pub(crate) async fn queues_are_separate<T: BrokerUnderTest>() {
     let t = T::start().await;
     let other_run = Queue::Completions(RunId("another run".to_owned()));
     let lanes = [Queue::Bootstrap, Queue::Finetune, completions(), other_run];
@@ -125,7 +125,7 @@ pub(crate) async fn lanes_are_apart<T: BrokerUnderTest>() {
     }
 }
 
-pub(crate) async fn no_more_than_the_prefetch_is_on_loan<T: BrokerUnderTest>() {
+pub(crate) async fn prefetch_limits_unacked_deliveries<T: BrokerUnderTest>() {
     let t = T::start().await;
     t.broker().publish(&Queue::Finetune, numbered(10)).await.unwrap();
     let mut consumer = t.broker().consume(&Queue::Finetune, at_most(3)).await.unwrap();
@@ -142,7 +142,7 @@ pub(crate) async fn no_more_than_the_prefetch_is_on_loan<T: BrokerUnderTest>() {
     assert!(is_quiet(&mut consumer).await);
 }
 
-pub(crate) async fn a_dropped_delivery_comes_back_marked<T: BrokerUnderTest>() {
+pub(crate) async fn dropped_delivery_is_redelivered<T: BrokerUnderTest>() {
     let t = T::start().await;
     t.broker().publish(&Queue::Bootstrap, numbered(1)).await.unwrap();
     let mut consumer = t.broker().consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
@@ -153,7 +153,7 @@ pub(crate) async fn a_dropped_delivery_comes_back_marked<T: BrokerUnderTest>() {
     assert_eq!((&again.body, again.redelivered), (&numbered(1)[0], true));
 }
 
-pub(crate) async fn a_delivery_outlives_its_intake<T: BrokerUnderTest>() {
+pub(crate) async fn delivery_outlives_its_consumer<T: BrokerUnderTest>() {
     let t = T::start().await;
     t.broker().publish(&Queue::Bootstrap, numbered(1)).await.unwrap();
     let mut consumer = t.broker().consume(&Queue::Bootstrap, at_most(5)).await.unwrap();
@@ -164,7 +164,7 @@ pub(crate) async fn a_delivery_outlives_its_intake<T: BrokerUnderTest>() {
     assert!(is_quiet(&mut other).await);
 }
 
-pub(crate) async fn a_returned_message_comes_back_when_its_delay_is_over<T: BrokerUnderTest>() {
+pub(crate) async fn nack_after_redelivers_after_its_delay<T: BrokerUnderTest>() {
     let t = T::start().await;
     t.broker().publish(&Queue::Bootstrap, numbered(1)).await.unwrap();
     let mut consumer = t.broker().consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
@@ -183,7 +183,7 @@ pub(crate) async fn a_returned_message_comes_back_when_its_delay_is_over<T: Brok
     }
 }
 
-pub(crate) async fn a_delayed_message_does_not_hold_up_others<T: BrokerUnderTest>() {
+pub(crate) async fn nack_after_does_not_delay_other_messages<T: BrokerUnderTest>() {
     let t = T::start().await;
     t.broker().publish(&Queue::Bootstrap, numbered(1)).await.unwrap();
     let mut consumer = t.broker().consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
@@ -198,7 +198,7 @@ pub(crate) async fn a_delayed_message_does_not_hold_up_others<T: BrokerUnderTest
     assert!(is_quiet(&mut consumer).await);
 }
 
-pub(crate) async fn a_rejected_message_goes_to_the_dead_letters<T: BrokerUnderTest>() {
+pub(crate) async fn reject_moves_a_message_to_the_dead_letters<T: BrokerUnderTest>() {
     let t = T::start().await;
     t.broker().publish(&Queue::Bootstrap, numbered(2)).await.unwrap();
     let mut consumer = t.broker().consume(&Queue::Bootstrap, at_most(2)).await.unwrap();
@@ -211,7 +211,7 @@ pub(crate) async fn a_rejected_message_goes_to_the_dead_letters<T: BrokerUnderTe
     assert!(t.dead_letters(&Queue::Finetune, 0).await.is_empty());
 }
 
-pub(crate) async fn a_cancelled_wait_loses_nothing<T: BrokerUnderTest>() {
+pub(crate) async fn cancelled_next_loses_no_message<T: BrokerUnderTest>() {
     let t = T::start().await;
     let mut consumer = t.broker().consume(&Queue::Bootstrap, at_most(4)).await.unwrap();
     let mut seen = BTreeSet::new();
@@ -233,7 +233,7 @@ pub(crate) async fn a_cancelled_wait_loses_nothing<T: BrokerUnderTest>() {
     assert_eq!(seen.len(), 100);
 }
 
-pub(crate) async fn a_waiting_intake_wakes_for_a_message<T: BrokerUnderTest>() {
+pub(crate) async fn waiting_consumer_wakes_for_a_message<T: BrokerUnderTest>() {
     let t = T::start().await;
     let queue = completions();
     let mut abandoned = t.broker().consume(&queue, at_most(1)).await.unwrap();
@@ -266,7 +266,7 @@ pub(crate) async fn two_consumers_share_a_queue<T: BrokerUnderTest>() {
     assert!(again.redelivered);
 }
 
-pub(crate) async fn closing_ends_intakes_and_refuses_messages<T: BrokerUnderTest>() {
+pub(crate) async fn close_ends_consumers_and_refuses_messages<T: BrokerUnderTest>() {
     let t = T::start().await;
     t.broker().publish(&Queue::Bootstrap, numbered(1)).await.unwrap();
     let mut full = t.broker().consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
@@ -294,7 +294,7 @@ pub(crate) async fn closing_ends_intakes_and_refuses_messages<T: BrokerUnderTest
     ));
 }
 
-pub(crate) async fn the_depth_counts_what_waits_to_be_delivered<T: BrokerUnderTest>() {
+pub(crate) async fn depth_counts_ready_messages<T: BrokerUnderTest>() {
     let t = T::start().await;
     let depth = async || t.broker().depth(&Queue::Bootstrap).await.unwrap();
     assert_eq!(depth().await, 0);

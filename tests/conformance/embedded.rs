@@ -76,7 +76,7 @@ fn open(path: &Path) -> EmbeddedStore {
 }
 
 #[tokio::test]
-async fn a_file_has_one_process_and_says_so() {
+async fn store_file_in_use_is_an_error() {
     let t = InTempDir::start().await;
     let Err(e) = EmbeddedStore::open(&file(&t.dir)) else {
         panic!("the file was opened twice")
@@ -90,7 +90,7 @@ async fn a_file_has_one_process_and_says_so() {
 }
 
 #[test]
-fn a_file_that_is_something_else_is_refused_and_left_alone() {
+fn open_of_another_file_is_refused_and_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     for bytes in [b"{}".to_vec(), vec![b'x'; 100_000]] {
         std::fs::write(file(&dir), &bytes).unwrap();
@@ -103,7 +103,7 @@ fn a_file_that_is_something_else_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn attempts_that_die_with_the_process_are_open_again_and_count_when_they_are_many() {
+async fn attempts_that_die_with_the_process_reopen_and_count_beyond_a_limit() {
     let mut t = InTempDir::start().await;
     for death in 0..DEATHS_FORGIVEN + 3 {
         let (attempt, failures, _) = claimed(t.store(), task(1), LEASE).await;
@@ -114,7 +114,7 @@ async fn attempts_that_die_with_the_process_are_open_again_and_count_when_they_a
 }
 
 #[tokio::test]
-async fn what_is_on_the_disk_when_a_call_returns_is_enough() {
+async fn record_is_on_the_disk_when_it_returns() {
     let t = InTempDir::start().await;
     let (attempt, _, _) = claimed(t.store(), task(1), LEASE).await;
     t.store.record(&run(), attempt, 0, b"paid".into()).await.unwrap();
@@ -163,7 +163,7 @@ async fn a_child_that_prints_what_was_acknowledged() {
 }
 
 #[tokio::test]
-async fn everything_acknowledged_survives_kill_9() {
+async fn acknowledged_writes_survive_kill_9() {
     let dir = tempfile::tempdir().unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([
@@ -215,7 +215,7 @@ const WINDOW: u32 = 2_000;
 const SIZE: u64 = 64 << 20;
 
 #[tokio::test]
-async fn the_file_holds_the_window_and_not_the_run() {
+async fn store_file_grows_with_the_window_and_not_the_run() {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(open(&file(&dir)));
     // Stays at work from the first to the last: it must not pin what came after it.

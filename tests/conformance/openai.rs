@@ -231,7 +231,7 @@ async fn trains_once(switches: &[&str]) -> (OpenaiServer, TrainingResult) {
 }
 
 #[tokio::test]
-async fn a_training_that_nothing_happens_to_gives_its_model() {
+async fn training_returns_model_tokens_and_loss() {
     let (server, trained) = trains_once(&[]).await;
     let model = trained.model.unwrap();
     assert!(
@@ -244,7 +244,7 @@ async fn a_training_that_nothing_happens_to_gives_its_model() {
 }
 
 #[tokio::test]
-async fn the_job_says_what_the_recipe_says() {
+async fn job_request_matches_the_training_spec() {
     let server = serve(&[]);
     let mut customer = Customer::new(&server.base());
     customer.trains_with(json!({"n_epochs": 3, "learning_rate_multiplier": 0.5, "batch_size": "auto"}));
@@ -281,13 +281,13 @@ async fn the_job_says_what_the_recipe_says() {
 }
 
 #[tokio::test]
-async fn seeds_of_sixty_four_bits_become_seeds_of_the_protocol() {
+async fn seed_is_limited_to_31_bits() {
     let (server, _) = trains_once(&[]).await;
     assert_eq!(server.state().jobs[0]["seed"], (1_u64 << 31) - 1);
 }
 
 #[tokio::test]
-async fn an_extra_with_the_older_hyperparameters_takes_the_place_of_the_method() {
+async fn extra_hyperparameters_replace_the_method() {
     let server = serve(&[]);
     let mut customer = Customer::new(&server.base());
     customer.trains_with(json!({"n_epochs": 3}));
@@ -302,23 +302,23 @@ async fn an_extra_with_the_older_hyperparameters_takes_the_place_of_the_method()
 }
 
 #[tokio::test]
-async fn a_lost_answer_to_create_is_found_again() {
+async fn find_returns_the_job_of_a_lost_create_answer() {
     trains_once(&["lose-create"]).await;
     trains_once(&["fail-create"]).await;
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_found_again_where_the_list_lags() {
+async fn find_waits_for_a_list_that_lags() {
     trains_once(&["lose-create", "hidden=3"]).await;
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_found_again_where_the_filter_is_ignored() {
+async fn find_works_where_the_filter_is_ignored() {
     trains_once(&["lose-create", "ignore-filter", "crowd=250"]).await;
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_found_again_where_the_filter_is_refused() {
+async fn find_works_where_the_filter_is_refused() {
     for status in ["400", "422"] {
         let refuses = format!("refuse-filter={status}");
         trains_once(&["lose-create", &refuses, "crowd=3"]).await;
@@ -327,19 +327,19 @@ async fn a_lost_answer_is_found_again_where_the_filter_is_refused() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_found_again_where_metadata_is_dropped() {
+async fn find_works_where_metadata_is_dropped() {
     trains_once(&["lose-create", "drop-metadata", "crowd=250"]).await;
     trains_once(&["lose-create", "drop-metadata", "ignore-filter"]).await;
 }
 
 #[tokio::test]
-async fn a_server_that_refuses_metadata_trains_all_the_same() {
+async fn start_works_where_metadata_is_refused() {
     trains_once(&["refuse-metadata"]).await;
     trains_once(&["refuse-metadata", "refuse-filter=400", "lose-create", "crowd=3"]).await;
 }
 
 #[tokio::test]
-async fn metadata_that_somebody_asked_for_is_not_left_out() {
+async fn extra_metadata_is_never_dropped() {
     let server = serve(&["refuse-metadata"]);
     let mut customer = Customer::new(&server.base());
     customer.told(|spec| spec.extra = object(json!({"metadata": {"team": "x"}})));
@@ -349,13 +349,13 @@ async fn metadata_that_somebody_asked_for_is_not_left_out() {
 }
 
 #[tokio::test]
-async fn a_request_that_never_arrived_is_made_again() {
+async fn dropped_create_is_repeated() {
     trains_once(&["drop-create"]).await;
     trains_once(&["drop-create", "ignore-filter", "crowd=3"]).await;
 }
 
 #[tokio::test]
-async fn an_upload_whose_answer_was_lost_is_used() {
+async fn upload_with_a_lost_answer_is_reused() {
     let (server, _) = trains_once(&["lose-upload"]).await;
     let uploads = server.state().requests;
     let uploads = uploads
@@ -365,7 +365,7 @@ async fn an_upload_whose_answer_was_lost_is_used() {
 }
 
 #[tokio::test]
-async fn a_server_that_lists_nothing_is_not_asked_twice_after_a_lost_answer() {
+async fn lost_create_answer_without_lists_is_not_repeated() {
     let server = serve(&["no-lists", "lose-create"]);
     let customer = Customer::new(&server.base());
     let reason = failed(customer.train().await);
@@ -374,12 +374,12 @@ async fn a_server_that_lists_nothing_is_not_asked_twice_after_a_lost_answer() {
 }
 
 #[tokio::test]
-async fn a_server_that_lists_nothing_trains_all_the_same() {
+async fn training_works_without_lists() {
     trains_once(&["no-lists"]).await;
 }
 
 #[tokio::test]
-async fn any_one_request_may_be_throttled_or_fail() {
+async fn training_survives_one_failing_request() {
     // The whole is: list of jobs, files, jobs again; upload, create; looks and events; files, job, delete.
     let (server, _) = trains_once(&[]).await;
     let requests = server.state().requests.len();
@@ -396,12 +396,12 @@ async fn any_one_request_may_be_throttled_or_fail() {
 }
 
 #[tokio::test]
-async fn strange_statuses_are_no_end() {
+async fn unknown_statuses_are_not_terminal() {
     trains_once(&["walk=warming_up,queued,pausing,paused,running,cooling_down,succeeded"]).await;
 }
 
 #[tokio::test]
-async fn a_pause_is_told() {
+async fn poll_reports_a_paused_job() {
     let server = serve(&["walk=paused,succeeded"]);
     let customer = Customer::new(&server.base());
     let id = customer.start(KEY).await;
@@ -422,7 +422,7 @@ async fn a_pause_is_told() {
 }
 
 #[tokio::test]
-async fn events_tell_how_far_it_is() {
+async fn poll_reads_steps_from_events() {
     let server = serve(&["walk=running,running,succeeded"]);
     let customer = Customer::new(&server.base());
     let id = customer.start(KEY).await;
@@ -447,7 +447,7 @@ async fn events_tell_how_far_it_is() {
 }
 
 #[tokio::test]
-async fn a_server_without_events_and_models_trains_all_the_same() {
+async fn training_works_without_events_and_models() {
     let (server, trained) = trains_once(&["no-events", "no-models", "own-names"]).await;
     assert_eq!(trained.loss, None);
     let model = trained.model.unwrap();
@@ -461,7 +461,7 @@ async fn a_server_without_events_and_models_trains_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_failure_is_told_in_the_servers_words() {
+async fn failure_has_the_message_of_the_server() {
     for (error, words) in [
         ("error=object", "the machine broke (server_error)"),
         ("error=string", "the machine broke"),
@@ -475,7 +475,7 @@ async fn a_failure_is_told_in_the_servers_words() {
 }
 
 #[tokio::test]
-async fn rows_that_the_server_cannot_train_on_are_its_own_words() {
+async fn too_few_rows_fail_with_the_message_of_the_server() {
     let server = serve(&[]);
     let mut customer = Customer::new(&server.base());
     customer.shard.data = customer.rows("few.jsonl", 9);
@@ -488,7 +488,7 @@ async fn rows_that_the_server_cannot_train_on_are_its_own_words() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_found_bad_starts_nothing() {
+async fn bad_file_creates_no_job() {
     let server = serve(&["bad-file"]);
     let reason = failed(Customer::new(&server.base()).train().await);
     assert!(reason.contains("line 3 is no example"), "{reason}");
@@ -496,12 +496,12 @@ async fn a_file_that_is_found_bad_starts_nothing() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_looked_at_is_waited_for() {
+async fn start_waits_for_a_pending_file() {
     trains_once(&["pending=3"]).await;
 }
 
 #[tokio::test]
-async fn a_success_without_a_model_is_none() {
+async fn succeeded_job_without_model_is_a_failure() {
     let server = serve(&["nameless"]);
     let reason = failed(Customer::new(&server.base()).train().await);
     assert!(reason.contains("names no model"), "{reason}");
@@ -509,7 +509,7 @@ async fn a_success_without_a_model_is_none() {
 }
 
 #[tokio::test]
-async fn a_training_that_failed_or_was_stopped_does_not_stand_in_for_a_new_one() {
+async fn find_ignores_trainings_that_failed_or_were_cancelled() {
     for walk in ["walk=failed", "walk=cancelled"] {
         let server = serve(&[walk]);
         let customer = Customer::new(&server.base());
@@ -526,7 +526,7 @@ async fn a_training_that_failed_or_was_stopped_does_not_stand_in_for_a_new_one()
 }
 
 #[tokio::test]
-async fn another_key_is_another_training() {
+async fn idempotency_keys_start_separate_trainings() {
     let server = serve(&["ignore-filter", "drop-metadata"]);
     let customer = Customer::new(&server.base());
     let first = customer.start(KEY).await;
@@ -537,7 +537,7 @@ async fn another_key_is_another_training() {
 }
 
 #[tokio::test]
-async fn a_cancelled_training_is_cancelled_and_cancelling_again_is_harmless() {
+async fn cancel_is_idempotent() {
     let server = serve(&[]);
     let customer = Customer::new(&server.base());
     let id = customer.start(KEY).await;
@@ -554,7 +554,7 @@ async fn a_cancelled_training_is_cancelled_and_cancelling_again_is_harmless() {
 }
 
 #[tokio::test]
-async fn a_cancellation_that_was_refused_is_told_unless_the_training_has_ended() {
+async fn cancel_refused_by_the_server_is_an_error_unless_training_has_ended() {
     let server = serve(&["cancel=409", "walk=running,running,succeeded"]);
     let customer = Customer::new(&server.base());
     let id = customer.start(KEY).await;
@@ -569,7 +569,7 @@ async fn a_cancellation_that_was_refused_is_told_unless_the_training_has_ended()
 }
 
 #[tokio::test]
-async fn a_training_that_the_server_has_forgotten_is_absent() {
+async fn poll_of_a_forgotten_training_is_absent() {
     let server = serve(&[]);
     let customer = Customer::new(&server.base());
     let gone = TrainingId("ftjob-9999".to_owned());
@@ -583,7 +583,7 @@ async fn a_training_that_the_server_has_forgotten_is_absent() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_revoked_while_it_trains_loses_no_training() {
+async fn revoked_api_key_is_transient_while_training() {
     let server = OpenaiServer::start(&["key=another"]);
     let customer = Customer::new(&server.base());
     customer
@@ -595,7 +595,7 @@ async fn a_key_that_is_revoked_while_it_trains_loses_no_training() {
 }
 
 #[tokio::test]
-async fn a_name_with_a_slash_is_one_part_of_a_path() {
+async fn model_name_with_a_slash_is_one_path_segment() {
     let (server, _) = trains_once(&[]).await;
     Customer::new(&server.base()).preflight().await.unwrap();
     let requests = server.state().requests;
@@ -608,7 +608,7 @@ async fn a_name_with_a_slash_is_one_part_of_a_path() {
 }
 
 #[tokio::test]
-async fn azures_header_carries_the_key_bare() {
+async fn auth_header_carries_the_bare_key() {
     let server = serve(&["auth-header=api-key"]);
     let mut customer = Customer::new(&server.base());
     customer.told(|spec| spec.auth_header = Some("api-key".to_owned()));
@@ -617,7 +617,7 @@ async fn azures_header_carries_the_key_bare() {
 }
 
 #[tokio::test]
-async fn a_look_ahead_that_finds_nothing_says_nothing_and_starts_nothing() {
+async fn preflight_without_problems_is_silent() {
     let server = serve(&[]);
     assert_eq!(Customer::new(&server.base()).preflight().await, Ok(vec![]));
     let state = server.state();
@@ -626,7 +626,7 @@ async fn a_look_ahead_that_finds_nothing_says_nothing_and_starts_nothing() {
 }
 
 #[tokio::test]
-async fn a_look_ahead_tells_every_problem_at_once() {
+async fn preflight_reports_all_problems() {
     let server = serve(&["shutdown=2020-01-31"]);
     let mut customer = Customer::new(&server.base());
     customer.trains_with(json!({"n_epoch": 3, "batch_size": 257}));
@@ -643,7 +643,7 @@ async fn a_look_ahead_tells_every_problem_at_once() {
 }
 
 #[tokio::test]
-async fn a_look_ahead_with_a_key_that_is_refused_names_no_key() {
+async fn preflight_with_a_refused_key_does_not_print_it() {
     let server = serve(&[]);
     let mut customer = Customer::new(&server.base());
     // It is set, to something that is no key of the server's.
@@ -657,7 +657,7 @@ async fn a_look_ahead_with_a_key_that_is_refused_names_no_key() {
 }
 
 #[tokio::test]
-async fn a_model_that_the_server_does_not_list_is_worth_a_word() {
+async fn preflight_warns_of_an_unlisted_model() {
     let server = serve(&[]);
     let mut customer = Customer::new(&server.base());
     customer.shard.recipe.model = "openai/another".to_owned();
@@ -670,7 +670,7 @@ async fn a_model_that_the_server_does_not_list_is_worth_a_word() {
 }
 
 #[tokio::test]
-async fn a_model_whose_name_is_misspelt_is_a_problem() {
+async fn preflight_suggests_the_right_model_name() {
     let server = serve(&[]);
     let mut customer = Customer::new(&server.base());
     customer.shard.recipe.model = "openai/org/base-modell".to_owned();
@@ -679,7 +679,7 @@ async fn a_model_whose_name_is_misspelt_is_a_problem() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_away_may_come_back() {
+async fn preflight_of_an_absent_server_is_transient() {
     let port = ReservedPort::new();
     let customer = Customer::new(&format!("http://127.0.0.1:{}/v1", port.number()));
     let recipe = &customer.shard.recipe;
@@ -688,7 +688,7 @@ async fn a_server_that_is_away_may_come_back() {
 }
 
 #[tokio::test]
-async fn the_lenient_server_of_the_oracle_is_trained_on_too() {
+async fn training_works_on_the_lenient_server() {
     let server = LmServer::start("clean");
     let customer = Customer::new(&server.base());
     let warnings = customer.preflight().await.unwrap();

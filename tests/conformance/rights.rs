@@ -10,7 +10,7 @@ use bsft::store::StoreError;
 use bsft::store::redis::{CLUSTER_RIGHTS, RIGHTS, RedisStore};
 
 #[test]
-fn the_queue_keeps_its_promises_to_a_user_with_the_least_rights() {
+fn broker_works_with_the_least_rights() {
     if !rabbitmq::installed() {
         return;
     }
@@ -21,7 +21,7 @@ fn the_queue_keeps_its_promises_to_a_user_with_the_least_rights() {
 }
 
 #[test]
-fn the_store_keeps_its_promises_to_a_user_with_the_least_rights() {
+fn store_works_with_the_least_rights() {
     if !is_installed() {
         return;
     }
@@ -32,7 +32,7 @@ fn the_store_keeps_its_promises_to_a_user_with_the_least_rights() {
 }
 
 #[test]
-fn the_store_keeps_its_promises_on_a_cluster_to_a_user_with_the_least_rights() {
+fn store_on_a_cluster_works_with_the_least_rights() {
     if !is_installed() {
         return;
     }
@@ -46,7 +46,7 @@ fn the_store_keeps_its_promises_on_a_cluster_to_a_user_with_the_least_rights() {
 }
 
 #[tokio::test]
-async fn each_right_that_is_missing_is_named_at_the_start() {
+async fn connect_names_each_missing_right() {
     if !is_installed() {
         return;
     }
@@ -76,7 +76,7 @@ async fn each_right_that_is_missing_is_named_at_the_start() {
 }
 
 #[tokio::test]
-async fn each_right_that_is_missing_on_a_cluster_is_named_at_the_start() {
+async fn connect_to_a_cluster_names_each_missing_right() {
     if !is_installed() {
         return;
     }

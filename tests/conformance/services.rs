@@ -12,7 +12,7 @@ use serde_json::json;
 use std::fmt::Write as _;
 
 #[tokio::test]
-async fn rows_become_a_model_that_dspy_can_ask() {
+async fn rows_become_a_model() {
     for service in BOTH {
         let scene = Scene::new(service);
         let warnings = scene.provider().preflight(&scene.shard.recipe).await.unwrap();
@@ -45,7 +45,7 @@ async fn rows_become_a_model_that_dspy_can_ask() {
 }
 
 #[tokio::test]
-async fn an_unknown_status_is_a_training_that_goes_on() {
+async fn unknown_status_is_not_terminal() {
     for (service, states) in [
         (Service::Together, ["pending", "galloping", "completed"]),
         (
@@ -64,7 +64,7 @@ async fn an_unknown_status_is_a_training_that_goes_on() {
 }
 
 #[tokio::test]
-async fn progress_says_what_the_service_says() {
+async fn poll_reports_progress_of_the_service() {
     let scene = Scene::new(Service::Together);
     let id = scene.started(KEY).await;
     let (shown, _) = scene.ended(&id).await;
@@ -99,7 +99,7 @@ async fn progress_says_what_the_service_says() {
 }
 
 #[tokio::test]
-async fn a_failure_says_why() {
+async fn poll_reports_the_reason_of_a_failure() {
     let scene = Scene::new(Service::Together);
     scene.server.set(&json!({"states": ["running", "user_error"]}));
     let id = scene.started(KEY).await;
@@ -124,7 +124,7 @@ async fn a_failure_says_why() {
 }
 
 #[tokio::test]
-async fn a_training_is_cancelled_once_and_the_second_time_it_is_harmless() {
+async fn cancel_twice_is_harmless() {
     for service in BOTH {
         let scene = Scene::new(service);
         let (provider, artifacts) = (scene.provider(), scene.artifacts());
@@ -147,7 +147,7 @@ async fn a_training_is_cancelled_once_and_the_second_time_it_is_harmless() {
 }
 
 #[tokio::test]
-async fn a_training_that_is_not_there_is_absent() {
+async fn poll_of_an_unknown_training_is_absent() {
     for service in BOTH {
         let scene = Scene::new(service);
         let (provider, artifacts) = (scene.provider(), scene.artifacts());
@@ -161,7 +161,7 @@ async fn a_training_that_is_not_there_is_absent() {
 }
 
 #[tokio::test]
-async fn rows_that_two_trainings_share_stay_until_neither_needs_them() {
+async fn shared_rows_are_deleted_after_the_last_training() {
     let scene = Scene::new(Service::Together);
     let first = scene.started(KEY).await;
     let second = scene.started(OTHER_KEY).await;
@@ -179,7 +179,7 @@ async fn rows_that_two_trainings_share_stay_until_neither_needs_them() {
 }
 
 #[tokio::test]
-async fn a_dataset_that_takes_its_time_is_waited_for() {
+async fn start_waits_for_a_slow_dataset() {
     let scene = Scene::new(Service::Fireworks);
     scene.server.set(&json!({"slow": 3}));
     let id = scene.started(KEY).await;
@@ -187,7 +187,7 @@ async fn a_dataset_that_takes_its_time_is_waited_for() {
 }
 
 #[tokio::test]
-async fn rows_that_the_service_does_not_take_are_no_training() {
+async fn start_reports_rows_that_the_service_refuses() {
     for service in BOTH {
         let mut scene = Scene::new(service);
         scene.shard.data = file(scene.folder.path(), "bad.jsonl", "{\"messages\": []}\n");
@@ -209,7 +209,7 @@ async fn rows_that_the_service_does_not_take_are_no_training() {
 }
 
 #[tokio::test]
-async fn rows_too_many_for_a_form_go_to_a_signed_address() {
+async fn large_rows_are_uploaded_to_a_signed_url() {
     let mut scene = Scene::new(Service::Fireworks);
     // The service's limit is 150 MB.
     let answer = "a".repeat(1 << 20);

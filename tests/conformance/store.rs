@@ -29,27 +29,27 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// Gives all cases to another macro.
 macro_rules! all_store_cases {
     ($then:ident! $($arguments:tt)*) => { $then! { $($arguments)*:
-        a_job_reads_back_and_the_last_one_stands
-        a_task_at_work_is_held
-        records_go_to_the_next_attempt_by_slot
-        anybody_may_look_at_the_records_of_a_task_without_outcome
-        a_released_task_costs_no_failure
-        a_lease_that_ran_out_costs_a_failure_and_fences_its_attempt
-        a_renewed_lease_holds
-        a_stale_attempt_changes_nothing
-        the_first_outcome_wins
-        a_trimmed_task_stays_done
-        trimming_again_or_too_much_is_harmless
-        a_reopened_task_runs_again_and_is_trimmed_again
+        job_returns_the_last_put_job
+        claim_of_a_claimed_task_is_held
+        claim_returns_records_by_slot
+        records_are_readable_until_finish
+        release_counts_no_failure
+        expired_lease_counts_a_failure_and_fences_its_attempt
+        renew_keeps_the_lease
+        stale_attempt_changes_nothing
+        finish_keeps_the_first_outcome
+        trim_keeps_a_task_done
+        trim_is_idempotent
+        reopen_allows_another_claim_and_trim
         positions_strictly_grow
         outcomes_come_in_pages
-        a_reader_wakes_for_the_first_outcome
-        a_reader_waits_no_longer_than_asked
-        a_task_is_abandoned_unless_it_is_held_or_has_an_outcome_to_read
-        imported_records_are_found_by_the_claim
-        imported_records_do_not_replace_recorded_ones
-        runs_are_apart
-        the_next_process_finds_everything
+        outcomes_returns_with_the_first_outcome
+        outcomes_returns_after_its_wait
+        abandoned_lists_tasks_without_lease_or_outcome
+        claim_returns_imported_records
+        import_does_not_replace_records
+        runs_are_separate
+        next_process_finds_everything
     } };
 }
 pub(crate) use all_store_cases;
@@ -142,7 +142,7 @@ fn assert_fenced<T: std::fmt::Debug>(result: Result<T, StoreError>, attempt: Att
     );
 }
 
-pub(crate) async fn a_job_reads_back_and_the_last_one_stands<T: StoreUnderTest>() {
+pub(crate) async fn job_returns_the_last_put_job<T: StoreUnderTest>() {
     let t = T::start().await;
     assert_eq!(t.store().job(&run()).await.unwrap(), None);
     for spec in [&b"one"[..], b"two"] {
@@ -151,7 +151,7 @@ pub(crate) async fn a_job_reads_back_and_the_last_one_stands<T: StoreUnderTest>(
     }
 }
 
-pub(crate) async fn a_task_at_work_is_held<T: StoreUnderTest>() {
+pub(crate) async fn claim_of_a_claimed_task_is_held<T: StoreUnderTest>() {
     let t = T::start().await;
     let (first, failures, records) = claimed(t.store(), task(1), LEASE).await;
     assert_eq!((first.attempt, failures, records), (Attempt(1), 0, vec![]));
@@ -162,7 +162,7 @@ pub(crate) async fn a_task_at_work_is_held<T: StoreUnderTest>() {
     attempt(t.store(), task(2)).await;
 }
 
-pub(crate) async fn records_go_to_the_next_attempt_by_slot<T: StoreUnderTest>() {
+pub(crate) async fn claim_returns_records_by_slot<T: StoreUnderTest>() {
     let t = T::start().await;
     let first = attempt(t.store(), task(1)).await;
     for (slot, bytes) in [(7, "seven"), (0, "old"), (0, ""), (300, "many")] {
@@ -176,7 +176,7 @@ pub(crate) async fn records_go_to_the_next_attempt_by_slot<T: StoreUnderTest>() 
     );
 }
 
-pub(crate) async fn anybody_may_look_at_the_records_of_a_task_without_outcome<T: StoreUnderTest>() {
+pub(crate) async fn records_are_readable_until_finish<T: StoreUnderTest>() {
     let t = T::start().await;
     let look = async || {
         let mut records = t.store().records(&run(), task(1)).await.unwrap();
@@ -198,7 +198,7 @@ pub(crate) async fn anybody_may_look_at_the_records_of_a_task_without_outcome<T:
     assert_eq!(look().await, []);
 }
 
-pub(crate) async fn a_released_task_costs_no_failure<T: StoreUnderTest>() {
+pub(crate) async fn release_counts_no_failure<T: StoreUnderTest>() {
     let t = T::start().await;
     for number in 1..20 {
         let (attempt, failures, _) = claimed(t.store(), task(1), LEASE).await;
@@ -208,7 +208,7 @@ pub(crate) async fn a_released_task_costs_no_failure<T: StoreUnderTest>() {
     }
 }
 
-pub(crate) async fn a_lease_that_ran_out_costs_a_failure_and_fences_its_attempt<T: StoreUnderTest>() {
+pub(crate) async fn expired_lease_counts_a_failure_and_fences_its_attempt<T: StoreUnderTest>() {
     let t = T::start().await;
     for number in 0..3 {
         let (attempt, failures, _) = claimed(t.store(), task(1), NO_LEASE).await;
@@ -221,7 +221,7 @@ pub(crate) async fn a_lease_that_ran_out_costs_a_failure_and_fences_its_attempt<
     assert_fenced(t.store().renew(&run(), stale, LEASE).await, stale);
 }
 
-pub(crate) async fn a_renewed_lease_holds<T: StoreUnderTest>() {
+pub(crate) async fn renew_keeps_the_lease<T: StoreUnderTest>() {
     let t = T::start().await;
     let (attempt, _, _) = claimed(t.store(), task(1), NO_LEASE).await;
     t.store().renew(&run(), attempt, LEASE).await.unwrap();
@@ -231,7 +231,7 @@ pub(crate) async fn a_renewed_lease_holds<T: StoreUnderTest>() {
     );
 }
 
-pub(crate) async fn a_stale_attempt_changes_nothing<T: StoreUnderTest>() {
+pub(crate) async fn stale_attempt_changes_nothing<T: StoreUnderTest>() {
     let t = T::start().await;
     let (old, _, _) = claimed(t.store(), task(1), NO_LEASE).await;
     let new = attempt(t.store(), task(1)).await;
@@ -252,7 +252,7 @@ pub(crate) async fn a_stale_attempt_changes_nothing<T: StoreUnderTest>() {
     );
 }
 
-pub(crate) async fn the_first_outcome_wins<T: StoreUnderTest>() {
+pub(crate) async fn finish_keeps_the_first_outcome<T: StoreUnderTest>() {
     let t = T::start().await;
     let (old, _, _) = claimed(t.store(), task(1), NO_LEASE).await;
     let new = attempt(t.store(), task(1)).await;
@@ -277,7 +277,7 @@ pub(crate) async fn the_first_outcome_wins<T: StoreUnderTest>() {
     assert_eq!(outcomes(t.store(), Position::default(), 9).await.len(), 1);
 }
 
-pub(crate) async fn a_trimmed_task_stays_done<T: StoreUnderTest>() {
+pub(crate) async fn trim_keeps_a_task_done<T: StoreUnderTest>() {
     let t = T::start().await;
     finished(t.store(), 1).await;
     let stored = outcomes(t.store(), Position::default(), 9).await;
@@ -294,7 +294,7 @@ pub(crate) async fn a_trimmed_task_stays_done<T: StoreUnderTest>() {
     assert_eq!(outcomes(t.store(), Position::default(), 9).await, []);
 }
 
-pub(crate) async fn a_reopened_task_runs_again_and_is_trimmed_again<T: StoreUnderTest>() {
+pub(crate) async fn reopen_allows_another_claim_and_trim<T: StoreUnderTest>() {
     let mut t = T::start().await;
     finished(t.store(), 1).await;
     let stored = outcomes(t.store(), Position::default(), 10).await;
@@ -327,7 +327,7 @@ pub(crate) async fn a_reopened_task_runs_again_and_is_trimmed_again<T: StoreUnde
     }
 }
 
-pub(crate) async fn trimming_again_or_too_much_is_harmless<T: StoreUnderTest>() {
+pub(crate) async fn trim_is_idempotent<T: StoreUnderTest>() {
     let t = T::start().await;
     finished(t.store(), 1).await;
     finished(t.store(), 2).await;
@@ -378,7 +378,7 @@ pub(crate) async fn outcomes_come_in_pages<T: StoreUnderTest>() {
     );
 }
 
-pub(crate) async fn a_reader_wakes_for_the_first_outcome<T: StoreUnderTest>() {
+pub(crate) async fn outcomes_returns_with_the_first_outcome<T: StoreUnderTest>() {
     let t = T::start().await;
     let run = run();
     let read = t.store().outcomes(&run, Position::default(), 9, PATIENCE);
@@ -388,7 +388,7 @@ pub(crate) async fn a_reader_wakes_for_the_first_outcome<T: StoreUnderTest>() {
     assert!(start.elapsed() < PATIENCE);
 }
 
-pub(crate) async fn a_reader_waits_no_longer_than_asked<T: StoreUnderTest>() {
+pub(crate) async fn outcomes_returns_after_its_wait<T: StoreUnderTest>() {
     let t = T::start().await;
     let (start, wait) = (Instant::now(), Duration::from_millis(50));
     assert_eq!(
@@ -401,7 +401,7 @@ pub(crate) async fn a_reader_waits_no_longer_than_asked<T: StoreUnderTest>() {
     assert!(start.elapsed() >= wait && start.elapsed() < PATIENCE);
 }
 
-pub(crate) async fn a_task_is_abandoned_unless_it_is_held_or_has_an_outcome_to_read<T: StoreUnderTest>() {
+pub(crate) async fn abandoned_lists_tasks_without_lease_or_outcome<T: StoreUnderTest>() {
     let t = T::start().await;
     let all: Vec<TaskId> = (0..600).map(task).collect();
     let abandoned = async || t.store().abandoned(&run(), &all).await.unwrap();
@@ -423,7 +423,7 @@ pub(crate) async fn a_task_is_abandoned_unless_it_is_held_or_has_an_outcome_to_r
     assert_eq!(t.store().abandoned(&run(), &[]).await.unwrap(), []);
 }
 
-pub(crate) async fn imported_records_are_found_by_the_claim<T: StoreUnderTest>() {
+pub(crate) async fn claim_returns_imported_records<T: StoreUnderTest>() {
     let t = T::start().await;
     t.store()
         .import(&run(), task(1), vec![(3, b"three".into()), (1, b"one".into())])
@@ -434,7 +434,7 @@ pub(crate) async fn imported_records_are_found_by_the_claim<T: StoreUnderTest>()
     assert_eq!(records, [(1, b"one".into()), (3, b"three".into())]);
 }
 
-pub(crate) async fn imported_records_do_not_replace_recorded_ones<T: StoreUnderTest>() {
+pub(crate) async fn import_does_not_replace_records<T: StoreUnderTest>() {
     let t = T::start().await;
     let first = attempt(t.store(), task(1)).await;
     t.store().record(&run(), first, 1, b"paid".into()).await.unwrap();
@@ -447,7 +447,7 @@ pub(crate) async fn imported_records_do_not_replace_recorded_ones<T: StoreUnderT
     assert_eq!(records, [(1, b"paid".into()), (2, b"new".into())]);
 }
 
-pub(crate) async fn runs_are_apart<T: StoreUnderTest>() {
+pub(crate) async fn runs_are_separate<T: StoreUnderTest>() {
     let t = T::start().await;
     let other = RunId("other".into());
     t.store().put_job(&other, b"other").await.unwrap();
@@ -466,7 +466,7 @@ pub(crate) async fn runs_are_apart<T: StoreUnderTest>() {
     assert_eq!(none, []);
 }
 
-pub(crate) async fn the_next_process_finds_everything<T: StoreUnderTest>() {
+pub(crate) async fn next_process_finds_everything<T: StoreUnderTest>() {
     let t = T::start().await;
     t.store().put_job(&run(), b"job").await.unwrap();
     for n in 0..3 {

@@ -37,7 +37,7 @@ fn trusted(test: &str, certificates: impl FnOnce() -> Option<Certificates>) -> O
 }
 
 #[test]
-fn the_queue_keeps_its_promises_over_tls() {
+fn broker_works_over_tls() {
     let Some(certificates) = for_a_broker() else {
         return;
     };
@@ -49,7 +49,7 @@ fn the_queue_keeps_its_promises_over_tls() {
 }
 
 #[test]
-fn the_store_keeps_its_promises_over_tls() {
+fn store_works_over_tls() {
     let Some(certificates) = for_redis() else { return };
     let server = RedisServer::start_with_tls(certificates.dir(), &[]);
     InAChild::new()
@@ -59,7 +59,7 @@ fn the_store_keeps_its_promises_over_tls() {
 }
 
 #[test]
-fn the_store_keeps_its_promises_on_a_cluster_over_tls() {
+fn store_on_a_cluster_works_over_tls() {
     let Some(certificates) = for_redis() else { return };
     let cluster = ["--cluster-enabled", "yes", "--tls-cluster", "yes"];
     let server = RedisServer::start_with_tls(
@@ -74,8 +74,8 @@ fn the_store_keeps_its_promises_on_a_cluster_over_tls() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_that_was_killed_is_found_again_over_tls() {
-    let test = "conformance::tls::a_broker_that_was_killed_is_found_again_over_tls";
+async fn broker_reconnects_over_tls_after_kill_9() {
+    let test = "conformance::tls::broker_reconnects_over_tls_after_kill_9";
     let Some(certificates) = trusted(test, for_a_broker) else {
         return;
     };
@@ -109,8 +109,8 @@ async fn a_broker_that_was_killed_is_found_again_over_tls() {
 }
 
 #[tokio::test]
-async fn a_redis_that_was_killed_is_found_again_over_tls() {
-    let test = "conformance::tls::a_redis_that_was_killed_is_found_again_over_tls";
+async fn store_reconnects_over_tls_after_kill_9() {
+    let test = "conformance::tls::store_reconnects_over_tls_after_kill_9";
     let Some(certificates) = trusted(test, for_redis) else {
         return;
     };
@@ -168,7 +168,7 @@ async fn a_redis_is_refused(url: &str, reason: &str) {
 }
 
 #[tokio::test]
-async fn a_certificate_of_an_unknown_authority_is_refused() {
+async fn certificate_of_an_unknown_authority_is_refused() {
     if let Some(certificates) = for_a_broker() {
         let rabbitmq = RabbitMqServer::start_with_tls(certificates.dir());
         a_broker_is_refused(&rabbitmq.tls_url(), "UnknownIssuer").await;
@@ -180,8 +180,8 @@ async fn a_certificate_of_an_unknown_authority_is_refused() {
 }
 
 #[tokio::test]
-async fn a_certificate_for_another_host_is_refused() {
-    let test = "conformance::tls::a_certificate_for_another_host_is_refused";
+async fn certificate_for_another_host_is_refused() {
+    let test = "conformance::tls::certificate_for_another_host_is_refused";
     let elsewhere = || {
         let there = rabbitmq::installed() && is_installed();
         there.then(|| Certificates::made_for("DNS:elsewhere.example"))?
@@ -196,8 +196,8 @@ async fn a_certificate_for_another_host_is_refused() {
 }
 
 #[tokio::test]
-async fn authorities_that_cannot_be_read_are_named() {
-    let test = "conformance::tls::authorities_that_cannot_be_read_are_named";
+async fn unreadable_ssl_cert_file_is_named() {
+    let test = "conformance::tls::unreadable_ssl_cert_file_is_named";
     let Some(certificates) = trusted(test, for_redis) else {
         return;
     };
@@ -208,8 +208,8 @@ async fn authorities_that_cannot_be_read_are_named() {
 }
 
 #[tokio::test]
-async fn a_redis_that_wants_our_certificate_says_so() {
-    let test = "conformance::tls::a_redis_that_wants_our_certificate_says_so";
+async fn tls_auth_clients_is_named() {
+    let test = "conformance::tls::tls_auth_clients_is_named";
     let Some(certificates) = trusted(test, for_redis) else {
         return;
     };
@@ -219,7 +219,7 @@ async fn a_redis_that_wants_our_certificate_says_so() {
 }
 
 #[tokio::test]
-async fn plain_and_tls_ports_that_are_mixed_up_are_said_so() {
+async fn mixed_up_plain_and_tls_ports_are_reported() {
     if let Some(certificates) = for_a_broker() {
         let rabbitmq = RabbitMqServer::start_with_tls(certificates.dir());
         let plain = with_password(&rabbitmq.tls_url()).replace("amqps:", "amqp:");
@@ -236,7 +236,7 @@ async fn plain_and_tls_ports_that_are_mixed_up_are_said_so() {
 }
 
 #[tokio::test]
-async fn a_port_that_never_answers_is_given_up() {
+async fn connect_to_a_silent_port_times_out() {
     let mute = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = format!("guest:hunter2@{}", mute.local_addr().unwrap());
     let urls = ["amqp", "amqps", "redis", "rediss"].map(|scheme| format!("{scheme}://{host}"));

@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_whose_answer_was_recorded_must_not_be_asked_again() {
+    fn audit_rejects_a_repeated_call_whose_answer_was_recorded() {
         let (first, again) = (asked("a", 10.0, 200), asked("b", 20.0, 200));
         assert_eq!(of(&first, &again, &recorded(11.0), 19.0, &[]), None);
         let killed = Event::StoreKilled {
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_is_asked_again_for_these_reasons_only() {
+    fn audit_knows_the_causes_of_repeated_calls() {
         let (first, again) = (asked("a", 10.0, 200), asked("b", 20.0, 200));
         assert_eq!(of(&first, &again, &[], 19.0, &[]), Some(Cause::NotRecorded));
         assert_eq!(

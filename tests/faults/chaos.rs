@@ -67,7 +67,7 @@ pub(crate) struct Progress {
 }
 
 #[test]
-fn a_compile_through_faults_of_every_kind_ends_as_if_nothing_had_been() {
+fn compile_through_faults_of_every_kind_has_the_same_bytes() {
     if !rabbitmq::installed() || !redis_server::is_installed() {
         return;
     }

@@ -27,7 +27,7 @@ struct Network {
 }
 
 #[test]
-fn a_worker_that_was_cut_off_for_longer_than_its_sign_of_life_lasts_goes_on_and_nothing_is_done_twice() {
+fn worker_cut_off_beyond_its_lease_resumes_without_repeated_work() {
     if !rabbitmq::installed() || !redis_server::is_installed() {
         return;
     }

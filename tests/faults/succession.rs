@@ -9,7 +9,7 @@ use crate::support::{rabbitmq, redis_server};
 const EXAMPLES: usize = 60;
 
 #[test]
-fn a_coordinator_that_waits_for_a_dead_ones_run_holds_on_while_redis_is_away() {
+fn coordinator_waiting_for_a_dead_lease_survives_a_redis_outage() {
     if !rabbitmq::installed() || !redis_server::is_installed() {
         return;
     }

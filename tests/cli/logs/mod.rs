@@ -59,7 +59,7 @@ fn saying<'a>(told: &'a [Json], words: &str) -> &'a Json {
 }
 
 #[test]
-fn every_line_of_a_run_without_a_terminal_is_a_json_object_with_the_run_in_it() {
+fn log_lines_without_a_terminal_are_json_objects_with_the_run() {
     let folder = Folder::new();
     job(0.1).write(&folder, 50);
     let ended = folder.start_with(&COMPILE, &[AUTO]).end().with(0);
@@ -80,7 +80,7 @@ fn every_line_of_a_run_without_a_terminal_is_a_json_object_with_the_run_in_it() 
 }
 
 #[test]
-fn why_a_job_failed_is_a_line_of_level_error() {
+fn failed_compile_ends_with_an_error_line() {
     let (folder, port) = (Folder::new(), ReservedPort::new());
     let mut job = JobFile::at(&format!("http://127.0.0.1:{}/v1", port.number()));
     job.teacher = job.teacher.replace("num_retries = 3", "num_retries = 0");
@@ -97,7 +97,7 @@ fn why_a_job_failed_is_a_line_of_level_error() {
 }
 
 #[test]
-fn a_job_file_that_is_wrong_is_told_in_the_logs_format() {
+fn bad_job_file_is_reported_in_the_log_format() {
     let folder = Folder::new();
     folder.write("job.toml", "name = 3\n");
     let ended = folder.start_with(&COMPILE, &[AUTO]).end().with(2);
@@ -105,7 +105,7 @@ fn a_job_file_that_is_wrong_is_told_in_the_logs_format() {
 }
 
 #[test]
-fn an_answer_to_a_person_stays_human_until_json_is_asked_for() {
+fn check_prints_json_only_with_log_format_json() {
     let folder = Folder::new();
     folder.write("job.toml", "name = 3\n");
     let check = ["check", "job.toml"];
@@ -133,7 +133,7 @@ fn empty_bsft_log_format_counts_as_unset() {
 }
 
 #[test]
-fn a_line_has_the_ids_of_the_job_task_and_call_that_it_tells_of() {
+fn trace_lines_have_ids_of_run_task_and_call() {
     let folder = Folder::new();
     job(0.0).write(&folder, 3);
     let ended = folder
@@ -155,7 +155,7 @@ fn a_line_has_the_ids_of_the_job_task_and_call_that_it_tells_of() {
 }
 
 #[test]
-fn levels_that_cannot_be_read_are_told() {
+fn bad_bsft_log_is_a_warning() {
     let folder = Folder::new();
     job(0.0).write(&folder, 3);
     let ended = folder
@@ -167,7 +167,7 @@ fn levels_that_cannot_be_read_are_told() {
 }
 
 #[test]
-fn a_run_with_a_thousand_failures_is_told_in_tens_of_lines() {
+fn compile_with_a_thousand_failures_logs_under_100_lines() {
     let folder = Folder::new();
     job(0.4).write(&folder, 5000);
     let ended = folder.start_with(&COMPILE, &[AUTO]).end().with(0);

@@ -25,7 +25,7 @@ fn named<'a>(spans: &'a [Span], name: &str) -> Vec<&'a Span> {
 }
 
 #[test]
-fn a_collector_gets_a_span_for_the_job_each_task_and_each_call() {
+fn collector_receives_spans_of_job_tasks_and_calls() {
     let collector = Collector::start(Manner::Takes);
     let folder = Folder::new();
     let ended = compile(&folder, collector.address(), &[]).with(0);
@@ -99,7 +99,7 @@ fn a_collector_gets_a_span_for_the_job_each_task_and_each_call() {
 }
 
 #[test]
-fn no_prompt_and_no_answer_is_in_a_span_and_no_token_in_a_line() {
+fn spans_have_no_prompts_and_logs_have_no_tokens() {
     let collector = Collector::start(Manner::Refuses("401 Unauthorized"));
     let folder = Folder::new();
     let headers = format!("authorization=Bearer {TOKEN}");
@@ -121,7 +121,7 @@ fn no_prompt_and_no_answer_is_in_a_span_and_no_token_in_a_line() {
 }
 
 #[test]
-fn a_process_is_named_as_its_environment_says() {
+fn otel_service_name_and_attributes_name_the_process() {
     for (more, name) in [
         (None, "bsft-coordinator"),
         (Some(("OTEL_SERVICE_NAME", "mine")), "mine"),
@@ -145,7 +145,7 @@ fn a_process_is_named_as_its_environment_says() {
 }
 
 #[test]
-fn a_sampler_that_takes_nothing_sends_nothing() {
+fn always_off_sampler_sends_nothing() {
     let collector = Collector::start(Manner::Takes);
     let folder = Folder::new();
     compile(
@@ -158,7 +158,7 @@ fn a_sampler_that_takes_nothing_sends_nothing() {
 }
 
 #[test]
-fn a_collector_that_hangs_refuses_or_is_not_there_is_told_once_and_the_run_ends_well() {
+fn failing_collector_is_one_warning_and_compile_succeeds() {
     let hangs = Collector::start(Manner::Hangs);
     let refuses = Collector::start(Manner::Refuses("503 Service Unavailable"));
     let port = ReservedPort::new();
@@ -178,7 +178,7 @@ fn a_collector_that_hangs_refuses_or_is_not_there_is_told_once_and_the_run_ends_
 }
 
 #[test]
-fn a_protocol_or_an_address_that_is_not_spoken_is_told_and_the_run_goes_on_without_traces() {
+fn unsupported_otlp_protocol_or_endpoint_is_a_warning() {
     let collector = Collector::start(Manner::Takes);
     let folder = Folder::new();
     let grpc = [("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")];

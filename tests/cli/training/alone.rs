@@ -4,7 +4,7 @@ use super::{COMPILE, Trained};
 use crate::support::{JobFile, LmServer, until};
 
 #[test]
-fn a_trainer_of_this_machine_trains_and_the_student_names_its_model() {
+fn local_trainer_trains_and_compiled_json_names_its_model() {
     let trained = Trained::new();
     trained.finish();
     let ended = trained.folder.run(&COMPILE).with(0);
@@ -18,7 +18,7 @@ fn a_trainer_of_this_machine_trains_and_the_student_names_its_model() {
 }
 
 #[test]
-fn a_training_outlives_its_compile_however_that_ends_and_is_taken_up_by_the_next() {
+fn compile_resumes_the_training_of_an_interrupted_or_killed_compile() {
     for signal in ["INT", "KILL"] {
         let trained = Trained::new();
         let running = trained.folder.start(&COMPILE);
@@ -47,7 +47,7 @@ fn a_training_outlives_its_compile_however_that_ends_and_is_taken_up_by_the_next
 }
 
 #[test]
-fn a_training_that_fails_leaves_the_others_and_is_the_only_one_to_be_retried() {
+fn retry_repeats_only_the_training_that_failed() {
     let mut job = JobFile::with_teacher("model = \"simulated/x\"");
     job.compile = "multitask = false".to_owned();
     let trained = Trained::with_job(job);
@@ -97,7 +97,7 @@ fn a_training_that_fails_leaves_the_others_and_is_the_only_one_to_be_retried() {
 }
 
 #[test]
-fn a_cancelled_training_is_stopped_and_compile_starts_another() {
+fn cancel_stops_the_training_and_compile_starts_another() {
     let trained = Trained::new();
     let running = trained.folder.start(&COMPILE);
     let start = trained.until_started(1);
@@ -112,7 +112,7 @@ fn a_cancelled_training_is_stopped_and_compile_starts_another() {
 }
 
 #[test]
-fn what_a_compile_left_behind_is_stopped_by_cancel_too() {
+fn cancel_stops_the_training_of_an_ended_compile() {
     let trained = Trained::new();
     let running = trained.folder.start(&COMPILE);
     let start = trained.until_started(1);
@@ -128,7 +128,7 @@ fn what_a_compile_left_behind_is_stopped_by_cancel_too() {
 }
 
 #[test]
-fn a_job_that_would_fail_at_its_end_fails_before_the_first_question() {
+fn compile_with_a_bad_trainer_fails_before_any_lm_call() {
     let server = LmServer::start("clean");
     let wrong = [
         ("scripted", "unheard-of", "unheard-of"),
@@ -162,7 +162,7 @@ fn with_a_shared_folder() -> Trained {
 }
 
 #[test]
-fn a_fresh_run_that_finds_an_old_failure_says_that_it_is_old_and_how_to_train_anew() {
+fn compile_reports_an_earlier_training_failure_and_suggests_retry() {
     let trained = with_a_shared_folder();
     trained.fail("student");
     let ended = trained.folder.run(&COMPILE).with(1);
@@ -186,7 +186,7 @@ fn a_fresh_run_that_finds_an_old_failure_says_that_it_is_old_and_how_to_train_an
 }
 
 #[test]
-fn a_model_of_a_trainer_that_was_defined_otherwise_is_kept_and_that_is_said() {
+fn compile_keeps_the_model_of_a_redefined_trainer_and_warns() {
     let trained = with_a_shared_folder();
     trained.finish();
     let words = "an earlier definition of trainer";
@@ -214,7 +214,7 @@ fn a_model_of_a_trainer_that_was_defined_otherwise_is_kept_and_that_is_said() {
 }
 
 #[test]
-fn changed_settings_make_a_new_training_and_that_is_said() {
+fn changed_train_settings_start_a_new_training_and_warn() {
     let trained = Trained::new();
     trained.finish();
     trained.folder.run(&COMPILE).with(0);

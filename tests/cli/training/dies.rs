@@ -66,7 +66,7 @@ fn until_looked_after(trained: &Trained) {
 }
 
 #[test]
-fn a_worker_that_is_killed_leaves_its_training_to_the_next() {
+fn next_worker_resumes_the_training_of_a_killed_worker() {
     let Some(mut at_work) = AtWork::begin() else {
         return;
     };
@@ -84,7 +84,7 @@ fn a_worker_that_is_killed_leaves_its_training_to_the_next() {
 }
 
 #[test]
-fn a_worker_that_drains_leaves_its_training_to_the_next() {
+fn next_worker_resumes_the_training_of_a_drained_worker() {
     let Some(mut at_work) = AtWork::begin() else {
         return;
     };
@@ -96,7 +96,7 @@ fn a_worker_that_drains_leaves_its_training_to_the_next() {
 }
 
 #[test]
-fn a_coordinator_that_is_killed_is_followed_by_one_that_waits_for_the_same_training() {
+fn successor_of_a_killed_coordinator_waits_for_the_same_training() {
     let Some(mut at_work) = AtWork::begin() else {
         return;
     };
@@ -107,7 +107,7 @@ fn a_coordinator_that_is_killed_is_followed_by_one_that_waits_for_the_same_train
 }
 
 #[test]
-fn redis_may_forget_everything_and_the_training_is_found() {
+fn training_is_found_after_redis_flushall() {
     let Some(at_work) = AtWork::begin() else { return };
     at_work.cluster.redis.ask(&["FLUSHALL"]);
     until_looked_after(&at_work.trained);
@@ -115,7 +115,7 @@ fn redis_may_forget_everything_and_the_training_is_found() {
 }
 
 #[test]
-fn redis_may_be_killed_while_a_training_goes_on() {
+fn training_survives_a_killed_redis() {
     let Some(mut at_work) = AtWork::begin() else {
         return;
     };
@@ -126,7 +126,7 @@ fn redis_may_be_killed_while_a_training_goes_on() {
 }
 
 #[test]
-fn a_fine_tune_lane_that_is_emptied_is_filled_again() {
+fn lost_finetune_message_is_republished() {
     let Some(mut at_work) = AtWork::begin() else {
         return;
     };
@@ -138,7 +138,7 @@ fn a_fine_tune_lane_that_is_emptied_is_filled_again() {
 }
 
 #[test]
-fn rabbitmq_may_be_killed_and_wiped_and_the_next_worker_gets_the_training() {
+fn next_worker_gets_the_training_after_rabbitmq_was_wiped() {
     let Some(cluster) = Cluster::start_apart() else {
         return;
     };
@@ -154,7 +154,7 @@ fn rabbitmq_may_be_killed_and_wiped_and_the_next_worker_gets_the_training() {
 }
 
 #[test]
-fn a_trainer_that_vanishes_with_all_its_processes_is_started_again() {
+fn vanished_trainer_restarts_from_its_checkpoint() {
     let Some(at_work) = AtWork::begin() else { return };
     let checkpoint = find(&at_work.trained, "unfinished").join("checkpoint-7");
     fs::create_dir_all(&checkpoint).unwrap();
@@ -170,7 +170,7 @@ fn a_trainer_that_vanishes_with_all_its_processes_is_started_again() {
 }
 
 #[test]
-fn a_training_whose_machine_is_gone_is_started_anew_on_another_and_nowhere_else() {
+fn take_over_secs_restarts_a_training_only_if_its_machine_is_gone() {
     let Some(mut at_work) = AtWork::begin() else {
         return;
     };
@@ -212,7 +212,7 @@ fn a_training_whose_machine_is_gone_is_started_anew_on_another_and_nowhere_else(
 }
 
 #[test]
-fn a_cancelled_run_stops_its_training_wherever_it_is() {
+fn cancel_in_a_cluster_stops_the_training() {
     let Some(at_work) = AtWork::begin() else { return };
     let run = at_work.trained.manifest()["run"].as_str().unwrap().to_owned();
     let cancelled = at_work.cluster.run_in(&at_work.trained.folder, &["cancel", &run]);
@@ -230,7 +230,7 @@ fn a_cancelled_run_stops_its_training_wherever_it_is() {
 }
 
 #[test]
-fn a_cluster_whose_workers_lack_the_trainer_says_so_before_the_first_question() {
+fn compile_without_a_worker_for_the_trainer_fails_before_any_lm_call() {
     let Some(cluster) = Cluster::start() else { return };
     let trained = Trained::new();
     let _worker = cluster.worker(&[]);

@@ -70,7 +70,7 @@ fn compiled_with_its_model(folder: &Folder, job: &Value) {
 }
 
 #[test]
-fn one_job_is_made_whatever_the_service_does_at_its_creation() {
+fn faulty_create_leaves_one_fine_tune_job() {
     for switch in [
         "lose-create",
         "fail-create",
@@ -88,7 +88,7 @@ fn one_job_is_made_whatever_the_service_does_at_its_creation() {
 }
 
 #[test]
-fn statuses_that_nobody_has_heard_of_are_not_the_end() {
+fn unknown_job_statuses_are_not_terminal() {
     let service = OpenaiServer::start(&["walk=warming_up,pausing,paused,succeeded"]);
     let folder = simulated(&service);
     folder
@@ -100,7 +100,7 @@ fn statuses_that_nobody_has_heard_of_are_not_the_end() {
 }
 
 #[test]
-fn a_compile_that_is_killed_goes_on_with_the_job_that_it_made() {
+fn killed_compile_resumes_its_fine_tune_job() {
     let service = OpenaiServer::start(&TOLD);
     let folder = simulated(&service);
     let running = folder.start_with(&COMPILE, &KEY);
@@ -117,7 +117,7 @@ fn a_compile_that_is_killed_goes_on_with_the_job_that_it_made() {
 }
 
 #[test]
-fn in_a_cluster_a_job_outlives_its_worker_and_what_redis_knows() {
+fn fine_tune_job_survives_its_worker_and_redis_flushall() {
     let Some(cluster) = Cluster::start() else { return };
     let service = OpenaiServer::start(&TOLD);
     let folder = simulated(&service);
@@ -135,7 +135,7 @@ fn in_a_cluster_a_job_outlives_its_worker_and_what_redis_knows() {
 }
 
 #[test]
-fn a_job_that_fails_is_told_in_the_services_words_and_retried_when_asked() {
+fn retry_repeats_a_failed_fine_tune_job_and_compile_does_not() {
     let service = OpenaiServer::start(&["walk=running,failed", "error=object"]);
     let folder = simulated(&service);
     let words = |ended: crate::support::Ended| {
@@ -151,7 +151,7 @@ fn a_job_that_fails_is_told_in_the_services_words_and_retried_when_asked() {
 }
 
 #[test]
-fn a_cancelled_run_cancels_its_job_and_compile_makes_another() {
+fn cancel_cancels_the_fine_tune_job_and_compile_creates_another() {
     let service = OpenaiServer::start(&[ENDLESS]);
     let folder = simulated(&service);
     let running = folder.start_with(&COMPILE, &KEY);
@@ -166,7 +166,7 @@ fn a_cancelled_run_cancels_its_job_and_compile_makes_another() {
 }
 
 #[test]
-fn a_job_that_a_killed_compile_left_behind_is_cancelled_where_its_key_is() {
+fn cancel_stops_the_job_of_a_killed_compile_if_its_key_is_set() {
     for is_known in [true, false] {
         let service = OpenaiServer::start(&[ENDLESS]);
         let folder = simulated(&service);
@@ -201,7 +201,7 @@ fn a_job_that_a_killed_compile_left_behind_is_cancelled_where_its_key_is() {
 }
 
 #[test]
-fn what_would_fail_at_the_service_fails_before_the_first_question() {
+fn compile_with_a_bad_service_fails_before_any_lm_call() {
     let lm = LmServer::start("clean");
     let teacher = format!("model = \"openai/teacher\"\napi_base = \"{}\"", lm.base());
     type Case<'a> = (&'a [&'a str], &'a str, &'a [(&'a str, &'a str)], &'a str);

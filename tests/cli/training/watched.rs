@@ -5,7 +5,7 @@ use crate::cli::metrics::Watched;
 use crate::support::{JobFile, LmServer, until};
 
 #[test]
-fn metrics_say_what_run_json_says_while_the_run_goes_on() {
+fn metrics_of_a_running_compile_match_run_json() {
     let server = LmServer::start_on(0, &["--profile", "mild", "--fail-first", "0.3"]);
     let trained = Trained::with_job(JobFile::at(&server.base()));
     let running = trained

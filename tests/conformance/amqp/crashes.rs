@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_that_is_killed_keeps_what_is_unsettled_and_forgets_what_is_done() {
+async fn killed_rabbitmq_keeps_unacked_messages_and_forgets_acked_ones() {
     if !rabbitmq::installed() {
         return;
     }
@@ -49,7 +49,7 @@ async fn a_broker_that_is_killed_keeps_what_is_unsettled_and_forgets_what_is_don
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_queue_whose_broker_was_killed_right_after_its_declaration_heals() {
+async fn young_queue_of_a_killed_rabbitmq_is_replaced() {
     if !rabbitmq::installed() {
         return;
     }
@@ -94,7 +94,7 @@ async fn a_queue_whose_broker_was_killed_right_after_its_declaration_heals() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_that_freezes_is_noticed_and_found_again() {
+async fn frozen_rabbitmq_is_noticed_and_reconnected() {
     if !rabbitmq::installed() {
         return;
     }
@@ -147,7 +147,7 @@ async fn a_child_that_hoards_deliveries_until_it_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_that_dies_again_and_again_loses_no_prefetched_message() {
+async fn worker_killed_thirty_times_loses_no_prefetched_message() {
     if !Fresh::available() {
         return;
     }

@@ -27,7 +27,7 @@ fn says(e: &BrokerError, texts: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_port_where_nobody_listens_may_pass_and_is_named() {
+async fn connect_to_a_closed_port_is_unreachable() {
     let reserved = ReservedPort::new();
     let port = reserved.number();
     let e = failure(&format!("amqp://me:secret@127.0.0.1:{port}")).await;
@@ -45,7 +45,7 @@ async fn a_port_where_nobody_listens_may_pass_and_is_named() {
 }
 
 #[tokio::test]
-async fn a_server_that_hangs_up_is_named_with_what_it_may_want() {
+async fn connect_to_a_server_that_hangs_up_suggests_amqps() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("amqp://me:secret@{}", listener.local_addr().unwrap());
     let hangs_up = std::thread::spawn(move || listener.accept().map(drop));
@@ -56,7 +56,7 @@ async fn a_server_that_hangs_up_is_named_with_what_it_may_want() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_and_a_missing_vhost_are_refused_and_named() {
+async fn wrong_password_and_missing_vhost_are_refused() {
     if !rabbitmq::installed() {
         return;
     }
@@ -80,7 +80,7 @@ async fn a_wrong_password_and_a_missing_vhost_are_refused_and_named() {
 }
 
 #[tokio::test]
-async fn tls_that_meets_a_plain_port_is_refused_and_never_plain() {
+async fn amqps_on_a_plain_port_is_refused() {
     if !rabbitmq::installed() {
         return;
     }
@@ -92,7 +92,7 @@ async fn tls_that_meets_a_plain_port_is_refused_and_never_plain() {
 }
 
 #[tokio::test]
-async fn each_missing_permission_is_named() {
+async fn connect_names_each_missing_permission() {
     if !rabbitmq::installed() {
         return;
     }
@@ -125,7 +125,7 @@ async fn each_missing_permission_is_named() {
 }
 
 #[tokio::test]
-async fn a_queue_that_is_declared_otherwise_is_refused() {
+async fn queue_declared_with_other_arguments_is_refused() {
     if !Fresh::available() {
         return;
     }

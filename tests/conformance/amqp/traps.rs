@@ -17,7 +17,7 @@ async fn delete(t: &Fresh, broker: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_confirmed_message_that_no_queue_took_is_published_again() {
+async fn unroutable_messages_are_published_again() {
     if !Fresh::available() {
         return;
     }
@@ -34,7 +34,7 @@ async fn a_confirmed_message_that_no_queue_took_is_published_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_intake_survives_its_queue() {
+async fn consumer_survives_a_deleted_queue() {
     if !Fresh::available() {
         return;
     }
@@ -48,7 +48,7 @@ async fn an_intake_survives_its_queue() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_depth_counts_what_waits_and_needs_no_queue() {
+async fn depth_needs_no_queue() {
     if !Fresh::available() {
         return;
     }
@@ -60,7 +60,7 @@ async fn the_depth_counts_what_waits_and_needs_no_queue() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_comes_back_more_often_than_the_delivery_limit_allows_when_it_comes_back_late() {
+async fn nack_after_is_not_bound_by_the_delivery_limit() {
     if !Fresh::available() {
         return;
     }
@@ -78,7 +78,7 @@ async fn a_message_comes_back_more_often_than_the_delivery_limit_allows_when_it_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stale_settlement_says_that_the_delivery_expired() {
+async fn ack_after_a_lost_connection_reports_an_expired_receipt() {
     if !rabbitmq::installed() {
         return;
     }
@@ -122,7 +122,7 @@ async fn a_stale_settlement_says_that_the_delivery_expired() {
 const IMPATIENT: &str = "[{rabbit, [{channel_tick_interval, 1000}, {consumer_timeout, 4000}]}].";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_intake_survives_an_error_of_its_channel() {
+async fn consumer_survives_a_channel_error() {
     if !rabbitmq::installed() {
         return;
     }
@@ -147,7 +147,7 @@ async fn an_intake_survives_an_error_of_its_channel() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_the_broker_has_no_memory_publishing_waits_and_nothing_else_does() {
+async fn publish_waits_and_consume_goes_on_while_rabbitmq_lacks_memory() {
     if !rabbitmq::installed() {
         return;
     }

@@ -18,7 +18,7 @@ fn worker(concurrency: usize) -> WorkerInfo {
 }
 
 #[tokio::test]
-async fn a_run_has_one_coordinator_at_a_time() {
+async fn run_has_one_coordinator_at_a_time() {
     let Some(server) = server(&[]) else { return };
     let coordination = connect(&server.url(), NAMESPACE).await;
     let (ours, theirs) = (Process::current(), Process::current());
@@ -61,7 +61,7 @@ async fn a_run_has_one_coordinator_at_a_time() {
 }
 
 #[tokio::test]
-async fn workers_are_seen_while_they_give_signs_of_life() {
+async fn workers_are_listed_while_they_send_heartbeats() {
     let Some(server) = server(&[]) else { return };
     let coordination = connect(&server.url(), NAMESPACE).await;
     assert_eq!(coordination.workers(&run()).await.unwrap(), []);
@@ -82,7 +82,7 @@ async fn workers_are_seen_while_they_give_signs_of_life() {
 }
 
 #[tokio::test]
-async fn a_cancelled_run_stays_so_until_it_is_resumed() {
+async fn cancel_holds_until_resume() {
     let Some(server) = server(&[]) else { return };
     let coordination = connect(&server.url(), NAMESPACE).await;
     assert!(!coordination.is_cancelled(&run()).await.unwrap());
@@ -96,7 +96,7 @@ async fn a_cancelled_run_stays_so_until_it_is_resumed() {
 }
 
 #[tokio::test]
-async fn every_run_of_a_namespace_is_known_by_its_last_report() {
+async fn reports_lists_the_last_report_of_each_run() {
     let Some(server) = server(&[]) else { return };
     let coordination = connect(&server.url(), NAMESPACE).await;
     let elsewhere = connect(&server.url(), "elsewhere").await;
@@ -110,7 +110,7 @@ async fn every_run_of_a_namespace_is_known_by_its_last_report() {
 }
 
 #[tokio::test]
-async fn the_roster_keeps_nothing_for_ever() {
+async fn every_coordination_key_expires() {
     let Some(server) = server(&[]) else { return };
     let coordination = connect(&server.url(), NAMESPACE).await;
     coordination

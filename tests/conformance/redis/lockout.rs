@@ -16,7 +16,7 @@ const RIGHT: &[&str] = &["resetpass", ">swordfish"];
 const WRONG: &[&str] = &["resetpass", ">hunter2"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_made_while_the_password_is_another_end_well_when_it_is_right_again() {
+async fn store_calls_succeed_once_the_password_is_right_again() {
     if !is_installed() {
         return;
     }
@@ -50,7 +50,7 @@ async fn change_and_undo(server: &RedisServer) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_made_while_a_right_is_missing_end_well_when_it_is_given_back() {
+async fn store_calls_succeed_once_a_missing_right_is_granted() {
     let Some(server) = server(&[]) else { return };
     let store = Arc::new(connect(&user(&server), NAMESPACE).await);
     let retrying = retrying_store(&store, &Shutdown::new());
@@ -66,7 +66,7 @@ async fn calls_made_while_a_right_is_missing_end_well_when_it_is_given_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_comes_back_with_another_password_is_waited_for_until_the_process_is_to_stop() {
+async fn store_calls_wait_for_the_right_password_until_shutdown() {
     let Some(mut server) = server(&[]) else { return };
     let store = Arc::new(connect(&server.url(), NAMESPACE).await);
     let (attempt, _, _) = claimed(&*store, task(1), LEASE * 100).await;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 #[tokio::test]
-async fn every_step_may_lose_its_answer_and_be_repeated() {
+async fn every_store_call_can_be_repeated_after_a_lost_answer() {
     let Some(server) = server(&[]) else { return };
     let lossy = Lossy::before(server.port()).await;
     // The server gets to know the scripts: an answer that is lost is to be a step's.
@@ -71,7 +71,7 @@ async fn every_step_may_lose_its_answer_and_be_repeated() {
 }
 
 #[tokio::test]
-async fn a_claim_that_was_given_up_is_taken_up_by_whoever_repeats_it() {
+async fn repeated_claim_after_a_timeout_gets_the_same_attempt() {
     let Some(server) = server(&[]) else { return };
     let store = connect(&server.url(), NAMESPACE).await;
     finish(&store, 1).await;
@@ -90,7 +90,7 @@ async fn a_claim_that_was_given_up_is_taken_up_by_whoever_repeats_it() {
 }
 
 #[tokio::test]
-async fn a_connection_that_fell_mute_is_made_anew() {
+async fn silent_connection_is_replaced() {
     let Some(server) = server(&[]) else { return };
     let lossy = Lossy::before(server.port()).await;
     let store = connect(&lossy.url(), NAMESPACE).await;
@@ -106,7 +106,7 @@ async fn a_connection_that_fell_mute_is_made_anew() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_down_is_waited_for() {
+async fn store_calls_succeed_after_redis_restarts() {
     let Some(mut server) = server(&["--appendfsync", "always"]) else {
         return;
     };
@@ -130,7 +130,7 @@ async fn a_server_that_is_down_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_cluster_that_is_down_is_waited_for() {
+async fn store_calls_succeed_after_a_cluster_restarts() {
     if !is_installed() {
         return;
     }
@@ -157,7 +157,7 @@ async fn a_cluster_that_is_down_is_waited_for() {
 const ACKNOWLEDGED: usize = 2_000;
 
 #[tokio::test]
-async fn everything_acknowledged_survives_kill_9_of_the_server() {
+async fn acknowledged_writes_survive_kill_9_of_redis() {
     let Some(mut server) = server(&["--appendfsync", "always"]) else {
         return;
     };
@@ -210,7 +210,7 @@ async fn everything_acknowledged_survives_kill_9_of_the_server() {
 }
 
 #[tokio::test]
-async fn a_write_that_a_replica_refused_is_an_error_and_the_next_goes_where_the_address_leads() {
+async fn write_refused_by_a_replica_reconnects_to_the_address() {
     if !is_installed() {
         return;
     }
@@ -226,7 +226,7 @@ async fn a_write_that_a_replica_refused_is_an_error_and_the_next_goes_where_the_
 }
 
 #[tokio::test]
-async fn a_reader_goes_on_after_the_server_lost_everything() {
+async fn outcomes_continue_after_redis_flushall() {
     let Some(server) = server(&[]) else { return };
     let store = connect(&server.url(), NAMESPACE).await;
     finish(&store, 1).await;
@@ -239,7 +239,7 @@ async fn a_reader_goes_on_after_the_server_lost_everything() {
 }
 
 #[tokio::test]
-async fn positions_grow_though_the_clock_was_set_back() {
+async fn positions_grow_after_the_clock_was_set_back() {
     let Some(server) = server(&[]) else { return };
     let store = connect(&server.url(), NAMESPACE).await;
     let ahead = "3999999999999999";

@@ -32,7 +32,7 @@ async fn wrong_credentials_are_refused_and_not_shown() {
 }
 
 #[tokio::test]
-async fn a_database_that_there_is_not_is_said_so() {
+async fn unknown_database_number_is_an_error() {
     let Some(server) = server(&[]) else { return };
     let error = refusal(&format!("{}/99", server.url())).await;
     assert!(
@@ -42,7 +42,7 @@ async fn a_database_that_there_is_not_is_said_so() {
 }
 
 #[tokio::test]
-async fn a_server_that_evicts_is_refused_with_what_to_set() {
+async fn evicting_redis_is_refused_with_the_setting_to_change() {
     let Some(server) = server(&["--maxmemory", "500mb", "--maxmemory-policy", "allkeys-lru"]) else {
         return;
     };
@@ -57,7 +57,7 @@ async fn a_server_that_evicts_is_refused_with_what_to_set() {
 }
 
 #[tokio::test]
-async fn a_replica_is_refused_at_the_start() {
+async fn replica_is_refused_at_connect() {
     let Some(server) = server(&["--replicaof", "127.0.0.1 1"]) else {
         return;
     };
@@ -69,7 +69,7 @@ async fn a_replica_is_refused_at_the_start() {
 }
 
 #[tokio::test]
-async fn full_memory_refuses_before_any_effect_and_lets_go_what_can_go() {
+async fn full_redis_memory_refuses_writes_and_allows_release_and_trim() {
     let Some(server) = server(&[]) else { return };
     let store = connect(&server.url(), NAMESPACE).await;
     finish(&store, 1).await;
@@ -101,7 +101,7 @@ async fn full_memory_refuses_before_any_effect_and_lets_go_what_can_go() {
 }
 
 #[tokio::test]
-async fn keys_of_another_program_are_not_taken_for_ours() {
+async fn keys_of_another_program_are_an_error() {
     let Some(server) = server(&[]) else { return };
     let store = connect(&server.url(), NAMESPACE).await;
     server.ask(&["SET", "bsft-test:v1:{run}:outcomes", "a string"]);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 #[tokio::test]
-async fn nothing_but_the_run_is_left_by_a_start() {
+async fn connect_writes_no_keys() {
     let Some(server) = server(&[]) else { return };
     let store = connect(&server.url(), NAMESPACE).await;
     assert_eq!(keys(&server), [""; 0]);
@@ -17,7 +17,7 @@ async fn nothing_but_the_run_is_left_by_a_start() {
 }
 
 #[tokio::test]
-async fn two_namespaces_do_not_see_each_other() {
+async fn namespaces_on_redis_are_separate() {
     let Some(server) = server(&[]) else { return };
     let (a, b) = (
         connect(&server.url(), "a").await,
@@ -31,7 +31,7 @@ async fn two_namespaces_do_not_see_each_other() {
 }
 
 #[tokio::test]
-async fn two_processes_share_a_namespace() {
+async fn processes_share_a_namespace() {
     let Some(server) = server(&[]) else { return };
     let (a, b) = (
         connect(&server.url(), NAMESPACE).await,
@@ -44,7 +44,7 @@ async fn two_processes_share_a_namespace() {
 }
 
 #[tokio::test]
-async fn every_key_goes_away_by_itself() {
+async fn every_key_of_a_run_expires() {
     let Some(server) = server(&[]) else { return };
     let store = connect(&server.url(), NAMESPACE).await;
     store.put_job(&run(), b"job").await.unwrap();
@@ -70,7 +70,7 @@ async fn every_key_goes_away_by_itself() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_run_that_is_worked_on_is_put_off() {
+async fn claim_extends_the_expiry_of_a_run() {
     let Some(server) = server(&[]) else { return };
     let store = connect(&server.url(), NAMESPACE).await;
     store.put_job(&run(), b"job").await.unwrap();
@@ -94,7 +94,7 @@ async fn the_end_of_a_run_that_is_worked_on_is_put_off() {
 const TASKS: u32 = 10_000;
 
 #[tokio::test]
-async fn the_server_holds_the_window_and_not_the_run() {
+async fn redis_memory_grows_with_the_window_and_not_the_run() {
     let Some(server) = server(&[]) else { return };
     let store = Arc::new(connect(&server.url(), NAMESPACE).await);
     finish(&*store, TASKS).await;
@@ -132,7 +132,7 @@ async fn the_server_holds_the_window_and_not_the_run() {
 }
 
 #[tokio::test]
-async fn outcomes_of_many_megabytes_come_in_small_pages_and_all_of_them() {
+async fn large_outcomes_come_in_small_pages() {
     let Some(server) = server(&[]) else { return };
     let store = connect(&server.url(), NAMESPACE).await;
     for n in 0..40 {
@@ -149,7 +149,7 @@ async fn outcomes_of_many_megabytes_come_in_small_pages_and_all_of_them() {
 }
 
 #[tokio::test]
-async fn an_attempt_of_an_earlier_life_is_fenced_off() {
+async fn attempt_from_before_reopen_is_fenced() {
     let Some(server) = server(&[]) else { return };
     let store = connect(&server.url(), NAMESPACE).await;
     let old = finish(&store, 1).await;

@@ -6,7 +6,7 @@ use bsft::finetune::{StartError, TrainingState};
 use serde_json::json;
 
 #[tokio::test]
-async fn a_lost_answer_to_create_is_found_again() {
+async fn find_returns_the_job_of_a_lost_create_answer() {
     for service in BOTH {
         for fault in ["lose", "blur"] {
             let scene = Scene::new(service);
@@ -26,7 +26,7 @@ async fn a_lost_answer_to_create_is_found_again() {
 }
 
 #[tokio::test]
-async fn a_create_that_never_arrived_is_made_again_without_a_second_upload() {
+async fn dropped_create_is_repeated_without_a_second_upload() {
     for service in BOTH {
         let scene = Scene::new(service);
         scene.server.fault(service.create(), &json!("drop"));
@@ -54,7 +54,7 @@ async fn a_create_that_never_arrived_is_made_again_without_a_second_upload() {
 }
 
 #[tokio::test]
-async fn whichever_request_of_a_start_has_a_fault_there_is_one_training() {
+async fn any_faulty_request_of_a_start_leaves_one_training() {
     for service in BOTH {
         let scene = Scene::new(service);
         scene.started(KEY).await;
@@ -88,7 +88,7 @@ async fn whichever_request_of_a_start_has_a_fault_there_is_one_training() {
 }
 
 #[tokio::test]
-async fn a_job_of_that_id_is_the_training_whoever_started_it() {
+async fn start_twice_returns_the_same_job() {
     let scene = Scene::new(Service::Fireworks);
     let (provider, artifacts) = (scene.provider(), scene.artifacts());
     let order = scene.order(KEY, &artifacts);

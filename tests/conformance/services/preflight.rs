@@ -5,7 +5,7 @@ use bsft::finetune::{ProviderSpec, TrainingSpec};
 use serde_json::json;
 
 #[tokio::test]
-async fn what_train_and_extra_say_is_what_is_asked_for() {
+async fn train_and_extra_are_in_the_request() {
     for service in BOTH {
         let mut scene = Scene::new(service);
         let (train, extra, expected) = match service {
@@ -38,7 +38,7 @@ async fn what_train_and_extra_say_is_what_is_asked_for() {
 }
 
 #[tokio::test]
-async fn preflight_says_what_to_change() {
+async fn preflight_suggests_what_to_change() {
     for service in BOTH {
         let scene = Scene::new(service);
         let why = scene
@@ -63,7 +63,7 @@ async fn preflight_says_what_to_change() {
 }
 
 #[tokio::test]
-async fn preflight_knows_what_together_trains_a_model_with() {
+async fn preflight_checks_the_limits_of_a_together_model() {
     let scene = Scene::new(Service::Together);
     let suffix = |recipe: &mut TrainingSpec| spec_of(recipe).extra = object(json!({"suffix": "mine"}));
     let why = scene.refusal(suffix).await;
@@ -88,7 +88,7 @@ async fn preflight_knows_what_together_trains_a_model_with() {
 }
 
 #[tokio::test]
-async fn preflight_knows_what_fireworks_can_tune_and_for_whom() {
+async fn preflight_checks_model_and_account_of_fireworks() {
     let scene = Scene::new(Service::Fireworks);
     let why = scene
         .refusal(|recipe| recipe.model = "openai/frozen-1b".to_owned())
@@ -117,7 +117,7 @@ async fn preflight_knows_what_fireworks_can_tune_and_for_whom() {
 }
 
 #[tokio::test]
-async fn training_goes_on_from_an_adapter_where_extra_says_so() {
+async fn extra_warm_start_from_continues_an_adapter() {
     let mut scene = Scene::new(Service::Fireworks);
     let adapter = "accounts/acme/models/earlier";
     scene.shard.recipe.model = format!("openai/{adapter}");
