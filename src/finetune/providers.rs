@@ -1,30 +1,27 @@
-//! The providers that a worker has, by what a recipe asks for.
+//! The providers of a worker: constructs the provider that a training's settings name.
 
 use super::command::{CommandProvider, Trainers, UnfinishedTraining, unfinished};
-use super::{Provider, ProviderSpec, TrainingSpec, export, fireworks, openai, simulated, together};
+use super::{
+    Provider, ProviderSpec, TrainingSpec, Unavailable, export, fireworks, openai, simulated, together,
+};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a provider may take to show a training whose start it did not answer. Longer than a request may be under way.
+/// How long a provider may take to list a training after an unanswered start. Longer than a request can take.
 const VISIBILITY_DELAY: Duration = Duration::from_secs(60);
 
 /// A worker's providers.
 #[derive(Clone, Default)]
 pub struct Providers {
-    /// Trains everything, whatever recipes say.
+    /// Replaces every provider.
     only: Option<Arc<dyn Provider>>,
     visibility_delay: Option<Duration>,
     trainers: Option<Arc<Trainers>>,
 }
 
-/// This worker cannot carry out the recipe; another one may.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Unavailable(pub String);
-
 impl Providers {
-    /// The providers of a worker that has these trainers.
+    /// The providers of a worker with these trainers.
     pub fn new(trainers: Option<Arc<Trainers>>) -> Providers {
         Providers {
             trainers,
@@ -32,7 +29,7 @@ impl Providers {
         }
     }
 
-    /// Everything is trained by that provider, whatever recipes say: for a provider of one's own.
+    /// Uses this provider for every training, for embedding and tests.
     pub fn only(provider: Arc<dyn Provider>) -> Providers {
         Providers {
             only: Some(provider),
@@ -40,7 +37,7 @@ impl Providers {
         }
     }
 
-    /// Gives a provider that long to show a training whose start it did not answer; otherwise it is a minute.
+    /// Sets the visibility delay; the default is one minute.
     pub fn with_visibility_delay(self, visibility_delay: Duration) -> Providers {
         Providers {
             visibility_delay: Some(visibility_delay),
@@ -48,36 +45,36 @@ impl Providers {
         }
     }
 
-    /// How long a provider may take to show a training whose start it did not answer.
+    /// How long a provider may take to list a training after an unanswered start.
     pub fn visibility_delay(&self) -> Duration {
         self.visibility_delay.unwrap_or(VISIBILITY_DELAY)
     }
 
-    /// How long nobody may have looked after a training on another machine before it is started anew on this one.
+    /// How long a training on another machine may be unsupervised before it is restarted on this one.
     pub fn take_over(&self) -> Duration {
         self.trainers
             .as_ref()
             .map_or(Duration::MAX, |trainers| trainers.take_over())
     }
 
-    /// Trainings on this machine that go on at once.
+    /// The maximum number of concurrent trainings on this machine.
     pub fn at_once(&self) -> usize {
         self.trainers.as_ref().map_or(1, |trainers| trainers.at_once())
     }
 
-    /// Trainings that earlier processes have left behind on this machine.
+    /// The trainings that earlier processes started on this machine and did not clean up.
     pub fn unfinished(&self) -> Vec<UnfinishedTraining> {
         let dirs = self.trainers.iter().map(|trainers| trainers.dir());
         dirs.flat_map(unfinished).collect()
     }
 
-    /// The names of the trainers of this machine.
+    /// The names of this machine's trainers.
     pub fn trainers(&self) -> Vec<String> {
         let names = self.trainers.iter().flat_map(|trainers| trainers.names());
         names.map(str::to_owned).collect()
     }
 
-    /// The provider of that recipe.
+    /// The provider for these settings. [`Unavailable`] when this worker lacks the key or the trainer.
     pub fn get(&self, recipe: &TrainingSpec) -> Result<Arc<dyn Provider>, Unavailable> {
         if let Some(provider) = &self.only {
             return Ok(Arc::clone(provider));

@@ -1,6 +1,5 @@
 //! What is trained, how and by whom: an LM key's part of the job, as it travels to workers.
 
-use super::{fireworks, openai, together, train_keys};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use std::fmt;
@@ -170,20 +169,6 @@ impl ProviderSpec {
             | ProviderSpec::Simulated
             | ProviderSpec::Command(_)
             | ProviderSpec::Together(_) => 1,
-        }
-    }
-
-    /// What is wrong with a key of `train`, where that is known without asking whoever trains.
-    pub fn unfit_train(&self, key: &str, value: &Json) -> Option<String> {
-        match self {
-            ProviderSpec::Openai(_) => openai::arguments::problem(key, value),
-            ProviderSpec::Together(_) => {
-                train_keys::problem(key, value, &together::create_job::TRAIN_KEYS, "together")
-            }
-            ProviderSpec::Fireworks(_) => {
-                train_keys::problem(key, value, &fireworks::create_job::train_keys(), "fireworks")
-            }
-            ProviderSpec::Export(_) | ProviderSpec::Simulated | ProviderSpec::Command(_) => None,
         }
     }
 

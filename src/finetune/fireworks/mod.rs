@@ -3,12 +3,12 @@
 //! We choose a job's id from the order's key, so that a job can be asked for again and is the same one. Its model is called as the
 //! job is. Adapters are served on dedicated deployments only, which are for their owner to create.
 
-pub(super) mod create_job;
+mod create_job;
 mod dataset_upload;
 mod job_status;
 mod resource_names;
 
-use super::http::{self, CallError, Http, NoAccess};
+use super::http::{CallError, Http, ServiceClient};
 use super::{
     FireworksSpec, Provider, ProviderError, StartError, TrainingFile, TrainingId, TrainingRequest,
     TrainingResult, TrainingSpec, TrainingState, Unavailable, train_keys,
@@ -31,7 +31,7 @@ const SERVED: &str = "Fireworks serves a fine-tuned model only on a dedicated de
 /// One account at Fireworks.
 #[derive(Debug)]
 pub(super) struct FireworksProvider {
-    http: Result<Http, NoAccess>,
+    client: ServiceClient,
     spec: FireworksSpec,
 }
 
@@ -39,15 +39,9 @@ impl FireworksProvider {
     /// Opens no connection. [`Unavailable`]: the key is not on this machine.
     pub(super) fn new(spec: &FireworksSpec) -> Result<FireworksProvider, Unavailable> {
         Ok(FireworksProvider {
-            http: http::reach(&spec.service, OWN, KEY)?,
+            client: ServiceClient::new(&spec.service, OWN, KEY)?,
             spec: spec.clone(),
         })
-    }
-
-    fn http(&self) -> Result<&Http, ProviderError> {
-        self.http
-            .as_ref()
-            .map_err(|error| ProviderError::Refused(error.to_string()))
     }
 
     fn jobs<'p>(&'p self, id: &'p str) -> [&'p str; 4] {
@@ -55,7 +49,7 @@ impl FireworksProvider {
     }
 
     async fn job(&self, id: &str) -> Result<Option<Json>, ProviderError> {
-        match self.http()?.get(&self.jobs(id), &[]).await {
+        match self.client.http()?.get(&self.jobs(id), &[]).await {
             Ok(job) => Ok(Some(job)),
             Err(error) if error.status() == Some(404) => Ok(None),
             Err(error) => Err(error.into()),
@@ -69,13 +63,17 @@ impl FireworksProvider {
         file: &TrainingFile,
         id: &str,
     ) -> Result<String, ProviderError> {
-        let (http, spec) = (self.http()?, &self.spec);
+        let (http, spec) = (self.client.http()?, &self.spec);
         Dataset { http, spec, id }.ensure(order, file).await?;
         Ok(full(spec, "datasets", id))
     }
 
     async fn request(&self, order: &TrainingRequest<'_>) -> Result<Json, ProviderError> {
-        train_keys::check(&order.shard.recipe.train, &create_job::train_keys(), "fireworks")?;
+        train_keys::check(
+            &order.shard.recipe.train,
+            &train_keys::fireworks_keys(),
+            "fireworks",
+        )?;
         let [train, validation] = dataset_ids(order);
         let dataset = self.upload(order, &order.shard.data, &train).await?;
         let validation = match &order.shard.validation {
@@ -101,7 +99,8 @@ impl FireworksProvider {
 
     async fn model(&self, name: &str) -> Result<Json, ProviderError> {
         let path: Vec<&str> = name.split('/').collect();
-        self.http()?
+        self.client
+            .http()?
             .get(&path, &[])
             .await
             .map_err(|error| match error.status() {
@@ -128,7 +127,7 @@ impl Provider for FireworksProvider {
     }
 
     async fn preflight(&self, recipe: &TrainingSpec) -> Result<Vec<String>, ProviderError> {
-        train_keys::check(&recipe.train, &create_job::train_keys(), "fireworks")?;
+        train_keys::check(&recipe.train, &train_keys::fireworks_keys(), "fireworks")?;
         let name = base_model(recipe);
         let model = self.model(&name).await?;
         let goes_on = self.spec.service.extra.contains_key("warmStartFrom");
@@ -144,7 +143,8 @@ impl Provider for FireworksProvider {
             )));
         }
         // The rows go to the account, which must be the key's.
-        self.http()?
+        self.client
+            .http()?
             .get(&self.jobs("")[..3], &[("pageSize", "1")])
             .await
             .map_err(|error| match error.status() {
@@ -169,6 +169,7 @@ impl Provider for FireworksProvider {
         let id = job_id(order, &self.spec);
         let query = [("supervisedFineTuningJobId", id.as_str())];
         match self
+            .client
             .http()?
             .post_to(&self.jobs("")[..3], &query, Some(&body))
             .await
@@ -185,7 +186,7 @@ impl Provider for FireworksProvider {
     }
 
     async fn poll(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<TrainingState, ProviderError> {
-        let http = self.http()?;
+        let http = self.client.http()?;
         let job = match self.job(&id.0).await {
             Ok(Some(job)) => job,
             Ok(None) => return Ok(TrainingState::Absent),
@@ -206,7 +207,12 @@ impl Provider for FireworksProvider {
 
     async fn cancel(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
         let cancel = format!("{}:cancel", id.0);
-        let Err(error) = self.http()?.post(&self.jobs(&cancel), Some(&json!({}))).await else {
+        let Err(error) = self
+            .client
+            .http()?
+            .post(&self.jobs(&cancel), Some(&json!({})))
+            .await
+        else {
             return Ok(());
         };
         // A job that has ended cannot be stopped, and need not be.
@@ -223,7 +229,7 @@ impl Provider for FireworksProvider {
     }
 
     async fn cleanup(&self, _: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError> {
-        let (http, spec) = (self.http()?, &self.spec);
+        let (http, spec) = (self.client.http()?, &self.spec);
         for id in dataset_ids(order) {
             Dataset { http, spec, id: &id }.delete().await?;
         }

@@ -1,13 +1,13 @@
-//! What it takes to reach a service: an address and a key.
+//! The connection to a service: its address, its API key and the client that uses them.
 
 use super::Http;
-use crate::finetune::{ServiceSpec, Unavailable};
+use crate::finetune::{ProviderError, ServiceSpec, Unavailable};
 use crate::lm::Secret;
 
-/// Why a service cannot be reached at all.
+/// Why no client for a service could be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::finetune) enum NoAccess {
-    /// The key's variable is not set here; at another worker it may be.
+    /// The variable of the API key is not set on this worker; it may be set on another.
     #[error("the environment variable {variable} is not set; it should hold the API key for {address}")]
     NoKey {
         /// The variable.
@@ -15,26 +15,26 @@ pub(in crate::finetune) enum NoAccess {
         /// The server.
         address: String,
     },
-    /// The key has characters that no HTTP header can hold.
+    /// The API key contains characters that are not allowed in an HTTP header.
     #[error("the API key has characters that cannot be sent; set the variable again")]
     UnsendableKey,
-    /// The header's name cannot be one.
+    /// `auth_header` is not a valid header name.
     #[error("auth_header = \"{0}\" cannot be the name of a header; write one such as \"api-key\"")]
     Header(String),
-    /// The address is not that of an HTTP server.
+    /// The address is not an HTTP URL.
     #[error("api_base is not an address such as http://127.0.0.1:8000/v1: {0}")]
     Address(String),
-    /// The address holds a user name or password.
+    /// The address contains a user name or password.
     #[error("api_base holds credentials; put the key into a variable and name it in api_key_env")]
     Credentials,
-    /// The HTTP client could not be made.
+    /// The HTTP client could not be constructed.
     #[error("no HTTP client: {0}")]
     Client(String),
 }
 
-/// The key for a service's address. The service's usual variable is read for its own address only: no key goes to a place that
-/// it was not meant for. A variable that the job names has to be set, whatever the address; where none is named, a server other than
-/// the service's own gets no key.
+/// The API key for a service's address. The service's default variable is read only for the service's own address, so that no key is
+/// sent to another server. A variable that the job names must be set, whatever the address. Without one, a server at another address
+/// gets no key.
 pub(super) fn key(
     address: &str,
     named: Option<&str>,
@@ -56,18 +56,41 @@ pub(super) fn key(
     }
 }
 
-/// The client of a service whose own address and usual variable are these. [`Unavailable`]: the key is not on this machine; what else is
-/// wrong is wrong everywhere.
-pub(in crate::finetune) fn reach(
-    spec: &ServiceSpec,
-    own: &str,
-    usual: &str,
-) -> Result<Result<Http, NoAccess>, Unavailable> {
-    let address = spec.api_base.as_deref().unwrap_or(own);
-    let key = key(address, spec.api_key_env.as_deref(), own, usual);
-    let http = key.and_then(|key| Http::new(address, key, spec.auth_header.as_deref()));
-    match http {
-        Err(missing @ NoAccess::NoKey { .. }) => Err(Unavailable(missing.to_string())),
-        http => Ok(http),
+/// The client of one service, or the reason why it has none on any worker.
+#[derive(Clone, Debug)]
+pub(in crate::finetune) struct ServiceClient(Result<Http, NoAccess>);
+
+impl ServiceClient {
+    /// The client of a service with this default address and key variable. Opens no connection. [`Unavailable`] when only this worker
+    /// lacks the key; every other error is the same on all workers and is returned by [`ServiceClient::http`].
+    pub(in crate::finetune) fn new(
+        spec: &ServiceSpec,
+        default_address: &str,
+        default_variable: &str,
+    ) -> Result<ServiceClient, Unavailable> {
+        let address = spec.api_base.as_deref().unwrap_or(default_address);
+        let key = key(
+            address,
+            spec.api_key_env.as_deref(),
+            default_address,
+            default_variable,
+        );
+        let http = key.and_then(|key| Http::new(address, key, spec.auth_header.as_deref()));
+        match http {
+            Err(missing @ NoAccess::NoKey { .. }) => Err(Unavailable(missing.to_string())),
+            http => Ok(ServiceClient(http)),
+        }
+    }
+
+    /// The HTTP client, or a permanent error.
+    pub(in crate::finetune) fn http(&self) -> Result<&Http, ProviderError> {
+        self.0
+            .as_ref()
+            .map_err(|error| ProviderError::Refused(error.to_string()))
+    }
+
+    /// The HTTP client, or why there is none.
+    pub(in crate::finetune) fn as_result(&self) -> &Result<Http, NoAccess> {
+        &self.0
     }
 }

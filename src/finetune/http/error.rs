@@ -55,7 +55,12 @@ impl fmt::Debug for ErrorResponse {
 }
 
 impl CallError {
-    /// The status of a server's no; none: there was no such answer.
+    /// Whether the server does not implement this list, rather than failing to return it now.
+    pub(in crate::finetune) fn is_not_implemented(&self) -> bool {
+        matches!(self.status(), Some(404 | 405 | 501))
+    }
+
+    /// The HTTP status of a request that the server rejected. `None` if there was no such answer.
     pub(in crate::finetune) fn status(&self) -> Option<u16> {
         match self {
             CallError::Refused(refusal) => Some(refusal.status),

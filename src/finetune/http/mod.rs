@@ -9,7 +9,7 @@ mod signed_upload;
 #[cfg(test)]
 mod tests;
 
-pub(super) use connect::{NoAccess, reach};
+pub(super) use connect::{NoAccess, ServiceClient};
 pub(super) use error::{CallError, ErrorResponse, Refusal};
 pub(super) use signed_upload::Put;
 

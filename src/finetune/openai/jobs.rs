@@ -24,7 +24,7 @@ pub(super) async fn find(http: &Http, key: &str) -> Result<Option<TrainingId>, P
         Ok(Some(found)) => return Ok(Some(found)),
         Ok(None) => true,
         Err(error) if matches!(error.status(), Some(400 | 422)) => false,
-        Err(error) if is_no_list(&error) => return Ok(None),
+        Err(error) if error.is_not_implemented() => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     let ours = uploads::of_key(http, key).await?;
@@ -72,19 +72,16 @@ async fn listed(
     Ok(best.map(|job| TrainingId(job.id)))
 }
 
-/// Whether the server has no such list, rather than a reason not to show it now.
-pub(super) fn is_no_list(error: &CallError) -> bool {
-    matches!(error.status(), Some(404 | 405 | 501))
-}
-
 /// The answer to the request that starts a training was lost. Whoever asked will look for the training, which a server without a list
 /// never shows; started again, it might be paid for twice.
 pub(super) async fn unclear(http: &Http, why: String) -> Result<TrainingId, StartError> {
     match http.get(JOBS, &[("limit", "1")]).await {
-        Err(error) if is_no_list(&error) => Err(StartError::NotStarted(ProviderError::Refused(format!(
-            "no answer to the request that starts the training: {why}; this server lists no trainings, so look there \
+        Err(error) if error.is_not_implemented() => {
+            Err(StartError::NotStarted(ProviderError::Refused(format!(
+                "no answer to the request that starts the training: {why}; this server lists no trainings, so look there \
              whether it has started before you ask again"
-        )))),
+            ))))
+        }
         _ => Err(StartError::Unclear(why)),
     }
 }

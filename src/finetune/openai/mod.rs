@@ -3,7 +3,6 @@
 //! That protocol has no idempotency key, so a training is found again by what it was given: the order's key in the job's metadata and in the
 //! names of the uploaded files.
 
-pub(super) mod arguments;
 mod create_job;
 mod jobs;
 mod model_names;
@@ -12,7 +11,7 @@ mod progress;
 mod uploads;
 mod wire_types;
 
-use super::http::{self, CallError, Http, NoAccess};
+use super::http::{CallError, Http, ServiceClient};
 use super::{
     Provider, ProviderError, ServiceSpec, StartError, TrainingId, TrainingRequest, TrainingResult,
     TrainingSpec, TrainingState, Unavailable,
@@ -26,7 +25,7 @@ pub(super) const OWN: &str = "https://api.openai.com/v1";
 /// The service, as one recipe wants it reached.
 pub(super) struct OpenAiProvider {
     spec: ServiceSpec,
-    http: Result<Http, NoAccess>,
+    client: ServiceClient,
 }
 
 impl OpenAiProvider {
@@ -34,18 +33,12 @@ impl OpenAiProvider {
     pub(super) fn new(spec: &ServiceSpec) -> Result<OpenAiProvider, Unavailable> {
         Ok(OpenAiProvider {
             spec: spec.clone(),
-            http: http::reach(spec, OWN, crate::lm::OPENAI_KEY)?,
+            client: ServiceClient::new(spec, OWN, crate::lm::OPENAI_KEY)?,
         })
     }
 
-    fn http(&self) -> Result<&Http, ProviderError> {
-        self.http
-            .as_ref()
-            .map_err(|error| ProviderError::Refused(error.to_string()))
-    }
-
     fn is_azure(&self) -> bool {
-        self.http.as_ref().is_ok_and(model_names::is_azure)
+        self.client.http().is_ok_and(model_names::is_azure)
     }
 
     /// What a job that has been read says of the training.
@@ -81,15 +74,15 @@ impl OpenAiProvider {
 #[async_trait]
 impl Provider for OpenAiProvider {
     async fn preflight(&self, recipe: &TrainingSpec) -> Result<Vec<String>, ProviderError> {
-        preflight::look(&self.spec, &self.http, recipe).await
+        preflight::look(&self.spec, self.client.as_result(), recipe).await
     }
 
     async fn find(&self, order: &TrainingRequest<'_>) -> Result<Option<TrainingId>, ProviderError> {
-        jobs::find(self.http()?, order.key).await
+        jobs::find(self.client.http()?, order.key).await
     }
 
     async fn start(&self, order: &TrainingRequest<'_>) -> Result<TrainingId, StartError> {
-        let http = self.http()?;
+        let http = self.client.http()?;
         let shard = order.shard;
         let rows = uploads::OpenAiRows::Training
             .there(http, order, &shard.data, self.is_azure())
@@ -125,7 +118,7 @@ impl Provider for OpenAiProvider {
     }
 
     async fn poll(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<TrainingState, ProviderError> {
-        let http = self.http()?;
+        let http = self.client.http()?;
         match jobs::get(http, &id.0).await {
             Ok(job) => Ok(self.training(http, job).await),
             Err(error) if matches!(error.status(), Some(404 | 410)) => Ok(TrainingState::Absent),
@@ -135,10 +128,13 @@ impl Provider for OpenAiProvider {
     }
 
     async fn cancel(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
-        jobs::cancel(self.http()?, &id.0).await
+        jobs::cancel(self.client.http()?, &id.0).await
     }
 
     async fn cleanup(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError> {
-        uploads::cleanup(self.http()?, &id.0, order.key).await
+        let http = self.client.http()?;
+        let job = jobs::get(http, &id.0).await;
+        let job_files = job.map(|job| job.files).unwrap_or_default();
+        uploads::cleanup(http, order.key, job_files).await
     }
 }

@@ -2,9 +2,10 @@
 
 use super::super::http::{CallError, Http, NoAccess};
 use super::super::{ProviderError, ServiceSpec, TrainingSpec};
-use super::jobs::{JOBS, is_no_list};
+use super::jobs::JOBS;
 use super::wire_types::{Page, id, text};
-use super::{OWN, arguments, create_job, model_names};
+use super::{OWN, create_job, model_names};
+use crate::finetune::train_keys::openai_problems;
 use crate::schema::nearest;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -32,7 +33,7 @@ pub(super) async fn look(
     recipe: &TrainingSpec,
 ) -> Result<Vec<String>, ProviderError> {
     let mut found = Findings::default();
-    found.problems.extend(arguments::problems(&recipe.train));
+    found.problems.extend(openai_problems(&recipe.train));
     found.problems.extend(create_job::extra_problem(&spec.extra));
     match http {
         Err(error) => found.problems.push(error.to_string()),
@@ -67,7 +68,7 @@ impl Findings {
     async fn lists(&mut self, http: &Http) {
         match http.get(JOBS, &[("limit", "1")]).await {
             Ok(_) => {}
-            Err(error) if is_no_list(&error) => self.warnings.push(format!(
+            Err(error) if error.is_not_implemented() => self.warnings.push(format!(
                 "{} lists no trainings: should a worker die in the moment of a start, look there before you start again",
                 http.shown()
             )),

@@ -3,7 +3,6 @@
 use super::super::http::{CallError, Http, Upload};
 use super::super::{ProviderError, TrainingFile, TrainingRequest};
 use super::OWN;
-use super::jobs::{self, is_no_list};
 use super::wire_types::{File, Page};
 use crate::artifacts::ArtifactError;
 use std::fs;
@@ -153,7 +152,7 @@ async fn listed(http: &Http) -> Result<Vec<File>, ProviderError> {
         }
         let page = match http.get(FILES, &query).await {
             Ok(answer) => Page::read(answer),
-            Err(error) if is_no_list(&error) => break,
+            Err(error) if error.is_not_implemented() => break,
             Err(error) => return Err(error.into()),
         };
         files.extend(page.items.iter().filter_map(File::read));
@@ -166,11 +165,9 @@ async fn listed(http: &Http) -> Result<Vec<File>, ProviderError> {
 }
 
 /// Removes what was uploaded for that key, and what the job says that it trained on: a server may list no files.
-pub(super) async fn cleanup(http: &Http, id: &str, key: &str) -> Result<(), ProviderError> {
+pub(super) async fn cleanup(http: &Http, key: &str, job_files: Vec<String>) -> Result<(), ProviderError> {
     let mut uploaded = of_key(http, key).await?;
-    if let Ok(job) = jobs::get(http, id).await {
-        uploaded.extend(job.files);
-    }
+    uploaded.extend(job_files);
     uploaded.sort();
     uploaded.dedup();
     for file in uploaded {

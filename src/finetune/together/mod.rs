@@ -3,13 +3,13 @@
 //! Jobs carry no data of ours but a suffix of the new model's name, so that is where the order's key is, and what a job is found by.
 //! Together serves a fine-tuned model only on a dedicated endpoint, which is for its owner to create.
 
-pub(super) mod create_job;
+mod create_job;
 mod job_status;
 mod model_limits;
 mod price_estimate;
 mod uploads;
 
-use super::http::{self, CallError, Http, NoAccess};
+use super::http::{CallError, Http, ServiceClient};
 use super::slug::slug;
 use super::{
     Provider, ProviderError, ServiceSpec, StartError, TrainingId, TrainingRequest, TrainingResult,
@@ -39,7 +39,7 @@ const SERVED: &str = "Together serves a fine-tuned model only on a dedicated end
 /// One account at Together.
 #[derive(Debug)]
 pub(super) struct TogetherProvider {
-    http: Result<Http, NoAccess>,
+    client: ServiceClient,
     spec: ServiceSpec,
 }
 
@@ -47,15 +47,9 @@ impl TogetherProvider {
     /// Opens no connection. [`Unavailable`]: the key is not on this machine.
     pub(super) fn new(spec: &ServiceSpec) -> Result<TogetherProvider, Unavailable> {
         Ok(TogetherProvider {
-            http: http::reach(spec, OWN, KEY)?,
+            client: ServiceClient::new(spec, OWN, KEY)?,
             spec: spec.clone(),
         })
-    }
-
-    fn http(&self) -> Result<&Http, ProviderError> {
-        self.http
-            .as_ref()
-            .map_err(|error| ProviderError::Refused(error.to_string()))
     }
 
     /// The key's part of a suffix.
@@ -80,7 +74,7 @@ impl TogetherProvider {
     }
 
     async fn job(&self, id: &TrainingId) -> Result<Option<Json>, ProviderError> {
-        match self.http()?.get(&["fine-tunes", &id.0], &[]).await {
+        match self.client.http()?.get(&["fine-tunes", &id.0], &[]).await {
             Ok(job) => Ok(Some(job)),
             Err(error) if error.status() == Some(404) => Ok(None),
             Err(error) => Err(error.into()),
@@ -88,7 +82,7 @@ impl TogetherProvider {
     }
 
     async fn jobs(&self) -> Result<Vec<Json>, ProviderError> {
-        let answer = self.http()?.get(&["fine-tunes"], &[]).await?;
+        let answer = self.client.http()?.get(&["fine-tunes"], &[]).await?;
         Ok(answer["data"].as_array().cloned().unwrap_or_default())
     }
 
@@ -119,9 +113,9 @@ impl TogetherProvider {
 
     async fn request(&self, order: &TrainingRequest<'_>) -> Result<Json, ProviderError> {
         let recipe = &order.shard.recipe;
-        train_keys::check(&recipe.train, &create_job::TRAIN_KEYS, "together")?;
+        train_keys::check(&recipe.train, &train_keys::TOGETHER_KEYS, "together")?;
         create_job::check_extra(&self.spec.extra)?;
-        let http = self.http()?;
+        let http = self.client.http()?;
         let files = TogetherProvider::upload(http, order).await?;
         let needs_rank = create_job::wants_lora(recipe) == Some(true) && !recipe.train.contains_key("lora_r");
         let rank = match needs_rank {
@@ -158,10 +152,10 @@ fn file_names(order: &TrainingRequest<'_>) -> [String; 2] {
 #[async_trait]
 impl Provider for TogetherProvider {
     async fn preflight(&self, recipe: &TrainingSpec) -> Result<Vec<String>, ProviderError> {
-        train_keys::check(&recipe.train, &create_job::TRAIN_KEYS, "together")?;
+        train_keys::check(&recipe.train, &train_keys::TOGETHER_KEYS, "together")?;
         create_job::check_extra(&self.spec.extra)?;
         let model = base_model(recipe);
-        let limits = match TogetherProvider::limits(self.http()?, recipe).await {
+        let limits = match TogetherProvider::limits(self.client.http()?, recipe).await {
             Ok(limits) => limits,
             Err(error) => {
                 return Err(match error.status() {
@@ -202,7 +196,7 @@ impl Provider for TogetherProvider {
 
     async fn start(&self, order: &TrainingRequest<'_>) -> Result<TrainingId, StartError> {
         let body = self.request(order).await?;
-        let job = match self.http()?.post(&["fine-tunes"], Some(&body)).await {
+        let job = match self.client.http()?.post(&["fine-tunes"], Some(&body)).await {
             Ok(job) => job,
             Err(CallError::Unclear(why)) => return Err(StartError::Unclear(why)),
             Err(error) => return Err(ProviderError::from(error).into()),
@@ -214,7 +208,7 @@ impl Provider for TogetherProvider {
     }
 
     async fn poll(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<TrainingState, ProviderError> {
-        let http = self.http()?;
+        let http = self.client.http()?;
         let job = match self.job(id).await {
             Ok(Some(job)) => job,
             Ok(None) => return Ok(TrainingState::Absent),
@@ -247,7 +241,12 @@ impl Provider for TogetherProvider {
     }
 
     async fn cancel(&self, id: &TrainingId, _: &TrainingRequest<'_>) -> Result<(), ProviderError> {
-        let Err(error) = self.http()?.post(&["fine-tunes", &id.0, "cancel"], None).await else {
+        let Err(error) = self
+            .client
+            .http()?
+            .post(&["fine-tunes", &id.0, "cancel"], None)
+            .await
+        else {
             return Ok(());
         };
         // A job that has ended cannot be stopped, and need not be.
@@ -261,7 +260,7 @@ impl Provider for TogetherProvider {
     }
 
     async fn cleanup(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError> {
-        let http = self.http()?;
+        let http = self.client.http()?;
         let names = file_names(order);
         let ours = uploads::named(http, &names.each_ref().map(String::as_str)).await?;
         if ours.is_empty() {

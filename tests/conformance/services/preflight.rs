@@ -46,7 +46,7 @@ async fn preflight_suggests_what_to_change() {
             .await;
         let name = scene.shard.recipe.provider.name();
         let expected =
-            format!("train.learn_rate means nothing to provider {name}: did you mean `learning_rate`?");
+            format!("provider {name} does not accept train.learn_rate: did you mean `learning_rate`?");
         assert_eq!(why, expected);
         let why = scene
             .refusal(|recipe| recipe.model = "openai/accounts/fireworks/models/none".to_owned())

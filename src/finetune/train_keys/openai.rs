@@ -1,25 +1,25 @@
-//! `train`: DSPy's `train_kwargs`, checked before anything is paid for. The protocol lets a misspelt key pass in silence.
+//! The keys of `train` that OpenAI's protocol accepts. Servers ignore a misspelt key silently.
 
 use crate::schema::nearest;
 use serde_json::{Map, Value as Json};
 
-/// What the protocol knows.
+/// The hyperparameters of the protocol.
 const KNOWN: [&str; 3] = ["n_epochs", "batch_size", "learning_rate_multiplier"];
 
 /// The published limits.
 const MOST_EPOCHS: u64 = 50;
 const LARGEST_BATCH: u64 = 256;
 
-/// What is wrong with the arguments, all of it.
-pub(super) fn problems(train: &Map<String, Json>) -> Vec<String> {
+/// Every problem with the keys of `train`.
+pub(in crate::finetune) fn problems(train: &Map<String, Json>) -> Vec<String> {
     train
         .iter()
         .filter_map(|(key, value)| problem(key, value))
         .collect()
 }
 
-/// What is wrong with one of them.
-pub(in crate::finetune) fn problem(key: &str, value: &Json) -> Option<String> {
+/// The problem with one key. `None` if its value is accepted.
+pub(super) fn problem(key: &str, value: &Json) -> Option<String> {
     let within = |most: u64| value.as_u64().is_some_and(|n| (1..=most).contains(&n));
     let (fits, wanted) = match key {
         "n_epochs" => (
@@ -37,7 +37,7 @@ pub(in crate::finetune) fn problem(key: &str, value: &Json) -> Option<String> {
         _ => {
             let hint = nearest(key, KNOWN.into_iter());
             return Some(format!(
-                "train: provider openai knows no `{key}`: {hint}, or put it into `extra` if this server knows it"
+                "train: provider openai does not accept `{key}`: {hint}, or put it into `extra` if this server accepts it"
             ));
         }
     };
@@ -50,40 +50,40 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn told(train: Json) -> Vec<String> {
+    fn found(train: Json) -> Vec<String> {
         problems(train.as_object().unwrap())
     }
 
     #[test]
-    fn what_the_protocol_allows_is_allowed() {
+    fn problems_accepts_the_limits_of_the_protocol() {
         let least = json!({"n_epochs": 1, "batch_size": 1, "learning_rate_multiplier": 1e-9});
         let most = json!({"n_epochs": 50, "batch_size": 256, "learning_rate_multiplier": 2});
         let auto = json!({"n_epochs": "auto", "batch_size": "auto", "learning_rate_multiplier": "auto"});
         for fine in [json!({}), least, most, auto] {
-            assert_eq!(told(fine), Vec::<String>::new());
+            assert_eq!(found(fine), Vec::<String>::new());
         }
     }
 
     #[test]
-    fn everything_else_is_told_at_once() {
+    fn problems_reports_every_problem() {
         let wrong = json!({"n_epochs": 51, "batch_size": 0, "learning_rate_multiplier": 0, "n_epoch": 3});
-        let told = told(wrong);
-        assert_eq!(told.len(), 4, "{told:?}");
+        let found = found(wrong);
+        assert_eq!(found.len(), 4, "{found:?}");
         assert_eq!(
-            told[0],
+            found[0],
             "train: n_epochs = 51 is neither \"auto\" nor a whole number from 1 to 50"
         );
         assert!(
-            told[3].contains("`n_epoch`") && told[3].contains("n_epochs"),
+            found[3].contains("`n_epoch`") && found[3].contains("n_epochs"),
             "{}",
-            told[3]
+            found[3]
         );
     }
 
     #[test]
-    fn a_number_in_quotes_is_no_number() {
-        assert_eq!(told(json!({"n_epochs": "3"})).len(), 1);
-        assert_eq!(told(json!({"batch_size": 2.5})).len(), 1);
-        assert_eq!(told(json!({"learning_rate_multiplier": null})).len(), 1);
+    fn problems_rejects_quoted_numbers() {
+        assert_eq!(found(json!({"n_epochs": "3"})).len(), 1);
+        assert_eq!(found(json!({"batch_size": 2.5})).len(), 1);
+        assert_eq!(found(json!({"learning_rate_multiplier": null})).len(), 1);
     }
 }

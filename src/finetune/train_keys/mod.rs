@@ -1,15 +1,23 @@
-//! What `train` may say, for services that would only complain once the rows are uploaded, or not at all.
+//! The keys of `train` that each service accepts. Services report a wrong key only after the upload of the rows, or never.
 
-use super::ProviderError;
+mod fireworks;
+mod openai;
+mod together;
+
+pub(super) use fireworks::{FIREWORKS_KEYS, fireworks_keys};
+pub(super) use openai::problems as openai_problems;
+pub(super) use together::TOGETHER_KEYS;
+
+use super::{ProviderError, ProviderSpec};
 use crate::schema::nearest;
 use serde_json::{Map, Value as Json};
 
-/// What a value may be.
+/// The values that a key accepts.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Allowed {
-    /// A whole number from here on.
+    /// An integer of at least this.
     Whole(u64),
-    /// A number from here on.
+    /// A number of at least this.
     AtLeast(f64),
     /// A number above 0.
     Positive,
@@ -17,17 +25,17 @@ pub(super) enum Allowed {
     Fraction,
     /// `true` or `false`.
     Flag,
-    /// Any text.
+    /// Any non-empty string.
     Text,
-    /// One of these words.
+    /// One of these strings.
     Word(&'static [&'static str]),
-    /// A whole number from here on, or this word.
+    /// An integer of at least this, or this string.
     WholeOr(u64, &'static str),
-    /// `true`, `false`, or this word.
+    /// `true`, `false`, or this string.
     FlagOr(&'static str),
 }
 
-/// A key of `train`, and what its value may be.
+/// A key of `train` and the values that it accepts.
 pub(super) type TrainKey = (&'static str, Allowed);
 
 impl Allowed {
@@ -46,39 +54,51 @@ impl Allowed {
         }
     }
 
-    fn words(self) -> String {
+    fn description(self) -> String {
         match self {
-            Allowed::Whole(least) => format!("a whole number from {least} on"),
-            Allowed::AtLeast(least) => format!("a number from {least} on"),
+            Allowed::Whole(least) => format!("an integer of at least {least}"),
+            Allowed::AtLeast(least) => format!("a number of at least {least}"),
             Allowed::Positive => "a number above 0".to_owned(),
             Allowed::Fraction => "a number from 0 to 1".to_owned(),
             Allowed::Flag => "true or false".to_owned(),
-            Allowed::Text => "a text".to_owned(),
+            Allowed::Text => "a string".to_owned(),
             Allowed::Word(words) => format!("one of \"{}\"", words.join("\", \"")),
-            Allowed::WholeOr(least, word) => format!("a whole number from {least} on, or \"{word}\""),
+            Allowed::WholeOr(least, word) => format!("an integer of at least {least}, or \"{word}\""),
             Allowed::FlagOr(word) => format!("true, false or \"{word}\""),
         }
     }
 }
 
-/// What is wrong with one of its keys.
-pub(super) fn problem(key: &str, value: &Json, known: &[TrainKey], provider: &str) -> Option<String> {
+impl ProviderSpec {
+    /// The problem with a key of `train`. `None` if the provider accepts it, or if only its trainer can decide.
+    pub fn unfit_train(&self, key: &str, value: &Json) -> Option<String> {
+        match self {
+            ProviderSpec::Openai(_) => openai::problem(key, value),
+            ProviderSpec::Together(_) => problem(key, value, &TOGETHER_KEYS, "together"),
+            ProviderSpec::Fireworks(_) => problem(key, value, &fireworks_keys(), "fireworks"),
+            ProviderSpec::Export(_) | ProviderSpec::Simulated | ProviderSpec::Command(_) => None,
+        }
+    }
+}
+
+/// The problem with one key. `None` if its value is accepted.
+fn problem(key: &str, value: &Json, known: &[TrainKey], provider: &str) -> Option<String> {
     match known.iter().find(|(name, _)| *name == key) {
         Some((_, allowed)) if allowed.takes(value) => None,
         Some((_, allowed)) => Some(format!(
-            "train.{key} = {value} cannot be: write {}",
-            allowed.words()
+            "train.{key} = {value} is not allowed: write {}",
+            allowed.description()
         )),
         None => {
             let advice = nearest(key, known.iter().map(|(name, _)| *name));
             Some(format!(
-                "train.{key} means nothing to provider {provider}: {advice}"
+                "provider {provider} does not accept train.{key}: {advice}"
             ))
         }
     }
 }
 
-/// Whether `train` says only what the provider knows; tells everything that is wrong.
+/// Checks all keys of `train`. The error contains every problem.
 pub(super) fn check(
     train: &Map<String, Json>,
     known: &[TrainKey],
@@ -88,9 +108,10 @@ pub(super) fn check(
         .iter()
         .filter_map(|(key, value)| problem(key, value, known, provider))
         .collect();
-    match problems.is_empty() {
-        true => Ok(()),
-        false => Err(ProviderError::Refused(problems.join("; "))),
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(ProviderError::Refused(problems.join("; ")))
     }
 }
 
@@ -115,30 +136,30 @@ mod tests {
     }
 
     #[test]
-    fn what_is_meant_is_said_of_an_unknown_key() {
+    fn check_suggests_the_nearest_key() {
         assert_eq!(
             problem(json!({"n_epoch": 3})),
-            "train.n_epoch means nothing to provider together: did you mean `n_epochs`?"
+            "provider together does not accept train.n_epoch: did you mean `n_epochs`?"
         );
     }
 
     #[test]
-    fn every_value_that_cannot_be_is_told() {
+    fn check_reports_every_invalid_value() {
         assert_eq!(
             problem(
                 json!({"n_epochs": 0, "learning_rate": "low", "warmup_ratio": 2, "batch_size": "min",
                 "lr_scheduler_type": "step"})
             ),
-            "train.n_epochs = 0 cannot be: write a whole number from 1 on; \
-             train.learning_rate = \"low\" cannot be: write a number above 0; \
-             train.warmup_ratio = 2 cannot be: write a number from 0 to 1; \
-             train.batch_size = \"min\" cannot be: write a whole number from 1 on, or \"max\"; \
-             train.lr_scheduler_type = \"step\" cannot be: write one of \"linear\", \"cosine\""
+            "train.n_epochs = 0 is not allowed: write an integer of at least 1; \
+             train.learning_rate = \"low\" is not allowed: write a number above 0; \
+             train.warmup_ratio = 2 is not allowed: write a number from 0 to 1; \
+             train.batch_size = \"min\" is not allowed: write an integer of at least 1, or \"max\"; \
+             train.lr_scheduler_type = \"step\" is not allowed: write one of \"linear\", \"cosine\""
         );
     }
 
     #[test]
-    fn good_values_pass() {
+    fn check_accepts_valid_values() {
         assert_eq!(
             problem(json!({"n_epochs": 3, "learning_rate": 1e-5, "warmup_ratio": 0, "batch_size": "max"})),
             "none"
