@@ -1,4 +1,4 @@
-//! What a message costs: publish, deliver, settle. In the embedded queue, and on the RabbitMQ at BSFT_TEST_AMQP_URL, if that is
+//! What a message costs: publish, deliver, ack. On the embedded broker, and on the RabbitMQ at BSFT_TEST_AMQP_URL, if that is
 //! set (tests/support/rabbitmq.sh DIR starts one).
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
@@ -65,7 +65,7 @@ async fn run(what: &str, broker: &dyn Broker, messages: usize, prefetch: usize, 
         for _ in 0..WINDOW / together {
             let mut unacked = Vec::with_capacity(together);
             for _ in 0..together {
-                let delivery = consumer.next().await.expect("the lane works");
+                let delivery = consumer.next().await.expect("the queue works");
                 unacked.push(delivery.expect("the queue is open").ack());
             }
             for acked in join_all(unacked).await {

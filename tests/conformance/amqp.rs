@@ -128,7 +128,7 @@ async fn publish(broker: &RabbitMqBroker, queue: &Queue, messages: Vec<Vec<u8>>)
         .expect("it is published in the end");
 }
 
-/// Takes and settles until every one of the messages was there at least once.
+/// Consumes and acks until every message arrived at least once.
 async fn take_all(consumer: &mut Box<dyn Consumer>, expected: std::ops::Range<u32>) -> Vec<(u32, bool)> {
     let mut missing: BTreeSet<u32> = expected.collect();
     let mut taken = Vec::new();

@@ -112,11 +112,11 @@ pub(crate) async fn acked_messages_are_never_redelivered<T: BrokerUnderTest>() {
 pub(crate) async fn queues_are_separate<T: BrokerUnderTest>() {
     let t = T::start().await;
     let other_run = Queue::Completions(RunId("another run".to_owned()));
-    let lanes = [Queue::Bootstrap, Queue::Finetune, completions(), other_run];
-    for (i, queue) in (0u8..).zip(&lanes) {
+    let queues = [Queue::Bootstrap, Queue::Finetune, completions(), other_run];
+    for (i, queue) in (0u8..).zip(&queues) {
         t.broker().publish(queue, vec![vec![i]]).await.unwrap();
     }
-    for (i, queue) in (0u8..).zip(&lanes) {
+    for (i, queue) in (0u8..).zip(&queues) {
         let mut consumer = t.broker().consume(queue, at_most(9)).await.unwrap();
         let delivery = take(&mut consumer).await;
         assert_eq!(delivery.body, [i]);
@@ -282,7 +282,7 @@ pub(crate) async fn close_ends_consumers_and_refuses_messages<T: BrokerUnderTest
         .await
         .expect("it ends");
     assert_eq!(ended, (true, true));
-    // Whether a loan can still be settled depends on the broker; that it does not hang does not.
+    // Whether the delivery can still be acked depends on the broker; the call must not hang.
     drop(unacked.ack().await);
     assert!(matches!(
         t.broker().publish(&Queue::Bootstrap, numbered(1)).await,

@@ -42,7 +42,7 @@ macro_rules! all_store_cases {
         trim_is_idempotent
         reopen_allows_another_claim_and_trim
         positions_strictly_grow
-        outcomes_come_in_pages
+        outcomes_returns_pages_up_to_the_limit
         outcomes_returns_with_the_first_outcome
         outcomes_returns_after_its_wait
         abandoned_lists_tasks_without_lease_or_outcome
@@ -361,7 +361,7 @@ pub(crate) async fn positions_strictly_grow<T: StoreUnderTest>() {
     }
 }
 
-pub(crate) async fn outcomes_come_in_pages<T: StoreUnderTest>() {
+pub(crate) async fn outcomes_returns_pages_up_to_the_limit<T: StoreUnderTest>() {
     let t = T::start().await;
     for n in 0..25 {
         finished(t.store(), n).await;
