@@ -1,4 +1,4 @@
-//! A changed job on the DIR of the old one: what is stale is said, what was paid for is used.
+//! A changed job on an existing run directory: stale outcomes are reported, and recorded answers are used.
 
 use crate::support::{Folder, JobFile, LmServer, lines, same};
 

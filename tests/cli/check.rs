@@ -13,7 +13,7 @@ fn mistaken(api_base: &str) -> String {
         .replace("[student]\nlm = \"student\"", "[student]\nlm = \"studen\"")
 }
 
-/// What is said of each mistake: the file, the line of this text, and what was meant.
+/// The expected report of each mistake: the file, the line of this text, and the suggestion.
 fn expected(text: &str) -> Vec<String> {
     let mistakes = [
         ("module = \"Predikt\"", "`Predict`"),

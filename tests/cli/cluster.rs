@@ -23,7 +23,7 @@ pub(crate) struct Cluster {
 const PASSWORD: &str = "hunter2";
 
 impl Cluster {
-    /// `None`: this machine has not what it takes, and that was said.
+    /// `None` if a server is not installed on this machine, which is printed.
     pub(crate) fn start() -> Option<Cluster> {
         (rabbitmq::installed() && is_installed()).then(|| Cluster::of(rabbitmq::shared_url(), None))
     }
@@ -140,7 +140,7 @@ impl Cluster {
         });
     }
 
-    /// The one run of the namespace, as `status` tells of it.
+    /// The one run of the namespace, as `status` reports it.
     pub(crate) fn status(&self, folder: &Folder) -> Option<serde_json::Value> {
         let ended = self.run_in(folder, &["status", "--json"]).with(0);
         let mut runs: Vec<serde_json::Value> = serde_json::from_str(&ended.stdout).unwrap();
@@ -427,7 +427,7 @@ fn foreign_messages_go_to_the_dead_letters() {
     assert_eq!(dead, (3, 3));
     worker.signal("TERM");
     let ended = worker.end().with(0);
-    // The same reason is told once in a while, however many messages have it.
+    // The same reason is logged once in a while, however many messages have it.
     let told = ended.stderr.matches("dead letters").count();
     assert!((2..=6).contains(&told), "{}", ended.stderr);
     assert!(ended.stderr.contains("message version 99"), "{}", ended.stderr);

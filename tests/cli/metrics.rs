@@ -1,4 +1,4 @@
-//! `--metrics-addr`: what is served, and what `/healthz` and `/readyz` say while services come and go.
+//! `--metrics-addr`: the metrics, and what `/healthz` and `/readyz` return while services come and go.
 
 use crate::cli::cluster::Cluster;
 use crate::support::rabbitmq::{self, RabbitMqServer};
@@ -126,7 +126,7 @@ fn metrics_addr_in_use_is_an_error_before_the_run_starts() {
 
 #[test]
 fn worker_waiting_for_rabbitmq_is_alive_and_not_ready() {
-    // Takes connections and never says a word.
+    // It accepts connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let amqp_url = format!("amqp://u:hidden@{}", silent.local_addr().unwrap());
     let absent = ReservedPort::new();

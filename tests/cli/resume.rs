@@ -1,4 +1,4 @@
-//! A run that is killed or interrupted goes on where it stopped, and ends with the same bytes.
+//! A run that is killed or interrupted resumes where it stopped, and ends with the same bytes.
 
 use crate::support::{Ended, Folder, JobFile, LmServer, Running, lines, same, until};
 
@@ -9,7 +9,7 @@ const IN_FLIGHT: usize = 64;
 
 const COMPILE: [&str; 4] = ["compile", "job.toml", "--out", "run"];
 
-/// The result of a run that nobody disturbs, on an empty log.
+/// The result of an undisturbed run. The log of the LM server is empty afterwards.
 fn undisturbed(server: &LmServer) -> Folder {
     let folder = Folder::new();
     JobFile::at(&server.base()).write(&folder, EXAMPLES);

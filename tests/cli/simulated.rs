@@ -1,4 +1,4 @@
-//! Seeded random jobs on the simulated LM: concurrency and workers have no say in the files.
+//! Seeded random jobs on the simulated LM: concurrency and workers do not change the files.
 
 use crate::support::{Folder, JobFile, same};
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 /// A queue of its own for one test.
 #[async_trait]
 pub(crate) trait BrokerUnderTest: Sized {
-    /// Whether there is what it runs on; says so when there is not.
+    /// Whether its server is installed; prints a line if not.
     fn available() -> bool {
         true
     }

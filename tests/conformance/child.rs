@@ -1,4 +1,4 @@
-//! Tests of this binary run by another process of it, where the environment is what the test says.
+//! Runs tests of this binary in a child process with another environment.
 
 use std::path::Path;
 use std::process::Command;

@@ -118,7 +118,7 @@ async fn record_is_on_the_disk_when_it_returns() {
     let t = InTempDir::start().await;
     let (attempt, _, _) = claimed(t.store(), task(1), LEASE).await;
     t.store.record(&run(), attempt, 0, b"paid".into()).await.unwrap();
-    // The bytes of the file at this moment, with nobody given the chance to close it.
+    // The bytes of the file at this moment: the store is not closed.
     let copy = t.dir.path().join("copy.redb");
     std::fs::copy(file(&t.dir), &copy).unwrap();
     let (again, failures, records) = claimed(&open(&copy), task(1), LEASE).await;

@@ -35,7 +35,7 @@ fn serve(switches: &[&str]) -> OpenaiServer {
     OpenaiServer::start(&[&[key.as_str()], switches].concat())
 }
 
-/// Somebody with rows to train on.
+/// A customer with rows to train on.
 struct Customer {
     data: TempDir,
     shard: FinetuneJob,
@@ -74,7 +74,7 @@ impl Customer {
         customer
     }
 
-    /// The same, told something else.
+    /// The same with a changed service.
     fn told(&mut self, change: impl FnOnce(&mut ServiceSpec)) {
         let mut spec = match &self.shard.recipe.provider {
             ProviderSpec::Openai(spec) => spec.clone(),
@@ -663,7 +663,7 @@ async fn preflight_warns_of_an_unlisted_model() {
     customer.shard.recipe.model = "openai/another".to_owned();
     let warnings = customer.preflight().await.unwrap();
     assert!(warnings[0].contains("lists no model another"), "{warnings:?}");
-    // The server has the last word, and that is told, too.
+    // The server decides, and its refusal is reported, too.
     let reason = failed(customer.train().await);
     assert!(reason.contains("no such model"), "{reason}");
     assert_eq!(server.state().jobs.len(), 0);

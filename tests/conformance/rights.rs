@@ -1,4 +1,4 @@
-//! Users that may do what queue and store need, and nothing else, made as `docs/operations/servers.md` says.
+//! Users with the rights that broker and store need and no others, created as in `docs/operations/servers.md`.
 
 use crate::conformance::broker::all_broker_cases;
 use crate::conformance::child::{InAChild, tests_of};

@@ -99,7 +99,7 @@ struct Plan {
     wrong: Wrong,
     seen: Mutex<usize>,
     died: Notify,
-    /// How often each slot of each task was recorded, as far as the store said.
+    /// How often the store acknowledged a record in each slot of each task.
     recorded: Mutex<HashMap<(TaskId, u32), usize>>,
 }
 
@@ -119,7 +119,7 @@ impl Plan {
         *self.seen.lock().unwrap() > self.time
     }
 
-    /// Takes a step; `error` is what an unreachable service says.
+    /// Takes a step; `error` is that of an unreachable service.
     async fn step<'a, T, E>(
         &self,
         step: Step,
@@ -301,7 +301,7 @@ impl Provider for Faulty<Arc<Service>> {
     }
 
     async fn start(&self, order: &TrainingRequest<'_>) -> Result<TrainingId, StartError> {
-        // Nobody but the worker repeats it.
+        // Only the worker repeats it.
         let mut started = None;
         let take = || {
             let id = started.get_or_insert_with(|| self.inner.start_now(order));

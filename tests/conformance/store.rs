@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// A store of its own for one test.
 #[async_trait]
 pub(crate) trait StoreUnderTest: Sized + Send + Sync {
-    /// Whether this machine has what it takes; says so where it has not.
+    /// Whether its server is installed; prints a line if not.
     fn is_available() -> bool {
         true
     }

@@ -127,7 +127,7 @@ async fn store_reconnects_over_tls_after_kill_9() {
     store.record(&run(), attempt, 0, b"paid".into()).await.unwrap();
 }
 
-/// What is wrong, told in words that help, and without the password.
+/// Asserts that the error contains these texts and no password.
 fn helps(error: &dyn std::error::Error, words: &[&str]) {
     let told = format!("{error} {error:?}");
     for word in words {

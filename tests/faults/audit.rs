@@ -1,4 +1,4 @@
-//! Was anything paid for twice? What the LM server was asked is held against what workers say that the store has acknowledged.
+//! Was anything paid for twice? Compares the requests at the LM server with the records that the store acknowledged to workers.
 
 use crate::faults::log;
 use crate::support::LmServer;
@@ -49,7 +49,7 @@ pub(crate) enum Event {
 pub(crate) enum Cause {
     /// The LM server had refused the first time.
     Refused,
-    /// Nobody had told the store of an answer: whoever had asked was killed.
+    /// No answer was recorded: the worker that asked was killed.
     NotRecorded,
     /// Redis was killed right after it had acknowledged the record.
     RecordLost,
@@ -64,12 +64,12 @@ pub(crate) struct Audit {
     pub(crate) questions: usize,
     /// Requests.
     pub(crate) requests: usize,
-    /// Answers that were recorded, as the workers' logs tell.
+    /// Recorded answers in the logs of the workers.
     pub(crate) recorded: usize,
     pub(crate) again: BTreeMap<Cause, usize>,
     /// Tasks of workers that slept or were cut off, which others took meanwhile.
     pub(crate) taken_over: usize,
-    /// Questions that were asked again without a cause, in words.
+    /// Questions that were asked again without a cause, described for people.
     pub(crate) wrong: Vec<String>,
     /// The sizes of the files that are the same as those of the undisturbed run.
     pub(crate) files: Vec<usize>,

@@ -129,7 +129,7 @@ impl Chaos {
         self.cluster.lm.hold_after_questions(questions + IN_FLIGHT);
     }
 
-    /// Waits until things are so far, or done; sees to it that nobody ends who was not told to, and wakes who has slept enough.
+    /// Waits until the progress is enough, or the run is done. Meanwhile no process may end by itself, and sleepers wake in time.
     #[track_caller]
     pub(crate) fn until(&mut self, what: &str, mut enough: impl FnMut(Progress) -> bool) -> Progress {
         self.watch(what, |chaos| {

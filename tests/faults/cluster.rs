@@ -19,7 +19,7 @@ const NO_REWRITE: [&str; 2] = ["--auto-aof-rewrite-percentage", "0"];
 /// LM calls that a worker has in flight.
 pub(crate) const CALLS_PER_WORKER: usize = 4;
 
-/// Calls in flight of the run that nobody disturbs.
+/// LM calls in flight of the undisturbed run.
 const UNDISTURBED: &str = "200";
 
 /// Where its worker and coordinator processes live and what they talk to.
@@ -173,7 +173,7 @@ impl Cluster {
         logs
     }
 
-    /// Panics, with what everybody who still lives said last.
+    /// Panics with the last log lines of every process.
     #[track_caller]
     pub(crate) fn fail(&self, what: &str) -> ! {
         let mut said = tail(&self.log_of("coordinator"));
@@ -196,7 +196,7 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         if std::thread::panicking() || std::env::var_os("BSFT_FAULTS_KEEP").is_some() {
             let kept = format!("{}/faults-seed-{}", env!("CARGO_TARGET_TMPDIR"), self.seed);
-            // Nobody is left to hear of an error.
+            // An error here cannot be reported.
             let _ = fs::remove_dir_all(&kept);
             let copied = Command::new("cp")
                 .arg("-r")

@@ -12,7 +12,7 @@ pub(crate) struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// Whether it says that this happened.
+    /// Whether its text contains this.
     pub(crate) fn says(&self, what: &str) -> bool {
         self.words.contains(what)
     }

@@ -1,5 +1,5 @@
 //! The whole cluster from the outside: real processes, real servers, and what befalls them, killed and cut off at moments that a
-//! seed decides. However it went, the end is that of a run that nobody disturbed.
+//! seed decides. The result is always that of an undisturbed run.
 //!
 //! `tests/faults/run.sh` runs this at length.
 

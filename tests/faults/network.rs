@@ -56,7 +56,7 @@ fn worker_cut_off_beyond_its_lease_resumes_without_repeated_work() {
         from,
         to: log::now(),
     };
-    // The broker notices before long that nobody is there any more.
+    // The broker notices before long that the worker is gone.
     while !after.done && taken_over(&absence(), &chaos.cluster.logs()) == 0 {
         // A few questions at a time: the others get their hands free, and there is work left for who comes back.
         chaos.cluster.lm.hold_after_questions(after.asked);

@@ -1,4 +1,4 @@
-//! A process whose words go to a file, so that they are there however it ends.
+//! A process whose output goes to a file, so that it is there however the process ends.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts it; what it says is added to the file.
+    /// Starts it; its output is appended to the file.
     pub(crate) fn start(mut command: Command, log: &Path) -> Process {
         let file = File::options().create(true).append(true).open(log).unwrap();
         let child = command
@@ -53,7 +53,7 @@ impl Process {
         self.child.try_wait().unwrap()
     }
 
-    /// Whether a process that ended so had come just when a service was away; whoever runs it starts it again.
+    /// Whether a process with this status started while a service was away; the caller starts it again.
     pub(crate) fn came_too_early(&self, status: ExitStatus) -> bool {
         status.code() == Some(UNAVAILABLE) && self.started.elapsed() < START
     }

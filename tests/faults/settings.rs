@@ -1,4 +1,4 @@
-//! How long a test takes, how much it does, and the seed: short unless the environment says otherwise.
+//! How long a test takes, how much it does, and the seed: short unless the environment sets them.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -13,7 +13,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// As the environment says; `tests/faults/run.sh` sets it.
+    /// From the environment; `tests/faults/run.sh` sets it.
     pub(crate) fn read() -> Settings {
         Settings {
             seed: from_env("BSFT_FAULTS_SEED", 7),

@@ -26,9 +26,9 @@ impl Cause {
     }
 }
 
-/// Says it past the capture of a test that passes.
+/// Prints it past the capture of a test that passes.
 pub(crate) fn say(text: &str) {
-    // Nobody is left to hear of an error.
+    // An error here cannot be reported.
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-/// What a process says when it begins to drain: after a signal, and after a cancellation.
+/// What a process logs when it begins to drain: after a signal, and after a cancellation.
 const DRAINS: [&str; 2] = ["finishing the tasks in flight", "run cancelled; draining"];
 
 /// What a process left behind.
@@ -34,7 +34,7 @@ impl Ended {
         self
     }
 
-    /// Itself, when stderr says so.
+    /// Itself; panics unless stderr contains this.
     #[track_caller]
     pub(crate) fn saying(self, words: &str) -> Ended {
         assert!(
@@ -53,7 +53,7 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
     command
 }
 
-/// The command without what a shell may have told bsft.
+/// The command without the variables of the calling shell that configure bsft.
 pub(crate) fn clean(mut command: Command) -> Command {
     for variable in [
         "BSFT_AMQP_URL",
@@ -71,7 +71,7 @@ pub(crate) fn clean(mut command: Command) -> Command {
     ] {
         command.env_remove(variable);
     }
-    // Tests read as people do, unless they say otherwise.
+    // Tests read the format for people unless they set another.
     command.env("BSFT_LOG_FORMAT", "human");
     command
 }
@@ -100,7 +100,7 @@ impl Running {
         self.said.lock().unwrap().clone()
     }
 
-    /// Waits until stderr says so.
+    /// Waits until stderr contains this.
     pub(crate) fn until_said(&self, words: &str) {
         until(&format!("stderr to say {words:?}"), || {
             self.said().contains(words).then_some(())
@@ -154,7 +154,7 @@ impl Drop for Running {
     }
 }
 
-/// The same for lines that somebody wants to know before the end.
+/// The same for lines that a test reads before the end.
 fn listen(from: impl Read + Send + 'static, said: Arc<Mutex<String>>) -> JoinHandle<String> {
     thread::spawn(move || {
         for line in BufReader::new(from).lines() {

@@ -27,7 +27,7 @@ pub(crate) struct Certificates {
 }
 
 impl Certificates {
-    /// For servers on this machine; `None`, and it says so, where there is no openssl.
+    /// For servers on this machine; `None` without openssl, which is printed.
     pub(crate) fn made() -> Option<Certificates> {
         Certificates::made_for(HERE)
     }

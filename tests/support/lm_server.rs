@@ -12,7 +12,7 @@ pub(crate) struct LmServer {
     port: u16,
 }
 
-/// What it was asked since the last reset, told apart by the messages.
+/// Counts of the requests since the last reset; requests are distinguished by their messages.
 #[derive(Debug, PartialEq, Deserialize)]
 pub(crate) struct Count {
     pub(crate) requests: usize,
@@ -24,7 +24,7 @@ pub(crate) struct Count {
 }
 
 impl LmServer {
-    /// On a free port, answering as the profile says.
+    /// On a free port, with answers of this profile.
     pub(crate) fn start(profile: &str) -> LmServer {
         LmServer::start_on(0, &["--profile", profile])
     }

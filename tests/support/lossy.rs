@@ -1,11 +1,11 @@
-//! A connection on which answers get lost: the server does what it is told, and nobody hears of it.
+//! A connection on which answers get lost: the server carries out a request, and its answer reaches no client.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Passes everything on to a port of this machine, until told otherwise.
+/// Forwards everything to a port of this machine until a test changes that.
 pub(crate) struct Lossy {
     port: u16,
     ways: Arc<Ways>,

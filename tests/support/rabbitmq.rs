@@ -13,7 +13,7 @@ pub(crate) const SHARED: &str = "BSFT_TEST_AMQP_URL";
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/rabbitmq.sh");
 
-/// Whether there is a broker to test with; says so when there is none.
+/// Whether there is a broker to test with; prints a line if not.
 pub(crate) fn installed() -> bool {
     let installed =
         std::env::var_os(SHARED).is_some() || Path::new("/usr/lib/rabbitmq/bin/rabbitmq-server").exists();

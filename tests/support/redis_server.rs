@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
 use tempfile::TempDir;
 
-/// Runs a server until this shell's input ends, however the test ends, and says which process it is.
+/// Runs a server until this shell's input ends, however the test ends, and prints its process id.
 const WHILE_STDIN: &str = r#"redis-server "$@" >/dev/null & echo $!; cat >/dev/null; kill -9 $! 2>/dev/null"#;
 
 /// The port of a cluster's bus is this much above the server's, and has to be one.
@@ -32,7 +32,7 @@ struct Process {
     pid: u32,
 }
 
-/// Whether there is one to start; says so where there is none.
+/// Whether there is one to start; prints a line if not.
 pub(crate) fn is_installed() -> bool {
     let there = Command::new("redis-server").arg("--version").output().is_ok();
     if !there {
@@ -169,7 +169,7 @@ impl RedisServer {
         request.exec(&mut client.get_connection().unwrap()).unwrap();
     }
 
-    /// A number that INFO tells.
+    /// A number from INFO.
     pub(crate) fn info<T: FromStr>(&self, name: &str) -> T {
         let info: String = redis::from_redis_value(self.ask(&["INFO"])).unwrap();
         field(&info, name).unwrap()

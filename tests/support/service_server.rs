@@ -1,4 +1,4 @@
-//! `tests/support/service_server.py` as a process: Together AI and Fireworks AI as far as fine-tuning goes.
+//! `tests/support/service_server.py` as a process: the fine-tuning APIs of Together AI and Fireworks AI.
 
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -62,7 +62,7 @@ impl ServiceServer {
         serde_json::from_str(&self.http("GET /_state", "")).unwrap()
     }
 
-    /// States that jobs go through, fields that they show, faults; the script says which.
+    /// States that jobs go through, fields that they show, faults; see the script for the keys.
     pub(crate) fn set(&self, wanted: &Json) {
         self.http("POST /_set", &wanted.to_string());
     }

@@ -1,4 +1,4 @@
-//! Traces: one span per job, task and call, for a collector that takes them; one that does not is nobody's trouble.
+//! Traces: one span per job, task and call. A collector that fails does not disturb the run.
 
 use super::collector::{Collector, Manner, Span};
 use super::{COMPILE, job, told};

@@ -30,7 +30,7 @@ fn compile_resumes_the_training_of_an_interrupted_or_killed_compile() {
             let again = "bsft compile job.toml --out run --trainers trainers.toml";
             ended.with(3).saying("goes on").saying(again);
         }
-        // Nobody could go on with it: that is said, not waited for.
+        // Without trainers no process can resume it: compile reports that and does not wait.
         trained
             .folder
             .run(&COMPILE[..4])
@@ -70,11 +70,11 @@ fn retry_repeats_only_the_training_that_failed() {
     assert!(manifest["shards"][1]["model"].is_string(), "{manifest}");
     assert_eq!(trained.starts().len(), 2);
 
-    // It stays failed until somebody asks.
+    // It stays failed until `retry`.
     trained.folder.run(&COMPILE).with(1);
     assert_eq!(trained.starts().len(), 2);
     std::fs::remove_file(trained.folder.path("control/fail")).unwrap();
-    // Long after, status says what helps.
+    // Long afterwards, `status` suggests the command.
     let mut manifest = trained.manifest();
     manifest["updated"] = 0.into();
     trained.folder.write("run/run.json", manifest.to_string());

@@ -56,7 +56,7 @@ fn finetuner_with(cluster: &Cluster, trained: &Trained, trainers: &str) -> Runni
     cluster.worker(&["--lanes", "finetune", "--trainers", trainers.to_str().unwrap()])
 }
 
-/// The coordinator hears of the training again: somebody looks after it.
+/// Waits until the coordinator receives progress again: a worker supervises the training.
 fn until_looked_after(trained: &Trained) {
     let step = || trained.manifest()["shards"][0]["progress"]["step"].as_u64();
     let before = step();
@@ -174,7 +174,7 @@ fn take_over_secs_restarts_a_training_only_if_its_machine_is_gone() {
     let Some(mut at_work) = AtWork::begin() else {
         return;
     };
-    // A machine is a folder of trainings: this one is told to take over what nobody looks after.
+    // A machine is a folder of trainings: this one takes over trainings that no worker supervises.
     let trainers = at_work.trained.folder.read("trainers.toml");
     let another = format!("dir = \"elsewhere\"\ntake_over_secs = 1\n{trainers}");
     at_work.trained.folder.write("another.toml", another);

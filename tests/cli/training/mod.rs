@@ -1,4 +1,4 @@
-//! Fine-tune jobs that a trainer on this machine carries out: the trainer is a script that does what files tell it.
+//! Fine-tune jobs that a trainer on this machine carries out: the trainer is a script that files control.
 
 mod alone;
 mod dies;
@@ -22,7 +22,7 @@ const COMPILE: [&str; 6] = [
     "trainers.toml",
 ];
 
-/// Notes its start, goes on until it is told to finish or to fail, and leaves as its result what it was given.
+/// Records its start, runs until a file makes it finish or fail, and writes its input as its result.
 const SCRIPT: &str = r#"
 trap 'echo "$FT_NAME" >> "$CONTROL/stopped"; exit 0' TERM
 echo "$FT_NAME $$ ${FT_RESUME_DIR:-fresh}" >> "$CONTROL/starts"

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 const COMPILE: [&str; 4] = ["compile", "job.toml", "--out", "run"];
 
-/// A job that ends when the test says so.
-const TOLD: [&str; 2] = ["walk=validating_files,queued,running,succeeded", "waits"];
+/// A job that ends after `end_jobs`.
+const HELD: [&str; 2] = ["walk=validating_files,queued,running,succeeded", "waits"];
 
 /// A job that goes on for ever.
 const ENDLESS: &str = "walk=queued,running";
@@ -101,7 +101,7 @@ fn unknown_job_statuses_are_not_terminal() {
 
 #[test]
 fn killed_compile_resumes_its_fine_tune_job() {
-    let service = OpenaiServer::start(&TOLD);
+    let service = OpenaiServer::start(&HELD);
     let folder = simulated(&service);
     let running = folder.start_with(&COMPILE, &KEY);
     let id = until_made(&folder);
@@ -119,7 +119,7 @@ fn killed_compile_resumes_its_fine_tune_job() {
 #[test]
 fn fine_tune_job_survives_its_worker_and_redis_flushall() {
     let Some(cluster) = Cluster::start() else { return };
-    let service = OpenaiServer::start(&TOLD);
+    let service = OpenaiServer::start(&HELD);
     let folder = simulated(&service);
     let worker = cluster.worker_with(&[], &KEY);
     let running = cluster.start_in(&folder, &COMPILE);

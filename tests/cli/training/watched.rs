@@ -1,4 +1,4 @@
-//! A run that is watched: its metrics say what `run.json` says.
+//! The metrics of a running compile match `run.json`.
 
 use super::{COMPILE, EXAMPLES, Trained};
 use crate::cli::metrics::Watched;

@@ -83,7 +83,7 @@ async fn young_queue_of_a_killed_rabbitmq_is_replaced() {
             consumer => break consumer.unwrap(),
         }
     };
-    // Whoever heals it must not throw away what others have published to the new one.
+    // The process that replaces it must not drop what others have published to the new one.
     let other = RabbitMqBroker::connect(&t.url, &t.namespace).await.unwrap();
     tokio::join!(
         publish(&t.broker, &queue, numbered(0..20)),

@@ -1,4 +1,4 @@
-//! What a human has to put right, and whether the message says so.
+//! Errors that an operator has to fix, and whether the message explains how.
 
 use super::{Fresh, raw_channel};
 use crate::conformance::broker::BrokerUnderTest as _;

@@ -160,7 +160,7 @@ async fn publish_waits_and_consume_goes_on_while_rabbitmq_lacks_memory() {
     let broker = t.broker.clone();
     let waiting = tokio::spawn(async move { broker.publish(&Queue::Finetune, numbered(5..6)).await });
     rabbitmq.until_ctl_says(&["list_connections", "state"], "blocked");
-    // Whoever comes now is let in: only who takes messages helps the broker out.
+    // A new connection is accepted: only a consumer frees memory.
     let late = RabbitMqBroker::connect(&t.url, &t.namespace).await.unwrap();
     until_depth(&late, &Queue::Bootstrap, 1).await;
     let mut theirs = late.consume(&Queue::Bootstrap, at_most(1)).await.unwrap();

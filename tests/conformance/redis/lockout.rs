@@ -1,4 +1,4 @@
-//! A user who was let in and is not any more: a changed password, a right that was taken. Whoever is at work waits until it is undone.
+//! A user that Redis refuses after it was accepted: a changed password, a revoked right. Calls wait until that is undone.
 
 use super::{DEADLINE, NAMESPACE, connect, outcomes, refusal, server};
 use crate::conformance::store::{LEASE, claimed, run, task};
@@ -40,7 +40,7 @@ async fn change_and_undo(server: &RedisServer) {
     refused_often(server, "errorstat_WRONGPASS");
     let told = locked_out(&store).await.to_string();
     assert!(!told.contains("swordfish") && !told.contains("hunter2"), "{told}");
-    // A start is told at once.
+    // A new process is refused at once.
     let error = refusal(&url).await;
     assert!(matches!(error, StoreError::Refused { .. }), "{error}");
     assert_eq!(error.recourse(), Recourse::Halt);
@@ -118,7 +118,7 @@ fn refused_often(server: &RedisServer, of: &str) {
     });
 }
 
-/// What the store says by itself, for as long as it is locked out: it is away at first.
+/// The store's own error while it is locked out. At first the store is only unreachable.
 async fn locked_out(store: &RedisStore) -> StoreError {
     let told = async {
         loop {

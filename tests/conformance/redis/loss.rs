@@ -81,11 +81,11 @@ async fn repeated_claim_after_a_timeout_gets_the_same_attempt() {
     let claim = store.claim(&run, task(2), LEASE);
     assert!(tokio::time::timeout(Duration::from_secs(1), claim).await.is_err());
     tokio::time::resume();
-    // Now the server does what it was asked, and answers nobody.
+    // Now the server carries out the request, and its answer reaches no client.
     server.ask(&["CLIENT", "UNPAUSE"]);
     let (attempt, failures, _) = claimed(&store, task(2), LEASE).await;
     assert_eq!((attempt.attempt.0, failures), (1, 0));
-    // Somebody else in the same process does not share it.
+    // Another caller in the same process does not share it.
     assert_eq!(store.claim(&run, task(2), LEASE).await.unwrap(), Claim::Held);
 }
 

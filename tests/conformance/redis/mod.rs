@@ -21,7 +21,7 @@ pub(crate) const SERVER: &str = "BSFT_TEST_REDIS_URL";
 
 pub(crate) const NAMESPACE: &str = "bsft-test";
 
-/// The longest that a cluster may take to be one again, and a server to say no.
+/// The longest that a cluster may take to recover, and a server to refuse.
 const DEADLINE: Duration = Duration::from_secs(180);
 
 struct OnServer {

@@ -1,4 +1,4 @@
-//! What is refused, when, and in which words.
+//! What is refused, when, and with which message.
 
 use super::{NAMESPACE, connect, finish, is_unreachable, outcomes, refusal, server};
 use crate::conformance::store::{LEASE, claimed, run, task};
