@@ -38,7 +38,10 @@ groups=() titles=()
 stop_broker() { :; }
 leave() {
     local group
-    for group in "${groups[@]}"; do kill -- "-$group" 2>/dev/null || true; done
+    for group in "${groups[@]}"; do
+        # A step that was just started is not a group yet.
+        kill -- "-$group" 2>/dev/null || kill "$group" 2>/dev/null || true
+    done
     stop_broker
     rm -rf "$logs"
 }
@@ -47,9 +50,10 @@ trap leave EXIT
 step() {
     echo
     echo "== $*"
-    local began=$SECONDS
-    "$@"
+    local began=$SECONDS code=0
+    "$@" || code=$?
     echo "-- $((SECONDS - began)) s"
+    return $code
 }
 
 # beside TITLE COMMAND…: starts a step in the background, as a process group of its own.
