@@ -141,12 +141,12 @@ impl RunMetrics {
         known_count(&self.available, &[], bytes);
     }
 
-    /// What waits in a lane, if that is known.
+    /// Ready messages of a queue, or `None` if unknown.
     pub fn messages(&self, queue: &str, waiting: Option<usize>) {
         known_count(&self.messages, &[queue], waiting.map(|n| n as u64));
     }
 
-    /// What was refused in a lane, if that is known.
+    /// Dead letters of a queue, or `None` if unknown.
     pub fn dead_letters(&self, queue: &str, letters: Option<usize>) {
         known_count(&self.dead_letters, &[queue], letters.map(|n| n as u64));
     }

@@ -83,7 +83,7 @@ pub struct WorkerMetrics {
     at_work: AtomicUsize,
 }
 
-/// The counters of one lane.
+/// The counters of one queue.
 pub struct QueueMetrics {
     ends: Vec<(TaskEnd, IntCounter)>,
     in_flight: IntGauge,
@@ -181,7 +181,7 @@ impl QueueMetrics {
     /// A task came to that end after so long.
     pub fn ended(&self, end: TaskEnd, took: Duration) {
         let counter = self.ends.iter().find(|(known, _)| *known == end);
-        debug_assert!(counter.is_some(), "{end:?} is no end of this lane's tasks");
+        debug_assert!(counter.is_some(), "{end:?} does not end tasks of this queue");
         if let Some((_, counter)) = counter {
             counter.inc();
         }

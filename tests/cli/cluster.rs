@@ -96,7 +96,7 @@ impl Cluster {
         self.start_in(folder, arguments).end()
     }
 
-    /// Takes the message that goes round in the finetune lane, for good.
+    /// Consumes and acks the message that circulates in the finetune queue.
     pub(crate) fn forget_finetune_message(&self) {
         use bsft::broker::{Broker as _, Queue, rabbitmq::RabbitMqBroker};
         let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -203,7 +203,7 @@ fn cancel_ends_compile_with_code_3_and_the_next_compile_resumes() {
     let status = cluster.status(&folder).unwrap();
     assert_eq!(status["phase"], "bootstrap");
     let run = status["run"].as_str().unwrap();
-    // What it has not taken stays in the lane.
+    // Messages that it has not taken stay in the queue.
     slow.signal("TERM");
     slow.until_draining();
     server.release();

@@ -143,7 +143,7 @@ async fn consumer_survives_a_channel_error() {
     }
     publish(&t.broker, &Queue::Finetune, numbered(7..8)).await;
     let taken = take_all(&mut other, 7..8).await;
-    assert_eq!(taken, [(7, false)], "the other lane was left alone");
+    assert_eq!(taken, [(7, false)], "the other queue is unaffected");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,4 @@
-//! The roster on Redis: who has a run, who works on it, whether it is cancelled, and how far it is.
+//! Coordination on Redis: leader election, heartbeats, cancellation and reports.
 
 use super::{NAMESPACE, connect, keys, server};
 use crate::conformance::store::{LEASE, run};
