@@ -229,7 +229,7 @@ async fn mixed_up_plain_and_tls_ports_are_reported() {
     if let Some(certificates) = for_redis() {
         let server = RedisServer::start_with_tls(certificates.dir(), &[]);
         let plain = with_password(&server.tls_url()).replace("rediss:", "redis:");
-        helps(&store_error(&plain).await, &["wants TLS (rediss://)"]);
+        helps(&store_error(&plain).await, &["requires TLS (rediss://)"]);
         let tls = with_password(&server.url()).replace("redis:", "rediss:");
         helps(&store_error(&tls).await, &["uses TLS"]);
     }

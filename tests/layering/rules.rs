@@ -28,7 +28,7 @@ const HOMES: [(&str, &[&str]); 21] = [
             "src/http/",
             "src/lm/openai/",
             "src/finetune/http/",
-            "src/finetune/command/serve.rs",
+            "src/finetune/command/finish/serve.rs",
             "src/telemetry/collector.rs",
             "bin/bench-lm-server/",
         ],
