@@ -134,9 +134,10 @@ impl BenchServer {
         let label = members
             .and_then(|rest| rest.split([';', '\\', '"']).next())
             .unwrap_or("yes");
-        let reasoning = match body.contains("[[ ## reasoning ## ]]") {
-            true => r"[[ ## reasoning ## ]]\nIt says so.\n\n",
-            false => "",
+        let reasoning = if body.contains("[[ ## reasoning ## ]]") {
+            r"[[ ## reasoning ## ]]\nIt says so.\n\n"
+        } else {
+            ""
         };
         let field = &self.field;
         let content = format!(r"{reasoning}[[ ## {field} ## ]]\n{label}\n\n[[ ## completed ## ]]");

@@ -55,7 +55,7 @@ impl Target for OpenAi {
     }
 }
 
-/// An adapter for asks that nobody reads.
+/// An adapter for requests whose answers are not parsed.
 #[derive(Debug)]
 struct Mute;
 

@@ -1,8 +1,8 @@
-//! What a server says of an error, in the shapes that servers say it in.
+//! Parses the body of a failed request, in the formats of the common servers.
 
 use serde_json::Value as Json;
 
-/// The most characters of a server's own message that an error shows.
+/// The most characters of a server's message that an error shows.
 const SHOWN: usize = 300;
 
 /// A server's `{"error": …}`, or whatever it sent instead.

@@ -1,51 +1,69 @@
-//! What the HTTP clients here share: how a client is made, how a body is read, what a server's error says, how long to wait.
+//! What the HTTP clients share: client settings, bounded bodies, error messages of servers, retry delays, secrets.
 
 mod error_body;
 pub(crate) mod retry;
+mod secret;
 
 pub(crate) use error_body::{ServerError, server_error, shorten};
+pub use secret::Secret;
 
 use reqwest::{Client, ClientBuilder, Response, Url};
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
-/// How much of an error's body is read, in bytes.
+/// The most bytes that are read of an error body.
 pub(crate) const LARGEST_ERROR: usize = 64 << 10;
 
-/// How long a connection may take to open; thousands of TLS handshakes at once need their time.
+/// Timeout of opening a connection. Thousands of simultaneous TLS handshakes take this long.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long an unused connection is kept.
+/// How long an idle connection is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Why a text is not the address of a server.
+/// Why a text is no server address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum BadAddress {
-    /// It holds a user name or a password, which would show wherever the address does.
+    /// It contains a user name or a password, which would appear wherever the address does.
     Credentials,
-    /// It is no address of an HTTP server, for this reason.
+    /// It is no address of an HTTP server; the reason.
     Unusable(String),
 }
 
-/// A client for the servers at that address; nothing is opened yet.
+/// Why an attempt of a request failed.
+pub(crate) enum AttemptError<E> {
+    /// Another attempt would not help, or must not be made.
+    Permanent(E),
+    /// Another attempt may help: what happened, and how long the server asks to wait.
+    Retryable(String, Option<Duration>),
+}
+
+/// A server's text as a message may show it: without the key, then on one line and shortened, so that no part of the key is left.
+pub(crate) fn redact(key: Option<&Secret>, text: &str) -> String {
+    match key {
+        Some(key) => shorten(&key.scrub(text)),
+        None => shorten(text),
+    }
+}
+
+/// Builds a client for the server at that address; opens no connection.
 pub(crate) fn client(base: &Url) -> ClientBuilder {
-    // Someone else in the process may have chosen a provider already: theirs will do.
+    // Fails if the process has a provider already, which serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = Client::builder()
         .user_agent(concat!("bsft/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(IDLE_TIMEOUT)
         .tcp_nodelay(true)
-        // A redirect would carry what is sent to a place that nobody named.
+        // A redirect would send the request to a server that no setting names.
         .redirect(reqwest::redirect::Policy::none());
     match base.scheme() {
-        // Machines without any certificates reach their local servers all the same.
+        // Plain HTTP works on machines without certificates, too.
         "http" => builder.tls_certs_only([]),
         _ => builder,
     }
 }
 
-/// The address of an HTTP server, without credentials.
+/// Parses the address of an HTTP server, which must not contain credentials.
 pub(crate) fn address(text: &str) -> Result<Url, BadAddress> {
     let url = Url::parse(text).map_err(|error| BadAddress::Unusable(error.to_string()))?;
     if !url.username().is_empty() || url.password().is_some() {
@@ -58,12 +76,12 @@ pub(crate) fn address(text: &str) -> Result<Url, BadAddress> {
     Ok(url)
 }
 
-/// A moment as HTTP writes it: `Fri, 27 Nov 2026 13:00:00 GMT`.
+/// Formats a time as HTTP does: `Fri, 27 Nov 2026 13:00:00 GMT`.
 pub(crate) fn http_date(moment: SystemTime) -> String {
     httpdate::fmt_http_date(moment)
 }
 
-/// Reads a body up to a limit; whether that was all of it.
+/// Reads a body up to a limit in bytes; also returns whether that was the whole body.
 pub(crate) async fn collect(mut response: Response, limit: usize) -> Result<(Vec<u8>, bool), reqwest::Error> {
     let announced = response
         .content_length()

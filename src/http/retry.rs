@@ -1,15 +1,15 @@
-//! How long to wait before a server is asked again.
+//! Delays between the attempts of a request.
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use std::time::{Duration, SystemTime};
 
-/// The longest wait that a server can impose.
+/// The longest wait that a server can ask for.
 pub(crate) const LONGEST_IMPOSED: Duration = Duration::from_secs(600);
 
-/// The longest wait of our own choosing, as in DSPy.
+/// The longest backoff, as in DSPy.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 
-/// Whether a status is the server's trouble and may pass.
+/// Whether a status is a transient error of the server.
 pub(crate) fn may_pass(status: u16) -> bool {
     matches!(status, 408 | 429 | 500..=599)
 }
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_servers_wait_is_kept_to_the_letter_up_to_the_cap() {
+    fn retry_after_is_followed_up_to_the_cap() {
         assert_eq!(wait(&[("retry-after", "0")]), Some(Duration::ZERO));
         assert_eq!(wait(&[("retry-after", "2.5")]), Some(Duration::from_millis(2500)));
         assert_eq!(
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_wait_doubles_and_ends_at_the_cap() {
+    fn backoff_doubles_up_to_the_cap() {
         for attempt in 1..100 {
             let longest = Duration::from_secs(1 << (attempt - 1).min(6)).min(LONGEST_BACKOFF);
             assert!(backoff(Duration::from_secs(1), attempt) <= longest);

@@ -1,16 +1,16 @@
 //! Which LM a job's `model` stands for.
 
 use super::openai::{OPENAI_BASE, OpenAi};
-use super::secret::Secret;
 use super::simulated::SimulatedLm;
 use super::{Lm, LmSettings};
+use crate::http::Secret;
 use crate::metrics::Metrics;
 use std::sync::Arc;
 
 /// The variable that holds the key of OpenAI itself.
 pub const OPENAI_KEY: &str = "OPENAI_API_KEY";
 
-/// Why an LM of the job cannot be asked at all.
+/// Why the client of an LM cannot be built.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ConnectError {
     /// The model's prefix names no kind of LM.

@@ -1,17 +1,16 @@
-//! Language models: the seam, what one is asked and what it answers.
+//! Language models: the trait, its request and its response.
 //!
 //! `openai/…` models are served over HTTP, `simulated/…` ones answer from the example's own labels.
 
 mod connect;
 pub mod openai;
-mod secret;
 mod settings;
 pub mod simulated;
 
+pub use crate::http::Secret;
 pub use bsft_dspy::lm::{LEAST_MAX_TOKENS, Usage, is_reasoning_model};
 pub use connect::{ConnectError, OPENAI_KEY, connect};
 pub use openai::OpenAi;
-pub use secret::Secret;
 pub use settings::{LmSettings, Price, Simulation};
 
 use crate::adapter::Adapter;
@@ -21,21 +20,21 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// One question to an LM.
+/// A request to an LM.
 pub struct LmRequest<'a> {
     /// The whole JSON body of the chat-completions request, in DSPy's key order.
     pub body: &'a str,
-    /// What the question is about; only a simulated LM looks at it.
+    /// Where the request comes from; used by simulated LMs only.
     pub context: RequestContext<'a>,
 }
 
-/// The typed view of a question: what a simulated LM answers from.
+/// The typed source of a request, from which a simulated LM answers.
 pub struct RequestContext<'a> {
-    /// Its output fields are to be answered.
+    /// Its output fields are requested.
     pub signature: &'a Signature,
-    /// How the answer is to be written.
+    /// The format of the answer.
     pub adapter: &'a dyn Adapter,
-    /// The example at hand, labels included.
+    /// The example, labels included.
     pub example: &'a Record,
 }
 
@@ -44,30 +43,30 @@ pub struct RequestContext<'a> {
 pub struct LmResponse {
     /// `choices[0].message.content`, empty where the server sent null or no choices.
     pub text: String,
-    /// What it cost.
+    /// Its tokens.
     pub usage: Usage,
 }
 
-/// Something that answers questions. Retries, if any, are inside.
+/// An LM. Retries happen inside.
 #[async_trait]
 pub trait Lm: Send + Sync {
-    /// Asks once; transport hiccups, throttling and server errors have been retried when this returns an error.
+    /// Completes a request. Transport errors, rate limits and server errors have been retried when this fails.
     async fn complete(&self, request: LmRequest<'_>) -> Result<LmResponse, LmError>;
 
-    /// What this LM has been asked so far; a decorator passes on what the LM inside says.
+    /// The totals since the LM was connected; a decorator returns those of the LM inside.
     fn usage_totals(&self) -> UsageTotals {
         UsageTotals::default()
     }
 }
 
-/// What an LM was asked since it was connected, answers that could not be used included.
+/// Totals of an LM since it was connected, unusable answers included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UsageTotals {
-    /// Questions.
+    /// Calls of [`Lm::complete`].
     pub requests: u64,
-    /// Requests sent for them, retries included.
+    /// HTTP requests for them, retries included.
     pub attempts: u64,
-    /// Tokens of everything that was answered with status 200.
+    /// Tokens of all answers with status 200.
     pub usage: Usage,
 }
 
@@ -81,7 +80,7 @@ pub enum LmError {
         lm: String,
         /// HTTP status.
         status: u16,
-        /// The server's own words, shortened.
+        /// The server's message, shortened.
         message: String,
     },
     /// Every attempt was throttled or failed on the server's side.
@@ -89,7 +88,7 @@ pub enum LmError {
     Unavailable {
         /// The LM's name in the job file.
         lm: String,
-        /// How often it was asked.
+        /// Number of attempts.
         attempts: u32,
         /// The last failure.
         message: String,
@@ -105,7 +104,7 @@ pub enum LmError {
 }
 
 impl LmError {
-    /// How often the LM was asked.
+    /// Number of attempts that were made.
     pub fn attempts(&self) -> u32 {
         match self {
             LmError::Unavailable { attempts, .. } => *attempts,
@@ -114,5 +113,5 @@ impl LmError {
     }
 }
 
-/// How long one request may take before it counts as failed, unless the job says otherwise.
+/// Timeout of a request, unless `timeout_secs` is set.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);

@@ -1,4 +1,4 @@
-//! What a job file says of an LM.
+//! The settings of an LM in a job file.
 
 use crate::metrics::{DollarsPerMillion, LmMetrics, Metrics};
 use bsft_dspy::lm::LmArguments;
@@ -12,21 +12,21 @@ pub struct LmSettings {
     pub name: String,
     /// Such as `openai/gpt-4.1` or `simulated/teacher`.
     pub model: String,
-    /// The server's address up to and including `/v1`; none: OpenAI's.
+    /// The server's address up to and including `/v1`; `None` for OpenAI's.
     pub api_base: Option<String>,
     /// The environment variable that holds the API key.
     pub api_key_env: Option<String>,
-    /// Sampling temperature; none: the server's default.
+    /// Sampling temperature; `None` for the server's default.
     pub temperature: Option<f64>,
     /// The most tokens that an answer may have.
     pub max_tokens: Option<u64>,
     /// Further arguments of the request, passed through.
     pub extra: Map<String, Json>,
-    /// Seconds that one request may take; none: [`super::DEFAULT_TIMEOUT`].
+    /// Timeout of a request in seconds; `None` for [`super::DEFAULT_TIMEOUT`].
     pub timeout_secs: Option<f64>,
-    /// Tries after the first; none: 3, as DSPy.
+    /// Retries after the first attempt; `None` for 3, as in DSPy.
     pub num_retries: Option<u32>,
-    /// Prices; none: unknown, no cost is shown.
+    /// Prices; `None` if unknown: then no cost is shown.
     pub price: Option<Price>,
     /// How a `simulated/…` LM behaves.
     pub simulate: Simulation,

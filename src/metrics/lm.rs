@@ -1,4 +1,4 @@
-//! What is counted of one LM, by whoever asks it.
+//! The metrics of one LM.
 
 use super::{Metrics, names};
 use prometheus::{
@@ -6,12 +6,12 @@ use prometheus::{
 };
 use std::time::Instant;
 
-/// Seconds that requests take, from a cache's answer to the default timeout.
+/// Buckets of request durations in seconds, up to the default timeout.
 const BUCKETS: &[f64] = &[
     0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
 ];
 
-/// The status of the usual answer, whose counter is at hand.
+/// The usual status; its counter is kept.
 const OK: u16 = 200;
 
 /// The families, over all LMs.
@@ -112,7 +112,7 @@ impl LmMetrics {
         self.retries.inc();
     }
 
-    /// An answer asked for patience.
+    /// An answer was a rate limit.
     pub fn throttled(&self) {
         self.throttles.inc();
     }

@@ -1,4 +1,4 @@
-//! Metrics and health: what a process counts and tells of itself, and the HTTP server that is asked for it.
+//! Metrics and health of a process, and the HTTP server that serves them.
 //!
 //! Everything may use this; it uses nothing of the pipeline. Counting is always on, and costs some atomic additions: whoever counts holds
 //! the counters it needs, found once by their labels. The server is there on request only.
@@ -45,7 +45,7 @@ impl Service {
     }
 }
 
-/// What a process counts and tells of itself: made once, handed to whoever counts.
+/// The metrics and the health of a process; made once and shared.
 pub struct Metrics {
     registry: Registry,
     /// Of the run that this process coordinates.
@@ -118,7 +118,7 @@ impl Metrics {
         self.worker.get().map_or(0, WorkerMetrics::at_work)
     }
 
-    /// Whether anybody can ask: what has to be looked up for that is not looked up otherwise.
+    /// Whether a server exposes the metrics; values that cost a request are updated only then.
     pub fn is_served(&self) -> bool {
         self.is_served.load(Ordering::Relaxed)
     }

@@ -163,7 +163,7 @@ impl RunMetrics {
         }
     }
 
-    /// How far a training is; of one that has ended nothing is told.
+    /// The progress of an open training.
     pub fn training(&self, lm_key: &str, standing: TrainingMetrics) {
         known(&self.progress, &[lm_key], standing.ratio);
         known_count(&self.step, &[lm_key], standing.step);
@@ -179,7 +179,7 @@ fn set(gauge: &IntGauge, count: usize) {
     gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
 }
 
-/// A value that nobody knows is not shown. That it was not shown before is no matter.
+/// Sets a gauge, or removes it if the value is unknown.
 fn known(gauge: &GaugeVec, labels: &[&str], value: Option<f64>) {
     match value {
         Some(value) => gauge.with_label_values(labels).set(value),

@@ -71,7 +71,7 @@ impl MetricsServer {
         })
     }
 
-    /// Where it listens: with a real port where 0 was asked for.
+    /// The address that it listens on, with the actual port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

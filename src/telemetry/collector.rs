@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tracing::{info, warn};
 
-/// How soon it is told again that the collector takes nothing.
-const TELL_AGAIN: Duration = Duration::from_secs(600);
+/// Interval at which the warning is repeated while the collector accepts nothing.
+const WARN_INTERVAL: Duration = Duration::from_secs(600);
 
 /// What goes to the collector, and what becomes of it.
 #[derive(Debug)]
@@ -30,8 +30,8 @@ pub(super) struct Traffic {
 struct Trouble {
     /// What the last request ended with.
     why: String,
-    /// When it was told last that spans are lost; none while the collector takes them.
-    told: Option<Instant>,
+    /// When the last warning was logged; `None` while the collector accepts spans.
+    warned: Option<Instant>,
 }
 
 impl Traffic {
@@ -69,19 +69,22 @@ impl Traffic {
         }
     }
 
-    /// Takes in how a request ended, and says what is news.
+    /// Records the result of a request, and logs a change.
     fn ended(&self, spans: usize, result: &OTelSdkResult) {
         let mut trouble = self.lock();
         match result {
             Ok(()) => {
                 self.taken.fetch_add(spans as u64, Relaxed);
-                if trouble.told.take().is_some() {
+                if trouble.warned.take().is_some() {
                     info!(collector = self.place, "the collector takes traces again");
                 }
             }
             Err(error) => {
-                if trouble.told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
-                    trouble.told = Some(Instant::now());
+                if trouble
+                    .warned
+                    .is_none_or(|warned| warned.elapsed() >= WARN_INTERVAL)
+                {
+                    trouble.warned = Some(Instant::now());
                     let why = match trouble.why.as_str() {
                         "" => error.to_string(),
                         why => why.to_owned(),

@@ -28,7 +28,7 @@ pub(crate) struct Fields(Map<String, Value>);
 /// The run that this process coordinates and the job's name, once there is one: on every line from then on.
 static RUN: OnceLock<[(&str, String); 2]> = OnceLock::new();
 
-/// The process works on that run; a second one would not be told.
+/// Sets the run of this process; only the first call counts.
 pub(crate) fn set_run_context(run: &str, name: &str) {
     // Tests have several in a process, and do not read lines.
     let _ = RUN.set([("run", run.to_owned()), ("name", name.to_owned())]);
@@ -77,7 +77,7 @@ where
     }
 }
 
-/// Writes a line, whole. That stderr is gone is nothing that could be told.
+/// Writes a whole line to stderr; errors are ignored, since there is no other place for them.
 pub(crate) fn write_line(level: Level, target: &str, message: String, fields: Fields) {
     let mut line = line(&now(), level, target, message, fields);
     line.push('\n');
@@ -119,9 +119,10 @@ impl Fields {
         if name.starts_with(NOT_FOR_LINES) {
             return;
         }
-        let name = match HEAD.contains(&name) {
-            true => format!("{name}_"),
-            false => name.to_owned(),
+        let name = if HEAD.contains(&name) {
+            format!("{name}_")
+        } else {
+            name.to_owned()
         };
         self.0.insert(name, value);
     }
@@ -153,7 +154,7 @@ impl Visit for Fields {
     }
 }
 
-/// An event's words and its fields, told from each other.
+/// Separates the message of an event from its fields.
 struct MessageVisitor<'a> {
     message: String,
     fields: &'a mut Fields,
@@ -196,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_one_json_object_whatever_its_words_hold() {
+    fn line_is_one_json_object_for_any_message() {
         let fields = Fields::default().with("run", "r-1").with("tasks", 3);
         let line = line(
             "2026-01-31T23:59:59.123456Z",
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn no_field_takes_the_place_of_what_every_line_has() {
+    fn line_renames_fields_that_collide_with_its_own() {
         let fields = Fields::default()
             .with("level", "deep")
             .with("otel.kind", "client");

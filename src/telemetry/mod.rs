@@ -135,7 +135,7 @@ pub(crate) fn start(options: LogOptions, service: &'static str) -> TelemetryGuar
         );
     }
     if let Some(traces) = &traces {
-        traces.tell();
+        traces.log_target();
     }
     if let Some(failure) = failure {
         warn!("no traces are sent: {failure}");

@@ -1,11 +1,11 @@
-//! Panics as log lines: where every line is a JSON object, a bug's words are one, too.
+//! Panics as JSON log lines.
 
 use super::lines::{Fields, write_line};
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::{PanicHookInfo, set_hook};
 use tracing::Level;
 
-/// From now on.
+/// Logs panics as JSON lines from now on.
 pub(super) fn as_lines() {
     set_hook(Box::new(|panic| {
         let mut fields = Fields::default();
@@ -19,15 +19,15 @@ pub(super) fn as_lines() {
         write_line(
             Level::ERROR,
             "bsft",
-            format!("panicked: {}", words(panic)),
+            format!("panicked: {}", message(panic)),
             fields,
         );
     }));
 }
 
-fn words<'a>(panic: &'a PanicHookInfo<'_>) -> &'a str {
+fn message<'a>(panic: &'a PanicHookInfo<'_>) -> &'a str {
     let payload = panic.payload();
     let text = payload.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| payload.downcast_ref::<&str>().copied())
-        .unwrap_or("no words")
+        .unwrap_or("no message")
 }

@@ -1,7 +1,7 @@
 //! The spans of a run: one per job, task and call, with the same ids in every process.
 //!
-//! They exist where somebody listens: a collector of traces, or `BSFT_LOG=debug`. Elsewhere they are nothing, and cost nothing. No span holds a
-//! prompt, an answer, an error's words or a key.
+//! They exist with a collector of traces or with `BSFT_LOG=debug`; otherwise they cost nothing. No span contains a
+//! prompt, an answer, the message of an error or a key.
 
 use super::ids;
 use crate::finetune::{FinetuneJob, TrainingState};
@@ -101,19 +101,19 @@ pub(crate) fn training_ended(span: &Span, training: &TrainingState) {
     }
 }
 
-/// Marks a span as one that somebody may look for.
+/// Marks a span as failed, for searches in the trace backend.
 pub(crate) fn failed(span: &Span) {
     note(span, "otel.status_code", "ERROR");
 }
 
-/// Where nobody listens, not even the field is looked for.
+/// Records a field, unless the span is disabled.
 fn note(span: &Span, field: &'static str, value: impl Value) {
     if !span.is_disabled() {
         span.record(field, value);
     }
 }
 
-/// Begins the span's trace, under this id where a collector listens.
+/// Starts a trace with this span, under the id of the task.
 fn begun(span: Span, id: TaskId) -> Span {
     if !span.is_disabled() {
         ids::begin(&span, id);

@@ -47,7 +47,7 @@ const PROTOCOL: [&str; 2] = [
 ];
 const TIMEOUTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"];
 
-/// Why traces that were asked for are not sent.
+/// Why no spans are sent although a collector is configured.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TracesError {
     #[error("{variable} is {value:?}; only http/protobuf is spoken, mostly on port 4318")]
@@ -65,7 +65,7 @@ pub(super) struct TraceExporter {
 }
 
 impl TraceExporter {
-    /// None: nobody asked for any.
+    /// `None` if no collector is configured.
     pub(super) fn start(service: &'static str) -> Result<Option<TraceExporter>, TracesError> {
         let Some((variable, endpoint)) = endpoint() else {
             return Ok(None);
@@ -115,7 +115,7 @@ impl TraceExporter {
         Ok(Some(TraceExporter { provider, traffic }))
     }
 
-    /// Takes our spans, and no events: an error's words are for the log.
+    /// Takes the spans of bsft and no events: messages of errors belong to the log.
     pub(super) fn layer<S>(&self) -> impl Layer<S> + use<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
@@ -133,12 +133,12 @@ impl TraceExporter {
             .with_filter(ours.with_max_level_hint(LevelFilter::DEBUG))
     }
 
-    /// Says where they go.
-    pub(super) fn tell(&self) {
+    /// Logs where the spans go.
+    pub(super) fn log_target(&self) {
         info!(collector = self.traffic.place(), "traces are sent");
     }
 
-    /// Sends what still waits, for a moment; says when that was not all.
+    /// Sends the waiting spans, with a timeout; logs if some are left.
     pub(super) fn end(&self) {
         // What came of it, the counts say.
         let _ = self.provider.shutdown_with_timeout(LAST_SPANS);
@@ -157,24 +157,24 @@ impl TraceExporter {
 
 /// The variable that names a collector, and its address for traces.
 fn endpoint() -> Option<(&'static str, String)> {
-    let is = |name: &str, value: &str| said(name).is_some_and(|said| said.eq_ignore_ascii_case(value));
+    let is = |name: &str, value: &str| variable(name).is_some_and(|set| set.eq_ignore_ascii_case(value));
     if is("OTEL_SDK_DISABLED", "true") || is("OTEL_TRACES_EXPORTER", "none") {
         return None;
     }
-    if let Some(whole) = said(TRACES_ENDPOINT) {
+    if let Some(whole) = variable(TRACES_ENDPOINT) {
         return Some((TRACES_ENDPOINT, whole));
     }
-    let base = said(ENDPOINT)?;
+    let base = variable(ENDPOINT)?;
     Some((ENDPOINT, format!("{}/v1/traces", base.trim_end_matches('/'))))
 }
 
-/// The first of the variables that says something.
+/// The first of the variables that is set.
 fn first(names: [&'static str; 2]) -> Option<(&'static str, String)> {
-    names.into_iter().find_map(|name| Some((name, said(name)?)))
+    names.into_iter().find_map(|name| Some((name, variable(name)?)))
 }
 
 /// A variable's value; an empty one is as good as none.
-fn said(name: &str) -> Option<String> {
+fn variable(name: &str) -> Option<String> {
     match std::env::var(name) {
         Ok(value) if !value.trim().is_empty() => Some(value.trim().to_owned()),
         Ok(_) | Err(VarError::NotPresent | VarError::NotUnicode(_)) => None,
@@ -183,10 +183,10 @@ fn said(name: &str) -> Option<String> {
 
 fn batches() -> opentelemetry_sdk::trace::BatchConfig {
     let mut batches = BatchConfigBuilder::default();
-    if said("OTEL_BSP_MAX_QUEUE_SIZE").is_none() {
+    if variable("OTEL_BSP_MAX_QUEUE_SIZE").is_none() {
         batches = batches.with_max_queue_size(QUEUE);
     }
-    if said("OTEL_BSP_MAX_EXPORT_BATCH_SIZE").is_none() {
+    if variable("OTEL_BSP_MAX_EXPORT_BATCH_SIZE").is_none() {
         batches = batches.with_max_export_batch_size(BATCH);
     }
     batches.build()

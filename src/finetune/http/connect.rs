@@ -2,7 +2,7 @@
 
 use super::Http;
 use crate::finetune::{ProviderError, ServiceSpec, Unavailable};
-use crate::lm::Secret;
+use crate::http::Secret;
 
 /// Why no client for a service could be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -13,8 +13,7 @@ pub(super) use connect::{NoAccess, ServiceClient};
 pub(super) use error::{CallError, ErrorResponse, Refusal};
 pub(super) use signed_upload::Put;
 
-use crate::http::{self, BadAddress, LARGEST_ERROR, chain, collect, retry, server_error, shorten};
-use crate::lm::Secret;
+use crate::http::{self, BadAddress, LARGEST_ERROR, Secret, chain, collect, retry, server_error};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Client, Method, RequestBuilder, Response, Url};
@@ -73,13 +72,7 @@ enum Load<'a> {
     Bare(&'a Put<'a>),
 }
 
-/// What one try came to, when not to an answer.
-enum TryFailure {
-    /// Asking again would not help, or must not be done.
-    Final(CallError),
-    /// Nothing was carried out or it does not matter; how long the server wants to be left alone.
-    Again(String, Option<Duration>),
-}
+type AttemptError = http::AttemptError<CallError>;
 
 impl Http {
     /// The service at that address; opens no connection. The key goes into `header`, bare, or into `Authorization: Bearer`.
@@ -178,8 +171,8 @@ impl Http {
             tries += 1;
             let (message, imposed) = match self.once(&method, &url, &load).await {
                 Ok(answer) => return Ok(answer),
-                Err(TryFailure::Final(error)) => return Err(error),
-                Err(TryFailure::Again(message, imposed)) => (message, imposed),
+                Err(AttemptError::Permanent(error)) => return Err(error),
+                Err(AttemptError::Retryable(message, imposed)) => (message, imposed),
             };
             let wait = imposed.unwrap_or_else(|| retry::backoff(self.backoff_base, tries));
             if tries == TRIES || wait > LONGEST_WAIT {
@@ -190,11 +183,11 @@ impl Http {
         }
     }
 
-    async fn once(&self, method: &Method, url: &Url, load: &Load<'_>) -> Result<Json, TryFailure> {
+    async fn once(&self, method: &Method, url: &Url, load: &Load<'_>) -> Result<Json, AttemptError> {
         let place = format!("{method} {}", shown(url));
         let request = self.client.request(method.clone(), url.clone());
         let request = loaded(request, load).await.map_err(|error| {
-            TryFailure::Final(CallError::Unreadable(format!(
+            AttemptError::Permanent(CallError::Unreadable(format!(
                 "{place}: the file to send: {error}"
             )))
         })?;
@@ -217,14 +210,14 @@ impl Http {
         read.map_err(|why| {
             let words = self.say(&String::from_utf8_lossy(&body));
             let message = format!("{place}: the answer cannot be read: {why}: {words}");
-            TryFailure::Final(match *method == Method::POST {
+            AttemptError::Permanent(match *method == Method::POST {
                 true => CallError::Unclear(message),
                 false => CallError::Garbled(message),
             })
         })
     }
 
-    async fn no_success(&self, method: &Method, place: &str, response: Response) -> TryFailure {
+    async fn no_success(&self, method: &Method, place: &str, response: Response) -> AttemptError {
         let status = response.status();
         let imposed = retry::imposed(response.headers(), SystemTime::now());
         let location = response.headers().get(LOCATION);
@@ -245,11 +238,11 @@ impl Http {
         let out_of_money = error.kinds.iter().any(|kind| kind == "insufficient_quota");
         let starts = *method == Method::POST;
         match status.as_u16() {
-            429 if !out_of_money => TryFailure::Again(message, imposed),
+            429 if !out_of_money => AttemptError::Retryable(message, imposed),
             // Not implemented: neither now nor later, and certainly not carried out.
-            408 | 500 | 502..=599 if starts => TryFailure::Final(CallError::Unclear(message)),
-            408 | 409 | 500 | 502..=599 if !starts => TryFailure::Again(message, imposed),
-            status => TryFailure::Final(CallError::Refused(Refusal {
+            408 | 500 | 502..=599 if starts => AttemptError::Permanent(CallError::Unclear(message)),
+            408 | 409 | 500 | 502..=599 if !starts => AttemptError::Retryable(message, imposed),
+            status => AttemptError::Permanent(CallError::Refused(Refusal {
                 status,
                 message,
                 location,
@@ -262,21 +255,18 @@ impl Http {
     }
 
     /// A request that could not be sent, or an answer that did not arrive whole.
-    fn broken(&self, method: &Method, place: &str, error: reqwest::Error) -> TryFailure {
+    fn broken(&self, method: &Method, place: &str, error: reqwest::Error) -> AttemptError {
         let never_left = error.is_connect() || error.is_builder();
         let message = format!("{place}: {}", self.say(&chain(&error.without_url())));
         match *method == Method::POST && !never_left {
-            true => TryFailure::Final(CallError::Unclear(message)),
-            false => TryFailure::Again(message, None),
+            true => AttemptError::Permanent(CallError::Unclear(message)),
+            false => AttemptError::Retryable(message, None),
         }
     }
 
     /// Someone else's words: without the key first, shortened then, so that no half of a key is left.
     pub(super) fn say(&self, words: &str) -> String {
-        match &self.key {
-            Some(key) => shorten(&key.scrub(words)),
-            None => shorten(words),
-        }
+        http::redact(self.key.as_ref(), words)
     }
 }
 

@@ -5,10 +5,9 @@ mod reply;
 mod tests;
 
 use super::connect::ConnectError;
-use super::secret::Secret;
 use super::{Lm, LmError, LmRequest, LmResponse, LmSettings, Usage, UsageTotals};
 use crate::http::{
-    self, BadAddress, LARGEST_ERROR, ServerError, chain, collect, retry, server_error, shorten,
+    self, BadAddress, LARGEST_ERROR, Secret, ServerError, chain, collect, retry, server_error,
 };
 use crate::metrics::LmMetrics;
 use async_trait::async_trait;
@@ -21,13 +20,13 @@ use std::time::{Duration, SystemTime};
 /// OpenAI's own address.
 pub const OPENAI_BASE: &str = "https://api.openai.com/v1";
 
-/// Tries after the first, as DSPy.
+/// Retries after the first attempt, as in DSPy.
 pub const DEFAULT_RETRIES: u32 = 3;
 
 /// The largest body of an answer that is read, in bytes; a larger one is refused.
 pub const LARGEST_ANSWER: usize = 32 << 20;
 
-/// An LM behind `{api_base}/chat/completions`.
+/// An LM at `{api_base}/chat/completions`.
 #[derive(Debug)]
 pub struct OpenAi {
     name: String,
@@ -51,13 +50,7 @@ struct UsageCounters {
     completion_tokens: AtomicU64,
 }
 
-/// What one try came to, when not to an answer.
-enum AttemptError {
-    /// Asking again would not help.
-    Permanent(LmError),
-    /// It may: what happened, and how long the server wants to be left alone.
-    Retryable(String, Option<Duration>),
-}
+type AttemptError = http::AttemptError<LmError>;
 
 impl OpenAi {
     /// A client; opens no connection yet. Without a key no `Authorization` is sent.
@@ -132,7 +125,7 @@ impl OpenAi {
         let read = reply::read(&body).map(|answer| self.without_key(answer));
         read.map_err(|no_answer| match no_answer {
             BadBody::Garbled(why, usage) => AttemptError::Permanent(
-                self.garbled(format!("{}: {}", self.shown_url, self.say(&why)), usage),
+                self.garbled(format!("{}: {}", self.shown_url, self.redact(&why)), usage),
             ),
             BadBody::Error(error) => self.error(200, error, None),
         })
@@ -140,11 +133,11 @@ impl OpenAi {
 
     async fn no_success(&self, status: StatusCode, response: Response) -> AttemptError {
         let wait = retry::imposed(response.headers(), SystemTime::now());
-        // An error whose words do not arrive is still that error.
-        let words = collect(response, LARGEST_ERROR)
+        // An error without its body is still that error.
+        let body = collect(response, LARGEST_ERROR)
             .await
             .map_or_else(|_| Vec::new(), |(body, _)| body);
-        self.error(status.as_u16(), server_error(&words), wait)
+        self.error(status.as_u16(), server_error(&body), wait)
     }
 
     fn error(&self, http_status: u16, error: ServerError, wait: Option<Duration>) -> AttemptError {
@@ -154,20 +147,20 @@ impl OpenAi {
         } else {
             http_status
         };
-        // Within a 200 only words may tell.
+        // In a response with status 200 only the kinds of the error may say so.
         let passing = retry::may_pass(status)
             || (status == 200
                 && ["rate_limit_exceeded", "server_error", "overloaded_error"]
                     .into_iter()
                     .any(is));
-        let words = self.say(&error.message);
+        let message = self.redact(&error.message);
         if passing && !is("insufficient_quota") {
             if status == 429 || is("rate_limit_exceeded") {
                 self.metrics.throttled();
             }
-            return AttemptError::Retryable(format!("{}: HTTP {status}: {words}", self.shown_url), wait);
+            return AttemptError::Retryable(format!("{}: HTTP {status}: {message}", self.shown_url), wait);
         }
-        let message = format!("{}: {words}", self.shown_url);
+        let message = format!("{}: {message}", self.shown_url);
         AttemptError::Permanent(LmError::Refused {
             lm: self.name.clone(),
             status,
@@ -178,7 +171,11 @@ impl OpenAi {
     /// A request that could not be sent, or an answer that did not arrive whole.
     fn broken(&self, error: reqwest::Error) -> AttemptError {
         AttemptError::Retryable(
-            format!("{}: {}", self.shown_url, self.say(&chain(&error.without_url()))),
+            format!(
+                "{}: {}",
+                self.shown_url,
+                self.redact(&chain(&error.without_url()))
+            ),
             None,
         )
     }
@@ -199,7 +196,7 @@ impl OpenAi {
         self.metrics.spent(usage.prompt_tokens, usage.completion_tokens);
     }
 
-    /// A server that echoes the key must not bring it into DIR.
+    /// Removes the key from an answer that echoes it: answers are written to DIR.
     fn without_key(&self, answer: LmResponse) -> LmResponse {
         match &self.key {
             Some(key) if answer.text.contains(key.reveal()) => LmResponse {
@@ -210,12 +207,9 @@ impl OpenAi {
         }
     }
 
-    /// Someone else's words: without the key first, shortened then, so that no half of a key is left.
-    fn say(&self, words: &str) -> String {
-        match &self.key {
-            Some(key) => shorten(&key.scrub(words)),
-            None => shorten(words),
-        }
+    /// The server's text as a message may show it.
+    fn redact(&self, text: &str) -> String {
+        http::redact(self.key.as_ref(), text)
     }
 }
 
@@ -243,7 +237,13 @@ impl Lm for OpenAi {
                 });
             }
             let wait = wait.unwrap_or_else(|| retry::backoff(self.backoff_base, attempts));
-            tracing::debug!(lm = self.name, attempts, ?wait, why = message, "asking again");
+            tracing::debug!(
+                lm = self.name,
+                attempts,
+                ?wait,
+                why = message,
+                "retrying LM request"
+            );
             if !wait.is_zero() {
                 tokio::time::sleep(wait).await;
             }

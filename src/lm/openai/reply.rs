@@ -1,4 +1,4 @@
-//! What a chat-completions server sent back, as an answer or as its own words about why there is none.
+//! Parses the body of a chat completion: an answer, or the reason why there is none.
 
 use super::super::{LmResponse, Usage};
 use crate::http::{ServerError, server_error, shorten};
@@ -72,7 +72,7 @@ pub(super) fn read(body: &[u8]) -> Result<LmResponse, BadBody> {
         }
     };
     if choices.len() > 1 {
-        return garbled(format!("{} choices where one was asked for", choices.len()));
+        return garbled(format!("{} choices where one was requested", choices.len()));
     }
     let content = choices
         .first()

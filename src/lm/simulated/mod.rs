@@ -60,7 +60,7 @@ impl SimulatedLm {
         }
     }
 
-    /// The tries that this request takes; none: every one failed. Only a rate of 1 fails them all.
+    /// The number of attempts until the request succeeds; `None` if all fail, which only an error rate of 1 can cause.
     fn attempts_needed(&self, draw: &mut Draw) -> Option<u32> {
         if self.simulation.error_rate >= 1.0 {
             return None;

@@ -1,4 +1,4 @@
-//! A secret that no log, error or debug print shows.
+//! A secret that appears in no log line, error or debug output.
 
 use std::fmt;
 
@@ -7,23 +7,23 @@ use std::fmt;
 pub struct Secret(String);
 
 impl Secret {
-    /// Wraps the text, without the white space around it; nothing where there is only white space.
+    /// Trims the text; `None` if nothing is left.
     pub fn new(text: &str) -> Option<Secret> {
         let text = text.trim();
         (!text.is_empty()).then(|| Secret(text.to_owned()))
     }
 
-    /// What the environment variable holds; none: unset, empty or not UTF-8.
+    /// The value of the environment variable; `None` if it is unset, blank or not UTF-8.
     pub fn from_env(variable: &str) -> Option<Secret> {
         std::env::var(variable).ok().and_then(|text| Secret::new(&text))
     }
 
-    /// The secret itself, for the one place that sends it.
+    /// The secret itself, for the code that sends it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// `text` without the secret: servers like to echo a key that they refuse.
+    /// Replaces the secret in `text`: servers echo a key that they refuse.
     pub fn scrub(&self, text: &str) -> String {
         text.replace(&self.0, "[key]")
     }
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_shows_neither_in_debug_nor_in_scrubbed_text() {
+    fn debug_and_scrub_hide_the_secret() {
         let key = Secret::new(" sk-42\n").unwrap();
         assert_eq!(format!("{key:?}"), "Secret(..)");
         assert_eq!(key.scrub("bad key sk-42!"), "bad key [key]!");
