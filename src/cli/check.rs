@@ -3,9 +3,10 @@
 use super::exit::Exit;
 use super::ui::{self, counted};
 use crate::job::{self, Job};
-use crate::lm::{ConnectError, connect};
+use crate::lm::{ConnectError, Secret, connect};
 use crate::metrics::Metrics;
 use crate::program::unread_demo_keys;
+use crate::schema::Problems;
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -34,10 +35,32 @@ pub(super) fn unreachable_lms(job: &Job) -> Vec<ConnectError> {
         .collect()
 }
 
+/// The variables of keys that the job file names and that are not set here.
+fn unset_variables(job: &Job) -> Problems {
+    let mut problems = Problems::default();
+    for variable in &job.key_variables {
+        if Secret::from_env(&variable.name).is_none() {
+            let (name, key) = (&variable.name, &variable.key);
+            problems.add(
+                &job.file,
+                Some(variable.line),
+                format!("the environment variable {name}, which `{key}` names, is not set"),
+                "set it to the API key; leave `api_key_env` out if the server needs no key",
+            );
+        }
+    }
+    problems
+}
+
 /// `check JOB`.
 pub(super) fn check(path: &Path) -> Exit {
     match job::read(path) {
         Ok(job) => {
+            let unset = unset_variables(&job);
+            if !unset.is_empty() {
+                ui::problem(unset);
+                return Exit::Usage;
+            }
             warn(&job);
             for error in unreachable_lms(&job) {
                 ui::warn(format_args!("to compile it here: {error}"));

@@ -1,6 +1,7 @@
 //! The flags of `bsft` and of `bsft-worker`.
 
 use super::log_flags::LogFlags;
+use super::schema::SchemaSubject;
 use crate::command_name::command_name;
 use crate::telemetry::LogOptions;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -34,7 +35,11 @@ impl Cli {
             | CliCommand::Check { .. }
             | CliCommand::Status(_)
             | CliCommand::Cancel(_)
-            | CliCommand::Init { .. } => self.log.for_person(),
+            | CliCommand::Init { .. }
+            | CliCommand::Explain { .. }
+            | CliCommand::Schema { .. }
+            | CliCommand::Completions { .. }
+            | CliCommand::Man { .. } => self.log.for_person(),
         }
     }
 }
@@ -70,6 +75,30 @@ pub enum CliCommand {
     },
     /// Run a worker of a cluster: execute the tasks of all runs on RabbitMQ and Redis (same as bsft-worker)
     Worker(WorkerArgs),
+    /// Explain a key of the job file or the trainers file, such as metric.f1
+    Explain {
+        /// The key with its tables: `data`, `metric.f1`, `lm.*.finetune.train`
+        key: String,
+    },
+    /// Print the JSON Schema of the job file or the trainers file, for editors
+    Schema {
+        /// The file
+        subject: SchemaSubject,
+        /// Print the page of the reference as Markdown
+        #[arg(long)]
+        markdown: bool,
+    },
+    /// Print a script that completes commands and flags in a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages
+    #[command(hide = true)]
+    Man {
+        /// The directory to write them to
+        dir: PathBuf,
+    },
 }
 
 /// Flags of `compile`.

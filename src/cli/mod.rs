@@ -4,8 +4,10 @@ mod backends;
 mod cancel;
 mod check;
 mod compile;
+mod completions;
 mod execution;
 mod exit;
+mod explain;
 mod flags;
 mod init;
 mod log_flags;
@@ -13,6 +15,7 @@ mod monitor;
 mod plan;
 mod retry;
 mod runtime;
+mod schema;
 mod services;
 mod signals;
 mod status;
@@ -55,6 +58,10 @@ pub fn bsft() -> Exit {
         CliCommand::Cancel(flags) => cancel::cancel(&flags),
         CliCommand::Retry(flags) => retry::retry(&flags),
         CliCommand::Worker(flags) => worker::work(&flags),
+        CliCommand::Explain { key } => explain::explain(&key),
+        CliCommand::Schema { subject, markdown } => schema::schema(subject, markdown),
+        CliCommand::Completions { shell } => completions::completions(shell),
+        CliCommand::Man { dir } => completions::man(&dir),
     };
     ui::exit(exit)
 }

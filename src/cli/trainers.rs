@@ -9,7 +9,7 @@ use std::path::Path;
 pub(super) fn read(path: Option<&Path>) -> Result<Option<Trainers>, Exit> {
     let Some(path) = path else { return Ok(None) };
     Trainers::read(path).map(Some).map_err(|problems| {
-        problems.iter().for_each(ui::problem);
+        ui::problem(problems);
         Exit::Usage
     })
 }

@@ -22,6 +22,9 @@ mod train_keys;
 mod training;
 mod training_record;
 
+#[cfg(test)]
+pub(crate) use command::problems_of_trainers;
+pub(crate) use command::trainers_definition;
 pub use command::{Trainers, UnfinishedTraining, stop_all};
 pub use conversation::{ChatMessage, Conversation, RowError, Turn};
 pub use data_files::{DataPart, file_name, key_name};

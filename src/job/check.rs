@@ -9,47 +9,43 @@ use crate::finetune::key_name;
 use crate::metric::MetricSpec;
 use crate::program::Program;
 use crate::program::{PredictorSpec, ProgramSpec};
-use crate::schema::Problems;
-use crate::schema::{Place, Section, nearest};
+use crate::schema::form::{EitherValue, NamedEntry, Read};
+use crate::schema::{Place, Problems, nearest};
 use crate::spec::JobSpec;
 use indexmap::IndexMap;
 
-/// Gives every predictor of `draft` the LM that `section` (`[student]` or a `[[teacher]]`) names.
-pub(super) fn assign(draft: &mut Draft<'_>, section: &Section<'_>, lms: &Lms, problems: &mut Problems) {
-    let Some(item) = section.need("lm", "\"NAME\"", problems) else {
-        return;
-    };
-    if !item.is_table() {
-        let Some(name) = item
-            .word(problems)
-            .filter(|name| exists(name, item.place, lms, problems))
-        else {
+/// What the key `lm` of a student or teacher says: one LM, or one for each predictor.
+pub(super) type LmChoice<'a> = Read<'a, EitherValue<&'a str, Vec<NamedEntry<'a, &'a str>>>>;
+
+/// Gives every predictor of `draft` its LM.
+pub(super) fn assign(draft: &mut Draft<'_>, choice: &LmChoice<'_>, lms: &Lms, problems: &mut Problems) {
+    let item = &choice.item;
+    let entries = match &choice.value {
+        EitherValue::Plain(name) => {
+            if exists(name, item.place, lms, problems) {
+                for predictor in &mut draft.predictors {
+                    predictor.spec.lm = (*name).to_owned();
+                }
+            }
             return;
-        };
-        for predictor in &mut draft.predictors {
-            predictor.spec.lm = name.to_owned();
         }
-        return;
-    }
-    let Some(table) = item.section(problems) else {
-        return;
+        EitherValue::Table(entries) => entries,
     };
-    for (key, value) in table.items() {
-        let Some(name) = value.word(problems) else {
-            continue;
-        };
-        exists(name, value.place, lms, problems);
+    for entry in entries {
+        let Some(name) = entry.value else { continue };
+        exists(name, entry.item.place, lms, problems);
         let mut found = false;
-        for predictor in draft.predictors.iter_mut().filter(|p| answers_to(&p.spec, key)) {
+        let own = draft.predictors.iter_mut();
+        for predictor in own.filter(|p| answers_to(&p.spec, entry.name)) {
             predictor.spec.lm = name.to_owned();
             found = true;
         }
         if !found {
             let names = draft.predictors.iter().map(|p| p.spec.name.as_str());
-            value.place.report(
+            entry.item.place.report(
                 problems,
-                format!("`{}` names no predictor", value.name),
-                nearest(key, names),
+                format!("`{}` names no predictor", entry.item.name),
+                nearest(entry.name, names),
             );
         }
     }

@@ -1,60 +1,37 @@
 //! `[compile]`: how traces become training data.
 
+use super::keys::CompileTable;
 use crate::adapter::AdapterKind;
-use crate::schema::Problems;
-use crate::schema::{Section, nearest};
 
-/// What `[compile]` gives.
-pub(super) struct Compile {
+/// The checked `[compile]` table, with its defaults.
+pub(super) struct CompileOptions {
     pub(super) multitask: bool,
     pub(super) exclude_demos: bool,
     pub(super) adapter: AdapterKind,
     pub(super) max_failure_rate: f64,
 }
 
-pub(super) fn read(root: &Section<'_>, problems: &mut Problems) -> Compile {
-    let mut compile = Compile {
-        multitask: true,
-        exclude_demos: false,
-        adapter: AdapterKind::Chat,
-        max_failure_rate: 1.0,
-    };
-    let Some(section) = root.get("compile").and_then(|item| item.section(problems)) else {
-        return compile;
-    };
-    section.only(
-        &["multitask", "exclude_demos", "adapter", "max_failure_rate"],
-        problems,
-    );
-    let mut flag = |key: &str, default| {
-        section
-            .get(key)
-            .and_then(|item| item.flag(problems))
-            .unwrap_or(default)
-    };
-    compile.multitask = flag("multitask", true);
-    compile.exclude_demos = flag("exclude_demos", false);
-    if let Some(rate) = section
-        .get("max_failure_rate")
-        .and_then(|item| item.number(0.0, 1.0, problems))
-    {
-        compile.max_failure_rate = rate;
-    }
-    let Some(item) = section.get("adapter") else {
-        return compile;
-    };
-    match item.word(problems) {
-        Some("json") => compile.adapter = AdapterKind::Json,
-        Some("xml") => compile.adapter = AdapterKind::Xml,
-        Some("chat") | None => {}
-        Some(other) => {
-            let message = format!("there is no adapter `{other}`");
-            item.place.report(
-                problems,
-                message,
-                nearest(other, ["chat", "json", "xml"].into_iter()),
-            );
+impl CompileOptions {
+    pub(super) fn new(table: Option<CompileTable<'_>>) -> CompileOptions {
+        let mut options = CompileOptions {
+            multitask: true,
+            exclude_demos: false,
+            adapter: AdapterKind::Chat,
+            max_failure_rate: 1.0,
+        };
+        let Some(table) = table else { return options };
+        if let Some(multitask) = table.multitask {
+            options.multitask = multitask.value;
         }
+        if let Some(exclude_demos) = table.exclude_demos {
+            options.exclude_demos = exclude_demos.value;
+        }
+        if let Some(adapter) = table.adapter {
+            options.adapter = adapter.value;
+        }
+        if let Some(rate) = table.max_failure_rate {
+            options.max_failure_rate = rate.value;
+        }
+        options
     }
-    compile
 }

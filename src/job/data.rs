@@ -1,79 +1,72 @@
 //! `[data]`: where the examples are and which of their columns are inputs.
 
+use super::keys::DataTable;
 use crate::schema::Problems;
-use crate::schema::Section;
+use crate::schema::form::Read;
 use crate::trainset::Trainset;
 use std::path::Path;
 
-/// What `[data]` gives.
+/// The opened data of a job.
 pub(super) struct Data {
     pub(super) inputs: Vec<String>,
     pub(super) trainset: Trainset,
     pub(super) devset: Option<Trainset>,
 }
 
-pub(super) fn read(root: &Section<'_>, problems: &mut Problems) -> Option<Data> {
-    let section = root
-        .need(
-            "data",
-            "{ trainset = \"train.jsonl\", inputs = [\"text\"] }",
-            problems,
-        )?
-        .section(problems)?;
-    section.only(&["trainset", "devset", "inputs", "limit"], problems);
-    let inputs = inputs(&section, problems);
-    let limit = section.get("limit").and_then(|item| item.count(1, problems));
-    let mut open = |key: &str, limit: Option<u64>, needed: bool| {
-        let item = match needed {
-            true => section.need(key, "\"train.jsonl\"", problems),
-            false => section.get(key),
-        }?;
-        let path = item
-            .place
-            .file
-            .parent()
-            .unwrap_or(Path::new(""))
-            .join(item.word(problems)?);
-        if !path.is_file() {
-            let message = format!("`{}`: there is no file {}", item.name, path.display());
-            item.place.report(
-                problems,
-                message,
-                "write the path of a .jsonl, .json or .csv file, relative to this file",
-            );
-            return None;
-        }
+impl Data {
+    /// Opens the files that the table names, and checks their rows.
+    pub(super) fn open(table: DataTable<'_>, problems: &mut Problems) -> Option<Data> {
+        let inputs = table.inputs.and_then(|columns| inputs(&columns, problems));
         let columns = inputs.as_deref().unwrap_or_default();
-        match Trainset::open(&path, limit, columns) {
-            Ok(set) if set.is_empty() => {
-                problems.add(&path, None, "it has no rows", "put at least one example into it");
-                None
-            }
-            Ok(set) => Some(set),
-            Err(more) => {
-                problems.0.extend(more.0);
-                None
-            }
-        }
-    };
-    let devset = open("devset", None, false);
-    let trainset = open("trainset", limit, true)?;
-    Some(Data {
-        inputs: inputs?,
-        trainset,
-        devset,
-    })
+        let devset = table.devset.and_then(|path| open(&path, None, columns, problems));
+        let limit = table.limit.map(|limit| limit.value);
+        let trainset = table
+            .trainset
+            .and_then(|path| open(&path, limit, columns, problems))?;
+        Some(Data {
+            inputs: inputs?,
+            trainset,
+            devset,
+        })
+    }
 }
 
-fn inputs(section: &Section<'_>, problems: &mut Problems) -> Option<Vec<String>> {
-    let item = section.need("inputs", "[\"text\"]", problems)?;
+fn open(
+    file: &Read<'_, &str>,
+    limit: Option<u64>,
+    columns: &[String],
+    problems: &mut Problems,
+) -> Option<Trainset> {
+    let folder = file.place().file.parent().unwrap_or(Path::new(""));
+    let path = folder.join(file.value);
+    if !path.is_file() {
+        let message = format!("`{}`: there is no file {}", file.name(), path.display());
+        file.report(
+            problems,
+            message,
+            "write the path of a .jsonl, .json or .csv file, relative to this file",
+        );
+        return None;
+    }
+    match Trainset::open(&path, limit, columns) {
+        Ok(set) if set.is_empty() => {
+            problems.add(&path, None, "it has no rows", "put at least one example into it");
+            None
+        }
+        Ok(set) => Some(set),
+        Err(more) => {
+            problems.0.extend(more.0);
+            None
+        }
+    }
+}
+
+fn inputs(list: &Read<'_, Vec<Read<'_, &str>>>, problems: &mut Problems) -> Option<Vec<String>> {
     let mut columns: Vec<String> = Vec::new();
-    for column in item.list(problems)? {
-        let Some(name) = column.word(problems) else {
-            continue;
-        };
-        if columns.iter().any(|c| c == name) {
-            column.place.report(
+    for column in &list.value {
+        let name = column.value;
+        if columns.iter().any(|known| known == name) {
+            column.report(
                 problems,
                 format!("`data.inputs` names `{name}` twice"),
                 "name each column once",
@@ -83,7 +76,7 @@ fn inputs(section: &Section<'_>, problems: &mut Problems) -> Option<Vec<String>>
         }
     }
     if columns.is_empty() {
-        item.place.report(
+        list.report(
             problems,
             "`data.inputs` names no column",
             "name the columns that the program is given",

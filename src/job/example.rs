@@ -4,22 +4,31 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-const FILES: [(&str, &str); 2] = [
-    ("job.toml", include_str!("../../examples/intents/job.toml")),
-    ("train.jsonl", include_str!("../../examples/intents/train.jsonl")),
-];
+const JOB: &str = include_str!("../../examples/intents/job.toml");
+const TRAIN: &str = include_str!("../../examples/intents/train.jsonl");
+
+/// The JSON Schema beside the job: editors complete and check the job file by it, also offline.
+const SCHEMA_FILE: &str = "job.schema.json";
+const SCHEMA_LINE: &str = "#:schema ./job.schema.json";
 
 /// Writes the example into `dir`, which is made where it is missing; nothing that exists is overwritten.
 ///
 /// Gives the paths of the files, the job file first.
 pub fn init(dir: &Path) -> io::Result<Vec<PathBuf>> {
     fs::create_dir_all(dir)?;
-    let paths = FILES.map(|(name, _)| dir.join(name));
+    let schema = crate::schema::json_schema::schema(super::SCHEMA_TITLE, &super::definition());
+    let job = format!("{SCHEMA_LINE}\n{JOB}");
+    let files = [
+        ("job.toml", job.as_str()),
+        ("train.jsonl", TRAIN),
+        (SCHEMA_FILE, schema.as_str()),
+    ];
+    let paths = files.map(|(name, _)| dir.join(name));
     if let Some(taken) = paths.iter().find(|path| path.exists()) {
         let message = format!("{} exists already; choose another directory", taken.display());
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
     }
-    for (path, (_, content)) in paths.iter().zip(FILES) {
+    for (path, (_, content)) in paths.iter().zip(files) {
         OpenOptions::new()
             .write(true)
             .create_new(true)

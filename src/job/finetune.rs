@@ -1,12 +1,14 @@
 //! `[lm.NAME.finetune]`: who fine-tunes an LM, and how.
 
+use super::keys::FinetuneTable;
 use super::lm::{api_base, key_variable, open_arguments};
 use crate::finetune::{
     CommandSpec, DataPart, ExportSpec, FireworksSpec, ProviderSpec, RowFormat, ServiceSpec, file_name,
 };
 use crate::lm::LmSettings;
-use crate::schema::Problems;
-use crate::schema::{Item, Section, nearest};
+use crate::schema::definition::Table as _;
+use crate::schema::form::Read;
+use crate::schema::{Problems, Section};
 use serde_json::{Map, Value as Json};
 use std::iter;
 
@@ -55,182 +57,105 @@ impl FinetuneSpec {
     }
 }
 
-/// The most that may be kept back.
-const MOST_VALIDATION: f64 = 0.9;
-
 /// OpenAI's limit of a suffix, which the others keep to.
 const LONGEST_SUFFIX: usize = 64;
 
-const PROVIDERS: [&str; 6] = [
-    "export",
-    "simulated",
-    "command",
-    "openai",
-    "together",
-    "fireworks",
-];
-
-/// Keys that every provider takes.
-const SHARED: [&str; 4] = ["provider", "model", "train", "validation_fraction"];
-const SERVICE: [&str; 5] = ["api_base", "api_key_env", "auth_header", "suffix", "extra"];
-
-fn own_keys(provider: &str) -> Vec<&'static str> {
-    match provider {
-        "export" => vec!["formats"],
-        "command" => vec!["trainer"],
-        "openai" | "together" => SERVICE.to_vec(),
-        "fireworks" => [&SERVICE[..], &["account"]].concat(),
-        _ => Vec::new(),
-    }
-}
-
 /// `lm` is the LM that the table belongs to, where that could be read.
-pub(super) fn read(
-    item: &Item<'_>,
+pub(super) fn spec(
+    table: FinetuneTable<'_>,
     lm: Option<&LmSettings>,
     problems: &mut Problems,
 ) -> Option<FinetuneSpec> {
-    let section = item.section(problems)?;
-    let name = section.need("provider", "\"export\"", problems)?;
-    let provider = name.word(problems)?;
-    if !PROVIDERS.contains(&provider) {
-        let message = format!("there is no fine-tune provider `{provider}`");
-        name.place
-            .report(problems, message, nearest(provider, PROVIDERS.into_iter()));
-        return None;
-    }
-    let known = [&SHARED[..], &own_keys(provider)].concat();
-    let others = of_others(&section, provider, &known, problems);
-    section.only(&[&known[..], &others].concat(), problems);
-    let train = section.get("train").map(|item| open_arguments(&item, problems));
-    let model = section
-        .get("model")
-        .and_then(|item| Some(item.word(problems)?.to_owned()));
-    let validation = section
-        .get("validation_fraction")
-        .and_then(|item| item.number(0.0, MOST_VALIDATION, problems));
+    let provider = table.provider.as_ref()?.value;
+    fits_provider(&table.section, provider, problems);
+    let train = table
+        .train
+        .as_ref()
+        .map(|train| open_arguments(&train.value, problems));
+    let model = table.model.as_ref().map(|model| model.value.to_owned());
+    let validation_fraction = table.validation_fraction.as_ref().map_or(0.0, |part| part.value);
     let provider = match provider {
         "export" => ProviderSpec::Export(ExportSpec {
-            formats: section
-                .get("formats")
-                .map(|item| formats(&item, problems))
-                .unwrap_or_default(),
+            formats: formats(&table),
         }),
         "command" => ProviderSpec::Command(CommandSpec {
-            trainer: section
-                .need("trainer", "\"trl\"", problems)?
-                .word(problems)?
-                .to_owned(),
+            trainer: table.trainer.as_ref()?.value.to_owned(),
         }),
-        "openai" => ProviderSpec::Openai(beside(service(&section, problems), lm)),
-        "together" => ProviderSpec::Together(service(&section, problems)),
+        "openai" => ProviderSpec::Openai(beside(service(&table, problems), lm)),
+        "together" => ProviderSpec::Together(service(&table, problems)),
         "fireworks" => ProviderSpec::Fireworks(FireworksSpec {
-            account: section
-                .need("account", "\"my-account\"", problems)?
-                .word(problems)?
-                .to_owned(),
-            service: service(&section, problems),
+            account: table.account.as_ref()?.value.to_owned(),
+            service: service(&table, problems),
         }),
         _ => ProviderSpec::Simulated,
     };
-    fits(&section, train.as_ref(), &provider, problems);
-    Some(FinetuneSpec {
-        provider,
-        model,
-        train: train.unwrap_or_default(),
-        validation_fraction: validation.unwrap_or(0.0),
-    })
-}
-
-/// Each key of `train` is one that whoever trains knows, with a value that can be.
-fn fits(
-    section: &Section<'_>,
-    train: Option<&Map<String, Json>>,
-    provider: &ProviderSpec,
-    problems: &mut Problems,
-) {
-    let table = section
-        .get("train")
-        .and_then(|item| item.section(&mut Problems::default()));
-    for (key, item) in table.iter().flat_map(Section::items) {
-        let value = train.and_then(|train| train.get(key));
+    for (key, item) in table.train.iter().flat_map(|train| train.value.items()) {
+        let value = train.as_ref().and_then(|train| train.get(key));
         if let Some(why) = value.and_then(|value| provider.unfit_train(key, value)) {
             item.place.report(problems, why, "change it or leave it out");
         }
     }
+    Some(FinetuneSpec {
+        provider,
+        model,
+        train: train.unwrap_or_default(),
+        validation_fraction,
+    })
 }
 
-/// The keys of the table that only other providers take; each is a problem.
-fn of_others<'a>(
-    section: &Section<'a>,
-    provider: &str,
-    known: &[&str],
-    problems: &mut Problems,
-) -> Vec<&'a str> {
-    let mut others = Vec::new();
-    for (key, item) in section.items().filter(|(key, _)| !known.contains(key)) {
-        let takers: Vec<&str> = PROVIDERS
-            .into_iter()
-            .filter(|other| own_keys(other).contains(&key))
-            .collect();
+/// Reports keys that only other providers take, and missing ones that this provider needs.
+fn fits_provider(section: &Section<'_>, provider: &str, problems: &mut Problems) {
+    for key in FinetuneTable::definition().keys {
+        let takers = key.notes.providers;
         if takers.is_empty() {
             continue;
         }
-        others.push(key);
-        let message = format!("the provider `{provider}` takes no `{key}`");
-        let remedy = format!("leave it out; it is for {}", takers.join(", "));
-        item.place.report(problems, message, remedy);
+        if takers.contains(&provider) {
+            if key.notes.is_required {
+                section.need(key.name, key.notes.example, problems);
+            }
+        } else if let Some(item) = section.get(key.name) {
+            let message = format!("the provider `{provider}` takes no `{}`", key.name);
+            let remedy = format!("leave it out; it is for {}", takers.join(", "));
+            item.place.report(problems, message, remedy);
+        }
     }
-    others
 }
 
-fn formats(item: &Item<'_>, problems: &mut Problems) -> Vec<RowFormat> {
-    let items = item.list(problems).unwrap_or_default();
+fn formats(table: &FinetuneTable<'_>) -> Vec<RowFormat> {
     let mut formats = Vec::new();
-    for item in items {
-        let Some(name) = item.word(problems) else { continue };
-        match RowFormat::ALL.into_iter().find(|format| format.name() == name) {
-            Some(format) if formats.contains(&format) => {}
-            Some(format) => formats.push(format),
-            None => {
-                let message = format!("`{}` names no format of rows: `{name}`", item.name);
-                let names = RowFormat::ALL.map(RowFormat::name);
-                item.place
-                    .report(problems, message, nearest(name, names.into_iter()));
-            }
+    for format in table.formats.iter().flat_map(|list| &list.value) {
+        if !formats.contains(&format.value) {
+            formats.push(format.value);
         }
     }
     formats
 }
 
-fn service(section: &Section<'_>, problems: &mut Problems) -> ServiceSpec {
-    let suffix = section
-        .get("suffix")
-        .and_then(|item| Some((item.word(problems)?, item)));
-    if let Some((suffix, item)) = &suffix
-        && suffix.chars().count() > LONGEST_SUFFIX
+fn service(table: &FinetuneTable<'_>, problems: &mut Problems) -> ServiceSpec {
+    if let Some(suffix) = &table.suffix
+        && suffix.value.chars().count() > LONGEST_SUFFIX
     {
-        let message = format!("`{}` is longer than {LONGEST_SUFFIX} characters", item.name);
-        item.place.report(problems, message, "shorten it");
+        let message = format!("`{}` is longer than {LONGEST_SUFFIX} characters", suffix.name());
+        suffix.report(problems, message, "shorten it");
     }
+    let extra = table.extra.as_ref();
     ServiceSpec {
-        api_base: section.get("api_base").and_then(|item| api_base(&item, problems)),
-        api_key_env: section
-            .get("api_key_env")
-            .and_then(|item| key_variable(&item, problems)),
-        auth_header: section
-            .get("auth_header")
-            .and_then(|item| header(&item, problems)),
-        suffix: suffix.map(|(suffix, _)| suffix.to_owned()),
-        extra: section
-            .get("extra")
-            .map(|item| open_arguments(&item, problems))
+        api_base: table.api_base.as_ref().and_then(|text| api_base(text, problems)),
+        api_key_env: table
+            .api_key_env
+            .as_ref()
+            .and_then(|text| key_variable(text, problems)),
+        auth_header: table.auth_header.as_ref().and_then(|text| header(text, problems)),
+        suffix: table.suffix.as_ref().map(|suffix| suffix.value.to_owned()),
+        extra: extra
+            .map(|table| open_arguments(&table.value, problems))
             .unwrap_or_default(),
     }
 }
 
-fn header(item: &Item<'_>, problems: &mut Problems) -> Option<String> {
-    let name = item.word(problems)?;
+fn header(text: &Read<'_, &str>, problems: &mut Problems) -> Option<String> {
+    let (name, item) = (text.value, &text.item);
     if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
         return Some(name.to_ascii_lowercase());
     }

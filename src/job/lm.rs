@@ -1,27 +1,13 @@
 //! `[lm.NAME]`: language models and how they are fine-tuned.
 
 use super::finetune::{self, FinetuneSpec};
+use super::keys::{LmTable, PriceTable, SimulateTable};
 use crate::lm::{LEAST_MAX_TOKENS, LmSettings, Price, Simulation, is_reasoning_model};
-use crate::schema::Problems;
-use crate::schema::{Item, Section};
+use crate::schema::form::{NamedEntry, Read};
+use crate::schema::{Item, Problems, Section};
 use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
 use url::Url;
-
-const KEYS: [&str; 12] = [
-    "model",
-    "api_base",
-    "api_key_env",
-    "temperature",
-    "max_tokens",
-    "extra",
-    "timeout_secs",
-    "num_retries",
-    "price",
-    "simulate",
-    "finetune",
-    "api_key",
-];
 
 /// The LMs and the fine-tune tables.
 #[derive(Default)]
@@ -32,42 +18,63 @@ pub(super) struct Lms {
     pub(super) lines: IndexMap<String, u32>,
     /// Those whose fine-tune table is there but wrong.
     pub(super) spoilt: Vec<String>,
+    /// The variables of keys that the file names.
+    pub(super) key_variables: Vec<KeyVariable>,
 }
 
-pub(super) fn read(root: &Section<'_>, problems: &mut Problems) -> Lms {
-    let mut lms = Lms::default();
-    let example = "{ student = { model = \"openai/…\" } }";
-    let Some(section) = root
-        .need("lm", example, problems)
-        .and_then(|item| item.section(problems))
-    else {
-        return lms;
-    };
-    for (name, item) in section.items() {
-        lms.lines.insert(name.to_owned(), item.place.line);
-        if let Some(why) = unfit_for_a_file_name(name) {
-            let message = format!("the LM name `{name}` {why}");
-            item.place.report(
-                problems,
-                message,
-                "use letters, digits, `-`, `_` and `.`: files are named after it",
-            );
-        }
-        let Some(lm) = item.section(problems) else {
-            continue;
-        };
-        let settings = settings(name, &lm, problems);
-        if let Some(item) = lm.get("finetune") {
-            match finetune::read(&item, settings.as_ref(), problems) {
-                Some(spec) => drop(lms.finetune.insert(name.to_owned(), spec)),
-                None => lms.spoilt.push(name.to_owned()),
+/// A variable that the job names, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyVariable {
+    /// The variable.
+    pub name: String,
+    /// The dotted name of the key that names it.
+    pub key: String,
+    /// Its line in the job file.
+    pub line: u32,
+}
+
+impl Lms {
+    pub(super) fn new(tables: Vec<NamedEntry<'_, LmTable<'_>>>, problems: &mut Problems) -> Lms {
+        let mut lms = Lms::default();
+        for entry in tables {
+            let name = entry.name.to_owned();
+            lms.lines.insert(name.clone(), entry.item.place.line);
+            if let Some(why) = unfit_for_a_file_name(&name) {
+                let message = format!("the LM name `{name}` {why}");
+                entry.item.place.report(
+                    problems,
+                    message,
+                    "use letters, digits, `-`, `_` and `.`: files are named after it",
+                );
+            }
+            let Some(lm) = entry.value else { continue };
+            let settings = settings(&name, &lm, problems);
+            let is_simulated = settings
+                .as_ref()
+                .is_some_and(|lm| lm.model.starts_with("simulated/"));
+            lms.note_variable(lm.api_key_env.as_ref().filter(|_| !is_simulated));
+            if lm.section.get("finetune").is_some() {
+                let table = lm.finetune.map(|table| table.value);
+                lms.note_variable(table.as_ref().and_then(|table| table.api_key_env.as_ref()));
+                match table.and_then(|table| finetune::spec(table, settings.as_ref(), problems)) {
+                    Some(spec) => drop(lms.finetune.insert(name.clone(), spec)),
+                    None => lms.spoilt.push(name.clone()),
+                }
+            }
+            if let Some(settings) = settings {
+                lms.settings.insert(name, settings);
             }
         }
-        if let Some(settings) = settings {
-            lms.settings.insert(name.to_owned(), settings);
-        }
+        lms
     }
-    lms
+
+    fn note_variable(&mut self, key: Option<&Read<'_, &str>>) {
+        self.key_variables.extend(key.map(|key| KeyVariable {
+            name: key.value.to_owned(),
+            key: key.name().to_owned(),
+            line: key.place().line,
+        }));
+    }
 }
 
 /// Why files cannot be named after `name`, if they cannot.
@@ -83,78 +90,70 @@ pub(super) fn unfit_for_a_file_name(name: &str) -> Option<&'static str> {
     }
 }
 
-fn settings(name: &str, lm: &Section<'_>, problems: &mut Problems) -> Option<LmSettings> {
-    lm.only(&KEYS, problems);
-    if let Some(item) = lm.get("api_key") {
-        let message = format!("`{}` puts a key into the file", item.name);
-        item.place.report(
-            problems,
-            message,
-            "write `api_key_env = \"OPENAI_API_KEY\"`, the name of a variable, and set that",
-        );
-    }
-    let model = lm
-        .need("model", "\"openai/gpt-4.1-mini\"", problems)
-        .and_then(|item| model(&item, problems));
-    let api_base = lm.get("api_base").and_then(|item| api_base(&item, problems));
+fn settings(name: &str, lm: &LmTable<'_>, problems: &mut Problems) -> Option<LmSettings> {
+    let model = lm.model.as_ref().and_then(|text| model(text, problems));
+    let api_base = lm.api_base.as_ref().and_then(|text| api_base(text, problems));
     let api_key_env = lm
-        .get("api_key_env")
-        .and_then(|item| key_variable(&item, problems));
-    let temperature = lm
-        .get("temperature")
-        .and_then(|item| item.number(0.0, f64::INFINITY, problems));
-    let max_tokens = lm.get("max_tokens").and_then(|item| item.count(1, problems));
+        .api_key_env
+        .as_ref()
+        .and_then(|text| key_variable(text, problems));
     if model.as_deref().is_some_and(is_reasoning_model) {
-        // As `dspy.LM` insists, which could not load the compiled student otherwise.
-        if let (Some(item), Some(t)) = (lm.get("temperature"), temperature)
-            && t != 0.0
-            && t != 1.0
-        {
-            let message = format!("`{}` is {t}: a reasoning model takes 1.0 or none", item.name);
-            item.place
-                .report(problems, message, "write `temperature = 1.0`, or leave it out");
-        }
-        if let (Some(item), Some(n)) = (lm.get("max_tokens"), max_tokens)
-            && n < LEAST_MAX_TOKENS
-        {
-            let message = format!("`{}` is {n}: a reasoning model needs room to think", item.name);
-            item.place.report(
-                problems,
-                message,
-                format!("write `max_tokens = {LEAST_MAX_TOKENS}` or more, or leave it out"),
-            );
-        }
+        fits_reasoning_model(lm, problems);
     }
-    let timeout_secs = lm
-        .get("timeout_secs")
-        .and_then(|item| item.number(0.001, 1e6, problems));
-    let num_retries = lm.get("num_retries").and_then(|item| item.count(0, problems));
-    let price = lm
-        .get("price")
-        .and_then(|item| item.section(problems))
-        .and_then(|s| price(&s, problems));
-    let simulate = lm.get("simulate").and_then(|item| item.section(problems));
     let extra = lm
-        .get("extra")
-        .map(|item| lm_arguments(&item, problems))
-        .unwrap_or_default();
+        .extra
+        .as_ref()
+        .map(|table| lm_arguments(&table.value, problems));
+    let retries = lm.num_retries.as_ref();
     Some(LmSettings {
         name: name.to_owned(),
         model: model?,
         api_base,
         api_key_env,
-        temperature,
-        max_tokens,
-        extra,
-        timeout_secs,
-        num_retries: num_retries.map(|n| u32::try_from(n).unwrap_or(u32::MAX)),
-        price,
-        simulate: simulate.map(|s| simulation(&s, problems)).unwrap_or_default(),
+        temperature: lm.temperature.as_ref().map(|t| t.value),
+        max_tokens: lm.max_tokens.as_ref().map(|n| n.value),
+        extra: extra.unwrap_or_default(),
+        timeout_secs: lm.timeout_secs.as_ref().map(|secs| secs.value),
+        num_retries: retries.map(|n| u32::try_from(n.value).unwrap_or(u32::MAX)),
+        price: lm.price.as_ref().and_then(|table| price(&table.value)),
+        simulate: lm
+            .simulate
+            .as_ref()
+            .map_or_else(Simulation::default, |table| simulation(&table.value)),
     })
 }
 
-fn model(item: &Item<'_>, problems: &mut Problems) -> Option<String> {
-    let text = item.word(problems)?;
+/// The limits of `dspy.LM`, which could not load the compiled student otherwise.
+fn fits_reasoning_model(lm: &LmTable<'_>, problems: &mut Problems) {
+    if let Some(temperature) = &lm.temperature
+        && temperature.value != 0.0
+        && temperature.value != 1.0
+    {
+        let message = format!(
+            "`{}` is {}: a reasoning model takes 1.0 or none",
+            temperature.name(),
+            temperature.value
+        );
+        temperature.report(problems, message, "write `temperature = 1.0`, or leave it out");
+    }
+    if let Some(most) = &lm.max_tokens
+        && most.value < LEAST_MAX_TOKENS
+    {
+        let message = format!(
+            "`{}` is {}: a reasoning model needs room to think",
+            most.name(),
+            most.value
+        );
+        most.report(
+            problems,
+            message,
+            format!("write `max_tokens = {LEAST_MAX_TOKENS}` or more, or leave it out"),
+        );
+    }
+}
+
+fn model(text: &Read<'_, &str>, problems: &mut Problems) -> Option<String> {
+    let (text, item) = (text.value, &text.item);
     match text.split_once('/') {
         Some(("openai" | "hosted_vllm" | "simulated", rest)) if !rest.is_empty() => Some(text.to_owned()),
         _ => {
@@ -172,8 +171,8 @@ fn model(item: &Item<'_>, problems: &mut Problems) -> Option<String> {
     }
 }
 
-pub(super) fn api_base(item: &Item<'_>, problems: &mut Problems) -> Option<String> {
-    let text = item.word(problems)?;
+pub(super) fn api_base(text: &Read<'_, &str>, problems: &mut Problems) -> Option<String> {
+    let (text, item) = (text.value, &text.item);
     let example = "write an address such as `http://127.0.0.1:8000/v1`";
     let fault = match Url::parse(text) {
         Err(error) => format!("is not a URL: {error}"),
@@ -189,8 +188,8 @@ pub(super) fn api_base(item: &Item<'_>, problems: &mut Problems) -> Option<Strin
     None
 }
 
-pub(super) fn key_variable(item: &Item<'_>, problems: &mut Problems) -> Option<String> {
-    let text = item.word(problems)?;
+pub(super) fn key_variable(text: &Read<'_, &str>, problems: &mut Problems) -> Option<String> {
+    let (text, item) = (text.value, &text.item);
     let is_name = !text.starts_with(|c: char| c.is_ascii_digit())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         && text.len() <= 64;
@@ -222,12 +221,11 @@ fn looks_secret(text: &str) -> bool {
 }
 
 /// A table that is passed through, unless there is a key in it.
-pub(super) fn open_arguments(item: &Item<'_>, problems: &mut Problems) -> Map<String, Json> {
-    let section = item.section(problems);
-    for (key, value) in section.iter().flat_map(Section::items) {
+pub(super) fn open_arguments(table: &Section<'_>, problems: &mut Problems) -> Map<String, Json> {
+    for (key, value) in table.items() {
         refuse_secrets(key, &value, problems);
     }
-    item.free(&mut Problems::default())
+    table.to_json()
 }
 
 /// Arguments of `dspy.LM` and of the clients under it that are no part of a request: a server would refuse them, and what they
@@ -267,8 +265,8 @@ const CLIENT_OPTIONS: [&str; 31] = [
 ];
 
 /// Arguments that go into an LM's requests as they are.
-pub(super) fn lm_arguments(item: &Item<'_>, problems: &mut Problems) -> Map<String, Json> {
-    for (key, value) in item.section(problems).iter().flat_map(Section::items) {
+pub(super) fn lm_arguments(table: &Section<'_>, problems: &mut Problems) -> Map<String, Json> {
+    for (key, value) in table.items() {
         if CLIENT_OPTIONS.contains(&key) {
             let message = format!("`{}` is no part of a request", value.name);
             let remedy = match key {
@@ -282,7 +280,7 @@ pub(super) fn lm_arguments(item: &Item<'_>, problems: &mut Problems) -> Map<Stri
             value.place.report(problems, message, remedy);
         }
     }
-    open_arguments(item, problems)
+    open_arguments(table, problems)
 }
 
 fn refuse_secrets(key: &str, item: &Item<'_>, problems: &mut Problems) {
@@ -315,48 +313,22 @@ fn refuse_secrets(key: &str, item: &Item<'_>, problems: &mut Problems) {
     }
 }
 
-fn price(section: &Section<'_>, problems: &mut Problems) -> Option<Price> {
-    section.only(&["input", "output"], problems);
-    let mut of = |key| {
-        section
-            .need(key, "2.0", problems)
-            .and_then(|item| item.number(0.0, 1e9, problems))
-    };
-    let (input, output) = (of("input"), of("output"));
+fn price(table: &PriceTable<'_>) -> Option<Price> {
     Some(Price {
-        input: input?,
-        output: output?,
+        input: table.input.as_ref()?.value,
+        output: table.output.as_ref()?.value,
     })
 }
 
-fn simulation(section: &Section<'_>, problems: &mut Problems) -> Simulation {
-    section.only(
-        &["accuracy", "latency_ms", "malformed_rate", "error_rate", "seed"],
-        problems,
-    );
+fn simulation(table: &SimulateTable<'_>) -> Simulation {
     let base = Simulation::default();
-    let mut rate = |key: &str, default: f64| {
-        section
-            .get(key)
-            .and_then(|item| item.number(0.0, 1.0, problems))
-            .unwrap_or(default)
-    };
-    let (accuracy, malformed_rate, error_rate) = (
-        rate("accuracy", base.accuracy),
-        rate("malformed_rate", 0.0),
-        rate("error_rate", 0.0),
-    );
-    let mut count = |key| {
-        section
-            .get(key)
-            .and_then(|item| item.count(0, problems))
-            .unwrap_or(0)
-    };
+    let number = |key: &Option<Read<'_, f64>>, default| key.as_ref().map_or(default, |read| read.value);
+    let count = |key: &Option<Read<'_, u64>>, default| key.as_ref().map_or(default, |read| read.value);
     Simulation {
-        accuracy,
-        malformed_rate,
-        error_rate,
-        latency_ms: count("latency_ms"),
-        seed: count("seed"),
+        accuracy: number(&table.accuracy, base.accuracy),
+        malformed_rate: number(&table.malformed_rate, base.malformed_rate),
+        error_rate: number(&table.error_rate, base.error_rate),
+        latency_ms: count(&table.latency_ms, base.latency_ms),
+        seed: count(&table.seed, base.seed),
     }
 }

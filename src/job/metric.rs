@@ -1,43 +1,25 @@
 //! `[metric]`: what is compared, and from which score on it is kept.
 
+use super::keys::MetricTable;
 use crate::metric::{MetricKind, MetricSpec};
-use crate::schema::Problems;
-use crate::schema::{Place, Section};
-
-const KINDS: [(&str, MetricKind); 4] = [
-    ("equals", MetricKind::Equals),
-    ("exact_match", MetricKind::ExactMatch),
-    ("f1", MetricKind::F1),
-    ("contains", MetricKind::Contains),
-];
+use crate::schema::form::EitherValue;
+use crate::schema::{Place, Problems};
 
 /// The metric and the line that names its field.
-pub(super) fn read<'a>(root: &Section<'a>, problems: &mut Problems) -> Option<(MetricSpec, Place<'a>)> {
-    let section = root.get("metric")?.section(problems)?;
-    section.only(
-        &[
-            "equals",
-            "exact_match",
-            "f1",
-            "contains",
-            "judge",
-            "python",
-            "threshold",
-        ],
-        problems,
-    );
-    for key in ["judge", "python"] {
-        if let Some(item) = section.get(key) {
-            let message = format!("the metric `{key}` is not supported by this version");
-            item.place
-                .report(problems, message, "write equals, exact_match, f1 or contains");
-        }
-    }
-    let mut threshold = section
-        .get("threshold")
-        .and_then(|item| item.number(0.0, 1.0, problems));
+pub(super) fn metric<'a>(
+    table: Option<MetricTable<'a>>,
+    problems: &mut Problems,
+) -> Option<(MetricSpec, Place<'a>)> {
+    let table = table?;
+    let section = table.section;
+    let mut threshold = table.threshold.map(|threshold| threshold.value);
     let mut found = None;
-    for (key, kind) in KINDS {
+    for (key, kind, value) in [
+        ("equals", MetricKind::Equals, table.equals),
+        ("exact_match", MetricKind::ExactMatch, table.exact_match),
+        ("f1", MetricKind::F1, table.f1),
+        ("contains", MetricKind::Contains, table.contains),
+    ] {
         let Some(item) = section.get(key) else { continue };
         if found.is_some() {
             item.place.report(
@@ -47,21 +29,20 @@ pub(super) fn read<'a>(root: &Section<'a>, problems: &mut Problems) -> Option<(M
             );
             continue;
         }
-        let field = if item.is_table() {
-            let table = item.section(problems)?;
-            table.only(&["field", "threshold"], problems);
-            if let Some(own) = table.get("threshold") {
-                threshold = own.number(0.0, 1.0, problems);
+        let field = match value.map(|value| value.value) {
+            Some(EitherValue::Plain(field)) => Some(field),
+            Some(EitherValue::Table(table)) => {
+                if let Some(own) = table.threshold {
+                    threshold = Some(own.value);
+                }
+                table.field.map(|field| field.value)
             }
-            table
-                .need("field", "\"answer\"", problems)
-                .and_then(|field| field.word(problems))
-        } else {
-            item.word(problems)
+            None => None,
         };
         found = Some((kind, field, item.place));
     }
     let Some((kind, field, place)) = found else {
+        // A metric of another version is a problem already.
         if section.get("judge").or(section.get("python")).is_none() {
             let remedy = "write `exact_match = \"FIELD\"` (or equals, f1, contains), or leave [metric] out to keep every trace";
             section.place.report(problems, "[metric] names no metric", remedy);

@@ -6,6 +6,7 @@ mod data;
 pub mod example;
 mod field_names;
 mod finetune;
+mod keys;
 mod lm;
 mod metric;
 pub mod plan;
@@ -15,14 +16,21 @@ mod source;
 mod state;
 
 pub use finetune::FinetuneSpec;
+pub use lm::KeyVariable;
 
 use crate::dataset::trainer_configs::TrainerArguments;
 use crate::finetune::ProviderSpec;
 use crate::program::ProgramSpec;
+use crate::schema::definition::{Table as _, TableDefinition};
+use crate::schema::form::{EitherValue, Read};
 use crate::schema::{Problems, Section};
 use crate::spec::{JOB_SPEC_VERSION, JobSpec};
 use crate::trainset::Trainset;
+use compile::CompileOptions;
+use data::Data;
 use indexmap::IndexMap;
+use keys::{JobTable, TeacherTable};
+use lm::Lms;
 use program::Draft;
 use source::Sources;
 use std::path::{Path, PathBuf};
@@ -42,15 +50,31 @@ pub struct Job {
     pub devset: Option<Trainset>,
     /// How LMs are fine-tuned, by LM name; every LM of the student is in it.
     pub finetune: IndexMap<String, FinetuneSpec>,
+    /// The environment variables of keys that the file names.
+    pub key_variables: Vec<KeyVariable>,
     /// The run stops when a greater part of the examples (0..1) has failed.
     pub max_failure_rate: f64,
     /// What is allowed but hardly meant.
     pub warnings: Vec<String>,
 }
 
-const KEYS: [&str; 9] = [
-    "name", "seed", "data", "program", "lm", "student", "teacher", "metric", "compile",
-];
+/// The title of the job file's JSON Schema.
+pub(crate) const SCHEMA_TITLE: &str = "bsft job file";
+
+/// The keys of the job file.
+pub(crate) fn definition() -> TableDefinition {
+    JobTable::definition()
+}
+
+/// The problems of the keys and values of a document, without what holds between them.
+#[cfg(test)]
+pub(crate) fn problems_of_keys(file: &Path, node: &crate::schema::document::Node) -> Problems {
+    let mut problems = Problems::default();
+    if let Some(root) = Section::root(file, node, &mut problems) {
+        JobTable::read(&root, &mut problems);
+    }
+    problems
+}
 
 /// Reads and checks a job file and everything that it names; reports all problems together.
 pub fn read(path: &Path) -> Result<Job, Problems> {
@@ -64,38 +88,27 @@ pub fn read(path: &Path) -> Result<Job, Problems> {
 }
 
 fn assemble(root: &Section<'_>, sources: &Sources, problems: &mut Problems) -> Option<Job> {
-    root.only(&KEYS, problems);
-    let name = name(root, problems);
-    let seed = root
-        .get("seed")
-        .and_then(|item| item.count(0, problems))
-        .unwrap_or(0);
-    let data = data::read(root, problems);
-    let lms = lm::read(root, problems);
-    let compile = compile::read(root, problems);
-    let metric = metric::read(root, problems);
+    let table = JobTable::read(root, problems);
+    let name = name(table.name.as_ref(), root, problems);
+    let data = table.data.and_then(|data| Data::open(data.value, problems));
+    let lms = Lms::new(table.lm.map(|lms| lms.value).unwrap_or_default(), problems);
+    let compile = CompileOptions::new(table.compile.map(|compile| compile.value));
+    let metric = metric::metric(table.metric.map(|metric| metric.value), problems);
     let mut types = program::Types::default();
-    let program = root
-        .need("program", "{ predictors = [ … ] }", problems)
-        .and_then(|item| item.section(problems));
-    let program = program.and_then(|section| program::read(&section, sources, &mut types, problems));
-    let student_section = root
-        .need("student", "{ lm = \"NAME\" }", problems)
-        .and_then(|s| s.section(problems));
-    if let Some(section) = &student_section {
-        section.only(&["lm", "state"], problems);
-    }
-    let student = program
-        .clone()
-        .zip(student_section.as_ref())
-        .map(|(mut draft, section)| {
-            check::assign(&mut draft, section, &lms, problems);
-            if let Some(item) = section.get("state") {
-                state::take(&mut draft, &item, sources, problems);
-            }
-            draft
-        });
-    let teachers = teachers(root, program.as_ref(), sources, &lms, &mut types, problems);
+    let program = table
+        .program
+        .and_then(|program| program::draft(&program.value, sources, &mut types, problems));
+    let student = program.clone().zip(table.student).map(|(mut draft, student)| {
+        if let Some(lm) = &student.value.lm {
+            check::assign(&mut draft, lm, &lms, problems);
+        }
+        if let Some(state) = &student.value.state {
+            state::take(&mut draft, state, sources, problems);
+        }
+        draft
+    });
+    let teachers = table.teacher.map(|teachers| teachers.value).unwrap_or_default();
+    let teachers = drafts_of_teachers(&teachers, program.as_ref(), sources, &lms, &mut types, problems);
 
     let drafts: Vec<&Draft<'_>> = student.iter().chain(&teachers).collect();
     if let Some(data) = &data {
@@ -132,7 +145,7 @@ fn assemble(root: &Section<'_>, sources: &Sources, problems: &mut Problems) -> O
         spec: JobSpec {
             version: JOB_SPEC_VERSION,
             name: name?,
-            seed,
+            seed: table.seed.map_or(0, |seed| seed.value),
             inputs: data.inputs,
             types: types.written,
             lms: lms.settings,
@@ -146,6 +159,7 @@ fn assemble(root: &Section<'_>, sources: &Sources, problems: &mut Problems) -> O
         trainset: data.trainset,
         devset: data.devset,
         finetune: lms.finetune,
+        key_variables: lms.key_variables,
         max_failure_rate: compile.max_failure_rate,
         warnings,
     };
@@ -158,62 +172,49 @@ fn assemble(root: &Section<'_>, sources: &Sources, problems: &mut Problems) -> O
     Some(job)
 }
 
-fn name(root: &Section<'_>, problems: &mut Problems) -> Option<String> {
-    let Some(item) = root.get("name") else {
-        return Some(
-            root.place
-                .file
-                .file_stem()
-                .map_or("job".to_owned(), |s| s.to_string_lossy().into_owned()),
-        );
+fn name(given: Option<&Read<'_, &str>>, root: &Section<'_>, problems: &mut Problems) -> Option<String> {
+    let Some(name) = given else {
+        // A name that is not a string is a problem already.
+        let stem = root.place.file.file_stem();
+        return Some(stem.map_or("job".to_owned(), |s| s.to_string_lossy().into_owned()));
     };
-    let name = item.word(problems)?;
-    if let Some(why) = lm::unfit_for_a_file_name(name) {
-        item.place.report(
+    if let Some(why) = lm::unfit_for_a_file_name(name.value) {
+        name.report(
             problems,
             format!("the job's name {why}"),
             "use letters, digits, `-` and `_`: a directory is named after it",
         );
     }
-    Some(name.to_owned())
+    Some(name.value.to_owned())
 }
 
-fn teachers<'a>(
-    root: &Section<'a>,
+fn drafts_of_teachers<'a>(
+    tables: &'a [Read<'a, TeacherTable<'a>>],
     program: Option<&Draft<'a>>,
     sources: &'a Sources,
-    lms: &lm::Lms,
+    lms: &Lms,
     types: &mut program::Types,
     problems: &mut Problems,
 ) -> Vec<Draft<'a>> {
-    let Some(item) = root.get("teacher") else {
-        return Vec::new();
-    };
-    let items = if item.is_table() {
-        vec![item]
-    } else {
-        item.list(problems).unwrap_or_default()
-    };
     let mut teachers = Vec::new();
-    for item in items {
-        let Some(section) = item.section(problems) else {
-            continue;
-        };
-        section.only(&["lm", "state", "program"], problems);
-        let draft = match section.get("program") {
+    for Read { value: table, .. } in tables {
+        let draft = match &table.program {
+            None if table.section.get("program").is_some() => None,
             None => program.cloned(),
-            Some(item) if item.is_table() => item
-                .section(problems)
-                .and_then(|s| program::read(&s, sources, types, problems)),
-            Some(item) => program::read_file(&item, sources, types, problems),
+            Some(own) => match &own.value {
+                EitherValue::Table(table) => program::draft(table, sources, types, problems),
+                EitherValue::Plain(file) => program::draft_of_file(file, &own.item, sources, types, problems),
+            },
         };
         let Some(mut draft) = draft else { continue };
         if let Some(program) = program {
             check::same_structure(program, &draft, problems);
         }
-        check::assign(&mut draft, &section, lms, problems);
-        if let Some(item) = section.get("state") {
-            state::take(&mut draft, &item, sources, problems);
+        if let Some(lm) = &table.lm {
+            check::assign(&mut draft, lm, lms, problems);
+        }
+        if let Some(state) = &table.state {
+            state::take(&mut draft, state, sources, problems);
         }
         teachers.push(draft);
     }
@@ -237,7 +238,7 @@ fn unread_train_keys(job: &Job) -> Vec<String> {
     unread.collect()
 }
 
-fn warnings(lms: &lm::Lms, student: &ProgramSpec, teachers: &[ProgramSpec], unfiltered: bool) -> Vec<String> {
+fn warnings(lms: &Lms, student: &ProgramSpec, teachers: &[ProgramSpec], unfiltered: bool) -> Vec<String> {
     let mut warnings = Vec::new();
     if unfiltered {
         warnings.push("there is no [metric]: every trace is kept, right or wrong".to_owned());

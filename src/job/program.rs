@@ -1,11 +1,14 @@
 //! Programs: the predictors of `[program]`, of a program file or of a teacher.
 
 use super::field_names::FieldNames;
+use super::keys::{FileRoot, PredictorTable, ProgramTable};
 use super::source::{Sources, sibling};
 use crate::program::{ModuleKind, PredictorSpec};
-use crate::schema::Problems;
-use crate::schema::{Item, Place, Section, nearest};
+use crate::schema::definition::Table as _;
+use crate::schema::form::{NamedEntry, Read};
+use crate::schema::{Item, Place, Problems, Section, nearest};
 use crate::signature::{TypeTable, parse_types};
+use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
 
 /// A program as written, without LMs yet.
@@ -35,27 +38,21 @@ pub(super) struct DraftPredictor<'a> {
     pub(super) place: Place<'a>,
 }
 
-/// The program that `section` (a `[program]` table) describes; `types` gains the types that it names.
-pub(super) fn read<'a>(
-    section: &Section<'a>,
+/// The program of a `[program]` table; `types` gains the types that it names.
+pub(super) fn draft<'a>(
+    table: &ProgramTable<'a>,
     sources: &'a Sources,
     types: &mut Types,
     problems: &mut Problems,
 ) -> Option<Draft<'a>> {
-    section.only(&["predictors", "types", "file", "python"], problems);
-    if let Some(item) = section.get("python") {
-        let message = "programs in Python are not supported by this version";
-        item.place.report(
-            problems,
-            message,
-            "write the predictors into the job file: [[program.predictors]]",
-        );
+    let section = &table.section;
+    if section.get("python").is_some() {
         return None;
     }
-    if let Some(item) = section.get("file") {
+    if let Some(file) = section.get("file") {
         for key in ["predictors", "types"] {
             if let Some(other) = section.get(key) {
-                let message = format!("`{}` stands beside `{}`", other.name, item.name);
+                let message = format!("`{}` stands beside `{}`", other.name, file.name);
                 other.place.report(
                     problems,
                     message,
@@ -63,20 +60,20 @@ pub(super) fn read<'a>(
                 );
             }
         }
-        return read_file(&item, sources, types, problems);
+        let name = table.file.as_ref()?.value;
+        return draft_of_file(name, &file, sources, types, problems);
     }
-    read_types(section, types, problems);
-    let mut predictors: Vec<DraftPredictor<'_>> = Vec::new();
+    if let Some(table) = &table.types {
+        read_types(&table.value, types, problems);
+    }
     let list = section.need(
         "predictors",
         "[{ name = \"answer\", signature = \"question -> answer\" }]",
         problems,
     )?;
-    for item in list.list(problems)? {
-        let Some(section) = item.section(problems) else {
-            continue;
-        };
-        if let Some(one) = predictor(&section, types, problems) {
+    let mut predictors: Vec<DraftPredictor<'_>> = Vec::new();
+    for read in &table.predictors.as_ref()?.value {
+        if let Some(one) = predictor(&read.value, types, problems) {
             let name = one.spec.predictor_name();
             if let Some(earlier) = predictors.iter().find(|p| p.spec.predictor_name() == name) {
                 let message = format!(
@@ -102,25 +99,24 @@ pub(super) fn read<'a>(
     })
 }
 
-/// The program in the file that `item` names.
-pub(super) fn read_file<'a>(
+/// The program in a file that the job names.
+pub(super) fn draft_of_file<'a>(
+    name: &str,
     item: &Item<'a>,
     sources: &'a Sources,
     types: &mut Types,
     problems: &mut Problems,
 ) -> Option<Draft<'a>> {
-    let path = sibling(item.place.file, item.word(problems)?);
+    let path = sibling(item.place.file, name);
     let (file, node) = sources.document(&path, item, problems)?;
     let root = Section::root(file, node, problems)?;
-    // A whole `[program]` table is as good as its content.
-    let section = match root.get("program") {
-        Some(inner) => {
-            root.only(&["program"], problems);
-            inner.section(problems)?
-        }
-        None => root,
+    // A whole `[program]` table means the same as its content.
+    let table = if root.get("program").is_some() {
+        FileRoot::read(&root, problems).program?.value
+    } else {
+        ProgramTable::read(&root, problems)
     };
-    if let Some(inner) = section.get("file") {
+    if let Some(inner) = table.section.get("file") {
         inner.place.report(
             problems,
             "a program file names a further program file",
@@ -128,13 +124,10 @@ pub(super) fn read_file<'a>(
         );
         return None;
     }
-    read(&section, sources, types, problems)
+    draft(&table, sources, types, problems)
 }
 
-fn read_types(section: &Section<'_>, types: &mut Types, problems: &mut Problems) {
-    let Some(table) = section.get("types").and_then(|item| item.section(problems)) else {
-        return;
-    };
+fn read_types(table: &Section<'_>, types: &mut Types, problems: &mut Problems) {
     for (name, item) in table.items() {
         let definition = item.node().to_json();
         if types.written.get(name).is_some_and(|known| *known != definition) {
@@ -149,7 +142,7 @@ fn read_types(section: &Section<'_>, types: &mut Types, problems: &mut Problems)
         Err(errors) => {
             types.broken = true;
             for error in errors {
-                let place = table.get(&error.name).map_or(section.place, |item| item.place);
+                let place = table.get(&error.name).map_or(table.place, |item| item.place);
                 let remedy = "write `{ enum = [\"red\", \"blue\"] }` or `{ fields = [[\"name\", \"str\"], [\"age\", \"int\", 7]] }`";
                 place.report(
                     problems,
@@ -161,100 +154,66 @@ fn read_types(section: &Section<'_>, types: &mut Types, problems: &mut Problems)
     }
 }
 
-const KEYS: [&str; 9] = [
-    "name",
-    "module",
-    "signature",
-    "instructions",
-    "desc",
-    "demos",
-    "config",
-    "inputs",
-    "repeat",
-];
-
-/// DSPy modules that this version does not run.
-const LATER: [&str; 8] = [
-    "ReAct",
-    "ProgramOfThought",
-    "MultiChainComparison",
-    "BestOfN",
-    "Refine",
-    "Parallel",
-    "CodeAct",
-    "RLM",
-];
-
 fn predictor<'a>(
-    section: &Section<'a>,
+    table: &PredictorTable<'a>,
     types: &Types,
     problems: &mut Problems,
 ) -> Option<DraftPredictor<'a>> {
-    section.only(&KEYS, problems);
-    let name = section.need("name", "\"answer\"", problems).and_then(|item| {
-        let name = item.word(problems)?;
-        if let Some(why) = super::lm::unfit_for_a_file_name(name) {
-            let message = format!("the predictor name `{name}` {why}");
-            item.place
-                .report(problems, message, "name it as DSPy does: the attribute's name");
+    let name = table.name.as_ref().map(|name| {
+        if let Some(why) = super::lm::unfit_for_a_file_name(name.value) {
+            let message = format!("the predictor name `{}` {why}", name.value);
+            name.report(problems, message, "name it as DSPy does: the attribute's name");
         }
-        Some(name.to_owned())
+        name.value.to_owned()
     });
-    let module = section
-        .get("module")
-        .and_then(|item| module(&item, problems))
-        .unwrap_or(ModuleKind::Predict);
-    let text = section.need("signature", "\"question -> answer\"", problems);
-    let place = text.as_ref().map_or(section.place, |item| item.place);
-    let text = text.and_then(|item| item.word(problems));
-    let shape =
-        text.filter(|_| !types.broken)
-            .and_then(|text| match FieldNames::parse(text, module, &types.table) {
-                Ok(shape) => Some(shape),
-                Err(why) => {
-                    let remedy = "write it as DSPy does: \"question, context: list[str] -> answer: str\"";
-                    place.report(
-                        problems,
-                        format!("the signature `{text}` does not parse: {why}"),
-                        remedy,
-                    );
-                    None
-                }
-            });
-    let mut named = |key: &str| {
-        let Some(item) = section.get(key) else {
-            return Default::default();
-        };
-        if let (Some(shape), true) = (&shape, item.is_table()) {
-            for (field, at) in item.section(problems).iter().flat_map(Section::items) {
-                names_a_field(field, at.place, key, shape, problems);
+    let module = table
+        .module
+        .as_ref()
+        .map_or(ModuleKind::Predict, |module| module.value);
+    let signature = table.signature.as_ref();
+    let shape = signature.filter(|_| !types.broken).and_then(|signature| {
+        let text = signature.value;
+        let parsed = FieldNames::parse(text, module, &types.table);
+        parsed
+            .map_err(|why| {
+                let remedy = "write it as DSPy does: \"question, context: list[str] -> answer: str\"";
+                signature.report(
+                    problems,
+                    format!("the signature `{text}` does not parse: {why}"),
+                    remedy,
+                );
+            })
+            .ok()
+    });
+    let mut named = |key: &str, entries: &Option<Read<'a, Vec<NamedEntry<'a, &'a str>>>>| {
+        let entries = entries.iter().flat_map(|entries| &entries.value);
+        let mut texts = IndexMap::new();
+        for entry in entries {
+            if let Some(shape) = &shape {
+                names_a_field(entry.name, entry.item.place, key, shape, problems);
+            }
+            if let Some(text) = entry.value {
+                texts.insert(entry.name.to_owned(), text.to_owned());
             }
         }
-        item.texts(problems)
+        texts
     };
-    let (desc, inputs) = (named("desc"), named("inputs"));
-    let demos = section
-        .get("demos")
-        .map(|item| demos(&item, problems))
-        .unwrap_or_default();
-    let instructions = section.get("instructions").and_then(|item| item.text(problems));
-    let config = section
-        .get("config")
-        .map(|item| super::lm::lm_arguments(&item, problems))
-        .unwrap_or_default();
-    let repeat = section
-        .get("repeat")
-        .and_then(|item| item.count(1, problems))
-        .unwrap_or(1);
+    let (desc, inputs) = (named("desc", &table.desc), named("inputs", &table.inputs));
+    // A key that names no field is no problem: DSPy ignores it, and building the program warns.
+    let demos = table.demos.iter().flat_map(|list| &list.value);
+    let config = table.config.as_ref();
+    let repeat = table.repeat.as_ref().map_or(1, |repeat| repeat.value);
     let spec = PredictorSpec {
         name: name?,
         module,
-        signature: text?.to_owned(),
-        instructions: instructions.map(str::to_owned),
+        signature: signature?.value.to_owned(),
+        instructions: table.instructions.as_ref().map(|text| text.value.to_owned()),
         desc,
         prefix: Default::default(),
-        demos,
-        config,
+        demos: demos.map(|demo| demo.item.node().to_text()).collect(),
+        config: config
+            .map(|table| super::lm::lm_arguments(&table.value, problems))
+            .unwrap_or_default(),
         inputs,
         repeat: u32::try_from(repeat).unwrap_or(u32::MAX),
         lm: String::new(),
@@ -262,26 +221,8 @@ fn predictor<'a>(
     Some(DraftPredictor {
         spec,
         shape,
-        place: section.place,
+        place: table.section.place,
     })
-}
-
-fn module(item: &Item<'_>, problems: &mut Problems) -> Option<ModuleKind> {
-    match item.word(problems)? {
-        "Predict" => return Some(ModuleKind::Predict),
-        "ChainOfThought" => return Some(ModuleKind::ChainOfThought),
-        other if LATER.contains(&other) => {
-            let message = format!("the module `{other}` is not supported by this version");
-            item.place
-                .report(problems, message, "write `Predict` or `ChainOfThought`");
-        }
-        other => {
-            let remedy = nearest(other, ["Predict", "ChainOfThought"].into_iter());
-            item.place
-                .report(problems, format!("there is no module `{other}`"), remedy);
-        }
-    }
-    None
 }
 
 /// Reports a key of `desc`, `inputs` or a demo that is no field; `inputs` renames input fields only.
@@ -301,16 +242,4 @@ fn names_a_field(field: &str, place: Place<'_>, key: &str, shape: &FieldNames, p
             remedy,
         );
     }
-}
-
-fn demos(item: &Item<'_>, problems: &mut Problems) -> Vec<String> {
-    let mut demos = Vec::new();
-    for demo in item.list(problems).into_iter().flatten() {
-        if demo.section(problems).is_none() {
-            continue;
-        }
-        // A key that names no field is no problem: DSPy passes over it (a warning tells).
-        demos.push(demo.node().to_text());
-    }
-    demos
 }

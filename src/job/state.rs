@@ -2,15 +2,13 @@
 
 use super::program::Draft;
 use super::source::{Sources, sibling};
-use crate::schema::Problems;
-use crate::schema::{Item, Section};
+use crate::schema::form::Read;
+use crate::schema::{Item, Problems, Section};
 
-/// Takes the state file that `item` names into `draft`, as `program.load(...)` does; LMs in the state are not taken.
-pub(super) fn take(draft: &mut Draft<'_>, item: &Item<'_>, sources: &Sources, problems: &mut Problems) {
-    let Some(path) = item.word(problems).map(|text| sibling(item.place.file, text)) else {
-        return;
-    };
-    let Some((file, node)) = sources.document(&path, item, problems) else {
+/// Reads the state file that `name` names into `draft`, as `program.load(...)` does; LMs in the state are ignored.
+pub(super) fn take(draft: &mut Draft<'_>, name: &Read<'_, &str>, sources: &Sources, problems: &mut Problems) {
+    let path = sibling(name.place().file, name.value);
+    let Some((file, node)) = sources.document(&path, &name.item, problems) else {
         return;
     };
     let Some(root) = Section::root(file, node, problems) else {
@@ -29,12 +27,13 @@ pub(super) fn take(draft: &mut Draft<'_>, item: &Item<'_>, sources: &Sources, pr
                     .map(|(key, _)| key)
                     .filter(|key| *key != "metadata")
                     .collect();
-                let remedy = match known.is_empty() {
-                    true => "give a file that DSPy's `program.save(\"….json\")` wrote".to_owned(),
-                    false => format!(
+                let remedy = if known.is_empty() {
+                    "give a file that DSPy's `program.save(\"….json\")` wrote".to_owned()
+                } else {
+                    format!(
                         "it has {}; name the predictors as the saved program does",
                         known.join(", ")
-                    ),
+                    )
                 };
                 root.place.report(problems, message, remedy);
                 None

@@ -93,28 +93,21 @@ pub fn connect(settings: &LmSettings, job_seed: u64, metrics: &Metrics) -> Resul
     }
 }
 
-/// OpenAI's own address and every `https` one with a named variable need the key; a plain local server gets it where
-/// the named variable is set, and never a key that was not meant for it.
+/// The key for the LM's address. A variable that the job names must be set, whatever the address. Where it names none, `OPENAI_API_KEY`
+/// is required for OpenAI's own address, and no other server gets a key.
 fn key(settings: &LmSettings) -> Result<Option<Secret>, ConnectError> {
-    let variable = match (&settings.api_key_env, &settings.api_base) {
-        (Some(variable), _) => variable.as_str(),
-        (None, None) => OPENAI_KEY,
-        (None, Some(_)) => return Ok(None),
+    let address = settings.api_base.as_deref().unwrap_or(OPENAI_BASE);
+    let variable = match &settings.api_key_env {
+        Some(variable) => variable.as_str(),
+        None if address.trim_end_matches('/') == OPENAI_BASE => OPENAI_KEY,
+        None => return Ok(None),
     };
-    let key = Secret::from_env(variable);
-    let local = settings
-        .api_base
-        .as_deref()
-        .is_some_and(|base| !base.starts_with("https:"));
-    if key.is_none() && !local {
-        return Err(ConnectError::MissingKey {
+    match Secret::from_env(variable) {
+        Some(key) => Ok(Some(key)),
+        None => Err(ConnectError::MissingKey {
             lm: settings.name.clone(),
             variable: variable.to_owned(),
-            base: settings
-                .api_base
-                .clone()
-                .unwrap_or_else(|| OPENAI_BASE.to_owned()),
-        });
+            base: address.to_owned(),
+        }),
     }
-    Ok(key)
 }

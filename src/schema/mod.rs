@@ -1,7 +1,11 @@
 //! The files that users write: documents with line numbers, read by definitions from which the reference is made.
 
+pub(crate) mod definition;
 pub mod document;
+pub(crate) mod form;
+pub(crate) mod json_schema;
 mod problem;
+pub(crate) mod reference;
 mod section;
 
 pub use problem::{Problem, Problems};

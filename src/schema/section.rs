@@ -1,4 +1,4 @@
-//! Typed access to a document: what is not as it should be becomes a problem with its line.
+//! Typed access to a document: a value of the wrong type becomes a problem with its line.
 
 use super::document::{Datum, Node, TableEntry};
 use super::problem::Problems;
@@ -16,7 +16,12 @@ pub(crate) struct Place<'a> {
     pub(crate) line: u32,
 }
 
-impl Place<'_> {
+impl<'a> Place<'a> {
+    /// The same file at another line.
+    pub(crate) fn with_line(self, line: u32) -> Place<'a> {
+        Place { line, ..self }
+    }
+
     /// Reports a problem here.
     pub(crate) fn report(
         self,
@@ -59,26 +64,9 @@ impl<'a> Section<'a> {
         .section(problems)
     }
 
-    /// Refuses keys other than `known`, naming the nearest of those.
-    pub(crate) fn only(&self, known: &[&str], problems: &mut Problems) {
-        for (key, entry) in self.entries {
-            if known.contains(&key.as_str()) {
-                continue;
-            }
-            let place = Place {
-                line: entry.line,
-                ..self.place
-            };
-            let within = match self.name.is_empty() {
-                true => String::new(),
-                false => format!(" in [{}]", self.name),
-            };
-            place.report(
-                problems,
-                format!("unknown key `{key}`{within}"),
-                nearest(key, known.iter().copied()),
-            );
-        }
+    /// The keys with their lines, also those whose value is null.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = (&'a str, u32)> {
+        self.entries.iter().map(|(key, entry)| (key.as_str(), entry.line))
     }
 
     /// The value of `key`; null is as good as absent.
@@ -95,10 +83,18 @@ impl<'a> Section<'a> {
             .filter_map(|(key, entry)| Some((key.as_str(), self.item(key, entry)?)))
     }
 
+    /// The table as plain JSON data, without nulls.
+    pub(crate) fn to_json(&self) -> Map<String, Json> {
+        self.items()
+            .map(|(key, item)| (key.to_owned(), item.node.to_json()))
+            .collect()
+    }
+
     fn item(&self, key: &str, entry: &'a TableEntry) -> Option<Item<'a>> {
-        let name = match self.name.is_empty() {
-            true => key.to_owned(),
-            false => format!("{}.{key}", self.name),
+        let name = if self.name.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.name)
         };
         let place = Place {
             line: entry.line,
@@ -115,9 +111,10 @@ impl<'a> Section<'a> {
     pub(crate) fn need(&self, key: &str, example: &str, problems: &mut Problems) -> Option<Item<'a>> {
         let item = self.get(key);
         if item.is_none() {
-            let within = match self.name.is_empty() {
-                true => "the job".to_owned(),
-                false => format!("[{}]", self.name),
+            let within = if self.name.is_empty() {
+                "the file".to_owned()
+            } else {
+                format!("[{}]", self.name)
             };
             self.place.report(
                 problems,
@@ -130,7 +127,8 @@ impl<'a> Section<'a> {
 }
 
 impl<'a> Item<'a> {
-    fn wrong<T>(&self, what: &str, example: &str, problems: &mut Problems) -> Option<T> {
+    /// Reports that this is not `what`.
+    pub(crate) fn wrong<T>(&self, what: &str, example: &str, problems: &mut Problems) -> Option<T> {
         let message = format!("`{}` is {}, not {what}", self.name, self.node.datum.kind());
         let key = self.name.rsplit('.').next().unwrap_or(&self.name);
         self.place
@@ -192,9 +190,10 @@ impl<'a> Item<'a> {
         if (least..=most).contains(&number) {
             return Some(number);
         }
-        let remedy = match most.is_finite() {
-            true => format!("write a number from {least} to {most}"),
-            false => format!("write a number of at least {least}"),
+        let remedy = if most.is_finite() {
+            format!("write a number from {least} to {most}")
+        } else {
+            format!("write a number of at least {least}")
         };
         self.place
             .report(problems, format!("`{}` is {number}", self.name), remedy);
@@ -232,27 +231,12 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// A table of strings.
-    pub(crate) fn texts(&self, problems: &mut Problems) -> IndexMap<String, String> {
-        let section = self.section(problems);
-        let pairs = section.iter().flat_map(Section::items);
-        pairs
-            .filter_map(|(key, item)| Some((key.to_owned(), item.text(problems)?.to_owned())))
-            .collect()
-    }
-
-    /// A table of anything.
-    pub(crate) fn free(&self, problems: &mut Problems) -> Map<String, Json> {
-        let section = self.section(problems);
-        section
-            .iter()
-            .flat_map(Section::items)
-            .map(|(key, item)| (key.to_owned(), item.node.to_json()))
-            .collect()
-    }
-
     pub(crate) fn is_table(&self) -> bool {
         matches!(self.node.datum, Datum::Table(_))
+    }
+
+    pub(crate) fn is_list(&self) -> bool {
+        matches!(self.node.datum, Datum::List(_))
     }
 
     pub(crate) fn is_text(&self) -> bool {

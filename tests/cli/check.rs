@@ -105,3 +105,37 @@ fn init_writes_an_example_that_compiles() {
         .with(0);
     assert!(folder.path("run/compiled.json").exists());
 }
+
+#[test]
+fn check_reports_an_unset_api_key_env_with_its_line() {
+    let folder = Folder::new();
+    let mut job = JobFile::at("http://127.0.0.1:1/v1");
+    job.teacher
+        .push_str("\napi_key_env = \"BSFT_TEST_NO_SUCH_VARIABLE\"");
+    job.write(&folder, 3);
+    let text = folder.read("job.toml");
+    let line = 1 + text
+        .lines()
+        .position(|line| line.starts_with("api_key_env"))
+        .unwrap();
+    folder.run(&["check", "job.toml"]).with(2).saying(&format!(
+        "job.toml:{line}: the environment variable BSFT_TEST_NO_SUCH_VARIABLE"
+    ));
+    let variables = [("BSFT_TEST_NO_SUCH_VARIABLE", "key")];
+    folder
+        .start_with(&["check", "job.toml"], &variables)
+        .end()
+        .with(0);
+}
+
+#[test]
+fn explain_prints_a_key_and_names_the_nearest_of_an_unknown_one() {
+    let folder = Folder::new();
+    let found = folder.run(&["explain", "metric.f1"]).with(0).stdout;
+    assert!(found.starts_with("### `metric.f1`"), "{found}");
+    folder.run(&["explain", "lm.student.finetune.train"]).with(0);
+    folder
+        .run(&["explain", "metric.f2"])
+        .with(2)
+        .saying("did you mean `metric.f1`?");
+}

@@ -22,6 +22,7 @@
 use super::background_tasks::Tasks;
 use super::reading;
 use super::template::Template;
+use crate::schema::Problems;
 use indexmap::IndexMap;
 use regex::Regex;
 use serde_json::{Map, Value as Json};
@@ -51,22 +52,17 @@ pub struct Trainers {
 }
 
 impl Trainers {
-    /// Reads a `--trainers` file. An error holds all that is wrong: the key, and what to write instead.
-    pub fn read(path: &Path) -> Result<Trainers, Vec<String>> {
-        let text =
-            std::fs::read_to_string(path).map_err(|error| vec![format!("{}: {error}", path.display())])?;
+    /// Reads a `--trainers` file; reports all problems together.
+    pub fn read(path: &Path) -> Result<Trainers, Problems> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let mut problems = Problems::default();
+            let remedy = "give the path of a trainers file in UTF-8";
+            problems.add(path, None, format!("the file cannot be read: {error}"), remedy);
+            problems
+        })?;
         let folder = std::path::absolute(path).ok();
         let folder = folder.as_deref().and_then(Path::parent).unwrap_or(Path::new("/"));
-        let trainers = reading::read(&text, folder).map_err(|problems| -> Vec<String> {
-            problems
-                .iter()
-                .map(|p| format!("{}: {p}", path.display()))
-                .collect()
-        })?;
-        Ok(Trainers {
-            file: path.to_owned(),
-            ..trainers
-        })
+        reading::read(&text, path, folder)
     }
 
     /// The same, with trainings in `dir` unless the file says where they lie.

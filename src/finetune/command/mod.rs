@@ -6,14 +6,16 @@
 
 mod background_tasks;
 mod config;
+mod entry_digest;
 mod finish;
+mod forms;
+mod keys;
 mod lifecycle;
 mod parts;
 mod preflight;
 mod prepare;
 mod process;
 mod reading;
-mod table;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -21,6 +23,9 @@ mod work_dir;
 
 pub use config::Trainers;
 pub use process::stop::stop_all;
+#[cfg(test)]
+pub(crate) use reading::problems_of_trainers;
+pub(crate) use reading::trainers_definition;
 pub use work_dir::UnfinishedTraining;
 pub(super) use work_dir::unfinished;
 

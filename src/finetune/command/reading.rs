@@ -1,38 +1,21 @@
-//! From the `--trainers` file to [`Trainers`]: everything that is wrong is said, each with its key and what to write instead.
+//! From the `--trainers` file to [`Trainers`]: all problems at once, each with its line and what to write instead.
 
 use super::config::{
-    AT_ONCE, Argument, DEFAULT_SILENCE, DEFAULT_TIMEOUT, ServeHow, TAKE_OVER, Trainer, Trainers,
+    AT_ONCE, Argument, DEFAULT_SILENCE, DEFAULT_TIMEOUT, ServeHow, TAKE_OVER, TrainFormat, Trainer, Trainers,
 };
-use super::parts::{defaults, files, grace, progress, result, serve, train_format};
-use super::table::Table;
+use super::entry_digest::digest;
+use super::keys::{TrainerTable, TrainersTable};
+use super::parts::{TableReport, defaults, files, named, progress, result, serve_rule};
 use super::template::check;
-use super::template::is_name;
 use super::template::placeholders::{self, is_train_key};
+use super::template::{Template, is_name};
+use super::work_dir::DEFAULT_GRACE;
+use crate::schema::definition::{Table as _, TableDefinition};
+use crate::schema::form::Read;
+use crate::schema::{Problems, Section, document};
 use indexmap::IndexMap;
 use std::path::Path;
 use std::sync::Arc;
-
-const KEYS: [&str; 19] = [
-    "argv",
-    "env",
-    "pass_env",
-    "defaults",
-    "keys",
-    "train_format",
-    "files",
-    "result",
-    "model",
-    "progress",
-    "measure",
-    "check",
-    "upload",
-    "serve",
-    "cancel",
-    "timeout_secs",
-    "silence_secs",
-    "base_models",
-    "description",
-];
 
 /// The keys that a model depends on, beside the job's own.
 const MAKES_THE_MODEL: [&str; 7] = [
@@ -45,104 +28,135 @@ const MAKES_THE_MODEL: [&str; 7] = [
     "measure",
 ];
 
-/// Reads the text of a file that lies in `folder`.
-pub(super) fn read(text: &str, folder: &Path) -> Result<Trainers, Vec<String>> {
-    let root: toml::Table = match toml::from_str(text) {
-        Ok(root) => root,
-        Err(error) => return Err(vec![error.to_string().trim_end().to_owned()]),
-    };
-    let mut problems = Vec::new();
-    let mut root = Table::new(String::new(), &root, &mut problems);
-    root.only(&["dir", "at_once", "take_over_secs", "trainer"]);
-    let given_dir = root.text("dir").map(|dir| folder.join(dir));
-    let at_once = root.count("at_once").unwrap_or(AT_ONCE);
-    let take_over = root.seconds("take_over_secs").unwrap_or(TAKE_OVER);
-    let mut trainers = IndexMap::new();
-    root.each_table("trainer", |name, table| {
-        if name.is_empty() || name.contains(|c: char| c.is_control() || c.is_whitespace()) {
-            table.report("is not a name: write a word, as `trainer = \"…\"` in the job file will");
-        }
-        if let Some(trainer) = trainer(table, folder) {
-            trainers.insert(name.to_owned(), trainer);
-        }
-    });
-    if trainers.is_empty() && problems.is_empty() {
-        problems.push("there is no trainer: write [trainer.NAME] with `argv = [\"…\"]`".to_owned());
-    }
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    let dir = given_dir.clone().unwrap_or_else(|| folder.join("trainings"));
-    Ok(Trainers {
-        given_dir,
-        file: Path::new("").to_owned(),
-        dir,
-        at_once,
-        take_over,
-        trainers,
-        tasks: Arc::default(),
-    })
+/// The keys of the trainers file.
+pub(crate) fn trainers_definition() -> TableDefinition {
+    TrainersTable::definition()
 }
 
-fn trainer(table: &mut Table<'_, '_>, folder: &Path) -> Option<Trainer> {
-    table.only(&KEYS);
-    let before = table.problem_count();
-    // For people who read the file.
-    table.text("description");
-    let argv = table.arguments("argv");
-    if argv.is_empty() {
-        table.report_key(
-            "argv",
-            "is missing: write the command that trains, `argv = [\"python\", …]`",
+/// The problems of the keys and values of a document, without what holds between them.
+#[cfg(test)]
+pub(crate) fn problems_of_trainers(file: &Path, node: &document::Node) -> Problems {
+    let mut problems = Problems::default();
+    if let Some(root) = Section::root(file, node, &mut problems) {
+        TrainersTable::read(&root, &mut problems);
+    }
+    problems
+}
+
+/// Reads the text of `file`, which lies in `folder`.
+pub(super) fn read(text: &str, file: &Path, folder: &Path) -> Result<Trainers, Problems> {
+    let node = document::parse(file, text)?;
+    let mut problems = Problems::default();
+    let trainers = Section::root(file, &node, &mut problems).map(|root| {
+        let table = TrainersTable::read(&root, &mut problems);
+        trainers(table, file, folder, &mut problems)
+    });
+    problems.or(trainers)
+}
+
+fn trainers(table: TrainersTable<'_>, file: &Path, folder: &Path, problems: &mut Problems) -> Trainers {
+    let given_dir = table.dir.map(|dir| folder.join(dir.value));
+    let mut trainers = IndexMap::new();
+    for entry in table.trainer.map(|entries| entries.value).unwrap_or_default() {
+        let name = entry.name;
+        if name.is_empty() || name.contains(|c: char| c.is_control() || c.is_whitespace()) {
+            entry.item.place.report(
+                problems,
+                format!("`{}` is not a name", entry.item.name),
+                "write a word, as `trainer = \"…\"` in the job file will",
+            );
+        }
+        if let Some(table) = entry.value {
+            trainers.insert(name.to_owned(), trainer(table, folder, problems));
+        }
+    }
+    if trainers.is_empty() && problems.is_empty() {
+        problems.add(
+            file,
+            None,
+            "there is no trainer",
+            "write [trainer.NAME] with `argv = [\"…\"]`",
         );
     }
+    let dir = given_dir.clone().unwrap_or_else(|| folder.join("trainings"));
+    Trainers {
+        given_dir,
+        file: file.to_owned(),
+        dir,
+        at_once: table.at_once.map_or(AT_ONCE, |count| count.value),
+        take_over: table.take_over_secs.map_or(TAKE_OVER, |secs| secs.value),
+        trainers,
+        tasks: Arc::default(),
+    }
+}
+
+fn trainer(table: TrainerTable<'_>, folder: &Path, problems: &mut Problems) -> Trainer {
+    let mut found = Problems::default();
+    let mut report = TableReport::new(&table.section, &mut found);
+    let texts = |list: Option<Read<'_, Vec<Read<'_, &str>>>>| -> Option<Vec<String>> {
+        Some(list?.value.iter().map(|text| text.value.to_owned()).collect())
+    };
+    let is_whole = table.argv.is_some();
+    let argv = |command: Option<Read<'_, Vec<Argument>>>| command.map(|c| c.value).unwrap_or_default();
     let trainer = Trainer {
-        argv,
-        env: table.templates("env"),
-        pass_env: table.texts("pass_env").unwrap_or_default(),
-        defaults: defaults(table),
-        keys: table.texts("keys").unwrap_or_default(),
-        train_format: train_format(table),
-        files: files(table),
-        result: result(table),
-        model: table.template_or("model", "openai/{artefact}"),
-        progress: progress(table),
-        measure: table.arguments("measure"),
-        check: table.arguments("check"),
-        upload: table.arguments("upload"),
-        serve: serve(table),
-        grace: grace(table),
-        timeout: table.seconds("timeout_secs").unwrap_or(DEFAULT_TIMEOUT),
-        silence: table.seconds("silence_secs").unwrap_or(DEFAULT_SILENCE),
-        base_models: table.texts("base_models"),
-        definition: table.digest(&MAKES_THE_MODEL),
+        argv: argv(table.argv),
+        env: named(table.env),
+        pass_env: texts(table.pass_env).unwrap_or_default(),
+        defaults: defaults(table.defaults.as_ref(), &mut report),
+        keys: texts(table.keys).unwrap_or_default(),
+        train_format: table
+            .train_format
+            .map_or(TrainFormat::PromptCompletion, |format| format.value),
+        files: files(table.files, &mut report),
+        result: result(table.result, &mut report),
+        model: table.model.map_or_else(default_model, |model| model.value),
+        progress: progress(table.progress, &mut report),
+        measure: argv(table.measure),
+        check: argv(table.check),
+        upload: argv(table.upload),
+        serve: table.serve.and_then(|serve| serve_rule(serve, &mut report)),
+        grace: table
+            .cancel
+            .and_then(|cancel| cancel.value.grace_secs)
+            .map_or(DEFAULT_GRACE, |secs| secs.value),
+        timeout: table.timeout_secs.map_or(DEFAULT_TIMEOUT, |secs| secs.value),
+        silence: table.silence_secs.map_or(DEFAULT_SILENCE, |secs| secs.value),
+        base_models: texts(table.base_models),
+        definition: digest(&table.section, &MAKES_THE_MODEL),
         config_dir: folder.to_owned(),
     };
-    for key in &trainer.keys {
-        if !is_name(key) || !is_train_key(key) {
-            table.report_key(
-                "keys",
-                &format!("has `{key}`, which cannot be a key of `train`: take it out"),
-            );
-        }
+    for key in trainer
+        .keys
+        .iter()
+        .filter(|key| !is_name(key) || !is_train_key(key))
+    {
+        report.key(
+            "keys",
+            &format!("has `{key}`, which cannot be a key of `train`"),
+            "take it out",
+        );
     }
-    for name in trainer.pass_env.iter().chain(trainer.env.keys()) {
+    let passed = trainer.pass_env.iter().map(|name| ("pass_env", name));
+    for (key, name) in passed.chain(trainer.env.keys().map(|name| ("env", name))) {
         if name.is_empty() || name.contains(['=', '\0']) {
-            table.report_key(
-                "env",
-                &format!("has `{name}`, which is not the name of a variable"),
-            );
+            let message = format!("has `{name}`, which is not the name of a variable");
+            report.key(key, &message, "write a name such as `HF_TOKEN`");
         } else if name.starts_with("FT_") {
-            table.report_key(
-                "env",
-                &format!("has `{name}`: variables with FT_ are set by bsft, name it otherwise"),
-            );
+            let message = format!("has `{name}`: bsft sets the variables that begin with FT_");
+            report.key(key, &message, "use another name");
         }
     }
-    if table.problem_count() == before {
-        check::check(&trainer, table);
+    // Placeholders of a table that could not be read whole would be reported wrongly.
+    if is_whole && found.is_empty() && problems.is_empty() {
+        let mut report = TableReport::new(&table.section, &mut found);
+        check::check(&trainer, &mut report);
     }
-    (table.problem_count() == before).then_some(trainer)
+    problems.0.append(&mut found.0);
+    trainer
+}
+
+fn default_model() -> Template {
+    Template::parse("openai/{artefact}").unwrap_or_default()
 }
 
 /// All placeholders that `trainer` has for keys of `train`, and the keys that it names otherwise.
@@ -183,16 +197,19 @@ fn reads_hyperparams(trainer: &Trainer) -> bool {
 mod tests {
     use super::*;
 
+    fn read_text(text: &str, folder: &str) -> Result<Trainers, Problems> {
+        read(text, Path::new("trainers.toml"), Path::new(folder))
+    }
+
     fn problems(entry: &str) -> Vec<String> {
-        read(&format!("[trainer.t]\n{entry}"), Path::new("/etc/bsft"))
-            .map(|_| ())
-            .err()
-            .unwrap_or_default()
+        let read = read_text(&format!("[trainer.t]\n{entry}"), "/etc/bsft");
+        let problems = read.map(|_| ()).err().unwrap_or_default();
+        problems.0.iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn a_trainer_needs_no_more_than_a_command() {
-        let trainers = read("[trainer.t]\nargv = ['train']", Path::new("/etc/bsft")).unwrap();
+        let trainers = read_text("[trainer.t]\nargv = ['train']", "/etc/bsft").unwrap();
         assert_eq!(trainers.names().collect::<Vec<_>>(), ["t"]);
         assert_eq!(trainers.dir(), Path::new("/etc/bsft/trainings"));
         let elsewhere = trainers.default_dir(Path::new("/run/dir/trainings"));
@@ -201,11 +218,7 @@ mod tests {
 
     #[test]
     fn a_dir_of_the_file_wins_over_the_default() {
-        let trainers = read(
-            "dir = 'there'\n[trainer.t]\nargv = ['train']",
-            Path::new("/etc/bsft"),
-        )
-        .unwrap();
+        let trainers = read_text("dir = 'there'\n[trainer.t]\nargv = ['train']", "/etc/bsft").unwrap();
         assert_eq!(
             trainers.default_dir(Path::new("/x")).dir(),
             Path::new("/etc/bsft/there")
@@ -213,16 +226,16 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_wrong_is_said_at_once() {
+    fn trainers_file_reports_all_problems_with_lines_and_nearest_keys() {
         let found = problems(
             "argv = 'train me'\ntrain_fromat = 'messages'\ntimeout_secs = 0\nresult = { any_of = ['../x'] }",
         );
         let text = found.join("\n");
         for part in [
-            "`trainer.t.argv` is a string: write a list",
-            "`trainer.t.train_fromat` is not a key: did you mean `train_format`?",
-            "`trainer.t.timeout_secs` is 0: write a number of seconds above 0",
-            "`trainer.t.result.any_of` leads out of the output folder",
+            "trainers.toml:2: `trainer.t.argv` is a string, not a list\n  = help: write `argv = [",
+            "trainers.toml:3: unknown key `train_fromat` in [trainer.t]\n  = help: did you mean `train_format`?",
+            "trainers.toml:4: `trainer.t.timeout_secs` is 0\n  = help: write a number of seconds above 0",
+            "trainers.toml:5: `trainer.t.result.any_of` leads out of the output folder",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }
@@ -278,7 +291,7 @@ mod tests {
     fn keys_of_train_are_those_that_reach_the_command() {
         let text = "[trainer.t]\nargv = ['t', '{base_model}', ['{a}'], '{max_length}']\ndefaults = { b = 1 }\nkeys = ['c']\n\
                     env = { D = '{d}' }\nfiles = { f = 'e: {e}' }\nupload = ['u', ['{g}']]";
-        let trainers = read(text, Path::new("/")).unwrap();
+        let trainers = read_text(text, "/").unwrap();
         assert_eq!(
             train_keys(&trainers.trainers["t"]),
             ["a", "b", "c", "d", "e", "g", "max_length"]

@@ -235,7 +235,7 @@ pub(super) const BROKEN: &[(&str, &str, u32, &str, &str)] = &[
         "provider = \"export\"",
         "provider = \"export\"\nformats = [\"sharegtp\"]",
         38,
-        "names no format of rows",
+        "no row format `sharegtp`",
         "did you mean `sharegpt`?",
     ),
     (
@@ -291,7 +291,7 @@ pub(super) const BROKEN: &[(&str, &str, u32, &str, &str)] = &[
         "provider = \"export\"\ntrain = { n_epochs = 3 }",
         "provider = \"together\"\ntrain = { n_epochs = 0 }",
         38,
-        "train.n_epochs = 0 cannot be",
+        "train.n_epochs = 0 is not allowed",
         "change it or leave it out",
     ),
     (

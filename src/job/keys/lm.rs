@@ -1,0 +1,70 @@
+//! `[lm.NAME]`.
+
+use super::FinetuneTable;
+use crate::schema::definition::{optional, refused, required, table};
+use crate::schema::form::{Count, Free, Number, Sub, Word};
+
+/// Why a key in the file is refused, and what to write.
+const KEY_IN_FILE: (&str, &str) = (
+    "puts a key into the file",
+    "write `api_key_env = \"OPENAI_API_KEY\"`, the name of a variable, and set that",
+);
+
+table! {
+    /// A language model: the model, its server, and the arguments of every request.
+    pub(in crate::job) struct LmTable {
+        /// `openai/NAME` is the model NAME of any OpenAI-compatible server, `hosted_vllm/NAME` the same with vLLM's `max_tokens`,
+        /// `simulated/NAME` needs no server.
+        model: Word = Word, required("\"openai/gpt-4.1-mini\"");
+        /// The server's address up to and without `/chat/completions`.
+        api_base: Word = Word, optional("\"http://127.0.0.1:8000/v1\"").default("OpenAI's address");
+        /// The name of the environment variable that contains the API key, in every process that calls the LM. A variable that is named here
+        /// must be set, whatever the address; `check` reports an unset one.
+        api_key_env: Word = Word, optional("\"OPENAI_API_KEY\"")
+            .default("`OPENAI_API_KEY` for OpenAI's own address; no key is sent to any other address");
+        /// Refused: a key itself must not be in the file.
+        api_key: Word = Word, refused(KEY_IN_FILE.0, KEY_IN_FILE.1);
+        /// The sampling temperature, from 0. Reasoning models take 1.0 only.
+        temperature: Number = Number(0.0, f64::INFINITY), optional("0.7").default("not sent: the server's default");
+        /// The most tokens of an answer.
+        max_tokens: Count = Count(1), optional("1000").default("not sent: the server's default");
+        /// Further arguments, merged into the body of every request.
+        extra: Free = Free, optional("{ top_p = 0.9 }").default("none");
+        /// The most seconds that one request may take.
+        timeout_secs: Number = Number(0.001, 1e6), optional("60").default("600");
+        /// Retries of a request after 408, 429, 5xx and broken connections.
+        num_retries: Count = Count(0), optional("5").default("3, as in DSPy");
+        /// Prices for the cost in `plan` and in the summary, in US dollars per million tokens.
+        price: Sub<PriceTable<'static>> = Sub::new(), optional("{ input = 2.0, output = 8.0 }").default("unknown: no cost is shown");
+        /// How a simulated LM behaves: a `simulated/…` one, and any LM with `compile --rehearse`.
+        simulate: Sub<SimulateTable<'static>> = Sub::new(), optional("{ accuracy = 0.9, latency_ms = 300 }");
+        /// How the LM is fine-tuned. Required for every LM of the student.
+        finetune: Sub<FinetuneTable<'static>> = Sub::new(), optional("{ provider = \"export\" }");
+    }
+}
+
+table! {
+    /// Prices in US dollars per million tokens.
+    pub(in crate::job) struct PriceTable {
+        /// The price of a million prompt tokens.
+        input: Number = Number(0.0, 1e9), required("2.0");
+        /// The price of a million answer tokens.
+        output: Number = Number(0.0, 1e9), required("8.0");
+    }
+}
+
+table! {
+    /// How a simulated LM behaves. Its answers depend on the request and the seed only.
+    pub(in crate::job) struct SimulateTable {
+        /// The chance that an answer agrees with the labels of the example.
+        accuracy: Number = Number(0.0, 1.0), optional("0.9").default("0.8");
+        /// The milliseconds that an answer takes.
+        latency_ms: Count = Count(0), optional("300").default("0");
+        /// The chance that an answer does not parse.
+        malformed_rate: Number = Number(0.0, 1.0), optional("0.02").default("0");
+        /// The chance that the first try of a request gets 429 or 500.
+        error_rate: Number = Number(0.0, 1.0), optional("0.02").default("0");
+        /// Another seed gives other answers.
+        seed: Count = Count(0), optional("1").default("0");
+    }
+}

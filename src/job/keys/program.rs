@@ -1,0 +1,88 @@
+//! `[program]`, and the files that programs are written in.
+
+use crate::program::ModuleKind;
+use crate::schema::definition::{optional, required, reserved, table};
+use crate::schema::form::{Any, Choice, Count, Described, Free, List, Named, Sub, Text, Word};
+
+table! {
+    /// A declarative program: predictors that run in order. The inputs of the example are the first values; each predictor reads its
+    /// input fields among the values and adds its outputs. Write the predictors here, or name a file that contains them.
+    pub(in crate::job) struct ProgramTable {
+        /// The predictors, in the order of DSPy's `predictors()`: `[[program.predictors]]`. Required without `file`.
+        predictors: List<Sub<PredictorTable<'static>>> = List(Sub::new()), optional("");
+        /// Types that signatures use by name. A type may use those that are defined before it.
+        types: Described<Named<Sub<TypeTable<'static>>>> = Described(Named("Color", Sub::new())), optional("").default("none");
+        /// A file that contains the program, relative to this file: a TOML or JSON file with `predictors` and `types`.
+        file: Word = Word, optional("\"program.toml\"").default("none");
+        /// A program in Python.
+        python: Word = Word, reserved("write the predictors into the job file: [[program.predictors]]");
+    }
+}
+
+table! {
+    /// A program file: a whole `[program]` table, or what would be in it.
+    pub(in crate::job) struct FileRoot {
+        /// The program.
+        program: Sub<ProgramTable<'static>> = Sub::new(), required("{ predictors = [ … ] }");
+    }
+}
+
+/// The modules that this version runs.
+const MODULES: Choice<ModuleKind> = Choice {
+    noun: "module",
+    options: &[
+        ("Predict", ModuleKind::Predict, "`dspy.Predict`"),
+        (
+            "ChainOfThought",
+            ModuleKind::ChainOfThought,
+            "`dspy.ChainOfThought`: an output field `reasoning` comes first",
+        ),
+    ],
+    unsupported: &[
+        "ReAct",
+        "ProgramOfThought",
+        "MultiChainComparison",
+        "BestOfN",
+        "Refine",
+        "Parallel",
+        "CodeAct",
+        "RLM",
+    ],
+};
+
+table! {
+    /// A predictor: one LM call.
+    pub(in crate::job) struct PredictorTable {
+        /// The attribute's name in DSPy, such as `classify`; `self` if the predictor is the program itself. A ChainOfThought `classify` owns
+        /// the predictor `classify.predict`.
+        name: Word = Word, required("\"answer\"");
+        /// The DSPy module.
+        module: Choice<ModuleKind> = MODULES, optional("\"ChainOfThought\"").default("`\"Predict\"`");
+        /// The signature in DSPy's mini-language: `inputs -> outputs`, with types.
+        signature: Word = Word, required("\"question -> answer\"");
+        /// The instructions of the signature.
+        instructions: Text = Text, optional("\"Answer in one word.\"").default("DSPy's own, which names the fields");
+        /// The description of each field.
+        desc: Named<Text> = Named("question", Text), optional("{ question = \"a trivia question\" }").default("DSPy's own: `${field}`");
+        /// Examples that the prompt contains: a list of tables with values for the fields.
+        demos: List<Free> = List(Free), optional("[{ question = \"Largest planet?\", answer = \"Jupiter\" }]").default("none");
+        /// LM arguments of this predictor. They replace those of `[lm.NAME]`.
+        config: Free = Free, optional("{ temperature = 0.3 }").default("none");
+        /// Renames inputs: the field, and the name of the value that it reads.
+        inputs: Named<Text> = Named("question", Text), optional("{ question = \"text\" }").default("each field reads the value of its own name");
+        /// How many times in a row the predictor is called.
+        repeat: Count = Count(1), optional("2").default("1");
+    }
+}
+
+table! {
+    /// A named type: either `enum` or `fields`.
+    pub(in crate::job) struct TypeTable {
+        /// The values of an enum: strings, numbers or booleans.
+        r#enum: List<Any> = List(Any), optional("[\"red\", \"dark blue\"]");
+        /// The fields of a model: `[name, type]`, or `[name, type, default]`.
+        fields: List<Any> = List(Any), optional("[[\"name\", \"str\"], [\"age\", \"int\", 7]]");
+        /// The docstring of a model. The prompt contains it.
+        doc: Text = Text, optional("\"A person.\"").default("none");
+    }
+}
