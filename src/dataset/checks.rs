@@ -1,46 +1,45 @@
-//! What a file of training rows is like, found while it is written: what a user wants to know before paying for a training.
+//! Statistics and warnings of a training file, computed while it is written, so that a user can check it before paying for a training.
 
 use crate::finetune::{Conversation, ProviderSpec};
 use serde::{Deserialize, Serialize};
 use std::hash::{DefaultHasher, Hasher as _};
 
-/// Tokens are not counted but estimated, since every model counts differently: a token for so many bytes of what is said, as in
-/// English prose.
+/// Token counts are estimates, because every model counts differently: one token per this many bytes of content, as in English text.
 pub const BYTES_PER_TOKEN: u64 = 4;
 
-/// What a chat template may add to a message, at most, in tokens: its role and where it begins and ends.
+/// The maximum number of tokens that a chat template adds to a message, for its role and separators.
 const TEMPLATE_TOKENS: u64 = 16;
 
-/// From which part of a file's rows on repeated ones are worth a warning.
+/// The fraction of duplicate rows above which a warning is printed.
 const MANY_DUPLICATES: f64 = 0.1;
 
 /// OpenAI's limit of an uploaded file, in bytes.
 const OPENAI_BYTES: u64 = 512_000_000;
 
-/// What is known of a file of rows.
+/// The statistics of a training file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Checks {
-    /// Lines.
+    /// The number of rows.
     pub rows: u64,
-    /// Length of the file.
+    /// The size of the file in bytes.
     pub bytes: u64,
-    /// Tokens of what is said in all rows: an estimate, a quarter of its bytes.
+    /// The estimated token count of all rows: content bytes / 4.
     pub estimated_tokens: u64,
-    /// Tokens of what is said in the longest row, estimated likewise.
+    /// The estimated token count of the longest row.
     pub longest_tokens: u64,
-    /// The line of that row, from 1; 0: there is none.
+    /// The line of the longest row, counted from 1. 0 if there are no rows.
     pub longest_line: u64,
-    /// Rows that an earlier line has, too.
+    /// The number of rows that repeat an earlier one.
     pub duplicates: u64,
-    /// Rows whose answer is empty.
+    /// The number of rows with an empty answer.
     pub empty_answers: u64,
-    /// Rows that were kept back although a row that is trained on is the same: their examples differ in what the predictor does not read.
+    /// The number of validation rows that equal a training row: their examples differ only in fields that the predictor does not read.
     pub in_both: u64,
 }
 
 impl Checks {
-    /// What of it deserves a warning, where this provider trains.
+    /// The warnings for a training with this provider.
     pub fn warnings(&self, provider: &ProviderSpec) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.duplicates as f64 > self.rows as f64 * MANY_DUPLICATES {
@@ -72,7 +71,7 @@ impl Checks {
     }
 }
 
-/// Looks at rows as they are written. Takes 8 bytes of memory a row.
+/// Collects the statistics row by row. Uses 8 bytes of memory per row.
 #[derive(Debug, Default)]
 pub(super) struct Checker {
     checks: Checks,
@@ -83,7 +82,7 @@ pub(super) struct Checker {
 }
 
 impl Checker {
-    /// Takes in the next line, and what it says.
+    /// Adds the next line and its parsed row.
     pub(super) fn see(&mut self, line: &[u8], row: &Conversation<'_>) {
         let said: u64 = row
             .messages
@@ -106,17 +105,17 @@ impl Checker {
         self.digests.push(hasher.finish());
     }
 
-    /// How many lines it has seen.
+    /// The number of rows added so far.
     pub(super) fn rows(&self) -> u64 {
         self.checks.rows
     }
 
-    /// How many tokens the longest row can come to: no tokenizer in use makes more tokens than there are bytes.
+    /// An upper bound of the longest row in tokens: no tokenizer produces more tokens than bytes.
     pub(super) fn room(&self) -> u64 {
         self.room
     }
 
-    /// What it came to, beside the rows that were kept back.
+    /// The statistics, compared with the validation rows.
     pub(super) fn conclude(mut self, kept_back: &Checker) -> Checks {
         self.digests.sort_unstable();
         self.digests.dedup();

@@ -1,7 +1,7 @@
-//! Training files: the kept rows of an LM key in DSPy's shuffled order, one `{"messages":[…]}` a line; rows that are kept back to measure
-//! with go to a file of their own in the same order, and either file may be wanted in other formats, too.
+//! Exports training files: the kept rows of an LM key in DSPy's shuffled order, one `{"messages":[…]}` per line. Validation rows go to
+//! a second file in the same order, and both files can be written in other formats as well.
 //!
-//! One pass over the rows; what is held of each is where it stands and two digests.
+//! One pass over the rows. In memory each row is a position and two digests.
 
 use super::checks::{Checker, Checks};
 use super::{LmKey, RowIndex, RowSpan, Split};
@@ -16,48 +16,48 @@ use std::path::PathBuf;
 /// DSPy shuffles every training set with `random.Random(0)`.
 const SHUFFLE_SEED: u32 = 0;
 
-/// How much is gathered before it is written, per file.
+/// The size of the write buffer of each file in bytes.
 const BUFFER: usize = 1 << 20;
 
-/// What is to be written.
+/// The files to write for one LM key.
 pub struct ExportRequest<'a> {
-    /// Whose rows.
+    /// The LM key.
     pub key: &'a LmKey,
-    /// Which examples' rows are kept back.
+    /// The examples of the validation rows.
     pub split: &'a Split,
-    /// The digest of the inputs of a task's example.
+    /// Returns the digest of the inputs of a task's example.
     pub example: &'a dyn Fn(u32) -> u64,
-    /// In which formats beside `messages`.
+    /// Formats beside `messages`.
     pub formats: &'a [RowFormat],
-    /// Where each file goes.
+    /// Returns the path of each file.
     pub path: &'a dyn Fn(DataPart, Option<RowFormat>) -> PathBuf,
 }
 
 /// A training file that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataFile {
-    /// Lines.
+    /// The number of rows.
     pub rows: u64,
     /// SHA-256 in lower-case hexadecimal.
     pub sha256: String,
-    /// Length.
+    /// The size in bytes.
     pub bytes: u64,
 }
 
-/// What was written.
+/// The written files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExportResult {
-    /// What is trained on.
+    /// The training file.
     pub training: DataFile,
-    /// What is kept back, where anything is.
+    /// The validation file. `None` without validation rows.
     pub validation: Option<DataFile>,
-    /// What the rows that are trained on are like.
+    /// The statistics of the training rows.
     pub checks: Checks,
-    /// How many tokens the longest row of both files can come to, with what a chat template adds.
+    /// An upper bound of the longest row of both files in tokens, with the additions of a chat template.
     pub room: u64,
 }
 
-/// Writes an LM key's files from `traces`, the file that `rows` indexes. Takes 16 bytes of memory a row.
+/// Writes an LM key's files from `traces`, the file that `rows` indexes. Uses 16 bytes of memory per row.
 pub fn write_data(traces: &File, rows: &RowIndex, wanted: &ExportRequest<'_>) -> io::Result<ExportResult> {
     let mut order: Vec<(u32, u32)> = rows.of(wanted.key).collect();
     Random::new(SHUFFLE_SEED).shuffle(&mut order);
@@ -70,7 +70,7 @@ pub fn write_data(traces: &File, rows: &RowIndex, wanted: &ExportRequest<'_>) ->
     for (task, row) in &order {
         let slot = rows.slot(*task as usize);
         let row = rows.row(*row);
-        // Prompt and assistant turn stand close together in the line: one read gets both.
+        // Prompt and assistant turn are close together in the line, so one read gets both.
         let start = row.prompt.0.min(row.assistant.0);
         let end = row.prompt.1.max(row.assistant.1);
         line.resize((end - start) as usize, 0);
@@ -111,7 +111,7 @@ fn append_row(out: &mut Vec<u8>, line: &[u8], row: RowSpan, start: u32) {
     out.extend_from_slice(b"}]}\n");
 }
 
-/// The files of one part of the rows, and what is seen of them.
+/// Writes the files of the training part or the validation part, and collects their statistics.
 struct PartWriter {
     messages: HashingWriter,
     others: Vec<(RowFormat, BufWriter<File>)>,
@@ -158,7 +158,7 @@ impl PartWriter {
     }
 }
 
-/// A file that knows the digest of what was written to it.
+/// A file writer that hashes what it writes.
 struct HashingWriter {
     file: BufWriter<File>,
     digest: Sha256,

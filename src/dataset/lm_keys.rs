@@ -1,27 +1,27 @@
-//! LM keys: which LM is trained on whose rows.
+//! LM keys: an LM and the predictors whose rows it is trained on.
 
 use crate::finetune::{TrainingSpec, key_name};
 use crate::job::Job;
 use crate::spec::JobSpec;
 use indexmap::IndexSet;
 
-/// One LM and the predictor whose rows it is trained on; none: all of them (`multitask`).
+/// One LM and the predictor whose rows it is trained on, or all predictors (`multitask`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LmKey {
     /// The LM's name in the job file.
     pub lm: String,
-    /// Index and name of the predictor.
+    /// The index and name of the predictor. `None` for all predictors.
     pub predictor: Option<(u16, String)>,
 }
 
 impl LmKey {
-    /// What the key's files are named after.
+    /// The name of the key, which prefixes its files.
     pub fn name(&self) -> String {
         let predictor = self.predictor.as_ref().map(|(_, name)| name.as_str());
         key_name(&self.lm, predictor)
     }
 
-    /// What is trained on the key's rows, how and by whom.
+    /// The settings of the training on the key's rows.
     pub fn recipe(&self, job: &Job) -> TrainingSpec {
         let finetune = &job.finetune[&self.lm];
         let own = &job.spec.lms[&self.lm].model;
@@ -36,7 +36,7 @@ impl LmKey {
         }
     }
 
-    /// Whether a predictor of the student is served by the model of this key.
+    /// Whether a predictor of the student uses the model of this key.
     pub fn serves(&self, lm: &str, predictor: usize) -> bool {
         self.lm == lm
             && self
@@ -46,7 +46,7 @@ impl LmKey {
     }
 }
 
-/// The job's LM keys, in the order in which DSPy makes them: by the student's predictors.
+/// The LM keys of a job, in DSPy's order: by the student's predictors.
 pub fn lm_keys(spec: &JobSpec) -> Vec<LmKey> {
     let keys: IndexSet<LmKey> = spec
         .student

@@ -1,6 +1,6 @@
-//! Traces to training files: which rows there are, in which order each LM key gets them, and their bytes.
+//! From traces to training files: the index of the rows, their order for each LM key, and the export.
 //!
-//! Nothing here holds a row: rows are byte ranges of `traces.jsonl`, and a training file is copied together from them.
+//! No row is kept in memory: rows are byte ranges of `traces.jsonl`, and a training file is copied from them.
 
 mod checks;
 mod export;

@@ -1,34 +1,34 @@
-//! The index of `traces.jsonl`: for every task where its line is, for every call where its training row is.
+//! The index of `traces.jsonl`: the position of every task's line and of every call's training row.
 //!
-//! 24 bytes a task and 20 bytes a call, so that a million tasks take some 45 MB.
+//! 24 bytes per task and 20 bytes per call, so a million tasks need some 45 MB.
 
 use super::LmKey;
 use crate::trace::LineIndex;
 
-/// Where a task's line stands.
+/// The position of a task's line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TraceSlot {
     /// Offset of the line in the file.
     pub offset: u64,
-    /// Its length, without line feed; 0: the task has no trace.
+    /// Its length without the line feed. 0 if the task has no trace.
     pub len: u32,
     first_row: u32,
     rows: u16,
     kept: bool,
 }
 
-/// Where a training row stands in its line.
+/// The position of a training row within its line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowSpan {
-    /// Of the messages before the assistant turn: a JSON array.
+    /// Start and end of the messages before the assistant turn, a JSON array.
     pub prompt: (u32, u32),
-    /// Of the assistant turn: a JSON string.
+    /// Start and end of the assistant turn, a JSON string.
     pub assistant: (u32, u32),
-    /// Index of the predictor in the student.
+    /// The index of the predictor in the student.
     pub predictor: u16,
 }
 
-/// The index over all tasks.
+/// The index of all tasks.
 #[derive(Debug, Default)]
 pub struct RowIndex {
     slots: Vec<TraceSlot>,
@@ -36,7 +36,7 @@ pub struct RowIndex {
 }
 
 impl RowIndex {
-    /// An index for that many tasks, none of which has a trace.
+    /// An index of `tasks` tasks without traces.
     pub fn new(tasks: usize) -> RowIndex {
         RowIndex {
             slots: vec![TraceSlot::default(); tasks],
@@ -44,7 +44,7 @@ impl RowIndex {
         }
     }
 
-    /// Enters the line of a task, given the names of the student's predictors.
+    /// Adds the line of a task. `predictors` are the names of the student's predictors.
     pub fn enter(&mut self, task: usize, offset: u64, len: u32, line: &LineIndex, predictors: &[String]) {
         let first_row = self.rows.len() as u32;
         self.rows.extend(line.calls.iter().filter_map(|call| {
@@ -65,12 +65,12 @@ impl RowIndex {
         };
     }
 
-    /// Where a task's line is.
+    /// The position of a task's line.
     pub fn slot(&self, task: usize) -> TraceSlot {
         self.slots[task]
     }
 
-    /// The line of a task has moved.
+    /// Sets the new offset of a task's line.
     pub fn moved(&mut self, task: usize, offset: u64) {
         self.slots[task].offset = offset;
     }
@@ -93,7 +93,7 @@ impl RowIndex {
             })
     }
 
-    /// The rows that an LM key is trained on, likewise.
+    /// The rows of an LM key, in the same order and form.
     pub fn of(&self, key: &LmKey) -> impl Iterator<Item = (u32, u32)> + '_ {
         let predictor = key.predictor.as_ref().map(|(index, _)| *index);
         self.kept()

@@ -1,4 +1,4 @@
-//! Training files from traces that a seed makes.
+//! Tests of the export with seeded random traces.
 
 use super::*;
 use crate::finetune::{DataPart, ProviderSpec, RowFormat, ServiceSpec, file_name};
@@ -106,7 +106,7 @@ fn example(line: &str) -> &str {
 }
 
 #[test]
-fn both_files_together_are_the_rows_without_a_fraction_in_their_order() {
+fn training_and_validation_files_together_keep_all_rows_in_order() {
     for seed in 0..60 {
         let traces = RandomTraces::random(seed);
         traces.write(0.0, &[]);
@@ -126,7 +126,7 @@ fn both_files_together_are_the_rows_without_a_fraction_in_their_order() {
 }
 
 #[test]
-fn the_kept_back_part_is_counted_in_examples_that_have_rows() {
+fn validation_fraction_counts_examples_with_rows() {
     for seed in 0..60 {
         let traces = RandomTraces::random(seed);
         traces.write(0.0, &[]);
@@ -145,7 +145,7 @@ fn the_kept_back_part_is_counted_in_examples_that_have_rows() {
 }
 
 #[test]
-fn every_format_has_a_line_for_each_row_in_the_same_order() {
+fn every_format_has_all_rows_in_the_same_order() {
     let traces = RandomTraces::random(5);
     traces.write(0.4, &RowFormat::ALL);
     for part in [DataPart::Training, DataPart::Validation] {
@@ -161,7 +161,7 @@ fn every_format_has_a_line_for_each_row_in_the_same_order() {
 }
 
 #[test]
-fn what_is_said_of_the_rows_is_what_the_file_holds() {
+fn checks_match_the_content_of_the_file() {
     for seed in 0..40 {
         let traces = RandomTraces::random(seed);
         let checks = traces.write(0.0, &[]).checks;
@@ -181,7 +181,7 @@ fn one_call(user: &str, assistant: &str) -> (Vec<(String, String)>, bool) {
 }
 
 #[test]
-fn tokens_are_a_quarter_of_what_is_said_without_escapes() {
+fn estimated_tokens_ignore_json_escapes() {
     // 8 bytes, of which the file needs 9, and 4 of the answer.
     let traces = RandomTraces::of(&[1], &[one_call("naïve\\n!", "okay")]);
     let checks = traces.write(0.0, &[]).checks;
@@ -196,7 +196,7 @@ fn tokens_are_a_quarter_of_what_is_said_without_escapes() {
 }
 
 #[test]
-fn the_longest_row_is_named_by_its_line() {
+fn longest_line_is_the_line_of_the_longest_row() {
     let long = "x".repeat(400);
     let traces = RandomTraces::of(
         &[1, 2, 3],
@@ -210,7 +210,7 @@ fn the_longest_row_is_named_by_its_line() {
 }
 
 #[test]
-fn a_long_row_that_is_kept_back_needs_room_too() {
+fn room_includes_validation_rows() {
     let long = "x".repeat(4000);
     for which in 0..2 {
         let mut calls = vec![one_call("a", "b"), one_call("c", "d")];
@@ -220,7 +220,7 @@ fn a_long_row_that_is_kept_back_needs_room_too() {
 }
 
 #[test]
-fn empty_answers_repetitions_and_rows_on_both_sides_are_worth_a_warning() {
+fn warnings_cover_empty_answers_duplicates_and_in_both() {
     let calls = [
         one_call("same", ""),
         one_call("same", ""),
@@ -244,7 +244,7 @@ fn empty_answers_repetitions_and_rows_on_both_sides_are_worth_a_warning() {
 }
 
 #[test]
-fn a_file_that_openai_would_refuse_is_worth_a_warning_there_only() {
+fn warnings_report_a_file_too_large_for_openai_only_there() {
     let checks = Checks {
         rows: 10,
         bytes: 600_000_000,
@@ -256,7 +256,7 @@ fn a_file_that_openai_would_refuse_is_worth_a_warning_there_only() {
 }
 
 #[test]
-fn an_ordinary_file_is_worth_no_warning() {
+fn warnings_are_empty_for_an_ordinary_file() {
     let calls: Vec<_> = (0..30).map(|i| one_call(&format!("q{i}"), "a")).collect();
     let examples: Vec<u64> = (0..30).collect();
     let checks = RandomTraces::of(&examples, &calls).write(0.2, &[]).checks;

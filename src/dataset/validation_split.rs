@@ -1,20 +1,20 @@
-//! Which examples' rows are kept back to measure with: a function of the job and the data alone.
+//! Selects the validation examples, from the job and the data alone.
 //!
-//! It goes by the example's inputs, so that examples with the same inputs, and the rows that several teachers or predictors made of
-//! one example, are on the same side.
+//! The selection uses the digest of an example's inputs, so that examples with equal inputs, and the rows of several teachers or
+//! predictors for one example, are on the same side.
 
 use sha2::{Digest as _, Sha256};
 use std::collections::HashSet;
 
-/// The examples that are kept back. 8 bytes of memory each, and as many for every other while they are chosen.
+/// The validation examples. Uses 8 bytes per validation example, and 16 bytes per example during the selection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Split {
     held_back: HashSet<u64>,
 }
 
 impl Split {
-    /// Keeps back `fraction` (0..1) of the examples with these digests of their inputs, rounded; of two and more at least one, and
-    /// not all. Which, `seed` decides.
+    /// Selects `fraction` (0..1) of the examples with these input digests, rounded. Of two or more examples, at least one is selected and
+    /// at least one is not. `seed` determines which.
     pub fn draw(examples: impl Iterator<Item = u64>, fraction: f64, seed: u64) -> Split {
         if fraction <= 0.0 {
             return Split::default();
@@ -31,7 +31,7 @@ impl Split {
         }
     }
 
-    /// How many of so many examples with different inputs are kept back.
+    /// The number of validation examples among `examples` examples with different inputs.
     pub fn size(examples: usize, fraction: f64) -> usize {
         if fraction <= 0.0 || examples < 2 {
             return 0;
@@ -40,18 +40,18 @@ impl Split {
         wanted.clamp(1, examples - 1)
     }
 
-    /// Whether nothing is kept back.
+    /// Whether there are no validation examples.
     pub fn is_empty(&self) -> bool {
         self.held_back.is_empty()
     }
 
-    /// Whether the rows of the example with this digest are kept back.
+    /// Whether the example with this digest is a validation example.
     pub fn holds_back(&self, example: u64) -> bool {
         self.held_back.contains(&example)
     }
 }
 
-/// Where an example stands in the line for being kept back.
+/// The rank of an example: the examples with the lowest ranks are selected.
 fn rank(seed: u64, example: u64) -> u64 {
     let digest = Sha256::new()
         .chain_update(b"validation")
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn the_part_is_exact_and_neither_side_is_empty() {
+    fn draw_selects_the_exact_fraction() {
         let mut random = fastrand::Rng::with_seed(1);
         for _ in 0..300 {
             let examples: Vec<u64> = (0..random.u64(2..200)).collect();
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn order_and_repetition_have_no_say() {
+    fn draw_ignores_order_and_duplicates() {
         let mut random = fastrand::Rng::with_seed(2);
         let mut examples: Vec<u64> = (0..50).map(|_| random.u64(..)).collect();
         let once = held_back(&examples, 0.3, 7);
@@ -102,20 +102,20 @@ mod tests {
     }
 
     #[test]
-    fn the_seed_decides_which() {
+    fn draw_depends_on_the_seed() {
         let examples: Vec<u64> = (0..50).collect();
         assert_ne!(held_back(&examples, 0.2, 0), held_back(&examples, 0.2, 1));
     }
 
     #[test]
-    fn more_of_the_same_data_keeps_what_was_kept_back_first_in_line() {
+    fn larger_fraction_keeps_the_smaller_selection() {
         let examples: Vec<u64> = (0..40).collect();
         let (few, many) = (held_back(&examples, 0.2, 3), held_back(&examples, 0.5, 3));
         assert!(few.iter().all(|example| many.contains(example)));
     }
 
     #[test]
-    fn one_example_or_no_fraction_keeps_nothing_back() {
+    fn draw_selects_nothing_from_one_example_or_fraction_0() {
         assert!(Split::draw([5, 5, 5].into_iter(), 0.5, 0).is_empty());
         assert!(Split::draw([].into_iter(), 0.5, 0).is_empty());
         assert!(Split::draw(0..100, 0.0, 0).is_empty());

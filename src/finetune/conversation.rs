@@ -1,57 +1,57 @@
-//! A training row, read: messages whose last one is the answer to learn.
+//! A parsed training row: a list of messages that ends with the answer to learn.
 
 use serde::Deserialize;
 use std::borrow::Cow;
 
-/// A row's messages, as DSPy and OpenAI write them.
+/// The messages of a row, in the format of DSPy and OpenAI.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Conversation<'a> {
-    /// In order.
+    /// The messages in order.
     #[serde(borrow)]
     pub messages: Vec<ChatMessage<'a>>,
 }
 
-/// One message.
+/// One message of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChatMessage<'a> {
-    /// Who speaks: `system`, `user` or `assistant`.
+    /// `system`, `user` or `assistant`.
     #[serde(borrow)]
     pub role: Cow<'a, str>,
-    /// What is said.
+    /// The text of the message.
     #[serde(borrow)]
     pub content: Cow<'a, str>,
 }
 
-/// The text is no training row.
+/// Why a line is not a training row.
 #[derive(Debug, thiserror::Error)]
 pub enum RowError {
-    /// No messages in it, or more than messages.
+    /// The JSON has no messages, or unknown members.
     #[error("not a row of messages: {0}")]
     Json(#[from] serde_json::Error),
-    /// Nothing to learn.
+    /// The last message is not an answer.
     #[error("the last message of a training row is the assistant's, and here it is not")]
     NoAnswer,
-    /// A role that a row does not have.
+    /// An unknown role.
     #[error("a training row's messages are of system, user and assistant, and here is one of `{0}`")]
     Role(String),
-    /// The system's message is the first one.
+    /// A system message that is not the first message.
     #[error("the system message is not the first")]
     LateSystem,
 }
 
-/// What was asked and what was answered. Where nobody asked, the question is empty.
+/// A question and its answer. The question is empty if the row has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Turn<'a> {
-    /// The user's words.
+    /// The text of the user.
     pub user: Cow<'a, str>,
-    /// The assistant's.
+    /// The text of the assistant.
     pub assistant: &'a str,
 }
 
 impl<'a> Conversation<'a> {
-    /// Reads a line, with or without its line feed.
+    /// Parses a line, with or without its line feed.
     pub fn read(line: &'a str) -> Result<Conversation<'a>, RowError> {
         let row: Conversation<'a> = serde_json::from_str(line)?;
         for (at, said) in row.messages.iter().enumerate() {
@@ -79,7 +79,7 @@ impl<'a> Conversation<'a> {
         (first.role == "system").then_some(&*first.content)
     }
 
-    /// Questions and answers by turns, as formats have them that know nothing else: what a user says twice in a row is one question.
+    /// Alternating questions and answers, for formats that require them. Consecutive user messages become one question.
     pub fn turns(&self) -> Vec<Turn<'_>> {
         let mut turns = Vec::with_capacity(self.messages.len() / 2);
         let mut asked: Option<Cow<'_, str>> = None;

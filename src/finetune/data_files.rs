@@ -1,17 +1,17 @@
-//! What files of training rows are called: `KEY.jsonl`, `KEY.validation.jsonl`, `KEY.sharegpt.jsonl`, `KEY.validation.sharegpt.jsonl`.
+//! The names of files with training rows: `KEY.jsonl`, `KEY.validation.jsonl`, `KEY.sharegpt.jsonl`, `KEY.validation.sharegpt.jsonl`.
 
 use super::RowFormat;
 
-/// Which of a key's rows.
+/// The training part or the validation part of a key's rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataPart {
-    /// Those that are trained on.
+    /// The training rows.
     Training,
-    /// Those that are kept back to measure with.
+    /// The validation rows.
     Validation,
 }
 
-/// What the files of an LM, or of one of its predictors, are named after.
+/// The name of an LM key: the LM, and the predictor if the key has one.
 pub fn key_name(lm: &str, predictor: Option<&str>) -> String {
     match predictor {
         None => lm.to_owned(),
@@ -19,7 +19,7 @@ pub fn key_name(lm: &str, predictor: Option<&str>) -> String {
     }
 }
 
-/// A file of the key's rows, in DIR's `data`; without a format: the one with `messages`.
+/// The name of a key's file in DIR's `data`. Without a format, the file in DSPy's own format `messages`.
 pub fn file_name(key: &str, part: DataPart, format: Option<RowFormat>) -> String {
     let part = match part {
         DataPart::Training => "",

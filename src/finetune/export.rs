@@ -1,4 +1,4 @@
-//! `provider = "export"`: the training file is all that is wanted.
+//! `provider = "export"`: writes the training files and trains nothing.
 
 use super::{
     Provider, ProviderError, StartError, TrainingId, TrainingRequest, TrainingResult, TrainingSpec,
@@ -6,7 +6,7 @@ use super::{
 };
 use async_trait::async_trait;
 
-/// Trains nothing: the student keeps its model and the user trains on the file.
+/// Trains nothing: the student keeps its model, and the user trains on the exported file.
 pub(super) struct ExportProvider;
 
 #[async_trait]

@@ -1,10 +1,10 @@
-//! A training row in the formats of other tools: a line of JSON each, with the escapes that the row itself has.
+//! Writes a training row in the formats of other tools, one line of JSON each, with the escapes of the original row.
 
 use super::{Conversation, RowFormat};
 use crate::python::json::write_string;
 
 impl RowFormat {
-    /// Writes the row's line, line feed included, at the end of `out`.
+    /// Appends the row's line, with its line feed, to `out`.
     pub fn write(self, row: &Conversation<'_>, out: &mut String) {
         match self {
             RowFormat::Sharegpt => sharegpt(row, out),
@@ -14,8 +14,8 @@ impl RowFormat {
     }
 }
 
-/// `{"conversations":[{"from":"human","value":…},{"from":"gpt","value":…}],"system":…}`: LLaMA-Factory's and axolotl's. Human and gpt
-/// speak by turns: LLaMA-Factory leaves other rows out.
+/// `{"conversations":[{"from":"human","value":…},{"from":"gpt","value":…}],"system":…}`: the format of LLaMA-Factory and axolotl. Human
+/// and gpt alternate, because LLaMA-Factory drops other rows.
 pub fn sharegpt(row: &Conversation<'_>, out: &mut String) {
     out.push_str("{\"conversations\":[");
     for (at, turn) in row.turns().iter().enumerate() {
@@ -31,8 +31,8 @@ pub fn sharegpt(row: &Conversation<'_>, out: &mut String) {
     out.push_str("}\n");
 }
 
-/// `{"instruction":…,"input":"","output":…,"system":…,"history":[[user, assistant],…]}`: Stanford Alpaca's three keys, and for system
-/// message and demos LLaMA-Factory's.
+/// `{"instruction":…,"input":"","output":…,"system":…,"history":[[user, assistant],…]}`: the three keys of Stanford Alpaca, and the keys
+/// of LLaMA-Factory for the system message and demos.
 pub fn alpaca(row: &Conversation<'_>, out: &mut String) {
     let turns = row.turns();
     let Some((last, history)) = turns.split_last() else {
@@ -55,7 +55,7 @@ pub fn alpaca(row: &Conversation<'_>, out: &mut String) {
     out.push_str("]}\n");
 }
 
-/// `{"prompt":[messages],"completion":[the last message]}`: TRL's, which then learns the answer alone, whatever the chat template is.
+/// `{"prompt":[messages],"completion":[the last message]}`: the format of TRL, which then trains on the answer only, with any chat template.
 pub fn prompt_completion(row: &Conversation<'_>, out: &mut String) {
     let Some((_, prompt)) = row.messages.split_last() else {
         return;
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn alpaca_has_the_demos_in_its_history() {
+    fn alpaca_puts_demos_into_history() {
         assert_eq!(
             parsed(ROW, RowFormat::Alpaca),
             json!({"instruction": "«naïve» \"q\"\n\u{7}?", "input": "", "output": "fee \\o/", "system": "Sort.",
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn sharegpt_has_all_turns_and_the_system_message_beside_them() {
+    fn sharegpt_keeps_turns_and_system_message() {
         assert_eq!(
             parsed(ROW, RowFormat::Sharegpt),
             json!({"conversations": [{"from": "human", "value": "demo?"}, {"from": "gpt", "value": "card"},
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn prompt_and_completion_are_the_bytes_of_the_row() {
+    fn prompt_completion_keeps_the_bytes_of_the_row() {
         let line = converted(ROW, RowFormat::PromptCompletion);
         let (head, tail) = ROW.rsplit_once(",{\"role\":\"assistant\"").expect("an answer");
         let head = head.replace("{\"messages\":", "{\"prompt\":");
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_not_asked_answers_an_empty_question() {
+    fn answer_without_question_gets_an_empty_question() {
         let row = r#"{"messages":[{"role":"system","content":"s"},{"role":"assistant","content":"a"}]}"#;
         assert_eq!(parsed(row, RowFormat::Alpaca)["instruction"], "");
         let turns = parsed(row, RowFormat::Sharegpt)["conversations"].clone();
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_a_random_row_is_lost_in_any_format() {
+    fn random_rows_survive_every_format() {
         let mut random = fastrand::Rng::with_seed(4);
         for _ in 0..500 {
             let mut text = || -> String {
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_row_is_refused() {
+    fn read_rejects_invalid_rows() {
         for (line, why) in [
             (r#"{"messages":[{"role":"user","content":"q"}]}"#, "last message"),
             (r#"{"messages":[]}"#, "last message"),

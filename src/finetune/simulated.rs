@@ -1,4 +1,4 @@
-//! `provider = "simulated"`: a training that takes no time and whose model is named after the training file.
+//! `provider = "simulated"`: a training that ends at once; its model is named after the training file's digest.
 
 use super::{
     Provider, ProviderError, StartError, TrainingId, TrainingRequest, TrainingResult, TrainingSpec,
@@ -6,10 +6,10 @@ use super::{
 };
 use async_trait::async_trait;
 
-/// Trains nothing and says that it did.
+/// Trains nothing and reports success.
 pub(super) struct SimulatedProvider;
 
-/// How much of the file's digest a model's name carries.
+/// How many characters of the file's digest the model name contains.
 const DIGEST_CHARS: usize = 16;
 
 #[async_trait]

@@ -1,6 +1,6 @@
-//! Names that every service takes: lower-case letters, digits and single hyphens.
+//! Names that every service accepts: lower-case letters, digits and single hyphens.
 
-/// `text` as such a name of at most `most` characters; all other characters become hyphens. It neither starts nor ends with one.
+/// `text` as a name of at most `most` characters. Other characters become hyphens, which neither start nor end the name.
 pub(super) fn slug(text: &str, most: usize) -> String {
     let mut name = String::new();
     for char in text.chars() {
@@ -22,7 +22,7 @@ mod tests {
     use super::slug;
 
     #[test]
-    fn a_slug_has_only_what_services_take() {
+    fn slug_has_only_allowed_characters() {
         assert_eq!(slug("My Job / v1.2", 40), "my-job-v1-2");
         assert_eq!(slug("--Grüße--", 40), "gr-e");
         assert_eq!(slug("abc-def", 4), "abc");

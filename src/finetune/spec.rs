@@ -1,30 +1,30 @@
-//! What is trained, how and by whom: an LM key's part of the job, as it travels to workers.
+//! The settings of a training: the part of a job that one LM key needs, as it is sent to workers.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use std::fmt;
 
-/// What is trained, how and by whom. Straight data: it names trainers and variables, never a command or a key.
+/// The model, provider and settings of a training. It names trainers and variables, and never contains a command or an API key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingSpec {
     /// The job's name.
     pub job: String,
     /// The LM's name in the job file.
     pub lm: String,
-    /// The predictor whose rows these are, as DSPy names it; none: of all predictors (`multitask`).
+    /// The predictor of the rows, by DSPy's name. `None` for all predictors (`multitask`).
     pub predictor: Option<String>,
-    /// The model that is trained, as the job file names it: `openai/Qwen/Qwen3-0.6B`.
+    /// The base model, as the job file names it: `openai/Qwen/Qwen3-0.6B`.
     pub model: String,
-    /// Seed of everything that is drawn.
+    /// The random seed.
     pub seed: u64,
     /// DSPy's `train_kwargs`.
     pub train: Map<String, Json>,
-    /// Who trains.
+    /// The provider and its settings.
     pub provider: ProviderSpec,
 }
 
 impl TrainingSpec {
-    /// The model's name without the prefix that says which kind of client speaks to it: what a trainer or a server knows it by.
+    /// The model's name without the client prefix such as `openai/`, as trainers and servers use it.
     pub fn base_model(&self) -> &str {
         match self.model.split_once('/') {
             Some(("openai" | "hosted_vllm" | "simulated", name)) => name,
@@ -34,7 +34,7 @@ impl TrainingSpec {
 }
 
 impl TrainingSpec {
-    /// Which settings of the same LM key are others in `other`.
+    /// The names of the settings that differ from `other`, which has the same LM key.
     pub fn differences(&self, other: &TrainingSpec) -> Vec<&'static str> {
         let differ = [
             ("provider", self.provider != other.provider),
@@ -60,13 +60,13 @@ impl fmt::Display for TrainingSpec {
     }
 }
 
-/// A fine-tune provider and what the job tells it.
+/// A provider and its settings in the job file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ProviderSpec {
-    /// Nobody trains: the rows are the user's.
+    /// No training: the user gets the rows.
     Export(ExportSpec),
-    /// A training that takes no time.
+    /// A training that ends at once.
     Simulated,
     /// A trainer on the worker's machine.
     Command(CommandSpec),
@@ -78,41 +78,41 @@ pub enum ProviderSpec {
     Fireworks(FireworksSpec),
 }
 
-/// What `export` is told.
+/// The settings of `export`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ExportSpec {
-    /// In which other formats the rows are written, too.
+    /// Additional formats of the rows.
     pub formats: Vec<RowFormat>,
 }
 
-/// What `command` is told.
+/// The settings of `command`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CommandSpec {
-    /// A name that the worker's own configuration maps to a command.
+    /// The name of a trainer in the worker's `--trainers` file.
     pub trainer: String,
 }
 
-/// How a fine-tuning service is reached, and what it is told beside `train`.
+/// The connection to a fine-tuning service, and its settings beside `train`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ServiceSpec {
-    /// Its address, `/v1` included; none: the service's own.
+    /// Its address with `/v1`. `None` for the service's own.
     pub api_base: Option<String>,
-    /// The variable that holds its key; none: the service's usual one, for the service's own address, and no key for any other.
+    /// The variable with the API key. `None` for the service's default variable, which is used only for the service's own address.
     pub api_key_env: Option<String>,
-    /// The header that carries the key bare, such as Azure's `api-key`; none: `Authorization: Bearer KEY`.
+    /// The header with the bare key, such as Azure's `api-key`. `None` for `Authorization: Bearer KEY`.
     pub auth_header: Option<String>,
-    /// What the new model's name ends with; none: derived from job and LM.
+    /// The suffix of the new model's name. `None` to derive it from job and LM.
     pub suffix: Option<String>,
-    /// Merged into the body of the request that creates the training.
+    /// Members that are merged into the body of the request that creates the training.
     pub extra: Map<String, Json>,
 }
 
-/// What `fireworks` is told.
+/// The settings of `fireworks`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FireworksSpec {
     /// The account that trains and owns the model.
     pub account: String,
-    /// The service.
+    /// The connection and settings that all services share.
     #[serde(flatten)]
     pub service: ServiceSpec,
 }
@@ -130,7 +130,7 @@ pub enum RowFormat {
 }
 
 impl RowFormat {
-    /// All of them.
+    /// All formats.
     pub const ALL: [RowFormat; 3] = [
         RowFormat::Sharegpt,
         RowFormat::Alpaca,
@@ -160,7 +160,7 @@ impl ProviderSpec {
         }
     }
 
-    /// With how many rows it starts a training at all. OpenAI's and Fireworks' own documentation.
+    /// The minimum number of rows the provider accepts, from the documentation of OpenAI and Fireworks.
     pub fn least_rows(&self) -> u64 {
         match self {
             ProviderSpec::Openai(_) => 10,
@@ -172,7 +172,7 @@ impl ProviderSpec {
         }
     }
 
-    /// Whether whoever trains reads the rows.
+    /// Whether the provider reads the rows.
     pub fn reads_rows(&self) -> bool {
         !matches!(self, ProviderSpec::Export(_) | ProviderSpec::Simulated)
     }

@@ -1,13 +1,13 @@
-//! What the store keeps of a training while it goes on: written by the worker that looks after it, read by the coordinator.
+//! The record of a running training in the store, written by its worker and read by the coordinator.
 
 use super::{TrainingId, TrainingProgress};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// When the request went out that starts the training, in milliseconds of the Unix clock; empty: it was certainly not started.
+/// When the start request was sent, in milliseconds since the Unix epoch. Empty if the training was not started.
 pub const STARTED_SLOT: u32 = 0;
 
-/// The provider's id.
+/// The provider's id of the training.
 pub const ID_SLOT: u32 = 1;
 
 /// A [`TrainingProgress`] as JSON.
@@ -16,41 +16,41 @@ pub const PROGRESS_SLOT: u32 = 2;
 /// A [`Preflight`] as JSON.
 pub const PREFLIGHT_SLOT: u32 = 3;
 
-/// When a worker looked at the training last, in milliseconds of the Unix clock: a sign of life where nobody holds the task between two
-/// looks.
+/// When a worker last polled the training, in milliseconds since the Unix epoch. It is the heartbeat of a training whose task has no
+/// lease between two polls.
 pub const LOOKED_SLOT: u32 = 4;
 
-/// Why a worker that was asked to look ahead cannot carry the training out: a text. Another one may.
+/// Why the worker that ran the preflight cannot carry out the training, as text. Another worker may.
 pub const NOT_HERE_SLOT: u32 = 5;
 
-/// What a look ahead found.
+/// The result of a preflight.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Preflight {
-    /// Why a training would fail; none: nothing speaks against it.
+    /// Why a training would fail. `None` if the preflight passed.
     pub problem: Option<String>,
-    /// What is allowed but worth telling.
+    /// Warnings that do not prevent a training.
     pub warnings: Vec<String>,
 }
 
-/// A task's records, read.
+/// The parsed records of a task.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TrainingRecord {
-    /// When the request went out that starts the training, in milliseconds of the Unix clock.
+    /// When the start request was sent, in milliseconds since the Unix epoch.
     pub started_ms: Option<u64>,
-    /// The provider's id.
+    /// The provider's id of the training.
     pub id: Option<TrainingId>,
-    /// How far it is.
+    /// The latest progress.
     pub progress: Option<TrainingProgress>,
-    /// When a worker looked at it last, in milliseconds of the Unix clock.
+    /// When a worker last polled it, in milliseconds since the Unix epoch.
     pub looked_ms: Option<u64>,
-    /// What a look ahead found.
+    /// The result of a preflight.
     pub preflight: Option<Preflight>,
-    /// Why a worker that was asked to look ahead cannot carry it out.
+    /// Why the worker that ran the preflight cannot carry it out.
     pub not_here: Option<String>,
 }
 
 impl TrainingRecord {
-    /// Reads a task's records; what is not of this version is as good as absent, but for the mark of a start.
+    /// Parses a task's records. Values of another version are ignored, except a start time, which is never lost.
     pub fn of(records: &[(u32, Vec<u8>)]) -> TrainingRecord {
         let mut known = TrainingRecord::default();
         for (slot, bytes) in records.iter().filter(|(_, bytes)| !bytes.is_empty()) {
@@ -68,18 +68,18 @@ impl TrainingRecord {
         known
     }
 
-    /// Whether there may be a training somewhere.
+    /// Whether a training may exist at the provider.
     pub fn may_be_started(&self) -> bool {
         self.started_ms.is_some() || self.id.is_some()
     }
 
-    /// How long ago the training was asked for, by the clocks of the machines; none: not known.
+    /// How long ago the training was requested, by the machines' clocks. `None` if unknown.
     pub fn age(&self) -> Option<Duration> {
         Some(Duration::from_millis(now_ms().saturating_sub(self.started_ms?)))
     }
 }
 
-/// Milliseconds of the Unix clock, as the slots have them.
+/// The current time in milliseconds since the Unix epoch, as the slots contain it.
 pub fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

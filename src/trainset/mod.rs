@@ -1,4 +1,4 @@
-//! Examples in a file: every row is checked once in one pass, then read by its offset.
+//! The examples of a file: one pass checks every row, then rows are read by offset.
 //!
 //! Only 24 bytes per row stay in memory, so a million rows cost 24 MB whatever their length.
 
@@ -25,12 +25,12 @@ pub struct Trainset {
     file: File,
     stamp: Stamp,
     format: Format,
-    /// Where each row starts, and where the last one ends.
+    /// The start of each row, and the end of the last one.
     offsets: Vec<u64>,
     digests: Vec<u64>,
     label_digests: Vec<u64>,
     labels: Vec<String>,
-    /// Columns that some row lacks, and the first line that lacks them.
+    /// Columns that are missing in some row, each with the first such line.
     gaps: Vec<(String, u32)>,
     lacking: Vec<Option<(u32, usize)>>,
     /// The line of the first row.
@@ -39,7 +39,7 @@ pub struct Trainset {
     sha256: String,
 }
 
-/// How rows are written.
+/// The format of the rows.
 #[derive(Clone, Debug)]
 enum Format {
     Jsonl,
@@ -48,7 +48,7 @@ enum Format {
     Csv(Vec<String>),
 }
 
-/// What tells that a file is still the one that was checked.
+/// Identifies the file that was checked.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Stamp {
     bytes: u64,
@@ -64,7 +64,7 @@ impl Stamp {
     }
 }
 
-/// Why an example cannot be had.
+/// Why an example cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainsetError {
     /// There is no such row.
@@ -72,12 +72,12 @@ pub enum TrainsetError {
     OutOfRange {
         /// The file.
         path: PathBuf,
-        /// The row that was asked for, from 0.
+        /// The requested row, from 0.
         index: usize,
-        /// How many there are.
+        /// The number of rows.
         len: usize,
     },
-    /// The file is not the one that was checked.
+    /// The file has changed since it was checked.
     #[error("{} was changed while the job ran; run the job again to check it anew", path.display())]
     Changed {
         /// The file.
@@ -88,7 +88,7 @@ pub enum TrainsetError {
     Io {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The I/O error.
         #[source]
         source: io::Error,
     },
@@ -179,7 +179,7 @@ impl Trainset {
         &self.path
     }
 
-    /// How many examples there are.
+    /// The number of examples.
     pub fn len(&self) -> usize {
         self.digests.len()
     }
@@ -225,24 +225,24 @@ impl Trainset {
         Ok(bytes)
     }
 
-    /// Tells rows with the same input values apart from others: the same in every run and for every format of file.
+    /// The digest of a row's inputs. It is the same in every run and for every file format.
     pub fn row_digest(&self, index: usize) -> Option<u64> {
         self.digests.get(index).copied()
     }
 
-    /// Tells rows with the same labels apart from others.
+    /// The digest of a row's labels.
     pub fn label_digest(&self, index: usize) -> Option<u64> {
         self.label_digests.get(index).copied()
     }
 
-    /// Example `index` as a JSON object, as the file has it where it has JSON: what travels to a worker.
+    /// Example `index` as a JSON object for a worker, with the original bytes if the file is JSON.
     pub fn json(&self, index: usize) -> Result<String, TrainsetError> {
         let bytes = self.bytes(index)?;
         let changed = || TrainsetError::Changed {
             path: self.path.clone(),
         };
         match &self.format {
-            // Commas and white space between rows belong to no row.
+            // Commas and white space between rows are not part of a row.
             Format::Jsonl | Format::Json => {
                 let text = String::from_utf8(bytes).map_err(|_| changed())?;
                 let start = text.find('{').ok_or_else(changed)?;
@@ -267,7 +267,7 @@ impl Trainset {
         &self.sha256
     }
 
-    /// The columns that are no inputs and that every row has.
+    /// The columns that every row has and that are not inputs.
     pub fn labels(&self) -> &[String] {
         &self.labels
     }
@@ -279,7 +279,7 @@ impl Trainset {
         lacking.filter_map(|(column, lacking)| lacking.map(|(line, rows)| (column.as_str(), line, rows)))
     }
 
-    /// The line of the first row that has no `column`; none: every row has it.
+    /// The line of the first row without `column`. `None` if every row has it.
     pub fn first_without(&self, column: &str) -> Option<u32> {
         let is_input = self.inputs.iter().any(|c| c == column);
         if let Some((_, line, _)) = self.without_input().find(|(name, ..)| *name == column) {

@@ -1,4 +1,4 @@
-//! The one pass over a file: hashes its bytes, checks its rows and remembers where they are.
+//! Scans a file once: hashes its bytes, checks its rows and records their offsets.
 
 use crate::python::json::{MAX_DEPTH, dumps, parse};
 use crate::schema::{Problems, nearest};
@@ -14,10 +14,10 @@ use std::path::Path;
 
 /// How many bad rows are reported one by one.
 const MAX_REPORTED: usize = 20;
-/// Read at a time.
+/// The read buffer in bytes.
 const CHUNK: usize = 1 << 18;
 
-/// A file that hashes what is read from it.
+/// A file reader that hashes everything it reads.
 pub(super) struct HashingReader(BufReader<HashingFile>);
 
 struct HashingFile {
@@ -48,14 +48,14 @@ impl HashingReader {
         self.0.get_ref().file.metadata()
     }
 
-    /// Skips a UTF-8 byte order mark at the start; gives its length.
+    /// Skips a UTF-8 byte order mark at the start and returns its length.
     pub(super) fn skip_mark(&mut self) -> io::Result<u64> {
         let mark = self.0.fill_buf()?.starts_with(b"\xef\xbb\xbf");
         self.0.consume(if mark { 3 } else { 0 });
         Ok(if mark { 3 } else { 0 })
     }
 
-    /// The file and its SHA-256, whatever was left unread included.
+    /// Reads the rest, and returns the file and its SHA-256.
     pub(super) fn finish(mut self) -> io::Result<(File, [u8; 32])> {
         io::copy(&mut self.0, &mut io::sink())?;
         let hashing = self.0.into_inner();
@@ -79,13 +79,13 @@ impl BufRead for HashingReader {
     }
 }
 
-/// What a pass has found.
+/// The result of a scan.
 pub(super) struct ScanResult {
     pub(super) offsets: Vec<u64>,
     pub(super) digests: Vec<u64>,
     pub(super) label_digests: Vec<u64>,
     pub(super) gaps: Vec<(String, u32)>,
-    /// Of each input: the first line that lacks it and how many do.
+    /// For each input: the first line without it and the number of such lines.
     pub(super) lacking: Vec<Option<(u32, usize)>>,
     pub(super) first_line: u32,
     columns: Vec<String>,
@@ -102,7 +102,7 @@ impl ScanResult {
     }
 }
 
-/// Checks rows as a format's scanner finds them.
+/// Checks the rows that a format's reader finds.
 pub(super) struct RowScanner<'p> {
     path: &'p Path,
     limit: u64,
@@ -110,11 +110,11 @@ pub(super) struct RowScanner<'p> {
     problems: &'p mut Problems,
     bad: usize,
     found: ScanResult,
-    /// Of the row at hand: whether each of `found.columns` was seen.
+    /// Current row: whether each of `found.columns` occurred.
     seen: Vec<bool>,
-    /// Of the row at hand: the digest of each input's value; 0 marks one that is missing.
+    /// Current row: the digest of each input's value. `None` if it is missing.
     parts: Vec<Option<[u8; 16]>>,
-    /// Of the row at hand: every other column and its value, in order.
+    /// Current row: the digest of all other columns and values, in order.
     rest: Sha256,
 }
 
@@ -147,7 +147,7 @@ impl<'p> RowScanner<'p> {
         }
     }
 
-    /// Whether no more rows are wanted.
+    /// Whether `limit` rows have been read.
     pub(super) fn is_full(&self) -> bool {
         self.found.digests.len() as u64 + self.bad as u64 >= self.limit
     }
@@ -169,7 +169,7 @@ impl<'p> RowScanner<'p> {
         let mut row = serde_json::Deserializer::from_str(text);
         let fast = row.deserialize_map(Columns(self)).and_then(|()| row.end());
         if fast.is_err() || may_nest_too_deeply(bytes) {
-            // Python reads more than plain JSON (lone surrogates, deeper nesting): it has the last word.
+            // Python accepts more than plain JSON (lone surrogates, deeper nesting), so its parser decides.
             self.begin();
             match parse(text.trim()) {
                 Ok(Value::Dict(_)) if serde_json::from_str::<&RawValue>(text).is_err() => {
@@ -194,7 +194,7 @@ impl<'p> RowScanner<'p> {
         self.end(offset, line);
     }
 
-    /// A row of texts, one for each of `columns`.
+    /// A row of strings, one for each of `columns`.
     pub(super) fn text_row<'t>(
         &mut self,
         offset: u64,
@@ -297,12 +297,12 @@ impl<'p> RowScanner<'p> {
         self.found.offsets.push(offset);
     }
 
-    /// Where the last row ends.
+    /// Sets the end of the last row.
     pub(super) fn close(&mut self, offset: u64) {
         self.found.offsets.push(offset);
     }
 
-    /// What was found; says how many bad rows went unreported.
+    /// Returns the result and reports how many bad rows were not listed.
     pub(super) fn finish(mut self) -> ScanResult {
         let rows = self.found.digests.len();
         for (column, lacking) in self.inputs.iter().zip(&self.found.lacking) {
@@ -337,7 +337,7 @@ fn first_8(digest: &[u8]) -> u64 {
         .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// A text's digest is that of its JSON, so that all formats agree.
+/// Hashes a string as its JSON, so that all formats agree.
 fn digest_text(text: &str, digest: &mut Sha256) {
     if text.bytes().any(|b| b < 0x20 || b == b'"' || b == b'\\') {
         return digest.update(dumps(&Value::from(text)));
@@ -357,7 +357,7 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// Gives the columns of a JSON object to a pass without building their values.
+/// Passes the columns of a JSON object to a scanner without building their values.
 struct Columns<'a, 'p>(&'a mut RowScanner<'p>);
 
 impl<'de> Visitor<'de> for Columns<'_, '_> {
@@ -371,9 +371,9 @@ impl<'de> Visitor<'de> for Columns<'_, '_> {
         while let Some(Key(key)) = map.next_key()? {
             let raw: &RawValue = map.next_value()?;
             self.0.column(&key, |digest| match raw.get() {
-                // A plain string's JSON is itself.
+                // The JSON of a plain string is its source text.
                 text if text.starts_with('"') && !text.contains('\\') => digest.update(text),
-                // What serde_json has read, Python's reader reads too.
+                // Python's parser accepts everything that serde_json accepts.
                 text => digest.update(parse(text).map_or_else(|_| text.to_owned(), |value| dumps(&value))),
             });
         }

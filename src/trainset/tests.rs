@@ -1,4 +1,4 @@
-//! Files of examples: what is read by offsets is what a full parse gives.
+//! Tests of example files: rows read by offset equal a full parse.
 
 use super::*;
 use crate::python::json::{dumps, parse};
@@ -99,7 +99,7 @@ fn every_format_gives_the_same_rows_and_digests() {
 }
 
 #[test]
-fn bad_rows_are_told_by_line_up_to_a_limit() {
+fn open_reports_bad_rows_by_line_up_to_a_limit() {
     let content = b"{\"q\": 1}\n\n{\"r\": 1}\n[1]\n{\"q\": }\n{\"q\": \"\xff\"}\n{\"q\": NaN}\n";
     let (_dir, set) = open("a.jsonl", content, None, &["q"]);
     let problems = set.expect_err("five bad rows");
@@ -131,7 +131,7 @@ fn bad_rows_are_told_by_line_up_to_a_limit() {
 }
 
 #[test]
-fn a_label_that_a_row_lacks_is_told_by_line() {
+fn missing_label_is_reported_by_line() {
     let (_dir, set) = open(
         "a.jsonl",
         b"{\"q\": 1, \"a\": 1, \"b\": 1}\n{\"q\": 1, \"b\": 1, \"c\": 1}\n",
@@ -147,7 +147,7 @@ fn a_label_that_a_row_lacks_is_told_by_line() {
 }
 
 #[test]
-fn a_file_that_changes_is_noticed() {
+fn changed_file_is_an_error() {
     let (dir, set) = open("a.jsonl", b"{\"q\": 1}\n", None, &["q"]);
     let set = set.expect("good");
     assert!(set.example(0).is_ok());
@@ -156,7 +156,7 @@ fn a_file_that_changes_is_noticed() {
 }
 
 #[test]
-fn a_row_may_lack_an_input_that_others_have() {
+fn row_may_lack_an_input() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("train.jsonl");
     let rows = "{\"a\": 1, \"b\": 2}\n{\"a\": 1}\n{\"b\": 1}\n{\"a\": 1, \"b\": null}\n{\"a\": 1}\n";

@@ -1,4 +1,4 @@
-//! For axolotl: `axolotl train`.
+//! The configuration for axolotl: `axolotl train`.
 
 use super::yaml::{Yaml, number, quoted};
 use super::{Trainable, TrainerArguments};

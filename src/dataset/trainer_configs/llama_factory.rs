@@ -1,4 +1,4 @@
-//! For LLaMA-Factory: `llamafactory-cli train`.
+//! The configuration for LLaMA-Factory: `llamafactory-cli train`.
 
 use super::yaml::{Yaml, number};
 use super::{Trainable, TrainerArguments};

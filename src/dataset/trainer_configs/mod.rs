@@ -1,7 +1,7 @@
-//! Ready configurations for trainers, written beside the rows where the user trains (`provider = "export"`): a function of the job and the
-//! data alone, with paths that hold in DIR's `data`.
+//! Ready configurations for trainers, written beside the rows with `provider = "export"`. They depend only on the job and the data, and
+//! their paths are relative to DIR's `data`.
 //!
-//! Each learns from answers only, and takes rows of any length that the data has: trainers cut or leave out longer ones in silence.
+//! Each trains on answers only and accepts the longest row of the data, because trainers silently truncate or drop longer ones.
 
 mod axolotl;
 mod llama_factory;
@@ -15,22 +15,22 @@ use crate::finetune::{DataPart, RowFormat, TrainingSpec, file_name};
 use std::fmt::Write as _;
 use yaml::{quoted, shell_word};
 
-/// What configurations are made of.
+/// The input of the configurations of one LM key.
 #[derive(Clone, Debug)]
 pub struct Trainable {
-    /// What the key's files are named after.
+    /// The name of the key, which prefixes its files.
     pub key: String,
-    /// What is trained.
+    /// The settings of the training.
     pub recipe: TrainingSpec,
-    /// Whether rows were kept back.
+    /// Whether there are validation rows.
     pub has_validation: bool,
-    /// Tokens of the longest row, estimated.
+    /// The estimated token count of the longest row.
     pub longest_tokens: u64,
-    /// How many tokens it can come to.
+    /// An upper bound of its token count.
     pub room: u64,
 }
 
-/// The trainers that get a configuration for each LM key, as files are named after them.
+/// The trainers that get a configuration for each LM key; the names occur in the file names.
 const TRAINERS: [&str; 3] = ["trl", "axolotl", "llamafactory"];
 
 /// LLaMA-Factory's list of data sets.
@@ -39,7 +39,7 @@ const DATASET_INFO: &str = "dataset_info.json";
 /// Hugging Face's list of data sets in a folder, which TRL reads where there is a second file.
 const DATASET_CARD: &str = "README.md";
 
-/// Limits of length are rounded up to a multiple of this, as accelerators like them.
+/// Length limits are rounded up to a multiple of this, which suits accelerators.
 const LENGTH_STEP: u64 = 64;
 
 /// The files of all keys that are exported, by name.
@@ -97,18 +97,18 @@ impl Trainable {
         }
     }
 
-    /// Where what was trained goes: beside DIR's `data`, since that holds only what is derived.
+    /// The output folder, beside DIR's `data`, which contains derived files only.
     fn output(&self, trainer: &str) -> String {
         format!("../trained/{}.{trainer}", self.key)
     }
 
-    /// The most tokens a row may have.
+    /// The maximum length of a row in tokens.
     fn length(&self, arguments: &TrainerArguments) -> u64 {
         let from_data = self.room.max(1).next_multiple_of(LENGTH_STEP);
         arguments.max_length.unwrap_or(from_data)
     }
 
-    /// What stands at the head of every configuration. `command` has the file's name after it.
+    /// The comment at the head of every configuration, with the command that uses it.
     fn head(&self, trainer: &str, command: &str, install: &str, arguments: &TrainerArguments) -> String {
         let file = self.config_name(trainer);
         let mut head = format!(
@@ -128,7 +128,7 @@ impl Trainable {
         head
     }
 
-    /// What is said about the limit of length.
+    /// The comment on the length limit.
     fn length_comment(&self, arguments: &TrainerArguments) -> String {
         match arguments.max_length {
             Some(_) => format!(
@@ -143,7 +143,7 @@ impl Trainable {
     }
 }
 
-/// Trainers draw with 32 bits.
+/// The seed, reduced to the 32 bits that trainers accept.
 fn seed(recipe: &TrainingSpec) -> u64 {
     recipe.seed % (1 << 32)
 }

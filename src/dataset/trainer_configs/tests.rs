@@ -37,7 +37,7 @@ fn value(text: &str, key: &str) -> String {
 }
 
 #[test]
-fn every_trainer_gets_the_jobs_arguments_under_its_own_names() {
+fn configs_translate_train_keys_for_every_trainer() {
     let train = json!({"n_epochs": 2, "learning_rate": 1e-5, "batch_size": 8, "lora": {"r": 4, "alpha": 8, "dropout": 0}});
     let keys = [key("student", false, train)];
     let expected = [
@@ -81,7 +81,7 @@ fn every_trainer_gets_the_jobs_arguments_under_its_own_names() {
 }
 
 #[test]
-fn rows_that_are_kept_back_are_measured_with() {
+fn configs_evaluate_on_validation_rows() {
     let keys = [key("a", true, json!({})), key("b", false, json!({}))];
     assert_eq!(value(&of(&keys, "a.trl.yaml"), "eval_strategy"), "epoch");
     assert!(!of(&keys, "b.trl.yaml").contains("eval"));
@@ -105,7 +105,7 @@ fn rows_that_are_kept_back_are_measured_with() {
 }
 
 #[test]
-fn without_rows_kept_back_no_data_card_is_written() {
+fn dataset_card_needs_validation_rows() {
     assert!(
         configs(&[key("a", false, json!({}))])
             .iter()
@@ -115,7 +115,7 @@ fn without_rows_kept_back_no_data_card_is_written() {
 }
 
 #[test]
-fn a_name_that_means_something_to_shell_yaml_or_trainers_is_quoted() {
+fn special_names_are_quoted_for_shell_and_yaml() {
     let keys = [key("it's, \"naïve\" 🦀", true, json!({"o\nps": 1}))];
     let text = of(&keys, "it's, \"naïve\" 🦀.trl.yaml");
     assert_eq!(
@@ -137,13 +137,13 @@ fn a_name_that_means_something_to_shell_yaml_or_trainers_is_quoted() {
 }
 
 #[test]
-fn a_limit_of_length_that_the_job_sets_is_kept() {
+fn max_length_of_the_job_is_kept() {
     let text = of(&[key("a", false, json!({"max_length": 300}))], "a.trl.yaml");
     assert_eq!(value(&text, "max_length"), "300");
 }
 
 #[test]
-fn its_own_files_are_known_by_name() {
+fn is_config_recognises_its_files() {
     for (name, _) in configs(&[key("a.b@c", true, json!({}))]) {
         assert!(is_config(&name), "{name}");
     }

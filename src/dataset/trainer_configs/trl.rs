@@ -1,4 +1,4 @@
-//! For TRL (1.16 and later): `trl sft --config`.
+//! The configuration for TRL (1.16 and later): `trl sft --config`.
 
 use super::yaml::{Yaml, number, quoted};
 use super::{Trainable, TrainerArguments};

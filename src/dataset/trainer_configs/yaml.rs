@@ -1,4 +1,4 @@
-//! As much YAML as configurations need.
+//! A minimal YAML writer for the configurations.
 
 use std::fmt::{Display, Write as _};
 

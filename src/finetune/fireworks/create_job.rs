@@ -5,7 +5,7 @@ use crate::finetune::train_keys::FIREWORKS_KEYS;
 use crate::finetune::{FireworksSpec, TrainingRequest};
 use serde_json::{Map, Value as Json, json};
 
-/// The body; datasets by their full names. `outputModel` is left out: the model is then called as the job is.
+/// The body, with the datasets' full names. Without `outputModel`, the model has the id of the job.
 pub(super) fn body(
     order: &TrainingRequest<'_>,
     spec: &FireworksSpec,
@@ -24,7 +24,7 @@ pub(super) fn body(
             body.insert(wire.to_owned(), value.clone());
         }
     }
-    // Training goes on from an adapter, or starts from a whole model; the service refuses to be told both.
+    // The service rejects a request with both an adapter to continue and a base model.
     if !spec.service.extra.contains_key("warmStartFrom") {
         body.insert("baseModel".to_owned(), json!(base_model(recipe)));
     }

@@ -1,4 +1,4 @@
-//! Training rows at Fireworks: a dataset of an id that we choose, whose file is sent and then looked at by the service.
+//! Uploads of training rows to Fireworks: a dataset with an id that bsft chooses, whose file the service then validates.
 
 use super::resource_names::account;
 use crate::artifacts::ArtifactError;
@@ -9,13 +9,13 @@ use crate::training_file::TrainingFile;
 use serde_json::{Value as Json, json};
 use std::path::Path;
 
-/// What goes in one request by the SDK's documentation; larger files go to a signed address: 150 MB.
+/// The maximum size of a direct upload by the SDK's documentation: 150 MB. Larger files go to a signed address.
 const LARGEST_FORM: u64 = 150_000_000;
 
-/// How often a dataset is looked at until it is ready, over some five minutes.
+/// How many times a dataset is polled until it is ready, over some five minutes.
 const LOOKS: u32 = 120;
 
-/// One dataset, there or not.
+/// One dataset, which may not exist yet.
 pub(super) struct Dataset<'a> {
     pub(super) http: &'a Http,
     pub(super) spec: &'a FireworksSpec,
@@ -23,7 +23,7 @@ pub(super) struct Dataset<'a> {
 }
 
 impl Dataset<'_> {
-    /// Makes it and fills it with the file's rows, unless an earlier attempt has; returns when it is ready.
+    /// Creates the dataset and uploads the file, unless an earlier attempt did. Returns when the dataset is ready.
     pub(super) async fn ensure(
         &self,
         order: &TrainingRequest<'_>,
@@ -31,7 +31,7 @@ impl Dataset<'_> {
     ) -> Result<(), ProviderError> {
         match self.get().await? {
             Some(dataset) if is_ready(&dataset) => return Ok(()),
-            // A file that was refused stays in its dataset.
+            // A rejected file stays in its dataset, so the dataset is deleted.
             Some(dataset) if refusal(&dataset).is_some() => {
                 self.delete().await?;
                 self.create(file).await?;
@@ -43,10 +43,10 @@ impl Dataset<'_> {
         let path = folder.path().join("rows.jsonl");
         order.fetch(file, &path).await?;
         if let Err(error) = self.send(file, &path).await {
-            // An earlier attempt's file may be there, looked at just now.
+            // The file of an earlier attempt may be there, still being validated.
             match (error.status(), self.get().await?) {
                 (Some(400 | 409), Some(dataset)) if refusal(&dataset).is_none() => {
-                    tracing::debug!(%error, dataset = self.id, "the rows were there already");
+                    tracing::debug!(%error, dataset = self.id, "rows were already uploaded");
                 }
                 _ => return Err(error.into()),
             }
@@ -54,7 +54,7 @@ impl Dataset<'_> {
         self.ready().await
     }
 
-    /// Deletes it; that it is gone already is fine.
+    /// Deletes the dataset. A missing dataset is no error.
     pub(super) async fn delete(&self) -> Result<(), ProviderError> {
         match self.http.delete(&self.path(self.id)).await {
             Ok(_) => Ok(()),
@@ -112,7 +112,7 @@ impl Dataset<'_> {
             return Err(CallError::Garbled(why));
         };
         let range = format!("{0},{0}", file.bytes);
-        // Both are part of what the address is signed for.
+        // Both headers are part of the signature.
         let headers = [
             ("Content-Type", "application/octet-stream"),
             ("X-Goog-Content-Length-Range", range.as_str()),
@@ -157,7 +157,7 @@ fn is_ready(dataset: &Json) -> bool {
     dataset["state"] == "READY"
 }
 
-/// Why the service does not take it.
+/// Why the service rejected the file. `None` if it did not.
 fn refusal(dataset: &Json) -> Option<&str> {
     let status = &dataset["status"];
     match status["code"].as_str() {

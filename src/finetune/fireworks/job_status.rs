@@ -1,25 +1,25 @@
-//! A supervised fine-tuning job as the service tells of it.
+//! The state and progress of a supervised fine-tuning job at Fireworks.
 
 use crate::finetune::TrainingProgress;
 use serde_json::Value as Json;
 
-/// What a state comes to.
+/// The state of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FireworksJobState {
     /// It has not ended.
     Goes,
-    /// A word that is not known: services learn new ones. It has not ended, as far as anybody knows.
+    /// An unknown value, which is treated as running: services add new ones.
     Unknown,
-    /// There is a model.
+    /// It ended with a model.
     Completed,
-    /// It ended without one.
+    /// It ended without a model.
     Failed,
     /// It was stopped, or is being deleted.
     Cancelled,
 }
 
 impl FireworksJobState {
-    /// The state of a job, of the SDK's eighteen.
+    /// Maps the eighteen states of the SDK.
     pub(super) fn of(job: &Json) -> FireworksJobState {
         let word = job["state"].as_str().unwrap_or_default();
         match word.strip_prefix("JOB_STATE_").unwrap_or_default() {
@@ -42,7 +42,7 @@ impl FireworksJobState {
     }
 }
 
-/// How far the job is.
+/// The progress of a job.
 pub(super) fn progress(job: &Json) -> TrainingProgress {
     let told = &job["jobProgress"];
     TrainingProgress {
@@ -54,10 +54,10 @@ pub(super) fn progress(job: &Json) -> TrainingProgress {
     }
 }
 
-/// Why a job ended without a model.
+/// The reason why a job failed.
 pub(super) fn failure(job: &Json) -> String {
     let state = job["state"].as_str().unwrap_or_default();
-    said(job).unwrap_or_else(|| format!("the job ended as {state}, and Fireworks does not say why"))
+    said(job).unwrap_or_else(|| format!("the job ended as {state}, and Fireworks gives no reason"))
 }
 
 fn said(job: &Json) -> Option<String> {

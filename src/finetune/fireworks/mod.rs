@@ -1,7 +1,7 @@
-//! `provider = "fireworks"`: Fireworks AI, as their SDK `fireworks-ai` 1.2.30 speaks with it.
+//! `provider = "fireworks"`: Fireworks AI, by the protocol of the SDK `fireworks-ai` 1.2.30.
 //!
-//! We choose a job's id from the order's key, so that a job can be asked for again and is the same one. Its model is called as the
-//! job is. Adapters are served on dedicated deployments only, which are for their owner to create.
+//! The job's id is derived from the idempotency key, so a repeated request is the same job. Its model has the same id. Adapters are
+//! served only on dedicated deployments, which their owner must create.
 
 mod create_job;
 mod dataset_upload;
@@ -22,7 +22,7 @@ use serde_json::{Value as Json, json};
 /// The service's own address.
 const OWN: &str = "https://api.fireworks.ai/v1";
 
-/// The variable that holds its key.
+/// The variable with its API key.
 const KEY: &str = "FIREWORKS_API_KEY";
 
 const SERVED: &str = "Fireworks serves a fine-tuned model only on a dedicated deployment: create one for it (`firectl deployment \
@@ -36,7 +36,7 @@ pub(super) struct FireworksProvider {
 }
 
 impl FireworksProvider {
-    /// Opens no connection. [`Unavailable`]: the key is not on this machine.
+    /// Opens no connection. [`Unavailable`] when the API key is not set on this worker.
     pub(super) fn new(spec: &FireworksSpec) -> Result<FireworksProvider, Unavailable> {
         Ok(FireworksProvider {
             client: ServiceClient::new(&spec.service, OWN, KEY)?,
@@ -56,7 +56,7 @@ impl FireworksProvider {
         }
     }
 
-    /// Gives the dataset's full name.
+    /// Uploads a file and returns the dataset's full name.
     async fn upload(
         &self,
         order: &TrainingRequest<'_>,
@@ -113,7 +113,7 @@ impl FireworksProvider {
     }
 }
 
-/// Where its models answer: beside the API that trains them.
+/// The inference address, beside the training API.
 fn inference(http: &Http) -> String {
     let base = http.shown();
     let base = base.trim_end_matches('/');
@@ -142,7 +142,7 @@ impl Provider for FireworksProvider {
                 "Fireworks does not fine-tune `{name}`: choose another model"
             )));
         }
-        // The rows go to the account, which must be the key's.
+        // The rows are uploaded to the account, so it must belong to the key.
         self.client
             .http()?
             .get(&self.jobs("")[..3], &[("pageSize", "1")])
@@ -157,7 +157,7 @@ impl Provider for FireworksProvider {
         Ok(vec![SERVED.to_owned()])
     }
 
-    /// Also one that has failed: its id is taken, and another would be refused.
+    /// Also returns a failed job, because its id is taken and cannot be used again.
     async fn find(&self, order: &TrainingRequest<'_>) -> Result<Option<TrainingId>, ProviderError> {
         let id = job_id(order, &self.spec);
         let job = self.job(&id).await?;
@@ -176,7 +176,7 @@ impl Provider for FireworksProvider {
         {
             Ok(_) => Ok(TrainingId(id)),
             Err(CallError::Unclear(why)) => Err(StartError::Unclear(why)),
-            // Another worker was faster, or an earlier request of ours has come through after all.
+            // Another worker or an earlier request has created the job.
             Err(error) if error.status() == Some(409) => match self.job(&id).await? {
                 Some(_) => Ok(TrainingId(id)),
                 None => Err(ProviderError::Passing(error.to_string()).into()),
@@ -190,7 +190,7 @@ impl Provider for FireworksProvider {
         let job = match self.job(&id.0).await {
             Ok(Some(job)) => job,
             Ok(None) => return Ok(TrainingState::Absent),
-            // The training goes on and is paid for, whatever keeps us from looking: a revoked key, a gateway, an outage.
+            // The training continues and is billed, so a revoked key or an outage is only a transient error.
             Err(error) => return Err(ProviderError::Passing(error.to_string())),
         };
         Ok(match FireworksJobState::of(&job) {
@@ -199,7 +199,7 @@ impl Provider for FireworksProvider {
             FireworksJobState::Cancelled => TrainingState::Cancelled,
             FireworksJobState::Goes => TrainingState::Running(job_status::progress(&job)),
             FireworksJobState::Unknown => {
-                tracing::warn!(state = %job["state"], job = id.0, "Fireworks tells of an unknown state; waiting");
+                tracing::warn!(state = %job["state"], job = id.0, "unknown state of a job at Fireworks");
                 TrainingState::Running(job_status::progress(&job))
             }
         })
@@ -215,7 +215,7 @@ impl Provider for FireworksProvider {
         else {
             return Ok(());
         };
-        // A job that has ended cannot be stopped, and need not be.
+        // A job that has ended cannot be cancelled.
         match self.job(&id.0).await? {
             None => Ok(()),
             Some(job) if job["state"] == "JOB_STATE_CANCELLING" => Ok(()),

@@ -1,15 +1,15 @@
-//! What things are called at Fireworks: `accounts/ACCOUNT/KIND/ID`, with ids that we choose from the order's key.
+//! Resource names at Fireworks: `accounts/ACCOUNT/KIND/ID`, with ids derived from the idempotency key.
 
 use crate::finetune::slug::slug;
 use crate::finetune::{FireworksSpec, TrainingRequest, TrainingSpec};
 
-/// The longest id that the service takes, of lower-case letters, digits and hyphens.
+/// The maximum length of an id, which has lower-case letters, digits and hyphens.
 const LONGEST_ID: usize = 63;
 
-/// How much of an order's key an id holds: all of it.
+/// How many characters of the key an id contains: all of them.
 const KEY_CHARS: usize = 32;
 
-/// The job's id, and its model's. It starts with a letter, whatever the job file's names start with.
+/// The id of the job and its model. It always starts with a letter.
 pub(super) fn job_id(order: &TrainingRequest<'_>, spec: &FireworksSpec) -> String {
     let recipe = &order.shard.recipe;
     let wanted = match &spec.service.suffix {
@@ -24,23 +24,22 @@ pub(super) fn job_id(order: &TrainingRequest<'_>, spec: &FireworksSpec) -> Strin
     format!("{name}-{}", slug(order.key, KEY_CHARS))
 }
 
-/// The ids of the datasets: rows to train on, rows to measure with.
+/// The ids of the training dataset and the validation dataset.
 pub(super) fn dataset_ids(order: &TrainingRequest<'_>) -> [String; 2] {
     ["train", "validation"].map(|what| format!("{what}-{}", slug(order.key, KEY_CHARS)))
 }
 
-/// The full name of something that the account owns.
+/// The full name of a resource of the account.
 pub(super) fn full(spec: &FireworksSpec, kind: &str, id: &str) -> String {
     format!("accounts/{}/{kind}/{id}", account(spec))
 }
 
-/// The account, which people like to write as the service does.
+/// The account, without the prefix `accounts/` that the job file may contain.
 pub(super) fn account(spec: &FireworksSpec) -> &str {
     spec.account.strip_prefix("accounts/").unwrap_or(&spec.account)
 }
 
-/// The full name of the model that is trained. Short names are Fireworks' own models; litellm, and so DSPy, writes its provider
-/// before a name.
+/// The full name of the base model. Short names are Fireworks' own models. The provider prefix of litellm and DSPy is removed.
 pub(super) fn base_model(recipe: &TrainingSpec) -> String {
     let model = recipe.base_model();
     let model = model.strip_prefix("fireworks_ai/").unwrap_or(model);
@@ -95,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_what_the_service_takes_and_ends_with_the_whole_key() {
+    fn job_id_is_valid_and_ends_with_the_whole_key() {
         assert_eq!(id("Hop", None), "hop-student-0123456789abcdef0123456789abcdef");
         assert_eq!(
             id("2nd try", None),

@@ -1,53 +1,53 @@
-//! What came of a request to a service, when not an answer.
+//! Errors of a request to a service.
 
 use crate::finetune::ProviderError;
 use reqwest::header::HeaderMap;
 use serde_json::Value as Json;
 use std::fmt;
 
-/// Why there is no answer. Texts name the address, the status and the server's own words, never the key.
+/// Why a request failed. The texts contain the address, the status and the server's message, and never the API key.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::finetune) enum CallError {
-    /// The server will not: nothing was carried out.
+    /// The server rejected the request: nothing was carried out.
     #[error("{}", .0.message)]
     Refused(Refusal),
-    /// The server is away or busy, and stayed so over a few tries. Nothing was carried out, or it may be asked for again.
+    /// The server was unreachable or busy in every try. Nothing was carried out, or the request is idempotent.
     #[error("{0}")]
     Passing(String),
-    /// The request may have been carried out: it went out, and no answer that says so came back.
+    /// The request may have been carried out: it was sent, and no valid answer arrived.
     #[error("{0}")]
     Unclear(String),
-    /// An answer that is not JSON, or is too long, to a question that changes nothing.
+    /// The answer to a read-only request is not JSON, or is too long.
     #[error("{0}")]
     Garbled(String),
-    /// The file to send is not there or cannot be read; nothing was sent.
+    /// The file to upload cannot be read; nothing was sent.
     #[error("{0}")]
     Unreadable(String),
 }
 
-/// A server's no.
+/// A request the server rejected.
 #[derive(Debug)]
 pub(in crate::finetune) struct Refusal {
     /// The HTTP status.
     pub(in crate::finetune) status: u16,
-    /// Address, status and the server's words.
+    /// The address, the status and the server's message.
     pub(in crate::finetune) message: String,
-    /// Where a redirect points; never followed.
+    /// The target of a redirect, which is not followed.
     pub(in crate::finetune) location: Option<String>,
-    /// The rest of what the server said, for services that say with an error what others say with an answer.
+    /// The headers and body, for services that answer with an error status.
     pub(in crate::finetune) said: Box<ErrorResponse>,
 }
 
-/// An error's headers and body.
+/// The headers and body of an error response.
 #[derive(Default)]
 pub(in crate::finetune) struct ErrorResponse {
     /// The headers.
     pub(in crate::finetune) headers: HeaderMap,
-    /// The body; null where it is not JSON.
+    /// The body, or null if it is not JSON.
     pub(in crate::finetune) body: Json,
 }
 
-/// Servers like to echo a key that they refuse.
+/// Prints nothing: servers may echo a rejected key.
 impl fmt::Debug for ErrorResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ErrorResponse(..)")
@@ -72,7 +72,7 @@ impl CallError {
     }
 }
 
-/// For every request but the one that starts a training: to look again is always right there.
+/// For all requests except the start of a training: they may always be repeated.
 impl From<CallError> for ProviderError {
     fn from(error: CallError) -> ProviderError {
         match error {

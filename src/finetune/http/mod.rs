@@ -1,7 +1,7 @@
-//! The client of the fine-tuning services: JSON and files over HTTP, and an honest word on what was carried out.
+//! The HTTP client of the fine-tuning services: JSON and files, with errors that distinguish what was carried out.
 //!
-//! What may be asked twice is asked again here, a few times. What starts something is asked again only when the first request
-//! certainly did nothing; whoever calls hears [`CallError::Unclear`] otherwise and looks for what it may have started.
+//! Idempotent requests are retried here a few times. A request that starts something is retried only when the first one certainly had
+//! no effect. Otherwise the caller gets [`CallError::Unclear`] and looks up what it may have started.
 
 mod connect;
 mod error;
@@ -21,25 +21,25 @@ use serde_json::Value as Json;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// The largest answer that is read, in bytes: a list of ten thousand files is a third of it.
+/// The maximum size of an answer in bytes: three times a list of ten thousand files.
 const LARGEST_ANSWER: usize = 16 << 20;
 
-/// How long a request without a file may take. Shorter than the minute after which a training that never showed is asked for again.
+/// The timeout of a request without a file. Shorter than the visibility delay of one minute.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// Bytes a second; an upload that is slower than this is given up.
+/// The minimum upload rate in bytes per second; slower uploads time out.
 const SLOWEST_UPLOAD: u64 = 128 << 10;
 
-/// Tries in all, where a request may be repeated.
+/// The maximum number of tries of a request that may be retried.
 const TRIES: u32 = 4;
 
-/// The longest wait after a first failure.
+/// The base of the exponential backoff.
 const BACKOFF_BASE: Duration = Duration::from_secs(1);
 
-/// Waits that a server imposes are kept up to here; a longer one is left to whoever asked.
+/// The longest `Retry-After` that is waited for. A longer one is returned to the caller as a transient error.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// One service at one address, with one key.
+/// The client of one service at one address, with one API key.
 #[derive(Clone, Debug)]
 pub(super) struct Http {
     client: Client,
@@ -48,19 +48,19 @@ pub(super) struct Http {
     backoff_base: Duration,
 }
 
-/// A file on its way to a service, in a form.
+/// A file upload as a multipart form.
 pub(super) struct Upload<'a> {
     /// The form's plain fields.
     pub(super) fields: &'a [(&'a str, &'a str)],
     /// The field that holds the file.
     pub(super) part: &'a str,
-    /// What the service is to call it.
+    /// The file name at the service.
     pub(super) name: &'a str,
-    /// Where it stands.
+    /// The path of the file.
     pub(super) path: &'a Path,
 }
 
-/// What a request carries.
+/// The body of a request.
 enum Load<'a> {
     Nothing,
     Json(String),
@@ -68,14 +68,14 @@ enum Load<'a> {
     Form(&'a [(&'a str, &'a str)]),
     /// A file in a form.
     File(&'a Upload<'a>),
-    /// A file and nothing else.
+    /// A bare file.
     Bare(&'a Put<'a>),
 }
 
 type AttemptError = http::AttemptError<CallError>;
 
 impl Http {
-    /// The service at that address; opens no connection. The key goes into `header`, bare, or into `Authorization: Bearer`.
+    /// A client for `address`. Opens no connection. The key is sent bare in `header`, or as `Authorization: Bearer`.
     pub(super) fn new(address: &str, key: Option<Secret>, header: Option<&str>) -> Result<Http, NoAccess> {
         let base = http::address(address).map_err(|bad| match bad {
             BadAddress::Credentials => NoAccess::Credentials,
@@ -104,32 +104,32 @@ impl Http {
         })
     }
 
-    /// The address, without what may be secret in it.
+    /// The address without its query, which may contain secrets.
     pub(super) fn shown(&self) -> String {
         shown(&self.base)
     }
 
-    /// The host's name; an address without one has none.
+    /// The host name, or an empty string.
     pub(super) fn host(&self) -> &str {
         self.base.host_str().unwrap_or_default()
     }
 
-    /// `GET {base}/{path}?{query}`. Safe to repeat, so repeated.
+    /// `GET {base}/{path}?{query}`. Idempotent, so it is retried.
     pub(super) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Json, CallError> {
         self.ask(Method::GET, self.url(path, query), Load::Nothing).await
     }
 
-    /// `DELETE {base}/{path}`. Safe to repeat, so repeated; then what it deleted may be gone already.
+    /// `DELETE {base}/{path}`. Idempotent, so it is retried; then the resource may already be deleted.
     pub(super) async fn delete(&self, path: &[&str]) -> Result<Json, CallError> {
         self.ask(Method::DELETE, self.url(path, &[]), Load::Nothing).await
     }
 
-    /// `POST {base}/{path}` with a JSON body; none: an empty one. Never repeated once it may have been carried out.
+    /// `POST {base}/{path}` with a JSON body, or an empty one. Not retried once it may have been carried out.
     pub(super) async fn post(&self, path: &[&str], body: Option<&Json>) -> Result<Json, CallError> {
         self.post_to(path, &[], body).await
     }
 
-    /// The same with a query.
+    /// [`Http::post`] with a query.
     pub(super) async fn post_to(
         &self,
         path: &[&str],
@@ -140,22 +140,22 @@ impl Http {
         self.ask(Method::POST, self.url(path, query), load).await
     }
 
-    /// `POST {base}/{path}` with a form that holds no file. Never repeated once it may have been carried out.
+    /// `POST {base}/{path}` with a form without a file. Not retried once it may have been carried out.
     pub(super) async fn form(&self, path: &[&str], fields: &[(&str, &str)]) -> Result<Json, CallError> {
         self.ask(Method::POST, self.url(path, &[]), Load::Form(fields))
             .await
     }
 
-    /// `POST {base}/{path}` with a form, its file read from disk as it is sent. Never repeated once it may have been carried out.
+    /// `POST {base}/{path}` with a form whose file is streamed from disk. Not retried once it may have been carried out.
     pub(super) async fn upload(&self, path: &[&str], upload: &Upload<'_>) -> Result<Json, CallError> {
         let url = self.url(path, &[]);
         self.ask(Method::POST, url, Load::File(upload)).await
     }
 
-    /// Every segment and every pair percent-encoded; what the base says after `?` stays.
+    /// Appends `path` and `query`, percent-encoded. The query of the base address is kept.
     fn url(&self, path: &[&str], query: &[(&str, &str)]) -> Url {
         let mut url = self.base.clone();
-        // Only addresses that hold no path refuse, and those of HTTP servers always hold one.
+        // Fails only for addresses without a path, which HTTP addresses always have.
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
@@ -178,7 +178,7 @@ impl Http {
             if tries == TRIES || wait > LONGEST_WAIT {
                 return Err(CallError::Passing(message));
             }
-            tracing::debug!(%method, tries, ?wait, why = message, "asking again");
+            tracing::debug!(%method, tries, ?wait, why = message, "retrying request");
             tokio::time::sleep(wait).await;
         }
     }
@@ -223,7 +223,7 @@ impl Http {
         let location = response.headers().get(LOCATION);
         let location = location.and_then(|to| to.to_str().ok()).map(str::to_owned);
         let headers = response.headers().clone();
-        // An error whose words do not arrive is still that error.
+        // An error response is an error even if its body does not arrive.
         let words = collect(response, LARGEST_ERROR)
             .await
             .map_or_else(|_| Vec::new(), |(body, _)| body);
@@ -264,13 +264,13 @@ impl Http {
         }
     }
 
-    /// Someone else's words: without the key first, shortened then, so that no half of a key is left.
+    /// Text from the server, with the key removed before it is shortened, so that no part of a key remains.
     pub(super) fn say(&self, words: &str) -> String {
         http::redact(self.key.as_ref(), words)
     }
 }
 
-/// The request with its load, and with as much time as that needs.
+/// Adds the body and the timeout that it needs.
 async fn loaded(request: RequestBuilder, load: &Load<'_>) -> std::io::Result<RequestBuilder> {
     Ok(match load {
         Load::Nothing => request.timeout(ANSWER_TIMEOUT),
@@ -300,7 +300,7 @@ fn upload_timeout(bytes: u64) -> Duration {
     ANSWER_TIMEOUT + Duration::from_secs(bytes / SLOWEST_UPLOAD)
 }
 
-/// An address without what stands after `?`, where keys may be.
+/// An address without its query, which may contain keys.
 fn shown(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);

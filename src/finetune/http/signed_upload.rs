@@ -1,6 +1,6 @@
-//! Files to signed addresses: storage that a service names, where the address itself is the permission.
+//! Uploads to signed addresses: object storage where the address itself is the authorisation.
 //!
-//! No key goes there: it was not meant for that place, and storage refuses requests that show two permissions.
+//! The API key is not sent: it is meant for the service only, and storage rejects requests with two authorisations.
 
 use super::{CallError, Http, Load, upload_timeout};
 use crate::http::{self, BadAddress};
@@ -9,19 +9,19 @@ use reqwest::{Method, RequestBuilder, Url};
 use std::io;
 use std::path::Path;
 
-/// How often storage may send us on, as it does to another region; more is a circle.
+/// The maximum number of redirects, for example to another region. More are a loop.
 const MOST_HOPS: usize = 5;
 
-/// A file on its way to a signed address.
+/// A file upload to a signed address.
 pub(in crate::finetune) struct Put<'a> {
-    /// Where it stands.
+    /// The path of the file.
     pub(in crate::finetune) path: &'a Path,
-    /// What the signature wants to see beside it.
+    /// Headers that are part of the signature.
     pub(in crate::finetune) headers: &'a [(&'a str, &'a str)],
 }
 
 impl Put<'_> {
-    /// The length is said beforehand: storage takes no body of unknown length.
+    /// Sets `Content-Length`, because storage rejects bodies of unknown length.
     pub(super) async fn loaded(&self, request: RequestBuilder) -> io::Result<RequestBuilder> {
         let file = tokio::fs::File::open(self.path).await?;
         let bytes = file.metadata().await?.len();
@@ -37,13 +37,13 @@ impl Put<'_> {
 }
 
 impl Http {
-    /// `PUT {address}` with the file as its body. Safe to repeat, so repeated; goes where the storage sends it.
+    /// `PUT {address}` with the file as its body. Idempotent, so it is retried; follows redirects of the storage.
     pub(in crate::finetune) async fn put(&self, address: &str, put: &Put<'_>) -> Result<(), CallError> {
         let mut address = self.storage(&self.base, address)?;
         for _ in 0..=MOST_HOPS {
             let bare = self.without_key(&address)?;
             let refusal = match bare.ask(Method::PUT, address.clone(), Load::Bare(put)).await {
-                // Storage answers with XML, or with nothing.
+                // Storage answers with XML or an empty body.
                 Ok(_) | Err(CallError::Garbled(_)) => return Ok(()),
                 Err(CallError::Refused(refusal)) => refusal,
                 Err(error) => return Err(error),
@@ -56,7 +56,7 @@ impl Http {
         Err(unusable("it leads in a circle"))
     }
 
-    /// Where training rows may go: not in the clear, unless the service itself is spoken to so.
+    /// Validates a storage address. It must use https, unless the service itself uses http.
     fn storage(&self, from: &Url, address: &str) -> Result<Url, CallError> {
         let joined = from.join(address).map_err(|error| unusable(&error.to_string()))?;
         let url = http::address(joined.as_str()).map_err(|bad| match bad {
@@ -82,7 +82,7 @@ impl Http {
     }
 }
 
-/// A fault of the server's: another try may get another address.
+/// An invalid address from the server. A retry may get another one.
 fn unusable(why: &str) -> CallError {
     CallError::Passing(format!("the address that the server wants the file at: {why}"))
 }

@@ -1,13 +1,12 @@
-//! The request that creates a fine-tune job, with what the SDK sends where the job file says nothing.
+//! The request that creates a fine-tune job, with the SDK's defaults for unset keys.
 
 use crate::finetune::{ProviderError, TrainingRequest, TrainingSpec};
 use serde_json::{Map, Value as Json, json};
 
-/// What the SDK says.
+/// A default of the SDK.
 type Usual = fn() -> Json;
 
-/// Keys that go into the request as they are, and what the SDK says where nobody does. Its request has no such thing as leaving
-/// one of these out.
+/// Keys that are copied into the request, each with the SDK's default. The SDK always sends keys that have a default.
 const PLAIN: [(&str, Option<Usual>); 16] = [
     ("n_epochs", Some(|| json!(1))),
     ("batch_size", Some(|| json!("max"))),
@@ -27,10 +26,10 @@ const PLAIN: [(&str, Option<Usual>); 16] = [
     ("wandb_project_name", None),
 ];
 
-/// The largest seed that is sent: what fits any signed integer of a server.
+/// The largest seed that is sent: it fits a signed 32-bit integer.
 const LARGEST_SEED: u64 = i32::MAX as u64;
 
-/// A job is found again by its suffix, so nothing may put another one in its place.
+/// Rejects `extra.suffix`, because a job is found again by its suffix.
 pub(super) fn check_extra(extra: &Map<String, Json>) -> Result<(), ProviderError> {
     match extra.contains_key("suffix") {
         true => Err(ProviderError::Refused(
@@ -40,13 +39,13 @@ pub(super) fn check_extra(extra: &Map<String, Json>) -> Result<(), ProviderError
     }
 }
 
-/// Uploaded files, by their ids.
+/// The ids of the uploaded files.
 pub(super) struct Files {
     pub(super) training: String,
     pub(super) validation: Option<String>,
 }
 
-/// Whether the job file asks for adapters, for a full training, or for neither: then the service chooses.
+/// Whether the job file requests LoRA (true) or full training (false). `None` if the service decides.
 pub(super) fn wants_lora(recipe: &TrainingSpec) -> Option<bool> {
     let said = recipe.train.get("lora").and_then(Json::as_bool);
     let details = ["lora_r", "lora_alpha", "lora_dropout", "lora_trainable_modules"];
@@ -58,7 +57,7 @@ pub(super) fn wants_lora(recipe: &TrainingSpec) -> Option<bool> {
     })
 }
 
-/// The body. `rank` is the model's usual LoRA rank, where that is needed.
+/// The body. `rank` is the model's default LoRA rank, if it is needed.
 pub(super) fn body(
     order: &TrainingRequest<'_>,
     model: &str,
@@ -78,7 +77,7 @@ pub(super) fn body(
     }
     body.entry("random_seed")
         .or_insert_with(|| json!(recipe.seed & LARGEST_SEED));
-    // Rows that are kept back are measured at least once.
+    // With validation rows there is at least one evaluation.
     let evals = match &files.validation {
         None => json!(0),
         Some(file) => {
@@ -96,7 +95,7 @@ pub(super) fn body(
     Json::Object(body)
 }
 
-/// How the loss is counted.
+/// The training method: which messages the loss includes.
 pub(super) fn method(train: &Map<String, Json>) -> Json {
     let inputs = train.get("train_on_inputs").cloned();
     json!({"method": "sft", "train_on_inputs": inputs.unwrap_or_else(|| json!("auto"))})
@@ -112,7 +111,7 @@ fn scheduler(train: &Map<String, Json>) -> Json {
     json!({"lr_scheduler_type": kind, "lr_scheduler_args": arguments})
 }
 
-/// Adapters or everything; none: as the service does it.
+/// LoRA or full training. `None` if the service decides.
 pub(super) fn training_type(recipe: &TrainingSpec, rank: Option<u64>) -> Option<Json> {
     let number = |key: &str| recipe.train.get(key).and_then(Json::as_u64);
     if !wants_lora(recipe)? {

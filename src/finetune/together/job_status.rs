@@ -1,18 +1,18 @@
-//! A fine-tune job as the service tells of it.
+//! The status and progress of a fine-tune job at Together.
 
 use crate::finetune::TrainingProgress;
 use serde_json::Value as Json;
 
-/// What a status comes to.
+/// The status of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TogetherJobStatus {
     /// It has not ended.
     Goes,
-    /// A word that is not known: services learn new ones. It has not ended, as far as anybody knows.
+    /// An unknown value, which is treated as running: services add new ones.
     Unknown,
-    /// There is a model.
+    /// It ended with a model.
     Completed,
-    /// It ended without one.
+    /// It ended without a model.
     Failed,
     /// It was stopped.
     Cancelled,
@@ -32,7 +32,7 @@ impl TogetherJobStatus {
         }
     }
 
-    /// Whether it may still come to a model.
+    /// Whether the job has not ended.
     pub(super) fn goes_on(self) -> bool {
         match self {
             TogetherJobStatus::Goes | TogetherJobStatus::Unknown => true,
@@ -41,7 +41,7 @@ impl TogetherJobStatus {
     }
 }
 
-/// How far the job is, by itself and by its events.
+/// The progress of a job, from its own fields and its events.
 pub(super) fn progress(job: &Json, events: &[Json]) -> TrainingProgress {
     let told = |key: &str| {
         let number = |value: &Json| value[key].as_u64();
@@ -62,13 +62,13 @@ pub(super) fn progress(job: &Json, events: &[Json]) -> TrainingProgress {
     }
 }
 
-/// The last thing that was said, on one line.
+/// The latest message of the events, on one line.
 pub(super) fn latest(events: &[Json]) -> Option<String> {
     let message = in_order(events).last()?["message"].as_str()?;
     Some(message.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-/// Events are not promised to come in any order; their times are all written alike.
+/// The events sorted by time, since their order is not guaranteed. All times have one format, so they sort as text.
 fn in_order(events: &[Json]) -> Vec<&Json> {
     let mut events: Vec<&Json> = events.iter().collect();
     events.sort_by_key(|event| event["created_at"].as_str().unwrap_or_default());

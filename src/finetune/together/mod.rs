@@ -1,7 +1,7 @@
-//! `provider = "together"`: Together AI, whose API looks like OpenAI's and is not. As their SDK `together` 3.1.1 speaks it.
+//! `provider = "together"`: Together AI, by the protocol of the SDK `together` 3.1.1. It resembles OpenAI's and differs from it.
 //!
-//! Jobs carry no data of ours but a suffix of the new model's name, so that is where the order's key is, and what a job is found by.
-//! Together serves a fine-tuned model only on a dedicated endpoint, which is for its owner to create.
+//! A job has no metadata except the suffix of its model's name, so the suffix contains the idempotency key and a job is found by it.
+//! Together serves a fine-tuned model only on a dedicated endpoint, which its owner must create.
 
 mod create_job;
 mod job_status;
@@ -24,13 +24,13 @@ use serde_json::Value as Json;
 /// The service's own address.
 const OWN: &str = "https://api.together.ai/v1";
 
-/// The variable that holds its key.
+/// The variable with its API key.
 const KEY: &str = "TOGETHER_API_KEY";
 
 /// The longest suffix that the SDK's documentation allows.
 const LONGEST_SUFFIX: usize = 40;
 
-/// Hexadecimal characters of an order's key in the suffix: 64 bits tell all jobs of an account apart.
+/// How many hexadecimal characters of the key the suffix contains: 64 bits are unique within an account.
 const KEY_CHARS: usize = 16;
 
 const SERVED: &str = "Together serves a fine-tuned model only on a dedicated endpoint: create one for it (`tg endpoints deploy`) \
@@ -44,7 +44,7 @@ pub(super) struct TogetherProvider {
 }
 
 impl TogetherProvider {
-    /// Opens no connection. [`Unavailable`]: the key is not on this machine.
+    /// Opens no connection. [`Unavailable`] when the API key is not set on this worker.
     pub(super) fn new(spec: &ServiceSpec) -> Result<TogetherProvider, Unavailable> {
         Ok(TogetherProvider {
             client: ServiceClient::new(spec, OWN, KEY)?,
@@ -52,7 +52,7 @@ impl TogetherProvider {
         })
     }
 
-    /// The key's part of a suffix.
+    /// The part of the suffix that is derived from the key.
     fn mark(order: &TrainingRequest<'_>) -> String {
         slug(order.key, KEY_CHARS)
     }
@@ -86,7 +86,7 @@ impl TogetherProvider {
         Ok(answer["data"].as_array().cloned().unwrap_or_default())
     }
 
-    /// A job without its events is still that job.
+    /// The events of a job. Empty if they cannot be read.
     async fn events(http: &Http, id: &TrainingId) -> Vec<Json> {
         let answer = http.get(&["fine-tunes", &id.0, "events"], &[]).await;
         let answer = answer.unwrap_or_else(|why| {
@@ -144,7 +144,7 @@ impl TogetherProvider {
     }
 }
 
-/// Under which names the rows are uploaded.
+/// The names of the uploaded files.
 fn file_names(order: &TrainingRequest<'_>) -> [String; 2] {
     ["", "-validation"].map(|which| format!("bsft-{}{which}.jsonl", order.key))
 }
@@ -185,11 +185,7 @@ impl Provider for TogetherProvider {
             .filter_map(|job| job["id"].as_str());
         let found = ours.next().map(|id| TrainingId(id.to_owned()));
         if let Some(another) = ours.next() {
-            tracing::warn!(
-                ?found,
-                another,
-                "two jobs of one key at Together; one of them is looked after"
-            );
+            tracing::warn!(?found, another, "two jobs have the same key; using the first");
         }
         Ok(found)
     }
@@ -212,7 +208,7 @@ impl Provider for TogetherProvider {
         let job = match self.job(id).await {
             Ok(Some(job)) => job,
             Ok(None) => return Ok(TrainingState::Absent),
-            // The training goes on and is paid for, whatever keeps us from looking: a revoked key, a gateway, an outage.
+            // The training continues and is billed, so a revoked key or an outage is only a transient error.
             Err(error) => return Err(ProviderError::Passing(error.to_string())),
         };
         Ok(match TogetherJobStatus::of(&job) {
@@ -221,16 +217,13 @@ impl Provider for TogetherProvider {
             TogetherJobStatus::Failed => {
                 let why = job_status::latest(&TogetherProvider::events(http, id).await);
                 let why = why.unwrap_or_else(|| {
-                    format!(
-                        "the job ended as {}, and Together does not say why",
-                        job["status"]
-                    )
+                    format!("the job ended as {}, and Together gives no reason", job["status"])
                 });
                 TrainingState::Failed(http.say(&why))
             }
             status @ (TogetherJobStatus::Goes | TogetherJobStatus::Unknown) => {
                 if status == TogetherJobStatus::Unknown {
-                    tracing::warn!(status = %job["status"], job = id.0, "Together tells of an unknown status; waiting");
+                    tracing::warn!(status = %job["status"], job = id.0, "unknown status of a job at Together");
                 }
                 TrainingState::Running(job_status::progress(
                     &job,
@@ -249,7 +242,7 @@ impl Provider for TogetherProvider {
         else {
             return Ok(());
         };
-        // A job that has ended cannot be stopped, and need not be.
+        // A job that has ended cannot be cancelled.
         match self.job(id).await? {
             None => Ok(()),
             Some(job) if job["status"] == "cancel_requested" || !TogetherJobStatus::of(&job).goes_on() => {
@@ -268,7 +261,7 @@ impl Provider for TogetherProvider {
         }
         let jobs = self.jobs().await?;
         for file in ours.iter().filter_map(|file| file["id"].as_str()) {
-            // Together keeps one file for the same rows, whoever sends them: another job may train on it.
+            // Together stores equal rows once, so another job may use the same file.
             let is_used = |job: &Json| {
                 let uses = |key: &str| job[key] == file;
                 job["id"] != id.0.as_str()

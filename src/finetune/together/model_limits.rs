@@ -1,16 +1,16 @@
-//! What a model can be trained with, as the service tells before anything is sent.
+//! The limits of a model, which the service reports before anything is uploaded.
 
 use super::create_job;
 use crate::finetune::{ProviderError, TrainingSpec};
 use serde_json::Value as Json;
 
-/// What Together knows the model by; litellm, and so DSPy, writes its provider before it.
+/// The model's name at Together, without the provider prefix of litellm and DSPy.
 pub(super) fn base_model(recipe: &TrainingSpec) -> &str {
     let model = recipe.base_model();
     model.strip_prefix("together_ai/").unwrap_or(model)
 }
 
-/// Whether `train` asks for more than the model's limits allow. What the service does not tell is not checked.
+/// Checks `train` against the model's limits. Limits that the service does not report are not checked.
 pub(super) fn check(recipe: &TrainingSpec, limits: &Json) -> Result<(), ProviderError> {
     let is_lora = create_job::wants_lora(recipe) != Some(false);
     if !is_lora && limits["supports_full_training"] == false {

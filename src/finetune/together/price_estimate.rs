@@ -1,4 +1,4 @@
-//! What a training will cost, as the service estimates it once it has the rows.
+//! The service's price estimate for a training, available once the rows are uploaded.
 
 use super::create_job::{self, Files};
 use super::model_limits::base_model;
@@ -6,7 +6,7 @@ use crate::finetune::TrainingSpec;
 use crate::finetune::http::Http;
 use serde_json::json;
 
-/// What it will cost, for the log; nobody waits for it to be known.
+/// Logs the estimate. An error is ignored.
 pub(super) async fn tell(http: &Http, recipe: &TrainingSpec, files: &Files, rank: Option<u64>) {
     let mut body = json!({
         "model": base_model(recipe),

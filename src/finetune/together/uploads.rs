@@ -1,4 +1,4 @@
-//! Training rows at Together: announced, put where a signed address says, looked at by the service, deleted at the end.
+//! Uploads of training rows to Together: announce the file, upload it to a signed address, wait for its check, delete it at the end.
 
 use crate::artifacts::ArtifactError;
 use crate::backoff::Backoff;
@@ -7,14 +7,14 @@ use crate::finetune::{ProviderError, TrainingRequest};
 use crate::training_file::TrainingFile;
 use serde_json::Value as Json;
 
-/// The SDK sends larger files in parts, which is not done here: 5 GiB.
+/// The maximum file size: 5 GiB. The SDK uploads larger files in parts, which is not implemented here.
 const LARGEST: u64 = 5 << 30;
 
-/// How often a file is looked at while the service still checks it, over a minute or two; the job is created then all the same, as
-/// the SDK does at once.
+/// How many times a file is polled while the service checks it, over a minute or two. After that the job is created anyway; the SDK
+/// does not wait at all.
 const LOOKS: u32 = 30;
 
-/// The file's id, uploaded unless it is there already under that name, and found good as far as the service says so.
+/// Uploads the file unless a valid file of that name exists, waits for its check and returns its id.
 pub(super) async fn ensure(
     http: &Http,
     order: &TrainingRequest<'_>,
@@ -40,7 +40,7 @@ pub(super) async fn ensure(
     Ok(id)
 }
 
-/// The files of these names.
+/// The files with these names.
 pub(super) async fn named(http: &Http, names: &[&str]) -> Result<Vec<Json>, ProviderError> {
     let answer = http.get(&["files"], &[]).await?;
     let files = answer["data"].as_array().cloned().unwrap_or_default();
@@ -48,7 +48,7 @@ pub(super) async fn named(http: &Http, names: &[&str]) -> Result<Vec<Json>, Prov
     Ok(files.into_iter().filter(is_ours).collect())
 }
 
-/// Deletes it; that it is gone already is fine.
+/// Deletes a file. A missing file is no error.
 pub(super) async fn delete(http: &Http, id: &str) -> Result<(), ProviderError> {
     match http.delete(&["files", id]).await {
         Ok(_) => Ok(()),
@@ -81,7 +81,7 @@ async fn upload(
                 finish(http, &known, &id).await?;
                 return Ok(id);
             }
-            // Announced once and never sent: whoever did that is gone.
+            // The file was announced by an earlier attempt and never uploaded.
             delete(http, &id).await?;
             match announce(http, file, name).await? {
                 Announced::Known(id) => {
@@ -114,13 +114,13 @@ async fn upload(
     Ok(id.to_owned())
 }
 
-/// Says that the rows are all there.
+/// Reports that the upload is complete.
 async fn preprocess(http: &Http, id: &str) -> Result<(), CallError> {
     http.post(&["files", id, "preprocess"], None).await?;
     Ok(())
 }
 
-/// Finishes what an earlier attempt has sent, which may not have come to say that it was all. That it was said already is fine.
+/// Completes the upload of an earlier attempt, which may have crashed before it did. Completing it twice is no error.
 async fn finish(http: &Http, known: &Json, id: &str) -> Result<(), ProviderError> {
     if known["processing_status"] != "PENDING" {
         return Ok(());
@@ -134,11 +134,11 @@ async fn finish(http: &Http, known: &Json, id: &str) -> Result<(), ProviderError
     }
 }
 
-/// What comes of announcing a file.
+/// The result of announcing a file.
 enum Announced {
-    /// Rows of that checksum are there already.
+    /// A file with this checksum exists.
     Known(String),
-    /// A redirect, which says where the rows go.
+    /// A redirect with the upload address.
     Sent(Refusal),
 }
 
@@ -157,13 +157,13 @@ async fn announce(http: &Http, file: &TrainingFile, name: &str) -> Result<Announ
         },
         Err(error) => Err(error.into()),
         Ok(_) => Err(ProviderError::Refused(format!(
-            "{} took a file without saying where to put it: it does not speak Together's protocol; correct api_base",
+            "{} took a file without saying where to put it: it does not implement Together's protocol; correct api_base",
             http.shown()
         ))),
     }
 }
 
-/// Ids go into paths.
+/// Whether an id is safe in a path.
 fn is_safe(id: &str) -> bool {
     !id.is_empty()
         && id
@@ -171,7 +171,7 @@ fn is_safe(id: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
-/// Waits while the service looks at the rows.
+/// Waits while the service checks the rows.
 async fn checked(http: &Http, id: &str) -> Result<(), ProviderError> {
     let mut backoff = Backoff::default();
     for _ in 0..LOOKS {

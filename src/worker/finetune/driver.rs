@@ -1,9 +1,9 @@
-//! One task's training: found, or started at most once, and looked at.
+//! Drives the training of one task: finds it or starts it at most once, and observes its state.
 //!
-//! Order of things, so that no death between two of them starts a second training. Where we choose a training's id, the id is
-//! stored, then the training is looked for, then it is started. Where the provider gives it, a mark is stored, the training is started,
-//! its id is stored; whoever finds the mark and no id looks for the training by its key, and starts another only when the
-//! provider has had a minute to show it ([`crate::finetune::Providers::visibility_delay`]).
+//! The order of the steps ensures that a crash between two of them never starts a second training. With deterministic ids, the id is
+//! stored, then the training is looked up, then it is started. Otherwise the start time is stored, the training is started and its id
+//! is stored. A worker that finds a start time without an id looks the training up by its key, and starts another one only after the
+//! visibility delay ([`crate::finetune::Providers::visibility_delay`]).
 
 use crate::finetune::{
     ID_SLOT, LOOKED_SLOT, PROGRESS_SLOT, Provider, ProviderError, STARTED_SLOT, StartError, TrainingId,
@@ -14,7 +14,7 @@ use crate::task::{AttemptRef, RunId};
 use std::time::Duration;
 use tracing::{info, warn};
 
-/// When a training is looked for whose start had no answer.
+/// The delays between lookups of a training whose start request had no answer.
 const FIND_DELAYS: [Duration; 4] = [
     Duration::from_millis(500),
     Duration::from_secs(1),
@@ -22,24 +22,24 @@ const FIND_DELAYS: [Duration; 4] = [
     Duration::from_secs(4),
 ];
 
-/// What a look at a training found.
+/// The observed state of a training.
 pub(super) enum Observation {
     /// It has ended.
     Ended(TrainingOutcome),
-    /// It goes on.
+    /// It is running.
     Running(TrainingProgress),
-    /// Not known just now, for this reason; it may go on.
+    /// The state is unknown for this reason; the training may be running.
     Unknown(String),
-    /// Another machine looks after it, or should.
+    /// It belongs to another machine.
     Elsewhere {
-        /// Which training.
+        /// The id of the training.
         id: TrainingId,
-        /// Where, in words.
+        /// A description of the other machine.
         place: String,
     },
 }
 
-/// What is known of a training, and the right to write it down.
+/// The stored state of a training, and the attempt that may change it.
 pub(super) struct TrainingDriver<'a> {
     pub(super) store: &'a dyn Store,
     pub(super) run: &'a RunId,
@@ -49,7 +49,7 @@ pub(super) struct TrainingDriver<'a> {
     id: Option<TrainingId>,
 }
 
-/// Why a look did not come to its end.
+/// Why an observation stopped early.
 enum StopReason {
     Observation(Observation),
     Store(StoreError),
@@ -62,7 +62,7 @@ impl From<StoreError> for StopReason {
 }
 
 impl<'a> TrainingDriver<'a> {
-    /// `records` are the task's, as its claim found them.
+    /// `records` are the task's records, as returned by its claim.
     pub(super) fn new(
         store: &'a dyn Store,
         run: &'a RunId,
@@ -81,7 +81,7 @@ impl<'a> TrainingDriver<'a> {
         }
     }
 
-    /// Finds the training or starts it, and looks how far it is.
+    /// Finds or starts the training, and returns its state.
     pub(super) async fn observe(
         &mut self,
         provider: &dyn Provider,
@@ -98,7 +98,7 @@ impl<'a> TrainingDriver<'a> {
                 info!(shard = %order.shard, training = %id.0, "starting a training");
                 match provider.start(order).await {
                     Ok(_) => return Ok(Observation::Running(TrainingProgress::default())),
-                    // The id is ours: asked for again, it is the same training.
+                    // With a deterministic id, a repeated start is the same training.
                     Err(StartError::Unclear(why)) => return Ok(Observation::Unknown(why)),
                     Err(StartError::NotStarted(error)) => Err(error),
                 }
@@ -110,7 +110,7 @@ impl<'a> TrainingDriver<'a> {
             Ok(TrainingState::Absent) if self.may_be_hidden() => Observation::Unknown(not_visible(&id)),
             Ok(TrainingState::Absent) => {
                 let reason = format!(
-                    "the provider does not know the training {} any more: it was deleted there, or the key is another account's",
+                    "the provider has no training {}: it was deleted there, or the key belongs to another account",
                     id.0
                 );
                 self.ended(TrainingState::Failed(reason))
@@ -126,7 +126,7 @@ impl<'a> TrainingDriver<'a> {
         })
     }
 
-    /// Stops the training, where there may be one. `None`: nothing was ever started.
+    /// Stops the training if one may exist. `None` if nothing was started.
     pub(super) async fn cancel(
         &mut self,
         provider: &dyn Provider,
@@ -135,7 +135,7 @@ impl<'a> TrainingDriver<'a> {
         if let (None, Some(started)) = (&self.id, self.started_ms) {
             self.id = provider.find(order).await?;
             if self.id.is_none() && self.is_within_visibility_delay(started) {
-                let why = "the request that starts the training had no answer: waiting whether it shows, to stop it";
+                let why = "the start request had no answer; waiting until the provider lists the training, to stop it";
                 return Err(ProviderError::Passing(why.to_owned()));
             }
         }
@@ -161,7 +161,7 @@ impl<'a> TrainingDriver<'a> {
         }))
     }
 
-    /// Takes a training over from a place that is gone: from now on it is ours, and not started yet.
+    /// Takes over a training from a lost machine: stores this machine's id for it, under which it is not started yet.
     pub(super) async fn take_over(
         &mut self,
         provider: &dyn Provider,
@@ -173,7 +173,7 @@ impl<'a> TrainingDriver<'a> {
         }
     }
 
-    /// Writes down that somebody was here.
+    /// Stores the time of this poll.
     pub(super) async fn record_poll(&self) -> Result<(), StoreError> {
         let bytes = now_ms().to_string().into_bytes();
         self.store
@@ -181,7 +181,7 @@ impl<'a> TrainingDriver<'a> {
             .await
     }
 
-    /// Writes down how far the training is, for the coordinator.
+    /// Stores the progress for the coordinator.
     pub(super) async fn record_progress(&self, progress: &TrainingProgress) -> Result<(), StoreError> {
         let bytes = serde_json::to_vec(progress).expect("numbers and strings serialise");
         self.store
@@ -201,16 +201,17 @@ impl<'a> TrainingDriver<'a> {
             self.record_id(id.clone()).await?;
             return Ok(id);
         }
-        // Also where no start is known of: the store may have forgotten.
+        // Also without a stored start: the store may have lost it.
         if let Some(id) = self.find(provider, order).await? {
             return Ok(id);
         }
         if let Some(started) = self.started_ms {
             if self.is_within_visibility_delay(started) {
-                let why = "an earlier request to start it had no answer; waiting whether it shows";
+                let why =
+                    "an earlier start request had no answer; waiting until the provider lists the training";
                 return Err(StopReason::Observation(Observation::Unknown(why.to_owned())));
             }
-            warn!(shard = %order.shard, "the provider never showed the training that was asked for: asking again");
+            warn!(shard = %order.shard, "provider never listed the training: requesting it again");
         }
         self.record_start(Some(now_ms())).await?;
         info!(shard = %order.shard, provider = order.shard.recipe.provider.name(), "starting a training");
@@ -224,9 +225,9 @@ impl<'a> TrainingDriver<'a> {
                 Err(StopReason::Observation(self.observe_error(error)))
             }
             Err(StartError::Unclear(why)) => {
-                // The provider has its time from the end of the request, which may have taken long.
+                // The visibility delay counts from the end of the request, which may have been slow.
                 self.record_start(Some(now_ms())).await?;
-                warn!(shard = %order.shard, why, "the start of a training had no answer: looking for it");
+                warn!(shard = %order.shard, why, "start request had no answer: looking up the training");
                 for wait in FIND_DELAYS {
                     tokio::time::sleep(wait).await;
                     if let Some(id) = self.find(provider, order).await? {
@@ -245,7 +246,7 @@ impl<'a> TrainingDriver<'a> {
     ) -> Result<Option<TrainingId>, StopReason> {
         match provider.find(order).await {
             Ok(Some(id)) => {
-                info!(shard = %order.shard, training = %id.0, "found a training that was started before");
+                info!(shard = %order.shard, training = %id.0, "found an existing training");
                 self.record_id(id.clone()).await?;
                 if self.started_ms.is_none() {
                     self.record_start(Some(now_ms())).await?;
@@ -253,7 +254,7 @@ impl<'a> TrainingDriver<'a> {
                 Ok(Some(id))
             }
             Ok(None) => Ok(None),
-            // One may be under way: only a clear answer tells.
+            // A training may have been started, so only a definite answer counts.
             Err(error) if self.started_ms.is_some() => {
                 Err(StopReason::Observation(Observation::Unknown(error.to_string())))
             }
@@ -261,12 +262,12 @@ impl<'a> TrainingDriver<'a> {
         }
     }
 
-    /// Whether a training that was asked for then may yet show.
+    /// Whether the provider may not list a training yet that was requested at `started_ms`.
     fn is_within_visibility_delay(&self, started_ms: u64) -> bool {
         Duration::from_millis(now_ms().saturating_sub(started_ms)) < self.visibility_delay
     }
 
-    /// Whether the provider may not show the training everywhere yet: it was started just now, or found when nobody knew of a start.
+    /// Whether the training was started or found so recently that the provider may not list it everywhere.
     fn may_be_hidden(&self) -> bool {
         self.started_ms
             .is_some_and(|started| self.is_within_visibility_delay(started))
@@ -280,7 +281,7 @@ impl<'a> TrainingDriver<'a> {
                     id: id.clone(),
                     place,
                 },
-                None => Observation::Unknown(format!("it is looked after at {place}")),
+                None => Observation::Unknown(format!("it runs on {place}")),
             },
             ProviderError::Passing(why) => Observation::Unknown(why),
             ProviderError::Artifacts(error) => Observation::Unknown(error.to_string()),
@@ -315,16 +316,13 @@ fn previous_failure(provider: &dyn Provider, order: &TrainingRequest<'_>, reason
     let ended = provider.previous_outcome(order);
     let ended = ended.map_or_else(String::new, |ended| format!(" ({ended})"));
     format!(
-        "the same training, of the same rows with the same settings, failed earlier{ended}, before this run asked for it; only `retry` \
-         trains anew. It failed with: {reason}"
+        "the same training, of the same rows with the same settings, failed earlier{ended}, before this run requested it; only `retry` \
+         starts a new one. It failed with: {reason}"
     )
 }
 
 fn not_visible(id: &TrainingId) -> String {
-    format!(
-        "the provider does not show the training {}, which it has just given: waiting whether it does",
-        id.0
-    )
+    format!("the provider does not list the training {} yet; waiting", id.0)
 }
 
 #[cfg(test)]

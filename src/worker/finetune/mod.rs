@@ -1,7 +1,7 @@
-//! A task of the finetune lane: a short tick at a training, never a long hold on a delivery.
+//! A task of the finetune lane: a short poll of a training, never a long hold on a delivery.
 //!
-//! Trainings at a service are looked at by whichever worker the message comes to. A training on this machine is looked after here until
-//! it ends, under the task's lease; the message goes round meanwhile, so that another worker has it when this one dies.
+//! Any worker that receives the message polls a training at a service. A training on this machine is supervised here until it ends, under
+//! the task's lease; the message is requeued meanwhile, so that another worker receives it when this one dies.
 
 mod driver;
 mod orphan_timer;
@@ -27,10 +27,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-/// How long a training at a service is left alone between two looks at it.
+/// The interval between two polls of a training at a service.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Why a tick did not come to its end.
+/// Why a poll failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PollError {
     #[error(transparent)]
@@ -41,14 +41,14 @@ pub(super) enum PollError {
     Provider(#[from] ProviderError),
 }
 
-/// What a tick found.
+/// The result of a poll.
 #[derive(Debug)]
 enum Poll {
     /// The outcome is stored and announced, or there is nothing to do.
     Ended,
-    /// Look again after that time.
+    /// Poll again after this time.
     Later(Duration),
-    /// Look again, for this is not known now.
+    /// The state is unknown for this reason; poll again.
     Unknown(String),
 }
 
@@ -80,7 +80,7 @@ pub(super) async fn execute(context: Arc<WorkerContext>, delivery: Delivery) {
         match &why {
             PollError::Store(StoreError::Fenced(_)) => queue.ended(TaskEnd::Fenced),
             PollError::Store(_) => queue.ended(TaskEnd::Interrupted),
-            // It comes again, to be looked at as before.
+            // The task is delivered again.
             PollError::Broker(_) | PollError::Provider(_) => {}
         }
         match (delivery, why) {
@@ -88,7 +88,7 @@ pub(super) async fn execute(context: Arc<WorkerContext>, delivery: Delivery) {
                 resolve(delivery, Disposition::Requeue { after: RETURN_AFTER }).await
             }
             (None, PollError::Store(StoreError::Fenced(_))) => {
-                debug!(task = %message.task, "another worker looks after the training")
+                debug!(task = %message.task, "another worker supervises the training")
             }
             (delivery, PollError::Store(why)) => context.fail(delivery, why),
             (Some(delivery), why) => context.log.hand_back(delivery, &why).await,
@@ -100,13 +100,13 @@ pub(super) async fn execute(context: Arc<WorkerContext>, delivery: Delivery) {
 /// A delivery that is not settled yet, and why it could not be worked on.
 type UnackedError = (Option<Delivery>, PollError);
 
-/// One training and everything that is needed to look after it.
+/// One training and everything that a worker needs to act on it.
 struct TrainingTask<'a> {
     context: &'a Arc<WorkerContext>,
     message: &'a FinetuneTask,
     provider: &'a dyn Provider,
     key: String,
-    /// When this worker took it up.
+    /// When this worker received it.
     began: Instant,
 }
 
@@ -127,7 +127,7 @@ impl<'a> TrainingTask<'a> {
 }
 
 impl TrainingTask<'_> {
-    /// One look, whoever made the last one.
+    /// Polls the training once.
     async fn poll_once(&self, delivery: Delivery) -> Result<(), UnackedError> {
         let disposition = match self.poll().await {
             Ok(Poll::Ended) => Disposition::Ack,
@@ -186,7 +186,7 @@ impl TrainingTask<'_> {
             }
             Some(Observation::Elsewhere { place, .. }) => {
                 self.release(attempt).await?;
-                Ok(Poll::Unknown(format!("it is looked after at {place}")))
+                Ok(Poll::Unknown(format!("it runs on {place}")))
             }
             None => {
                 self.release(attempt).await?;
@@ -195,7 +195,7 @@ impl TrainingTask<'_> {
         }
     }
 
-    /// Stores how it ended, tells the coordinator, and clears away what nobody needs any more.
+    /// Stores the outcome, notifies the coordinator and removes what is no longer needed.
     async fn conclude(
         &self,
         attempt: AttemptRef,
@@ -215,12 +215,12 @@ impl TrainingTask<'_> {
         if let Some(id) = &ended.id
             && let Err(error) = self.provider.cleanup(id, &self.order()).await
         {
-            warn!(%shard, %error, "not cleared away");
+            warn!(%shard, %error, "cleanup failed");
         }
         Ok(())
     }
 
-    /// Counts an outcome that is stored; a training that somebody stopped is neither a success nor a failure.
+    /// Counts a stored outcome. A cancelled training is neither a success nor a failure.
     fn count(&self, training: &TrainingState, records: &[(u32, Vec<u8>)]) {
         let end = match training {
             TrainingState::Succeeded(_) => TaskEnd::Trained,
@@ -285,7 +285,7 @@ impl TrainingTask<'_> {
     }
 }
 
-/// Tells the run's coordinator to look into the store.
+/// Notifies the run's coordinator that the store has news of a task.
 pub(super) async fn announce(context: &WorkerContext, run: &RunId, task: TaskId) -> Result<(), BrokerError> {
     let completion = Completion {
         v: MESSAGE_VERSION,

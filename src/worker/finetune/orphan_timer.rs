@@ -1,4 +1,4 @@
-//! Trainings of other machines that nobody there looks after.
+//! Measures how long a training on another machine has been unsupervised.
 
 use crate::finetune::TrainingId;
 use crate::task::TaskId;
@@ -7,14 +7,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Trainings that should be looked after at another place, and since when nobody was seen to do so.
+/// Trainings that belong to another machine, each with the time since when no worker has supervised it.
 #[derive(Default)]
 pub(in crate::worker) struct OrphanTimer {
     seen: Mutex<HashMap<TaskId, (TrainingId, Instant)>>,
 }
 
 impl OrphanTimer {
-    /// For how long nobody has looked after the training.
+    /// How long the training has been unsupervised. The first call starts the timer.
     pub(super) fn since(&self, task: TaskId, id: &TrainingId) -> Duration {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let (known, since) = seen.entry(task).or_insert_with(|| (id.clone(), Instant::now()));
@@ -24,7 +24,7 @@ impl OrphanTimer {
         since.elapsed()
     }
 
-    /// Somebody looks after it.
+    /// Resets the timer: a worker supervises the training.
     pub(super) fn forget(&self, task: TaskId) {
         self.seen
             .lock()

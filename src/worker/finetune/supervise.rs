@@ -1,4 +1,4 @@
-//! A training on this machine, looked after until it ends or this process does.
+//! Supervises a training on this machine until it ends or this process exits.
 
 use super::driver::{Observation, TrainingDriver};
 use super::{PollError, TrainingTask, UnackedError};
@@ -15,13 +15,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span, debug, info, warn};
 
-/// How often a training on this machine is looked at.
+/// How often a training on this machine is polled.
 const OBSERVE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often the coordinator hears of a training on this machine.
+/// The minimum interval between two progress reports to the coordinator.
 const REPORT_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Looks after a training that an earlier process of this machine has left behind, or stops it where it is nobody's any more.
+/// Resumes a training that an earlier process started on this machine, or stops it if its task has ended or moved elsewhere.
 pub(in crate::worker) async fn resume(context: Arc<WorkerContext>, left: UnfinishedTraining) {
     let (Ok(provider), Ok(task)) = (context.providers.get(&left.shard.recipe), left.key.parse()) else {
         return;
@@ -39,22 +39,22 @@ pub(in crate::worker) async fn resume(context: Arc<WorkerContext>, left: Unfinis
             if matches!(why, PollError::Store(StoreError::Fenced(_))) {
                 queue.ended(TaskEnd::Fenced);
             }
-            // Its message goes round and comes by.
-            debug!(%why, task = %message.task, "training not taken up again");
+            // The message of the task is delivered again.
+            debug!(%why, task = %message.task, "training not resumed");
         },
-        // Whoever is next at this place has it, too.
+        // The next worker on this host resumes it.
         () = context.shutdown.aborting() => queue.ended(TaskEnd::Interrupted),
     }
 }
 
 impl TrainingTask<'_> {
-    /// Looks after a training on this machine until it ends or this process does. The message goes round meanwhile: a delivery must not be
-    /// held for days.
+    /// Supervises a training on this machine until it ends or this process exits. The message is requeued meanwhile, because a delivery
+    /// must not stay unacknowledged for days.
     pub(super) async fn supervise_delivery(&self, delivery: Delivery) -> Result<(), UnackedError> {
         let later = Disposition::Requeue { after: HELD };
         let _place = match self.context.local.try_acquire() {
             Ok(permit) => Some(permit),
-            // One that goes on here already is looked after all the same.
+            // A training that already runs here needs no free permit.
             Err(_) => match self.provider.find(&self.order()).await {
                 Ok(Some(_)) => None,
                 Ok(None) | Err(_) => return resolved(delivery, later).await,
@@ -89,7 +89,7 @@ impl TrainingTask<'_> {
                     break;
                 }
                 Claim::Done => break,
-                // By the process that left it behind, which is dead; or by one that was quicker, here or elsewhere.
+                // The lease belongs to the dead process that started it, or to another worker that claimed it first.
                 Claim::Held => {
                     let (run, task) = (&self.message.run, self.message.task);
                     if self.is_elsewhere(&self.context.store.records(run, task).await?) {
@@ -110,7 +110,7 @@ impl TrainingTask<'_> {
         Ok(())
     }
 
-    /// Whether the training has become another place's.
+    /// Whether the training has moved to another machine.
     fn is_elsewhere(&self, records: &[(u32, Vec<u8>)]) -> bool {
         let known = TrainingRecord::of(records).id;
         known.is_some() && known != self.provider.deterministic_id(&self.order())
@@ -154,7 +154,7 @@ impl TrainingTask<'_> {
         }
     }
 
-    /// Gives how the training ended; none: somebody else is to look after it, later or elsewhere.
+    /// Returns the outcome. `None` when another worker must supervise the training, later or elsewhere.
     async fn watch(&self, mut driver: TrainingDriver<'_>) -> Result<Option<TrainingOutcome>, PollError> {
         let (order, task) = (self.order(), self.message.task);
         let mut reported = (Instant::now(), None);
@@ -180,9 +180,9 @@ impl TrainingTask<'_> {
                         if self.context.orphan_timer.since(task, &id) < self.context.providers.take_over() {
                             return Ok(None);
                         }
-                        warn!(shard = %self.message.shard, place, "nobody looks after this training any more: starting it anew here");
+                        warn!(shard = %self.message.shard, place, "restarting an unsupervised training on this machine");
                         driver.take_over(self.provider, &order).await?;
-                        // A machine that shares our folder may be told of still: then it has its time again.
+                        // The folder may be shared with another machine; if so, the timer starts again.
                         self.context.orphan_timer.forget(task);
                         continue;
                     }
@@ -190,7 +190,7 @@ impl TrainingTask<'_> {
             }
             tokio::select! {
                 () = self.context.shutdown.draining() => {
-                    info!(shard = %self.message.shard, "the training goes on without us; the next worker here looks after it");
+                    info!(shard = %self.message.shard, "training continues; the next worker resumes it");
                     self.context.metrics.worker().finetune.ended(TaskEnd::Interrupted, self.began.elapsed());
                     return Ok(None);
                 }
@@ -199,7 +199,7 @@ impl TrainingTask<'_> {
         }
     }
 
-    /// Tells the coordinator how far the training is, when there is news.
+    /// Stores the progress for the coordinator if it has changed.
     async fn report_progress(
         &self,
         driver: &TrainingDriver<'_>,

@@ -28,7 +28,7 @@ fn compile_resumes_the_training_of_an_interrupted_or_killed_compile() {
         let ended = running.end();
         if signal == "INT" {
             let again = "bsft compile job.toml --out run --trainers trainers.toml";
-            ended.with(3).saying("goes on").saying(again);
+            ended.with(3).saying("training continues").saying(again);
         }
         // Without trainers no process can resume it: compile reports that and does not wait.
         trained
