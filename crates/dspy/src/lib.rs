@@ -1,4 +1,4 @@
-//! DSPy's signatures, adapters and metrics, without I/O.
+//! DSPy's signatures, adapters, metrics and declarative programs, without I/O.
 
 #![warn(missing_docs)]
 

@@ -3,7 +3,7 @@
 use super::LmArguments;
 use serde_json::{Map, Value as Json};
 
-/// Arguments that DSPy names, in the order in which it sends them, up to where `response_format` stands.
+/// The named arguments that DSPy sends before `response_format`, in order.
 const BEFORE_FORMAT: [&str; 11] = [
     "temperature",
     "top_p",
@@ -18,13 +18,13 @@ const BEFORE_FORMAT: [&str; 11] = [
     "parallel_tool_calls",
 ];
 
-/// Those that follow it.
+/// The named arguments that DSPy sends after `response_format`, in order.
 const AFTER_FORMAT: [&str; 4] = ["reasoning_effort", "service_tier", "user", "store"];
 
-/// Arguments that DSPy sends as floats whatever was written.
+/// The arguments that DSPy always converts to floats.
 const FLOATS: [&str; 4] = ["temperature", "top_p", "frequency_penalty", "presence_penalty"];
 
-/// Arguments that never go out: they are DSPy's own or stand elsewhere in the body.
+/// The arguments that are never sent: DSPy uses them itself, or they have another place in the body.
 const KEPT_BACK: [&str; 7] = [
     "model",
     "messages",
@@ -35,7 +35,7 @@ const KEPT_BACK: [&str; 7] = [
     "response_format",
 ];
 
-/// A predictor's request body with everything in it but the messages; made once, rendered for every call.
+/// A predictor's request body without the messages. It is built once and rendered for every call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RequestBody {
     head: String,
@@ -44,18 +44,18 @@ pub struct RequestBody {
     after_format: String,
 }
 
-/// Arguments that no request can be made of.
+/// Why no request can be built from the arguments.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// More than one completion was asked for.
+    /// The job requests more than one completion.
     #[error("lm `{lm}`: n = {n} is not supported; leave `n` out, or set `repeat` on the predictor")]
     ManyCompletions {
         /// The LM's name in the job file.
         lm: String,
-        /// What was asked for.
+        /// The requested number.
         n: String,
     },
-    /// A streamed answer was asked for.
+    /// The job requests a streamed answer.
     #[error("lm `{lm}`: streamed answers are not read; leave `stream` out")]
     Stream {
         /// The LM's name in the job file.
@@ -64,7 +64,8 @@ pub enum BodyError {
 }
 
 impl RequestBody {
-    /// Merges the LM's arguments with the predictor's `config`, which wins, as `{**lm.kwargs, **config}`; null omits.
+    /// Merges the LM's arguments with the predictor's `config`, as `{**lm.kwargs, **config}`. A null removes the
+    /// argument.
     pub fn new(lm: &LmArguments<'_>, config: &Map<String, Json>) -> Result<RequestBody, BodyError> {
         let args = merged(lm, config);
         let given = |key: &str| args.get(key).filter(|value| !value.is_null());
@@ -129,7 +130,7 @@ impl RequestBody {
         })
     }
 
-    /// The whole body around `messages_json`, a JSON array; a `response_format` replaces the arguments' own.
+    /// Renders the body around `messages_json`, a JSON array. `response_format` replaces the one in the arguments.
     pub fn render(&self, messages_json: &str, response_format: Option<&Json>) -> String {
         let given = response_format.map(Json::to_string);
         let format = given.as_ref().or(self.format.as_ref());
@@ -148,7 +149,7 @@ impl RequestBody {
 
 const FORMAT_KEY: &str = r#","response_format":"#;
 
-/// `{**lm.kwargs, **config}`: a key keeps the place where it first occurred.
+/// `{**lm.kwargs, **config}`: a key keeps the position of its first occurrence.
 fn merged(lm: &LmArguments<'_>, config: &Map<String, Json>) -> Map<String, Json> {
     let mut args = Map::new();
     if let Some(temperature) = lm.temperature {
@@ -158,7 +159,7 @@ fn merged(lm: &LmArguments<'_>, config: &Map<String, Json>) -> Map<String, Json>
         args.insert("max_tokens".to_owned(), max_tokens.into());
     }
     for (key, value) in lm.extra.iter().chain(config) {
-        // The two names of one limit: the one that is said last holds.
+        // The limit has two names; the one that occurs last wins.
         match key.as_str() {
             "max_tokens" => drop(args.shift_remove("max_completion_tokens")),
             "max_completion_tokens" => drop(args.shift_remove("max_tokens")),

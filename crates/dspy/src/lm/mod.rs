@@ -1,4 +1,4 @@
-//! `dspy.LM` without its transport: the arguments, the request body, the token counts.
+//! `dspy.LM` without its transport: the arguments, the request body and the token counts.
 
 mod body;
 mod reasoning;
@@ -9,10 +9,10 @@ pub use reasoning::{LEAST_MAX_TOKENS, is_reasoning_model};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-/// What the request body and the saved state need of a `dspy.LM`.
+/// The properties of a `dspy.LM` that the request body and the saved state need.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LmArguments<'a> {
-    /// The name by which predictors refer to the LM; DSPy itself has none.
+    /// The name by which predictors refer to the LM. DSPy itself has no such name.
     pub name: &'a str,
     /// The full model name, such as `openai/gpt-4.1`.
     pub model: &'a str,
@@ -22,13 +22,13 @@ pub struct LmArguments<'a> {
     pub temperature: Option<f64>,
     /// The most tokens that an answer may have, `None` for the server's default.
     pub max_tokens: Option<u64>,
-    /// Tries after the first, `None` for DSPy's default of 3.
+    /// The number of retries after the first request, `None` for DSPy's default of 3.
     pub num_retries: Option<u32>,
-    /// Further keyword arguments, passed through.
+    /// Further keyword arguments, passed on unchanged.
     pub extra: &'a Map<String, Json>,
 }
 
-/// Tokens as the server counted them, 0 where it did not.
+/// Token counts as the server reports them, 0 if it reports none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Tokens of the request.

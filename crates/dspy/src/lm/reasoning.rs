@@ -1,10 +1,10 @@
-//! OpenAI's reasoning models, which DSPy knows by their names and treats apart.
+//! OpenAI's reasoning models, which DSPy recognises by their names.
 
-/// The least `max_tokens` that DSPy lets such a model have.
+/// The minimum `max_tokens` that DSPy accepts for a reasoning model.
 pub const LEAST_MAX_TOKENS: u64 = 16_000;
 
-/// Whether DSPy takes the model for one: the `o` families and `gpt-5`, but not its chat models, and no fine-tuned ones. A regular
-/// expression in `dspy.clients.lm`.
+/// Whether DSPy treats the model as a reasoning model: the `o` families and `gpt-5`, but neither chat nor fine-tuned
+/// models. Ports a regular expression of `dspy.clients.lm`.
 pub fn is_reasoning_model(model: &str) -> bool {
     let family = model.rsplit('/').next().unwrap_or(model).to_lowercase();
     is_o_family(&family) || is_gpt_5(&family)
@@ -45,9 +45,9 @@ fn is_gpt_5(name: &str) -> bool {
 mod tests {
     use super::is_reasoning_model;
 
-    /// What `_is_openai_reasoning_model` of DSPy 3.4.1 says.
+    /// Recorded from `_is_openai_reasoning_model` of DSPy 3.4.1.
     #[test]
-    fn names_tell_reasoning_models_as_in_dspy() {
+    fn is_reasoning_model_agrees_with_dspy() {
         for yes in [
             "openai/o3",
             "o1-mini",

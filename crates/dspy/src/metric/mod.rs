@@ -1,4 +1,4 @@
-//! Metrics: how a prediction is scored against its example, and which scores are kept.
+//! Metrics: the score of a prediction against its example, and the threshold for keeping it.
 
 mod normal;
 
@@ -14,11 +14,11 @@ use std::borrow::Cow;
 /// The `[metric]` table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MetricSpec {
-    /// What is compared and how.
+    /// The comparison.
     pub kind: MetricKind,
-    /// The label and output field that are compared.
+    /// The name of the label and of the output field that are compared.
     pub field: String,
-    /// The least score that is kept; none: a score is kept when truthy, as in DSPy.
+    /// The minimum score to keep an example. `None` keeps every truthy score, as DSPy does.
     pub threshold: Option<f64>,
 }
 
@@ -36,30 +36,30 @@ pub enum MetricKind {
     Contains,
 }
 
-/// A metric that is ready to score.
+/// A metric ready to score predictions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Metric {
     spec: MetricSpec,
 }
 
-/// Why there is no score.
+/// Why a prediction cannot be scored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MetricError {
-    /// The example has no such column.
+    /// The example has no column of this name.
     #[error("the example has no label `{0}`: name a column of the trainset as the metric's field")]
     NoLabel(String),
-    /// The program made no such output.
+    /// The prediction has no output of this name.
     #[error("the prediction has no field `{0}`: name an output of the program as the metric's field")]
     NoField(String),
 }
 
 impl Metric {
-    /// The metric that `spec` describes.
+    /// Creates the metric that `spec` describes.
     pub fn new(spec: &MetricSpec) -> Metric {
         Metric { spec: spec.clone() }
     }
 
-    /// The label and output field that are compared.
+    /// The name of the label and output field that are compared.
     pub fn field(&self) -> &str {
         &self.spec.field
     }
@@ -105,7 +105,7 @@ impl Metric {
         })
     }
 
-    /// Whether an example with this score is trained on.
+    /// Whether an example with this score becomes a training row.
     pub fn keeps(&self, score: &Value) -> bool {
         let Some(threshold) = self.spec.threshold else {
             return score.is_truthy();
@@ -119,7 +119,7 @@ impl Metric {
     }
 }
 
-/// The accepted answers: a list's items, or the one label.
+/// The accepted answers: the items of a list label, or the label itself.
 fn accepted(gold: &Value) -> &[Value] {
     match gold {
         Value::List(golds) => golds,
@@ -127,7 +127,7 @@ fn accepted(gold: &Value) -> &[Value] {
     }
 }
 
-/// A string as it is, anything else as JSON.
+/// Returns a string unchanged and any other value as JSON.
 fn as_text(value: &Value) -> Cow<'_, str> {
     match value {
         Value::Str(s) => Cow::Borrowed(s),
@@ -136,8 +136,8 @@ fn as_text(value: &Value) -> Cow<'_, str> {
     }
 }
 
-/// Python's `==` after the label took the field's type. A list label holds accepted answers unless the field itself
-/// holds several values.
+/// Python's `==` after coercing the label to the field's type. A list label contains accepted answers, unless the
+/// field itself is a collection.
 fn equals(ty: Option<&Type>, gold: &Value, got: &Value) -> bool {
     let is_several = match ty {
         Some(Type::List(_) | Type::Set(_) | Type::Tuple(_)) => true,

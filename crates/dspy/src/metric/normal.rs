@@ -1,4 +1,4 @@
-//! Text as DSPy compares it: `normalize_text`, and the F1 score over its tokens.
+//! DSPy's `normalize_text`, and the F1 score over the tokens of two normalised texts.
 
 use bsft_pycompat::text;
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ pub fn normalize(s: &str) -> String {
     }
 }
 
-/// ASCII without the controls that are neither white space nor part of a word.
+/// Whether the byte is ASCII and no control character that is neither white space nor matched by `\w`.
 fn is_simple(b: u8) -> bool {
     matches!(b, b' '..=b'~' | b'\t'..=b'\r' | 0x1c..=0x1f)
 }
@@ -24,7 +24,7 @@ fn is_article(word: &str) -> bool {
 
 fn normalize_simple(s: &str) -> String {
     let mut out = String::with_capacity(s.len());
-    // Where the word at hand starts in `out`, its leading space excluded.
+    // The start of the current token in `out`, without its leading space.
     let mut start = 0;
     for b in s.bytes().chain([b' ']) {
         if b.is_ascii_alphanumeric() {
@@ -47,7 +47,7 @@ pub(super) fn normalize_any(s: &str) -> String {
     let decomposed: String = s.nfd().collect();
     let lower: String = decomposed.to_lowercase();
     let bare: String = lower.chars().filter(|c| !c.is_ascii_punctuation()).collect();
-    // An article is a whole run of what `\w` matches; combining marks are no part of such a run.
+    // An article must be a whole run of `\w` characters; combining marks end such a run.
     let mut kept = String::with_capacity(bare.len());
     let mut rest = bare.as_str();
     while !rest.is_empty() {
@@ -68,7 +68,7 @@ pub(super) fn normalize_any(s: &str) -> String {
     out
 }
 
-/// DSPy's `f1_score` of two normalised texts; none where no token is shared (DSPy's integer 0).
+/// DSPy's `f1_score` of two normalised texts, `None` if they share no token (DSPy returns the integer 0 then).
 pub(super) fn f1(prediction: &str, gold: &str) -> Option<f64> {
     let mut left: HashMap<&str, usize> = HashMap::new();
     let mut gold_tokens = 0_usize;
@@ -92,7 +92,8 @@ pub(super) fn f1(prediction: &str, gold: &str) -> Option<f64> {
     Some((2.0 * precision * recall) / (precision + recall))
 }
 
-/// Whether the tokens of `gold` follow each other in `prediction`, both normalised. No tokens are found only in none.
+/// Whether the tokens of `gold` occur in `prediction` in sequence; both are normalised. An empty `gold` occurs only
+/// in an empty text.
 pub(super) fn contains(prediction: &str, gold: &str) -> bool {
     if gold.is_empty() {
         return prediction.is_empty();

@@ -1,4 +1,4 @@
-//! From a checked program spec to a program that runs.
+//! Builds a runnable program from a checked program spec.
 
 use super::{ModuleKind, Predictor, PredictorSpec, Program, ProgramSettings, ProgramSpec};
 use crate::adapter::AdapterKind;
@@ -8,48 +8,48 @@ use crate::signature::{Signature, SignatureError, TypeTable, parse_types};
 use bsft_pycompat::json;
 use bsft_pycompat::value::{Record, Value};
 
-/// Why a program cannot be built. `check` finds these before anything is spent.
+/// Why a program cannot be built. `bsft check` reports these errors before any LM call.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// A named type is wrong.
+    /// A definition of a named type is invalid.
     #[error("types: {0}")]
     Types(String),
-    /// A signature is wrong.
+    /// A signature is invalid.
     #[error("predictor {predictor}: {source}")]
     Signature {
-        /// The predictor.
+        /// The predictor's name.
         predictor: String,
-        /// What is wrong.
+        /// The cause.
         source: SignatureError,
     },
-    /// A demo is no JSON object, or holds a value that no prompt can show.
+    /// A demo is not a JSON object, or contains a value that no prompt can show.
     #[error("predictor {predictor}: demos: {reason}")]
     Demos {
-        /// The predictor.
+        /// The predictor's name.
         predictor: String,
-        /// What is wrong.
+        /// The cause.
         reason: String,
     },
     /// The LM's arguments cannot be sent.
     #[error("predictor {predictor}: {reason}")]
     Arguments {
-        /// The predictor.
+        /// The predictor's name.
         predictor: String,
-        /// What is wrong.
+        /// The cause.
         reason: String,
     },
     /// The predictor names an LM that the job does not define.
     #[error("predictor {predictor} names the lm {lm:?}, which the job does not define")]
     UnknownLm {
-        /// The predictor.
+        /// The predictor's name.
         predictor: String,
-        /// The LM.
+        /// The LM's name.
         lm: String,
     },
 }
 
 impl Program {
-    /// Builds a program.
+    /// Builds the program, and renders the parts of its prompts that no example changes.
     pub fn build(program: &ProgramSpec, settings: &ProgramSettings<'_>) -> Result<Program, BuildError> {
         let types = parse_types(settings.types).map_err(|errors| {
             BuildError::Types(
@@ -69,7 +69,7 @@ impl Program {
     }
 }
 
-/// The signature of a predictor as its module shows it to the LM.
+/// Returns the predictor's signature as its module shows it to the LM.
 pub(crate) fn signature_of(spec: &PredictorSpec, types: &TypeTable) -> Result<Signature, SignatureError> {
     let mut signature = Signature::parse(&spec.signature, spec.instructions.as_deref(), types)?;
     for (field, desc) in &spec.desc {
@@ -78,7 +78,7 @@ pub(crate) fn signature_of(spec: &PredictorSpec, types: &TypeTable) -> Result<Si
     if spec.module == ModuleKind::ChainOfThought {
         signature = signature.with_reasoning();
     }
-    // A saved state speaks of the finished signature, reasoning included.
+    // The field descriptions of a saved state refer to the finished signature, including `reasoning`.
     for (field, desc) in &spec.desc {
         signature = signature.with_desc(field, desc);
     }
@@ -88,7 +88,7 @@ pub(crate) fn signature_of(spec: &PredictorSpec, types: &TypeTable) -> Result<Si
     Ok(signature)
 }
 
-/// The demos of a predictor, as values.
+/// Parses the predictor's demos into values.
 pub(crate) fn demos_of(spec: &PredictorSpec) -> Result<Vec<Record>, String> {
     spec.demos
         .iter()

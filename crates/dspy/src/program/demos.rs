@@ -1,11 +1,12 @@
-//! What of a job's demos no prompt will show.
+//! Warnings about demo keys that no prompt shows.
 
 use super::ProgramSpec;
 use super::build::{demos_of, signature_of};
 use crate::signature::parse_types;
 use serde_json::{Map, Value as Json};
 
-/// A warning for every demo key that names no field: DSPy passes over it. `augmented` is DSPy's own mark.
+/// Returns a warning for every demo key that is not a field, because DSPy ignores it. `augmented` is DSPy's own
+/// marker.
 pub fn unread_demo_keys<'a>(
     programs: impl IntoIterator<Item = &'a ProgramSpec>,
     types: &Map<String, Json>,
@@ -25,7 +26,7 @@ pub fn unread_demo_keys<'a>(
             .filter(|key| !known(key))
         {
             let warning = format!(
-                "a demo of {} has `{key}`, which is no field: no prompt shows it",
+                "a demo of {} has the key `{key}`, which is not a field: no prompt shows it",
                 spec.name
             );
             if !warnings.contains(&warning) {
@@ -42,7 +43,7 @@ mod tests {
     use crate::program::{ModuleKind, PredictorSpec};
 
     #[test]
-    fn a_demo_key_that_names_no_field_is_told_once_and_dspys_own_mark_is_not() {
+    fn unread_demo_keys_warns_once_per_key_and_ignores_augmented() {
         let predictor = PredictorSpec {
             name: "p".to_owned(),
             module: ModuleKind::ChainOfThought,
@@ -64,7 +65,7 @@ mod tests {
         };
         assert_eq!(
             unread_demo_keys([&program, &program.clone()], &Map::new()),
-            ["a demo of p has `answer`, which is no field: no prompt shows it"]
+            ["a demo of p has the key `answer`, which is not a field: no prompt shows it"]
         );
     }
 }

@@ -1,7 +1,7 @@
 //! Programs: predictors wired through a namespace, ready to run on examples.
 //!
-//! A program is built once per teacher and job. All that does not depend on the example (system message, demos, request head)
-//! is rendered then.
+//! A program is built once per teacher and job. The build renders the parts that do not depend on the example: system
+//! message, demos and request head.
 
 mod build;
 mod demos;
@@ -28,7 +28,7 @@ pub struct Program {
 
 /// One predictor of a program.
 struct Predictor {
-    /// As DSPy's `named_predictors()` names it.
+    /// The name in DSPy's `named_predictors()`.
     name: String,
     /// The LM's name in the job file.
     lm: String,
@@ -37,19 +37,19 @@ struct Predictor {
     body: RequestBody,
     /// System message and demos: a JSON array without its closing bracket.
     prelude: String,
-    /// The same for training rows, where they go without demos.
+    /// The prelude of training rows, if they omit the demos.
     row_prelude: Option<String>,
-    /// The same for the one retry that DSPy makes with its JSON adapter when an answer does not parse.
+    /// The prelude of the one retry that DSPy makes with its JSON adapter when an answer does not parse.
     retry_prelude: Option<String>,
-    /// Of requests by the JSON adapter.
+    /// The `response_format` of requests by the JSON adapter.
     response_format: Option<serde_json::Value>,
-    /// Input field and its name in the namespace.
+    /// Pairs of an input field and its name in the namespace.
     wiring: Vec<(String, String)>,
     repeat: u32,
 }
 
 impl Program {
-    /// The annotation of an output field of that name, by the last predictor that has one.
+    /// The annotation of an output field, from the last predictor that has a field of this name.
     pub fn output_type(&self, field: &str) -> Option<&crate::signature::Type> {
         let outputs = self.predictors.iter().rev().flat_map(|p| &p.signature.outputs);
         outputs
@@ -58,7 +58,8 @@ impl Program {
             .map(|output| &output.ty)
     }
 
-    /// For each call: the LM's name and the characters of its messages, but for inputs that only a run makes.
+    /// For each call: the LM's name and the number of characters in its messages, without inputs that an earlier call
+    /// produces.
     pub fn prompt_sizes<'a>(
         &'a self,
         example: &'a bsft_pycompat::value::Record,

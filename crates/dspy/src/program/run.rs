@@ -1,6 +1,6 @@
-//! A program at work on one example, as a state machine: it yields the LM calls to make and takes their answers.
+//! Runs a program on one example as a state machine: it yields the LM calls to make and takes their answers.
 //!
-//! The caller sends the requests, so nothing here waits, retries or reads a clock.
+//! The caller sends the requests. Nothing here waits, retries or reads a clock.
 
 use super::{Predictor, Program};
 use crate::adapter::{Adapter, FormatError, JsonAdapter};
@@ -11,61 +11,61 @@ use bsft_pycompat::value::Record;
 use indexmap::IndexMap;
 use serde_json::Value as Json;
 
-/// What a running program needs next.
+/// The next step of a running program.
 pub enum Step<'p> {
-    /// An LM has to answer.
+    /// The caller must get an answer from an LM.
     Ask(PendingCall<'p>),
-    /// Nothing: the program has its prediction.
+    /// The program has finished.
     Done(ProgramResult),
 }
 
-/// A call that an LM has to answer before the program goes on.
+/// A call that needs an LM's answer before the program continues.
 pub struct PendingCall<'p> {
     run: Box<Run<'p>>,
     asked: Asked,
 }
 
-/// A pending call as its LM sees it.
+/// A pending call as the LM's client needs it.
 pub struct CallRequest<'a> {
-    /// The predictor that calls, as DSPy's `named_predictors()` names it.
+    /// The predictor's name in DSPy's `named_predictors()`.
     pub predictor: &'a str,
-    /// The name of the LM that has to answer.
+    /// The name of the LM to call.
     pub lm: &'a str,
     /// The messages, as a compact JSON array.
     pub messages: &'a str,
     /// The JSON body of the chat-completions request, `messages` included.
     pub body: &'a str,
-    /// The signature whose output fields the answer has to give.
+    /// The signature whose output fields the answer must contain.
     pub signature: &'a Signature,
     /// The adapter that will parse the answer.
     pub adapter: &'a dyn Adapter,
-    /// The example at hand, labels included.
+    /// The current example, including its labels.
     pub example: &'a Record,
 }
 
-/// What a program made of an example.
+/// The result of a program on one example.
 #[derive(Clone, Debug)]
 pub struct ProgramResult {
-    /// The calls in the order in which they were made.
+    /// The calls, in the order in which they were made.
     pub calls: Vec<Call>,
-    /// The outputs of all calls; a later one replaces an earlier one of its name.
+    /// The outputs of all calls. A later output replaces an earlier one of the same name.
     pub prediction: Record,
 }
 
 /// One invocation of a predictor.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// As DSPy's `named_predictors()` names it.
+    /// The predictor's name in DSPy's `named_predictors()`.
     pub predictor: String,
     /// The LM's name in the settings.
     pub lm: String,
-    /// What the predictor was called with.
+    /// The predictor's inputs.
     pub inputs: Record,
-    /// What it returned.
+    /// The predictor's outputs.
     pub outputs: Record,
     /// The exchange whose answer was used.
     pub used: Exchange,
-    /// Exchanges before it whose answers did not parse.
+    /// The earlier exchanges whose answers did not parse.
     pub unparsed: Vec<Exchange>,
     /// The training row's messages before the assistant turn, as a JSON array; `None` if they are `used.messages`.
     pub prompt: Option<String>,
@@ -80,31 +80,31 @@ pub struct Exchange {
     pub messages: String,
     /// The answer's text.
     pub raw_answer: String,
-    /// The tokens that it took.
+    /// The tokens of this exchange.
     pub usage: Usage,
 }
 
 /// Why a run has no prediction.
 #[derive(Clone, Debug)]
 pub struct ProgramFailure {
-    /// What failed.
+    /// The kind of failure.
     pub kind: ProgramFailureKind,
-    /// What happened.
+    /// The error message.
     pub message: String,
-    /// How often the LM was asked.
+    /// How many requests were sent to the LM.
     pub attempts: u32,
-    /// The predictor at work.
+    /// The predictor that failed.
     pub predictor: String,
-    /// The last answer that did not parse.
+    /// The last answer that did not parse, if any.
     pub raw_answer: Option<String>,
-    /// Tokens paid for until then, by LM.
+    /// The tokens spent so far, by LM.
     pub usage: Vec<(String, Usage)>,
 }
 
-/// What kept a program from its prediction.
+/// The cause of a program's failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProgramFailureKind {
-    /// The LM gave no answer.
+    /// The LM returned no answer.
     Lm,
     /// No adapter could parse the answer.
     Parse,
@@ -112,26 +112,26 @@ pub enum ProgramFailureKind {
     Format,
 }
 
-/// Where a run stands between two calls.
+/// The state of a run between two calls.
 struct Run<'p> {
     predictors: &'p [Predictor],
     example: &'p Record,
     namespace: Record,
     prediction: Record,
     calls: Vec<Call>,
-    /// The index of the predictor at work, and how often it was called.
+    /// The index of the current predictor, and how many of its calls are done.
     predictor: usize,
     repeated: u32,
 }
 
-/// A request that was rendered.
+/// A rendered request that waits for its answer.
 struct Asked {
     inputs: Record,
-    /// The current turn in the predictor's own adapter's words.
+    /// The current turn, written by the predictor's own adapter.
     user: String,
     messages: String,
     body: String,
-    /// The exchange before it, if this is the retry by the JSON adapter.
+    /// The exchange that did not parse, if this is the retry by the JSON adapter.
     unparsed: Option<Exchange>,
 }
 
@@ -156,7 +156,7 @@ impl Program {
 }
 
 impl<'p> PendingCall<'p> {
-    /// What the LM is to be sent.
+    /// The request to send to the LM.
     pub fn request(&self) -> CallRequest<'_> {
         let predictor = self.predictor();
         CallRequest {
@@ -170,8 +170,8 @@ impl<'p> PendingCall<'p> {
         }
     }
 
-    /// Goes on with the LM's answer. An answer that does not parse is asked for once more by the JSON adapter, unless that is
-    /// the program's own.
+    /// Continues with the LM's answer. If it does not parse, the next step is a retry by the JSON adapter, unless the
+    /// program already uses that adapter.
     pub fn answer(self, text: String, usage: Usage) -> Result<Step<'p>, ProgramFailure> {
         let (predictor, adapter) = (self.predictor(), self.adapter());
         let PendingCall { run, asked } = self;
@@ -193,7 +193,7 @@ impl<'p> PendingCall<'p> {
         }
     }
 
-    /// Ends the run because the LM gave no answer in that many attempts.
+    /// Ends the run because the LM returned no answer in `attempts` requests.
     pub fn fail(self, message: String, attempts: u32) -> ProgramFailure {
         let spent = self.asked.unparsed.as_slice();
         let raw_answer = spent.last().map(|exchange| exchange.raw_answer.clone());
@@ -215,7 +215,7 @@ impl<'p> PendingCall<'p> {
 }
 
 impl ProgramResult {
-    /// Tokens of all calls, by LM in order of first use.
+    /// The tokens of all calls, by LM in order of first use.
     pub fn usage(&self) -> Vec<(String, Usage)> {
         usage_of(&self.calls)
     }
@@ -226,7 +226,7 @@ impl<'p> Run<'p> {
         &self.predictors[self.predictor]
     }
 
-    /// The next predictor's call, or the end.
+    /// Returns the next predictor's call, or the result after the last one.
     fn next(mut self: Box<Self>) -> Result<Step<'p>, ProgramFailure> {
         while let Some(predictor) = self.predictors.get(self.predictor) {
             if self.repeated < predictor.repeat {
@@ -256,7 +256,7 @@ impl<'p> Run<'p> {
             Err(error) => return Err(self.unformatted(&error)),
         };
         let messages = close_array(&predictor.prelude, &user);
-        // The JSON adapter has no retry; it asks for its format at once.
+        // The JSON adapter has no retry: its first request already contains its format.
         let format = match predictor.retry_prelude {
             None => predictor.response_format.as_ref(),
             Some(_) => None,
@@ -264,7 +264,7 @@ impl<'p> Run<'p> {
         Ok(self.pending(inputs, user, messages, format, None))
     }
 
-    /// The same call by the JSON adapter.
+    /// Renders the current call again, with the JSON adapter.
     fn retry(
         self: Box<Self>,
         prelude: &str,
@@ -301,7 +301,7 @@ impl<'p> Run<'p> {
         Step::Ask(PendingCall { run: self, asked })
     }
 
-    /// A call has its outputs.
+    /// Records the outputs of a call and continues.
     fn called(
         mut self: Box<Self>,
         inputs: Record,
@@ -339,7 +339,7 @@ impl<'p> Run<'p> {
         self.next()
     }
 
-    /// Tokens of these exchanges with the LM of the predictor at work.
+    /// The tokens of these exchanges, under the LM of the current predictor.
     fn usage(&self, spent: &[Exchange]) -> Vec<(String, Usage)> {
         let lm = &self.predictor().lm;
         spent
@@ -380,7 +380,7 @@ impl<'p> Run<'p> {
 }
 
 impl Predictor {
-    /// The current turn in this adapter's words.
+    /// The current turn, written by the given adapter.
     pub(super) fn user(&self, adapter: &dyn Adapter, inputs: &Record) -> Result<String, FormatError> {
         adapter.user(&self.signature, inputs)
     }
@@ -400,7 +400,7 @@ fn usage_of(calls: &[Call]) -> Vec<(String, Usage)> {
         .collect()
 }
 
-/// Prelude and current turn as one JSON array; DSPy leaves an empty turn out.
+/// Joins the prelude and the current turn into one JSON array. Like DSPy, it omits an empty turn.
 fn close_array(prelude: &str, user: &str) -> String {
     let mut messages = String::with_capacity(prelude.len() + user.len() + user.len() / 8 + 64);
     messages.push_str(prelude);

@@ -1,4 +1,5 @@
-//! DSPy's saved state of a compiled student, as `program.save("compiled.json")` writes it: `program.load` takes it back.
+//! DSPy's saved state of a compiled student: the JSON that `program.save("compiled.json")` writes and `program.load`
+//! reads.
 
 use super::BuildError;
 use super::build::{demos_of, signature_of};
@@ -8,20 +9,20 @@ use crate::signature::{TypeTable, parse_types};
 use bsft_pycompat::value::Value;
 use bsft_pycompat::{float, json};
 
-/// What `dspy.LM` does unless told otherwise.
+/// The `num_retries` of `dspy.LM` if the job file sets none.
 const DSPY_NUM_RETRIES: u32 = 3;
 
-/// The model that training made for a predictor.
+/// The model that a training produced for one predictor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TrainedModel<'a> {
     /// The full name of the new model, `None` if the LM keeps its own.
     pub model: Option<&'a str>,
-    /// The address at which it is served, `None` if the LM's own is right.
+    /// The address that serves the model, `None` if it is the LM's own.
     pub api_base: Option<&'a str>,
 }
 
-/// The state of the student with each predictor's model; `models` has one entry per predictor. DSPy's layout of a
-/// program whose root is itself a predictor (named `self`) is flat.
+/// Returns the student's state with each predictor's model; `models` has one entry per predictor. If the root of the
+/// program is itself a predictor (named `self`), DSPy's layout is flat.
 pub fn saved_state(
     student: &ProgramSpec,
     settings: &ProgramSettings<'_>,
@@ -56,8 +57,8 @@ pub fn saved_state(
     Ok(out)
 }
 
-/// Whether a saved model has an address of its own. `program.load` drops it and asks OpenAI instead, unless it is called with
-/// `allow_unsafe_lm_state=True`.
+/// Whether a saved model has an address of its own. `program.load` drops that address and calls OpenAI, unless it is
+/// called with `allow_unsafe_lm_state=True`.
 pub fn has_private_models(
     student: &ProgramSpec,
     settings: &ProgramSettings<'_>,
@@ -119,7 +120,7 @@ fn predictor_state(
     .into())
 }
 
-/// What `LM.dump_state` gives: never the key.
+/// The output of `LM.dump_state`, which never contains the key.
 fn lm_state(lm: &LmArguments<'_>, trained: &TrainedModel<'_>) -> Value {
     let model = trained.model.unwrap_or(lm.model);
     let api_base = address(lm, trained);
@@ -135,7 +136,7 @@ fn lm_state(lm: &LmArguments<'_>, trained: &TrainedModel<'_>) -> Value {
         ("temperature", lm.temperature.map_or(Value::None, Value::Float)),
     ];
     let max_tokens = lm.max_tokens.map_or(Value::None, |n| Value::Int(n as i64));
-    // DSPy renames the limit of a reasoning model, and gives it its name and a place at the end while the model is one.
+    // For a reasoning model, DSPy renames the token limit and moves it to the end.
     let (limit, moved) = match (is_reasoning_model(lm.model), is_reasoning_model(model)) {
         (true, true) => (None, Some(("max_tokens", max_tokens))),
         (true, false) => (Some(("max_completion_tokens", max_tokens)), None),
@@ -170,7 +171,7 @@ fn object(items: impl IntoIterator<Item = (String, Value)>) -> Value {
     )
 }
 
-/// orjson's two-space layout and its way with floats.
+/// Writes orjson's layout with an indent of two spaces, and its float format.
 fn write_pretty(value: &Value, depth: usize, out: &mut String) {
     match value {
         Value::Dict(items) if !items.is_empty() => {

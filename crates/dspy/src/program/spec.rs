@@ -6,12 +6,12 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-/// What a program shares with the others of its job: DSPy keeps these in `dspy.settings`.
+/// The settings that all programs of a job share; DSPy keeps them in `dspy.settings`.
 #[derive(Clone, Debug)]
 pub struct ProgramSettings<'a> {
     /// Named types: name to definition, as [`parse_types`](crate::signature::parse_types) reads them.
     pub types: &'a Map<String, Json>,
-    /// How prompts and training rows are written and answers are read.
+    /// The adapter that writes prompts and training rows and reads answers.
     pub adapter: AdapterKind,
     /// Whether training rows and the saved state leave the demos out.
     pub exclude_demos: bool,
@@ -29,7 +29,7 @@ impl<'a> ProgramSettings<'a> {
 /// A declarative program.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProgramSpec {
-    /// In DSPy's `predictors()` order.
+    /// The predictors, in DSPy's `predictors()` order.
     pub predictors: Vec<PredictorSpec>,
 }
 
@@ -38,23 +38,23 @@ pub struct ProgramSpec {
 pub struct PredictorSpec {
     /// The attribute's name, such as `classify`.
     pub name: String,
-    /// Which DSPy module it is.
+    /// The predictor's DSPy module.
     pub module: ModuleKind,
-    /// DSPy's mini-language.
+    /// The signature in DSPy's mini-language.
     pub signature: String,
-    /// None: DSPy's default.
+    /// The instructions, `None` for DSPy's default.
     pub instructions: Option<String>,
-    /// Field descriptions by field.
+    /// Field descriptions, by field name.
     pub desc: IndexMap<String, String>,
-    /// Field prefixes by field, where a saved state gave some.
+    /// Field prefixes from a saved state, by field name.
     pub prefix: IndexMap<String, String>,
-    /// Demos, each one JSON object as text (numbers keep their Python meaning).
+    /// The demos, each one JSON object as text (which keeps Python's number types).
     pub demos: Vec<String>,
-    /// LM arguments of this predictor's calls.
+    /// The LM arguments of this predictor's calls, which override the LM's own.
     pub config: Map<String, Json>,
-    /// Field to name in the namespace, where they differ.
+    /// The names of inputs in the namespace, by field name, where they differ.
     pub inputs: IndexMap<String, String>,
-    /// How many times in a row it is called.
+    /// How many times in a row the predictor is called.
     pub repeat: u32,
     /// The LM's name in the job file.
     pub lm: String,
