@@ -26,6 +26,7 @@ pub mod schema;
 pub mod shutdown;
 pub mod spec;
 pub mod store;
+pub mod store_error;
 pub mod task;
 mod telemetry;
 mod tls;

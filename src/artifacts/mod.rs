@@ -7,7 +7,7 @@ mod dir;
 
 pub use dir::DirArtifacts;
 
-use crate::store::StoreError;
+use crate::store_error::StoreError;
 use crate::task::RunId;
 use crate::training_file::TrainingFile;
 use async_trait::async_trait;

@@ -8,7 +8,7 @@ mod single_process;
 pub use single_process::SingleProcess;
 
 use crate::broker::Queue;
-use crate::store::StoreError;
+use crate::store_error::StoreError;
 use crate::task::RunId;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};

@@ -2,7 +2,7 @@
 //! granted.
 
 use super::{Coordination, LeaseResult, Process, WorkerInfo};
-use crate::store::StoreError;
+use crate::store_error::StoreError;
 use crate::task::RunId;
 use async_trait::async_trait;
 use std::collections::HashSet;

@@ -107,7 +107,7 @@ fn requests(prepared: &Prepared, retry: Retry, is_bootstrapped: bool) -> Vec<Pre
     let (job, manifest) = (&prepared.tasks.job, &prepared.manifest);
     let mut requests: Vec<PreflightRequest> = Vec::new();
     for key in lm_keys(&job.spec) {
-        let recipe = key.recipe(job);
+        let recipe = job.training_spec(&key);
         let is_requested = requests.iter().any(|request| request.recipe.lm == recipe.lm);
         if is_requested || !recipe.provider.reads_rows() {
             continue;

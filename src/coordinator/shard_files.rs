@@ -53,7 +53,7 @@ pub(super) fn write(
     let written = write_data(log.traces(), rows, &wanted).map_err(RunError::with_path(&main))?;
     let names = put_in_place(dir, &name, &formats, &written)?;
     let shard = FinetuneJob {
-        recipe: key.recipe(job),
+        recipe: job.training_spec(key),
         data: training_file(file_name(&name, DataPart::Training, None), &written.training),
         validation: written
             .validation

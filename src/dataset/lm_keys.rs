@@ -1,7 +1,6 @@
 //! LM keys: an LM and the predictors whose rows it is trained on.
 
-use crate::finetune::{TrainingSpec, key_name};
-use crate::job::Job;
+use crate::finetune::key_name;
 use crate::spec::JobSpec;
 use indexmap::IndexSet;
 
@@ -19,21 +18,6 @@ impl LmKey {
     pub fn name(&self) -> String {
         let predictor = self.predictor.as_ref().map(|(_, name)| name.as_str());
         key_name(&self.lm, predictor)
-    }
-
-    /// The settings of the training on the key's rows.
-    pub fn recipe(&self, job: &Job) -> TrainingSpec {
-        let finetune = &job.finetune[&self.lm];
-        let own = &job.spec.lms[&self.lm].model;
-        TrainingSpec {
-            job: job.spec.name.clone(),
-            lm: self.lm.clone(),
-            predictor: self.predictor.as_ref().map(|(_, name)| name.clone()),
-            model: finetune.model.as_ref().unwrap_or(own).clone(),
-            seed: job.spec.seed,
-            train: finetune.train.clone(),
-            provider: finetune.provider.clone(),
-        }
     }
 
     /// Whether a predictor of the student uses the model of this key.

@@ -1,7 +1,7 @@
 //! `[lm.NAME.finetune]`: who fine-tunes an LM, and how.
 
+use super::access::{api_base, key_variable, open_arguments};
 use super::keys::FinetuneTable;
-use super::lm::{api_base, key_variable, open_arguments};
 use crate::finetune::{
     CommandSpec, DataPart, ExportSpec, FireworksSpec, ProviderSpec, RowFormat, ServiceSpec, file_name,
 };

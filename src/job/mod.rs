@@ -1,5 +1,6 @@
 //! The job file: read, checked and planned before anything is spent.
 
+mod access;
 mod check;
 mod compile;
 mod data;
@@ -18,8 +19,9 @@ mod state;
 pub use finetune::FinetuneSpec;
 pub use lm::KeyVariable;
 
+use crate::dataset::LmKey;
 use crate::dataset::trainer_configs::TrainerArguments;
-use crate::finetune::ProviderSpec;
+use crate::finetune::{ProviderSpec, TrainingSpec};
 use crate::program::ProgramSpec;
 use crate::schema::definition::{Table as _, TableDefinition};
 use crate::schema::form::{EitherValue, Read};
@@ -56,6 +58,23 @@ pub struct Job {
     pub max_failure_rate: f64,
     /// What is allowed but hardly meant.
     pub warnings: Vec<String>,
+}
+
+impl Job {
+    /// What is trained on the rows of an LM key, how and by which provider.
+    pub fn training_spec(&self, key: &LmKey) -> TrainingSpec {
+        let finetune = &self.finetune[&key.lm];
+        let own = &self.spec.lms[&key.lm].model;
+        TrainingSpec {
+            job: self.spec.name.clone(),
+            lm: key.lm.clone(),
+            predictor: key.predictor.as_ref().map(|(_, name)| name.clone()),
+            model: finetune.model.as_ref().unwrap_or(own).clone(),
+            seed: self.spec.seed,
+            train: finetune.train.clone(),
+            provider: finetune.provider.clone(),
+        }
+    }
 }
 
 /// The title of the job file's JSON Schema.

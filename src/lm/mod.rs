@@ -3,13 +3,15 @@
 //! `openai/…` models are served over HTTP, `simulated/…` ones answer from the example's own labels.
 
 mod connect;
+mod connect_error;
 pub mod openai;
 mod settings;
 pub mod simulated;
 
 pub use crate::http::Secret;
 pub use bsft_dspy::lm::{LEAST_MAX_TOKENS, Usage, is_reasoning_model};
-pub use connect::{ConnectError, OPENAI_KEY, connect};
+pub use connect::{OPENAI_KEY, connect};
+pub use connect_error::ConnectError;
 pub use openai::OpenAi;
 pub use settings::{LmSettings, Price, Simulation};
 
@@ -115,3 +117,6 @@ impl LmError {
 
 /// Timeout of a request, unless `timeout_secs` is set.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Retries after the first attempt, as in DSPy.
+pub const DEFAULT_RETRIES: u32 = 3;

@@ -6,6 +6,7 @@
 //!
 //! A worker knows the broker and the store, never the coordinator. The broker redelivers whatever a worker drops.
 
+mod announce;
 mod bootstrap;
 mod built_jobs;
 mod consume;
@@ -13,6 +14,7 @@ mod context;
 mod finetune;
 mod heartbeat;
 mod lease;
+mod poll_error;
 mod preflight;
 mod rate_limited_log;
 mod recorded_answers;

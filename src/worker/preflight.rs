@@ -2,8 +2,9 @@
 //!
 //! A worker does it, because the keys, the trainers and the network paths of the workers matter.
 
-use super::finetune::{PollError, announce};
+use super::announce::announce;
 use super::lease::{LEASE, under_lease};
+use super::poll_error::PollError;
 use super::{RETURN_AFTER, WorkerContext, resolve};
 use crate::broker::{Delivery, Disposition};
 use crate::finetune::{NOT_HERE_SLOT, PREFLIGHT_SLOT, Preflight};

@@ -4,7 +4,7 @@ mod reply;
 #[cfg(test)]
 mod tests;
 
-use super::connect::ConnectError;
+use super::connect_error::ConnectError;
 use super::{Lm, LmError, LmRequest, LmResponse, LmSettings, Usage, UsageTotals};
 use crate::http::{
     self, BadAddress, LARGEST_ERROR, Secret, ServerError, chain, collect, retry, server_error,
@@ -19,9 +19,6 @@ use std::time::{Duration, SystemTime};
 
 /// OpenAI's own address.
 pub const OPENAI_BASE: &str = "https://api.openai.com/v1";
-
-/// Retries after the first attempt, as in DSPy.
-pub const DEFAULT_RETRIES: u32 = 3;
 
 /// The largest body of an answer that is read, in bytes; a larger one is refused.
 pub const LARGEST_ANSWER: usize = 32 << 20;
@@ -92,7 +89,7 @@ impl OpenAi {
             shown_url: shown.to_string(),
             url,
             key,
-            retries: settings.num_retries.unwrap_or(DEFAULT_RETRIES),
+            retries: settings.num_retries.unwrap_or(super::DEFAULT_RETRIES),
             backoff_base: Duration::from_secs(1),
             counts: UsageCounters::default(),
             metrics,

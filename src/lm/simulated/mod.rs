@@ -36,7 +36,7 @@ impl SimulatedLm {
             name: settings.name.clone(),
             simulation: settings.simulate,
             seed: draw::hash(seed ^ job_seed.rotate_left(32), &job_seed.to_le_bytes()),
-            retries: settings.num_retries.unwrap_or(super::openai::DEFAULT_RETRIES),
+            retries: settings.num_retries.unwrap_or(super::DEFAULT_RETRIES),
             requests: AtomicU64::new(0),
             attempts: AtomicU64::new(0),
             prompt_tokens: AtomicU64::new(0),

@@ -10,16 +10,16 @@ mod supervise;
 pub(super) use orphan_timer::OrphanTimer;
 pub(super) use supervise::resume;
 
+use super::announce::announce;
 use super::lease::{LEASE, under_lease};
+use super::poll_error::PollError;
 use super::{HELD, RETURN_AFTER, WorkerContext, preflight, resolve};
-use crate::broker::{BrokerError, Delivery, Disposition, Queue};
-use crate::finetune::{
-    Provider, ProviderError, TrainingOutcome, TrainingRecord, TrainingRequest, TrainingState,
-};
-use crate::message::{Completion, FinetuneMessage, FinetuneTask, MESSAGE_VERSION, Refusal, decode, encode};
+use crate::broker::{Delivery, Disposition, Queue};
+use crate::finetune::{Provider, TrainingOutcome, TrainingRecord, TrainingRequest, TrainingState};
+use crate::message::{FinetuneMessage, FinetuneTask, Refusal, decode};
 use crate::metrics::TaskEnd;
 use crate::store::{Claim, StoreError};
-use crate::task::{Attempt, AttemptRef, RunId, TaskId};
+use crate::task::{Attempt, AttemptRef};
 use crate::trace::Outcome;
 use driver::{Observation, TrainingDriver};
 use std::sync::Arc;
@@ -29,17 +29,6 @@ use tracing::{debug, info, warn};
 
 /// The interval between two polls of a training at a service.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
-
-/// Why a poll failed.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum PollError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Broker(#[from] BrokerError),
-    #[error(transparent)]
-    Provider(#[from] ProviderError),
-}
 
 /// The result of a poll.
 #[derive(Debug)]
@@ -283,17 +272,4 @@ impl TrainingTask<'_> {
             attempt,
         }
     }
-}
-
-/// Notifies the run's coordinator that the store has news of a task.
-pub(super) async fn announce(context: &WorkerContext, run: &RunId, task: TaskId) -> Result<(), BrokerError> {
-    let completion = Completion {
-        v: MESSAGE_VERSION,
-        run: run.clone(),
-        task,
-    };
-    context
-        .broker
-        .publish(&Queue::Completions(run.clone()), vec![encode(&completion)])
-        .await
 }

@@ -1,7 +1,7 @@
 //! Supervises a training on this machine until it ends or this process exits.
 
 use super::driver::{Observation, TrainingDriver};
-use super::{PollError, TrainingTask, UnackedError};
+use super::{TrainingTask, UnackedError};
 use crate::broker::{Delivery, Disposition};
 use crate::finetune::{ProviderError, TrainingOutcome, TrainingProgress, TrainingRecord, UnfinishedTraining};
 use crate::message::{FinetuneTask, MESSAGE_VERSION};
@@ -9,6 +9,7 @@ use crate::metrics::TaskEnd;
 use crate::store::{Claim, StoreError};
 use crate::task::AttemptRef;
 use crate::telemetry::spans;
+use crate::worker::poll_error::PollError;
 use crate::worker::{HELD, WorkerContext, resolve};
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! What a comma means inside a string that is an object's value and may lack its closing quote.
 
-use super::string::State;
+use super::state::State;
 use super::{Parser, is_in, is_quote};
 use crate::text::{is_alnum, is_digit, is_space};
 

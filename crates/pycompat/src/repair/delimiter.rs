@@ -1,6 +1,6 @@
 //! Whether a quote inside a string ends it.
 
-use super::string::State;
+use super::state::State;
 use super::{Context, Parser, is_in};
 use crate::text::{is_alpha, is_space};
 

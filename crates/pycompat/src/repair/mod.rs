@@ -9,6 +9,7 @@ mod inline;
 mod number;
 mod object;
 mod parenthesis;
+mod state;
 mod string;
 
 use super::{json, text};

@@ -1,9 +1,9 @@
 //! The body of a string in broken JSON: where it ends, by what stands around it.
 
-use super::State;
 use crate::repair::comma::Comma;
 use crate::repair::delimiter::Quote;
 use crate::repair::inline::closing;
+use crate::repair::state::State;
 use crate::repair::{Context, Parser, is_in};
 use crate::text::is_space;
 

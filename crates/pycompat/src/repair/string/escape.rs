@@ -1,7 +1,7 @@
 //! Escapes in the strings of broken JSON.
 
-use super::State;
 use crate::repair::QUOTES;
+use crate::repair::state::State;
 use crate::repair::{Parser, is_in};
 
 impl Parser {

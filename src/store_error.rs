@@ -1,0 +1,88 @@
+//! Why a store, a coordination backend or an artifact store did not do what was asked.
+
+use crate::recourse::Recourse;
+use crate::task::AttemptRef;
+use std::path::PathBuf;
+
+/// Why a call failed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The attempt is stale: another attempt has the task, or the task is done.
+    #[error("attempt {} of task {} is no longer the current one", .0.attempt, .0.task)]
+    Fenced(AttemptRef),
+    /// The store cannot be reached or did not answer in time. The write may have happened.
+    #[error("the store at {place} cannot be reached: {message}")]
+    Unreachable {
+        /// The URL without its password, or the path.
+        place: String,
+        message: String,
+    },
+    /// The disk or the server rejected the write: full, read-only, out of memory.
+    #[error("the store at {place} rejected a write: {message}")]
+    Failed {
+        /// The URL without its password, or the path.
+        place: String,
+        /// The cause and what to change.
+        message: String,
+    },
+    /// The server answers, but rejects this user: wrong password, missing permission.
+    #[error("the store at {place} refused: {message}")]
+    Refused {
+        /// The URL without its password.
+        place: String,
+        /// The server's message and what to change.
+        message: String,
+    },
+    /// The server accepted this user before: the password or a permission was changed. That can be undone,
+    /// so the data in flight waits.
+    #[error("the store at {place} rejects a user that it accepted before: {message}")]
+    LockedOut {
+        /// The URL without its password.
+        place: String,
+        /// The server's message and what to change.
+        message: String,
+    },
+    /// The URL or the server's configuration is unsuitable: it would lose data or cannot be used.
+    #[error("the store at {place} cannot be used: {message}")]
+    Misconfigured {
+        /// The URL without its password.
+        place: String,
+        /// What is wrong and what to set.
+        message: String,
+    },
+    /// The store holds something that this version cannot have written.
+    #[error(
+        "the store at {place} is damaged: {message}; move it away and compile again, which starts from DIR's traces"
+    )]
+    // The store contains data that this version does not write.
+    Corrupt {
+        /// The URL without its password, or the path.
+        place: String,
+        /// What was found.
+        message: String,
+    },
+    /// Another process has the file open.
+    #[error("{} is in use: another bsft is running on it; wait for it or stop it first", path.display())]
+    InUse { path: PathBuf },
+    /// This process closed the store, or its writer thread died.
+    #[error("the store at {place} is closed")]
+    Closed {
+        /// The URL without its password, or the path.
+        place: String,
+    },
+}
+
+impl StoreError {
+    pub fn recourse(&self) -> Recourse {
+        match self {
+            StoreError::Fenced(_) => Recourse::Discard,
+            StoreError::Unreachable { .. } | StoreError::LockedOut { .. } => Recourse::Retry,
+            StoreError::Failed { .. }
+            | StoreError::Refused { .. }
+            | StoreError::Misconfigured { .. }
+            | StoreError::Corrupt { .. }
+            | StoreError::InUse { .. }
+            | StoreError::Closed { .. } => Recourse::Halt,
+        }
+    }
+}

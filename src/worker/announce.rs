@@ -1,0 +1,19 @@
+//! Tells the coordinator that a training task has an outcome.
+
+use super::WorkerContext;
+use crate::broker::{BrokerError, Queue};
+use crate::message::{Completion, MESSAGE_VERSION, encode};
+use crate::task::{RunId, TaskId};
+
+/// Tells the run's coordinator to look into the store.
+pub(super) async fn announce(context: &WorkerContext, run: &RunId, task: TaskId) -> Result<(), BrokerError> {
+    let completion = Completion {
+        v: MESSAGE_VERSION,
+        run: run.clone(),
+        task,
+    };
+    context
+        .broker
+        .publish(&Queue::Completions(run.clone()), vec![encode(&completion)])
+        .await
+}
