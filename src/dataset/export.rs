@@ -62,9 +62,10 @@ pub fn write_data(traces: &File, rows: &RowIndex, wanted: &ExportRequest<'_>) ->
     let mut order: Vec<(u32, u32)> = rows.of(wanted.key).collect();
     Random::new(SHUFFLE_SEED).shuffle(&mut order);
     let mut training = PartWriter::create(wanted, DataPart::Training)?;
-    let mut validation = match wanted.split.is_empty() {
-        true => None,
-        false => Some(PartWriter::create(wanted, DataPart::Validation)?),
+    let mut validation = if wanted.split.is_empty() {
+        None
+    } else {
+        Some(PartWriter::create(wanted, DataPart::Validation)?)
     };
     let (mut line, mut row_bytes) = (Vec::new(), Vec::new());
     for (task, row) in &order {

@@ -40,9 +40,10 @@ impl FinetuneSpec {
 
     /// The files of rows that a key of the LM may get.
     pub fn row_files(&self, key: &str) -> Vec<String> {
-        let parts = match self.validation_fraction > 0.0 {
-            true => &[DataPart::Training, DataPart::Validation][..],
-            false => &[DataPart::Training][..],
+        let parts = if self.validation_fraction > 0.0 {
+            &[DataPart::Training, DataPart::Validation][..]
+        } else {
+            &[DataPart::Training][..]
         };
         let formats: Vec<Option<RowFormat>> = iter::once(None)
             .chain(self.formats().into_iter().map(Some))

@@ -176,9 +176,10 @@ pub(super) fn training(job: &Job) -> Vec<TrainingPlan> {
     };
     let mut training: Vec<TrainingPlan> = Vec::new();
     for (i, predictor) in spec.student.predictors.iter().enumerate() {
-        let (name, only) = match spec.multitask {
-            true => (None, None),
-            false => (Some(predictor.predictor_name()), Some(i)),
+        let (name, only) = if spec.multitask {
+            (None, None)
+        } else {
+            (Some(predictor.predictor_name()), Some(i))
         };
         let key = key_name(&predictor.lm, name.as_deref());
         let file = format!("data/{}", file_name(&key, DataPart::Training, None));

@@ -18,12 +18,13 @@ pub(super) fn scan(source: &mut HashingReader, scanner: &mut RowScanner<'_>) -> 
     let mark = source.skip_mark()?;
     let mut rows = reader(&mut *source);
     let mut record = ByteRecord::new();
-    let header = match rows.read_byte_record(&mut record)? {
-        true => record
+    let header = if rows.read_byte_record(&mut record)? {
+        record
             .iter()
             .map(|c| String::from_utf8(c.to_vec()).ok())
-            .collect(),
-        false => None,
+            .collect()
+    } else {
+        None
     };
     let Some(columns): Option<Vec<String>> = header else {
         scanner.bad(

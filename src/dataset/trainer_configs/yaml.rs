@@ -52,17 +52,19 @@ pub(super) fn quoted(text: &str) -> String {
 /// A number such that readers of YAML 1.1 take it for one: never with an exponent.
 pub(super) fn number(value: f64) -> String {
     let text = value.to_string();
-    match text.contains('.') {
-        true => text,
-        false => format!("{text}.0"),
+    if text.contains('.') {
+        text
+    } else {
+        format!("{text}.0")
     }
 }
 
 /// A word of a shell's command line.
 pub(super) fn shell_word(text: &str) -> String {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'@' | b'/');
-    match text.bytes().all(is_plain) {
-        true => text.to_owned(),
-        false => format!("'{}'", text.replace('\'', "'\\''")),
+    if text.bytes().all(is_plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
     }
 }

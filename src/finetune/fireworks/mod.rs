@@ -86,9 +86,10 @@ impl FireworksProvider {
     fn succeeded(&self, http: &Http, id: &TrainingId, job: &Json) -> TrainingState {
         let name = job["outputModel"].as_str().filter(|name| !name.is_empty());
         let name = name.unwrap_or(&id.0);
-        let name = match name.starts_with("accounts/") {
-            true => name.to_owned(),
-            false => full(&self.spec, "models", name),
+        let name = if name.starts_with("accounts/") {
+            name.to_owned()
+        } else {
+            full(&self.spec, "models", name)
         };
         TrainingState::Succeeded(TrainingResult {
             model: Some(format!("openai/{name}")),

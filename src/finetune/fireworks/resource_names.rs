@@ -16,9 +16,10 @@ pub(super) fn job_id(order: &TrainingRequest<'_>, spec: &FireworksSpec) -> Strin
         Some(suffix) => suffix.clone(),
         None => format!("{}-{}", recipe.job, recipe.lm),
     };
-    let start = match wanted.starts_with(|char: char| char.is_ascii_alphabetic()) {
-        true => wanted,
-        false => format!("ft-{wanted}"),
+    let start = if wanted.starts_with(|char: char| char.is_ascii_alphabetic()) {
+        wanted
+    } else {
+        format!("ft-{wanted}")
     };
     let name = slug(&start, LONGEST_ID - KEY_CHARS - 1);
     format!("{name}-{}", slug(order.key, KEY_CHARS))
@@ -43,9 +44,10 @@ pub(super) fn account(spec: &FireworksSpec) -> &str {
 pub(super) fn base_model(recipe: &TrainingSpec) -> String {
     let model = recipe.base_model();
     let model = model.strip_prefix("fireworks_ai/").unwrap_or(model);
-    match model.starts_with("accounts/") {
-        true => model.to_owned(),
-        false => format!("accounts/fireworks/models/{model}"),
+    if model.starts_with("accounts/") {
+        model.to_owned()
+    } else {
+        format!("accounts/fireworks/models/{model}")
     }
 }
 

@@ -203,16 +203,18 @@ impl Http {
         if whole && body.trim_ascii().is_empty() {
             return Ok(Json::Null);
         }
-        let read = match whole {
-            true => serde_json::from_slice(&body).map_err(|error| error.to_string()),
-            false => Err(format!("more than {LARGEST_ANSWER} bytes")),
+        let read = if whole {
+            serde_json::from_slice(&body).map_err(|error| error.to_string())
+        } else {
+            Err(format!("more than {LARGEST_ANSWER} bytes"))
         };
         read.map_err(|why| {
             let words = self.say(&String::from_utf8_lossy(&body));
             let message = format!("{place}: the answer cannot be read: {why}: {words}");
-            AttemptError::Permanent(match *method == Method::POST {
-                true => CallError::Unclear(message),
-                false => CallError::Garbled(message),
+            AttemptError::Permanent(if *method == Method::POST {
+                CallError::Unclear(message)
+            } else {
+                CallError::Garbled(message)
             })
         })
     }
@@ -228,12 +230,13 @@ impl Http {
             .await
             .map_or_else(|_| Vec::new(), |(body, _)| body);
         let error = server_error(&words);
-        let message = match status.is_redirection() {
-            true => format!(
+        let message = if status.is_redirection() {
+            format!(
                 "{place}: HTTP {}: the server is elsewhere; set api_base to its own address",
                 status.as_u16()
-            ),
-            false => format!("{place}: HTTP {}: {}", status.as_u16(), self.say(&error.message)),
+            )
+        } else {
+            format!("{place}: HTTP {}: {}", status.as_u16(), self.say(&error.message))
         };
         let out_of_money = error.kinds.iter().any(|kind| kind == "insufficient_quota");
         let starts = *method == Method::POST;
@@ -258,9 +261,10 @@ impl Http {
     fn broken(&self, method: &Method, place: &str, error: reqwest::Error) -> AttemptError {
         let never_left = error.is_connect() || error.is_builder();
         let message = format!("{place}: {}", self.say(&chain(&error.without_url())));
-        match *method == Method::POST && !never_left {
-            true => AttemptError::Permanent(CallError::Unclear(message)),
-            false => AttemptError::Retryable(message, None),
+        if *method == Method::POST && !never_left {
+            AttemptError::Permanent(CallError::Unclear(message))
+        } else {
+            AttemptError::Retryable(message, None)
         }
     }
 

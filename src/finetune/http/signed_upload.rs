@@ -63,9 +63,10 @@ impl Http {
             BadAddress::Credentials => unusable("it holds credentials"),
             BadAddress::Unusable(reason) => unusable(&reason),
         })?;
-        match url.scheme() == "https" || self.base.scheme() == "http" {
-            true => Ok(url),
-            false => Err(unusable("it is not https")),
+        if url.scheme() == "https" || self.base.scheme() == "http" {
+            Ok(url)
+        } else {
+            Err(unusable("it is not https"))
         }
     }
 

@@ -36,14 +36,13 @@ pub(super) fn of(
     if let Some(validation) = validation {
         body["validation_file"] = validation.into();
     }
-    match spec.extra.contains_key("hyperparameters") {
-        true => body["hyperparameters"] = Json::Object(recipe.train.clone()),
-        false => {
-            body["method"] = json!({
-                "type": "supervised",
-                "supervised": {"hyperparameters": recipe.train},
-            });
-        }
+    if spec.extra.contains_key("hyperparameters") {
+        body["hyperparameters"] = Json::Object(recipe.train.clone())
+    } else {
+        body["method"] = json!({
+            "type": "supervised",
+            "supervised": {"hyperparameters": recipe.train},
+        });
     }
     body["metadata"] = json!({
         "job_key": order.key,

@@ -17,10 +17,7 @@ pub(super) fn is_azure(http: &Http) -> bool {
 
 /// The longest suffix there.
 pub(super) fn longest(azure: bool) -> usize {
-    match azure {
-        true => LONGEST_ON_AZURE,
-        false => LONGEST,
-    }
+    if azure { LONGEST_ON_AZURE } else { LONGEST }
 }
 
 /// What the new model's name ends with: what the job says, or job, LM and predictor in the characters that every server takes.
@@ -47,9 +44,10 @@ pub(super) fn suffix(spec: &ServiceSpec, recipe: &TrainingSpec, azure: bool) -> 
 
 /// As DSPy's `LM(model=…)` takes it: `ft:…` is known to be OpenAI's, everything else is told by its prefix.
 pub(super) fn model(name: &str) -> String {
-    match name.starts_with("ft:") {
-        true => name.to_owned(),
-        false => format!("openai/{name}"),
+    if name.starts_with("ft:") {
+        name.to_owned()
+    } else {
+        format!("openai/{name}")
     }
 }
 

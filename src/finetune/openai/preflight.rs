@@ -110,9 +110,10 @@ impl Findings {
         let ids: Vec<String> = listed.iter().filter_map(id).collect();
         let hint = nearest(model, ids.iter().map(String::as_str));
         let lacks = format!("{} lists no model {model}", http.shown());
-        match is_own(http) || ids.iter().any(|known| is_misspelt(model, known)) {
-            true => self.problems.push(format!("{lacks}: {hint}")),
-            false => self.warnings.push(lacks),
+        if is_own(http) || ids.iter().any(|known| is_misspelt(model, known)) {
+            self.problems.push(format!("{lacks}: {hint}"))
+        } else {
+            self.warnings.push(lacks)
         }
     }
 
@@ -171,9 +172,10 @@ fn day(date: &str) -> Option<i64> {
         return None;
     }
     // Years that begin in March have their leap day at the end, and months of 30.6 days.
-    let (year, month) = match month > 2 {
-        true => (year, month - 3),
-        false => (year - 1, month + 9),
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
     };
     let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
     Some(days - 719_468)

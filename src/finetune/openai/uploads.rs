@@ -52,9 +52,10 @@ impl OpenAiRows {
         marked: bool,
     ) -> Result<String, ProviderError> {
         let name = self.file_name(order.key);
-        let bytes = match marked {
-            true => file.bytes + BYTE_ORDER_MARK.len() as u64,
-            false => file.bytes,
+        let bytes = if marked {
+            file.bytes + BYTE_ORDER_MARK.len() as u64
+        } else {
+            file.bytes
         };
         let is_ours = |file: &File| file.name == name && file.bytes.is_none_or(|length| length == bytes);
         let uploaded = listed(http).await?.into_iter();
@@ -70,12 +71,13 @@ impl OpenAiRows {
                 http.say(&details)
             )));
         }
-        match found.is_looked_at() {
-            true => Err(ProviderError::Passing(format!(
+        if found.is_looked_at() {
+            Err(ProviderError::Passing(format!(
                 "the server still looks at the rows ({})",
                 found.id
-            ))),
-            false => Ok(found.id),
+            )))
+        } else {
+            Ok(found.id)
         }
     }
 }
@@ -97,11 +99,12 @@ async fn upload(
     let folder = tempfile::tempdir().map_err(ArtifactError::with_path(std::env::temp_dir()))?;
     let plain = folder.path().join("rows.jsonl");
     order.fetch(file, &plain).await?;
-    let path = match marked {
-        true => tokio::task::spawn_blocking(move || mark(&plain))
+    let path = if marked {
+        tokio::task::spawn_blocking(move || mark(&plain))
             .await
-            .unwrap_or_else(|gone| Err(ArtifactError::with_path("copying")(io::Error::other(gone))))?,
-        false => plain,
+            .unwrap_or_else(|gone| Err(ArtifactError::with_path("copying")(io::Error::other(gone))))?
+    } else {
+        plain
     };
     let upload = Upload {
         fields: &[PURPOSE],

@@ -168,9 +168,10 @@ impl Page {
             },
             _ => Vec::new(),
         };
-        let next = match more {
-            true => last.or_else(|| items.last().and_then(id)),
-            false => None,
+        let next = if more {
+            last.or_else(|| items.last().and_then(id))
+        } else {
+            None
         };
         Page { items, next }
     }

@@ -31,11 +31,12 @@ const LARGEST_SEED: u64 = i32::MAX as u64;
 
 /// Rejects `extra.suffix`, because a job is found again by its suffix.
 pub(super) fn check_extra(extra: &Map<String, Json>) -> Result<(), ProviderError> {
-    match extra.contains_key("suffix") {
-        true => Err(ProviderError::Refused(
+    if extra.contains_key("suffix") {
+        Err(ProviderError::Refused(
             "extra.suffix would hide the job from us: write suffix = \"…\" beside extra".to_owned(),
-        )),
-        false => Ok(()),
+        ))
+    } else {
+        Ok(())
     }
 }
 

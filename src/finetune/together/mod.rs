@@ -67,9 +67,10 @@ impl TogetherProvider {
                 LONGEST_SUFFIX - KEY_CHARS - 1,
             ),
         };
-        match name.is_empty() {
-            true => mark,
-            false => format!("{name}-{mark}"),
+        if name.is_empty() {
+            mark
+        } else {
+            format!("{name}-{mark}")
         }
     }
 
@@ -118,9 +119,10 @@ impl TogetherProvider {
         let http = self.client.http()?;
         let files = TogetherProvider::upload(http, order).await?;
         let needs_rank = create_job::wants_lora(recipe) == Some(true) && !recipe.train.contains_key("lora_r");
-        let rank = match needs_rank {
-            true => TogetherProvider::limits(http, recipe).await?["lora_training"]["default_rank"].as_u64(),
-            false => None,
+        let rank = if needs_rank {
+            TogetherProvider::limits(http, recipe).await?["lora_training"]["default_rank"].as_u64()
+        } else {
+            None
         };
         price_estimate::tell(http, recipe, &files, rank).await;
         let mut body = create_job::body(order, base_model(recipe), &self.suffix(order), &files, rank);

@@ -25,9 +25,10 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Node, Problems> {
             .span()
             .map(|span| lines.line_of(span.start.min(text.len().saturating_sub(1))));
         let message = format!("this is not TOML: {}", error.message().trim().replace('\n', "; "));
-        let remedy = match error.message().contains("duplicate key") {
-            true => "write each key and each [table] once; a list of tables has double brackets",
-            false => "put it right: strings stand in quotes, one `key = value` to a line",
+        let remedy = if error.message().contains("duplicate key") {
+            "write each key and each [table] once; a list of tables has double brackets"
+        } else {
+            "put it right: strings stand in quotes, one `key = value` to a line"
         };
         problems.add(file, line, message, remedy);
     }

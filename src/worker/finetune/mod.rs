@@ -61,9 +61,10 @@ pub(super) async fn execute(context: Arc<WorkerContext>, delivery: Delivery) {
         Err(why) => return context.log.hand_back(delivery, &why).await,
     };
     let job = TrainingTask::new(&context, &message, provider.as_ref());
-    let ended = match provider.is_local() {
-        true => job.supervise_delivery(delivery).await,
-        false => job.poll_once(delivery).await,
+    let ended = if provider.is_local() {
+        job.supervise_delivery(delivery).await
+    } else {
+        job.poll_once(delivery).await
     };
     if let Err((delivery, why)) = ended {
         match &why {
@@ -141,12 +142,13 @@ impl TrainingTask<'_> {
         let mut driver = self.driver(attempt, &records);
         let is_cancelled = self.context.heartbeats.is_void(&self.message.run).await;
         let work = async {
-            match is_cancelled {
-                true => match driver.cancel(self.provider, &self.order()).await? {
+            if is_cancelled {
+                match driver.cancel(self.provider, &self.order()).await? {
                     Some(ended) => Ok(Some(Observation::Ended(ended))),
                     None => Ok(None),
-                },
-                false => Ok(Some(driver.observe(self.provider, &self.order()).await?)),
+                }
+            } else {
+                Ok(Some(driver.observe(self.provider, &self.order()).await?))
             }
         };
         let looked = match self.under_lease(attempt, work).await? {

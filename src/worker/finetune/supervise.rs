@@ -83,9 +83,10 @@ impl TrainingTask<'_> {
             match self.claim().await? {
                 Claim::Run { attempt, records, .. } => {
                     let attempt = self.reference(attempt);
-                    match self.is_elsewhere(&records) {
-                        true => self.release(attempt).await?,
-                        false => return self.supervise(attempt, &records).await,
+                    if self.is_elsewhere(&records) {
+                        self.release(attempt).await?
+                    } else {
+                        return self.supervise(attempt, &records).await;
                     }
                     break;
                 }

@@ -108,12 +108,13 @@ impl Reader<'_> {
         if name.starts_with('_') {
             return reserved("pydantic takes no leading underscore");
         }
-        let ty = match self.take(':') {
-            true => self.annotation().map_err(|source| SignatureError::Field {
+        let ty = if self.take(':') {
+            self.annotation().map_err(|source| SignatureError::Field {
                 field: name.clone(),
                 source: Box::new(source),
-            })?,
-            false => Type::Str,
+            })?
+        } else {
+            Type::Str
         };
         let has_default = self.take('=');
         if has_default {

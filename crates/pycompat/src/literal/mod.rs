@@ -31,9 +31,10 @@ pub enum LiteralError {
 /// `ast.literal_eval(text)`. A lone surrogate escape, which Rust strings cannot hold, is read as U+FFFD.
 pub fn eval(text: &str) -> Result<Value, LiteralError> {
     let text = text.trim_start_matches([' ', '\t']);
-    let text = match text.contains('\r') {
-        true => Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n")),
-        false => Cow::Borrowed(text),
+    let text = if text.contains('\r') {
+        Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n"))
+    } else {
+        Cow::Borrowed(text)
     };
     let mut reader = Reader {
         text: &text,

@@ -33,10 +33,12 @@ impl Parser {
         if digits.contains(',') {
             return Value::Str(digits);
         }
-        let number = match digits.contains(['.', 'e', 'E']) {
-            true => digits.parse().ok().map(Value::Float),
-            false if digits.len() > MAX_DIGITS => None,
-            false => digits.parse::<BigInt>().ok().map(Value::from_bigint),
+        let number = if digits.contains(['.', 'e', 'E']) {
+            digits.parse().ok().map(Value::Float)
+        } else if digits.len() > MAX_DIGITS {
+            None
+        } else {
+            digits.parse::<BigInt>().ok().map(Value::from_bigint)
         };
         number.unwrap_or(Value::Str(digits))
     }

@@ -18,9 +18,12 @@ impl Layout for XmlAdapter {
             .inputs
             .iter()
             .map(|f| tagged(&f.name, &format!("{{{}}}", f.name)));
-        let outputs = signature.outputs.iter().map(|field| match is_nested(&field.ty) {
-            true => write::hint(&field.name, &field.ty),
-            false => tagged(&field.name, &prompt::placeholder(field)),
+        let outputs = signature.outputs.iter().map(|field| {
+            if is_nested(&field.ty) {
+                write::hint(&field.name, &field.ty)
+            } else {
+                tagged(&field.name, &prompt::placeholder(field))
+            }
         });
         let (inputs, outputs): (Vec<_>, Vec<_>) = (inputs.collect(), outputs.collect());
         [prompt::STRUCTURE, &inputs.join("\n\n"), &outputs.join("\n\n")].join("\n\n")

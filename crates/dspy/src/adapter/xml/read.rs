@@ -221,9 +221,10 @@ fn write_node(node: Node<'_, '_>, out: &mut String) {
             for child in node.children() {
                 write_node(child, &mut inside);
             }
-            match inside.is_empty() {
-                true => out.push_str(" />"),
-                false => out.push_str(&format!(">{inside}</{name}>")),
+            if inside.is_empty() {
+                out.push_str(" />")
+            } else {
+                out.push_str(&format!(">{inside}</{name}>"))
             }
         }
         NodeType::Text => {

@@ -9,9 +9,10 @@ use std::borrow::Cow;
 
 /// Text between tags: DSPy escapes what could open a tag or a reference, and no more.
 pub(super) fn escaped(text: &str) -> Cow<'_, str> {
-    match text.contains(['&', '<']) {
-        true => Cow::Owned(text.replace('&', "&amp;").replace('<', "&lt;")),
-        false => Cow::Borrowed(text),
+    if text.contains(['&', '<']) {
+        Cow::Owned(text.replace('&', "&amp;").replace('<', "&lt;"))
+    } else {
+        Cow::Borrowed(text)
     }
 }
 
@@ -57,9 +58,10 @@ fn write(tag: &str, attribute: &str, value: &Value, out: &mut String) {
 }
 
 fn write_entry(name: &str, value: &Value, out: &mut String) {
-    match is_tag(name) {
-        true => write(name, "", value, out),
-        false => write("entry", &format!(" key={}", quoted(name)), value, out),
+    if is_tag(name) {
+        write(name, "", value, out)
+    } else {
+        write("entry", &format!(" key={}", quoted(name)), value, out)
     }
 }
 

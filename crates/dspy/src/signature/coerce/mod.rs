@@ -58,10 +58,13 @@ pub fn from_value(value: &Value, ty: &Type) -> Result<Value, CoerceError> {
             member::by_value_or_name(other, class).ok_or_else(|| CoerceError::new(other, ty))
         }
         // DSPy gives the value itself back: `true` stays `True` where the member is 1.
-        (other, Type::Literal(members)) => match members.iter().any(|member| equal(member, other)) {
-            true => Ok(other.clone()),
-            false => Err(CoerceError::new(other, ty)),
-        },
+        (other, Type::Literal(members)) => {
+            if members.iter().any(|member| equal(member, other)) {
+                Ok(other.clone())
+            } else {
+                Err(CoerceError::new(other, ty))
+            }
+        }
         (other, _) => validated(other.clone(), ty),
     }
 }
