@@ -1,11 +1,11 @@
-//! What follows the reading of an answer's fields: the ones that may be missing, the order, the failures.
+//! The checks after an answer's fields are parsed: missing fields, field order and failures.
 
 use super::ParseFailure;
 use crate::signature::Signature;
 use bsft_pycompat::value::{Record, Value};
 use std::fmt::Display;
 
-/// All fields in signature order; a missing one is `None` where its annotation admits that.
+/// Returns all fields in signature order. A missing field becomes `None` if its annotation allows that.
 pub(super) fn complete(signature: &Signature, found: Vec<Option<Value>>) -> Result<Record, ParseFailure> {
     let mut record = Record::with_capacity(found.len());
     let mut missing: Vec<&str> = Vec::new();
@@ -37,7 +37,7 @@ pub(super) fn empty() -> ParseFailure {
     }
 }
 
-/// The failure of a value that is not of its field's type.
+/// The failure of a value that does not fit its field's type.
 pub(super) fn unreadable(field: &str, error: &dyn Display, partial: Option<Record>) -> ParseFailure {
     ParseFailure {
         reason: format!("the answer's field `{field}` cannot be read: {error}"),

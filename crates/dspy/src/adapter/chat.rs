@@ -68,7 +68,7 @@ fn parse(signature: &Signature, answer: &str) -> Result<Record, ParseFailure> {
     }
     let answer = newlines(answer);
     let mut found: Vec<Option<Value>> = vec![None; signature.outputs.len()];
-    // Where the open section's content starts, and which output field it is for.
+    // The start of the open section's content, and the index of its output field.
     let mut open: Option<(usize, usize)> = None;
     let mut at = 0;
     while at < answer.len() {
@@ -93,7 +93,7 @@ fn parse(signature: &Signature, answer: &str) -> Result<Record, ParseFailure> {
     answer::complete(signature, found)
 }
 
-/// The answer with `\n` for every line break that Python's `splitlines` knows.
+/// Replaces every line break that Python's `splitlines` knows with `\n`.
 fn newlines(answer: &str) -> Cow<'_, str> {
     let other = |b: &u8| matches!(b, 0x0b..=0x0d | 0x1c..=0x1e | 0xc2 | 0xe2);
     if !answer.as_bytes().iter().any(other) {
@@ -107,7 +107,7 @@ fn newlines(answer: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// The name in a header line and where, in bytes from the line's start, its content begins.
+/// The name in a header line, and the byte offset at which its content starts.
 fn header(line: &str) -> Option<(&str, usize)> {
     let stripped = text::strip(line);
     let after = stripped.strip_prefix("[[ ## ")?;
@@ -118,7 +118,7 @@ fn header(line: &str) -> Option<(&str, usize)> {
     if line.starts_with('[') {
         return Some((name, matched));
     }
-    // DSPy measures the header in the stripped line and cuts there in the line as it is, so indented content starts early.
+    // DSPy measures the header in the stripped line but cuts the unstripped line, so indented content starts early.
     let characters = stripped[..matched].chars().count();
     let cut = line
         .char_indices()
@@ -127,7 +127,7 @@ fn header(line: &str) -> Option<(&str, usize)> {
     Some((name, cut))
 }
 
-/// The value of a section: `content` starts in the header's line, of which DSPy strips the rest by itself.
+/// Parses the value of a section. `content` starts in the header's line, whose rest DSPy strips separately.
 fn field_value(field: &Field, content: &str) -> Result<Value, ParseFailure> {
     let stripped = text::strip(content);
     let same_line = content.find('\n').map_or(content, |n| &content[..n]);

@@ -6,7 +6,8 @@ use crate::signature::{Signature, Type, coerce};
 use bsft_pycompat::value::{Record, Value};
 use bsft_pycompat::{json, repair};
 
-/// `dspy.JSONAdapter()`. DSPy cannot write training rows with it; here a row's answer is what a demo's would be.
+/// `dspy.JSONAdapter()`. DSPy cannot write training rows with it; here the answer of a row has the format of a demo's
+/// answer.
 #[derive(Clone, Copy, Debug)]
 pub struct JsonAdapter;
 
@@ -105,7 +106,7 @@ fn parse(signature: &Signature, answer: &str) -> Result<Record, ParseFailure> {
         match coerce::from_value(value, &field.ty) {
             Ok(read) => found[at] = Some(read),
             Err(error) => {
-                // DSPy gives all fields back: those before this one as read, the rest as they stood.
+                // DSPy returns all fields: those before this one parsed, the others unparsed.
                 for (field, read) in signature.outputs.iter().zip(found) {
                     if let Some(read) = read {
                         raw.insert(field.name.clone(), read);
@@ -118,7 +119,7 @@ fn parse(signature: &Signature, answer: &str) -> Result<Record, ParseFailure> {
     answer::complete(signature, found)
 }
 
-/// The first brace that is closed again with all up to its end, braces inside strings counted like any other.
+/// Finds the first balanced pair of braces. Counts the braces inside strings too.
 fn first_balanced(text: &str) -> Option<&str> {
     let mut opened = Vec::new();
     let mut first: Option<(usize, usize)> = None;

@@ -17,24 +17,24 @@ use bsft_pycompat::value::Record;
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 
-/// Who speaks in a message.
+/// The author of a chat message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// The task description.
     System,
-    /// A question.
+    /// A user turn.
     User,
-    /// An answer: the LM's own or a demo's.
+    /// An assistant turn: the LM's own answer or a demo's.
     Assistant,
 }
 
 /// One chat message; serialises with DSPy's key order, `role` before `content`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// Who speaks.
+    /// The author.
     pub role: Role,
-    /// What is said.
+    /// The text.
     pub content: String,
 }
 
@@ -65,7 +65,7 @@ pub enum AdapterKind {
     Xml,
 }
 
-/// The adapter of this kind.
+/// Returns the adapter of this kind.
 pub fn of(kind: AdapterKind) -> &'static dyn Adapter {
     match kind {
         AdapterKind::Chat => &ChatAdapter,
@@ -78,19 +78,19 @@ pub fn of(kind: AdapterKind) -> &'static dyn Adapter {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("field `{field}` cannot be written into a prompt: {reason}")]
 pub struct FormatError {
-    /// The field.
+    /// The field's name.
     pub field: String,
-    /// Why not.
+    /// The cause.
     pub reason: String,
 }
 
-/// An answer that does not hold the output fields (DSPy's `AdapterParseError`).
+/// An answer without all output fields (DSPy's `AdapterParseError`).
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{reason}")]
 pub struct ParseFailure {
     /// What was missing or wrong.
     pub reason: String,
-    /// The fields that could be read, as DSPy's `parsed_result`.
+    /// The fields that were parsed, as in DSPy's `parsed_result`.
     pub partial: Option<Record>,
 }
 

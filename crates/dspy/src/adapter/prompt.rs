@@ -1,4 +1,5 @@
-//! What the chat and the JSON adapter's prompts have in common: field lists, header sections, the task, the demo turns.
+//! The prompt parts that the chat and the JSON adapter share: field lists, header sections, the task and the demo
+//! turns.
 
 use super::{Adapter, FormatError, Message, ParseFailure, Role, value};
 use crate::signature::{self, Field, Signature, Type};
@@ -6,11 +7,11 @@ use bsft_pycompat::text;
 use bsft_pycompat::value::{Record, Value};
 use std::fmt::{Debug, Write};
 
-/// What opens the description of the structure.
+/// The first sentence of the structure's description.
 pub(super) const STRUCTURE: &str =
     "All interactions will be structured in the following way, with the appropriate values filled in.";
 
-/// What opens a demo that lacks fields, and what stands for an output it lacks.
+/// The first sentence of an incomplete demo, and the text in place of its missing outputs.
 const INCOMPLETE: &str =
     "This is an example of the task, though some input or output fields are not supplied.";
 const NOT_SUPPLIED: &str = "Not supplied for this particular example. ";
@@ -23,7 +24,7 @@ pub(super) trait Layout {
     /// The sentence that ends the current user turn.
     fn write_requirement(&self, signature: &Signature, out: &mut String);
 
-    /// An assistant turn; `missing` stands for outputs that are not there.
+    /// Writes an assistant turn, with `missing` in place of absent outputs.
     fn write_outputs(
         &self,
         signature: &Signature,
@@ -31,12 +32,12 @@ pub(super) trait Layout {
         missing: &Value,
     ) -> Result<String, FormatError>;
 
-    /// An input of a user turn, at the end of `out`.
+    /// Appends one input of a user turn to `out`.
     fn write_input(&self, field: &Field, value: &Value, out: &mut String) -> Result<(), FormatError> {
         write_section(field, value, out)
     }
 
-    /// Reads an answer.
+    /// Parses an answer.
     fn read(&self, signature: &Signature, answer: &str) -> Result<Record, ParseFailure>;
 }
 
@@ -58,7 +59,7 @@ impl<L: Layout + Send + Sync + Debug> Adapter for L {
     }
 }
 
-/// The user turn without its requirement, at the end of `out`: the inputs that are there.
+/// Appends the present inputs of a user turn to `out`, without the requirement at the end.
 fn write_inputs(
     layout: &impl Layout,
     signature: &Signature,
@@ -123,7 +124,7 @@ fn user(layout: &impl Layout, signature: &Signature, inputs: &Record) -> Result<
     Ok(out)
 }
 
-/// A field's header line and value, after a blank line where something stands before it.
+/// Writes a field's header line and value, after a blank line unless `out` is empty.
 pub(super) fn write_section(field: &Field, value: &Value, out: &mut String) -> Result<(), FormatError> {
     separate(out);
     out.push_str("[[ ## ");
@@ -141,12 +142,12 @@ pub(super) fn separate(out: &mut String) {
     }
 }
 
-/// `out.rstrip()`; nothing that is written here starts with white space.
+/// `out.rstrip()`; no text here starts with white space.
 pub(super) fn strip_end(out: &mut String) {
     out.truncate(text::rstrip(out).len());
 }
 
-/// What stands for an output's value in the structure: its name in braces and, behind it, what it must look like.
+/// The placeholder of an output in the structure: its name in braces, then the note on its type.
 pub(super) fn placeholder(field: &Field) -> String {
     let note = signature::note(&field.ty);
     match note {
@@ -155,7 +156,7 @@ pub(super) fn placeholder(field: &Field) -> String {
     }
 }
 
-/// The type behind a field's name in the requirement; nothing for a `str`.
+/// Writes the type after a field's name in the requirement, except for `str`.
 pub(super) fn write_type_hint(field: &Field, out: &mut String) {
     if field.ty != Type::Str {
         out.push_str(" (must be formatted as a valid Python ");
@@ -192,7 +193,7 @@ fn field_list(fields: &[Field]) -> String {
     out
 }
 
-/// The instructions, each line on a line of its own behind eight spaces.
+/// The instructions, each line indented by eight spaces.
 fn objective(instructions: &str) -> String {
     let mut out = String::new();
     for line in text::split_lines(&dedent(instructions)) {
@@ -202,7 +203,7 @@ fn objective(instructions: &str) -> String {
     out
 }
 
-/// `textwrap.dedent`: without the indent of tabs and spaces that all lines share; lines of only those become empty.
+/// `textwrap.dedent`: removes the tabs and spaces that all lines share, and empties the lines of only white space.
 fn dedent(text: &str) -> String {
     let is_blank = |line: &str| line.bytes().all(|b| matches!(b, b' ' | b'\t'));
     let indent = |line: &'_ str| line.len() - line.trim_start_matches([' ', '\t']).len();

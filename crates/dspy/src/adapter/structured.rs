@@ -1,11 +1,11 @@
-//! The `response_format` of the JSON retry, by what DSPy knows of the model.
+//! The `response_format` of the JSON retry, chosen by the capabilities that DSPy lists for the model.
 
 use crate::signature::{self, Signature, Type};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-/// How much structure a model can be asked for.
+/// The kind of structured output that a model supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Support {
     /// JSON mode only.
@@ -14,7 +14,7 @@ enum Support {
     Schema,
 }
 
-/// Model name behind `openai/` and what it supports, from the model table that DSPy 3.4.1 carries
+/// The capabilities by model name after `openai/`, from the model table of DSPy 3.4.1
 /// (`LITELLM_LOCAL_MODEL_COST_MAP=true`).
 static CAPABILITIES: LazyLock<HashMap<&str, Support>> = LazyLock::new(|| {
     let row = |line: &'static str| {
@@ -31,7 +31,7 @@ static CAPABILITIES: LazyLock<HashMap<&str, Support>> = LazyLock::new(|| {
     include_str!("capabilities.tsv").lines().filter_map(row).collect()
 });
 
-/// What the model behind this name supports; none for one that DSPy does not know, such as any local model.
+/// The capabilities of this model, `None` if DSPy does not list it (such as local models).
 fn support(name: &str) -> Option<Support> {
     let by_family = || (is_claude(name) || is_gemini(name)).then_some(Support::Schema);
     CAPABILITIES.get(name).copied().or_else(by_family)
@@ -46,7 +46,7 @@ fn is_claude(name: &str) -> bool {
     })
 }
 
-/// The table's rule for Gemini from 2.5 on, `pro` or `flash`, unless it is made for something other than chat.
+/// The table's rule for Gemini from 2.5 on: `pro` or `flash`, unless the model is not for chat.
 fn is_gemini(name: &str) -> bool {
     const OTHER: [&str; 9] = [
         "-tts",
@@ -61,7 +61,7 @@ fn is_gemini(name: &str) -> bool {
     ];
     name.match_indices("gemini-").any(|(at, start)| {
         let rest = &name[at + start.len()..];
-        // `2.5` to `2.9` or `3` to `9` with up to two digits behind, the separator a point or a hyphen.
+        // `2.5` to `2.9`, or `3` to `9` with up to two more digits after a full stop or a hyphen.
         let kind = match rest.as_bytes() {
             [b'2', b'.' | b'-', b'5'..=b'9', ..] => Some(&rest[3..]),
             [b'3'..=b'9', b'.' | b'-', b'0'..=b'9', b'0'..=b'9', b'-', ..] => Some(&rest[4..]),
@@ -79,11 +79,11 @@ fn starts_with_digit(text: Option<&str>) -> bool {
     text.is_some_and(|t| t.starts_with(|c: char| c.is_ascii_digit()))
 }
 
-/// The request's `response_format` when an answer is asked for again as JSON; none: the field is left out. `model` is
-/// the full name, such as `openai/gpt-4o-mini`.
+/// Returns the `response_format` of the JSON retry, `None` to omit the field. `model` is the full name, such as
+/// `openai/gpt-4o-mini`.
 pub fn response_format(model: &str, signature: &Signature) -> Option<Value> {
     let support = support(model.strip_prefix("openai/")?)?;
-    // Only a dict with parameters counts as open-ended, as in DSPy.
+    // Like DSPy, treats only a dict with parameters as open-ended.
     let is_open = signature
         .outputs
         .iter()

@@ -1,4 +1,4 @@
-//! How one value is written into a prompt: DSPy's `format_field_value`, and the JSON data behind it.
+//! Writes one value into a prompt: DSPy's `format_field_value`, and the JSON data behind it.
 
 use crate::signature::Type;
 use bsft_pycompat::value::Value;
@@ -13,18 +13,18 @@ use std::borrow::Cow;
 pub struct Unwritable {
     /// Position in the list, from 1.
     pub index: usize,
-    /// What stands there.
+    /// What the item is, such as "a dict".
     pub kind: &'static str,
 }
 
-/// The text of `value` in a field annotated `ty`, the same for inputs, outputs and demos.
+/// Returns the text of `value` in a field annotated `ty`; inputs, outputs and demos have the same format.
 pub fn render(value: &Value, ty: &Type) -> Result<String, Unwritable> {
     let mut out = String::new();
     write(value, ty, &mut out)?;
     Ok(out)
 }
 
-/// [`render`] at the end of `out`.
+/// Appends the result of [`render`] to `out`.
 pub fn write(value: &Value, ty: &Type, out: &mut String) -> Result<(), Unwritable> {
     match value {
         Value::Str(s) => out.push_str(s),
@@ -32,7 +32,7 @@ pub fn write(value: &Value, ty: &Type, out: &mut String) -> Result<(), Unwritabl
         Value::List(_) | Value::Tuple(_) | Value::Set(_) | Value::Dict(_) | Value::Model(_) => {
             out.push_str(&json::dumps(&jsonable(value)));
         }
-        // Outside JSON, pydantic leaves a float as it is, but makes null of an enum member that is not finite.
+        // Outside JSON, pydantic keeps a float as it is, but converts an enum member that is not finite to null.
         Value::Enum(e) => match &*e.value {
             Value::Float(f) if !f.is_finite() => out.push_str("None"),
             inner => write(inner, &Type::Any, out)?,
@@ -44,7 +44,7 @@ pub fn write(value: &Value, ty: &Type, out: &mut String) -> Result<(), Unwritabl
     Ok(())
 }
 
-/// The value as pydantic's JSON mode gives it: string keys, no tuples, no NaN outside of models.
+/// Converts a value as pydantic's JSON mode does: string keys, no tuples, no NaN outside of models.
 pub fn jsonable(value: &Value) -> Cow<'_, Value> {
     if is_plain(value) {
         Cow::Borrowed(value)
@@ -53,7 +53,7 @@ pub fn jsonable(value: &Value) -> Cow<'_, Value> {
     }
 }
 
-/// What a float stands in. A model's fields are typed, and pydantic leaves a typed float as it is.
+/// The context of a float. The fields of a model are typed, and pydantic keeps a typed float as it is.
 #[derive(Clone, Copy)]
 enum Owner {
     Container,
@@ -121,7 +121,7 @@ fn write_key(key: &Value, out: &mut String) {
     }
 }
 
-/// A list of texts, numbered when there are several.
+/// Writes a list of texts, numbered if there are several.
 fn write_passages(items: &[Value], out: &mut String) -> Result<(), Unwritable> {
     match items {
         [] => out.push_str("N/A"),
@@ -152,7 +152,8 @@ fn write_passage(item: &Value, index: usize, out: &mut String) -> Result<(), Unw
         Value::Int(_) | Value::BigInt(_) => "an int",
         Value::Float(_) => "a float",
         Value::Enum(_) => "an enum member",
-        // DSPy asks whether a mark is *in* the item: a member of a container, which it then cannot indent.
+        // DSPy tests whether a mark is *in* the item. For a container with such a member it then fails to indent the
+        // item.
         Value::List(inner) | Value::Tuple(inner) | Value::Set(inner) if inner.iter().any(is_mark) => {
             "a container of a line break or a guillemet"
         }

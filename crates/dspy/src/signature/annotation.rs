@@ -1,4 +1,4 @@
-//! Annotations: the types of the mini-language, as `typing` and DSPy's reader of annotations put them together.
+//! Parses the type annotations of the mini-language, as `typing` and DSPy combine them.
 
 use super::SignatureError;
 use super::parse::Reader;
@@ -6,13 +6,13 @@ use super::tokens::{Token, tokens};
 use super::types::{TupleItems, Type, TypeTable};
 use bsft_pycompat::value::Value;
 
-/// The names of built-in types, for suggestions.
+/// The names of the built-in types, for suggestions.
 const BUILT_IN: [&str; 13] = [
     "str", "int", "float", "bool", "list", "dict", "tuple", "set", "Literal", "Optional", "Union", "Any",
     "NoneType",
 ];
 
-/// What other languages call our types.
+/// Names of these types in other languages, for suggestions.
 const FOREIGN: [(&str, &str); 10] = [
     ("string", "str"),
     ("text", "str"),
@@ -26,10 +26,10 @@ const FOREIGN: [(&str, &str); 10] = [
     ("enum", "Literal"),
 ];
 
-/// How deep types may be nested.
+/// The maximum depth of nested types.
 const MAX_DEPTH: usize = 50;
 
-/// A single annotation.
+/// Parses a single annotation.
 pub fn parse_type(text: &str, types: &TypeTable) -> Result<Type, SignatureError> {
     let mut reader = Reader {
         tokens: tokens(text)?,
@@ -42,7 +42,7 @@ pub fn parse_type(text: &str, types: &TypeTable) -> Result<Type, SignatureError>
 }
 
 impl Reader<'_> {
-    /// One type, or several with `|` between them.
+    /// Parses one type, or several separated by `|`.
     pub(super) fn union(&mut self, depth: usize) -> Result<Type, SignatureError> {
         let mut members = vec![self.primary(depth)?];
         while self.take('|') {
@@ -63,7 +63,7 @@ impl Reader<'_> {
         let mut name = self.name("expected a type")?;
         while self.take('.') {
             let rest = self.name("expected a name")?;
-            // `typing.List` and the like; another module's types are not ours.
+            // `typing.List` and the like are accepted; types of other modules are not.
             if name != "typing" {
                 return Err(SignatureError::UnknownType {
                     name: format!("{name}.{rest}"),
@@ -91,7 +91,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A type without brackets. The job's own names win over the built-in ones, as in DSPy.
+    /// Resolves a type without brackets. As in DSPy, the job's names take precedence over built-in ones.
     fn plain(&self, name: String) -> Result<Type, SignatureError> {
         if let Some(ty) = self.types.get(&name) {
             return Ok(ty.clone());
@@ -144,7 +144,7 @@ impl Reader<'_> {
         SignatureError::UnknownType { name, remedy }
     }
 
-    /// The members behind `Literal[`, each once; those of a literal inside are its own.
+    /// Parses the members after `Literal[`, without duplicates. Members of a nested literal are included.
     fn literal(&mut self, depth: usize) -> Result<Vec<Value>, SignatureError> {
         if depth > MAX_DEPTH {
             return Err(self.error("types nested too deep"));
@@ -170,7 +170,7 @@ impl Reader<'_> {
     fn member(&mut self, depth: usize) -> Result<Vec<Value>, SignatureError> {
         let member = match self.next() {
             Some(Token::Constant(Value::Str(mut text))) => {
-                // Python joins strings that stand side by side.
+                // Python joins adjacent strings.
                 while let Some((Token::Constant(Value::Str(more)), _)) = self.tokens.get(self.at) {
                     text.push_str(more);
                     self.at += 1;
@@ -238,7 +238,7 @@ fn applied(name: &str, arguments: Vec<Type>, repeated: bool) -> Result<Type, Sig
     }
 }
 
-/// A union as `typing` makes it: flat, each member once, and no union at all of a single one.
+/// Builds a union as `typing` does: flat, without duplicates, and only the member itself if there is one.
 fn flattened(members: Vec<Type>) -> Type {
     let mut flat: Vec<Type> = Vec::with_capacity(members.len());
     for member in members {

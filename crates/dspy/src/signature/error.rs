@@ -1,23 +1,23 @@
-//! What can be wrong with a signature or a type.
+//! The errors of signatures and types.
 
-/// A signature that DSPy would refuse, or that this version does not read.
+/// A signature that DSPy or this version rejects.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
-    /// Not exactly one arrow.
+    /// The signature does not contain exactly one arrow.
     #[error("a signature has exactly one `->` between inputs and outputs; this one has {found}")]
     Arrow {
-        /// How many there are.
+        /// The number of arrows.
         found: usize,
     },
-    /// The text is not what Python's grammar wants.
+    /// The text does not follow Python's grammar.
     #[error("{what} {}", place(.found))]
     Syntax {
         /// What was expected.
         what: String,
-        /// The text from there on, shortened; nothing at the end.
+        /// The shortened text from there on, empty at the end.
         found: String,
     },
-    /// What is wrong with the type of a field.
+    /// The type of a field is invalid.
     #[error("field `{field}`: {source}")]
     Field {
         /// The field.
@@ -25,18 +25,18 @@ pub enum SignatureError {
         /// What is wrong.
         source: Box<SignatureError>,
     },
-    /// A field on both sides.
+    /// A field is both an input and an output.
     #[error("the field `{0}` is both an input and an output; rename one of them")]
     BothSides(String),
-    /// A name that Python or DSPy takes for something else.
+    /// Python or DSPy reserves the name.
     #[error("a field cannot be called `{name}`: {reason}; choose another name")]
     Reserved {
         /// The name.
         name: String,
-        /// Whose it is.
+        /// Why the name is reserved.
         reason: &'static str,
     },
-    /// A type that nobody has defined.
+    /// A type that is neither built in nor defined by the job.
     #[error("the type `{name}` is not known; {remedy}")]
     UnknownType {
         /// The name.
@@ -44,12 +44,12 @@ pub enum SignatureError {
         /// What to write instead.
         remedy: String,
     },
-    /// A type that makes no sense as it is written.
+    /// A type with wrong or missing parameters.
     #[error("the type `{name}`: {reason}")]
     BadType {
         /// The name.
         name: String,
-        /// Why.
+        /// The cause.
         reason: String,
     },
 }

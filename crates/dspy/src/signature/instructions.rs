@@ -1,9 +1,9 @@
-//! Instructions: DSPy's default text, and `inspect.cleandoc`, which it runs over every text on each access.
+//! Instructions: DSPy's default text, and `inspect.cleandoc`, which DSPy applies on each access.
 
 use super::Field;
 use bsft_pycompat::text;
 
-/// The text where a signature has none.
+/// The default instructions.
 pub(super) fn default(inputs: &[Field], outputs: &[Field]) -> String {
     let names = |fields: &[Field]| {
         fields
@@ -19,7 +19,7 @@ pub(super) fn default(inputs: &[Field], outputs: &[Field]) -> String {
     )
 }
 
-/// `inspect.cleandoc` of CPython 3.11. Not idempotent: what it uncovers has an indent of its own.
+/// `inspect.cleandoc` of CPython 3.11. It is not idempotent, because the result may itself be indented.
 pub(super) fn clean(doc: &str) -> String {
     let expanded = text::expand_tabs(doc, 8);
     let mut lines: Vec<&str> = expanded.split('\n').collect();

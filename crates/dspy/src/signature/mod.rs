@@ -30,31 +30,31 @@ pub use types::{EnumClass, ModelClass, ModelField, TupleItems, Type, TypeTable};
 pub struct Field {
     /// The Python identifier.
     pub name: String,
-    /// The annotation; `str` where the signature names none.
+    /// The annotation, `str` if the signature has none.
     pub ty: Type,
-    /// The description; `${name}` unless the job gives one (that exact text is hidden in prompts).
+    /// The description, `${name}` unless the job sets one (prompts hide that exact text).
     pub desc: String,
-    /// DSPy's saved prefix, `infer_prefix(name)` and a colon unless a state file gives another. Never shown in prompts.
+    /// The saved prefix: `infer_prefix(name)` and a colon, unless a saved state sets one. Prompts never show it.
     pub prefix: String,
 }
 
-/// Input fields, output fields and the text that says what to do.
+/// The input fields, the output fields and the instructions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Signature {
-    /// Cleaned, as `Signature.instructions` gives them.
+    /// The cleaned text, as `Signature.instructions` returns it.
     pub instructions: String,
-    /// In declaration order.
+    /// The inputs, in declaration order.
     pub inputs: Vec<Field>,
-    /// In declaration order.
+    /// The outputs, in declaration order.
     pub outputs: Vec<Field>,
 }
 
-/// The output that `dspy.ChainOfThought` puts before the others.
+/// The output that `dspy.ChainOfThought` adds before the others.
 const REASONING: &str = "reasoning";
 
 impl Signature {
-    /// Reads DSPy's mini-language, such as `text -> label: Literal['a', 'b'], score: float`. Without instructions, or with
-    /// empty ones, the text is DSPy's default.
+    /// Parses DSPy's mini-language, such as `text -> label: Literal['a', 'b'], score: float`. If `instructions` is
+    /// `None` or empty, DSPy's default text is used.
     pub fn parse(
         text: &str,
         instructions: Option<&str>,
@@ -77,14 +77,14 @@ impl Signature {
         self.inputs.iter().chain(&self.outputs)
     }
 
-    /// With other instructions, or with DSPy's default where they are empty.
+    /// Replaces the instructions; an empty text restores DSPy's default.
     pub fn with_instructions(mut self, instructions: &str) -> Signature {
         instructions.clone_into(&mut self.instructions);
         self.rebuilt()
     }
 
-    /// With another description of a field; a name that no field has, and the description that the field has already,
-    /// change nothing. DSPy rebuilds the signature for it, which cleans the instructions once more.
+    /// Replaces the description of a field. An unknown name or an unchanged description has no effect. Otherwise DSPy
+    /// rebuilds the signature, which cleans the instructions again.
     pub fn with_desc(mut self, field: &str, desc: &str) -> Signature {
         match self.field_mut(field) {
             Some(field) if field.desc != desc => {
@@ -95,7 +95,7 @@ impl Signature {
         }
     }
 
-    /// With another prefix of a field, as a saved state may have one.
+    /// Replaces the prefix of a field, as a saved state may do.
     pub fn with_prefix(mut self, field: &str, prefix: &str) -> Signature {
         if let Some(field) = self.field_mut(field) {
             prefix.clone_into(&mut field.prefix);
@@ -103,8 +103,8 @@ impl Signature {
         self
     }
 
-    /// As `dspy.ChainOfThought` shows it: with `reasoning` as the first output. One that is among the outputs moves
-    /// there as it is; an input of that name becomes the output.
+    /// Adds `reasoning` as the first output, as `dspy.ChainOfThought` does. An existing output of that name moves to
+    /// the front unchanged; an input of that name becomes the output.
     pub fn with_reasoning(mut self) -> Signature {
         self.inputs.retain(|field| field.name != REASONING);
         let at = self.outputs.iter().position(|field| field.name == REASONING);
@@ -116,7 +116,7 @@ impl Signature {
         self.rebuilt()
     }
 
-    /// As DSPy makes a new signature of the old one's cleaned text; where none is left, of the default.
+    /// Rebuilds the signature from its cleaned instructions, or from the default if they are empty, as DSPy does.
     fn rebuilt(mut self) -> Signature {
         if self.instructions.is_empty() {
             self.instructions = instructions::default(&self.inputs, &self.outputs);
@@ -134,7 +134,7 @@ impl Signature {
 }
 
 impl Field {
-    /// A field with DSPy's default description and prefix.
+    /// Creates a field with DSPy's default description and prefix.
     pub fn new(name: String, ty: Type) -> Field {
         let desc = format!("${{{name}}}");
         let prefix = format!("{}:", prefix::infer(&name));

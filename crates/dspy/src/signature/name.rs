@@ -1,11 +1,11 @@
-//! How DSPy names a type in a prompt, and the rule it puts behind an output.
+//! The name of a type in a prompt, and the note after an output's placeholder.
 
 use super::schema::json_schema;
 use super::types::{TupleItems, Type};
 use bsft_pycompat::repr;
 use bsft_pycompat::value::Value;
 
-/// The name behind a field, such as `list[str]` or `Union[int, NoneType]`.
+/// The name after a field, such as `list[str]` or `Union[int, NoneType]`.
 pub fn type_name(ty: &Type) -> String {
     let list = |types: &[Type]| types.iter().map(type_name).collect::<Vec<_>>().join(", ");
     match ty {
@@ -36,7 +36,7 @@ pub fn type_name(ty: &Type) -> String {
     }
 }
 
-/// The rule that follows `# note: the value you produce `; none for text.
+/// The rule that follows `# note: the value you produce `, `None` for text.
 pub fn note(ty: &Type) -> Option<String> {
     let one_of = |values: Vec<String>| values.join("; ");
     match ty {
@@ -56,7 +56,7 @@ pub fn note(ty: &Type) -> Option<String> {
     }
 }
 
-/// DSPy's own way to quote a member.
+/// Quotes a member as DSPy does.
 fn literal(member: &Value) -> String {
     match member {
         Value::Str(text) if text.contains('\'') && text.contains('"') => {

@@ -4,7 +4,7 @@ use super::tokens::{Token, syntax, tokens};
 use super::types::{Type, TypeTable};
 use super::{Field, SignatureError};
 
-/// Names that `dspy.Signature` or its base class has for itself.
+/// Names that `dspy.Signature` or its base class already defines.
 const RESERVED: [&str; 11] = [
     "signature",
     "instructions",
@@ -19,17 +19,17 @@ const RESERVED: [&str; 11] = [
     "model_validate_strings",
 ];
 
-/// Names that a predictor's call takes for itself, so no input can have them.
+/// Parameters of a predictor's call, which no input can be named after.
 const RESERVED_INPUTS: [&str; 6] = ["completions", "config", "demos", "lm", "new_signature", "self"];
 
-/// Python's keywords, which name no field.
+/// Python's keywords, which cannot be field names.
 const KEYWORDS: [&str; 35] = [
     "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def",
     "del", "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is",
     "lambda", "nonlocal", "not", "or", "pass", "raise", "return", "try", "while", "with", "yield",
 ];
 
-/// Input and output fields.
+/// Parses the input and output fields.
 pub(super) fn fields(text: &str, types: &TypeTable) -> Result<(Vec<Field>, Vec<Field>), SignatureError> {
     let found = text.matches("->").count();
     let Some((inputs, outputs)) = text.split_once("->").filter(|_| found == 1) else {
@@ -70,7 +70,7 @@ fn side(text: &str, types: &TypeTable) -> Result<Vec<Field>, SignatureError> {
                 .error("a field without a default behind one that has a default; leave the default out"));
         }
         defaults |= has_default;
-        // Python's dict of parameters: the last annotation, in the first place.
+        // As in Python's dict of parameters, a repeated name keeps its first position and takes the last annotation.
         match fields.iter_mut().find(|known| known.name == field.name) {
             Some(known) => *known = field,
             None => fields.push(field),
@@ -82,7 +82,7 @@ fn side(text: &str, types: &TypeTable) -> Result<Vec<Field>, SignatureError> {
     Ok(fields)
 }
 
-/// The words of one side, and how far they are read.
+/// The tokens of one side, and the current position.
 pub(super) struct Reader<'a> {
     pub(super) tokens: Vec<(Token, &'a str)>,
     pub(super) at: usize,
@@ -90,7 +90,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// A field, and whether a default stands behind it.
+    /// Parses a field, and reports whether it has a default.
     fn field(&mut self) -> Result<(Field, bool), SignatureError> {
         let name = self.name("expected a field's name")?;
         let reserved = |reason| {
@@ -123,7 +123,7 @@ impl Reader<'_> {
         Ok((Field::new(name, ty), has_default))
     }
 
-    /// DSPy takes a bare `None` for an annotation that is not there.
+    /// DSPy treats a bare `None` as a missing annotation.
     fn annotation(&mut self) -> Result<Type, SignatureError> {
         let is_constant = matches!(self.tokens.get(self.at), Some((Token::Name(name), _)) if name == "None");
         match self.union(0)? {
@@ -132,7 +132,7 @@ impl Reader<'_> {
         }
     }
 
-    /// DSPy reads a default and ignores it: everything up to the next comma outside of brackets.
+    /// Skips a default, which DSPy ignores: everything up to the next comma outside brackets.
     fn skip_default(&mut self) -> Result<(), SignatureError> {
         let (start, mut open) = (self.at, 0_usize);
         while let Some((token, _)) = self.tokens.get(self.at) {

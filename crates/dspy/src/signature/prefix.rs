@@ -1,4 +1,4 @@
-//! The prefix that DSPy makes of a field's name; only saved state shows it.
+//! The prefix that DSPy derives from a field's name. Only saved states contain it.
 
 use bsft_pycompat::text;
 

@@ -1,4 +1,4 @@
-//! JSON Schemas as pydantic makes them of a type, and the order in which DSPy shows them in a prompt.
+//! JSON Schemas as pydantic generates them, and the key order that DSPy shows in a prompt.
 
 use super::instructions;
 use super::types::{EnumClass, ModelClass, TupleItems, Type};
@@ -15,7 +15,7 @@ pub fn json_schema(ty: &Type) -> String {
 pub fn schema(ty: &Type) -> Json {
     let mut definitions = Map::new();
     let mut schema = match ty {
-        // At the root a model or an enum is written out, not referred to.
+        // At the root, a model or an enum is inlined instead of referenced.
         Type::Model(class) => model(class, &mut definitions),
         Type::Enum(class) => enumeration(class),
         other => schema_of(other, &mut definitions),
@@ -28,7 +28,7 @@ pub fn schema(ty: &Type) -> Json {
     schema
 }
 
-/// The schema of a type that stands somewhere inside another; enums and models are referred to.
+/// The schema of a nested type, which references enums and models.
 pub(super) fn schema_of(ty: &Type, definitions: &mut Map<String, Json>) -> Json {
     match ty {
         Type::Any => json!({}),
@@ -69,7 +69,7 @@ pub(super) fn schema_of(ty: &Type, definitions: &mut Map<String, Json>) -> Json 
     }
 }
 
-/// pydantic gives a property a title, unless it is a mere reference, or one that may be null.
+/// pydantic gives a property a title, unless it is a plain or nullable reference.
 pub(super) fn titled(name: &str, ty: &Type, definitions: &mut Map<String, Json>) -> Json {
     let mut schema = schema_of(ty, definitions);
     let is_class = |ty: &Type| matches!(ty, Type::Enum(_) | Type::Model(_));
@@ -92,7 +92,7 @@ fn item_schema(item: Option<&Type>, definitions: &mut Map<String, Json>) -> Json
     item.map_or_else(|| json!({}), |item| schema_of(item, definitions))
 }
 
-/// Keys are told of only where they are more than text.
+/// Includes a schema of the keys only if it restricts more than the type `string`.
 fn dict(key: &Type, value: &Type, definitions: &mut Map<String, Json>) -> Json {
     let names = match schema_of(key, definitions) {
         Json::Object(mut names) if names.len() > 1 && names.get("type") == Some(&json!("string")) => {
@@ -113,7 +113,7 @@ fn dict(key: &Type, value: &Type, definitions: &mut Map<String, Json>) -> Json {
     schema
 }
 
-/// Each schema once, and null behind all others.
+/// Lists each schema once, with null last.
 fn union(members: &[Type], definitions: &mut Map<String, Json>) -> Json {
     let others = members.iter().filter(|member| **member != Type::None);
     let null = members.iter().filter(|member| **member == Type::None);
@@ -145,14 +145,14 @@ fn enumeration(class: &EnumClass) -> Json {
     let members: Vec<Value> = class.members.iter().map(|(_, value)| value.clone()).collect();
     let values: Vec<Json> = members.iter().map(json::to_serde).collect();
     let mut schema = json!({"enum": values, "title": &*class.name});
-    // Unlike a literal of None alone, an enum of it has no type.
+    // An enum of `None` alone has no type, unlike such a literal.
     if !members.contains(&Value::None) {
         add_type(&mut schema, &members);
     }
     schema
 }
 
-/// The members' type, where all have the same.
+/// Sets the members' type if they share one.
 fn add_type(schema: &mut Json, members: &[Value]) {
     let name = |value: &Value| match value {
         Value::Str(_) => Some("string"),
@@ -195,7 +195,7 @@ fn model(class: &ModelClass, definitions: &mut Map<String, Json>) -> Json {
     Json::Object(schema)
 }
 
-/// Keys in alphabetical order behind `type`, names of properties included.
+/// Sorts keys alphabetically after `type`, names of properties included.
 fn type_first(schema: Json) -> Json {
     match schema {
         Json::Object(entries) => {

@@ -1,10 +1,10 @@
-//! The JSON Schema of a strict `response_format`: pydantic's, then DSPy's two passes over it, each as far as it goes.
+//! The JSON Schema of a strict `response_format`: pydantic's schema after DSPy's two passes, including their limits.
 
 use super::Signature;
 use super::schema::titled;
 use serde_json::{Map, Value as Json, json};
 
-/// The schema of all outputs: properties required, objects closed, null defaults gone.
+/// Returns the schema of all outputs: required properties, closed objects, no null defaults.
 pub fn strict_schema(signature: &Signature) -> Json {
     let (mut properties, mut definitions) = (Map::new(), Map::new());
     for field in &signature.outputs {
@@ -30,7 +30,7 @@ pub fn strict_schema(signature: &Signature) -> Json {
     root
 }
 
-/// pydantic's order: alphabetical, but for the names of properties and for what stands in a default.
+/// Sorts keys as pydantic does: alphabetically, except the names of properties and the content of defaults.
 fn sorted(schema: Json, parent: &str) -> Json {
     match schema {
         Json::Object(entries) => {
@@ -53,7 +53,7 @@ fn names(properties: &Map<String, Json>) -> Json {
     properties.keys().map(|name| json!(name)).collect()
 }
 
-/// DSPy's own pass. It looks into properties, items and definitions; unions and tuples it leaves alone.
+/// DSPy's own pass. It visits properties, items and definitions, but neither unions nor tuples.
 fn require_all(schema: &mut Json) {
     let Json::Object(schema) = schema else { return };
     if schema.get("type") == Some(&json!("object")) {
@@ -80,7 +80,7 @@ fn require_all(schema: &mut Json) {
     }
 }
 
-/// The pass of DSPy's client. It looks into unions too, and writes out a reference that has something beside it.
+/// The pass of DSPy's client. It visits unions too, and inlines a reference that has sibling keys.
 fn strict(schema: &mut Json, definitions: &Json) {
     let Json::Object(entries) = schema else { return };
     if let Some(Json::Object(named)) = entries.get_mut("$defs") {

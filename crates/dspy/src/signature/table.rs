@@ -7,18 +7,18 @@ use bsft_pycompat::{json, repr, text};
 use serde_json::{Map, Value as Json};
 use std::sync::Arc;
 
-/// A definition that makes no type.
+/// An invalid definition of a type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("type {name}: {reason}")]
 pub struct TypeError {
-    /// The type.
+    /// The type's name.
     pub name: String,
-    /// What is wrong and what to write instead.
+    /// The cause, and what to write instead.
     pub reason: String,
 }
 
-/// Reads all definitions, in order; a type may name those before it. All that is wrong is told together, but for what
-/// only follows from another error.
+/// Parses all definitions in order; a type may refer to earlier ones. Returns all errors together, except those that
+/// another error causes.
 pub fn parse_types(definitions: &Map<String, Json>) -> Result<TypeTable, Vec<TypeError>> {
     let (mut table, mut errors) = (TypeTable::new(), Vec::new());
     for (name, definition) in definitions {
@@ -51,15 +51,15 @@ const SHAPES: &str = "write { enum = [\"a\", \"b\"] } or { fields = [[\"name\", 
 /// The keys of a definition.
 const KEYS: [&str; 3] = ["enum", "fields", "doc"];
 
-/// One definition while it is read.
+/// The state of parsing one definition.
 struct Reading<'a> {
     /// Its name.
     name: &'a str,
-    /// The types so far.
+    /// The types defined before.
     known: &'a TypeTable,
-    /// All definitions, to tell a later or a wrong one from none.
+    /// All definitions, for separate errors about undefined, later and invalid types.
     definitions: &'a Map<String, Json>,
-    /// What is wrong so far.
+    /// The errors so far.
     reasons: Vec<String>,
 }
 
@@ -74,7 +74,7 @@ impl Reading<'_> {
                 .iter()
                 .min_by_key(|known| strsim::damerau_levenshtein(known, key));
             self.reasons.push(format!(
-                "{key} is no key of a type; did you mean {}?",
+                "{key} is not a key of a type; did you mean {}?",
                 nearest.unwrap_or(&"fields")
             ));
         }
@@ -89,7 +89,7 @@ impl Reading<'_> {
         (ty, self.reasons)
     }
 
-    /// Members are named as the reference programs name them: upper case, spaces and hyphens as underscores.
+    /// Names the members as the reference programs do: upper case, spaces and hyphens as underscores.
     fn enum_class(&mut self, values: &[Json]) -> Type {
         let mut members: Vec<(Arc<str>, bsft_pycompat::value::Value)> = Vec::with_capacity(values.len());
         for value in values {
@@ -178,7 +178,7 @@ impl Reading<'_> {
         let reason = match error {
             SignatureError::UnknownType { name, .. } if self.definitions.contains_key(name) => {
                 if place(name) < place(self.name) {
-                    // The earlier type is wrong itself, which is told already.
+                    // The earlier type is invalid, which is already reported.
                     return;
                 }
                 format!("the type `{name}` is not defined before this one; move its definition up")

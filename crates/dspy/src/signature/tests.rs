@@ -144,7 +144,7 @@ fn prefixes_are_inferred_as_dspy_infers_them() {
     });
 }
 
-/// Python shows a set in the order of its hashes, which is nobody's: the vectors have the members sorted.
+/// Python shows a set in hash order, which is arbitrary; the vectors contain the members sorted.
 fn ordered(value: Value) -> Value {
     let all = |items: Vec<Value>| items.into_iter().map(ordered).collect::<Vec<_>>();
     match value {
@@ -279,7 +279,7 @@ fn all_wrong_types_are_told_and_what_follows_from_them_is_not() {
             "type A: field x: the type `B` is not defined before this one; move its definition up",
             "type A: field y: the type `strr` is not known; did you mean `str`?",
             "type A: [\"x\"] is no field: write [\"name\", \"type\"] or with a default behind",
-            "type B: dok is no key of a type; did you mean doc?",
+            "type B: dok is not a key of a type; did you mean doc?",
             "type B: two values of the enum make the member A_B; leave one out",
             "type 2D: the name is no Python identifier; use letters, digits and underscores",
             "type 2D: write { enum = [\"a\", \"b\"] } or { fields = [[\"name\", \"str\"]] }",

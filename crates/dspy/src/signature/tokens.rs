@@ -1,11 +1,11 @@
-//! The words of a signature: names, strings, numbers and punctuation.
+//! The tokens of a signature: names, strings, numbers and punctuation.
 
 use super::SignatureError;
 use bsft_pycompat::value::Value;
 use bsft_pycompat::{literal, text};
 use unicode_normalization::UnicodeNormalization as _;
 
-/// One word.
+/// One token.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Token {
     /// An identifier or keyword.
@@ -16,13 +16,13 @@ pub(super) enum Token {
     Mark(char),
 }
 
-/// The marks that a signature may have, some of them only in defaults.
+/// The punctuation of a signature; some marks occur only in defaults.
 const MARKS: &str = "[](){},:|.=*/+-";
 
-/// How much of the text an error shows.
+/// The maximum number of characters of the text in an error.
 const SHOWN: usize = 30;
 
-/// The words of a text, each with what follows it (for errors).
+/// Splits a text into tokens, each with the text after it (for errors).
 pub(super) fn tokens(source: &str) -> Result<Vec<(Token, &str)>, SignatureError> {
     let mut out = Vec::new();
     let mut rest = skipped(source);
@@ -46,12 +46,12 @@ pub(super) fn tokens(source: &str) -> Result<Vec<(Token, &str)>, SignatureError>
     Ok(out)
 }
 
-/// What follows Python's white space, comments and continued lines. Other spaces, such as U+00A0, Python refuses.
+/// Skips Python's white space, comments and line continuations. Python rejects other spaces, such as U+00A0.
 fn skipped(mut rest: &str) -> &str {
     loop {
         let bare = rest.trim_start_matches([' ', '\t', '\n', '\r', '\x0c']);
         let bare = bare.strip_prefix("\\\n").unwrap_or(bare);
-        // A comment ends with its line; without an end it would swallow the bracket that DSPy puts behind.
+        // A comment must end with a line break; otherwise it would include the bracket that DSPy appends.
         let bare = match bare.strip_prefix('#').and_then(|comment| comment.find('\n')) {
             Some(end) => &bare[end + 1..],
             None => bare,
@@ -63,7 +63,7 @@ fn skipped(mut rest: &str) -> &str {
     }
 }
 
-/// An error at this place.
+/// A syntax error at `rest`.
 pub(super) fn syntax(what: &str, rest: &str) -> SignatureError {
     let found = rest.chars().take(SHOWN).collect();
     SignatureError::Syntax {
@@ -75,7 +75,7 @@ pub(super) fn syntax(what: &str, rest: &str) -> SignatureError {
 fn word_or_prefixed(rest: &str) -> Result<(Token, usize), SignatureError> {
     let len = rest.find(|c| !text::is_word(c)).unwrap_or(rest.len());
     let word = &rest[..len];
-    // Python takes names in compatibility form: `ﬁeld` is `field`.
+    // Python normalises names to NFKC: `ﬁeld` is `field`.
     let name = || {
         if word.is_ascii() {
             word.to_owned()

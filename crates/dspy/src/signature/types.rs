@@ -28,7 +28,7 @@ pub enum Type {
     Enum(Arc<EnumClass>),
     /// A named model.
     Model(Arc<ModelClass>),
-    /// `list` (nothing inside) or `list[T]`.
+    /// `list` (`None`) or `list[T]`.
     List(Option<Box<Type>>),
     /// `set` or `set[T]`.
     Set(Option<Box<Type>>),
@@ -40,7 +40,7 @@ pub enum Type {
     Union(Vec<Type>),
 }
 
-/// What is inside a tuple's brackets.
+/// The parameters of a tuple type.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TupleItems {
     /// `tuple`.
@@ -78,7 +78,7 @@ pub struct ModelField {
     pub name: Arc<str>,
     /// Its annotation.
     pub ty: Type,
-    /// Its default; none: the field is required.
+    /// The default, `None` for a required field.
     pub default: Option<Value>,
 }
 

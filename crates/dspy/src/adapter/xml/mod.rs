@@ -97,8 +97,8 @@ fn rendered(field: &Field, value: &Value) -> Result<String, FormatError> {
     })
 }
 
-/// Whether DSPy writes and reads an output of this type as nested tags: a list or dict that says of what, a model, or
-/// one of these that may be null.
+/// Whether DSPy writes and reads an output of this type as nested tags: a list or dict with an item type, a model, or
+/// a nullable one of these.
 fn is_nested(ty: &Type) -> bool {
     match ty {
         Type::List(Some(_)) | Type::Dict(Some(_)) | Type::Model(_) => true,

@@ -1,4 +1,4 @@
-//! An answer's tags as values, by the JSON Schema of each field.
+//! Converts the tags of an answer to values, guided by the JSON Schema of each field.
 
 use crate::adapter::{ParseFailure, answer};
 use crate::signature::{Field, Signature, coerce, schema};
@@ -9,10 +9,10 @@ use roxmltree::{Document, Node, NodeType};
 use serde_json::{Map, Value as Json};
 use std::sync::LazyLock;
 
-/// Elements inside one another that are read; Python gives up at about as many.
+/// The maximum depth of elements; Python fails at a similar depth.
 const MAX_DEPTH: usize = 400;
 
-/// What stands for a schema that says nothing.
+/// The schema of a value without a declared type.
 static ANYTHING: LazyLock<Json> = LazyLock::new(|| Json::Object(Map::new()));
 
 pub(super) fn parse(signature: &Signature, completion: &str) -> Result<Record, ParseFailure> {
@@ -39,7 +39,7 @@ pub(super) fn parse(signature: &Signature, completion: &str) -> Result<Record, P
     answer::complete(signature, found)
 }
 
-/// An upper bound is enough: more than half of so many tags would have to be opening ones.
+/// Checks an upper bound: a text nested this deep must contain at least this many opening tags.
 fn nests_too_deeply(text: &str) -> bool {
     let (mut depth, mut deepest) = (0_usize, 0);
     let bytes = text.as_bytes();
@@ -59,7 +59,7 @@ fn nests_too_deeply(text: &str) -> bool {
     deepest > MAX_DEPTH
 }
 
-/// DSPy tries the type's schema, then each alternative of it.
+/// Tries the type's schema, then each of its alternatives, as DSPy does.
 fn field_value(field: &Field, elements: &[Node<'_, '_>]) -> Result<Value, ParseFailure> {
     let whole = schema(&field.ty);
     let none = Map::new();
@@ -77,17 +77,17 @@ fn field_value(field: &Field, elements: &[Node<'_, '_>]) -> Result<Value, ParseF
     Err(answer::unreadable(&field.name, &reason, None))
 }
 
-/// The name of the definition that a schema refers to.
+/// The name of the definition to which a schema refers.
 pub(super) fn referred(schema: &Json) -> Option<&str> {
     schema.get("$ref")?.as_str()?.rsplit('/').next()
 }
 
-/// Whether a schema names this type.
+/// Whether the schema's type is `name`.
 pub(super) fn is_of(schema: &Json, name: &str) -> bool {
     schema.get("type").and_then(Json::as_str) == Some(name)
 }
 
-/// Elements of one name as JSON-like data; never called without any.
+/// Converts elements of one name to JSON-like data. `elements` is not empty.
 fn value_of(elements: &[Node<'_, '_>], schema: &Json, definitions: &Map<String, Json>) -> Value {
     let Some(&element) = elements.first() else {
         return Value::None;
@@ -158,7 +158,7 @@ fn list(elements: &[Node<'_, '_>], schema: &Json, definitions: &Map<String, Json
     Value::List(items.collect())
 }
 
-/// Child elements by tag, an `entry` by its key, in order of first appearance.
+/// Groups child elements by tag, and an `entry` by its key, in order of first appearance.
 fn by_name<'a, 'i>(element: Node<'a, 'i>) -> IndexMap<String, Vec<Node<'a, 'i>>> {
     let mut names: IndexMap<String, Vec<Node<'a, 'i>>> = IndexMap::new();
     for child in element.children().filter(Node::is_element) {
@@ -171,7 +171,7 @@ fn by_name<'a, 'i>(element: Node<'a, 'i>) -> IndexMap<String, Vec<Node<'a, 'i>>>
     names
 }
 
-/// As ElementTree names it: the namespace in braces before the name.
+/// The tag as ElementTree names it: the namespace in braces before the name.
 fn tag(element: Node<'_, '_>) -> String {
     match element.tag_name().namespace() {
         Some(space) => format!("{{{space}}}{}", element.tag_name().name()),
@@ -179,7 +179,7 @@ fn tag(element: Node<'_, '_>) -> String {
     }
 }
 
-/// The text before the first child element; comments are not there.
+/// The text before the first child element, without comments.
 fn leading_text(element: Node<'_, '_>) -> String {
     element
         .children()
@@ -189,7 +189,7 @@ fn leading_text(element: Node<'_, '_>) -> String {
         .collect()
 }
 
-/// What stands inside an element, its tags as ElementTree writes them.
+/// The content of an element, with its tags as ElementTree writes them.
 fn inner_xml(element: Node<'_, '_>) -> String {
     let mut out = leading_text(element);
     let children = element.children().skip_while(|child| !child.is_element());
@@ -222,9 +222,9 @@ fn write_node(node: Node<'_, '_>, out: &mut String) {
                 write_node(child, &mut inside);
             }
             if inside.is_empty() {
-                out.push_str(" />")
+                out.push_str(" />");
             } else {
-                out.push_str(&format!(">{inside}</{name}>"))
+                out.push_str(&format!(">{inside}</{name}>"));
             }
         }
         NodeType::Text => {

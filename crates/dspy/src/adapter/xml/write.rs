@@ -1,4 +1,4 @@
-//! Nested values and the hints of their structure as tags.
+//! Writes nested values as tags, and the hints that show their structure.
 
 use crate::signature;
 use crate::signature::{Type, is_identifier};
@@ -7,7 +7,7 @@ use bsft_pycompat::value::Value;
 use serde_json::{Map, Value as Json};
 use std::borrow::Cow;
 
-/// Text between tags: DSPy escapes what could open a tag or a reference, and no more.
+/// Escapes the characters that DSPy escapes between tags: only `&` and `<`.
 pub(super) fn escaped(text: &str) -> Cow<'_, str> {
     if text.contains(['&', '<']) {
         Cow::Owned(text.replace('&', "&amp;").replace('<', "&lt;"))
@@ -16,14 +16,14 @@ pub(super) fn escaped(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// A JSON-like value in a tag.
+/// Writes a JSON-like value inside a tag.
 pub(super) fn nested(tag: &str, value: &Value) -> String {
     let mut out = String::new();
     write(tag, "", value, &mut out);
     out
 }
 
-/// `attribute` is empty or starts with a space.
+/// Writes a value inside a tag. `attribute` is empty or starts with a space.
 fn write(tag: &str, attribute: &str, value: &Value, out: &mut String) {
     let is_void = match value {
         Value::None => true,
@@ -59,13 +59,13 @@ fn write(tag: &str, attribute: &str, value: &Value, out: &mut String) {
 
 fn write_entry(name: &str, value: &Value, out: &mut String) {
     if is_tag(name) {
-        write(name, "", value, out)
+        write(name, "", value, out);
     } else {
-        write("entry", &format!(" key={}", quoted(name)), value, out)
+        write("entry", &format!(" key={}", quoted(name)), value, out);
     }
 }
 
-/// A Python identifier that may have hyphens and full stops behind its first character.
+/// Whether the name is a Python identifier, with hyphens and full stops allowed after its first character.
 fn is_tag(name: &str) -> bool {
     let Some(first) = name.chars().next() else {
         return false;
@@ -95,7 +95,7 @@ fn quoted(text: &str) -> String {
     }
 }
 
-/// How a value of the type looks in tags, with dots for what is inside.
+/// The tags of a value of this type, with dots in place of the content.
 pub(super) fn hint(tag: &str, ty: &Type) -> String {
     let schema = signature::schema(ty);
     let none = Map::new();

@@ -8,13 +8,13 @@ use bsft_pycompat::equal;
 use bsft_pycompat::value::{ModelInstance, Value};
 use std::sync::Arc;
 
-/// A value that its type does not admit; the innermost of the two that do not fit.
+/// A value that its type rejects; for nested values, the innermost pair.
 pub(super) struct Refused<'t> {
     pub(super) value: Value,
     pub(super) ty: &'t Type,
 }
 
-/// Validates a value, and notes in `how` what that took.
+/// Validates a value, and records in `how` which conversions it needed.
 pub(super) fn validate<'t>(value: Value, ty: &'t Type, how: &mut How) -> Result<Value, Refused<'t>> {
     let refused = |value: Value| Err(Refused { value, ty });
     match ty {
@@ -61,7 +61,7 @@ pub(super) fn validate<'t>(value: Value, ty: &'t Type, how: &mut How) -> Result<
     }
 }
 
-/// What an array came as.
+/// The kind of the value from which an array was converted.
 #[derive(PartialEq)]
 enum Kind {
     List,
@@ -78,7 +78,7 @@ fn items(value: Value, ty: &Type) -> Result<(Vec<Value>, Kind), Refused<'_>> {
     }
 }
 
-/// Lists and sets of `Any` are not looked into, so they stay exact.
+/// Does not inspect lists and sets of `Any`, so they stay exact.
 fn each<'t>(items: Vec<Value>, ty: Option<&'t Type>, how: &mut How) -> Result<Vec<Value>, Refused<'t>> {
     match ty {
         None | Some(Type::Any) => Ok(items),
@@ -168,7 +168,7 @@ fn model<'t>(
     }))
 }
 
-/// Whether Python can put the value into a set.
+/// Whether Python can hash the value, as a set requires.
 fn is_hashable(value: &Value) -> bool {
     match value {
         Value::List(_) | Value::Set(_) | Value::Dict(_) | Value::Model(_) => false,

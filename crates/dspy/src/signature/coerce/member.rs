@@ -6,8 +6,8 @@ use bsft_pycompat::equal;
 use bsft_pycompat::value::{EnumMember, Value};
 use std::sync::Arc;
 
-/// pydantic looks a literal up among those of its own kind, then by Python's equality, where the last one counts:
-/// `True` finds the member `1`, and `1.0` finds `True` behind a `1`.
+/// Finds a literal's member as pydantic does: first among members of the value's own kind, then by Python's equality,
+/// where the last match wins. `True` finds the member `1`, and `1.0` finds `True` after a `1`.
 pub(super) fn of_literal<'t>(members: &'t [Value], value: &Value) -> Option<&'t Value> {
     let same = |member: &&Value| {
         std::mem::discriminant(*member) == std::mem::discriminant(value) && *member == value
@@ -16,7 +16,7 @@ pub(super) fn of_literal<'t>(members: &'t [Value], value: &Value) -> Option<&'t 
     members.iter().find(same).or_else(equal)
 }
 
-/// pydantic takes an enum's member as it is, else by its value; the latter is a conversion.
+/// Finds an enum's member as pydantic does: the member itself, or by its value, which counts as a conversion.
 pub(super) fn of_enum(value: &Value, class: &Arc<EnumClass>, how: &mut How) -> Option<Value> {
     if let Value::Enum(member) = value
         && member.class == class.name
@@ -28,7 +28,7 @@ pub(super) fn of_enum(value: &Value, class: &Arc<EnumClass>, how: &mut How) -> O
     found.map(|found| instance(class, found))
 }
 
-/// DSPy takes an enum's member by its value, else by its name.
+/// Finds an enum's member as DSPy does: by its value, or else by its name.
 pub(super) fn by_value_or_name(value: &Value, class: &Arc<EnumClass>) -> Option<Value> {
     let by_value = class.members.iter().find(|(_, member)| equal::eq(member, value));
     let by_name = || {

@@ -1,4 +1,4 @@
-//! Answers to typed values: DSPy's `parse_value`, and pydantic's lax validation behind it.
+//! Converts answers to typed values: DSPy's `parse_value`, and pydantic's lax validation behind it.
 
 mod lax;
 mod member;
@@ -11,7 +11,7 @@ use bsft_pycompat::{literal, repair, repr, text};
 
 pub use bsft_pycompat::equal::eq as equal;
 
-/// A value that its type does not admit.
+/// A value that its type rejects.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{shown} is not {expected}")]
 pub struct CoerceError {
@@ -21,7 +21,7 @@ pub struct CoerceError {
     expected: String,
 }
 
-/// How much of a value an error shows.
+/// The maximum number of characters of a value in an error.
 const SHOWN: usize = 80;
 
 impl CoerceError {
@@ -34,7 +34,7 @@ impl CoerceError {
     }
 }
 
-/// Reads an answer's text.
+/// Parses an answer's text into a value of the type.
 pub fn from_text(answer: &str, ty: &Type) -> Result<Value, CoerceError> {
     match ty {
         Type::Str => Ok(Value::from(answer)),
@@ -49,7 +49,7 @@ pub fn from_text(answer: &str, ty: &Type) -> Result<Value, CoerceError> {
     }
 }
 
-/// Reads a value that came out of JSON.
+/// Converts a value parsed from JSON to the type.
 pub fn from_value(value: &Value, ty: &Type) -> Result<Value, CoerceError> {
     match (value, ty) {
         (Value::Str(answer), _) => from_text(answer, ty),
@@ -57,7 +57,7 @@ pub fn from_value(value: &Value, ty: &Type) -> Result<Value, CoerceError> {
         (other, Type::Enum(class)) => {
             member::by_value_or_name(other, class).ok_or_else(|| CoerceError::new(other, ty))
         }
-        // DSPy gives the value itself back: `true` stays `True` where the member is 1.
+        // DSPy returns the value itself: `true` stays `True` for the member 1.
         (other, Type::Literal(members)) => {
             if members.iter().any(|member| equal(member, other)) {
                 Ok(other.clone())
@@ -69,8 +69,8 @@ pub fn from_value(value: &Value, ty: &Type) -> Result<Value, CoerceError> {
     }
 }
 
-/// [`from_value`], else pydantic's validation of the value as it is, as `dspy.XMLAdapter` reads one. An enum's member is
-/// not looked for twice.
+/// Like [`from_value`], with pydantic's validation of the raw value as the fallback, as in `dspy.XMLAdapter`. An
+/// enum's member is looked up only once.
 pub fn from_value_or_as_it_is(value: &Value, ty: &Type) -> Result<Value, CoerceError> {
     from_value(value, ty).or_else(|refused| match ty {
         Type::Enum(_) => Err(refused),
@@ -78,7 +78,7 @@ pub fn from_value_or_as_it_is(value: &Value, ty: &Type) -> Result<Value, CoerceE
     })
 }
 
-/// What the text stands for: JSON, repaired where it must be; else a Python literal; else the text.
+/// Parses the text as JSON, repaired if necessary, else as a Python literal. Returns the text itself if both fail.
 fn candidate(answer: &str) -> Value {
     let repaired = repair::loads(answer);
     if repaired == Value::from("") && !answer.is_empty() {
@@ -87,13 +87,13 @@ fn candidate(answer: &str) -> Value {
     repaired
 }
 
-/// pydantic's validation of the whole value.
+/// Runs pydantic's validation of the whole value.
 fn validated(value: Value, ty: &Type) -> Result<Value, CoerceError> {
     let refused = |refused: lax::Refused<'_>| CoerceError::new(&refused.value, refused.ty);
     lax::validate(value, ty, &mut union::How::exact()).map_err(refused)
 }
 
-/// A literal: as it stands, else without the wrapping that LMs like to add.
+/// Finds a literal in the text, first unchanged, then without the quotes and brackets that LMs often add.
 fn from_literal(answer: &str, members: &[Value], ty: &Type) -> Result<Value, CoerceError> {
     let found = |text: &str| {
         members

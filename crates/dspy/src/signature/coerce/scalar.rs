@@ -1,14 +1,14 @@
-//! Numbers and booleans as pydantic's lax mode takes them.
+//! Numbers and booleans as pydantic's lax mode accepts them.
 
 use super::union::{Fit, How};
 use bsft_pycompat::text;
 use bsft_pycompat::value::Value;
 use num_bigint::BigInt;
 
-/// pydantic takes an integral float for an int only within 64 bits: 2^63.
+/// The bound of the integral floats that pydantic accepts as an int: 2^63.
 const LARGEST_INTEGRAL: f64 = 9_223_372_036_854_775_808.0;
 
-/// pydantic reads no text longer than this as an int: Python's own limit.
+/// The longest text that pydantic accepts as an int: Python's own limit.
 const LONGEST_INT: usize = 4300;
 
 /// An int from a bool, an integral float or a text.
@@ -23,7 +23,7 @@ pub(super) fn int(value: &Value, how: &mut How) -> Option<Value> {
     }
 }
 
-/// Sign, digits with single underscores between them, and zeros behind a point.
+/// Parses a sign, digits with single underscores between them, and zeros after a decimal point.
 fn int_of_text(given: &str) -> Option<Value> {
     let whole = match given.split_once('.') {
         Some((whole, zeros)) if !zeros.is_empty() && zeros.bytes().all(|b| b == b'0') => whole,
@@ -80,7 +80,7 @@ fn float_of_text(given: &str) -> Option<f64> {
     given.replace('_', "").parse().ok()
 }
 
-/// A bool from 0, 1 or one of pydantic's words.
+/// A bool from 0, 1 or one of pydantic's strings such as `yes`.
 pub(super) fn bool(value: &Value, how: &mut How) -> Option<bool> {
     how.floor_unless(matches!(value, Value::Bool(_)));
     match value {

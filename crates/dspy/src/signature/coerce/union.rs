@@ -1,21 +1,21 @@
-//! pydantic's smart choice among the members of a union.
+//! pydantic's smart mode: the choice among the members of a union.
 
 use super::lax::{Refused, validate};
 use crate::signature::types::Type;
 use bsft_pycompat::value::Value;
 
-/// How much a value had to change to fit a type.
+/// How much a value had to change to fit a type, worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fit {
     /// Converted.
     Lax,
-    /// As strict mode admits it, such as an int for a float.
+    /// Accepted by strict mode, such as an int for a float.
     Strict,
-    /// The very type.
+    /// Already of the type.
     Exact,
 }
 
-/// What a validation took: the least fit of all its parts, and how many fields of models were given.
+/// The result of a validation: the worst fit of all parts, and the number of model fields that were given.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct How {
     fit: Fit,
@@ -23,7 +23,7 @@ pub(super) struct How {
 }
 
 impl How {
-    /// Before anything was done.
+    /// The state before validation.
     pub(super) fn exact() -> How {
         How {
             fit: Fit::Exact,
@@ -31,12 +31,12 @@ impl How {
         }
     }
 
-    /// A part fits no better than this.
+    /// Lowers the fit to at most `fit`.
     pub(super) fn floor(&mut self, fit: Fit) {
         self.fit = self.fit.min(fit);
     }
 
-    /// A part was converted, unless it is the very kind.
+    /// Records a conversion unless `is_exact`.
     pub(super) fn floor_unless(&mut self, is_exact: bool) {
         if !is_exact {
             self.floor(Fit::Lax);
@@ -50,12 +50,12 @@ impl How {
         }
     }
 
-    /// A model was made of this many given fields.
+    /// Adds the number of given fields of a model.
     pub(super) fn add_fields(&mut self, given: usize) {
         self.fields = Some(self.fields.unwrap_or(0) + given);
     }
 
-    /// More given fields win; where neither side or both say the same, the better fit does.
+    /// Compares the numbers of given fields if both are known and differ, and the fit otherwise.
     fn is_better_than(self, other: How) -> bool {
         match (self.fields, other.fields) {
             (Some(mine), Some(theirs)) if mine != theirs => mine > theirs,
@@ -64,7 +64,7 @@ impl How {
     }
 }
 
-/// The member that fits best, the first of equals. `None` stands apart, as pydantic asks for it before the others.
+/// Finds the member that fits best, the first of equals. Like pydantic, it checks `None` before the others.
 pub(super) fn union<'t>(
     value: Value,
     members: &'t [Type],
