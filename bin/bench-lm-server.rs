@@ -135,7 +135,7 @@ impl BenchServer {
             .and_then(|rest| rest.split([';', '\\', '"']).next())
             .unwrap_or("yes");
         let reasoning = if body.contains("[[ ## reasoning ## ]]") {
-            r"[[ ## reasoning ## ]]\nIt says so.\n\n"
+            r"[[ ## reasoning ## ]]\nIt is so.\n\n"
         } else {
             ""
         };

@@ -148,7 +148,8 @@ fn target(name: &str, base: &str) -> Result<Arc<dyn Target>, BoxError> {
 /// User and system time of this process, from Linux's `/proc`, in ticks of 10 ms.
 fn cpu_time() -> Result<Duration, BoxError> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
-    // The command's name, in brackets, may hold spaces; utime and stime are the 12th and 13th word after it.
+    // The command's name is in parentheses and may contain spaces; utime and stime are the 12th and 13th field after
+    // it.
     let (_, rest) = stat.rsplit_once(") ").ok_or("an unreadable /proc/self/stat")?;
     let ticks: Vec<u64> = rest
         .split(' ')

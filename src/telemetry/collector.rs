@@ -1,4 +1,4 @@
-//! The collector at the other end: how spans are sent to it over HTTP, and what is said when it does not take them.
+//! The HTTP client that exports spans to the OpenTelemetry collector, and the warnings when an export fails.
 
 use crate::http::{self, LARGEST_ERROR, chain, collect};
 use async_trait::async_trait;

@@ -8,7 +8,7 @@ use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 thread_local! {
-    /// The id of the next trace that begins on this thread; the SDK asks its generator without saying what for.
+    /// The id of the next trace that starts on this thread. The SDK calls its generator without arguments.
     static NEXT: Cell<Option<TraceId>> = const { Cell::new(None) };
 }
 

@@ -60,14 +60,14 @@ pub(crate) fn call<'a>(
     )
 }
 
-/// How a call ended that was answered; `status` says from where.
+/// Records the token counts of an answered call. `status` names where the answer came from.
 pub(crate) fn answered(call: &Span, status: &'static str, usage: Usage) {
     note(call, "prompt_tokens", usage.prompt_tokens);
     note(call, "completion_tokens", usage.completion_tokens);
     note(call, "status", status);
 }
 
-/// How a call ended that was not. The LM's words stay where the task's failure is.
+/// Records why a call failed. The LM's error message is kept in the task's failure, not in the span.
 pub(crate) fn unanswered(call: &Span, error: &LmError) {
     match error {
         LmError::Refused { status, .. } => note(call, "status", display(status)),

@@ -25,13 +25,13 @@ use tracing_subscriber::registry::LookupSpan;
 /// How long the end of a process waits until its last spans are with the collector.
 const LAST_SPANS: Duration = Duration::from_secs(3);
 
-/// Spans that wait for the collector, unless `OTEL_BSP_MAX_QUEUE_SIZE` says otherwise: some 40 MB, and a second of the fastest worker.
+/// The queue size in spans unless `OTEL_BSP_MAX_QUEUE_SIZE` is set: about 40 MB, or one second of the fastest worker.
 const QUEUE: usize = 32_768;
 
-/// Spans that are sent at once, unless `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` says otherwise: some 2 MB.
+/// The batch size in spans unless `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` is set: about 2 MB.
 const BATCH: usize = 4_096;
 
-/// How long a request may take, unless `OTEL_EXPORTER_OTLP_TIMEOUT` says otherwise; what the specification says.
+/// The request timeout unless `OTEL_EXPORTER_OTLP_TIMEOUT` is set: the default of the specification.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often a batch is sent again that a collector in trouble refused, and how long after.
@@ -50,7 +50,7 @@ const TIMEOUTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER
 /// Why no spans are sent although a collector is configured.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TracesError {
-    #[error("{variable} is {value:?}; only http/protobuf is spoken, mostly on port 4318")]
+    #[error("{variable} is {value:?}: only http/protobuf is supported, usually on port 4318")]
     Protocol { variable: &'static str, value: String },
     #[error("{variable} is not the address of a collector: {reason}; write http://HOST:4318")]
     Endpoint { variable: &'static str, reason: String },
@@ -140,7 +140,7 @@ impl TraceExporter {
 
     /// Sends the waiting spans, with a timeout; logs if some are left.
     pub(super) fn end(&self) {
-        // What came of it, the counts say.
+        // The counters show the result, so the error adds nothing.
         let _ = self.provider.shutdown_with_timeout(LAST_SPANS);
         let (made, taken) = self.traffic.count();
         if taken < made {
@@ -192,7 +192,7 @@ fn batches() -> opentelemetry_sdk::trace::BatchConfig {
     batches.build()
 }
 
-/// Who we are, where `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` do not say.
+/// The attributes of this process, unless `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` set them.
 fn resource(service: &'static str) -> Resource {
     const NAME: Key = Key::from_static_str("service.name");
     let given = Resource::builder().build();
@@ -215,7 +215,7 @@ fn resource(service: &'static str) -> Resource {
     resource.build()
 }
 
-/// Counts the spans that are to be sent: the queue does not tell how many it had no room for.
+/// Counts the spans to export, because the queue does not report how many it dropped.
 #[derive(Debug)]
 struct Counted {
     inner: BatchSpanProcessor,

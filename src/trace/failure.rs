@@ -52,7 +52,7 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
-    /// The word in `failures.jsonl` and in the summary.
+    /// The name in `failures.jsonl` and in the summary.
     pub fn name(self) -> &'static str {
         match self {
             FailureKind::Lm => "lm",

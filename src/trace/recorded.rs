@@ -57,7 +57,7 @@ struct LineExchange<'a> {
     usage: Usage,
 }
 
-/// The answers that a line of `traces.jsonl` tells of, in the order in which they were asked for.
+/// The recorded answers of a line of `traces.jsonl`, in the order of their requests.
 pub fn answers_of(line: &str) -> Result<Vec<RecordedAnswer>, NotATrace> {
     let line: Line<'_> = serde_json::from_str(line)?;
     let exchanges = line.calls.into_iter().flat_map(|call| {

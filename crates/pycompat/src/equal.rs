@@ -61,15 +61,15 @@ fn integer(v: &Value) -> Option<BigInt> {
 #[derive(Debug, Default)]
 pub struct DictBuilder {
     items: Vec<(Value, Value)>,
-    /// Where the string keys are, once there are too many to look through.
+    /// The positions of the string keys, filled once there are more than [`FEW`] items.
     places: HashMap<String, usize>,
 }
 
-/// Up to this many items a look through all is faster than a table.
+/// Up to this many items, a linear search is faster than a table.
 const FEW: usize = 16;
 
 impl DictBuilder {
-    /// Sets `key`; the place of the item and whether the key is new.
+    /// Sets `key`. Returns the item's position and whether the key is new.
     pub fn insert(&mut self, key: Value, value: Value) {
         match self.find(&key) {
             Some(at) => self.items[at].1 = value,

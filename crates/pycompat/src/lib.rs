@@ -1,4 +1,4 @@
-//! Python's own behaviours that DSPy leans on: text, floats, `repr`, JSON, literals, JSON repair and `random`.
+//! The Python behaviour that DSPy depends on: text, floats, `repr`, JSON, literals, JSON repair and `random`.
 
 #![warn(missing_docs)]
 

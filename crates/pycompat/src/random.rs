@@ -11,7 +11,7 @@ pub struct Random {
 }
 
 impl Random {
-    /// `random.Random(seed)`: MT19937 initialised by the one-word key `[seed]`.
+    /// `random.Random(seed)`: MT19937 initialised by the key `[seed]`.
     pub fn new(seed: u32) -> Random {
         let mut mt = Box::new([0u32; N]);
         mt[0] = 19_650_218;
@@ -72,7 +72,7 @@ impl Random {
     /// `random.shuffle(items)`.
     ///
     /// # Panics
-    /// On more than `u32::MAX` items, for which Python draws more than one word.
+    /// If there are more than `u32::MAX` items, for which Python draws more than 32 bits.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
             let bound = u32::try_from(i + 1).expect("shuffle takes at most u32::MAX items");

@@ -1,6 +1,6 @@
-//! A Python value as programs see it: what an example holds, an LM answers and a metric compares.
+//! Python values: the contents of examples, LM answers and predictions.
 //!
-//! Kept apart from `serde_json::Value` because Python tells a tuple from a list, `1` from `1.0` and `True` from `1`,
+//! Kept apart from `serde_json::Value` because Python distinguishes tuples from lists, `1` from `1.0` and `True` from `1`,
 //! and its integers have no limit.
 
 use indexmap::IndexMap;

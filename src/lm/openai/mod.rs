@@ -144,7 +144,7 @@ impl OpenAi {
         } else {
             http_status
         };
-        // In a response with status 200 only the kinds of the error may say so.
+        // In a response with status 200, only the error type marks an error as retryable.
         let passing = retry::may_pass(status)
             || (status == 200
                 && ["rate_limit_exceeded", "server_error", "overloaded_error"]

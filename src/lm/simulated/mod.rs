@@ -29,7 +29,7 @@ pub struct SimulatedLm {
 }
 
 impl SimulatedLm {
-    /// An LM that behaves as `settings.simulate` says; two names or job seeds give different answers.
+    /// Creates an LM that follows `settings.simulate`. A different name or job seed changes its answers.
     pub fn new(settings: &LmSettings, job_seed: u64, metrics: LmMetrics) -> SimulatedLm {
         let seed = draw::hash(settings.simulate.seed, settings.model.as_bytes());
         SimulatedLm {

@@ -4,13 +4,13 @@ use crate::equal::DictBuilder;
 use crate::value::Value;
 use num_bigint::BigInt;
 
-/// Containers nested deeper than this are refused; Python gives up near its recursion limit of 1000 too.
+/// The maximum depth of nested containers; Python fails near its recursion limit of 1000 too.
 pub const MAX_DEPTH: usize = 900;
 
-/// Python refuses integers of more digits.
+/// The maximum number of digits of an integer, as in Python.
 pub(crate) const MAX_DIGITS: usize = 4300;
 
-/// Why a text is not JSON and where.
+/// Why and where a text is not JSON.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message} at line {line}, column {column}")]
 pub struct JsonError {
@@ -24,7 +24,7 @@ pub struct JsonError {
     pub column: usize,
 }
 
-/// What is wrong and at which byte.
+/// An error message and the byte offset of the error.
 type Fault = (&'static str, usize);
 
 /// `json.loads(text)`. A lone surrogate escape, which Rust strings cannot hold, is read as U+FFFD.
@@ -185,7 +185,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The digits from here on are taken; how many there were.
+    /// Skips the digits at the cursor, and returns how many there were.
     fn digits(&mut self) -> usize {
         let start = self.at;
         while let Some(b'0'..=b'9') = self.peek() {

@@ -5,14 +5,14 @@ use crate::{float, repr};
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// What differs between the writers.
+/// The differences between the writers.
 #[derive(Clone, Copy)]
 struct Style {
     comma: &'static str,
     colon: &'static str,
-    /// Spaces per level; without it all stands on one line.
+    /// Spaces per level, `None` to write a single line.
     indent: Option<usize>,
-    /// Floats in orjson's notation, with null for what is not finite.
+    /// Whether to use orjson's float format, with null for values that are not finite.
     orjson: bool,
 }
 

@@ -69,7 +69,7 @@ struct Reader<'a> {
     at: usize,
     /// Open brackets; within any, line breaks are white space.
     depth: usize,
-    /// A key or member was seen that Python cannot hash; told only when nothing else is wrong.
+    /// Whether a key or member is unhashable. This is an error only if the rest of the literal is valid.
     unhashable: bool,
 }
 

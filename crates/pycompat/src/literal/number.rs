@@ -21,7 +21,7 @@ impl Reader<'_> {
             _ => self.decimal()?,
         };
         if self.rest().starts_with(is_word) {
-            return Err(self.malformed("a number ends where a word begins"));
+            return Err(self.malformed("a letter directly after a number"));
         }
         Ok(value)
     }
@@ -83,7 +83,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Digits with single underscores between them, without these; none if no digit is next.
+    /// Returns digits with the single underscores between them removed, `None` if there is no digit.
     fn digits(&mut self, radix: u32) -> Option<String> {
         let mut out = String::new();
         loop {

@@ -68,7 +68,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The escape at the cursor, which is on its backslash.
+    /// Appends the character of the escape whose backslash is at the cursor.
     fn escape(&mut self, out: &mut String) -> Result<(), LiteralError> {
         let Some(c) = self.text[self.at + 1..].chars().next() else {
             return Err(self.malformed("string without a closing quote"));

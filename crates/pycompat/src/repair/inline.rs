@@ -18,7 +18,7 @@ fn matching_quote(quote: char) -> char {
 }
 
 impl Parser {
-    /// The offset behind a bare word of letters, digits, `_` and `-`, and behind the white space after it.
+    /// The offset after an unquoted token of letters, digits, `_` and `-`, and after the white space that follows it.
     pub(super) fn after_bare_key(&self, mut offset: isize) -> isize {
         while self
             .cursor

@@ -60,7 +60,7 @@ impl Parser {
             self.cursor.index += 1;
         }
         if self.cursor.peek(0) == Some('`') {
-            // A block that says `false` is not told from no block at all.
+            // A block with the content `false` is treated like a missing block.
             if let Some(value) = self.fenced_block().filter(|value| *value != Value::Bool(false)) {
                 return Entry::Done(value);
             }

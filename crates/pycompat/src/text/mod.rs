@@ -1,4 +1,4 @@
-//! Python's `str` methods where Rust's differ: line breaks, white space, word characters and case.
+//! Python's `str` methods where Rust's differ: line breaks, white space, character classes and case.
 
 mod case;
 mod tables;
@@ -50,7 +50,7 @@ pub fn is_word(c: char) -> bool {
     c == '_' || is_alnum(c)
 }
 
-/// `c.isprintable()`: what `repr` leaves as it is.
+/// `c.isprintable()`: whether `repr` keeps the character unescaped.
 pub fn is_printable(c: char) -> bool {
     if c.is_ascii() {
         matches!(c, ' '..='~')

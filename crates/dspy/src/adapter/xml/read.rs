@@ -39,7 +39,7 @@ pub(super) fn parse(signature: &Signature, completion: &str) -> Result<Record, P
     answer::complete(signature, found)
 }
 
-/// Checks an upper bound: a text nested this deep must contain at least this many opening tags.
+/// Whether the tags nest deeper than [`MAX_DEPTH`]. Counts tags without parsing, so it may overestimate the depth.
 fn nests_too_deeply(text: &str) -> bool {
     let (mut depth, mut deepest) = (0_usize, 0);
     let bytes = text.as_bytes();
