@@ -5,7 +5,7 @@ use crate::sources::{File, Sources, folders, root};
 use std::collections::BTreeMap;
 
 /// Third-party crates and the only places that may use them.
-const HOMES: [(&str, &[&str]); 21] = [
+const HOMES: [(&str, &[&str]); 22] = [
     ("clap", &["src/cli/"]),
     ("csv", &["src/trainset/"]),
     ("elsa", &["src/job/source.rs"]),
@@ -20,6 +20,7 @@ const HOMES: [(&str, &[&str]); 21] = [
     ("opentelemetry_otlp", &["src/telemetry/"]),
     ("opentelemetry_sdk", &["src/telemetry/"]),
     ("prometheus", &["src/metrics/"]),
+    ("rand_mt", &["crates/pycompat/src/random.rs"]),
     ("redb", &["src/store/embedded/file.rs"]),
     ("redis", &["src/store/redis/"]),
     (
