@@ -1,4 +1,4 @@
-//! The trainers of a worker: what its `--trainers` file may say, and what it means.
+//! The trainers of a worker: the content of its `--trainers` file.
 //!
 //! ```toml
 //! dir = "/var/lib/bsft/trainings"       # where trainings lie; default: `trainings` beside this file
@@ -43,7 +43,7 @@ pub struct Trainers {
     pub(super) dir: PathBuf,
     /// How many trainings go on at once.
     pub(super) at_once: NonZeroUsize,
-    /// How long nobody may have looked after a training on another machine before it is started anew on this one.
+    /// The time without supervision after which a training of another machine is restarted on this one.
     pub(super) take_over: Duration,
     /// `[trainer.NAME]`.
     pub(super) trainers: IndexMap<String, Trainer>,
@@ -65,7 +65,7 @@ impl Trainers {
         reading::read(&text, path, folder)
     }
 
-    /// The same, with trainings in `dir` unless the file says where they lie.
+    /// Returns the trainers with the folder of trainings in `dir`, unless the file names one.
     #[must_use]
     pub fn default_dir(self, dir: &Path) -> Trainers {
         let default = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
@@ -85,7 +85,7 @@ impl Trainers {
         self.at_once.get()
     }
 
-    /// How long nobody may have looked after a training on another machine before it is started anew on this one.
+    /// The time without supervision after which a training of another machine is restarted on this one.
     pub fn take_over(&self) -> Duration {
         self.take_over
     }
@@ -139,7 +139,7 @@ pub(super) struct Trainer {
     pub(super) measure: Vec<Argument>,
     /// The command that succeeds where the trainer could run, such as `python -c "import trl"`.
     pub(super) check: Vec<Argument>,
-    /// The command that brings the result to where it is served. Its last line says where that is.
+    /// The command that uploads the result. Its last line of output is the location.
     pub(super) upload: Vec<Argument>,
     /// What makes a server answer for the new model.
     pub(super) serve: Option<Serve>,
@@ -147,7 +147,7 @@ pub(super) struct Trainer {
     pub(super) grace: Duration,
     /// How long one attempt may take.
     pub(super) timeout: Duration,
-    /// How long it may say nothing.
+    /// The longest silence of the trainer before it is stopped.
     pub(super) silence: Duration,
     /// The models that may be trained, `*` at the end standing for anything; none: any.
     pub(super) base_models: Option<Vec<String>>,
@@ -157,16 +157,16 @@ pub(super) struct Trainer {
     pub(super) config_dir: PathBuf,
 }
 
-/// How many trainings go on at once unless told otherwise: each takes the whole machine.
+/// The default number of trainings at once: each takes the whole machine.
 pub(super) const AT_ONCE: NonZeroUsize = NonZeroUsize::MIN;
 
-/// How long nobody may have looked after a training elsewhere unless told otherwise: longer than a machine takes to come back.
+/// The default time without supervision before a takeover: longer than a machine takes to restart.
 pub(super) const TAKE_OVER: Duration = Duration::from_secs(600);
 
-/// How long one attempt may take unless told otherwise: longer than anything one machine is reasonably left alone with.
+/// The default time limit of one attempt: longer than a training that one machine should run unattended.
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// How long a trainer may say nothing unless told otherwise: longer than it takes to download and load a large model.
+/// The default limit of silence: longer than a trainer takes to download and load a large model.
 pub(super) const DEFAULT_SILENCE: Duration = Duration::from_secs(2 * 3600);
 
 /// One or more arguments of a command.
@@ -227,7 +227,7 @@ pub(super) struct Serve {
     pub(super) api_base: Option<Template>,
 }
 
-/// What starts or tells the server.
+/// How the server learns about the new model.
 #[derive(Clone, Debug)]
 pub(super) enum ServeHow {
     /// A request.
@@ -241,7 +241,7 @@ pub(super) enum ServeHow {
     },
     /// A command: it ends well, or goes on while `ready_url` answers.
     Command(Vec<Argument>),
-    /// Somebody else sees to it: `ready_url` is asked.
+    /// An operator does it: only `ready_url` is polled.
     Wait,
 }
 
@@ -254,7 +254,7 @@ pub(super) enum BodyValue {
     Json(Json),
 }
 
-/// How long a server may take to be ready unless told otherwise: a model of some billions loads in minutes.
+/// The default time limit until a server is ready: a model of several billion parameters loads in minutes.
 pub(super) const DEFAULT_READY: Duration = Duration::from_secs(600);
 
 /// What a trainer leaves that wrote a model the way Hugging Face's libraries do.

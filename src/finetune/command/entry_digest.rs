@@ -1,4 +1,4 @@
-//! The digest of what an entry of the `--trainers` file says: another digest, another model.
+//! The digest of an entry of the `--trainers` file: another digest means another model.
 
 use crate::hex::hex;
 use crate::schema::Section;
@@ -6,7 +6,7 @@ use crate::schema::document::{Datum, Node};
 use crate::value::Value;
 use sha2::{Digest as _, Sha256};
 
-/// A digest of what the table says under these keys. Versions must agree on it: trainings outlive a restart with a newer one.
+/// The digest of the table's values under these keys. All versions must compute the same: a training outlives an upgrade.
 pub(super) fn digest(table: &Section<'_>, keys: &[&str]) -> String {
     let mut hasher = Sha256::new();
     for key in keys {

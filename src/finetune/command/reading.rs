@@ -63,7 +63,7 @@ fn trainers(table: TrainersTable<'_>, file: &Path, folder: &Path, problems: &mut
             entry.item.place.report(
                 problems,
                 format!("`{}` is not a name", entry.item.name),
-                "write a word, as `trainer = \"…\"` in the job file will",
+                "write a name without spaces, which the job file repeats as `trainer = \"…\"`",
             );
         }
         if let Some(table) = entry.value {
@@ -176,7 +176,7 @@ pub(super) fn train_keys(trainer: &Trainer) -> Vec<&str> {
     let slots = in_commands.chain(elsewhere).flat_map(|template| template.slots());
     let named = trainer.defaults.keys().chain(&trainer.keys).map(String::as_str);
     let mut keys: Vec<&str> = slots.chain(named).filter(|name| is_train_key(name)).collect();
-    // Whoever reads the file of all values is told the length, too.
+    // The file of all values contains the length, too.
     if reads_hyperparams(trainer) {
         keys.extend(placeholders::GIVEN_BY_TRAIN);
     }

@@ -209,8 +209,8 @@ impl Http {
             Err(format!("more than {LARGEST_ANSWER} bytes"))
         };
         read.map_err(|why| {
-            let words = self.say(&String::from_utf8_lossy(&body));
-            let message = format!("{place}: the answer cannot be read: {why}: {words}");
+            let excerpt = self.say(&String::from_utf8_lossy(&body));
+            let message = format!("{place}: the answer cannot be read: {why}: {excerpt}");
             AttemptError::Permanent(if *method == Method::POST {
                 CallError::Unclear(message)
             } else {
@@ -226,10 +226,10 @@ impl Http {
         let location = location.and_then(|to| to.to_str().ok()).map(str::to_owned);
         let headers = response.headers().clone();
         // An error response is an error even if its body does not arrive.
-        let words = collect(response, LARGEST_ERROR)
+        let excerpt = collect(response, LARGEST_ERROR)
             .await
             .map_or_else(|_| Vec::new(), |(body, _)| body);
-        let error = server_error(&words);
+        let error = server_error(&excerpt);
         let message = if status.is_redirection() {
             format!(
                 "{place}: HTTP {}: the server is elsewhere; set api_base to its own address",
@@ -251,7 +251,7 @@ impl Http {
                 location,
                 said: Box::new(ErrorResponse {
                     headers,
-                    body: serde_json::from_slice(&words).unwrap_or_default(),
+                    body: serde_json::from_slice(&excerpt).unwrap_or_default(),
                 }),
             })),
         }
@@ -269,8 +269,8 @@ impl Http {
     }
 
     /// Text from the server, with the key removed before it is shortened, so that no part of a key remains.
-    pub(super) fn say(&self, words: &str) -> String {
-        http::redact(self.key.as_ref(), words)
+    pub(super) fn say(&self, excerpt: &str) -> String {
+        http::redact(self.key.as_ref(), excerpt)
     }
 }
 

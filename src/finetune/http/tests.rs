@@ -12,7 +12,7 @@ const KEY: &str = "sk-very-secret-123456";
 enum ScriptedReply {
     /// A status, further header lines, a body.
     Say(u16, &'static str, &'static str),
-    /// Closes the connection without a word.
+    /// Closes the connection without an answer.
     Close,
     /// Half of an answer, then it closes the connection.
     Half,

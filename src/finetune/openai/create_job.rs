@@ -11,10 +11,10 @@ const SEEDS: u64 = 1 << 31;
 /// The longest value in a job's metadata, in characters.
 const LONGEST_VALUE: usize = 512;
 
-/// What `extra` cannot say: these are the rows that bsft uploads and the key that finds the training again.
+/// Fields that `extra` cannot set: the uploaded rows, and the key that finds the training again.
 const OURS: [&str; 2] = ["training_file", "validation_file"];
 
-/// The body, `extra` merged in last. An `extra` with top-level `hyperparameters` speaks the protocol as it was before `method`:
+/// The body, `extra` merged in last. An `extra` with top-level `hyperparameters` selects the protocol before `method`:
 /// then `train` goes there, too, and there is no `method`.
 pub(super) fn of(
     order: &TrainingRequest<'_>,
@@ -50,7 +50,7 @@ pub(super) fn of(
         "lm": cut(&recipe.lm),
     });
     merge(&mut body, &spec.extra);
-    // Whatever else `extra` says of the metadata: this is what finds the training again.
+    // `extra` may add metadata, but not replace the key that finds the training again.
     body["metadata"]["job_key"] = order.key.into();
     Ok(body)
 }
@@ -60,7 +60,7 @@ pub(super) fn refuses_metadata(error: &CallError) -> bool {
     matches!(error, CallError::Refused(no) if matches!(no.status, 400 | 422) && no.message.contains("metadata"))
 }
 
-/// Takes the metadata out where nobody asked for it but us: the training is found again by its file. Gives whether it did.
+/// Removes the metadata if the job did not ask for any: the training is then found by its file. Returns whether it did.
 pub(super) fn forget_metadata(body: &mut Json, spec: &ServiceSpec) -> bool {
     let is_ours = !spec.extra.contains_key("metadata");
     is_ours

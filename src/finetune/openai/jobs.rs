@@ -17,7 +17,7 @@ const MOST_PAGES: usize = 50;
 /// The job of that key, unless it has failed or was stopped.
 ///
 /// A server may ignore the filter, so every job's metadata is looked at again here; it may refuse the filter, or keep no metadata at all.
-/// All say which file a job trains on, and the file's name is the key.
+/// Every server names the file that a job trains on, and the file's name is the key.
 pub(super) async fn find(http: &Http, key: &str) -> Result<Option<TrainingId>, ProviderError> {
     let has_key = |job: &OpenAiJob| job.key.as_deref() == Some(key);
     let filters = match listed(http, &[("metadata[job_key]", key)], has_key).await {
@@ -72,7 +72,7 @@ async fn listed(
     Ok(best.map(|job| TrainingId(job.id)))
 }
 
-/// The answer to the request that starts a training was lost. Whoever asked will look for the training, which a server without a list
+/// The answer to the request that starts a training was lost. The next attempt looks for the training, which a server without a list
 /// never shows; started again, it might be paid for twice.
 pub(super) async fn unclear(http: &Http, why: String) -> Result<TrainingId, StartError> {
     match http.get(JOBS, &[("limit", "1")]).await {
@@ -90,13 +90,16 @@ pub(super) async fn unclear(http: &Http, why: String) -> Result<TrainingId, Star
 pub(super) async fn get(http: &Http, id: &str) -> Result<OpenAiJob, CallError> {
     let answer = http.get(&[JOBS, &[id]].concat(), &[]).await?;
     OpenAiJob::read(&answer).ok_or_else(|| {
-        let words = http.say(&answer.to_string());
-        CallError::Garbled(format!("{}: no job where {id} should be: {words}", http.shown()))
+        let excerpt = http.say(&answer.to_string());
+        CallError::Garbled(format!(
+            "{}: no job where {id} should be: {excerpt}",
+            http.shown()
+        ))
     })
 }
 
 /// Stops it. A server refuses that for a job that has ended, each with another status, and may have carried out what it did not answer:
-/// so the job itself has the last word.
+/// so the job itself decides.
 pub(super) async fn cancel(http: &Http, id: &str) -> Result<(), ProviderError> {
     let refused = match http.post(&[JOBS, &[id, "cancel"]].concat(), None).await {
         Ok(_) => return Ok(()),

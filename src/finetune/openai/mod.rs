@@ -41,7 +41,7 @@ impl OpenAiProvider {
         self.client.http().is_ok_and(model_names::is_azure)
     }
 
-    /// What a job that has been read says of the training.
+    /// The training's state, from the job as the server returned it.
     async fn training(&self, http: &Http, job: OpenAiJob) -> TrainingState {
         match job.status {
             OpenAiJobStatus::Succeeded => match job.model {
@@ -52,13 +52,16 @@ impl OpenAiProvider {
                     loss: progress::of(http, &job.id, &job.word).await.loss,
                 }),
                 None => TrainingState::Failed(format!(
-                    "the server says that the training {} has succeeded and names no model; look for its checkpoints there",
+                    "the server reports that the training {} has succeeded, without a model name; look for its checkpoints there",
                     job.id
                 )),
             },
             OpenAiJobStatus::Failed => TrainingState::Failed(match job.error {
                 Some(why) => http.say(&why),
-                None => format!("the server says that the training {} has failed, not why", job.id),
+                None => format!(
+                    "the server reports that the training {} has failed, without a reason",
+                    job.id
+                ),
             }),
             OpenAiJobStatus::Cancelled => TrainingState::Cancelled,
             OpenAiJobStatus::GoesOn { known } => {

@@ -20,7 +20,7 @@ pub(super) fn longest(azure: bool) -> usize {
     if azure { LONGEST_ON_AZURE } else { LONGEST }
 }
 
-/// What the new model's name ends with: what the job says, or job, LM and predictor in the characters that every server takes.
+/// The suffix of the new model's name: the job's own, or job, LM and predictor in characters that every server accepts.
 pub(super) fn suffix(spec: &ServiceSpec, recipe: &TrainingSpec, azure: bool) -> String {
     if let Some(given) = &spec.suffix {
         return given.clone();
@@ -42,7 +42,7 @@ pub(super) fn suffix(spec: &ServiceSpec, recipe: &TrainingSpec, azure: bool) -> 
     }
 }
 
-/// As DSPy's `LM(model=…)` takes it: `ft:…` is known to be OpenAI's, everything else is told by its prefix.
+/// As DSPy's `LM(model=…)` takes it: `ft:…` is OpenAI's; every other model needs a prefix.
 pub(super) fn model(name: &str) -> String {
     if name.starts_with("ft:") {
         name.to_owned()

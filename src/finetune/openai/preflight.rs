@@ -1,4 +1,4 @@
-//! The look ahead: whatever would keep a training from its end and can be told for nothing.
+//! Preflight: finds what would make a training fail, without cost.
 
 use super::super::http::{CallError, Http, NoAccess};
 use super::super::{ProviderError, ServiceSpec, TrainingSpec};
@@ -9,7 +9,7 @@ use crate::finetune::train_keys::openai_problems;
 use crate::schema::nearest;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A model that goes away within so many days is worth a word.
+/// A model that is retired within this number of days gets a warning.
 const SOON: i64 = 30;
 
 /// So many slips of the pen are a misspelt name, not another one.
@@ -20,13 +20,13 @@ const SLIPS: usize = 2;
 struct Findings {
     /// A training would fail.
     problems: Vec<String>,
-    /// It would not, but whoever pays should know.
+    /// It would not fail, but the account's owner should know.
     warnings: Vec<String>,
     /// The server could not be asked just now.
     away: Option<String>,
 }
 
-/// Everything that speaks against a training, in one error; otherwise what is worth telling.
+/// Returns all problems of a training in one error, or the warnings.
 pub(super) async fn look(
     spec: &ServiceSpec,
     http: &Result<Http, NoAccess>,
@@ -86,21 +86,21 @@ impl Findings {
         match http.get(&["models", model], &[]).await {
             Ok(known) => self.shutdown(model, text(&known, "shutdown_date").as_deref(), today()),
             Err(error) if matches!(error.status(), Some(404 | 405)) => self.among(http, model).await,
-            // The jobs have told already what is wrong with the key.
+            // The list of jobs has already reported what is wrong with the key.
             Err(error) if matches!(error.status(), Some(401 | 403)) => {}
-            Err(error) => self.warnings.push(format!(
-                "whether the model {model} is there was not told: {error}"
-            )),
+            Err(error) => self
+                .warnings
+                .push(format!("could not look up the model {model}: {error}")),
         }
     }
 
-    /// Servers other than OpenAI's may train models that they do not list, so there it is no more than a word, unless it is
+    /// Servers other than OpenAI's may train models that they do not list, so this is only a warning there, unless it is
     /// one that they list and misspelt.
     async fn among(&mut self, http: &Http, model: &str) {
         let listed = match http.get(&["models"], &[]).await {
             Ok(answer) => Page::read(answer).items,
             Err(error) => {
-                let warning = format!("whether the model {model} is there was not told: {error}");
+                let warning = format!("could not look up the model {model}: {error}");
                 return self.warnings.push(warning);
             }
         };
@@ -132,11 +132,11 @@ impl Findings {
         }
     }
 
-    /// What the services themselves say of fine-tuning.
+    /// The services' own notices about fine-tuning.
     fn notes(&mut self, http: &Http, azure: bool) {
         if is_own(http) {
             self.warnings.push(
-                "OpenAI takes no more fine-tuning jobs from new customers, and from 2027-01-06 on from nobody; provider = \"command\", \
+                "OpenAI accepts no fine-tuning jobs from new customers, and from 2027-01-06 on none at all; provider = \"command\", \
                  \"together\" and \"fireworks\" go on"
                     .to_owned(),
             );
@@ -148,7 +148,7 @@ impl Findings {
     }
 }
 
-/// Whether somebody who wrote the one meant the other: a slip or two, but not in a digit, which makes another model of it.
+/// Whether one name is a misspelling of the other: one or two characters, but no digit, since a digit names another model.
 fn is_misspelt(written: &str, known: &str) -> bool {
     let digits = |name: &str| -> String { name.chars().filter(char::is_ascii_digit).collect() };
     strsim::damerau_levenshtein(written, known) <= SLIPS && digits(written) == digits(known)

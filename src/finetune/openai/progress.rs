@@ -11,10 +11,10 @@ use std::sync::Mutex;
 /// Events that are looked at: the latest metrics and the latest message are among them.
 const EVENTS: &str = "50";
 
-/// Strange words that are remembered, so that each is told once. A server that keeps inventing them is not told of any more.
+/// The number of unknown statuses that are remembered, so that each is logged once. Further ones are not logged.
 const MOST_WONDERED: usize = 1000;
 
-/// What the events tell beside the status; servers without events tell nothing.
+/// Progress from the job's events. Servers without events give none.
 pub(super) async fn of(http: &Http, id: &str, status: &str) -> TrainingProgress {
     let path = [JOBS, &[id, "events"]].concat();
     let events = match http.get(&path, &[("limit", EVENTS)]).await {
@@ -57,7 +57,7 @@ fn read(mut events: Vec<Json>) -> TrainingProgress {
     progress
 }
 
-/// Says once that a server uses a word that the protocol does not have.
+/// Logs once that a server uses a status that is not in the protocol.
 pub(super) fn wonder(id: &str, word: &str) {
     static TOLD: Mutex<BTreeSet<(String, String)>> = Mutex::new(BTreeSet::new());
     let Ok(mut told) = TOLD.lock() else { return };

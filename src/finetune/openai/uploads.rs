@@ -20,7 +20,7 @@ const PAGE: &str = "1000";
 /// Pages that are read of the list.
 const MOST_PAGES: usize = 20;
 
-/// The largest file that OpenAI takes in one request, in bytes. Other servers say themselves what they take.
+/// The largest file that OpenAI accepts in one request, in bytes. Other servers report their own limits.
 const LARGEST_FILE: u64 = 512_000_000;
 
 /// What Azure wants in front of the rows.
@@ -115,9 +115,9 @@ async fn upload(
     // Where the answer is lost, the next start finds the file by its name.
     let answer = http.upload(FILES, &upload).await?;
     File::read(&answer).ok_or_else(|| {
-        let words = http.say(&answer.to_string());
+        let excerpt = http.say(&answer.to_string());
         ProviderError::Passing(format!(
-            "{}: no file's id in the answer to an upload: {words}",
+            "{}: no file id in the answer to an upload: {excerpt}",
             http.shown()
         ))
     })
@@ -144,7 +144,7 @@ pub(super) async fn of_key(http: &Http, key: &str) -> Result<Vec<String>, Provid
         .collect())
 }
 
-/// What was uploaded to train on; nothing where the server does not tell.
+/// The files that were uploaded for training. Empty if the server does not list them.
 async fn listed(http: &Http) -> Result<Vec<File>, ProviderError> {
     let mut files = Vec::new();
     let mut after: Option<String> = None;
@@ -167,7 +167,7 @@ async fn listed(http: &Http) -> Result<Vec<File>, ProviderError> {
     Ok(files)
 }
 
-/// Removes what was uploaded for that key, and what the job says that it trained on: a server may list no files.
+/// Deletes the files that were uploaded for the key, and those that the job names: a server may list no files.
 pub(super) async fn cleanup(http: &Http, key: &str, job_files: Vec<String>) -> Result<(), ProviderError> {
     let mut uploaded = of_key(http, key).await?;
     uploaded.extend(job_files);

@@ -1,4 +1,4 @@
-//! What the server sends, read leniently: many servers speak this protocol, and each leaves something out.
+//! The server's answers, read leniently: many servers implement this protocol, and each omits something.
 
 use serde_json::Value as Json;
 
@@ -10,7 +10,7 @@ const LONGEST_ID: usize = 256;
 pub(super) struct OpenAiJob {
     pub(super) id: String,
     pub(super) status: OpenAiJobStatus,
-    /// The status in the server's own word.
+    /// The status as the server names it.
     pub(super) word: String,
     /// `fine_tuned_model`.
     pub(super) model: Option<String>,
@@ -32,7 +32,7 @@ pub(super) enum OpenAiJobStatus {
     Cancelled,
     /// Not ended, as far as we know.
     GoesOn {
-        /// Whether the word is one that the protocol has.
+        /// Whether the status is part of the protocol.
         known: bool,
     },
 }
@@ -83,7 +83,7 @@ impl OpenAiJob {
     }
 }
 
-/// A job's `error`: `{code, message, param}` with or without words in it, or a text.
+/// A job's `error`: `{code, message, param}`, possibly empty, or a string.
 fn reason(error: &Json) -> Option<String> {
     match error {
         Json::Null => None,
@@ -113,9 +113,9 @@ fn all_null(json: &Json) -> bool {
 pub(super) struct File {
     pub(super) id: String,
     pub(super) name: String,
-    /// Its length, where the server tells.
+    /// Its length in bytes. `None` if the server omits it.
     pub(super) bytes: Option<u64>,
-    /// The server's word for how far it has looked at the file; the protocol has deprecated it, and some servers need their time.
+    /// The processing status of the file. The protocol has deprecated it, but some servers still process files slowly.
     pub(super) status: String,
     /// What it found wrong.
     pub(super) details: Option<String>,

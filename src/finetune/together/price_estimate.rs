@@ -22,7 +22,7 @@ pub(super) async fn tell(http: &Http, recipe: &TrainingSpec, files: &Files, rank
         Ok(estimate) => {
             let price = &estimate["estimated_total_price"];
             if estimate["allowed_to_proceed"] == false {
-                tracing::warn!(%price, lm = recipe.lm, "Together says that the account cannot pay this training");
+                tracing::warn!(%price, lm = recipe.lm, "Together estimates more than the account can pay");
             } else if !price.is_null() {
                 tracing::info!(%price, lm = recipe.lm, "Together's estimate of the training's price");
             }

@@ -157,7 +157,7 @@ async fn announce(http: &Http, file: &TrainingFile, name: &str) -> Result<Announ
         },
         Err(error) => Err(error.into()),
         Ok(_) => Err(ProviderError::Refused(format!(
-            "{} took a file without saying where to put it: it does not implement Together's protocol; correct api_base",
+            "{} accepted a file without an upload address: it does not implement Together's protocol; correct api_base",
             http.shown()
         ))),
     }

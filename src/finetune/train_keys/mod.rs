@@ -63,8 +63,8 @@ impl Allowed {
             Allowed::Flag => "true or false".to_owned(),
             Allowed::Text => "a string".to_owned(),
             Allowed::Word(words) => format!("one of \"{}\"", words.join("\", \"")),
-            Allowed::WholeOr(least, word) => format!("an integer of at least {least}, or \"{word}\""),
-            Allowed::FlagOr(word) => format!("true, false or \"{word}\""),
+            Allowed::WholeOr(least, name) => format!("an integer of at least {least}, or \"{name}\""),
+            Allowed::FlagOr(name) => format!("true, false or \"{name}\""),
         }
     }
 }

@@ -102,7 +102,7 @@ pub(crate) fn is_name(word: &str) -> bool {
         && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// Splits `text` at `end` into a word and the rest. `None` if the part before `end` is not a word.
+/// Splits `text` at `end` into a name and the rest. `None` if the part before `end` is not a name.
 fn word<'t>(text: &'t str, end: &str) -> Option<(&'t str, &'t str)> {
     let (word, after) = text.split_once(end)?;
     let is_word = !word.is_empty()

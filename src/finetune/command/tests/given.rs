@@ -80,7 +80,7 @@ async fn a_trainer_gets_none_of_the_workers_own_variables() {
     let provider = place.provider();
     place.start(&*provider).await;
     let environment = place.said("environment");
-    // Cargo sets variables for its tests that nobody has to pass on: they stand for secrets.
+    // Cargo sets variables for its tests that must not be passed on: they stand for secrets.
     assert!(std::env::vars().any(|(name, _)| name.starts_with("CARGO_")));
     let names: Vec<&str> = environment
         .lines()

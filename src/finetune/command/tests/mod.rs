@@ -1,4 +1,4 @@
-//! The life of a training, with a scripted trainer that does what a file tells it, and waits for nothing else.
+//! The life of a training, with a scripted trainer that is controlled by a file.
 
 mod end;
 mod given;
@@ -25,7 +25,7 @@ use std::time::Duration;
 
 const KEY: &str = "00112233445566778899aabbccddeeff";
 
-/// Counts its starts, says what it was given, then obeys `order`: what is written there is carried out by the shell.
+/// Counts its starts, prints its input, then executes `order`, a file of shell commands.
 const TRAINER: &str = r#"
 echo start >> "$1/starts"
 printf '%s\n' "$@" > "$1/arguments"
@@ -161,7 +161,7 @@ impl TrainerFixture {
         self.said("starts").lines().count()
     }
 
-    /// Until the trainer has started that often and said all it has to say.
+    /// Waits until the trainer has started that often and printed everything.
     async fn started(&self, starts: usize) {
         until(|| self.starts() >= starts && self.control("environment").exists()).await;
     }

@@ -71,7 +71,7 @@ async fn a_trainer_that_takes_too_long_or_says_nothing_is_ended() {
     ] {
         let place = TrainerFixture::new(entry);
         let provider = place.provider();
-        // It may be ended before it has said a word.
+        // It may be stopped before its first output.
         provider.start(&place.order()).await.unwrap();
         let why = failure(place.outcome(&*provider).await);
         assert!(why.contains(part), "{why}");
