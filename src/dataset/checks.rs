@@ -44,13 +44,13 @@ impl Checks {
         let mut warnings = Vec::new();
         if self.duplicates as f64 > self.rows as f64 * MANY_DUPLICATES {
             warnings.push(format!(
-                "{} of {} training rows repeat another one: what they say weighs more",
+                "{} of {} training rows are duplicates: they have more weight in the training",
                 self.duplicates, self.rows
             ));
         }
         if self.empty_answers > 0 {
             warnings.push(format!(
-                "{} of {} training rows have an empty answer: the model learns to say nothing",
+                "{} of {} training rows have an empty answer: the model learns to answer nothing",
                 self.empty_answers, self.rows
             ));
         }

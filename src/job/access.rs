@@ -1,4 +1,4 @@
-//! How a job file names a server and its key: addresses, variables, and tables without secrets.
+//! Names of servers and keys in a job file: addresses, environment variables, and tables without secrets.
 
 use crate::schema::form::Read;
 use crate::schema::{Item, Problems, Section};
@@ -30,7 +30,7 @@ pub(super) fn key_variable(text: &Read<'_, &str>, problems: &mut Problems) -> Op
     if is_name && !looks_secret(text) {
         return Some(text.to_owned());
     }
-    // The value may be a key: it is never repeated.
+    // The value may be an API key, so no message contains it.
     let message = format!(
         "`{}` is not the name of an environment variable (a key itself must not be in the file)",
         item.name
@@ -43,7 +43,7 @@ pub(super) fn key_variable(text: &Read<'_, &str>, problems: &mut Problems) -> Op
     None
 }
 
-/// A table that is passed through, unless there is a key in it.
+/// Reads a table that is passed through. A table with an API key in it is a problem.
 pub(super) fn open_arguments(table: &Section<'_>, problems: &mut Problems) -> Map<String, Json> {
     for (key, value) in table.items() {
         refuse_secrets(key, &value, problems);

@@ -1,4 +1,4 @@
-//! What holds between the sections of a job: names that are used exist, and what is read is provided.
+//! Checks across sections: every name that is used exists, and every value that is read is provided.
 
 use super::Job;
 use super::data::Data;
@@ -14,10 +14,10 @@ use crate::schema::{Place, Problems, nearest};
 use crate::spec::JobSpec;
 use indexmap::IndexMap;
 
-/// What the key `lm` of a student or teacher says: one LM, or one for each predictor.
+/// The value of the key `lm` of a student or teacher: one LM, or one for each predictor.
 pub(super) type LmChoice<'a> = Read<'a, EitherValue<&'a str, Vec<NamedEntry<'a, &'a str>>>>;
 
-/// Gives every predictor of `draft` its LM.
+/// Sets the LM of every predictor of `draft`.
 pub(super) fn assign(draft: &mut Draft<'_>, choice: &LmChoice<'_>, lms: &Lms, problems: &mut Problems) {
     let item = &choice.item;
     let entries = match &choice.value {
@@ -70,7 +70,7 @@ fn exists(name: &str, place: Place<'_>, lms: &Lms, problems: &mut Problems) -> b
     known
 }
 
-/// DSPy's assertions on a teacher: as many predictors as the student, with the same names in the same order.
+/// DSPy's assertions on a teacher: it has as many predictors as the student, with the same names in the same order.
 pub(super) fn same_structure(student: &Draft<'_>, teacher: &Draft<'_>, problems: &mut Problems) {
     let names = |draft: &Draft<'_>| {
         draft
@@ -165,7 +165,7 @@ pub(super) fn scorable(
     }
 }
 
-/// Every LM of the student says how it is fine-tuned.
+/// Every LM of the student has a fine-tune table.
 pub(super) fn tunable(student: &ProgramSpec, place: Place<'_>, lms: &Lms, problems: &mut Problems) {
     let mut seen: Vec<&str> = Vec::new();
     for lm in student.predictors.iter().map(|p| p.lm.as_str()) {
@@ -182,7 +182,7 @@ pub(super) fn tunable(student: &ProgramSpec, place: Place<'_>, lms: &Lms, proble
     }
 }
 
-/// No two LM keys have files of the same name, as an LM `small` whose rows are kept back and one called `small.validation` would.
+/// No two LM keys have files of the same name. Example: the validation rows of an LM `small`, and the rows of an LM `small.validation`.
 pub(super) fn files_apart(
     student: &ProgramSpec,
     multitask: bool,
@@ -212,9 +212,9 @@ pub(super) fn files_apart(
     }
 }
 
-/// What only building the programs shows: LM arguments that cannot be sent, demos that no prompt can show.
+/// Problems that only show when the programs are built: LM arguments that cannot be sent, demos that no prompt can contain.
 pub(super) fn buildable(spec: &JobSpec, places: &[Place<'_>], problems: &mut Problems) {
-    // A job without teachers has one place and the student twice.
+    // Without teachers the student's program is built twice, for the same section.
     for (program, place) in std::iter::once(&spec.student).chain(&spec.teachers).zip(places) {
         if let Err(error) = Program::build(program, &spec.program_settings()) {
             place.report(
@@ -226,10 +226,10 @@ pub(super) fn buildable(spec: &JobSpec, places: &[Place<'_>], problems: &mut Pro
     }
 }
 
-/// How many times the rows that a provider needs there should be at most: a metric that keeps a third is nothing out of the ordinary.
+/// A warning is given when fewer examples than this multiple of the provider's minimum could be kept: metrics often reject two thirds.
 const CLOSE: u64 = 3;
 
-/// No training file is sure to be too short for who trains on it. Gives a warning for each that may easily be.
+/// Reports training files that cannot reach the provider's minimum number of rows, and warns of those that may not.
 pub(super) fn enough_rows(
     job: &Job,
     lines: &IndexMap<String, u32>,

@@ -1,4 +1,4 @@
-//! `[compile]`: how traces become training data.
+//! `[compile]`: how traces become training rows.
 
 use super::keys::CompileTable;
 use crate::adapter::AdapterKind;

@@ -14,7 +14,7 @@ pub(super) struct Data {
 }
 
 impl Data {
-    /// Opens the files that the table names, and checks their rows.
+    /// Opens the files that the table names and checks their rows.
     pub(super) fn open(table: DataTable<'_>, problems: &mut Problems) -> Option<Data> {
         let inputs = table.inputs.and_then(|columns| inputs(&columns, problems));
         let columns = inputs.as_deref().unwrap_or_default();

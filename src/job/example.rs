@@ -1,4 +1,4 @@
-//! `init`: a small job that compiles as it stands, without an LM server.
+//! `init`: a small job that compiles without changes and without an LM server.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 const JOB: &str = include_str!("../../examples/intents/job.toml");
 const TRAIN: &str = include_str!("../../examples/intents/train.jsonl");
 
-/// The JSON Schema beside the job: editors complete and check the job file by it, also offline.
+/// The JSON Schema beside the job, with which editors complete and check the job file, also offline.
 const SCHEMA_FILE: &str = "job.schema.json";
 const SCHEMA_LINE: &str = "#:schema ./job.schema.json";
 
-/// Writes the example into `dir`, which is made where it is missing; nothing that exists is overwritten.
+/// Writes the example into `dir`, which is created if missing. Existing files are not overwritten.
 ///
-/// Gives the paths of the files, the job file first.
+/// Returns the paths of the files, the job file first.
 pub fn init(dir: &Path) -> io::Result<Vec<PathBuf>> {
     fs::create_dir_all(dir)?;
     let schema = crate::schema::json_schema::schema(super::SCHEMA_TITLE, &super::definition());

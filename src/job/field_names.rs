@@ -7,12 +7,12 @@ use crate::signature::{Field, Signature, SignatureError, TypeTable};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct FieldNames {
     pub(super) inputs: Vec<String>,
-    /// With ChainOfThought's `reasoning`.
+    /// `reasoning` of ChainOfThought is included.
     pub(super) outputs: Vec<String>,
 }
 
 impl FieldNames {
-    /// The shape of a signature text, or what is wrong with it.
+    /// Parses a signature text, or returns what is wrong with it.
     pub(super) fn parse(
         text: &str,
         module: ModuleKind,

@@ -1,4 +1,4 @@
-//! `[lm.NAME.finetune]`: who fine-tunes an LM, and how.
+//! `[lm.NAME.finetune]`: the provider that fine-tunes an LM, and its settings.
 
 use super::access::{api_base, key_variable, open_arguments};
 use super::keys::FinetuneTable;
@@ -15,18 +15,18 @@ use std::iter;
 /// How one LM is fine-tuned.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FinetuneSpec {
-    /// Who trains.
+    /// The provider of the training.
     pub provider: ProviderSpec,
-    /// The model that is trained, where it is not the LM's own: DSPy's `finetuning_model`.
+    /// The model that is trained, if it is not the LM's own: DSPy's `finetuning_model`.
     pub model: Option<String>,
     /// DSPy's `train_kwargs`, passed to the provider.
     pub train: Map<String, Json>,
-    /// The part of the examples (0..1) whose rows are kept back to measure with.
+    /// The fraction of the examples (0..1) whose rows are held out for validation.
     pub validation_fraction: f64,
 }
 
 impl FinetuneSpec {
-    /// In which formats beside `messages` the rows are wanted: what the job names, and what the ready configuration for TRL reads.
+    /// The row formats beside `messages`: those that the job names, and the one that the TRL configuration reads.
     pub fn formats(&self) -> Vec<RowFormat> {
         let ProviderSpec::Export(export) = &self.provider else {
             return Vec::new();
@@ -38,7 +38,7 @@ impl FinetuneSpec {
         formats
     }
 
-    /// The files of rows that a key of the LM may get.
+    /// The files of rows that an LM key may get.
     pub fn row_files(&self, key: &str) -> Vec<String> {
         let parts = if self.validation_fraction > 0.0 {
             &[DataPart::Training, DataPart::Validation][..]
@@ -58,10 +58,10 @@ impl FinetuneSpec {
     }
 }
 
-/// OpenAI's limit of a suffix, which the others keep to.
+/// OpenAI's maximum length of a suffix. The other providers have the same limit.
 const LONGEST_SUFFIX: usize = 64;
 
-/// `lm` is the LM that the table belongs to, where that could be read.
+/// `lm` is the LM that the table belongs to. `None` if it could not be read.
 pub(super) fn spec(
     table: FinetuneTable<'_>,
     lm: Option<&LmSettings>,
@@ -104,7 +104,7 @@ pub(super) fn spec(
     })
 }
 
-/// Reports keys that only other providers take, and missing ones that this provider needs.
+/// Reports keys of other providers, and missing keys that this provider needs.
 fn fits_provider(section: &Section<'_>, provider: &str, problems: &mut Problems) {
     for key in FinetuneTable::definition().keys {
         let takers = key.notes.providers;
@@ -169,7 +169,7 @@ fn header(text: &Read<'_, &str>, problems: &mut Problems) -> Option<String> {
     None
 }
 
-/// An LM of a private server is fine-tuned there, unless the table says where.
+/// The default provider of an LM on a private server is that server.
 fn beside(service: ServiceSpec, lm: Option<&LmSettings>) -> ServiceSpec {
     match lm {
         Some(lm) if service.api_base.is_none() => ServiceSpec {

@@ -1,4 +1,4 @@
-//! `[lm.NAME]`: language models and how they are fine-tuned.
+//! `[lm.NAME]`: language models and their fine-tune tables.
 
 use super::access::{api_base, key_variable, open_arguments};
 use super::finetune::{self, FinetuneSpec};
@@ -9,27 +9,26 @@ use crate::schema::{Problems, Section};
 use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
 
-/// The LMs and the fine-tune tables.
+/// The LMs and their fine-tune tables.
 #[derive(Default)]
 pub(super) struct Lms {
     pub(super) settings: IndexMap<String, LmSettings>,
     pub(super) finetune: IndexMap<String, FinetuneSpec>,
-    /// The line of each `[lm.NAME]`, also of those that could not be read.
+    /// The line of each `[lm.NAME]`, invalid ones included.
     pub(super) lines: IndexMap<String, u32>,
-    /// Those whose fine-tune table is there but wrong.
+    /// The LMs whose fine-tune table is present but invalid.
     pub(super) spoilt: Vec<String>,
-    /// The variables of keys that the file names.
+    /// The environment variables that the file names for API keys.
     pub(super) key_variables: Vec<KeyVariable>,
 }
 
-/// A variable that the job names, and where.
+/// An environment variable that the job names, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyVariable {
-    /// The variable.
     pub name: String,
-    /// The dotted name of the key that names it.
+    /// The dotted name of the key that names the variable.
     pub key: String,
-    /// Its line in the job file.
+    /// The key's line in the job file.
     pub line: u32,
 }
 
@@ -77,7 +76,7 @@ impl Lms {
     }
 }
 
-/// Why files cannot be named after `name`, if they cannot.
+/// Why files cannot be named after `name`. `None` if they can.
 pub(super) fn unfit_for_a_file_name(name: &str) -> Option<&'static str> {
     match name {
         "" => Some("is empty"),
@@ -123,7 +122,7 @@ fn settings(name: &str, lm: &LmTable<'_>, problems: &mut Problems) -> Option<LmS
     })
 }
 
-/// The limits of `dspy.LM`, which could not load the compiled student otherwise.
+/// The limits of `dspy.LM`, which would otherwise refuse to load the compiled student.
 fn fits_reasoning_model(lm: &LmTable<'_>, problems: &mut Problems) {
     if let Some(temperature) = &lm.temperature
         && temperature.value != 0.0
@@ -163,7 +162,10 @@ fn model(text: &Read<'_, &str>, problems: &mut Problems) -> Option<String> {
             );
             item.place.report(
                 problems,
-                format!("`{}` is `{text}`, which no client here speaks to", item.name),
+                format!(
+                    "`{}` is `{text}`, which this version has no client for",
+                    item.name
+                ),
                 remedy,
             );
             None
@@ -171,8 +173,8 @@ fn model(text: &Read<'_, &str>, problems: &mut Problems) -> Option<String> {
     }
 }
 
-/// Arguments of `dspy.LM` and of the clients under it that are no part of a request: a server would refuse them, and what they
-/// mean is said elsewhere in the file, if at all.
+/// Arguments of `dspy.LM` and its HTTP clients that are not part of a request. A server would refuse them; those that this version
+/// supports have a key of their own in the job file.
 const CLIENT_OPTIONS: [&str; 31] = [
     "model",
     "messages",
@@ -207,7 +209,7 @@ const CLIENT_OPTIONS: [&str; 31] = [
     "prompt_cache",
 ];
 
-/// Arguments that go into an LM's requests as they are.
+/// Arguments that are copied into an LM's requests unchanged.
 pub(super) fn lm_arguments(table: &Section<'_>, problems: &mut Problems) -> Map<String, Json> {
     for (key, value) in table.items() {
         if CLIENT_OPTIONS.contains(&key) {

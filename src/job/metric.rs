@@ -1,4 +1,4 @@
-//! `[metric]`: what is compared, and from which score on it is kept.
+//! `[metric]`: the fields that are compared, and the lowest score that is kept.
 
 use super::keys::MetricTable;
 use crate::metric::{MetricKind, MetricSpec};
@@ -42,7 +42,7 @@ pub(super) fn metric<'a>(
         found = Some((kind, field, item.place));
     }
     let Some((kind, field, place)) = found else {
-        // A metric of another version is a problem already.
+        // Reading the table has already reported metrics of other versions.
         if section.get("judge").or(section.get("python")).is_none() {
             let remedy = "write `exact_match = \"FIELD\"` (or equals, f1, contains), or leave [metric] out to keep every trace";
             section.place.report(problems, "[metric] names no metric", remedy);

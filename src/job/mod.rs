@@ -1,4 +1,4 @@
-//! The job file: read, checked and planned before anything is spent.
+//! The job file: read, checked and planned before any money is spent.
 
 mod access;
 mod check;
@@ -37,31 +37,31 @@ use program::Draft;
 use source::Sources;
 use std::path::{Path, PathBuf};
 
-/// A job file that was read and found good, with what it refers to.
+/// A valid job, with all files that the job file refers to.
 #[derive(Debug)]
 pub struct Job {
-    /// The job file.
+    /// The path of the job file.
     pub file: PathBuf,
-    /// Hex SHA-256 over the job file and every file that it pulls in except data.
+    /// Hex SHA-256 over the job file and every file that it refers to, except data.
     pub digest: String,
-    /// What workers get.
+    /// The part of the job that workers get.
     pub spec: JobSpec,
-    /// What teachers are run on.
+    /// The examples that teachers run on.
     pub trainset: Trainset,
-    /// What is never trained on.
+    /// Examples that are never trained on.
     pub devset: Option<Trainset>,
-    /// How LMs are fine-tuned, by LM name; every LM of the student is in it.
+    /// The fine-tune settings by LM name, for every LM of the student.
     pub finetune: IndexMap<String, FinetuneSpec>,
-    /// The environment variables of keys that the file names.
+    /// The environment variables that the file names for API keys.
     pub key_variables: Vec<KeyVariable>,
-    /// The run stops when a greater part of the examples (0..1) has failed.
+    /// The run stops when more than this fraction of the examples (0..1) has failed.
     pub max_failure_rate: f64,
-    /// What is allowed but hardly meant.
+    /// Warnings: what is allowed but probably a mistake.
     pub warnings: Vec<String>,
 }
 
 impl Job {
-    /// What is trained on the rows of an LM key, how and by which provider.
+    /// The training of an LM key: the model, the provider and its settings.
     pub fn training_spec(&self, key: &LmKey) -> TrainingSpec {
         let finetune = &self.finetune[&key.lm];
         let own = &self.spec.lms[&key.lm].model;
@@ -85,7 +85,7 @@ pub(crate) fn definition() -> TableDefinition {
     JobTable::definition()
 }
 
-/// The problems of the keys and values of a document, without what holds between them.
+/// Reports the problems of each key and value of a document. Checks between sections are not included.
 #[cfg(test)]
 pub(crate) fn problems_of_keys(file: &Path, node: &crate::schema::document::Node) -> Problems {
     let mut problems = Problems::default();
@@ -95,7 +95,7 @@ pub(crate) fn problems_of_keys(file: &Path, node: &crate::schema::document::Node
     problems
 }
 
-/// Reads and checks a job file and everything that it names; reports all problems together.
+/// Reads and checks a job file and every file that it names. Reports all problems together.
 pub fn read(path: &Path) -> Result<Job, Problems> {
     let mut problems = Problems::default();
     let sources = Sources::default();
@@ -193,7 +193,7 @@ fn assemble(root: &Section<'_>, sources: &Sources, problems: &mut Problems) -> O
 
 fn name(given: Option<&Read<'_, &str>>, root: &Section<'_>, problems: &mut Problems) -> Option<String> {
     let Some(name) = given else {
-        // A name that is not a string is a problem already.
+        // A name that is not a string has already been reported.
         let stem = root.place.file.file_stem();
         return Some(stem.map_or("job".to_owned(), |s| s.to_string_lossy().into_owned()));
     };
@@ -240,7 +240,7 @@ fn drafts_of_teachers<'a>(
     teachers
 }
 
-/// Keys of `train` that go into none of the configurations that `export` writes.
+/// Keys of `train` that no configuration of `export` contains.
 fn unread_train_keys(job: &Job) -> Vec<String> {
     let exported = job
         .finetune

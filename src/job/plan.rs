@@ -1,4 +1,4 @@
-//! The plan: what a job would run, ask and cost, told without asking any LM.
+//! The plan: an upper bound of a job's tasks, LM calls and cost, computed without LM calls.
 
 use super::{Job, JobSpec};
 use crate::dataset::Split;
@@ -11,70 +11,68 @@ use serde::Serialize;
 use std::collections::HashSet;
 use std::fmt;
 
-/// Sizes are estimated from at most so many examples, spread over the trainset.
+/// The maximum number of examples, spread over the trainset, from which sizes are estimated.
 const SAMPLES: usize = 200;
-/// Characters of a token, as a rule of thumb for English.
+/// Characters per token: a rule of thumb for English.
 const CHARS_PER_TOKEN: f64 = 4.0;
-/// Tokens of a field's header in an answer.
+/// Estimated tokens of a field's header in an answer.
 const HEADER_TOKENS: f64 = 8.0;
-/// Tokens of an output that no label shows the length of.
+/// Estimated tokens of an output without a label.
 const UNKNOWN_TOKENS: f64 = 20.0;
-/// Tokens of a ChainOfThought's reasoning.
+/// Estimated tokens of a ChainOfThought's reasoning.
 const REASONING_TOKENS: f64 = 60.0;
 
-/// What a job would do at most.
+/// An upper bound of what a job would do.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Plan {
-    /// The job's name.
     pub name: String,
-    /// Rows of the trainset.
+    /// The number of examples in the trainset.
     pub examples: u64,
-    /// Programs that are run on each.
+    /// The number of teachers that run on each example.
     pub teachers: u64,
-    /// Runs of a teacher on an example.
+    /// The number of tasks: a task is one teacher on one example.
     pub tasks: u64,
-    /// What each LM is asked, repeats after unreadable answers not counted.
+    /// The calls of each LM, without retries after answers that do not parse.
     pub lms: Vec<LmPlan>,
-    /// US dollars for all calls; none where the price of an LM that is paid for is unknown.
+    /// US dollars for all calls. `None` if a paid LM has no known price.
     pub cost: Option<f64>,
     /// The training files and fine-tune jobs.
     pub training: Vec<TrainingPlan>,
 }
 
-/// What one LM is asked.
+/// The calls of one LM.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LmPlan {
-    /// Its name in the job file.
+    /// The LM's name in the job file.
     pub lm: String,
-    /// Such as `openai/gpt-4.1`.
+    /// The model, such as `openai/gpt-4.1`.
     pub model: String,
-    /// Questions.
+    /// The number of calls.
     pub calls: u64,
-    /// Estimated tokens of all questions.
+    /// Estimated prompt tokens of all calls.
     pub prompt_tokens: u64,
-    /// Estimated tokens of all answers.
+    /// Estimated answer tokens of all calls.
     pub answer_tokens: u64,
-    /// US dollars; none: no price is given.
+    /// US dollars. `None` if no price is given.
     pub cost: Option<f64>,
 }
 
 /// One training file and the fine-tune job that reads it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TrainingPlan {
-    /// Relative to DIR.
+    /// The path of the file, relative to DIR.
     pub file: String,
-    /// The LM that is trained.
     pub lm: String,
-    /// Who trains it.
+    /// The provider of the training.
     pub provider: String,
-    /// Rows that are trained on if every example succeeds and the metric accepts it.
+    /// The number of training rows if every example succeeds and the metric accepts it.
     pub rows_at_most: u64,
-    /// How many more are kept back to measure with then, or more of them: examples with the same inputs are kept back together.
+    /// The minimum number of validation rows in that case. Examples with equal inputs are held out together, so there may be more.
     pub kept_back: u64,
 }
 
 impl Plan {
-    /// The plan of a job, with prompts as its programs would write them.
+    /// Plans a job, with prompts as its programs would write them.
     pub fn new(job: &Job) -> Plan {
         let teachers: Vec<_> = job
             .spec
@@ -88,7 +86,7 @@ impl Plan {
         })
     }
 
-    /// The plan of a job; `estimate` gives, for an example, the LM and prompt characters of every call.
+    /// Plans a job. `estimate` returns the LM and the prompt characters of every call for an example.
     pub fn estimated(job: &Job, estimate: impl Fn(&Record) -> Vec<(String, usize)>) -> Plan {
         let spec = &job.spec;
         let examples = job.trainset.len() as u64;
@@ -148,7 +146,7 @@ fn lm_plan(lm: &str, (calls, prompt, answer): (u64, f64, f64), spec: &JobSpec) -
     }
 }
 
-/// Tokens of one answer: labels have the length that the example gives.
+/// Estimates the tokens of one answer. Outputs are as long as the example's labels.
 fn answer_tokens(predictor: &PredictorSpec, spec: &JobSpec, example: &Record) -> f64 {
     let reasoning = match predictor.module {
         ModuleKind::ChainOfThought => HEADER_TOKENS + REASONING_TOKENS,
@@ -163,7 +161,7 @@ fn answer_tokens(predictor: &PredictorSpec, spec: &JobSpec, example: &Record) ->
     reasoning + 2.0 * HEADER_TOKENS + label
 }
 
-/// One file per LM key: the LM with `multitask`, else the LM and the predictor.
+/// One file per LM key: with `multitask` a key is an LM, otherwise an LM and a predictor.
 pub(super) fn training(job: &Job) -> Vec<TrainingPlan> {
     let (spec, examples) = (&job.spec, job.trainset.len() as u64);
     let calls = |program: &ProgramSpec, only: Option<usize>| {
@@ -200,7 +198,7 @@ pub(super) fn training(job: &Job) -> Vec<TrainingPlan> {
     training
 }
 
-/// How many examples are sure to be kept back when all succeed. With fewer that do, fewer are left to train on as well.
+/// The number of validation examples if all succeed. If fewer succeed, fewer remain for training as well.
 fn kept_back(job: &Job, fraction: f64) -> u64 {
     if fraction <= 0.0 {
         return 0;

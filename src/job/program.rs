@@ -11,34 +11,34 @@ use crate::signature::{TypeTable, parse_types};
 use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
 
-/// A program as written, without LMs yet.
+/// A program as written, before its LMs are set.
 #[derive(Clone)]
 pub(super) struct Draft<'a> {
     pub(super) predictors: Vec<DraftPredictor<'a>>,
-    /// Where the program is written.
+    /// The place of the program in its file.
     pub(super) place: Place<'a>,
 }
 
 /// The named types of a job.
 #[derive(Default)]
 pub(super) struct Types {
-    /// As written, of all programs.
+    /// The types as written, of all programs.
     pub(super) written: Map<String, Json>,
     table: TypeTable,
-    /// Some do not parse: signatures cannot be read then.
+    /// Whether some types do not parse, so that signatures cannot be checked.
     broken: bool,
 }
 
-/// One predictor as written; `spec.lm` is still empty.
+/// A predictor as written; `spec.lm` is still empty.
 #[derive(Clone)]
 pub(super) struct DraftPredictor<'a> {
     pub(super) spec: PredictorSpec,
-    /// None where the signature does not parse.
+    /// `None` if the signature does not parse.
     pub(super) shape: Option<FieldNames>,
     pub(super) place: Place<'a>,
 }
 
-/// The program of a `[program]` table; `types` gains the types that it names.
+/// Reads a `[program]` table. Adds the types that it defines to `types`.
 pub(super) fn draft<'a>(
     table: &ProgramTable<'a>,
     sources: &'a Sources,
@@ -99,7 +99,7 @@ pub(super) fn draft<'a>(
     })
 }
 
-/// The program in a file that the job names.
+/// Reads the program file that the job names.
 pub(super) fn draft_of_file<'a>(
     name: &str,
     item: &Item<'a>,
@@ -110,7 +110,7 @@ pub(super) fn draft_of_file<'a>(
     let path = sibling(item.place.file, name);
     let (file, node) = sources.document(&path, item, problems)?;
     let root = Section::root(file, node, problems)?;
-    // A whole `[program]` table means the same as its content.
+    // A file may contain a whole `[program]` table, or only its content.
     let table = if root.get("program").is_some() {
         FileRoot::read(&root, problems).program?.value
     } else {
@@ -199,7 +199,7 @@ fn predictor<'a>(
         texts
     };
     let (desc, inputs) = (named("desc", &table.desc), named("inputs", &table.inputs));
-    // A key that names no field is no problem: DSPy ignores it, and building the program warns.
+    // A key that is not a field is not a problem: DSPy ignores it, and building the program gives a warning.
     let demos = table.demos.iter().flat_map(|list| &list.value);
     let config = table.config.as_ref();
     let repeat = table.repeat.as_ref().map_or(1, |repeat| repeat.value);
@@ -225,7 +225,7 @@ fn predictor<'a>(
     })
 }
 
-/// Reports a key of `desc`, `inputs` or a demo that is no field; `inputs` renames input fields only.
+/// Reports keys of `desc`, `inputs` or a demo that are not fields. `inputs` renames input fields only.
 fn names_a_field(field: &str, place: Place<'_>, key: &str, shape: &FieldNames, problems: &mut Problems) {
     let known = match key {
         "inputs" => shape.inputs.iter().any(|f| f == field),

@@ -1,16 +1,16 @@
-//! A rehearsal: the same job with simulated LMs and fine-tunes, so that nothing is spent.
+//! Rehearsal: the same job with simulated LMs and trainings, so that it costs nothing.
 
 use super::{FinetuneSpec, Job, JobSpec};
 use crate::finetune::ProviderSpec;
 use crate::lm::Simulation;
 
-/// How often a rehearsed LM answers what does not parse, and how often a first try fails.
+/// How often an answer of a rehearsed LM does not parse, and how often a first request fails.
 const ROUGHNESS: f64 = 0.02;
 
 impl JobSpec {
-    /// The job with every LM simulated, its server and key dropped.
+    /// The job with every LM simulated, without servers and keys.
     ///
-    /// An LM without a `simulate` table of its own is made a little unreliable, so that failures are rehearsed too.
+    /// An LM without its own `simulate` table fails now and then, so that failures are rehearsed, too.
     pub fn rehearsed(mut self) -> JobSpec {
         for lm in self.lms.values_mut() {
             if !lm.model.starts_with("simulated/") {
@@ -31,7 +31,7 @@ impl JobSpec {
 }
 
 impl Job {
-    /// Makes the job a rehearsal: LMs as [`JobSpec::rehearsed`], every fine-tune by the provider `simulated`.
+    /// Makes the job a rehearsal: LMs as in [`JobSpec::rehearsed`], and the provider `simulated` for every training.
     pub fn rehearse(&mut self) {
         self.spec = self.spec.clone().rehearsed();
         for FinetuneSpec { provider, .. } in self.finetune.values_mut() {

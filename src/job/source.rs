@@ -1,4 +1,4 @@
-//! The files that a job consists of: each read once, counted into the job's digest.
+//! The files of a job: each is read once and added to the job's digest.
 
 use crate::hex::hex;
 use crate::schema::Item;
@@ -8,12 +8,12 @@ use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-/// A file of a job, or of a saved state, may have this many bytes.
+/// The maximum size in bytes of a job file, or of a file that it names.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// Files that are read, in the order in which they were.
+/// The files that were read, in that order.
 ///
-/// Documents live as long as this does, so that places in them can be borrowed.
+/// Documents live as long as this value, so that places in them can be borrowed.
 #[derive(Default)]
 pub(super) struct Sources {
     files: elsa::FrozenVec<Box<(PathBuf, Node)>>,
@@ -21,7 +21,6 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    /// The job file itself.
     pub(super) fn root(&self, path: &Path, problems: &mut Problems) -> Option<(&Path, &Node)> {
         match self.read(path) {
             Ok(text) => self.parse(path, &text, problems),
@@ -37,7 +36,7 @@ impl Sources {
         }
     }
 
-    /// A file that `item` names.
+    /// Reads a file that `item` names.
     pub(super) fn document(
         &self,
         path: &Path,
@@ -93,7 +92,7 @@ impl Sources {
     }
 }
 
-/// Why a file cannot be read, in plain words.
+/// Why a file cannot be read, for users.
 fn reason(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
@@ -102,7 +101,7 @@ fn reason(error: &std::io::Error) -> String {
     }
 }
 
-/// A path that a file writes relative to itself.
+/// Resolves a path that is relative to the file that contains it.
 pub(super) fn sibling(file: &Path, path: &str) -> PathBuf {
     file.parent().unwrap_or(Path::new("")).join(path)
 }

@@ -1,11 +1,11 @@
-//! DSPy's saved state: its instructions, field texts and demos are taken into a program.
+//! DSPy's saved state: its instructions, field descriptions and demos replace those of a program.
 
 use super::program::Draft;
 use super::source::{Sources, sibling};
 use crate::schema::form::Read;
 use crate::schema::{Item, Problems, Section};
 
-/// Reads the state file that `name` names into `draft`, as `program.load(...)` does; LMs in the state are ignored.
+/// Reads the state file that `name` names into `draft`, like `program.load(...)`. LMs in the state are ignored.
 pub(super) fn take(draft: &mut Draft<'_>, name: &Read<'_, &str>, sources: &Sources, problems: &mut Problems) {
     let path = sibling(name.place().file, name.value);
     let Some((file, node)) = sources.document(&path, &name.item, problems) else {
@@ -16,7 +16,7 @@ pub(super) fn take(draft: &mut Draft<'_>, name: &Read<'_, &str>, sources: &Sourc
     };
     for predictor in &mut draft.predictors {
         let name = predictor.spec.predictor_name();
-        // A bare `dspy.Predict` is its own root and saved flat.
+        // The state of a bare `dspy.Predict` is flat: it has no predictor names.
         let section = match root.get(&name) {
             Some(item) => item.section(problems),
             None if name == "self" && root.get("signature").is_some() => Some(root.clone()),
@@ -60,7 +60,7 @@ pub(super) fn take(draft: &mut Draft<'_>, name: &Read<'_, &str>, sources: &Sourc
             .need("fields", "[…]", problems)
             .and_then(|item| item.list(problems));
         let names = predictor.shape.iter().flat_map(|shape| shape.fields());
-        // DSPy zips by position; a longer or shorter list is accepted.
+        // DSPy pairs the fields by position and ignores surplus ones.
         for (field, saved) in names.zip(saved.into_iter().flatten()) {
             let Some(saved) = saved.section(problems) else {
                 continue;

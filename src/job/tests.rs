@@ -1,4 +1,4 @@
-//! Job files, good and broken: each broken one with the line and the words of its problems.
+//! Tests of job files: valid ones, and invalid ones with the line and the message of each problem.
 
 mod broken;
 
@@ -74,12 +74,12 @@ fn read_text(dir: &Path, name: &str, text: &str) -> Result<Job, Problems> {
 }
 
 fn good() -> String {
-    // The demo's `n` is no field: only broken jobs may have it.
+    // The demo's `n` is not a field, which is a problem only in invalid jobs.
     GOOD.replace(", n = 1", "")
 }
 
 #[test]
-fn a_good_job_is_read_whole() {
+fn read_returns_every_value_of_a_valid_job() {
     let dir = dir();
     let mut job = read_text(dir.path(), "job.toml", &good()).unwrap_or_else(|problems| panic!("{problems}"));
     let spec = &job.spec;
@@ -149,19 +149,19 @@ fn a_good_job_is_read_whole() {
 }
 
 #[test]
-fn every_fault_is_told_with_its_line_and_its_remedy() {
+fn read_reports_each_problem_with_line_and_remedy() {
     let dir = dir();
     for (from, to, line, message, remedy) in BROKEN {
         assert!(good().contains(from), "{from}");
         let Err(problems) = read_text(dir.path(), "job.toml", &good().replacen(from, to, 1)) else {
             panic!("{to} passes");
         };
-        let told = problems
+        let found = problems
             .0
             .iter()
             .any(|p| p.line == Some(*line) && p.message.contains(message) && p.remedy.contains(remedy));
         assert!(
-            told,
+            found,
             "{from} -> {to}: wanted line {line}: {message} ({remedy}), got\n{problems}"
         );
         assert!(!problems.to_string().contains("sk-abc"), "a key is repeated");
@@ -169,7 +169,7 @@ fn every_fault_is_told_with_its_line_and_its_remedy() {
 }
 
 #[test]
-fn all_faults_are_told_together() {
+fn read_reports_all_problems_together() {
     let text = good()
         .replace("seed = 3", "sed = 3")
         .replace("temperature = 0.7", "temperature = -1")
@@ -185,7 +185,7 @@ fn all_faults_are_told_together() {
 }
 
 #[test]
-fn json_says_the_same_as_toml() {
+fn read_returns_the_same_job_from_json_and_toml() {
     let dir = dir();
     let toml = read_text(dir.path(), "job.toml", &good()).expect("good");
     let node = document::parse(Path::new("job.toml"), &good()).expect("TOML");
@@ -200,7 +200,7 @@ fn json_says_the_same_as_toml() {
 }
 
 #[test]
-fn random_damage_never_panics() {
+fn read_never_panics_on_random_damage() {
     let dir = dir();
     let mut random = Random::new(11);
     let pieces = [
@@ -247,7 +247,7 @@ fn random_damage_never_panics() {
 }
 
 #[test]
-fn a_saved_state_gives_instructions_texts_and_demos() {
+fn state_replaces_instructions_descriptions_and_demos() {
     let dir = dir();
     let predictor = |n: usize| {
         let fields: Vec<_> = (0..n)
@@ -272,7 +272,7 @@ fn a_saved_state_gives_instructions_texts_and_demos() {
         "the state is the student's"
     );
 
-    // A bare Predict is saved flat.
+    // The state of a bare `dspy.Predict` is flat.
     fs::write(dir.path().join("s.json"), predictor(2).to_string()).expect("written");
     let flat = text
         .replace(
@@ -295,7 +295,7 @@ fn a_saved_state_gives_instructions_texts_and_demos() {
 }
 
 #[test]
-fn a_teacher_has_the_students_predictors() {
+fn read_rejects_a_teacher_with_other_predictors() {
     let dir = dir();
     let own = "[[predictors]]\nname = \"classify\"\nmodule = \"ChainOfThought\"\nsignature = \"text -> label\"\n\
                [[predictors]]\nname = \"check\"\nsignature = \"text, label -> verdict\"\n";
@@ -313,7 +313,7 @@ fn a_teacher_has_the_students_predictors() {
 }
 
 #[test]
-fn what_is_hardly_meant_is_warned_of() {
+fn read_warns_of_unused_train_keys_and_of_too_few_rows() {
     let dir = dir();
     let cases = [
         (
@@ -334,14 +334,14 @@ fn what_is_hardly_meant_is_warned_of() {
 }
 
 #[test]
-fn of_two_words_as_near_the_one_with_the_same_end_is_meant() {
+fn nearest_prefers_the_key_with_the_same_ending() {
     let known = ["provider", "model", "train", "trainer"];
     assert_eq!(nearest("trainr", known.into_iter()), "did you mean `trainer`?");
     assert_eq!(nearest("trian", known.into_iter()), "did you mean `train`?");
 }
 
 #[test]
-fn the_example_is_a_good_job() {
+fn init_writes_a_valid_job() {
     let dir = tempfile::tempdir().expect("a directory");
     let files = example::init(dir.path()).expect("written");
     let job = read(&files[0]).unwrap_or_else(|problems| panic!("{problems}"));
@@ -374,7 +374,7 @@ fn two_lms(names: [&str; 2], finetune: &str, multitask: bool) -> Result<Job, Pro
 }
 
 #[test]
-fn two_lms_whose_files_would_have_the_same_name_are_refused() {
+fn read_rejects_lm_names_that_share_a_file_name() {
     let kept_back = "provider = \"simulated\", validation_fraction = 0.2";
     let exported = "provider = \"export\", formats = [\"sharegpt\"]";
     for (names, finetune, file) in [
@@ -399,7 +399,7 @@ fn two_lms_whose_files_would_have_the_same_name_are_refused() {
 }
 
 #[test]
-fn names_that_only_look_alike_are_fine() {
+fn read_accepts_lm_names_that_do_not_share_a_file_name() {
     let kept_back = "provider = \"simulated\", validation_fraction = 0.2";
     for (names, finetune, multitask) in [
         (["s", "s.validation"], "provider = \"simulated\"", true),

@@ -62,12 +62,12 @@ impl Health {
         self.set(need, Some(why.to_owned()));
     }
 
-    /// The need is met.
+    /// Marks the need as met.
     pub fn has(&self, need: Need) {
         self.set(need, None);
     }
 
-    /// The need is missing, for this reason.
+    /// Marks the need as missing, for this reason.
     pub fn lacks(&self, need: Need, why: String) {
         self.set(need, Some(why));
     }

@@ -6,15 +6,15 @@ use prometheus::{
 };
 use std::time::Instant;
 
-/// Buckets of request durations in seconds, up to the default timeout.
+/// Bucket bounds of request durations in seconds, up to the default timeout.
 const BUCKETS: &[f64] = &[
     0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
 ];
 
-/// The usual status; its counter is kept.
+/// The usual status. Its counter is looked up once and kept.
 const OK: u16 = 200;
 
-/// The families, over all LMs.
+/// The metric families, over all LMs.
 pub(super) struct LmFamilies {
     requests: IntCounterVec,
     in_flight: IntGaugeVec,
@@ -44,13 +44,11 @@ impl LmFamilies {
 /// US dollars per million tokens.
 #[derive(Clone, Copy, Debug)]
 pub struct DollarsPerMillion {
-    /// Of requests.
     pub prompt: f64,
-    /// Of answers.
     pub completion: f64,
 }
 
-/// The counters of one LM, found once. Clones, and others of the same name and model, count together.
+/// The counters of one LM, looked up once. Clones, and other handles of the same name and model, share them.
 #[derive(Clone, Debug)]
 pub struct LmMetrics {
     labels: [String; 2],
@@ -67,7 +65,7 @@ pub struct LmMetrics {
 }
 
 impl Metrics {
-    /// What is counted of the LM of that name in the job file; its cost where a price is given.
+    /// The counters of the LM of that name in the job file. Its cost is counted if a price is given.
     pub fn lm(&self, name: &str, model: &str, price: Option<DollarsPerMillion>) -> LmMetrics {
         let LmFamilies {
             requests,
@@ -97,7 +95,7 @@ impl Metrics {
 }
 
 impl LmMetrics {
-    /// A request goes out. It is counted when this is dropped: without a status unless [`RequestTimer::answered`] was called.
+    /// Starts a request. It is counted when the timer is dropped, without a status unless [`RequestTimer::answered`] was called.
     pub fn request(&self) -> RequestTimer<'_> {
         self.in_flight.inc();
         RequestTimer {
@@ -107,29 +105,29 @@ impl LmMetrics {
         }
     }
 
-    /// The next request repeats one that failed.
+    /// Counts a retry: the next request repeats one that failed.
     pub fn retried(&self) {
         self.retries.inc();
     }
 
-    /// An answer was a rate limit.
+    /// Counts a rate-limited answer.
     pub fn throttled(&self) {
         self.throttles.inc();
     }
 
-    /// The server counted these tokens.
+    /// Counts the tokens that the server reported.
     pub fn spent(&self, prompt_tokens: u64, completion_tokens: u64) {
         self.prompt_tokens.inc_by(prompt_tokens);
         self.completion_tokens.inc_by(completion_tokens);
         if let Some((cost, price)) = &self.cost {
             let millionths =
                 prompt_tokens as f64 * price.prompt + completion_tokens as f64 * price.completion;
-            // A price below nothing would end the process.
+            // A counter panics on a negative value.
             cost.inc_by((millionths / 1e6).max(0.0));
         }
     }
 
-    /// An answer was there already.
+    /// Counts an answer that was read from the store.
     pub fn cache_hit(&self) {
         self.cache_hits.inc();
     }
@@ -144,7 +142,7 @@ pub struct RequestTimer<'a> {
 }
 
 impl RequestTimer<'_> {
-    /// The whole answer is here.
+    /// The complete answer has arrived.
     pub fn answered(&mut self, status: u16) {
         self.status = Some(status);
     }

@@ -1,7 +1,7 @@
 //! Metrics and health of a process, and the HTTP server that serves them.
 //!
-//! Everything may use this; it uses nothing of the pipeline. Counting is always on, and costs some atomic additions: whoever counts holds
-//! the counters it needs, found once by their labels. The server is there on request only.
+//! Every module may use this one; it uses no part of the pipeline. Counting is always on and costs a few atomic additions: each
+//! part of the program keeps the counters that it needs, looked up once by their labels. The server runs on request only.
 
 mod health;
 mod lm;
@@ -29,14 +29,12 @@ use worker::WorkerFamilies;
 /// A service that a process works with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Service {
-    /// The broker.
     RabbitMq,
-    /// The store.
     Redis,
 }
 
 impl Service {
-    /// Its label.
+    /// The value of the `service` label.
     pub fn name(self) -> &'static str {
         match self {
             Service::RabbitMq => "rabbitmq",
@@ -45,12 +43,12 @@ impl Service {
     }
 }
 
-/// The metrics and the health of a process; made once and shared.
+/// The metrics and the health of a process: created once and shared.
 pub struct Metrics {
     registry: Registry,
-    /// Of the run that this process coordinates.
+    /// The metrics of the run that this process coordinates.
     pub run: RunMetrics,
-    /// Whether it lives and can take work.
+    /// Whether the process is alive and ready for work.
     pub health: Health,
     lm: LmFamilies,
     worker_families: WorkerFamilies,
@@ -67,7 +65,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Nothing is counted yet.
+    /// Creates the metrics, with all counters at 0.
     pub fn new() -> Metrics {
         let registry = Registry::default();
         let build = registry.gauges(&names::BUILD_INFO);
@@ -85,14 +83,14 @@ impl Metrics {
         }
     }
 
-    /// The process cannot do without the service.
+    /// Declares that the process cannot work without the service.
     pub fn needs(&self, service: Service) {
         self.service_up.with_label_values(&[service.name()]).set(0);
         self.service_waits.with_label_values(&[service.name()]);
         self.health.needs(Need::Service(service));
     }
 
-    /// Whether the service answered just now; otherwise why not.
+    /// Records whether the service just answered, or why it did not.
     pub fn heard_of(&self, service: Service, answer: Result<(), String>) {
         let up = self.service_up.with_label_values(&[service.name()]);
         up.set(i64::from(answer.is_ok()));
@@ -102,18 +100,18 @@ impl Metrics {
         }
     }
 
-    /// Counts calls that had to wait for the service.
+    /// Returns the counter of the calls that waited for the service.
     pub fn waits(&self, service: Service) -> Waits {
         Waits(self.service_waits.clone(), service)
     }
 
-    /// What the workers of this process count. A process that has none does not show it.
+    /// The counters of this process's workers. They are not exported if the process has no worker.
     pub fn worker(&self) -> &WorkerMetrics {
         self.worker
             .get_or_init(|| WorkerMetrics::new(&self.worker_families))
     }
 
-    /// How many workers this process has.
+    /// The number of workers of this process.
     pub fn workers_here(&self) -> usize {
         self.worker.get().map_or(0, WorkerMetrics::at_work)
     }
@@ -123,7 +121,7 @@ impl Metrics {
         self.is_served.load(Ordering::Relaxed)
     }
 
-    /// Everything in Prometheus' text format, version 0.0.4.
+    /// Renders all metrics in Prometheus' text format, version 0.0.4.
     pub fn text(&self) -> Result<String, String> {
         let encoded = TextEncoder::new().encode_to_string(&self.registry.0.gather());
         encoded.map_err(|error| error.to_string())
@@ -135,13 +133,13 @@ impl Metrics {
 pub struct Waits(IntCounterVec, Service);
 
 impl Waits {
-    /// A call has to be repeated.
+    /// Counts a call that is retried.
     pub fn waited(&self) {
         self.0.with_label_values(&[self.1.name()]).inc();
     }
 }
 
-/// Where metrics of the table come into being.
+/// Creates and registers the metrics of the table.
 #[derive(Default)]
 struct Registry(prometheus::Registry);
 
@@ -195,7 +193,7 @@ impl Registry {
     ) -> T {
         assert_eq!(
             metric.kind, kind,
-            "{} is made as what the table says",
+            "{} is not created with the kind of its definition",
             metric.name
         );
         let made = made.expect("the table's names and labels are well formed");

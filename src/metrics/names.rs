@@ -1,31 +1,27 @@
-//! Every metric's name, kind, labels and meaning: what the registry is made from, and what `docs/reference/metrics.md` lists.
+//! The name, kind, labels and meaning of every metric: the registry and `docs/reference/metrics.md` both come from them.
 
-/// What is known of a metric before anything is counted.
+/// The definition of a metric.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Definition {
-    /// Its name, by Prometheus' conventions.
+    /// By Prometheus' conventions.
     pub name: &'static str,
-    /// How it is read.
     pub kind: InstrumentKind,
-    /// The names of its labels.
+    /// The names of the labels.
     pub labels: &'static [&'static str],
-    /// What it counts, in a sentence without a full stop.
+    /// The help text: a sentence without a full stop.
     pub help: &'static str,
 }
 
-/// How a metric is read.
+/// The Prometheus type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InstrumentKind {
-    /// It only grows.
     Counter,
-    /// It goes up and down.
     Gauge,
-    /// It counts values by size.
     Histogram,
 }
 
 impl InstrumentKind {
-    /// Prometheus' word for it.
+    /// The type's name in Prometheus' text format.
     pub fn name(self) -> &'static str {
         match self {
             InstrumentKind::Counter => "counter",
@@ -35,7 +31,7 @@ impl InstrumentKind {
     }
 }
 
-/// Defines every metric once: a constant for whoever counts, and a line of [`ALL`].
+/// Defines every metric once: a constant for the code that counts, and an entry of [`ALL`].
 macro_rules! table {
     ($($id:ident: $kind:ident $name:literal $labels:tt $help:literal;)*) => {
         $(pub(super) const $id: Definition =
@@ -50,26 +46,26 @@ table! {
     BUILD_INFO: Gauge "bsft_build_info" ["version"]
         "always 1; the version of bsft is its label";
     SERVICE_UP: Gauge "bsft_service_up" ["service"]
-        "1 while RabbitMQ or Redis (service: rabbitmq, redis) answers, 0 otherwise; looked at every 3 s; not there without them";
+        "1 while RabbitMQ or Redis (service: rabbitmq, redis) answers, 0 otherwise; checked every 3 s; absent without them";
     SERVICE_WAITS: Counter "bsft_service_waits_total" ["service"]
-        "calls that had to be repeated because the service was away";
+        "calls that were retried because the service was unavailable";
 
     LM_REQUESTS: Counter "bsft_lm_requests_total" ["lm", "model", "status"]
-        "HTTP requests that have ended, tries included, by the answer's status; none: no whole answer came";
+        "HTTP requests that have ended, retries included, by the answer's status; none if no complete answer arrived";
     LM_REQUESTS_IN_FLIGHT: Gauge "bsft_lm_requests_in_flight" ["lm", "model"]
         "HTTP requests without an answer yet";
     LM_REQUEST_DURATION: Histogram "bsft_lm_request_duration_seconds" ["lm", "model"]
-        "how long each HTTP request took, the answer's body included";
+        "duration of each HTTP request, the answer's body included";
     LM_RETRIES: Counter "bsft_lm_retries_total" ["lm", "model"]
-        "requests that repeated an earlier one, which had failed in a way that may pass";
+        "requests that retried an earlier one after a transient failure";
     LM_THROTTLES: Counter "bsft_lm_throttles_total" ["lm", "model"]
-        "answers that asked for patience: status 429, or a rate limit that was told within another answer";
+        "rate-limited answers: status 429, or a rate limit in the body of another answer";
     LM_TOKENS: Counter "bsft_lm_tokens_total" ["lm", "model", "kind"]
-        "tokens that the server counted (kind: prompt, completion), of answers that could not be used, too";
+        "tokens that the server counted (kind: prompt, completion), those of unusable answers included";
     LM_COST: Counter "bsft_lm_cost_dollars_total" ["lm", "model"]
         "US dollars for these tokens; only where the job gives a price";
     LM_CACHE_HITS: Counter "bsft_lm_cache_hits_total" ["lm", "model"]
-        "answers that were recorded already and not asked for again";
+        "answers that were read from the store instead of requested again";
 
     WORKER_TASKS: Counter "bsft_worker_tasks_total" ["lane", "outcome"]
         "tasks by what became of them here: kept, dropped (the metric refused the trace) or failed in the lane bootstrap; trained or failed \
@@ -83,7 +79,7 @@ table! {
     WORKER_FAILURES: Counter "bsft_worker_failures_total" ["kind"]
         "failed bootstrap tasks by kind, as in failures.jsonl";
     WORKER_LEASES_LOST: Counter "bsft_worker_leases_lost_total" []
-        "attempts that lost their task: another one took over after their lease ran out, or the store forgot them";
+        "attempts that lost their task: their lease expired and another attempt took over, or the store lost them";
     WORKER_CONCURRENCY: Gauge "bsft_worker_concurrency" []
         "LM calls allowed in flight, over all workers of the process";
 
@@ -96,29 +92,29 @@ table! {
     RUN_TASKS_DONE: Gauge "bsft_run_tasks_done" ["outcome"]
         "tasks with an outcome in DIR (kept, dropped, failed), those of earlier processes of the run included";
     RUN_TASKS_OUTSTANDING: Gauge "bsft_run_tasks_outstanding" []
-        "tasks that are published and without outcome";
+        "tasks that are published and have no outcome yet";
     RUN_TASKS_REPUBLISHED: Counter "bsft_run_tasks_republished_total" []
-        "tasks that were published again because their message was lost";
+        "tasks that were republished because their message was lost";
     RUN_TOKENS: Gauge "bsft_run_tokens" ["lm", "kind"]
         "tokens of the outcomes in DIR (kind: prompt, completion), those of earlier processes included";
     RUN_COST: Gauge "bsft_run_cost_dollars" []
-        "US dollars for these tokens; not there where the price of an LM is not known";
+        "US dollars for these tokens; absent if the price of an LM is unknown";
     RUN_WORKERS: Gauge "bsft_run_workers" []
-        "workers with a sign of life; not there while that is not known";
+        "workers with a recent heartbeat; absent while unknown";
     RUN_DIR_AVAILABLE: Gauge "bsft_run_dir_available_bytes" []
-        "room for bsft on DIR's file system";
+        "bytes available to bsft on DIR's file system";
     QUEUE_MESSAGES: Gauge "bsft_queue_messages" ["lane"]
-        "messages that wait for a worker (lane: bootstrap, finetune); not there while that is not known";
+        "messages that wait for a worker (lane: bootstrap, finetune); absent while unknown";
     QUEUE_DEAD_LETTERS: Gauge "bsft_queue_dead_letters" ["lane"]
-        "messages that were refused, or failed too often; not there while that is not known";
+        "messages that were rejected, or failed too often; absent while unknown";
     FINETUNE_JOBS: Gauge "bsft_finetune_jobs" ["state"]
         "fine-tune jobs of the run (state: open, trained, failed)";
     FINETUNE_PROGRESS: Gauge "bsft_finetune_progress_ratio" ["lm_key"]
-        "how much of an open training is done, 0 to 1; there while known. lm_key is the LM, or LM@predictor";
+        "completed fraction of an open training, 0 to 1; absent while unknown. lm_key is the LM, or LM@predictor";
     FINETUNE_STEP: Gauge "bsft_finetune_step" ["lm_key"]
-        "the step that an open training is at; there while known";
+        "current step of an open training; absent while unknown";
     FINETUNE_LOSS: Gauge "bsft_finetune_loss" ["lm_key"]
-        "the latest training loss of an open training; there while known";
+        "latest training loss of an open training; absent while unknown";
 }
 
 #[cfg(test)]
@@ -127,7 +123,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn names_follow_the_conventions_of_prometheus() {
+    fn definition_names_follow_prometheus_conventions() {
         let mut seen = HashSet::new();
         for Definition {
             name,
@@ -166,7 +162,7 @@ mod tests {
         }
     }
 
-    /// The rows of the table in the documentation: name, type, labels, meaning.
+    /// The rows of the table in `docs/reference/metrics.md`: name, type, labels, meaning.
     fn documented() -> Vec<[String; 4]> {
         let text = include_str!("../../docs/reference/metrics.md");
         let rows = text.lines().filter(|line| line.starts_with("| `bsft_"));
@@ -184,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documentation_lists_every_metric_and_no_other() {
+    fn documentation_lists_exactly_the_metrics_of_all() {
         let defined = ALL.iter().map(|metric| {
             let Definition {
                 name,

@@ -1,4 +1,4 @@
-//! What the coordinator tells of its run. All of it comes from what `run.json` has, or was asked for just now.
+//! The coordinator's metrics of its run. All values come from `run.json` or were requested for this update.
 
 use super::{Registry, names};
 use prometheus::{GaugeVec, IntCounterVec, IntGauge, IntGaugeVec};
@@ -23,36 +23,33 @@ pub struct RunMetrics {
     loss: GaugeVec,
 }
 
-/// Tasks with an outcome.
+/// The number of tasks by outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Done {
-    /// Their rows are trained on.
+    /// Its rows are training rows.
     pub kept: usize,
-    /// The metric refused the trace.
+    /// The metric rejected the trace.
     pub dropped: usize,
-    /// There is no trace.
+    /// The task has no trace.
     pub failed: usize,
 }
 
-/// Fine-tune jobs by state.
+/// The number of fine-tune jobs by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JobCounts {
-    /// Not ended.
     pub open: usize,
-    /// With a model.
     pub trained: usize,
-    /// Ended without.
+    /// Ended without a model.
     pub failed: usize,
 }
 
-/// How far an open training is, as far as that is known.
+/// The progress of an open training, as far as it is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TrainingMetrics {
-    /// 0 to 1.
+    /// The completed fraction, 0 to 1.
     pub ratio: Option<f64>,
-    /// The step it is at.
+    /// The current step.
     pub step: Option<u64>,
-    /// The latest training loss.
     pub loss: Option<f64>,
 }
 
@@ -78,14 +75,14 @@ impl RunMetrics {
         }
     }
 
-    /// Which run this is.
+    /// Sets the labels that identify the run.
     pub fn info(&self, run: &str, name: &str) {
         self.info.with_label_values(&[run, name]).set(1);
-        // There from the start, so that the first one is seen to be one more.
+        // Created at 0, so that the first increase is visible as one.
         self.republished(0);
     }
 
-    /// The phase, of all that there are.
+    /// Sets the current phase; the gauges of the other phases are 0.
     pub fn phase(&self, now: &str, all: &[&str]) {
         for phase in all {
             set(
@@ -95,7 +92,7 @@ impl RunMetrics {
         }
     }
 
-    /// How many tasks there are, and what has become of them.
+    /// Sets the number of tasks, in total and by outcome.
     pub fn tasks(&self, all: usize, done: Done) {
         set(&alone(&self.tasks), all);
         let Done {
@@ -108,17 +105,17 @@ impl RunMetrics {
         }
     }
 
-    /// How many are with the workers.
+    /// Sets the number of tasks that are published and have no outcome yet.
     pub fn outstanding(&self, tasks: usize) {
         set(&alone(&self.outstanding), tasks);
     }
 
-    /// Tasks are published again.
+    /// Counts tasks that are republished.
     pub fn republished(&self, tasks: usize) {
         (self.republished.with_label_values::<&str>(&[])).inc_by(tasks as u64);
     }
 
-    /// What an LM's answers came to.
+    /// Sets the tokens of an LM's answers.
     pub fn tokens(&self, lm: &str, prompt: u64, completion: u64) {
         for (kind, tokens) in [("prompt", prompt), ("completion", completion)] {
             let tokens = i64::try_from(tokens).unwrap_or(i64::MAX);
@@ -126,17 +123,17 @@ impl RunMetrics {
         }
     }
 
-    /// What all of them cost, if that is known.
+    /// Sets the cost of all answers, or `None` if unknown.
     pub fn cost(&self, dollars: Option<f64>) {
         known(&self.cost, &[], dollars);
     }
 
-    /// Workers with a sign of life, if that is known.
+    /// Sets the number of workers with a recent heartbeat, or `None` if unknown.
     pub fn workers(&self, workers: Option<usize>) {
         known_count(&self.workers, &[], workers.map(|n| n as u64));
     }
 
-    /// Room on DIR's file system, if that is known.
+    /// Sets the bytes available on DIR's file system, or `None` if unknown.
     pub fn available(&self, bytes: Option<u64>) {
         known_count(&self.available, &[], bytes);
     }
@@ -151,7 +148,7 @@ impl RunMetrics {
         known_count(&self.dead_letters, &[queue], letters.map(|n| n as u64));
     }
 
-    /// How many fine-tune jobs are how far.
+    /// Sets the number of fine-tune jobs in each state.
     pub fn jobs(&self, jobs: JobCounts) {
         let JobCounts {
             open,
@@ -163,7 +160,7 @@ impl RunMetrics {
         }
     }
 
-    /// The progress of an open training.
+    /// Sets the progress of an open training.
     pub fn training(&self, lm_key: &str, standing: TrainingMetrics) {
         known(&self.progress, &[lm_key], standing.ratio);
         known_count(&self.step, &[lm_key], standing.step);

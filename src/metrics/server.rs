@@ -1,6 +1,7 @@
-//! The HTTP server: `/metrics`, `/healthz`, `/readyz`. The only home of hyper.
+//! The HTTP server of `/metrics`, `/healthz` and `/readyz`. The only module that uses hyper.
 //!
-//! One request a connection, few connections at once, and an end to each: a client that is slow, or many, costs nobody anything.
+//! Each connection serves one request. The number of connections and the duration of each are limited, so that slow or many clients
+//! cannot block others.
 
 use super::Metrics;
 use crate::shutdown::Shutdown;
@@ -20,38 +21,38 @@ use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, warn};
 
-/// Connections at once; one more waits to be accepted until another has ended.
+/// The maximum number of open connections. Further ones wait in the listener's backlog.
 const CONNECTIONS: usize = 64;
 
-/// How long a client may take to say what it wants.
+/// The time limit for a client to send its request.
 const ASK_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long a connection may take altogether.
+/// The time limit for a connection.
 const DONE_WITHIN: Duration = Duration::from_secs(15);
 
-/// How long to leave the listener alone that cannot accept, for want of file descriptors as a rule.
+/// The pause after a failed accept, which usually means that there are no free file descriptors.
 const BREATHE: Duration = Duration::from_millis(200);
 
-/// What Prometheus calls its text format.
+/// The content type of Prometheus' text format.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-/// A server at work; it ends when this is dropped.
+/// A running server. It stops when this is dropped.
 #[derive(Debug)]
 pub struct MetricsServer {
     address: SocketAddr,
     _task: AbortOnDropHandle<()>,
 }
 
-/// What every request is answered from.
+/// The state that all requests read.
 struct Desk {
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
 }
 
 impl MetricsServer {
-    /// Serves on the listener, in a task of the runtime that this is called in.
+    /// Starts to serve on the listener, in a task of the current runtime.
     pub fn start(
         listener: std::net::TcpListener,
         metrics: Arc<Metrics>,
@@ -71,7 +72,7 @@ impl MetricsServer {
         })
     }
 
-    /// The address that it listens on, with the actual port.
+    /// The address of the listener, with the actual port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -156,7 +157,7 @@ impl Desk {
 fn verdict(against: &[String]) -> Response<String> {
     match against {
         [] => response(StatusCode::OK, PLAIN, "ok\n".to_owned()),
-        // A line each, whatever the reasons are made of.
+        // One line for each reason, even if the reason contains line feeds.
         reasons => {
             let lines: Vec<String> = reasons
                 .iter()

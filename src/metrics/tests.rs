@@ -1,4 +1,4 @@
-//! What is counted is what is shown, and the server gives it to whoever asks in time.
+//! Tests that the server exports what was counted, and answers in time.
 
 use super::*;
 use crate::shutdown::Shutdown;
@@ -11,7 +11,7 @@ fn has(metrics: &Metrics, line: &str) -> bool {
     text.lines().any(|known| known == line)
 }
 
-/// Everything that can be counted, once.
+/// Counts every metric once.
 fn full() -> Metrics {
     let metrics = Metrics::new();
     let price = DollarsPerMillion {
@@ -53,7 +53,7 @@ fn full() -> Metrics {
 }
 
 #[test]
-fn every_metric_of_the_table_is_there_and_no_other() {
+fn text_contains_exactly_the_metrics_of_the_table() {
     let families = full().registry.0.gather();
     let mut shown: Vec<&str> = families.iter().map(|family| family.name()).collect();
     let mut defined: Vec<&str> = names::ALL.iter().map(|metric| metric.name).collect();
@@ -63,7 +63,7 @@ fn every_metric_of_the_table_is_there_and_no_other() {
 }
 
 #[test]
-fn tokens_are_counted_and_what_they_cost() {
+fn spent_counts_tokens_and_their_cost_if_a_price_is_given() {
     let metrics = full();
     let of = "lm=\"teacher\",model=\"openai/x\"";
     assert!(has(
@@ -77,7 +77,7 @@ fn tokens_are_counted_and_what_they_cost() {
 }
 
 #[test]
-fn a_request_is_in_flight_until_it_ends_and_counts_as_none_without_an_answer() {
+fn request_without_an_answer_counts_with_status_none() {
     let metrics = Metrics::new();
     let lm = metrics.lm("a", "m", None);
     let in_flight = |n: u8| {
@@ -103,7 +103,7 @@ fn a_request_is_in_flight_until_it_ends_and_counts_as_none_without_an_answer() {
 }
 
 #[test]
-fn what_is_not_known_any_more_is_not_shown() {
+fn text_omits_values_that_became_unknown() {
     let metrics = full();
     metrics.run.training("student", TrainingMetrics::default());
     metrics.run.cost(None);
@@ -115,7 +115,7 @@ fn what_is_not_known_any_more_is_not_shown() {
 }
 
 #[test]
-fn a_process_without_workers_shows_nothing_of_them() {
+fn text_omits_worker_metrics_until_a_worker_starts() {
     let metrics = Metrics::new();
     assert!(!metrics.text().expect("it is encoded").contains("bsft_worker_"));
     let one = metrics.worker().starts(8);
@@ -127,7 +127,7 @@ fn a_process_without_workers_shows_nothing_of_them() {
 }
 
 #[test]
-fn only_ends_with_an_outcome_have_a_duration() {
+fn task_ended_records_a_duration_only_with_an_outcome() {
     let metrics = Metrics::new();
     let queue = &metrics.worker().bootstrap;
     for end in [TaskEnd::Kept, TaskEnd::Interrupted, TaskEnd::Refused] {
@@ -162,7 +162,7 @@ fn served() -> Served {
 }
 
 impl Served {
-    /// The whole answer to a request line.
+    /// Sends a request line and returns the whole answer.
     async fn asked(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(self.server.address())
             .await
@@ -182,7 +182,7 @@ impl Served {
 }
 
 #[tokio::test]
-async fn metrics_are_served_in_the_text_format() {
+async fn get_metrics_returns_the_text_format() {
     let served = served();
     let answer = served.asked("GET /metrics?x=y").await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
@@ -194,7 +194,7 @@ async fn metrics_are_served_in_the_text_format() {
 }
 
 #[tokio::test]
-async fn other_paths_are_unknown_and_other_methods_refused() {
+async fn server_rejects_unknown_paths_with_404_and_methods_with_405() {
     let served = served();
     assert_eq!(served.status("GET /").await, 404);
     assert_eq!(served.status("POST /unknown").await, 404);
@@ -206,7 +206,7 @@ async fn other_paths_are_unknown_and_other_methods_refused() {
 }
 
 #[tokio::test]
-async fn readiness_tells_what_is_missing_a_line_each_and_health_does_not_mind() {
+async fn readyz_lists_each_missing_need_while_healthz_is_200() {
     let served = served();
     assert_eq!(served.status("GET /readyz").await, 200);
     served
@@ -222,7 +222,7 @@ async fn readiness_tells_what_is_missing_a_line_each_and_health_does_not_mind() 
 }
 
 #[tokio::test]
-async fn clients_that_say_nothing_or_nonsense_do_not_keep_others_from_an_answer() {
+async fn healthz_answers_while_other_clients_are_silent_or_send_garbage() {
     let served = served();
     let mut silent = Vec::new();
     for _ in 0..8 {
@@ -240,7 +240,7 @@ async fn clients_that_say_nothing_or_nonsense_do_not_keep_others_from_an_answer(
 }
 
 #[tokio::test(start_paused = true)]
-async fn as_many_silent_clients_as_there_is_room_for_are_sent_away_in_time() {
+async fn server_closes_silent_clients_that_use_all_connections() {
     let served = served();
     let mut silent = Vec::new();
     for _ in 0..100 {

@@ -1,37 +1,37 @@
-//! What is counted of the workers of this process.
+//! The metrics of this process's workers.
 
 use super::{Registry, names};
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Seconds that tasks take: examples from milliseconds to minutes, trainings up to days.
+/// Bucket bounds of task durations in seconds: milliseconds to minutes for examples, up to days for trainings.
 const BUCKETS: &[f64] = &[
     0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 10_800.0,
     43_200.0, 172_800.0,
 ];
 
-/// What became of a task here.
+/// The result of a task on this worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskEnd {
-    /// A trace that is trained on.
+    /// The trace is trained on.
     Kept,
-    /// A trace that the metric refused.
+    /// The metric rejected the trace.
     Dropped,
-    /// A model.
+    /// The training produced a model.
     Trained,
     /// A failure, stored as the outcome.
     Failed,
-    /// Handed back, for the worker is stopping.
+    /// Requeued, because the worker is stopping.
     Interrupted,
     /// Another attempt took over.
     Fenced,
-    /// The message is not ours.
+    /// The message is not a task of ours.
     Refused,
 }
 
 impl TaskEnd {
-    /// What examples may come to.
+    /// The possible ends of a bootstrap task.
     const BOOTSTRAP: [TaskEnd; 6] = [
         TaskEnd::Kept,
         TaskEnd::Dropped,
@@ -41,7 +41,7 @@ impl TaskEnd {
         TaskEnd::Refused,
     ];
 
-    /// What fine-tune jobs may come to.
+    /// The possible ends of a fine-tune task.
     const FINETUNE: [TaskEnd; 5] = [
         TaskEnd::Trained,
         TaskEnd::Failed,
@@ -50,7 +50,7 @@ impl TaskEnd {
         TaskEnd::Refused,
     ];
 
-    /// Its label.
+    /// The value of the `outcome` label.
     pub fn name(self) -> &'static str {
         match self {
             TaskEnd::Kept => "kept",
@@ -63,7 +63,7 @@ impl TaskEnd {
         }
     }
 
-    /// Whether the task has its outcome, by us.
+    /// Whether this worker stored an outcome of the task.
     fn is_outcome(self) -> bool {
         match self {
             TaskEnd::Kept | TaskEnd::Dropped | TaskEnd::Trained | TaskEnd::Failed => true,
@@ -72,18 +72,16 @@ impl TaskEnd {
     }
 }
 
-/// The workers' counters.
 pub struct WorkerMetrics {
-    /// Of tasks that run an example.
+    /// The counters of the bootstrap queue.
     pub bootstrap: QueueMetrics,
-    /// Of tasks that train.
+    /// The counters of the finetune queue.
     pub finetune: QueueMetrics,
     failures: IntCounterVec,
     concurrency: IntGauge,
     at_work: AtomicUsize,
 }
 
-/// The counters of one queue.
 pub struct QueueMetrics {
     ends: Vec<(TaskEnd, IntCounter)>,
     in_flight: IntGauge,
@@ -91,7 +89,7 @@ pub struct QueueMetrics {
     leases_lost: IntCounter,
 }
 
-/// The families, which show nothing before there is a worker.
+/// The metric families. They are empty until a worker starts.
 pub(super) struct WorkerFamilies {
     tasks: IntCounterVec,
     in_flight: IntGaugeVec,
@@ -133,7 +131,7 @@ impl WorkerMetrics {
         }
     }
 
-    /// A worker starts, with so many LM calls in flight at most; it ends when this is dropped.
+    /// Counts a worker that starts, with its maximum number of concurrent LM calls, until the result is dropped.
     pub fn starts(&self, concurrency: usize) -> AtWork<'_> {
         let concurrency = i64::try_from(concurrency).unwrap_or(i64::MAX);
         self.concurrency.add(concurrency);
@@ -144,18 +142,17 @@ impl WorkerMetrics {
         }
     }
 
-    /// The workers of this process.
     pub fn at_work(&self) -> usize {
         self.at_work.load(Ordering::Relaxed)
     }
 
-    /// A bootstrap task failed in this way.
+    /// Counts a failed bootstrap task of this kind.
     pub fn failed(&self, kind: &str) {
         self.failures.with_label_values(&[kind]).inc();
     }
 }
 
-/// A worker of this process.
+/// A running worker, counted until this is dropped.
 pub struct AtWork<'a> {
     of: &'a WorkerMetrics,
     concurrency: i64,
@@ -169,7 +166,7 @@ impl Drop for AtWork<'_> {
 }
 
 impl QueueMetrics {
-    /// A task is in hand until this is dropped.
+    /// Counts a task as in flight until the result is dropped.
     pub fn task(&self) -> TaskTimer<'_> {
         self.in_flight.inc();
         TaskTimer {
@@ -178,7 +175,7 @@ impl QueueMetrics {
         }
     }
 
-    /// A task came to that end after so long.
+    /// Counts the end of a task and its duration.
     pub fn ended(&self, end: TaskEnd, took: Duration) {
         let counter = self.ends.iter().find(|(known, _)| *known == end);
         debug_assert!(counter.is_some(), "{end:?} does not end tasks of this queue");
@@ -194,14 +191,14 @@ impl QueueMetrics {
     }
 }
 
-/// A task in hand.
+/// A task in flight.
 pub struct TaskTimer<'a> {
     queue: &'a QueueMetrics,
     started: Instant,
 }
 
 impl TaskTimer<'_> {
-    /// It came to that end.
+    /// Records how the task ended.
     pub fn ended(&self, end: TaskEnd) {
         self.queue.ended(end, self.started.elapsed());
     }

@@ -122,12 +122,7 @@ impl Trainset {
             "csv" => csv::scan,
             _ => {
                 let remedy = "give a file whose name ends in .jsonl, .json or .csv";
-                problems.add(
-                    path,
-                    None,
-                    "the name does not say how the examples are written",
-                    remedy,
-                );
+                problems.add(path, None, "the file extension is unknown", remedy);
                 return None;
             }
         };

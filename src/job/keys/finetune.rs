@@ -4,7 +4,7 @@ use crate::finetune::RowFormat;
 use crate::schema::definition::{optional, required, table};
 use crate::schema::form::{Choice, Free, List, Number, Word};
 
-/// The most that may be held out for validation.
+/// The maximum fraction of validation examples.
 const MOST_VALIDATION: f64 = 0.9;
 
 /// The fine-tune providers of this version.

@@ -4,7 +4,7 @@ use super::FinetuneTable;
 use crate::schema::definition::{optional, refused, required, table};
 use crate::schema::form::{Count, Free, Number, Sub, Word};
 
-/// Why a key in the file is refused, and what to write.
+/// Why the job file must not contain a key, and what to write.
 const KEY_IN_FILE: (&str, &str) = (
     "puts a key into the file",
     "write `api_key_env = \"OPENAI_API_KEY\"`, the name of a variable, and set that",

@@ -1,4 +1,4 @@
-//! The keys of the job file, each defined once: reading, `docs/reference/job-file.md` and the JSON Schema come from here.
+//! The keys of the job file, each defined once for the reader, `docs/reference/job-file.md` and the JSON Schema.
 
 mod finetune;
 mod lm;
@@ -76,7 +76,7 @@ table! {
     }
 }
 
-/// What this version takes instead of a metric that it does not have.
+/// The alternative to a metric that this version does not have.
 const OTHER_METRIC: &str = "write equals, exact_match, f1 or contains";
 
 table! {
@@ -86,7 +86,7 @@ table! {
         equals: Either<Word, Sub<FieldTable<'static>>> = Either(Word, Sub::new()), optional("\"label\"");
         /// Equality after DSPy's text normalisation (case, punctuation, articles). A gold answer may be a list of accepted answers.
         exact_match: Either<Word, Sub<FieldTable<'static>>> = Either(Word, Sub::new()), optional("\"answer\"");
-        /// The F1 score of the normalised words, from 0 to 1. Usually with a `threshold`.
+        /// The F1 score of the normalised tokens, from 0 to 1. Usually with a `threshold`.
         f1: Either<Word, Sub<FieldTable<'static>>> = Either(Word, Sub::new()), optional("{ field = \"answer\", threshold = 0.7 }");
         /// Whether the normalised answer contains the normalised gold answer.
         contains: Either<Word, Sub<FieldTable<'static>>> = Either(Word, Sub::new()), optional("\"answer\"");

@@ -1,4 +1,4 @@
-//! `[program]`, and the files that programs are written in.
+//! `[program]`, and program files.
 
 use crate::program::ModuleKind;
 use crate::schema::definition::{optional, required, reserved, table};
@@ -20,7 +20,7 @@ table! {
 }
 
 table! {
-    /// A program file: a whole `[program]` table, or what would be in it.
+    /// A program file: a whole `[program]` table, or only its content.
     pub(in crate::job) struct FileRoot {
         /// The program.
         program: Sub<ProgramTable<'static>> = Sub::new(), required("{ predictors = [ … ] }");
@@ -61,7 +61,7 @@ table! {
         /// The signature in DSPy's mini-language: `inputs -> outputs`, with types.
         signature: Word = Word, required("\"question -> answer\"");
         /// The instructions of the signature.
-        instructions: Text = Text, optional("\"Answer in one word.\"").default("DSPy's own, which names the fields");
+        instructions: Text = Text, optional("\"Answer briefly.\"").default("DSPy's own, which names the fields");
         /// The description of each field.
         desc: Named<Text> = Named("question", Text), optional("{ question = \"a trivia question\" }").default("DSPy's own: `${field}`");
         /// Examples that the prompt contains: a list of tables with values for the fields.

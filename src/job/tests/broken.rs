@@ -1,6 +1,6 @@
-//! Job files that are wrong, and what is said of each.
+//! Invalid job files and the problem of each.
 
-/// Each: what is replaced in the good job, by what, the line, and words of the message and the remedy.
+/// A text of the valid job, its replacement, the line, and parts of the message and of the remedy.
 pub(super) const BROKEN: &[(&str, &str, u32, &str, &str)] = &[
     (
         "seed = 3",
