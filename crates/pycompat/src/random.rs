@@ -35,6 +35,15 @@ impl Random {
     ///
     /// # Panics
     /// If there are more than `u32::MAX` items, for which Python draws more than 32 bits.
+    ///
+    /// ```
+    /// use bsft_pycompat::random::Random;
+    ///
+    /// // random.Random(0).shuffle(letters)
+    /// let mut letters = ["a", "b", "c", "d", "e", "f"];
+    /// Random::new(0).shuffle(&mut letters);
+    /// assert_eq!(letters, ["e", "c", "b", "a", "f", "d"]);
+    /// ```
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
             let bound = u32::try_from(i + 1).expect("shuffle takes at most u32::MAX items");

@@ -5,6 +5,15 @@ use crate::value::Value;
 use std::fmt::Write;
 
 /// `repr(value)`.
+///
+/// ```
+/// use bsft_pycompat::repr::repr;
+/// use bsft_pycompat::value::Value;
+///
+/// let numbers = Value::List(vec![Value::Float(1e16), Value::None, Value::Bool(true)]);
+/// let value = Value::Dict(vec![("it's".into(), numbers)]);
+/// assert_eq!(repr(&value), r#"{"it's": [1e+16, None, True]}"#);
+/// ```
 pub fn repr(value: &Value) -> String {
     let mut out = String::new();
     write_repr(value, &mut out);

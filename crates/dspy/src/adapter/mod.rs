@@ -39,6 +39,36 @@ pub struct Message {
 }
 
 /// A way to write prompts and to read answers: `dspy.ChatAdapter` and its kin.
+///
+/// ```
+/// use bsft_dspy::adapter::{Adapter, ChatAdapter, Role};
+/// use bsft_dspy::signature::{Signature, TypeTable};
+/// use bsft_pycompat::value::{Record, Value};
+///
+/// let signature = Signature::parse("text -> score: float", None, &TypeTable::default())?;
+///
+/// // Write the prompt: the system message and the demos, then the current turn.
+/// let messages = ChatAdapter.prelude(&signature, &[])?;
+/// assert_eq!(messages.len(), 1);
+/// assert_eq!(messages[0].role, Role::System);
+/// let inputs = Record::from([("text".to_owned(), Value::from("Win a prize!"))]);
+/// assert_eq!(
+///     ChatAdapter.user(&signature, &inputs)?,
+///     "[[ ## text ## ]]\nWin a prize!\n\n\
+///      Respond with the corresponding output fields, starting with the field `[[ ## score ## ]]` \
+///      (must be formatted as a valid Python float), \
+///      and then ending with the marker for `[[ ## completed ## ]]`."
+/// );
+///
+/// // Parse the answer: each output gets the type of its field.
+/// let outputs = ChatAdapter.parse(&signature, "[[ ## score ## ]]\n1\n\n[[ ## completed ## ]]")?;
+/// assert_eq!(outputs["score"], Value::Float(1.0));
+///
+/// // An answer without a field is an error that names the field.
+/// let failure = ChatAdapter.parse(&signature, "about 1").unwrap_err();
+/// assert_eq!(failure.reason, "the answer lacks the output field `score`");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Adapter: Send + Sync + Debug {
     /// The system message and the demo turns: everything before the current turn, the same for every call.
     fn prelude(&self, signature: &Signature, demos: &[Record]) -> Result<Vec<Message>, FormatError>;

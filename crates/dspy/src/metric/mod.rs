@@ -66,6 +66,24 @@ impl Metric {
 
     /// The score of `prediction`: a bool, for F1 a float, or 0 where no token is shared. `ty` is the annotation of
     /// the output field that is compared, if known; only `equals` looks at it.
+    ///
+    /// ```
+    /// use bsft_dspy::metric::{Metric, MetricKind, MetricSpec};
+    /// use bsft_pycompat::value::{Record, Value};
+    ///
+    /// let spec = MetricSpec {
+    ///     kind: MetricKind::F1,
+    ///     field: "answer".to_owned(),
+    ///     threshold: Some(0.5),
+    /// };
+    /// let metric = Metric::new(&spec);
+    /// let example = Record::from([("answer".to_owned(), Value::from("the Eiffel Tower"))]);
+    /// let prediction = Record::from([("answer".to_owned(), Value::from("Eiffel tower, Paris"))]);
+    /// let score = metric.score(None, &example, &prediction)?;
+    /// assert_eq!(score, Value::Float(0.8));
+    /// assert!(metric.keeps(&score));
+    /// # Ok::<(), bsft_dspy::metric::MetricError>(())
+    /// ```
     pub fn score(
         &self,
         ty: Option<&Type>,

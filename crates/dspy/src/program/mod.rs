@@ -2,6 +2,70 @@
 //!
 //! A program is built once per teacher and job. The build renders the parts that do not depend on the example: system
 //! message, demos and request head.
+//!
+//! # Example
+//!
+//! The program has one predictor, which maps `text` to `label`. The caller takes each request, gets an answer from the
+//! LM, and passes the answer back until the program is done:
+//!
+//! ```
+//! use bsft_dspy::adapter::AdapterKind;
+//! use bsft_dspy::lm::{LmArguments, Usage};
+//! use bsft_dspy::program::{ModuleKind, PredictorSpec, Program, ProgramSettings, ProgramSpec, Step};
+//! use bsft_pycompat::value::{Record, Value};
+//!
+//! let spec = ProgramSpec {
+//!     predictors: vec![PredictorSpec {
+//!         name: "classify".to_owned(),
+//!         module: ModuleKind::Predict,
+//!         signature: "text -> label".to_owned(),
+//!         instructions: None,
+//!         desc: Default::default(),
+//!         prefix: Default::default(),
+//!         demos: vec![r#"{"text": "Hello", "label": "ham"}"#.to_owned()],
+//!         config: Default::default(),
+//!         inputs: Default::default(),
+//!         repeat: 1,
+//!         lm: "small".to_owned(),
+//!     }],
+//! };
+//! let none = serde_json::Map::new();
+//! let lm = LmArguments {
+//!     name: "small",
+//!     model: "openai/gpt-4.1-mini",
+//!     api_base: None,
+//!     temperature: Some(0.0),
+//!     max_tokens: None,
+//!     num_retries: None,
+//!     extra: &none,
+//! };
+//! let settings = ProgramSettings {
+//!     types: &none,
+//!     adapter: AdapterKind::Chat,
+//!     exclude_demos: false,
+//!     lms: vec![lm],
+//! };
+//! let program = Program::build(&spec, &settings)?;
+//!
+//! let example = Record::from([("text".to_owned(), Value::from("Win a prize!"))]);
+//! let inputs = ["text".to_owned()];
+//! let mut step = program.start(&example, &inputs).map_err(|failure| failure.message)?;
+//! let result = loop {
+//!     match step {
+//!         Step::Ask(call) => {
+//!             // A client sends `body` to the LM and returns the text of the answer.
+//!             let body = call.request().body;
+//!             assert!(body.starts_with(r#"{"model":"gpt-4.1-mini","messages":[{"role":"system""#));
+//!             let answer = "[[ ## label ## ]]\nspam\n\n[[ ## completed ## ]]".to_owned();
+//!             step = call.answer(answer, Usage::default()).map_err(|failure| failure.message)?;
+//!         }
+//!         Step::Done(result) => break result,
+//!     }
+//! };
+//! assert_eq!(result.prediction["label"], Value::from("spam"));
+//! assert_eq!(result.calls[0].predictor, "classify");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod build;
 mod demos;

@@ -23,6 +23,56 @@ pub struct TrainedModel<'a> {
 
 /// Returns the student's state with each predictor's model; `models` has one entry per predictor. If the root of the
 /// program is itself a predictor (named `self`), DSPy's layout is flat.
+///
+/// The state of a program with one predictor, `classify`, whose model was trained:
+///
+/// ```
+/// use bsft_dspy::program::{TrainedModel, saved_state};
+/// # use bsft_dspy::adapter::AdapterKind;
+/// # use bsft_dspy::lm::LmArguments;
+/// # use bsft_dspy::program::{ModuleKind, PredictorSpec, ProgramSettings, ProgramSpec};
+/// # let spec = ProgramSpec {
+/// #     predictors: vec![PredictorSpec {
+/// #         name: "classify".to_owned(),
+/// #         module: ModuleKind::Predict,
+/// #         signature: "text -> label".to_owned(),
+/// #         instructions: None,
+/// #         desc: Default::default(),
+/// #         prefix: Default::default(),
+/// #         demos: vec![r#"{"text": "Hello", "label": "ham"}"#.to_owned()],
+/// #         config: Default::default(),
+/// #         inputs: Default::default(),
+/// #         repeat: 1,
+/// #         lm: "small".to_owned(),
+/// #     }],
+/// # };
+/// # let none = serde_json::Map::new();
+/// # let lm = LmArguments {
+/// #     name: "small",
+/// #     model: "openai/gpt-4.1-mini",
+/// #     api_base: None,
+/// #     temperature: Some(0.0),
+/// #     max_tokens: None,
+/// #     num_retries: None,
+/// #     extra: &none,
+/// # };
+/// # let settings = ProgramSettings {
+/// #     types: &none,
+/// #     adapter: AdapterKind::Chat,
+/// #     exclude_demos: false,
+/// #     lms: vec![lm],
+/// # };
+///
+/// let trained = TrainedModel {
+///     model: Some("openai/ft:gpt-4.1-mini:acme::1"),
+///     api_base: None,
+/// };
+/// let state: serde_json::Value = serde_json::from_str(&saved_state(&spec, &settings, &[trained])?)?;
+/// assert_eq!(state["classify"]["lm"]["model"], "openai/ft:gpt-4.1-mini:acme::1");
+/// assert_eq!(state["classify"]["demos"][0]["label"], "ham");
+/// assert_eq!(state["classify"]["signature"]["fields"][0]["prefix"], "Text:");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn saved_state(
     student: &ProgramSpec,
     settings: &ProgramSettings<'_>,

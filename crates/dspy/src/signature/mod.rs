@@ -55,6 +55,17 @@ const REASONING: &str = "reasoning";
 impl Signature {
     /// Parses DSPy's mini-language, such as `text -> label: Literal['a', 'b'], score: float`. If `instructions` is
     /// `None` or empty, DSPy's default text is used.
+    ///
+    /// ```
+    /// use bsft_dspy::signature::{Signature, Type, TypeTable};
+    ///
+    /// let text = "text, lang: str -> label: Literal['ham', 'spam'], score: float";
+    /// let signature = Signature::parse(text, None, &TypeTable::default())?;
+    /// assert_eq!(signature.inputs[0].ty, Type::Str);
+    /// assert_eq!(signature.outputs[1].name, "score");
+    /// assert_eq!(signature.instructions, "Given the fields `text`, `lang`, produce the fields `label`, `score`.");
+    /// # Ok::<(), bsft_dspy::signature::SignatureError>(())
+    /// ```
     pub fn parse(
         text: &str,
         instructions: Option<&str>,

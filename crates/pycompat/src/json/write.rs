@@ -17,6 +17,17 @@ struct Style {
 }
 
 /// `json.dumps(value, ensure_ascii=False)`: `, ` and `: `, with `NaN` and `Infinity`.
+///
+/// ```
+/// use bsft_pycompat::json;
+///
+/// let value = json::parse(r#"{"b":1e-5,"a":["é",NaN]}"#)?;
+/// assert_eq!(json::dumps(&value), r#"{"b": 1e-05, "a": ["é", NaN]}"#);
+/// let mut orjson = String::new();
+/// json::write_compact(&value, &mut orjson);
+/// assert_eq!(orjson, r#"{"b":0.00001,"a":["é",null]}"#);
+/// # Ok::<(), json::JsonError>(())
+/// ```
 pub fn dumps(value: &Value) -> String {
     let mut out = String::new();
     let style = Style {

@@ -29,6 +29,16 @@ pub enum LiteralError {
 }
 
 /// `ast.literal_eval(text)`. A lone surrogate escape, which Rust strings cannot hold, is read as U+FFFD.
+///
+/// ```
+/// use bsft_pycompat::literal::{LiteralError, eval};
+/// use bsft_pycompat::repr::repr;
+///
+/// assert_eq!(repr(&eval("{'ok': True, 'ids': (0x1F, 1_000)}")?), "{'ok': True, 'ids': (31, 1000)}");
+/// assert!(matches!(eval("open('file')"), Err(LiteralError::Malformed { .. })));
+/// assert_eq!(eval("{[]: 1}"), Err(LiteralError::Unhashable));
+/// # Ok::<(), LiteralError>(())
+/// ```
 pub fn eval(text: &str) -> Result<Value, LiteralError> {
     let text = text.trim_start_matches([' ', '\t']);
     let text = if text.contains('\r') {

@@ -41,6 +41,14 @@ enum Context {
 
 /// `json_repair.loads(text)`. The empty string when there is nothing to save, and where the original gives up: on
 /// nesting beyond its recursion limit, and on an object key that is no string.
+///
+/// ```
+/// use bsft_pycompat::{json, repair};
+///
+/// let answer = "Sure! ```json\n{'label': \"spam\", score: 0.9, // high\n";
+/// assert_eq!(json::dumps(&repair::loads(answer)), r#"{"label": "spam", "score": 0.9}"#);
+/// assert_eq!(json::dumps(&repair::loads("no JSON here")), r#""""#);
+/// ```
 pub fn loads(text: &str) -> Value {
     json::parse(text).unwrap_or_else(|_| repair(text))
 }
