@@ -1,4 +1,4 @@
-//! Character classes as CPython 3.11 (Unicode 14) has them, which no crate tracks: made by asking it for every code point.
+//! Character classes of CPython 3.11 (Unicode 14). No crate keeps to that version, so `tables.py` writes this file.
 //!
 //! Each table is a flat list of boundaries: a code point is in the class when an odd number of entries is at or below it.
 
