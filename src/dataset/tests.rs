@@ -16,7 +16,7 @@ struct RandomTraces {
 }
 
 impl RandomTraces {
-    /// Each task's calls, as user's and assistant's words, and whether the metric kept it.
+    /// The user's and the assistant's text of each task's calls, and whether the metric kept the trace.
     fn of(examples: &[u64], tasks: &[(Vec<(String, String)>, bool)]) -> RandomTraces {
         let dir = tempfile::tempdir().expect("a folder");
         let mut rows = RowIndex::new(tasks.len());
@@ -52,7 +52,7 @@ impl RandomTraces {
 
     fn random(seed: u64) -> RandomTraces {
         let mut random = fastrand::Rng::with_seed(seed);
-        // Few values, so that examples with the same inputs and rows with the same words occur.
+        // Few different values, so that equal inputs and duplicate rows occur.
         let examples: Vec<u64> = (0..random.usize(2..40)).map(|_| random.u64(0..30)).collect();
         let tasks: Vec<_> = (0..examples.len() * random.usize(1..4))
             .map(|task| {
@@ -240,7 +240,7 @@ fn warnings_cover_empty_answers_duplicates_and_in_both() {
         (checks.duplicates, checks.empty_answers, checks.in_both),
         (2, 3, 0)
     );
-    assert!(checks.warnings(&ProviderSpec::Simulated)[0].contains("2 of 4 training rows repeat another"));
+    assert!(checks.warnings(&ProviderSpec::Simulated)[0].contains("2 of 4 training rows are duplicates"));
 }
 
 #[test]

@@ -1,15 +1,15 @@
-//! Definitions of tables: each key once, with its meaning, form, default and example. Reading and the reference both come from them.
+//! Definitions of tables: each key once, with its meaning, form, default and example. The readers and the reference both use them.
 
 use super::form::{Form, Read};
 use super::{Problems, Section, nearest};
 
-/// The version that a key is in since, unless its notes name another.
+/// The first version of a key, unless its notes name another.
 const FIRST_VERSION: &str = "0.1.0";
 
-/// A table of a file: what it is for, and its keys.
+/// A table of a file: its meaning and its keys.
 #[derive(Clone, Debug)]
 pub(crate) struct TableDefinition {
-    /// The name of its Rust type: the same table in two places has the same.
+    /// The name of its Rust type: a table that occurs in two places has one id.
     pub(crate) id: &'static str,
     /// The lines of its doc comment.
     pub(crate) docs: &'static [&'static str],
@@ -20,13 +20,13 @@ pub(crate) struct TableDefinition {
 /// A key of a table.
 #[derive(Clone, Debug)]
 pub(crate) struct Key {
-    /// As it is written.
+    /// The key as it is written in the file.
     pub(crate) name: &'static str,
     /// The lines of its doc comment.
     pub(crate) docs: &'static [&'static str],
-    /// What its value may be.
+    /// The kind of its values.
     pub(crate) kind: Kind,
-    /// Whether it is needed, its default, an example.
+    /// Whether the key is required, its default and an example.
     pub(crate) notes: KeyNotes,
 }
 
@@ -37,55 +37,52 @@ impl Key {
     }
 }
 
-/// What a value may be, for the reference and the JSON Schema.
+/// The kind of a value, for the reference and the JSON Schema.
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
-    /// A string.
     Text,
-    /// true or false.
+    /// `true` or `false`.
     Flag,
-    /// An integer of at least this.
+    /// An integer of at least this value.
     Integer(u64),
-    /// A number between these; the second may be infinite.
+    /// A number in this range. The upper bound may be infinite.
     Number(f64, f64),
     /// A number of seconds above 0.
     Seconds,
     /// One of these strings, each with its meaning.
     Choice(Vec<(&'static str, &'static str)>),
-    /// A list.
     List(Box<Kind>),
-    /// One value or a list of such.
+    /// One value or a list of values.
     OneOrMany(Box<Kind>),
-    /// The first or the second.
+    /// A value of one of these two kinds.
     Either(Box<Kind>, Box<Kind>),
-    /// A table with these keys.
     Table(TableDefinition),
-    /// A table whose keys the user chooses, such as the first.
+    /// A table whose keys the user chooses. The string is an example of such a key.
     Named(&'static str, Box<Kind>),
-    /// A table of anything.
+    /// A table with arbitrary content.
     Free,
-    /// Anything.
+    /// An arbitrary value.
     Any,
 }
 
-/// What is said of a key beside its meaning and its form.
+/// The facts about a key that its meaning and its form do not contain.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeyNotes {
-    /// Its value in the reference's snippet.
+    /// The value in the reference's example.
     pub(crate) example: &'static str,
-    /// Whether a table without it is wrong.
+    /// Whether the key is required.
     pub(crate) is_required: bool,
-    /// What holds where it is absent.
+    /// The default if the key is missing.
     pub(crate) default: Option<&'static str>,
-    /// The fine-tune providers that take it; empty: all.
+    /// The fine-tune providers that accept the key. Empty for all.
     pub(crate) providers: &'static [&'static str],
-    /// Why this version refuses it, and what to write instead.
+    /// Why this version refuses the key, and what to write instead.
     pub(crate) refusal: Option<(&'static str, &'static str)>,
-    /// The first version that has it.
+    /// The first version with the key.
     pub(crate) since: &'static str,
 }
 
-/// A key that a table needs.
+/// A required key.
 pub(crate) const fn required(example: &'static str) -> KeyNotes {
     KeyNotes {
         example,
@@ -97,7 +94,7 @@ pub(crate) const fn required(example: &'static str) -> KeyNotes {
     }
 }
 
-/// A key that may be left out.
+/// An optional key.
 pub(crate) const fn optional(example: &'static str) -> KeyNotes {
     KeyNotes {
         is_required: false,
@@ -113,13 +110,13 @@ pub(crate) const fn refused(why: &'static str, instead: &'static str) -> KeyNote
     }
 }
 
-/// A key of a later version.
+/// A key that is reserved for a later version.
 pub(crate) const fn reserved(instead: &'static str) -> KeyNotes {
     refused("is not supported by this version", instead)
 }
 
 impl KeyNotes {
-    /// The same, with what holds where the key is absent.
+    /// Adds the default of a missing key.
     pub(crate) const fn default(self, default: &'static str) -> KeyNotes {
         KeyNotes {
             default: Some(default),
@@ -127,7 +124,7 @@ impl KeyNotes {
         }
     }
 
-    /// The same, for some fine-tune providers only.
+    /// Limits the key to some fine-tune providers.
     pub(crate) const fn only_for(self, providers: &'static [&'static str]) -> KeyNotes {
         KeyNotes { providers, ..self }
     }
@@ -135,17 +132,17 @@ impl KeyNotes {
 
 /// A table that `table!` defines.
 pub(crate) trait Table {
-    /// What is read of it.
+    /// The values that are read from it.
     type Content<'a>;
 
-    /// Its definition.
+    /// Returns its definition.
     fn definition() -> TableDefinition;
 
-    /// Reads it; what is wrong becomes a problem.
+    /// Reads the table. Everything that is wrong becomes a problem.
     fn read<'a>(section: &Section<'a>, problems: &mut Problems) -> Self::Content<'a>;
 }
 
-/// Refuses the keys of `section` that are not in `known`, naming the nearest that this version takes.
+/// Refuses the keys of `section` that are not in `known`, and suggests the nearest that this version accepts.
 pub(crate) fn refuse_others(section: &Section<'_>, known: &[(&str, KeyNotes)], problems: &mut Problems) {
     let taken: Vec<&str> = known
         .iter()
@@ -170,7 +167,7 @@ pub(crate) fn refuse_others(section: &Section<'_>, known: &[(&str, KeyNotes)], p
     }
 }
 
-/// The value of a key, if it is there and of the right form.
+/// The value of a key. `None` if it is missing or of the wrong form.
 pub(crate) fn read_key<'a, F: Form>(
     section: &Section<'a>,
     name: &str,
@@ -178,7 +175,7 @@ pub(crate) fn read_key<'a, F: Form>(
     notes: &KeyNotes,
     problems: &mut Problems,
 ) -> Option<Read<'a, F::Output<'a>>> {
-    // Which provider needs it is only known to the reader of the whole table.
+    // Only the reader of the whole table knows which provider needs the key.
     let item = if notes.is_required && notes.providers.is_empty() {
         section.need(name, notes.example, problems)?
     } else {
@@ -209,7 +206,7 @@ macro_rules! table {
         $(#[doc = $table_doc])*
         #[allow(dead_code, reason = "some keys are only checked")]
         $visibility struct $table<'a> {
-            /// The table itself.
+            /// The table.
             $visibility section: $crate::schema::Section<'a>,
             $(
                 $(#[doc = $doc])*

@@ -1,27 +1,27 @@
-//! Forms: how the value of a key is read, and what the reference says that it may be.
+//! Forms: how the value of a key is read, and how the reference describes it.
 
 use super::definition::{Kind, Table};
 use super::{Item, Place, Problems, Section, nearest};
 use std::marker::PhantomData;
 
-/// How a value is read.
+/// How a value is read and described.
 pub(crate) trait Form {
-    /// What a value of this form is to the program.
+    /// The Rust type of a value of this form.
     type Output<'a>;
 
-    /// The value, or None and a problem.
+    /// Reads the value. Returns `None` after adding a problem.
     fn read<'a>(&self, item: &Item<'a>, problems: &mut Problems) -> Option<Self::Output<'a>>;
 
-    /// What the reference says of it.
+    /// The kind of the value, for the reference.
     fn kind(&self) -> Kind;
 }
 
-/// A value that was read, and where.
+/// A value that was read, and its place.
 #[derive(Clone)]
 pub(crate) struct Read<'a, T> {
-    /// What was read.
+    /// The value.
     pub(crate) value: T,
-    /// Where: its dotted name, its line.
+    /// The dotted name and the line.
     pub(crate) item: Item<'a>,
 }
 
@@ -36,7 +36,7 @@ impl<'a, T> Read<'a, T> {
         self.item.place.report(problems, message, remedy);
     }
 
-    /// Where the value stands.
+    /// The place of the value in the file.
     pub(crate) fn place(&self) -> Place<'a> {
         self.item.place
     }
@@ -47,7 +47,6 @@ impl<'a, T> Read<'a, T> {
     }
 }
 
-/// A string.
 pub(crate) struct Text;
 
 impl Form for Text {
@@ -62,7 +61,7 @@ impl Form for Text {
     }
 }
 
-/// A string with something in it.
+/// A string that is not empty.
 pub(crate) struct Word;
 
 impl Form for Word {
@@ -77,7 +76,7 @@ impl Form for Word {
     }
 }
 
-/// true or false.
+/// `true` or `false`.
 pub(crate) struct Flag;
 
 impl Form for Flag {
@@ -92,7 +91,7 @@ impl Form for Flag {
     }
 }
 
-/// An integer of at least this.
+/// An integer of at least this value.
 pub(crate) struct Count(pub(crate) u64);
 
 impl Form for Count {
@@ -107,7 +106,7 @@ impl Form for Count {
     }
 }
 
-/// A number between these two.
+/// A number in this range.
 pub(crate) struct Number(pub(crate) f64, pub(crate) f64);
 
 impl Form for Number {
@@ -122,13 +121,13 @@ impl Form for Number {
     }
 }
 
-/// One of some strings.
+/// One of several strings.
 pub(crate) struct Choice<T: 'static> {
-    /// What is chosen, as in "there is no adapter `x`".
+    /// The noun for messages, as in "there is no adapter `x`".
     pub(crate) noun: &'static str,
-    /// What may be written, its value, its meaning.
+    /// Each option: the string, its value and its meaning.
     pub(crate) options: &'static [(&'static str, T, &'static str)],
-    /// What only other versions, or DSPy, have.
+    /// Strings that only other versions or DSPy support.
     pub(crate) unsupported: &'static [&'static str],
 }
 
@@ -167,7 +166,6 @@ impl<T: Clone + 'static> Form for Choice<T> {
     }
 }
 
-/// A list.
 pub(crate) struct List<F>(pub(crate) F);
 
 impl<F: Form> Form for List<F> {
@@ -187,7 +185,7 @@ impl<F: Form> Form for List<F> {
     }
 }
 
-/// One value, or a list of such.
+/// One value or a list of values.
 pub(crate) struct OneOrMany<F>(pub(crate) F);
 
 impl<F: Form> Form for OneOrMany<F> {
@@ -232,7 +230,7 @@ impl<T: Table> Form for Sub<T> {
     }
 }
 
-/// A table whose keys the user chooses; the first is one for the reference.
+/// A table whose keys the user chooses. The string is an example of a key for the reference.
 pub(crate) struct Named<F>(pub(crate) &'static str, pub(crate) F);
 
 /// An entry of a [`Named`] table.
@@ -240,9 +238,9 @@ pub(crate) struct Named<F>(pub(crate) &'static str, pub(crate) F);
 pub(crate) struct NamedEntry<'a, T> {
     /// The key that the user chose.
     pub(crate) name: &'a str,
-    /// Its value; None where it could not be read.
+    /// The value. `None` if it could not be read.
     pub(crate) value: Option<T>,
-    /// Where it stands.
+    /// The value in the document.
     pub(crate) item: Item<'a>,
 }
 
@@ -264,15 +262,13 @@ impl<F: Form> Form for Named<F> {
     }
 }
 
-/// A table of the second form, or anything of the first.
+/// A table of the second form, or any other value of the first form.
 pub(crate) struct Either<A, B>(pub(crate) A, pub(crate) B);
 
-/// Which of the two forms a value has.
+/// A value of one of the two forms.
 #[derive(Clone)]
 pub(crate) enum EitherValue<A, B> {
-    /// The first.
     Plain(A),
-    /// The table.
     Table(B),
 }
 
@@ -292,7 +288,7 @@ impl<A: Form, B: Form> Form for Either<A, B> {
     }
 }
 
-/// A table of anything.
+/// A table with arbitrary content.
 pub(crate) struct Free;
 
 impl Form for Free {
@@ -307,7 +303,7 @@ impl Form for Free {
     }
 }
 
-/// A table that another part of the program reads; it is described as the form `F`.
+/// A table that another module reads. It is described like the form `F`.
 pub(crate) struct Described<F>(pub(crate) F);
 
 impl<F: Form> Form for Described<F> {
@@ -322,7 +318,7 @@ impl<F: Form> Form for Described<F> {
     }
 }
 
-/// Anything.
+/// An arbitrary value.
 pub(crate) struct Any;
 
 impl Form for Any {

@@ -1,10 +1,10 @@
-//! The JSON Schema (draft 2020-12) of a file, from the definitions that also read it.
+//! The JSON Schema (draft 2020-12) of a file, from the definitions that also read the file.
 
 use super::definition::{Key, Kind, TableDefinition};
 use super::reference::prose;
 use serde_json::{Map, Value as Json, json};
 
-/// The schema of a whole file, as text.
+/// Renders the schema of a whole file.
 pub(crate) fn schema(title: &str, root: &TableDefinition) -> String {
     let mut whole = Map::new();
     whole.insert(
@@ -22,7 +22,7 @@ pub(crate) fn schema(title: &str, root: &TableDefinition) -> String {
     text
 }
 
-/// A table: its keys and no others. `tables` gains the tables within it.
+/// The schema of a table, which refuses unknown keys. Nested tables are added to `tables`.
 fn table(definition: &TableDefinition, tables: &mut Map<String, Json>) -> Json {
     let mut properties = Map::new();
     // An editor may write the schema's own address into a JSON file.
@@ -84,7 +84,7 @@ fn value(kind: &Kind, tables: &mut Map<String, Json>) -> Json {
         Kind::Either(one, other) => json!({ "anyOf": [value(one, tables), value(other, tables)] }),
         Kind::Table(definition) => {
             if !tables.contains_key(definition.id) {
-                // First a placeholder: a table may be within itself.
+                // A placeholder first, because a table may contain itself.
                 tables.insert(definition.id.to_owned(), Json::Null);
                 let own = table(definition, tables);
                 tables.insert(definition.id.to_owned(), own);

@@ -1,4 +1,4 @@
-//! The files that users write: documents with line numbers, read by definitions from which the reference is made.
+//! The files that users write: documents with line numbers, read by the definitions that also generate the reference.
 
 pub(crate) mod definition;
 pub mod document;

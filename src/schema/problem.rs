@@ -1,14 +1,14 @@
-//! What is wrong with a job file or a data file: where, what, and what to write instead.
+//! Problems of a job file or a data file: the place, what is wrong, and what to write instead.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// One thing to put right.
+/// One problem.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
-    /// The file that holds it.
+    /// The path of the file.
     pub file: PathBuf,
-    /// The line in that file, from 1; none where the whole file is meant.
+    /// The line in that file, counted from 1. `None` for the whole file.
     pub line: Option<u32>,
     /// What is wrong.
     pub message: String,
@@ -26,12 +26,11 @@ impl fmt::Display for Problem {
     }
 }
 
-/// All that is wrong, found in one go.
+/// All problems of a file, collected in one pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);
 
 impl Problems {
-    /// Adds one.
     pub fn add(
         &mut self,
         file: &Path,
@@ -48,17 +47,17 @@ impl Problems {
         });
     }
 
-    /// Whether nothing is wrong.
+    /// Whether there are no problems.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// `value` where nothing is wrong; else all problems by file and line.
+    /// Returns `value` if there are no problems, otherwise all problems by file and line.
     pub(crate) fn or<T>(mut self, value: Option<T>) -> Result<T, Problems> {
         match value {
             Some(value) if self.is_empty() => Ok(value),
             _ => {
-                // What is meant of a whole file comes behind what is meant of its lines.
+                // Problems of a whole file come after those of its lines.
                 self.0
                     .sort_by_key(|p| (p.file.clone(), p.line.unwrap_or(u32::MAX)));
                 self.0.dedup();

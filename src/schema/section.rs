@@ -17,7 +17,7 @@ pub(crate) struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// The same file at another line.
+    /// The same file with another line.
     pub(crate) fn with_line(self, line: u32) -> Place<'a> {
         Place { line, ..self }
     }
@@ -64,12 +64,12 @@ impl<'a> Section<'a> {
         .section(problems)
     }
 
-    /// The keys with their lines, also those whose value is null.
+    /// The keys with their lines, including those whose value is null.
     pub(crate) fn keys(&self) -> impl Iterator<Item = (&'a str, u32)> {
         self.entries.iter().map(|(key, entry)| (key.as_str(), entry.line))
     }
 
-    /// The value of `key`; null is as good as absent.
+    /// The value of `key`. `None` if it is missing or null.
     pub(crate) fn get(&self, key: &str) -> Option<Item<'a>> {
         self.entries
             .get_key_value(key)
@@ -107,7 +107,7 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// The value of `key`, which has to be there.
+    /// The value of a required `key`. A missing key is a problem.
     pub(crate) fn need(&self, key: &str, example: &str, problems: &mut Problems) -> Option<Item<'a>> {
         let item = self.get(key);
         if item.is_none() {
@@ -127,7 +127,7 @@ impl<'a> Section<'a> {
 }
 
 impl<'a> Item<'a> {
-    /// Reports that this is not `what`.
+    /// Reports that the value is not `what`.
     pub(crate) fn wrong<T>(&self, what: &str, example: &str, problems: &mut Problems) -> Option<T> {
         let message = format!("`{}` is {}, not {what}", self.name, self.node.datum.kind());
         let key = self.name.rsplit('.').next().unwrap_or(&self.name);
@@ -143,7 +143,7 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// A string with something in it.
+    /// Reads a string that is not empty.
     pub(crate) fn word(&self, problems: &mut Problems) -> Option<&'a str> {
         let text = self.text(problems)?;
         if text.trim().is_empty() {
@@ -164,7 +164,7 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// An integer of at least `least`.
+    /// Reads an integer of at least `least`.
     pub(crate) fn count(&self, least: u64, problems: &mut Problems) -> Option<u64> {
         let Datum::Number(Value::Int(i)) = &self.node.datum else {
             return self.wrong("an integer", &least.max(1).to_string(), problems);
@@ -180,7 +180,7 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// A number within `least..=most`.
+    /// Reads a number within `least..=most`.
     pub(crate) fn number(&self, least: f64, most: f64, problems: &mut Problems) -> Option<f64> {
         let number = match &self.node.datum {
             Datum::Number(Value::Float(f)) => *f,
@@ -248,7 +248,7 @@ impl<'a> Item<'a> {
     }
 }
 
-/// How many characters two words share at their beginning and their end: `trainr` is `trainer` rather than `train`.
+/// The length of the common prefix and suffix of two keys: `trainr` is nearer to `trainer` than to `train`.
 fn alike_at_the_ends(one: &str, other: &str) -> usize {
     let same = |(a, b): &(char, char)| a == b;
     let start = one.chars().zip(other.chars()).take_while(same).count();
@@ -261,7 +261,7 @@ fn alike_at_the_ends(one: &str, other: &str) -> usize {
     start + end
 }
 
-/// "did you mean …" where one of `known` is near, else all of them.
+/// A remedy: "did you mean …" if one of `known` is near, otherwise all of them.
 pub(crate) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str> + Clone) -> String {
     let near = known
         .clone()

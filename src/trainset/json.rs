@@ -4,7 +4,7 @@ use super::Format;
 use super::row_scanner::{HashingReader, RowScanner};
 use std::io::{self, BufRead};
 
-/// What comes next in the array.
+/// The next token that the array may contain.
 #[derive(Clone, Copy)]
 enum Expect {
     Open,
@@ -15,7 +15,7 @@ enum Expect {
     End,
 }
 
-/// The element at hand.
+/// The current element.
 #[derive(Default)]
 struct Element {
     bytes: Vec<u8>,
@@ -39,7 +39,7 @@ pub(super) fn scan(source: &mut HashingReader, scanner: &mut RowScanner<'_>) -> 
         for &byte in chunk {
             expect = match (expect, byte) {
                 (Expect::Inside, _) => match element.take(byte) {
-                    // The byte after a bare word or number is not part of it.
+                    // The byte after an unquoted literal or number is not part of it.
                     ScanStep::Inside => Expect::Inside,
                     ScanStep::Done => {
                         scanner.json_row(element.offset, element.line, &element.bytes);
@@ -93,9 +93,9 @@ pub(super) fn scan(source: &mut HashingReader, scanner: &mut RowScanner<'_>) -> 
 
 enum ScanStep {
     Inside,
-    /// This byte is the element's last.
+    /// Ends the element after this byte.
     Done,
-    /// The element ended before this byte.
+    /// Ends the element before this byte.
     DoneBefore,
 }
 

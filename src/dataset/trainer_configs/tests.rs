@@ -1,4 +1,4 @@
-//! Configurations, read back. That the trainers take them was tried with TRL 1.16, axolotl 0.19 and LLaMA-Factory 0.9.5.
+//! Tests that read the configurations back. TRL 1.16, axolotl 0.19 and LLaMA-Factory 0.9.5 were verified to accept them.
 
 use super::*;
 use crate::finetune::{ExportSpec, ProviderSpec};
@@ -28,7 +28,7 @@ fn of(keys: &[Trainable], name: &str) -> String {
     found.unwrap_or_else(|| panic!("no {name}")).1.clone()
 }
 
-/// The value of a key that stands at a line's beginning.
+/// The value of a key at the start of a line.
 fn value(text: &str, key: &str) -> String {
     let line = text
         .lines()

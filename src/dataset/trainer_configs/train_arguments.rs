@@ -1,50 +1,48 @@
-//! The job's `train` in words that every trainer has: services, DSPy and trainers call the same thing by several names.
+//! The job's `train` table in neutral terms: services, DSPy and trainers use different names for the same argument.
 
 use serde_json::{Map, Value as Json};
 
-/// Passes over the data, where the job says nothing.
+/// The default number of epochs.
 const EPOCHS: f64 = 3.0;
 
-/// Rows to a step on one device, likewise.
+/// The default number of rows per step and device.
 const BATCH: u64 = 4;
 
-/// How fast all weights learn, likewise.
+/// The default learning rate of a full fine-tune.
 const FULL_RATE: f64 = 2e-5;
 
-/// How fast an adapter learns, likewise: it starts from nothing and needs about ten times as much.
+/// The default learning rate of an adapter: it starts at zero and needs about ten times the rate.
 const LORA_RATE: f64 = 2e-4;
 
-/// What a trainer is told.
+/// The arguments of a training.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainerArguments {
-    /// Passes over the data.
     pub epochs: f64,
-    /// The learning rate at its peak.
+    /// The peak learning rate.
     pub learning_rate: f64,
-    /// Rows to a step on one device.
+    /// Rows per step and device.
     pub batch_size: u64,
-    /// Steps whose gradients are added up before the weights change.
+    /// The number of steps whose gradients are accumulated.
     pub accumulation: u64,
-    /// Steps in which the learning rate rises.
+    /// The number of warm-up steps of the learning rate.
     pub warmup_steps: Option<u64>,
-    /// How much weights are drawn to zero.
+    /// The weight decay.
     pub weight_decay: Option<f64>,
-    /// The most tokens of a row, where the job sets a limit.
+    /// The maximum number of tokens of a row. `None` if the job sets no limit.
     pub max_length: Option<u64>,
-    /// What an adapter is like; none: all weights learn.
+    /// The LoRA adapter. `None` for a full fine-tune.
     pub lora: Option<Lora>,
-    /// Keys of `train` that are none of these.
+    /// Keys of `train` that are not recognised.
     pub left_out: Vec<String>,
 }
 
-/// What an adapter is like.
+/// The settings of a LoRA adapter.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lora {
-    /// Its rank.
     pub rank: u64,
-    /// How much it weighs, times its rank.
+    /// The scaling factor times the rank.
     pub alpha: u64,
-    /// Which part of it is left out at random (0..1).
+    /// The dropout probability (0..1).
     pub dropout: f64,
 }
 
@@ -55,7 +53,7 @@ const LORA: Lora = Lora {
 };
 
 impl TrainerArguments {
-    /// Reads `train`. The value `"auto"` is nothing said.
+    /// Reads `train`. The value `"auto"` selects the default.
     pub fn of(train: &Map<String, Json>) -> TrainerArguments {
         let mut said = TrainTable(train.clone());
         said.0.retain(|_, value| *value != "auto");
@@ -107,11 +105,11 @@ fn lora(said: &mut TrainTable) -> Option<Lora> {
     })
 }
 
-/// What is not read yet.
+/// The keys that are not read yet.
 struct TrainTable(Map<String, Json>);
 
 impl TrainTable {
-    /// Takes the first of the names whose value `read` can read; others stay and count as not taken over.
+    /// Takes the first of the names whose value `read` can parse. The others remain and count as not recognised.
     fn take<T: ToOwned + ?Sized>(
         &mut self,
         names: &[&str],
@@ -138,7 +136,7 @@ impl TrainTable {
         taken.as_u64()
     }
 
-    /// Whether one of the names says so; what says no is taken, too.
+    /// Whether one of the names is true. Names that are false are taken as well.
     fn wants(&mut self, names: &[&str]) -> bool {
         let mut wants = false;
         for name in names {
@@ -159,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_said_is_three_passes_over_all_weights() {
+    fn of_an_empty_table_is_three_epochs_of_full_fine_tuning() {
         let arguments = of(json!({}));
         assert_eq!(arguments.epochs, EPOCHS);
         assert_eq!(arguments.learning_rate, FULL_RATE);
@@ -171,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_of_services_and_of_trainers_mean_the_same() {
+    fn of_accepts_the_names_of_services_and_of_trainers() {
         let ours = of(json!({"n_epochs": 2, "batch_size": 8, "learning_rate": 1e-4, "max_length": 900}));
         let theirs = of(
             json!({"num_train_epochs": 2, "per_device_train_batch_size": 8, "learning_rate": 1e-4, "max_seq_length": 900}),
@@ -181,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn an_adapter_is_asked_for_in_many_ways() {
+    fn of_reads_a_lora_adapter_from_every_spelling() {
         for train in [
             json!({"lora": true}),
             json!({"use_peft": true}),
@@ -198,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_trainer_knows_is_said() {
+    fn of_lists_unknown_keys_and_invalid_values_in_left_out() {
         let arguments = of(
             json!({"learning_rate_multiplier": 2, "n_epochs": "three", "lora": {"r": 4, "targets": "all"}}),
         );

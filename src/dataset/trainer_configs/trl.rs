@@ -5,7 +5,7 @@ use super::{Trainable, TrainerArguments};
 use crate::finetune::{DataPart, RowFormat};
 use std::fmt::Write as _;
 
-/// TRL reads other folders by their path; this one's own is `.`, which it takes for no name.
+/// The path of DIR's `data`, relative to itself. TRL does not accept `.` as the name of a data set.
 const FOLDER: &str = "../data";
 
 const ROWS: Option<RowFormat> = Some(RowFormat::PromptCompletion);
@@ -60,7 +60,7 @@ pub(super) fn config(key: &Trainable) -> String {
     yaml.0
 }
 
-/// `README.md`: which files are whose, as Hugging Face's `datasets` reads it.
+/// `README.md`: the files of each split, in the form that Hugging Face's `datasets` reads.
 pub(super) fn dataset_card(keys: &[Trainable]) -> String {
     let mut card = String::from("---\nconfigs:\n");
     for key in keys {

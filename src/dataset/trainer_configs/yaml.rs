@@ -2,11 +2,10 @@
 
 use std::fmt::{Display, Write as _};
 
-/// A file as it grows.
 pub(super) struct Yaml(pub(super) String);
 
 impl Yaml {
-    /// A line `key: value`, where the value is a number or a plain word.
+    /// A line `key: value`, where the value is a number or a plain scalar.
     pub(super) fn plain(&mut self, key: &str, value: impl Display) -> &mut Yaml {
         // Writing to a String cannot fail.
         let _ = writeln!(self.0, "{key}: {value}");
@@ -18,14 +17,14 @@ impl Yaml {
         self.plain(key, quoted(value))
     }
 
-    /// A line `key:`, under which more stands.
+    /// A line `key:`, which starts a nested block.
     pub(super) fn heading(&mut self, key: &str) -> &mut Yaml {
         // Writing to a String cannot fail.
         let _ = writeln!(self.0, "{key}:");
         self
     }
 
-    /// A line of its own.
+    /// A line of text as it is.
     pub(super) fn comment(&mut self, words: &str) -> &mut Yaml {
         // Writing to a String cannot fail.
         let _ = writeln!(self.0, "# {words}");
@@ -33,7 +32,7 @@ impl Yaml {
     }
 }
 
-/// A string in double quotes, in ASCII: what every reader of YAML takes for that string.
+/// A string in double quotes, in ASCII, which every YAML parser reads alike.
 pub(super) fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
@@ -49,7 +48,7 @@ pub(super) fn quoted(text: &str) -> String {
     out
 }
 
-/// A number such that readers of YAML 1.1 take it for one: never with an exponent.
+/// A number without an exponent, because YAML 1.1 parsers read some numbers with an exponent as strings.
 pub(super) fn number(value: f64) -> String {
     let text = value.to_string();
     if text.contains('.') {
@@ -59,7 +58,7 @@ pub(super) fn number(value: f64) -> String {
     }
 }
 
-/// A word of a shell's command line.
+/// An argument of a shell command, quoted if necessary.
 pub(super) fn shell_word(text: &str) -> String {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'@' | b'/');
     if text.bytes().all(is_plain) {

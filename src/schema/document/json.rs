@@ -1,4 +1,4 @@
-//! JSON with lines and in key order, by `jsonc-parser` held to plain JSON.
+//! JSON with line numbers and in key order. Uses `jsonc-parser`, restricted to plain JSON.
 
 use super::{Datum, LineStarts, Node, TableEntry};
 use crate::schema::Problems;
@@ -9,10 +9,10 @@ use jsonc_parser::common::Ranged;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use std::path::Path;
 
-/// How deep lists and objects may nest: the parser recurses.
+/// The maximum nesting depth of lists and objects, because the parser recurses.
 const MAX_DEPTH: usize = 128;
 
-/// The value of a whole file; a syntax error or a key that occurs twice is a problem.
+/// Parses a whole file. A syntax error or a duplicate key is a problem.
 pub(super) fn parse(file: &Path, text: &str) -> Result<Node, Problems> {
     let lines = LineStarts::new(text);
     let mut problems = Problems::default();
@@ -52,7 +52,7 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Node, Problems> {
     problems.or(node)
 }
 
-/// Where brackets nest too deep, if they do.
+/// The offset of the first bracket that nests too deep. `None` if there is none.
 fn too_deep(text: &str) -> Option<usize> {
     let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
     for (offset, byte) in text.bytes().enumerate() {

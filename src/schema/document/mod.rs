@@ -1,4 +1,4 @@
-//! A TOML or JSON file as a tree of values that know their lines.
+//! A TOML or JSON file as a tree of values with line numbers.
 
 mod json;
 mod toml;
@@ -12,26 +12,22 @@ use std::path::Path;
 /// A value and the line on which it starts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
-    /// From 1.
+    /// The line, counted from 1.
     pub line: u32,
-    /// What is there.
     pub datum: Datum,
 }
 
-/// What a file can hold.
+/// The possible values of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Datum {
-    /// JSON's `null`; in a job file as good as absent.
+    /// JSON's `null`. In a job file it means the same as a missing key.
     Null,
-    /// A boolean.
     Bool(bool),
     /// An integer or a float.
     Number(Value),
-    /// A string.
     Text(String),
     /// TOML's dates and times, as written.
     Time(String),
-    /// An array.
     List(Vec<Node>),
     /// A table or object in the file's order.
     Table(IndexMap<String, TableEntry>),
@@ -47,7 +43,7 @@ pub struct TableEntry {
 }
 
 impl Datum {
-    /// What it is, for messages.
+    /// The name of the type, for messages.
     pub fn kind(&self) -> &'static str {
         match self {
             Datum::Null => "null",
@@ -63,7 +59,7 @@ impl Datum {
 }
 
 impl Node {
-    /// The value as Python would have it; dates are their text.
+    /// The value as Python would parse it. Dates become strings.
     pub fn to_value(&self) -> Value {
         match &self.datum {
             Datum::Null => Value::None,
@@ -100,7 +96,7 @@ pub fn parse(file: &Path, text: &str) -> Result<Node, Problems> {
     }
 }
 
-/// Where lines start, to turn byte offsets into lines.
+/// The offsets at which lines start, to convert byte offsets to lines.
 struct LineStarts(Vec<usize>);
 
 impl LineStarts {
@@ -112,7 +108,7 @@ impl LineStarts {
         )
     }
 
-    /// The line, from 1, of a byte offset.
+    /// The line of a byte offset, counted from 1.
     fn line_of(&self, offset: usize) -> u32 {
         u32::try_from(self.0.partition_point(|start| *start <= offset)).unwrap_or(u32::MAX)
     }

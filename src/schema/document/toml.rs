@@ -1,4 +1,4 @@
-//! TOML with lines, by the `toml` crate's spanned tables.
+//! TOML with line numbers, from the spanned tables of the `toml` crate.
 
 use super::{Datum, LineStarts, Node, TableEntry};
 use crate::schema::Problems;
@@ -9,7 +9,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// The table of a whole file; every syntax error is a problem.
+/// Parses a whole file. Every syntax error is a problem.
 pub(super) fn parse(file: &Path, text: &str) -> Result<Node, Problems> {
     let lines = LineStarts::new(text);
     let (table, errors) = DeTable::parse_recoverable(text);

@@ -12,7 +12,7 @@ use std::sync::Mutex;
 const TASK: TaskId = TaskId([9; 16]);
 const VISIBILITY_DELAY: Duration = Duration::from_secs(60);
 
-/// What a provider says to one call of `find` or `start`; the last one again and again.
+/// The answers of a provider to calls of `find` or `start`. The last one repeats.
 type Script<T> = Mutex<VecDeque<Result<T, &'static str>>>;
 
 #[derive(Default)]
@@ -124,7 +124,7 @@ impl World {
         }
     }
 
-    /// An attempt of a worker that knows only what the store does.
+    /// An attempt of a worker without any state but the store's.
     async fn attempt(&self) -> TrainingDriver<'_> {
         match self.store.claim(&self.run, TASK, Duration::ZERO).await.unwrap() {
             Claim::Run { attempt, records, .. } => {
@@ -161,7 +161,7 @@ fn script<T>(answers: impl IntoIterator<Item = Result<T, &'static str>>) -> Scri
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_training_is_started_once_however_many_attempts_look_at_it() {
+async fn observe_starts_a_training_once_over_several_attempts() {
     let (world, provider) = (World::new(), Scripted::default());
     for _ in 0..5 {
         assert!(matches!(world.observe(&provider).await, Observation::Running(_)));
@@ -171,7 +171,7 @@ async fn a_training_is_started_once_however_many_attempts_look_at_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_training_that_the_store_has_forgotten_is_found() {
+async fn observe_finds_a_training_that_the_store_lost() {
     let provider = Scripted {
         find: script([Ok(Some("there"))]),
         ..Scripted::default()
@@ -185,7 +185,7 @@ async fn a_training_that_the_store_has_forgotten_is_found() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_without_an_answer_is_looked_for_until_it_shows() {
+async fn observe_repeats_find_after_a_start_without_an_answer() {
     let provider = Scripted {
         find: script([Ok(None), Ok(None), Ok(None), Ok(Some("slow"))]),
         start: script([Err("connection lost")]),
@@ -200,7 +200,7 @@ async fn a_start_without_an_answer_is_looked_for_until_it_shows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_without_an_answer_that_never_shows_is_repeated_only_when_the_provider_had_its_time() {
+async fn observe_repeats_an_unanswered_start_only_after_visibility_delay() {
     let provider = Scripted {
         start: script([Err("connection lost"), Ok("second")]),
         ..Scripted::default()
@@ -211,7 +211,7 @@ async fn a_start_without_an_answer_that_never_shows_is_repeated_only_when_the_pr
     }
     assert_eq!((starts(&provider), world.id().await), (1, None));
 
-    // The same a minute later, for a worker that has only the mark.
+    // The same a minute later, for a worker that has only the stored start time.
     let world = World::new();
     world.mark(VISIBILITY_DELAY * 2).await;
     assert!(matches!(world.observe(&provider).await, Observation::Running(_)));
@@ -222,7 +222,7 @@ async fn a_start_without_an_answer_that_never_shows_is_repeated_only_when_the_pr
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_that_died_at_the_start_is_not_followed_by_a_second_start_at_once() {
+async fn observe_does_not_restart_at_once_after_a_worker_died_in_start() {
     let (world, provider) = (World::new(), Scripted::default());
     world.mark(Duration::ZERO).await;
     assert!(matches!(world.observe(&provider).await, Observation::Unknown(_)));
@@ -230,7 +230,7 @@ async fn a_worker_that_died_at_the_start_is_not_followed_by_a_second_start_at_on
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_one_may_be_under_way_a_provider_that_refuses_to_tell_ends_nothing() {
+async fn observe_is_unknown_if_find_is_refused_after_a_possible_start() {
     let provider = Scripted {
         find: script([Err("401")]),
         ..Scripted::default()
@@ -239,7 +239,7 @@ async fn where_one_may_be_under_way_a_provider_that_refuses_to_tell_ends_nothing
     world.mark(VISIBILITY_DELAY * 2).await;
     assert!(matches!(world.observe(&provider).await, Observation::Unknown(_)));
 
-    // Without a mark nothing was started: that is an end.
+    // Without a stored start time no training was started, so the task ends.
     let world = World::new();
     let Observation::Ended(ended) = world.observe(&provider).await else {
         panic!("it goes on");
@@ -249,7 +249,7 @@ async fn where_one_may_be_under_way_a_provider_that_refuses_to_tell_ends_nothing
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_provider_that_is_busy_is_asked_again_at_once_and_one_that_refuses_is_not() {
+async fn observe_retries_start_if_the_provider_is_busy_not_if_it_refuses() {
     let provider = Scripted {
         start: script([Err("busy"), Err("no")]),
         ..Scripted::default()
@@ -264,7 +264,7 @@ async fn a_provider_that_is_busy_is_asked_again_at_once_and_one_that_refuses_is_
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_id_that_we_choose_is_known_before_the_training_is_started() {
+async fn observe_stores_a_deterministic_id_before_start() {
     let provider = Scripted {
         chosen: Some("ours"),
         start: script([Err("connection lost"), Ok("ours")]),
@@ -279,7 +279,7 @@ async fn an_id_that_we_choose_is_known_before_the_training_is_started() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_training_that_is_not_shown_just_after_its_start_is_waited_for_and_later_has_failed() {
+async fn observe_fails_a_missing_training_only_after_visibility_delay() {
     let provider = || Scripted {
         polled: Mutex::new([TrainingState::Absent].into()),
         ..Scripted::default()
@@ -312,7 +312,7 @@ async fn a_training_that_is_not_shown_just_after_its_start_is_waited_for_and_lat
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_training_that_was_found_has_its_time_to_be_shown_too() {
+async fn observe_applies_visibility_delay_to_a_found_training() {
     let provider = Scripted {
         find: script([Ok(Some("there"))]),
         polled: Mutex::new([TrainingState::Absent].into()),
@@ -328,7 +328,7 @@ async fn a_training_that_was_found_has_its_time_to_be_shown_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancellation_stops_what_was_started_without_an_answer_and_leaves_alone_what_was_not() {
+async fn cancel_stops_only_trainings_that_may_have_started() {
     let provider = Scripted {
         find: script([Ok(Some("lost"))]),
         ..Scripted::default()
@@ -338,7 +338,7 @@ async fn a_cancellation_stops_what_was_started_without_an_answer_and_leaves_alon
     let nothing = driver.cancel(&provider, &world.order()).await.unwrap();
     assert_eq!(nothing, None);
 
-    // One that may yet show is waited for.
+    // A training that the provider may not list yet is unknown.
     let unseen = Scripted::default();
     let world = World::new();
     world.mark(Duration::ZERO).await;
@@ -356,7 +356,7 @@ async fn a_cancellation_stops_what_was_started_without_an_answer_and_leaves_alon
         })
     );
 
-    // One that has ended in the meantime has ended.
+    // A training that has ended in the meantime keeps its outcome.
     let model = TrainingState::Succeeded(TrainingResult::default());
     provider.polled.lock().unwrap().push_back(model.clone());
     let mut driver = world.attempt().await;
