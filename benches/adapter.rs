@@ -4,7 +4,7 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 use bsft::adapter::{Adapter, ChatAdapter, JsonAdapter, XmlAdapter};
-use bsft::signature::{Signature, TypeTable};
+use bsft::signature::{NamedTypes, Signature};
 use bsft::value::{Record, Value};
 use criterion::{Criterion, criterion_group};
 use std::hint::black_box;
@@ -39,7 +39,7 @@ fn inputs() -> Record {
 }
 
 fn adapters(criterion: &mut Criterion) {
-    let signature = Signature::parse(SIGNATURE, None, &TypeTable::new())
+    let signature = Signature::parse(SIGNATURE, None, &NamedTypes::new())
         .expect("the signature is sound")
         .with_reasoning();
     let inputs = inputs();

@@ -1,7 +1,7 @@
 //! The field names of a predictor's signature, in DSPy's order.
 
 use crate::program::ModuleKind;
-use crate::signature::{Field, Signature, SignatureError, TypeTable};
+use crate::signature::{Field, NamedTypes, Signature, SignatureError};
 
 /// A predictor's fields by name.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,7 +16,7 @@ impl FieldNames {
     pub(super) fn parse(
         text: &str,
         module: ModuleKind,
-        types: &TypeTable,
+        types: &NamedTypes,
     ) -> Result<FieldNames, SignatureError> {
         let mut signature = Signature::parse(text, None, types)?;
         if module == ModuleKind::ChainOfThought {

@@ -7,7 +7,7 @@ use crate::program::{ModuleKind, PredictorSpec};
 use crate::schema::definition::Table as _;
 use crate::schema::form::{NamedEntry, Read};
 use crate::schema::{Item, Place, Problems, Section, nearest};
-use crate::signature::{TypeTable, parse_types};
+use crate::signature::{NamedTypes, parse_types};
 use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
 
@@ -24,7 +24,7 @@ pub(super) struct Draft<'a> {
 pub(super) struct Types {
     /// The types as written, of all programs.
     pub(super) written: Map<String, Json>,
-    table: TypeTable,
+    table: NamedTypes,
     /// Whether some types do not parse, so that signatures cannot be checked.
     broken: bool,
 }

@@ -10,7 +10,7 @@ use std::fmt;
 pub(in crate::finetune) enum CallError {
     /// The server rejected the request: nothing was carried out.
     #[error("{}", .0.message)]
-    Refused(Refusal),
+    Refused(HttpRefusal),
     /// The server was unreachable or busy in every try. Nothing was carried out, or the request is idempotent.
     #[error("{0}")]
     Passing(String),
@@ -27,7 +27,7 @@ pub(in crate::finetune) enum CallError {
 
 /// A request the server rejected.
 #[derive(Debug)]
-pub(in crate::finetune) struct Refusal {
+pub(in crate::finetune) struct HttpRefusal {
     /// The HTTP status.
     pub(in crate::finetune) status: u16,
     /// The address, the status and the server's message.

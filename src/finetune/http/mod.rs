@@ -10,7 +10,7 @@ mod signed_upload;
 mod tests;
 
 pub(super) use connect::{NoAccess, ServiceClient};
-pub(super) use error::{CallError, ErrorResponse, Refusal};
+pub(super) use error::{CallError, ErrorResponse, HttpRefusal};
 pub(super) use signed_upload::Put;
 
 use crate::http::{self, BadAddress, LARGEST_ERROR, Secret, chain, collect, retry, server_error};
@@ -245,7 +245,7 @@ impl Http {
             // Not implemented: neither now nor later, and certainly not carried out.
             408 | 500 | 502..=599 if starts => AttemptError::Permanent(CallError::Unclear(message)),
             408 | 409 | 500 | 502..=599 if !starts => AttemptError::Retryable(message, imposed),
-            status => AttemptError::Permanent(CallError::Refused(Refusal {
+            status => AttemptError::Permanent(CallError::Refused(HttpRefusal {
                 status,
                 message,
                 location,

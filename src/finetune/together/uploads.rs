@@ -2,7 +2,7 @@
 
 use crate::artifacts::ArtifactError;
 use crate::backoff::Backoff;
-use crate::finetune::http::{CallError, Http, Put, Refusal};
+use crate::finetune::http::{CallError, Http, HttpRefusal, Put};
 use crate::finetune::{ProviderError, TrainingRequest};
 use crate::training_file::TrainingFile;
 use serde_json::Value as Json;
@@ -139,7 +139,7 @@ enum Announced {
     /// A file with this checksum exists.
     Known(String),
     /// A redirect with the upload address.
-    Sent(Refusal),
+    Sent(HttpRefusal),
 }
 
 async fn announce(http: &Http, file: &TrainingFile, name: &str) -> Result<Announced, ProviderError> {

@@ -1,7 +1,7 @@
 //! What every fuzz target demands of its input: no panic, and the named property.
 
 use bsft_dspy::adapter::{Adapter, ChatAdapter, JsonAdapter, XmlAdapter};
-use bsft_dspy::signature::{Signature, TypeTable, parse_types};
+use bsft_dspy::signature::{NamedTypes, Signature, parse_types};
 use bsft_pycompat::{json, literal, repair, repr};
 use std::fs;
 use std::path::Path;
@@ -22,7 +22,7 @@ pub(crate) const TARGETS: [(&str, Target); 9] = [
     ("trainset", trainset),
 ];
 
-fn types() -> TypeTable {
+fn types() -> NamedTypes {
     let types = serde_json::json!({
         "Color": {"enum": ["red", "dark blue"]},
         "Person": {"doc": "A person.", "fields": [["name", "str"], ["age", "int", 7]]},

@@ -2,12 +2,12 @@
 
 use super::{Adapter, Message, ParseFailure, Role, structured, value};
 use crate::adapter::AdapterKind;
-use crate::signature::{Signature, Type, TypeTable, parse_type, parse_types};
+use crate::signature::{NamedTypes, Signature, Type, parse_type, parse_types};
 use bsft_pycompat::value::{Record, Value};
 use bsft_pycompat::{json, random::Random};
 
 /// The named types of the vectors' signatures.
-fn types() -> TypeTable {
+fn types() -> NamedTypes {
     let definitions = serde_json::json!({
         "Color": {"enum": ["red", "dark blue", "green"]},
         "Address": {"doc": "Where someone lives.", "fields": [["street", "str"], ["zip", "Optional[int]", null]]},
@@ -65,7 +65,7 @@ fn adapter(name: &str) -> &'static dyn Adapter {
     })
 }
 
-fn signature(row: &Value, types: &TypeTable) -> Signature {
+fn signature(row: &Value, types: &NamedTypes) -> Signature {
     let signature = Signature::parse(text(row, "sig"), at(row, "instructions").as_str(), types);
     let mut signature = signature.expect("the vector's signature is sound");
     for (field, desc) in record(at(row, "desc")) {

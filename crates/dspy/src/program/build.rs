@@ -4,7 +4,7 @@ use super::{ModuleKind, Predictor, PredictorSpec, Program, ProgramSettings, Prog
 use crate::adapter::AdapterKind;
 use crate::adapter::{self, Adapter, FormatError, JsonAdapter, Message, structured};
 use crate::lm::RequestBody;
-use crate::signature::{Signature, SignatureError, TypeTable, parse_types};
+use crate::signature::{NamedTypes, Signature, SignatureError, parse_types};
 use bsft_pycompat::json;
 use bsft_pycompat::value::{Record, Value};
 
@@ -70,7 +70,7 @@ impl Program {
 }
 
 /// Returns the predictor's signature as its module shows it to the LM.
-pub(crate) fn signature_of(spec: &PredictorSpec, types: &TypeTable) -> Result<Signature, SignatureError> {
+pub(crate) fn signature_of(spec: &PredictorSpec, types: &NamedTypes) -> Result<Signature, SignatureError> {
     let mut signature = Signature::parse(&spec.signature, spec.instructions.as_deref(), types)?;
     for (field, desc) in &spec.desc {
         signature = signature.with_desc(field, desc);
@@ -111,7 +111,7 @@ fn record(items: Vec<(Value, Value)>) -> Record {
 fn build(
     spec: &PredictorSpec,
     settings: &ProgramSettings<'_>,
-    types: &TypeTable,
+    types: &NamedTypes,
 ) -> Result<Predictor, BuildError> {
     let predictor = || spec.predictor_name();
     let signature = signature_of(spec, types).map_err(|source| BuildError::Signature {

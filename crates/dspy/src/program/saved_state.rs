@@ -5,7 +5,7 @@ use super::BuildError;
 use super::build::{demos_of, signature_of};
 use super::{PredictorSpec, ProgramSettings, ProgramSpec};
 use crate::lm::{LmArguments, is_reasoning_model};
-use crate::signature::{TypeTable, parse_types};
+use crate::signature::{NamedTypes, parse_types};
 use bsft_pycompat::value::Value;
 use bsft_pycompat::{float, json};
 
@@ -129,7 +129,7 @@ fn predictor_state(
     settings: &ProgramSettings<'_>,
     spec: &PredictorSpec,
     trained: &TrainedModel<'_>,
-    types: &TypeTable,
+    types: &NamedTypes,
 ) -> Result<Vec<(String, Value)>, BuildError> {
     let predictor = spec.predictor_name();
     let signature = signature_of(spec, types).map_err(|source| BuildError::Signature {

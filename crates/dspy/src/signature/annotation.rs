@@ -3,7 +3,7 @@
 use super::SignatureError;
 use super::parse::Reader;
 use super::tokens::{Token, tokens};
-use super::types::{TupleItems, Type, TypeTable};
+use super::types::{NamedTypes, TupleItems, Type};
 use bsft_pycompat::value::Value;
 
 /// The names of the built-in types, for suggestions.
@@ -30,7 +30,7 @@ const FOREIGN: [(&str, &str); 10] = [
 const MAX_DEPTH: usize = 50;
 
 /// Parses a single annotation.
-pub fn parse_type(text: &str, types: &TypeTable) -> Result<Type, SignatureError> {
+pub fn parse_type(text: &str, types: &NamedTypes) -> Result<Type, SignatureError> {
     let mut reader = Reader {
         tokens: tokens(text)?,
         at: 0,

@@ -23,7 +23,7 @@ pub use schema::{json_schema, schema};
 pub use strict::strict_schema;
 pub(crate) use table::is_identifier;
 pub use table::{TypeError, parse_types};
-pub use types::{EnumClass, ModelClass, ModelField, TupleItems, Type, TypeTable};
+pub use types::{EnumClass, ModelClass, ModelField, NamedTypes, TupleItems, Type};
 
 /// One input or output field.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,7 +69,7 @@ impl Signature {
     pub fn parse(
         text: &str,
         instructions: Option<&str>,
-        types: &TypeTable,
+        types: &NamedTypes,
     ) -> Result<Signature, SignatureError> {
         let (inputs, outputs) = parse::fields(text, types)?;
         let instructions = match instructions {

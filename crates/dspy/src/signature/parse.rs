@@ -1,7 +1,7 @@
 //! DSPy's mini-language: `text, n: int -> label: Literal['a', 'b']`. Each side is read as the parameter list of a Python function.
 
 use super::tokens::{Token, syntax, tokens};
-use super::types::{Type, TypeTable};
+use super::types::{NamedTypes, Type};
 use super::{Field, SignatureError};
 
 /// Names that `dspy.Signature` or its base class already defines.
@@ -30,7 +30,7 @@ const KEYWORDS: [&str; 35] = [
 ];
 
 /// Parses the input and output fields.
-pub(super) fn fields(text: &str, types: &TypeTable) -> Result<(Vec<Field>, Vec<Field>), SignatureError> {
+pub(super) fn fields(text: &str, types: &NamedTypes) -> Result<(Vec<Field>, Vec<Field>), SignatureError> {
     let found = text.matches("->").count();
     let Some((inputs, outputs)) = text.split_once("->").filter(|_| found == 1) else {
         return Err(SignatureError::Arrow { found });
@@ -55,7 +55,7 @@ pub(super) fn fields(text: &str, types: &TypeTable) -> Result<(Vec<Field>, Vec<F
     }
 }
 
-fn side(text: &str, types: &TypeTable) -> Result<Vec<Field>, SignatureError> {
+fn side(text: &str, types: &NamedTypes) -> Result<Vec<Field>, SignatureError> {
     let mut reader = Reader {
         tokens: tokens(text)?,
         at: 0,
@@ -86,7 +86,7 @@ fn side(text: &str, types: &TypeTable) -> Result<Vec<Field>, SignatureError> {
 pub(super) struct Reader<'a> {
     pub(super) tokens: Vec<(Token, &'a str)>,
     pub(super) at: usize,
-    pub(super) types: &'a TypeTable,
+    pub(super) types: &'a NamedTypes,
 }
 
 impl Reader<'_> {

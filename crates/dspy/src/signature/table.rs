@@ -2,7 +2,7 @@
 
 use super::SignatureError;
 use super::annotation::parse_type;
-use super::types::{EnumClass, ModelClass, ModelField, Type, TypeTable};
+use super::types::{EnumClass, ModelClass, ModelField, NamedTypes, Type};
 use bsft_pycompat::{json, repr, text};
 use serde_json::{Map, Value as Json};
 use std::sync::Arc;
@@ -19,8 +19,8 @@ pub struct TypeError {
 
 /// Parses all definitions in order; a type may refer to earlier ones. Returns all errors together, except those that
 /// another error causes.
-pub fn parse_types(definitions: &Map<String, Json>) -> Result<TypeTable, Vec<TypeError>> {
-    let (mut table, mut errors) = (TypeTable::new(), Vec::new());
+pub fn parse_types(definitions: &Map<String, Json>) -> Result<NamedTypes, Vec<TypeError>> {
+    let (mut table, mut errors) = (NamedTypes::new(), Vec::new());
     for (name, definition) in definitions {
         let mut reasons = Vec::new();
         if !is_identifier(name) {
@@ -56,7 +56,7 @@ struct Reading<'a> {
     /// Its name.
     name: &'a str,
     /// The types defined before.
-    known: &'a TypeTable,
+    known: &'a NamedTypes,
     /// All definitions, for separate errors about undefined, later and invalid types.
     definitions: &'a Map<String, Json>,
     /// The errors so far.

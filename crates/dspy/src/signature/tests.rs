@@ -6,7 +6,7 @@ use bsft_pycompat::{json, repr};
 use serde_json::{Value as Json, json};
 
 /// The named types that the vectors were made with.
-fn types() -> TypeTable {
+fn types() -> NamedTypes {
     let definitions = json!({
         "Color": {"enum": ["red", "dark blue", "green"]},
         "Level": {"enum": [1, 2, "high"]},
@@ -48,7 +48,7 @@ fn compare(name: &str, allowed: usize, differs: impl Fn(&Json) -> Option<String>
 }
 
 /// The type of a field that is declared with this text.
-fn annotation(ty: &str, types: &TypeTable) -> Type {
+fn annotation(ty: &str, types: &NamedTypes) -> Type {
     let signature = Signature::parse(&format!("q -> o: {ty}"), None, types).expect("a known type");
     signature.outputs[0].ty.clone()
 }
@@ -126,7 +126,7 @@ fn signatures_read_as_dspy_reads_them() {
 #[test]
 fn instructions_are_cleaned_once_by_predict_and_twice_by_chain_of_thought() {
     compare("instructions", 0, |row| {
-        let predict = Signature::parse("q -> a", Some(text(row, "in")), &TypeTable::new()).expect("good");
+        let predict = Signature::parse("q -> a", Some(text(row, "in")), &NamedTypes::new()).expect("good");
         let found = (
             predict.instructions.clone(),
             predict.with_reasoning().instructions,
@@ -233,7 +233,7 @@ fn no_text_makes_a_reader_panic() {
 
 #[test]
 fn deep_types_and_answers_are_refused_or_read() {
-    let types = TypeTable::new();
+    let types = NamedTypes::new();
     for (open, close) in [("list[", "]"), ("(", ")"), ("Literal[", "]"), ("Optional[", "]")] {
         let text = format!("q -> a: {}int{}", open.repeat(100_000), close.repeat(100_000));
         assert!(Signature::parse(&text, None, &types).is_err());
@@ -289,7 +289,7 @@ fn all_wrong_types_are_told_and_what_follows_from_them_is_not() {
 
 #[test]
 fn a_description_and_new_instructions_rebuild_the_signature() {
-    let signature = Signature::parse("q -> a", Some("\n    A\n  B"), &TypeTable::new()).expect("good");
+    let signature = Signature::parse("q -> a", Some("\n    A\n  B"), &NamedTypes::new()).expect("good");
     assert_eq!(signature.instructions, "  A\nB");
     let described = signature.clone().with_desc("q", "what is asked");
     assert_eq!(

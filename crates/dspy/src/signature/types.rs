@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 use std::sync::Arc;
 
 /// Named types of a job (`[program.types]`), in declaration order.
-pub type TypeTable = IndexMap<String, Type>;
+pub type NamedTypes = IndexMap<String, Type>;
 
 /// A field's annotation.
 #[derive(Clone, Debug, PartialEq)]
