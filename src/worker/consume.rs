@@ -1,13 +1,13 @@
 //! The worker's loop: receives deliveries, executes each in a task of its own, and drains them at the end.
 
 use super::{FINETUNE_PREFETCH, Worker, WorkerContext, WorkerError, bootstrap, finetune};
-use crate::broker::{BrokerError, Consumer, Delivery, Disposition, Queue};
+use crate::broker::{BrokerError, Consumer, Delivery, Queue};
 use crate::shutdown::Shutdown;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
-use tracing::{debug, error, warn};
+use tracing::{error, warn};
 
 /// How long tasks may take to release what they hold when the process aborts.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -106,12 +106,5 @@ pub(super) async fn drain(mut in_flight: JoinSet<()>, timeout: Duration, shutdow
 fn log_panic(ended: Result<(), JoinError>) {
     if let Err(panicked) = ended {
         error!(%panicked, "task panicked; it will be redelivered");
-    }
-}
-
-/// Resolves a delivery. A lost ack is harmless: the task is redelivered, and its outcome is found in the store.
-pub(super) async fn resolve(delivery: Delivery, disposition: Disposition) {
-    if let Err(lost) = delivery.resolve(disposition).await {
-        debug!(%lost, "ack lost; the task will be redelivered");
     }
 }

@@ -2,8 +2,8 @@
 
 use super::Worker;
 use super::built_jobs::BuiltJobs;
-use super::finetune::OrphanTimer;
 use super::heartbeat::Heartbeats;
+use super::orphan_timer::OrphanTimer;
 use super::rate_limited_log::RateLimitedLog;
 use crate::artifacts::ArtifactStore;
 use crate::broker::{Broker, Delivery};

@@ -4,10 +4,8 @@
 //! the task's lease; the message is requeued meanwhile, so that another worker receives it when this one dies.
 
 mod driver;
-mod orphan_timer;
 mod supervise;
 
-pub(super) use orphan_timer::OrphanTimer;
 pub(super) use supervise::resume;
 
 use super::announce::announce;

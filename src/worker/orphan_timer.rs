@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 /// Trainings that belong to another machine, each with the time since when no worker has supervised it.
 #[derive(Default)]
-pub(in crate::worker) struct OrphanTimer {
+pub(super) struct OrphanTimer {
     seen: Mutex<HashMap<TaskId, (TrainingId, Instant)>>,
 }
 
