@@ -1,7 +1,7 @@
 //! `explain`: the section of the reference about one key.
 
 use super::exit::Exit;
-use super::schema::SchemaSubject;
+use super::flags::SchemaSubject;
 use super::ui;
 use crate::schema::nearest;
 use crate::schema::reference::{self, KeyEntry};

@@ -1,7 +1,6 @@
 //! The flags of `bsft` and of `bsft-worker`.
 
 use super::log_flags::LogFlags;
-use super::schema::SchemaSubject;
 use crate::command_name::command_name;
 use crate::telemetry::LogOptions;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -234,4 +233,16 @@ pub enum QueueName {
     Bootstrap,
     /// Fine-tune an LM
     Finetune,
+}
+
+/// What there is a reference of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SchemaSubject {
+    /// The job file
+    Job,
+    /// The trainers file
+    Trainers,
+    /// The command line; as Markdown only
+    #[value(hide = true)]
+    Cli,
 }

@@ -1,25 +1,13 @@
 //! `schema`: the JSON Schemas of the files that users write, and the pages of the reference.
 
 use super::exit::Exit;
-use super::flags::Cli;
+use super::flags::{Cli, SchemaSubject};
 use super::ui;
 use crate::schema::definition::TableDefinition;
 use crate::schema::{json_schema, reference};
 use crate::{finetune, job};
-use clap::{Arg, Command, CommandFactory as _, ValueEnum};
+use clap::{Arg, Command, CommandFactory as _};
 use std::fmt::Write as _;
-
-/// What there is a reference of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum SchemaSubject {
-    /// The job file
-    Job,
-    /// The trainers file
-    Trainers,
-    /// The command line; as Markdown only
-    #[value(hide = true)]
-    Cli,
-}
 
 impl SchemaSubject {
     /// The definition of the file, if it is one.
