@@ -7,6 +7,7 @@ pub(crate) mod json_schema;
 mod problem;
 pub(crate) mod reference;
 mod section;
+pub(crate) mod table;
 
 pub use problem::{Problem, Problems};
 pub(crate) use section::{Item, Place, Section, nearest};

@@ -2,8 +2,9 @@
 
 use super::config::TrainFormat;
 use super::forms::{AboveZero, BodyPart, CommandLine, Seconds, TemplateLines, TemplateText};
-use crate::schema::definition::{optional, required, table};
+use crate::schema::definition::{optional, required};
 use crate::schema::form::{Choice, Flag, Free, List, Named, OneOrMany, Sub, Text, Word};
+use crate::schema::table::table;
 
 table! {
     /// A trainers file lists the commands that jobs may train with on this machine. A job names a trainer

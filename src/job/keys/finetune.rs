@@ -1,8 +1,9 @@
 //! `[lm.NAME.finetune]`.
 
 use crate::finetune::RowFormat;
-use crate::schema::definition::{optional, required, table};
+use crate::schema::definition::{optional, required};
 use crate::schema::form::{Choice, Free, List, Number, Word};
+use crate::schema::table::table;
 
 /// The maximum fraction of validation examples.
 const MOST_VALIDATION: f64 = 0.9;

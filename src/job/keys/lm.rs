@@ -1,8 +1,9 @@
 //! `[lm.NAME]`.
 
 use super::FinetuneTable;
-use crate::schema::definition::{optional, refused, required, table};
+use crate::schema::definition::{optional, refused, required};
 use crate::schema::form::{Count, Free, Number, Sub, Word};
+use crate::schema::table::table;
 
 /// Why the job file must not contain a key, and what to write.
 const KEY_IN_FILE: (&str, &str) = (

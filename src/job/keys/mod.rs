@@ -9,8 +9,9 @@ pub(super) use lm::{LmTable, PriceTable, SimulateTable};
 pub(super) use program::{FileRoot, PredictorTable, ProgramTable};
 
 use crate::adapter::AdapterKind;
-use crate::schema::definition::{optional, required, reserved, table};
+use crate::schema::definition::{optional, required, reserved};
 use crate::schema::form::{Choice, Count, Either, Flag, List, Named, Number, OneOrMany, Sub, Word};
+use crate::schema::table::table;
 
 table! {
     /// A job file describes one compilation: the data, the program, its LMs, and how the student is fine-tuned. It is TOML, or JSON

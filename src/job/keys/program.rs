@@ -1,8 +1,9 @@
 //! `[program]`, and program files.
 
 use crate::program::ModuleKind;
-use crate::schema::definition::{optional, required, reserved, table};
+use crate::schema::definition::{optional, required, reserved};
 use crate::schema::form::{Any, Choice, Count, Described, Free, List, Named, Sub, Text, Word};
+use crate::schema::table::table;
 
 table! {
     /// A declarative program: predictors that run in order. The inputs of the example are the first values; each predictor reads its
