@@ -20,9 +20,7 @@
 //! Nothing here is ever parsed by a shell. A value replaces its placeholder within one argument, or as a JSON value in a file.
 
 use super::background_tasks::Tasks;
-use super::reading;
 use super::template::Template;
-use crate::schema::Problems;
 use indexmap::IndexMap;
 use regex::Regex;
 use serde_json::{Map, Value as Json};
@@ -52,19 +50,6 @@ pub struct Trainers {
 }
 
 impl Trainers {
-    /// Reads a `--trainers` file; reports all problems together.
-    pub fn read(path: &Path) -> Result<Trainers, Problems> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            let mut problems = Problems::default();
-            let remedy = "give the path of a trainers file in UTF-8";
-            problems.add(path, None, format!("the file cannot be read: {error}"), remedy);
-            problems
-        })?;
-        let folder = std::path::absolute(path).ok();
-        let folder = folder.as_deref().and_then(Path::parent).unwrap_or(Path::new("/"));
-        reading::read(&text, path, folder)
-    }
-
     /// Returns the trainers with the folder of trainings in `dir`, unless the file names one.
     #[must_use]
     pub fn default_dir(self, dir: &Path) -> Trainers {

@@ -12,9 +12,11 @@ mod forms;
 mod keys;
 mod lifecycle;
 mod parts;
+mod placeholder_check;
 mod preflight;
 mod prepare;
 mod process;
+mod procfs;
 mod reading;
 mod template;
 #[cfg(test)]

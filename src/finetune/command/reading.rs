@@ -6,7 +6,7 @@ use super::config::{
 use super::entry_digest::digest;
 use super::keys::{TrainerTable, TrainersTable};
 use super::parts::{TableReport, defaults, files, named, progress, result, serve_rule};
-use super::template::check;
+use super::placeholder_check::check;
 use super::template::placeholders::{self, is_train_key};
 use super::template::{Template, is_name};
 use super::work_dir::DEFAULT_GRACE;
@@ -43,8 +43,23 @@ pub(crate) fn problems_of_trainers(file: &Path, node: &document::Node) -> Proble
     problems
 }
 
+impl Trainers {
+    /// Reads a `--trainers` file; reports all problems together.
+    pub fn read(path: &Path) -> Result<Trainers, Problems> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let mut problems = Problems::default();
+            let remedy = "give the path of a trainers file in UTF-8";
+            problems.add(path, None, format!("the file cannot be read: {error}"), remedy);
+            problems
+        })?;
+        let folder = std::path::absolute(path).ok();
+        let folder = folder.as_deref().and_then(Path::parent).unwrap_or(Path::new("/"));
+        read(&text, path, folder)
+    }
+}
+
 /// Reads the text of `file`, which lies in `folder`.
-pub(super) fn read(text: &str, file: &Path, folder: &Path) -> Result<Trainers, Problems> {
+fn read(text: &str, file: &Path, folder: &Path) -> Result<Trainers, Problems> {
     let node = document::parse(file, text)?;
     let mut problems = Problems::default();
     let trainers = Section::root(file, &node, &mut problems).map(|root| {
@@ -149,7 +164,7 @@ fn trainer(table: TrainerTable<'_>, folder: &Path, problems: &mut Problems) -> T
     // Placeholders of a table that could not be read whole would be reported wrongly.
     if is_whole && found.is_empty() && problems.is_empty() {
         let mut report = TableReport::new(&table.section, &mut found);
-        check::check(&trainer, &mut report);
+        check(&trainer, &mut report);
     }
     problems.0.append(&mut found.0);
     trainer

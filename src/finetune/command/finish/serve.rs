@@ -2,7 +2,7 @@
 
 use crate::finetune::command::config::{Argument, BodyValue, Serve, ServeHow, Trainer};
 use crate::finetune::command::process::environment::{arguments, variables};
-use crate::finetune::command::process::procfs;
+use crate::finetune::command::procfs;
 use crate::finetune::command::template::values::Values;
 use crate::finetune::command::template::{Template, plain};
 use crate::finetune::command::work_dir::WorkDir;

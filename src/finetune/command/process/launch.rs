@@ -1,8 +1,8 @@
 //! Starts a trainer so that it outlives the worker and cannot be started twice.
 
 use super::environment::{arguments, attempt_variables};
-use super::procfs;
 use crate::finetune::command::config::Trainer;
+use crate::finetune::command::procfs;
 use crate::finetune::command::template::json;
 use crate::finetune::command::template::values::Values;
 use crate::finetune::command::work_dir::{PreparedTraining, TrainerProcess, UNFINISHED, WorkDir, WorkLock};

@@ -2,6 +2,5 @@
 
 pub(super) mod environment;
 pub(super) mod launch;
-pub(super) mod procfs;
 pub(super) mod stop;
 pub(super) mod subprocess;

@@ -1,7 +1,7 @@
 //! Stops a trainer: its whole process group, with TERM first and KILL after a grace period.
 
 use super::environment::WORK_DIR_VARIABLE;
-use super::procfs;
+use crate::finetune::command::procfs;
 use crate::finetune::command::work_dir::{StopCause, TrainerProcess, WorkDir, all_in};
 use crate::task::RunId;
 use rustix::process::Signal;

@@ -1,7 +1,7 @@
 //! Short commands beside the trainer, such as `check`, `measure` and `upload`. Each runs in its own process group, with a time limit,
 //! and is killed with its worker.
 
-use super::procfs;
+use crate::finetune::command::procfs;
 use rustix::process::Signal;
 use std::collections::VecDeque;
 use std::ffi::OsString;

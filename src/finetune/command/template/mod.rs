@@ -1,6 +1,5 @@
 //! Text with placeholders: `{word}` is a placeholder, `{{word}}` is the text `{word}`, any other brace is itself.
 
-pub(super) mod check;
 pub(super) mod placeholders;
 pub(super) mod values;
 

@@ -5,7 +5,8 @@ mod given;
 mod life;
 mod stop;
 
-use super::process::{environment, procfs};
+use super::process::environment;
+use super::procfs;
 use super::work_dir::{self, WorkDir};
 use super::{Trainers, stop_all, unfinished};
 use crate::artifacts::{ArtifactStore, DirArtifacts};

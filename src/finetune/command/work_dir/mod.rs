@@ -3,7 +3,7 @@
 pub(super) mod progress;
 pub(super) mod state;
 
-use crate::finetune::command::process::procfs;
+use crate::finetune::command::procfs;
 use crate::finetune::command::template::values::Values;
 use crate::finetune::{FinetuneJob, ProviderError, TrainingState};
 use crate::run_dir::write_whole;

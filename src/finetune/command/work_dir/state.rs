@@ -2,7 +2,7 @@
 
 use super::WorkDir;
 use crate::finetune::TrainingState;
-use crate::finetune::command::process::procfs;
+use crate::finetune::command::procfs;
 use std::io;
 
 /// The state of a training.

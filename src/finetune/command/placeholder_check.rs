@@ -1,9 +1,9 @@
 //! Checks the placeholders of a trainer's entry: whatever a job sets, each has a value or may be omitted.
 
-use super::Template;
-use super::placeholders::{self, ARTEFACT, SOMETIMES, is_built_in};
-use crate::finetune::command::config::{Argument, BodyValue, ServeHow, Trainer};
-use crate::finetune::command::parts::TableReport;
+use super::config::{Argument, BodyValue, ServeHow, Trainer};
+use super::parts::TableReport;
+use super::template::Template;
+use super::template::placeholders::{self, ARTEFACT, SOMETIMES, is_built_in};
 use crate::schema::nearest;
 
 /// Interpreters that execute an argument as code.
@@ -21,7 +21,7 @@ struct Site {
 }
 
 /// Reports every invalid placeholder of `trainer`.
-pub(crate) fn check(trainer: &Trainer, report: &mut TableReport<'_, '_>) {
+pub(super) fn check(trainer: &Trainer, report: &mut TableReport<'_, '_>) {
     let training = |name: &str| name != ARTEFACT;
     command(trainer, report, "argv", &trainer.argv, training);
     command(trainer, report, "upload", &trainer.upload, training);
