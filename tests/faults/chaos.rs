@@ -277,9 +277,12 @@ impl Chaos {
             Fault::RedisLosesASecond => {
                 let kept = log::now() - SYNC;
                 let (written, since) = (self.cluster.redis.written(), Instant::now());
-                let enough = |_: &mut Chaos| match since.elapsed() < SYNCED_EVERY {
-                    true => ControlFlow::Continue(()),
-                    false => ControlFlow::Break(()),
+                let enough = |_: &mut Chaos| {
+                    if since.elapsed() < SYNCED_EVERY {
+                        ControlFlow::Continue(())
+                    } else {
+                        ControlFlow::Break(())
+                    }
                 };
                 self.watch("the second that Redis is to lose", enough);
                 let from = log::now();
