@@ -5,8 +5,8 @@
 pub enum Recourse {
     /// Do it again after a delay.
     Retry,
-    /// Let this piece of work go: somebody else has it or will get it.
+    /// Drop this piece of work: another process has it or will get it.
     Discard,
-    /// Stop the process and say why: a human has to act.
+    /// Stop the process with the reason: a person has to act.
     Halt,
 }

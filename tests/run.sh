@@ -104,7 +104,6 @@ if [ -n "$nextest" ]; then
 else
     step cargo test --workspace --no-run --quiet
 fi
-step cargo build --quiet --bins
 if cargo deny --version >/dev/null 2>&1; then
     step cargo deny check
 fi

@@ -1,7 +1,7 @@
 //! The backends of a compile: embedded in this process, or RabbitMQ and Redis; and where its workers run.
 
 use super::flags::WorkerFlags;
-use super::services::{Connected, Services};
+use super::service_urls::{Connected, Services};
 use crate::artifacts::DirArtifacts;
 use crate::broker::embedded::EmbeddedBroker;
 use crate::broker::rabbitmq::RabbitMqBroker;

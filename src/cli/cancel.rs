@@ -3,7 +3,7 @@
 use super::exit::Exit;
 use super::flags::CancelFlags;
 use super::runtime::block_on;
-use super::services::Services;
+use super::service_urls::Services;
 use super::ui::{self, counted};
 use crate::broker::Queue;
 use crate::command_name::command_name;

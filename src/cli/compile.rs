@@ -7,7 +7,7 @@ use super::exit::Exit;
 use super::flags::CompileFlags;
 use super::monitor::Monitor;
 use super::runtime::block_on;
-use super::services::Services;
+use super::service_urls::Services;
 use super::{trainers, ui};
 use crate::command_name::command_name;
 use crate::coordinator::{Coordinator, Retry, RunError, Workers, retry_command};

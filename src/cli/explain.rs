@@ -19,7 +19,10 @@ pub(super) fn explain(key: &str) -> Exit {
         .collect();
     let wanted: Vec<&str> = key.split('.').filter(|part| !part.is_empty()).collect();
     let Some((subject, entry)) = entries.iter().find(|(_, entry)| is_meant(&entry.path, &wanted)) else {
-        let paths = entries.iter().map(|(_, entry)| entry.path.as_str());
+        let paths = entries
+            .iter()
+            .filter(|(_, entry)| !entry.key.is_refused())
+            .map(|(_, entry)| entry.path.as_str());
         let remedy = match paths.clone().find(|path| path.rsplit('.').next() == Some(key)) {
             Some(path) => format!("did you mean `{path}`?"),
             None => nearest(key, paths),
@@ -30,7 +33,9 @@ pub(super) fn explain(key: &str) -> Exit {
     let prefix = format!("{}.", entry.path);
     let within: Vec<&str> = entries
         .iter()
-        .filter(|(other, inner)| other == subject && inner.path.starts_with(&prefix))
+        .filter(|(other, inner)| {
+            other == subject && inner.path.starts_with(&prefix) && !inner.key.is_refused()
+        })
         .map(|(_, inner)| inner.path.as_str())
         .collect();
     ui::stdout(entry.section(subject.language()).trim_end());

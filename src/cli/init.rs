@@ -3,12 +3,12 @@
 use super::exit::Exit;
 use super::ui;
 use crate::command_name::command_name;
-use crate::job::example;
+use crate::job::init_example;
 use std::path::Path;
 
 /// `init DIR`.
 pub(super) fn init(dir: &Path) -> Exit {
-    match example::init(dir) {
+    match init_example::init(dir) {
         Ok(files) => {
             for file in &files {
                 ui::stdout(file.display());

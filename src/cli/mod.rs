@@ -16,7 +16,7 @@ mod plan;
 mod retry;
 mod runtime;
 mod schema;
-mod services;
+mod service_urls;
 mod signals;
 mod status;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `--metrics-addr`: the server of metrics and health, and the probes of the services that `/readyz` reports.
 
 use super::exit::Exit;
-use super::services::Connected;
+use super::service_urls::Connected;
 use super::ui;
 use crate::broker::rabbitmq::RabbitMqBroker;
 use crate::metrics::{Metrics, MetricsServer, Need, Service};

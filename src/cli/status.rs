@@ -3,7 +3,7 @@
 use super::exit::Exit;
 use super::flags::StatusFlags;
 use super::runtime::block_on;
-use super::services::{Connected, Services};
+use super::service_urls::{Connected, Services};
 use super::ui;
 use crate::broker::{Broker as _, BrokerError, Queue};
 use crate::coordination::Coordination as _;

@@ -4,7 +4,7 @@ use super::exit::Exit;
 use super::flags::{QueueName, WorkerArgs};
 use super::monitor::Monitor;
 use super::runtime::block_on;
-use super::services::Services;
+use super::service_urls::Services;
 use super::{signals, trainers, ui};
 use crate::finetune::Providers;
 use crate::metrics::{Need, Service};

@@ -1,8 +1,8 @@
 //! The second phase: runs the bootstrap tasks. Publishes them within a window, and drains their outcomes until each task has one.
 
 use super::context::RunContext;
-use super::drain::OutcomeDrain;
 use super::error::RunError;
+use super::outcome_drain::OutcomeDrain;
 use super::outcome_log::OutcomeLog;
 use super::prepare::Prepared;
 use super::publisher::TaskPublisher;

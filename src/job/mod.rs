@@ -4,16 +4,16 @@ mod access;
 mod check;
 mod compile;
 mod data;
-pub mod example;
 mod field_names;
 mod finetune;
+pub mod init_example;
+mod job_files;
 mod keys;
 mod lm;
 mod metric;
 pub mod plan;
 mod program;
 mod rehearse;
-mod source;
 mod state;
 
 pub use finetune::FinetuneSpec;
@@ -31,10 +31,10 @@ use crate::trainset::Trainset;
 use compile::CompileOptions;
 use data::Data;
 use indexmap::IndexMap;
+use job_files::Sources;
 use keys::{JobTable, TeacherTable};
 use lm::Lms;
 use program::Draft;
-use source::Sources;
 use std::path::{Path, PathBuf};
 
 /// A valid job, with all files that the job file refers to.

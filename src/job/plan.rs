@@ -214,8 +214,12 @@ impl fmt::Display for Plan {
         let dollars = |cost: Option<f64>| cost.map_or("unknown".to_owned(), |c| format!("${c:.2}"));
         writeln!(
             f,
-            "{}: {} examples x {} teachers = {} tasks\n",
-            self.name, self.examples, self.teachers, self.tasks
+            "{}: {} examples x {} {} = {} tasks\n",
+            self.name,
+            self.examples,
+            self.teachers,
+            if self.teachers == 1 { "teacher" } else { "teachers" },
+            self.tasks
         )?;
         let mut rows =
             vec![["LM", "model", "calls", "prompt tokens", "answer tokens", "cost"].map(str::to_owned)];

@@ -1,7 +1,7 @@
 //! DSPy's saved state: its instructions, field descriptions and demos replace those of a program.
 
+use super::job_files::{Sources, sibling};
 use super::program::Draft;
-use super::source::{Sources, sibling};
 use crate::schema::form::Read;
 use crate::schema::{Item, Problems, Section};
 

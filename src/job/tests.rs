@@ -343,12 +343,12 @@ fn nearest_prefers_the_key_with_the_same_ending() {
 #[test]
 fn init_writes_a_valid_job() {
     let dir = tempfile::tempdir().expect("a directory");
-    let files = example::init(dir.path()).expect("written");
+    let files = init_example::init(dir.path()).expect("written");
     let job = read(&files[0]).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!((job.trainset.len(), job.spec.teachers.len()), (200, 1));
     assert_eq!(job.warnings, Vec::<String>::new());
     assert_eq!(job.finetune["student"].provider.name(), "export");
-    assert!(example::init(dir.path()).is_err(), "nothing is overwritten");
+    assert!(init_example::init(dir.path()).is_err(), "nothing is overwritten");
 }
 
 /// A job whose student has two LMs, with these names and fine-tune tables.

@@ -1,4 +1,4 @@
-//! The failure ledger's line: why a task has no trace.
+//! A line of `failures.jsonl`: why a task has no trace.
 
 use crate::lm::Usage;
 use crate::task::TaskId;

@@ -7,7 +7,7 @@ mod failure;
 mod index;
 mod line;
 mod outcome;
-mod recorded;
+mod recorded_answer;
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +15,7 @@ pub use bsft_dspy::program::{Call, Exchange};
 pub use failure::{Failure, FailureKind};
 pub use index::{CallIndex, LineIndex, NotATrace};
 pub use outcome::{NotAnOutcome, Outcome};
-pub use recorded::{RecordedAnswer, answers_of, question};
+pub use recorded_answer::{RecordedAnswer, answers_of, question};
 
 use crate::task::TaskId;
 use crate::value::{Record, Value};

@@ -122,7 +122,7 @@ def program(document, programs, cargo_version, known):
     expect(keys == is_worker, f"{name}: the LMs' keys are for workers, and for nobody else")
 
     # Time to end.
-    drain = int(flags.get("--drain") or re.search(r"const DRAIN: Duration = Duration::from_secs\((\d+)\)", source("src/cli/compile.rs"))[1])
+    drain = int(flags.get("--drain") or re.search(r"const DRAIN: Duration = Duration::from_secs\((\d+)\)", source("src/cli/execution.rs"))[1])
     grace = spec["terminationGracePeriodSeconds"]
     expect(grace >= drain + GOODBYES, f"{name}: is killed after {grace} s, and may drain for {drain} s")
 

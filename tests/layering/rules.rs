@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 const HOMES: [(&str, &[&str]); 22] = [
     ("clap", &["src/cli/"]),
     ("csv", &["src/trainset/"]),
-    ("elsa", &["src/job/source.rs"]),
+    ("elsa", &["src/job/job_files.rs"]),
     ("hyper", &["src/metrics/server.rs"]),
     ("hyper_util", &["src/metrics/server.rs"]),
     // Log lines go around the progress bar.

@@ -1,6 +1,6 @@
 //! Decides what the ended fine-tune jobs lead to: the models of the student, or the run's error.
 
-use super::messages;
+use super::log_messages;
 use super::training::TrackedTraining;
 use crate::coordinator::error::RunError;
 use crate::finetune::{TrainingResult, TrainingState};
@@ -16,7 +16,7 @@ pub(super) fn conclude(
         match training.ending() {
             Some(TrainingState::Succeeded(trained)) => models.push(trained.clone()),
             ending => {
-                failures.push(messages::failure(&training.shard, ending));
+                failures.push(log_messages::failure(&training.shard, ending));
                 can_be_retried |= !training.has_too_few_rows();
             }
         }
@@ -25,7 +25,7 @@ pub(super) fn conclude(
         return Ok(models);
     }
     if can_be_retried {
-        failures.push(messages::retry(models.len(), retry_command));
+        failures.push(log_messages::retry(models.len(), retry_command));
     }
     Err(RunError::Training(failures))
 }

@@ -1,7 +1,7 @@
 //! The fine-tune jobs of a run, one for each LM key: requested through the broker, followed in the store.
 
 mod conclusion;
-mod messages;
+mod log_messages;
 mod record;
 mod training;
 mod training_metrics;
@@ -36,9 +36,9 @@ impl Trainings {
         for shard in shards {
             trainings.push(resume_one(run, manifest, shard).await?);
         }
-        messages::report_changes(manifest, &trainings, &before);
-        messages::report_others(manifest, &trainings);
-        messages::report_changed_trainers(run.coordinator.trainers.as_deref(), &trainings);
+        log_messages::report_changes(manifest, &trainings, &before);
+        log_messages::report_others(manifest, &trainings);
+        log_messages::report_changed_trainers(run.coordinator.trainers.as_deref(), &trainings);
         let trainings = Trainings { trainings };
         trainings.record(manifest);
         training_metrics::export(&trainings.trainings, &run.coordinator.metrics.run);
@@ -69,7 +69,7 @@ impl Trainings {
 
     /// Names the trainings that may be in progress after a cancellation.
     pub(super) fn left_running(&self) -> String {
-        messages::left_running(self.open())
+        log_messages::left_running(self.open())
     }
 
     /// Trainers that open trainings need and none of the workers has.
@@ -126,7 +126,7 @@ impl Trainings {
             self.record(manifest);
             run_json::publish(run, manifest).await?;
         }
-        let progress = messages::progress(self.open());
+        let progress = log_messages::progress(self.open());
         run.coordinator.progress.training(self.count(), &progress);
         training_metrics::export(&self.trainings, &run.coordinator.metrics.run);
         Ok(())
@@ -170,7 +170,7 @@ async fn resume_one(
 ) -> Result<TrackedTraining, RunError> {
     if has_too_few_rows(&shard) {
         let coordinator = run.coordinator;
-        let reason = messages::too_few_rows(
+        let reason = log_messages::too_few_rows(
             &shard,
             &manifest.counts,
             &coordinator.dir,

@@ -85,7 +85,7 @@ pub(super) async fn execute(context: Arc<WorkerContext>, delivery: Delivery) {
     }
 }
 
-/// A delivery that is not settled yet, and why it could not be worked on.
+/// A delivery that is not acked yet, and why its task could not be executed.
 type UnackedError = (Option<Delivery>, PollError);
 
 /// One training and everything that a worker needs to act on it.

@@ -4,13 +4,13 @@ mod annotation;
 pub mod coerce;
 mod error;
 mod instructions;
-mod name;
 mod parse;
 mod prefix;
 mod schema;
 mod strict;
 mod table;
 mod tokens;
+mod type_name;
 mod types;
 
 #[cfg(test)]
@@ -18,11 +18,11 @@ mod tests;
 
 pub use annotation::parse_type;
 pub use error::SignatureError;
-pub use name::{note, type_name};
 pub use schema::{json_schema, schema};
 pub use strict::strict_schema;
 pub(crate) use table::is_identifier;
 pub use table::{TypeError, parse_types};
+pub use type_name::{note, type_name};
 pub use types::{EnumClass, ModelClass, ModelField, NamedTypes, TupleItems, Type};
 
 /// One input or output field.
