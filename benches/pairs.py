@@ -72,7 +72,9 @@ def main():
     runs = ([], [])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "job.toml").write_text(JOB.replace("{teacher}", teacher))
+        # The server gives one answer to all, so that no metric could tell the traces apart.
+        job = JOB.replace("{teacher}", teacher) if not server else JOB.replace("{teacher}", teacher).partition("[metric]")[0]
+        (folder / "job.toml").write_text(job)
         with open(folder / "train.jsonl", "w") as trainset:
             for n in range(given.examples):
                 trainset.write(json.dumps({"question": f"Question {n}?", "answer": str(n % 7)}) + "\n")

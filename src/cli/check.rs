@@ -52,17 +52,27 @@ fn unset_variables(job: &Job) -> Problems {
     problems
 }
 
+/// Whether the error is about a variable that the job file names: [`unset_variables`] reports it with its line.
+fn names_variable_of(error: &ConnectError, job: &Job) -> bool {
+    let ConnectError::MissingKey { variable, .. } = error else {
+        return false;
+    };
+    job.key_variables.iter().any(|named| named.name == *variable)
+}
+
 /// `check JOB`.
 pub(super) fn check(path: &Path) -> Exit {
     match job::read(path) {
         Ok(job) => {
-            let unset = unset_variables(&job);
-            if !unset.is_empty() {
-                ui::problem(unset);
-                return Exit::Usage;
-            }
             warn(&job);
-            for error in unreachable_lms(&job) {
+            // In a cluster the workers have the keys, and this machine needs none.
+            for problem in unset_variables(&job).0 {
+                ui::warn(format_args!("to compile it here: {problem}"));
+            }
+            for error in unreachable_lms(&job)
+                .iter()
+                .filter(|error| !names_variable_of(error, &job))
+            {
                 ui::warn(format_args!("to compile it here: {error}"));
             }
             ui::stdout(format_args!(

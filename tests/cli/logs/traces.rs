@@ -184,7 +184,7 @@ fn unsupported_otlp_protocol_or_endpoint_is_a_warning() {
     let grpc = [("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")];
     compile(&folder, collector.address(), &grpc)
         .with(0)
-        .saying("only http/protobuf is spoken");
+        .saying("only http/protobuf is supported");
     assert_eq!(collector.taken().requests, 0);
     let folder = Folder::new();
     let ended = compile(&folder, &format!("http://me:{TOKEN}@127.0.0.1:1"), &[]).with(0);
