@@ -42,10 +42,10 @@ pub struct Message {
 ///
 /// ```
 /// use bsft_dspy::adapter::{Adapter, ChatAdapter, Role};
-/// use bsft_dspy::signature::{Signature, TypeTable};
+/// use bsft_dspy::signature::{Signature, NamedTypes};
 /// use bsft_pycompat::value::{Record, Value};
 ///
-/// let signature = Signature::parse("text -> score: float", None, &TypeTable::default())?;
+/// let signature = Signature::parse("text -> score: float", None, &NamedTypes::default())?;
 ///
 /// // Write the prompt: the system message and the demos, then the current turn.
 /// let messages = ChatAdapter.prelude(&signature, &[])?;

@@ -57,10 +57,10 @@ impl Signature {
     /// `None` or empty, DSPy's default text is used.
     ///
     /// ```
-    /// use bsft_dspy::signature::{Signature, Type, TypeTable};
+    /// use bsft_dspy::signature::{Signature, Type, NamedTypes};
     ///
     /// let text = "text, lang: str -> label: Literal['ham', 'spam'], score: float";
-    /// let signature = Signature::parse(text, None, &TypeTable::default())?;
+    /// let signature = Signature::parse(text, None, &NamedTypes::default())?;
     /// assert_eq!(signature.inputs[0].ty, Type::Str);
     /// assert_eq!(signature.outputs[1].name, "score");
     /// assert_eq!(signature.instructions, "Given the fields `text`, `lang`, produce the fields `label`, `score`.");
