@@ -497,7 +497,7 @@ class Gate:
             self.changed.notify_all()
 
     def pass_through(self, messages, number, client):
-        """Returns when the answer may be sent; False when nobody waits for it any more. `number`: of the question, among the
+        """Returns when the answer may be sent; False if the client has gone. `number`: of the question, among the
         different ones, from 1."""
         with self.changed:
             if self._opens(messages, number):
