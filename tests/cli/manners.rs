@@ -63,15 +63,7 @@ fn with_stderr(mut command: Command, stderr: Stdio) -> Option<i32> {
 /// Runs a command with these variables in its environment.
 fn run_with(folder: &Folder, arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
     let mut command = folder.command(arguments);
-    for variable in [
-        "NO_COLOR",
-        "CLICOLOR",
-        "CLICOLOR_FORCE",
-        "TERM",
-        "BSFT_LOG_FORMAT",
-    ] {
-        command.env_remove(variable);
-    }
+    command.env_remove("BSFT_LOG_FORMAT");
     command.envs(variables.iter().copied());
     Running::start(command).end()
 }
@@ -223,7 +215,7 @@ fn color_is_off_and_nothing_is_redrawn_with_term_dumb() {
         let folder = Folder::new();
         JobFile::with_teacher("model = \"simulated/x\"").write(&folder, 12);
         let mut command = folder.command(&COMPILE);
-        command.env_remove("NO_COLOR").env("TERM", term);
+        command.env("TERM", term);
         let ended = on_a_terminal(&command);
         let text = ended.with(0).stdout;
         assert!(text.contains("compiled tested"), "{text}");
@@ -239,11 +231,9 @@ fn on_a_terminal(command: &Command) -> Ended {
     let mut script = Command::new("script");
     script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
     script.current_dir(command.get_current_dir().unwrap());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => script.env(name, value),
-            None => script.env_remove(name),
-        };
-    }
+    let variables = command
+        .get_envs()
+        .filter_map(|(name, value)| Some((name, value?)));
+    script.env_clear().envs(variables);
     Running::start(script).end()
 }

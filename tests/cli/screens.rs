@@ -2,7 +2,7 @@
 //!
 //! After a change of the texts: `INSTA_UPDATE=always cargo nextest run -E 'test(screens)'`, then read the diff of `tests/ui`.
 
-use crate::support::{Ended, Folder, JobFile, LmServer, ReservedPort, Running, clean, until};
+use crate::support::{Ended, Folder, JobFile, LmServer, ReservedPort, Running, clean};
 use regex::Regex;
 use std::process::Command;
 
@@ -61,7 +61,7 @@ fn simulated(examples: usize) -> Folder {
 /// Runs a command whose help shows no value of a variable.
 fn help(command: Command) -> Ended {
     let mut command = clean(command);
-    command.env_remove("BSFT_LOG_FORMAT").env_remove("COLUMNS");
+    command.env_remove("BSFT_LOG_FORMAT");
     command.arg("--help");
     Running::start(command).end()
 }
@@ -129,12 +129,15 @@ fn exit_code_2_for_bad_usage() {
 
 #[test]
 fn exit_code_3_when_interrupted() {
-    let server = LmServer::start_on(0, &["--latency-ms", "100"]);
+    let server = LmServer::start("mild");
     let folder = Folder::new();
-    JobFile::at(&server.base()).write(&folder, 200);
-    let running = folder.start(&[&COMPILE[..], &["--concurrency", "4"]].concat());
-    until("a trace", || (folder.traced("run") > 0).then_some(()));
+    JobFile::at(&server.base()).write(&folder, 20);
+    server.hold();
+    let running = folder.start(&COMPILE);
+    server.until_held(1);
     running.signal("INT");
+    running.until_draining();
+    server.release();
     assert_screen("exit_3", &folder, &running.end());
 }
 

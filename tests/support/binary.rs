@@ -53,23 +53,12 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
     command
 }
 
-/// The command without the variables of the calling shell that configure bsft.
+/// The command without the variables of the calling shell, but for those that say where programs and temporary files are: a proxy, a
+/// locale, `CI` or an API key change what bsft does.
 pub(crate) fn clean(mut command: Command) -> Command {
-    for variable in [
-        "BSFT_AMQP_URL",
-        "BSFT_REDIS_URL",
-        "BSFT_NAMESPACE",
-        "BSFT_LOG",
-        "BSFT_METRICS_ADDR",
-        "CLICOLOR",
-        "CLICOLOR_FORCE",
-        "NO_COLOR",
-        "OPENAI_API_KEY",
-        "OTEL_EXPORTER_OTLP_ENDPOINT",
-        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-        "RUST_LOG",
-    ] {
-        command.env_remove(variable);
+    command.env_clear();
+    for name in ["PATH", "HOME", "TMPDIR", "RUST_BACKTRACE"] {
+        command.envs(std::env::var_os(name).map(|value| (name, value)));
     }
     // Tests read the format for people unless they set another.
     command.env("BSFT_LOG_FORMAT", "human");
