@@ -259,9 +259,9 @@ fn successor_of_a_killed_coordinator_repeats_no_call() {
     let _worker = cluster.worker(&["--concurrency", "4"]);
     // However late it is killed, it has not ended.
     server.hold_from(EXAMPLES - 1);
-    let running = cluster.start_in(&folder, &COMPILE);
+    let mut running = cluster.start_in(&folder, &COMPILE);
     until("traces", || (folder.traced("run") > EXAMPLES / 4).then_some(()));
-    running.signal("KILL");
+    running.kill();
     assert_eq!(running.end().code, None);
     server.release();
     cluster.run_in(&folder, &COMPILE).with(0);
@@ -307,10 +307,10 @@ fn compile_warns_when_all_workers_are_gone() {
     let server = LmServer::start("mild");
     let (folder, _reference) = job(&server, EXAMPLES);
     server.hold_from(EXAMPLES / 2);
-    let worker = cluster.worker(&["--concurrency", "2"]);
+    let mut worker = cluster.worker(&["--concurrency", "2"]);
     let running = cluster.start_in(&folder, &COMPILE);
     until("a trace", || (folder.traced("run") > 0).then_some(()));
-    worker.signal("KILL");
+    worker.kill();
     worker.end();
     running.until_said("no worker sends heartbeats");
     running.signal("INT");

@@ -29,8 +29,8 @@ fn run_until(folder: &Folder, traces: usize) -> Running {
     running
 }
 
-fn kill(running: Running) -> Ended {
-    running.signal("KILL");
+fn kill(mut running: Running) -> Ended {
+    running.kill();
     running.end()
 }
 

@@ -109,7 +109,13 @@ impl Running {
         self.child.id()
     }
 
-    /// Sends a signal, such as `INT`.
+    /// SIGKILL. When this returns the process is dead, and its locks and ports are free for the next one.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Sends a signal that a process handles, such as `INT`; see [`Running::kill`] for the other one.
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill")
             .args([format!("-{name}"), self.child.id().to_string()])

@@ -37,6 +37,16 @@ impl AtWork {
         }
     }
 
+    /// Waits until the coordinator receives progress again: a worker supervises the training.
+    fn until_supervised(&mut self) {
+        let step = |trained: &Trained| trained.manifest()["shards"][0]["progress"]["step"].as_u64();
+        let before = step(&self.trained);
+        until("a worker to supervise the training", || {
+            assert!(!self.coordinator.has_ended(), "{}", self.coordinator.said());
+            step(&self.trained).filter(|now| Some(*now) > before)
+        });
+    }
+
     /// The end: one training, and the student has it.
     fn end(self) {
         assert!(self.start.is_alive(), "the trainer died");
@@ -56,23 +66,14 @@ fn finetuner_with(cluster: &Cluster, trained: &Trained, trainers: &str) -> Runni
     cluster.worker(&["--lanes", "finetune", "--trainers", trainers.to_str().unwrap()])
 }
 
-/// Waits until the coordinator receives progress again: a worker supervises the training.
-fn until_looked_after(trained: &Trained) {
-    let step = || trained.manifest()["shards"][0]["progress"]["step"].as_u64();
-    let before = step();
-    until("somebody to look after the training", || {
-        step().filter(|now| Some(*now) > before)
-    });
-}
-
 #[test]
 fn next_worker_resumes_the_training_of_a_killed_worker() {
     let Some(mut at_work) = AtWork::begin() else {
         return;
     };
-    at_work.trainer.signal("KILL");
+    at_work.trainer.kill();
     at_work.trainer = finetuner(&at_work.cluster, &at_work.trained);
-    until_looked_after(&at_work.trained);
+    at_work.until_supervised();
     // And the run knows who looks after it.
     until("the next worker to be seen", || {
         let status = at_work.cluster.status(&at_work.trained.folder)?;
@@ -91,7 +92,7 @@ fn next_worker_resumes_the_training_of_a_drained_worker() {
     at_work.trainer.signal("TERM");
     let next = finetuner(&at_work.cluster, &at_work.trained);
     std::mem::replace(&mut at_work.trainer, next).end().with(0);
-    until_looked_after(&at_work.trained);
+    at_work.until_supervised();
     at_work.end();
 }
 
@@ -100,17 +101,19 @@ fn successor_of_a_killed_coordinator_waits_for_the_same_training() {
     let Some(mut at_work) = AtWork::begin() else {
         return;
     };
-    at_work.coordinator.signal("KILL");
+    at_work.coordinator.kill();
     at_work.coordinator = at_work.cluster.start_in(&at_work.trained.folder, &COMPILE[..4]);
-    until_looked_after(&at_work.trained);
+    at_work.until_supervised();
     at_work.end();
 }
 
 #[test]
 fn training_is_found_after_redis_flushall() {
-    let Some(at_work) = AtWork::begin() else { return };
+    let Some(mut at_work) = AtWork::begin() else {
+        return;
+    };
     at_work.cluster.redis.ask(&["FLUSHALL"]);
-    until_looked_after(&at_work.trained);
+    at_work.until_supervised();
     at_work.end();
 }
 
@@ -121,7 +124,7 @@ fn training_survives_a_killed_redis() {
     };
     at_work.cluster.redis.kill();
     at_work.cluster.redis.start_again();
-    until_looked_after(&at_work.trained);
+    at_work.until_supervised();
     at_work.end();
 }
 
@@ -130,10 +133,10 @@ fn lost_finetune_message_is_republished() {
     let Some(mut at_work) = AtWork::begin() else {
         return;
     };
-    at_work.trainer.signal("KILL");
+    at_work.trainer.kill();
     at_work.cluster.forget_finetune_message();
     at_work.trainer = finetuner(&at_work.cluster, &at_work.trained);
-    until_looked_after(&at_work.trained);
+    at_work.until_supervised();
     at_work.end();
 }
 
@@ -147,15 +150,17 @@ fn next_worker_gets_the_training_after_rabbitmq_was_wiped() {
     rabbitmq.kill_9();
     rabbitmq.wipe();
     rabbitmq.start_again();
-    at_work.trainer.signal("KILL");
+    at_work.trainer.kill();
     at_work.trainer = finetuner(&at_work.cluster, &at_work.trained);
-    until_looked_after(&at_work.trained);
+    at_work.until_supervised();
     at_work.end();
 }
 
 #[test]
 fn vanished_trainer_restarts_from_its_checkpoint() {
-    let Some(at_work) = AtWork::begin() else { return };
+    let Some(at_work) = AtWork::begin() else {
+        return;
+    };
     let checkpoint = find(&at_work.trained, "unfinished").join("checkpoint-7");
     fs::create_dir_all(&checkpoint).unwrap();
     fs::write(checkpoint.join("trainer_state.json"), "{\"global_step\": 7}").unwrap();
@@ -180,7 +185,7 @@ fn take_over_secs_restarts_a_training_only_if_its_machine_is_gone() {
     at_work.trained.folder.write("another.toml", another);
     let _another = finetuner_with(&at_work.cluster, &at_work.trained, "another.toml");
     for _ in 0..3 {
-        until_looked_after(&at_work.trained);
+        at_work.until_supervised();
     }
     assert_eq!(
         at_work.trained.starts(),
@@ -188,7 +193,7 @@ fn take_over_secs_restarts_a_training_only_if_its_machine_is_gone() {
         "taken from a living one"
     );
 
-    at_work.trainer.signal("KILL");
+    at_work.trainer.kill();
     at_work.start.vanish();
     let anew = at_work.trained.until_started(2);
     assert_eq!(anew.resumed, None, "its checkpoints are on the other machine");
@@ -198,7 +203,7 @@ fn take_over_secs_restarts_a_training_only_if_its_machine_is_gone() {
     until("the machine to give its training up", || {
         left_over.exists().then_some(())
     });
-    until_looked_after(&at_work.trained);
+    at_work.until_supervised();
     at_work.trained.finish();
     at_work.coordinator.end().with(0);
     let starts = at_work.trained.starts();
@@ -213,7 +218,9 @@ fn take_over_secs_restarts_a_training_only_if_its_machine_is_gone() {
 
 #[test]
 fn cancel_in_a_cluster_stops_the_training() {
-    let Some(at_work) = AtWork::begin() else { return };
+    let Some(at_work) = AtWork::begin() else {
+        return;
+    };
     let run = at_work.trained.manifest()["run"].as_str().unwrap().to_owned();
     let cancelled = at_work.cluster.run_in(&at_work.trained.folder, &["cancel", &run]);
     cancelled.with(0);

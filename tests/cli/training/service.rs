@@ -103,9 +103,9 @@ fn unknown_job_statuses_are_not_terminal() {
 fn killed_compile_resumes_its_fine_tune_job() {
     let service = OpenaiServer::start(&HELD);
     let folder = simulated(&service);
-    let running = folder.start_with(&COMPILE, &KEY);
+    let mut running = folder.start_with(&COMPILE, &KEY);
     let id = until_made(&folder);
-    running.signal("KILL");
+    running.kill();
     running.end();
     // Also where nothing is left of it but the files.
     std::fs::remove_file(folder.path("run/state.redb")).unwrap();
@@ -121,10 +121,10 @@ fn fine_tune_job_survives_its_worker_and_redis_flushall() {
     let Some(cluster) = Cluster::start() else { return };
     let service = OpenaiServer::start(&HELD);
     let folder = simulated(&service);
-    let worker = cluster.worker_with(&[], &KEY);
+    let mut worker = cluster.worker_with(&[], &KEY);
     let running = cluster.start_in(&folder, &COMPILE);
     let id = until_made(&folder);
-    worker.signal("KILL");
+    worker.kill();
     cluster.redis.ask(&["FLUSHALL"]);
     let _next = cluster.worker_with(&[], &KEY);
     service.end_jobs();
@@ -159,9 +159,9 @@ fn cancel_cancels_the_fine_tune_job_and_compile_creates_another() {
     folder.run(&["cancel", "run"]).with(0);
     running.end().with(3).saying("cancelled");
     assert_eq!(one_job(&service)["status"], "cancelled");
-    let running = folder.start_with(&COMPILE, &KEY);
+    let mut running = folder.start_with(&COMPILE, &KEY);
     until("another job", || (service.state().jobs.len() == 2).then_some(()));
-    running.signal("KILL");
+    running.kill();
     running.end();
 }
 
@@ -170,9 +170,9 @@ fn cancel_stops_the_job_of_a_killed_compile_if_its_key_is_set() {
     for is_known in [true, false] {
         let service = OpenaiServer::start(&[ENDLESS]);
         let folder = simulated(&service);
-        let running = folder.start_with(&COMPILE, &KEY);
+        let mut running = folder.start_with(&COMPILE, &KEY);
         until_made(&folder);
-        running.signal("KILL");
+        running.kill();
         running.end();
         if !is_known {
             // Killed a moment earlier, it would not have written the id down.
@@ -193,9 +193,9 @@ fn cancel_stops_the_job_of_a_killed_compile_if_its_key_is_set() {
         let shard = &manifest(&folder).unwrap()["shards"][0];
         assert_eq!(shard["failure"], "cancelled");
 
-        let running = folder.start_with(&COMPILE, &KEY);
+        let mut running = folder.start_with(&COMPILE, &KEY);
         until("another job", || (service.state().jobs.len() == 2).then_some(()));
-        running.signal("KILL");
+        running.kill();
         running.end();
     }
 }
