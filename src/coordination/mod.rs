@@ -8,6 +8,7 @@ mod single_process;
 pub use single_process::SingleProcess;
 
 use crate::broker::Queue;
+use crate::lm::LmStatus;
 use crate::store_error::StoreError;
 use crate::task::RunId;
 use async_trait::async_trait;
@@ -110,6 +111,9 @@ pub struct WorkerInfo {
     /// Names of its configured trainers.
     #[serde(default)]
     pub trainers: Vec<String>,
+    /// The LMs that it calls.
+    #[serde(default)]
+    pub lms: Vec<LmStatus>,
 }
 
 impl WorkerInfo {

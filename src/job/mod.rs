@@ -168,6 +168,7 @@ fn assemble(root: &Section<'_>, sources: &Sources, problems: &mut Problems) -> O
             inputs: data.inputs,
             types: types.written,
             lms: lms.settings,
+            accounts: IndexMap::new(),
             student,
             teachers,
             metric,

@@ -7,13 +7,15 @@ mod connect_error;
 pub mod openai;
 mod settings;
 pub mod simulated;
+mod status;
 
 pub use crate::http::Secret;
 pub use bsft_dspy::lm::{LEAST_MAX_TOKENS, Usage, is_reasoning_model};
 pub use connect::{OPENAI_KEY, connect};
 pub use connect_error::ConnectError;
 pub use openai::OpenAi;
-pub use settings::{LmSettings, Price, Simulation};
+pub use settings::{AccountLimits, LmSettings, Price, Simulation};
+pub use status::{ClosedAccount, ClosedCause, LmState, LmStatus};
 
 use crate::adapter::Adapter;
 use crate::signature::Signature;

@@ -16,6 +16,9 @@ pub struct LmSettings {
     pub api_base: Option<String>,
     /// The environment variable that holds the API key.
     pub api_key_env: Option<String>,
+    /// The `[account.NAME]` that it belongs to; `None` for an account of its own address and key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
     /// Sampling temperature; `None` for the server's default.
     pub temperature: Option<f64>,
     /// The most tokens that an answer may have.
@@ -63,6 +66,23 @@ impl LmSettings {
         });
         metrics.lm(&self.name, &self.model, price)
     }
+}
+
+/// One `[account.NAME]` table: what the provider allows. `None` for a limit that is not declared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountLimits {
+    /// Requests a minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rpm: Option<u64>,
+    /// Tokens a minute, of requests and answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tpm: Option<u64>,
+    /// Requests a day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rpd: Option<u64>,
+    /// Requests in flight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrent: Option<u64>,
 }
 
 /// Prices in US dollars per million tokens.

@@ -5,7 +5,7 @@ mod identity;
 pub use identity::{TeacherIdentity, job_fingerprint, run_id, spec_digest, trace_fingerprint};
 
 use crate::adapter::AdapterKind;
-use crate::lm::LmSettings;
+use crate::lm::{AccountLimits, LmSettings};
 use crate::metric::MetricSpec;
 use crate::program::{ProgramSettings, ProgramSpec};
 use indexmap::IndexMap;
@@ -30,6 +30,9 @@ pub struct JobSpec {
     pub types: Map<String, Json>,
     /// The LMs by name.
     pub lms: IndexMap<String, LmSettings>,
+    /// `[account.NAME]`: the declared limits by name.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub accounts: IndexMap<String, AccountLimits>,
     /// The program that is compiled, with the student's LMs.
     pub student: ProgramSpec,
     /// The programs that are run, in order; the student itself where the job names no teacher.

@@ -44,6 +44,7 @@ impl WorkerContext {
             lanes: worker.queues.names(),
             concurrency: calls,
             trainers: worker.providers.trainers(),
+            lms: Vec::new(),
         };
         WorkerContext {
             jobs: BuiltJobs::new(Arc::clone(&worker.store), Arc::clone(&worker.metrics)),

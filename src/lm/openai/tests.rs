@@ -128,6 +128,7 @@ fn settings(base: &str) -> LmSettings {
         model: "openai/m".to_owned(),
         api_base: Some(base.to_owned()),
         api_key_env: None,
+        account: None,
         temperature: None,
         max_tokens: None,
         extra: serde_json::Map::new(),

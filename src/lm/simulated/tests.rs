@@ -57,6 +57,7 @@ fn lm(simulate: Simulation, job_seed: u64) -> SimulatedLm {
         model: "simulated/teacher".to_owned(),
         api_base: None,
         api_key_env: None,
+        account: None,
         temperature: None,
         max_tokens: None,
         extra: serde_json::Map::new(),

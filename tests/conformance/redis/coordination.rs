@@ -11,6 +11,7 @@ const NO_LEASE: Duration = Duration::from_millis(1);
 fn worker(concurrency: usize) -> WorkerInfo {
     WorkerInfo {
         trainers: vec!["trl".to_owned()],
+        lms: Vec::new(),
         process: Process::current(),
         lanes: vec!["bootstrap".into()],
         concurrency,
