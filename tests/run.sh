@@ -90,9 +90,7 @@ if docker info >/dev/null 2>&1; then
     images=${groups[1]}
 fi
 
-step cargo fmt --all --check
-step scripts/prose.py --check
-step cargo clippy --workspace --all-targets --features bench --quiet -- -D warnings
+step scripts/lint.sh
 nextest=
 ! cargo nextest --version >/dev/null 2>&1 || nextest=yes
 if [ -n "$nextest" ]; then
