@@ -1,6 +1,6 @@
 //! Why a store, a coordination backend or an artifact store did not do what was asked.
 
-use crate::recourse::Recourse;
+use crate::error_action::ErrorAction;
 use crate::task::AttemptRef;
 use std::path::PathBuf;
 
@@ -73,16 +73,16 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    pub fn recourse(&self) -> Recourse {
+    pub fn action(&self) -> ErrorAction {
         match self {
-            StoreError::Fenced(_) => Recourse::Discard,
-            StoreError::Unreachable { .. } | StoreError::LockedOut { .. } => Recourse::Retry,
+            StoreError::Fenced(_) => ErrorAction::Discard,
+            StoreError::Unreachable { .. } | StoreError::LockedOut { .. } => ErrorAction::Retry,
             StoreError::Failed { .. }
             | StoreError::Refused { .. }
             | StoreError::Misconfigured { .. }
             | StoreError::Corrupt { .. }
             | StoreError::InUse { .. }
-            | StoreError::Closed { .. } => Recourse::Halt,
+            | StoreError::Closed { .. } => ErrorAction::Halt,
         }
     }
 }

@@ -3,9 +3,9 @@
 //! A store may lose a file: DIR keeps the original, and the coordinator uploads it again.
 //! `tests/conformance/artifacts.rs` specifies each implementation.
 
-mod dir;
+mod embedded;
 
-pub use dir::DirArtifacts;
+pub use embedded::DirArtifacts;
 
 use crate::store_error::StoreError;
 use crate::task::RunId;

@@ -7,7 +7,7 @@
 pub mod embedded;
 pub mod rabbitmq;
 
-use crate::recourse::Recourse;
+use crate::error_action::ErrorAction;
 use crate::task::RunId;
 use async_trait::async_trait;
 use std::num::NonZeroUsize;
@@ -164,11 +164,11 @@ pub enum BrokerError {
 }
 
 impl BrokerError {
-    pub fn recourse(&self) -> Recourse {
+    pub fn action(&self) -> ErrorAction {
         match self {
-            BrokerError::Closed | BrokerError::Refused { .. } => Recourse::Halt,
-            BrokerError::ReceiptExpired => Recourse::Discard,
-            BrokerError::Unreachable { .. } => Recourse::Retry,
+            BrokerError::Closed | BrokerError::Refused { .. } => ErrorAction::Halt,
+            BrokerError::ReceiptExpired => ErrorAction::Discard,
+            BrokerError::Unreachable { .. } => ErrorAction::Retry,
         }
     }
 }

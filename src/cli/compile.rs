@@ -5,7 +5,7 @@ use super::check::{unreachable_lms, warn};
 use super::execution::execute;
 use super::exit::Exit;
 use super::flags::CompileFlags;
-use super::monitor::Monitor;
+use super::metrics_server::Monitor;
 use super::runtime::block_on;
 use super::service_urls::Services;
 use super::{trainers, ui};

@@ -11,7 +11,7 @@ mod explain;
 mod flags;
 mod init;
 mod log_flags;
-mod monitor;
+mod metrics_server;
 mod plan;
 mod retry;
 mod runtime;

@@ -2,7 +2,7 @@
 
 use super::exit::Exit;
 use super::flags::{QueueName, WorkerArgs};
-use super::monitor::Monitor;
+use super::metrics_server::Monitor;
 use super::runtime::block_on;
 use super::service_urls::Services;
 use super::{signals, trainers, ui};

@@ -1,7 +1,7 @@
 //! The run's context: what every phase uses and no phase changes.
 
+use super::configuration::{Backends, Coordinator};
 use super::leadership::Leadership;
-use super::setup::{Backends, Coordinator};
 use crate::task::RunId;
 
 /// One run of a coordinator.

@@ -5,8 +5,8 @@ use crate::artifacts::ArtifactError;
 use crate::broker::BrokerError;
 use crate::command_name::command_name;
 use crate::coordination::Process;
+use crate::error_action::ErrorAction;
 use crate::program::BuildError;
-use crate::recourse::Recourse;
 use crate::run_dir::RunDir;
 use crate::store::StoreError;
 use crate::task::RunId;
@@ -115,12 +115,12 @@ impl From<ArtifactError> for RunError {
 impl RunError {
     /// Whether the same step may succeed later, because a service was away.
     pub fn is_transient(&self) -> bool {
-        let recourse = match self {
-            RunError::Broker(error) => error.recourse(),
-            RunError::Store(error) => error.recourse(),
+        let action = match self {
+            RunError::Broker(error) => error.action(),
+            RunError::Store(error) => error.action(),
             _ => return false,
         };
-        matches!(recourse, Recourse::Retry)
+        matches!(action, ErrorAction::Retry)
     }
 
     /// Names the file of an I/O error.

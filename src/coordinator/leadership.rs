@@ -1,7 +1,7 @@
 //! Leadership of a run: acquiring the coordinator's lease, renewing it, and noticing a cancellation.
 
+use super::configuration::Coordinator;
 use super::error::RunError;
-use super::setup::Coordinator;
 use crate::coordination::{Coordination, LeaseResult, Process};
 use crate::metrics::Service;
 use crate::retry::RetryUntilShutdown;

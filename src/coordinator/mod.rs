@@ -6,7 +6,8 @@
 mod blocking;
 mod bootstrap;
 mod collect;
-mod compile;
+mod compiled_student;
+mod configuration;
 mod context;
 mod error;
 mod leadership;
@@ -21,7 +22,6 @@ mod publisher;
 mod retry_command;
 mod run_json;
 mod run_metrics;
-mod setup;
 mod shard_files;
 mod task_plan;
 mod train;
@@ -30,12 +30,12 @@ mod watchdog;
 mod worker_census;
 mod workers;
 
+pub use configuration::{Backends, Coordinator};
 pub use error::RunError;
 pub use orphaned_trainings::{OrphanedTrainings, cancel_orphaned_trainings};
 pub use outcome_log::OutcomeLogError;
 pub use retry_command::Retry;
 pub(crate) use retry_command::retry_command;
-pub use setup::{Backends, Coordinator};
 pub use workers::Workers;
 
 use crate::job::Job;
@@ -127,7 +127,7 @@ async fn phases_after_prepare(run: RunContext<'_>, prepared: Prepared) -> Result
     let trained = train::train(run, collected)
         .instrument(debug_span!("train"))
         .await?;
-    compile::compile(run, trained)
+    compiled_student::compile(run, trained)
         .instrument(debug_span!("compile"))
         .await
 }

@@ -1,11 +1,11 @@
 //! The first phase: reads what earlier processes of the run have done, and stores the job for the workers.
 
 use super::blocking::blocking;
+use super::configuration::Coordinator;
 use super::context::RunContext;
 use super::error::RunError;
 use super::outcome_log::OutcomeLog;
 use super::run_json;
-use super::setup::Coordinator;
 use super::task_plan::TaskPlan;
 use crate::job::Job;
 use crate::report::{Manifest, Phase};

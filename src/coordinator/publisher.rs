@@ -9,8 +9,8 @@ use super::prepare::StoredSpec;
 use super::task_plan::TaskPlan;
 use super::worker_census::WorkerCensus;
 use crate::broker::{BrokerError, Queue};
+use crate::error_action::ErrorAction;
 use crate::message::{BootstrapTask, MESSAGE_VERSION};
-use crate::recourse::Recourse;
 use crate::task::TaskId;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -154,7 +154,7 @@ impl<'a> TaskPublisher<'a> {
         let depth = backends.broker.depth(&Queue::Bootstrap);
         let is_queue_empty = match timeout(DEPTH_WITHIN, depth).await {
             Ok(Ok(waiting)) => waiting == 0,
-            Ok(Err(error)) if error.recourse() == Recourse::Halt => return Err(error.into()),
+            Ok(Err(error)) if error.action() == ErrorAction::Halt => return Err(error.into()),
             Ok(Err(_)) | Err(_) => return Ok(Vec::new()),
         };
         let suspects: HashMap<TaskId, usize> = outstanding

@@ -5,7 +5,7 @@ use super::error::RunError;
 use super::lost_tasks::LostTaskDetector;
 use super::trainings::Trainings;
 use crate::broker::Queue;
-use crate::recourse::Recourse;
+use crate::error_action::ErrorAction;
 use crate::task::TaskId;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -72,7 +72,7 @@ impl FinetuneWatchdog {
         let backends = run.backends();
         let is_queue_empty = match backends.broker.depth(&Queue::Finetune).await {
             Ok(waiting) => waiting == 0,
-            Err(error) if error.recourse() == Recourse::Halt => return Err(error.into()),
+            Err(error) if error.action() == ErrorAction::Halt => return Err(error.into()),
             Err(_) => return Ok(Vec::new()),
         };
         let suspects = if is_queue_empty {

@@ -17,10 +17,10 @@ pub mod row_formats;
 mod simulated;
 mod slug;
 mod spec;
+mod store_record;
 mod together;
 mod train_keys;
 mod training;
-mod training_record;
 
 #[cfg(test)]
 pub(crate) use command::problems_of_trainers;
@@ -32,10 +32,10 @@ pub use job::FinetuneJob;
 pub use provider::{Provider, ProviderError, StartError, TrainingRequest, Unavailable};
 pub use providers::Providers;
 pub use spec::{CommandSpec, ExportSpec, FireworksSpec, ProviderSpec, RowFormat, ServiceSpec, TrainingSpec};
-pub use training::{TrainingId, TrainingOutcome, TrainingProgress, TrainingResult, TrainingState};
-pub use training_record::{
+pub use store_record::{
     ID_SLOT, LOOKED_SLOT, NOT_HERE_SLOT, PREFLIGHT_SLOT, PROGRESS_SLOT, Preflight, STARTED_SLOT,
     TrainingRecord, now_ms,
 };
+pub use training::{TrainingId, TrainingOutcome, TrainingProgress, TrainingResult, TrainingState};
 
 pub use crate::training_file::TrainingFile;

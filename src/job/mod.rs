@@ -4,7 +4,6 @@ mod access;
 mod check;
 mod compile;
 mod data;
-mod field_names;
 mod finetune;
 pub mod init_example;
 mod job_files;
@@ -14,6 +13,7 @@ mod metric;
 pub mod plan;
 mod program;
 mod rehearse;
+mod signature_fields;
 mod state;
 
 pub use finetune::FinetuneSpec;

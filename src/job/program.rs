@@ -1,8 +1,8 @@
 //! Programs: the predictors of `[program]`, of a program file or of a teacher.
 
-use super::field_names::FieldNames;
 use super::job_files::{Sources, sibling};
 use super::keys::{FileRoot, PredictorTable, ProgramTable};
+use super::signature_fields::FieldNames;
 use crate::program::{ModuleKind, PredictorSpec};
 use crate::schema::definition::Table as _;
 use crate::schema::form::{NamedEntry, Read};

@@ -2,8 +2,8 @@
 
 use super::{RetryUntilShutdown, Transient};
 use crate::broker::{Broker, BrokerError, Consumer, Queue};
+use crate::error_action::ErrorAction;
 use crate::metrics::Waits;
-use crate::recourse::Recourse;
 use crate::shutdown::Shutdown;
 use async_trait::async_trait;
 use std::num::NonZeroUsize;
@@ -30,7 +30,7 @@ impl RetryingBroker {
 
 impl Transient for BrokerError {
     fn is_transient(&self) -> bool {
-        matches!(self.recourse(), Recourse::Retry)
+        matches!(self.action(), ErrorAction::Retry)
     }
 }
 

@@ -1,8 +1,8 @@
 //! A store decorator that outlasts outages.
 
 use super::{RetryUntilShutdown, Transient};
+use crate::error_action::ErrorAction;
 use crate::metrics::Waits;
-use crate::recourse::Recourse;
 use crate::shutdown::Shutdown;
 use crate::store::{Claim, Position, Store, StoreError, Stored};
 use crate::task::{AttemptRef, RunId, TaskId};
@@ -31,7 +31,7 @@ impl RetryingStore {
 
 impl Transient for StoreError {
     fn is_transient(&self) -> bool {
-        matches!(self.recourse(), Recourse::Retry)
+        matches!(self.action(), ErrorAction::Retry)
     }
 
     fn needs_operator(&self) -> bool {

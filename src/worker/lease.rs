@@ -1,6 +1,6 @@
 //! Runs work under an attempt's lease, and renews the lease meanwhile.
 
-use crate::recourse::Recourse;
+use crate::error_action::ErrorAction;
 use crate::store::{Store, StoreError};
 use crate::task::{AttemptRef, RunId};
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub(super) async fn under_lease<T>(
         };
         match renewed {
             Ok(()) => {}
-            Err(lost) if lost.recourse() == Recourse::Discard => return Err(lost),
+            Err(lost) if lost.action() == ErrorAction::Discard => return Err(lost),
             Err(error) => {
                 debug!(%error, task = %attempt.task, "lease not renewed; retrying")
             }

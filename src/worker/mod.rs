@@ -25,9 +25,9 @@ mod task_failure;
 use crate::artifacts::ArtifactStore;
 use crate::broker::{Broker, BrokerError, Queue};
 use crate::coordination::Coordination;
+use crate::error_action::ErrorAction;
 use crate::finetune::Providers;
 use crate::metrics::{Metrics, Need};
-use crate::recourse::Recourse;
 use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
 use consume::{Consumers, drain};
@@ -152,7 +152,7 @@ pub async fn run(worker: Worker, shutdown: Shutdown) -> Result<(), WorkerError> 
     }
     match context.take_failure() {
         // An abort ends calls with their last, possibly transient, error: only a permanent one is the worker's error.
-        Some(failure) if failure.recourse() == Recourse::Halt => Err(failure.into()),
+        Some(failure) if failure.action() == ErrorAction::Halt => Err(failure.into()),
         _ => ended,
     }
 }

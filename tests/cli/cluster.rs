@@ -1,6 +1,6 @@
 //! The same jobs on RabbitMQ and Redis: coordinator and workers as processes of their own, servers that are real.
 
-use crate::support::operators_notes::{USER, redis_user};
+use crate::support::documented_rights::{USER, redis_user};
 use crate::support::rabbitmq::{self, RabbitMqServer};
 use crate::support::redis_server::{RedisServer, is_installed};
 use crate::support::{Ended, Folder, JobFile, LmServer, ReservedPort, Running, clean, lines, same, until};

@@ -1,6 +1,6 @@
 //! The whole system from the outside: the real binaries, on folders of their own, against a real LM server.
 
-mod changes;
+mod changed_job;
 mod check;
 mod cluster;
 mod documents;
@@ -15,8 +15,8 @@ mod rehearse;
 mod resume;
 mod screens;
 mod secrets;
-mod simulated;
+mod simulated_lm;
 mod training;
 mod upgrade;
 mod usage;
-mod validation;
+mod validation_rows;

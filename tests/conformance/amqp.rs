@@ -1,8 +1,8 @@
 //! The queue on RabbitMQ: every case, on a broker that is shared, each in a namespace of its own.
 
+mod client_pitfalls;
 mod crashes;
-mod refused;
-mod traps;
+mod operator_errors;
 
 use crate::conformance::broker::{BrokerUnderTest, at_most, broker_cases};
 use crate::support::rabbitmq;

@@ -5,13 +5,13 @@
 mod amqp;
 mod artifacts;
 mod broker;
-mod child;
+mod child_process;
 mod embedded;
+mod finetune_services;
+mod in_memory_service;
 mod openai;
 mod redis;
 mod rights;
-mod service;
-mod services;
 mod steps;
 mod store;
 mod tls;

@@ -1,7 +1,7 @@
 //! Users with the rights that broker and store need and no others, created as in `docs/operations/servers.md`.
 
 use crate::conformance::broker::all_broker_cases;
-use crate::conformance::child::{InAChild, tests_of};
+use crate::conformance::child_process::{InAChild, tests_of};
 use crate::conformance::redis;
 use crate::conformance::store::all_store_cases;
 use crate::support::rabbitmq::{self, RabbitMqServer};

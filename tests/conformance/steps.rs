@@ -1,7 +1,7 @@
 //! A whole compile on backends of which one step goes wrong: each kind of step, each time that it happens, in each way. The result
 //! is always that of a compile in which nothing went wrong, and nothing that was recorded is paid again.
 
-use crate::conformance::service::Service;
+use crate::conformance::in_memory_service::Service;
 use crate::support::{Folder, JobFile, same};
 use async_trait::async_trait;
 use bsft::artifacts;

@@ -2,7 +2,7 @@
 //! names. That holds for a process, so what is to trust an authority runs in one of its own.
 
 use crate::conformance::broker::{all_broker_cases, at_most};
-use crate::conformance::child::{InAChild, tests_of};
+use crate::conformance::child_process::{InAChild, tests_of};
 use crate::conformance::store::{LEASE, all_store_cases, claimed, run, task};
 use crate::support::certificates::Certificates;
 use crate::support::rabbitmq::{self, RabbitMqServer};

@@ -11,5 +11,5 @@ mod log;
 mod network;
 mod process;
 mod settings;
-mod succession;
 mod table;
+mod takeover;

@@ -2,16 +2,16 @@
 
 mod binary;
 pub(crate) mod certificates;
+pub(crate) mod documented_rights;
+pub(crate) mod finetune_services;
 mod folder;
 mod job_file;
 mod lm_server;
 pub(crate) mod lossy;
 pub(crate) mod openai_server;
-pub(crate) mod operators_notes;
 mod port;
 pub(crate) mod rabbitmq;
 pub(crate) mod redis_server;
-pub(crate) mod service_server;
 mod wait;
 
 pub(crate) use binary::{Ended, Running, clean};

@@ -1,6 +1,6 @@
 //! `tests/support/rabbitmq.sh` as a process: a real RabbitMQ that ends with the test, however the test ends.
 
-use super::operators_notes::{USER, rabbitmq_user};
+use super::documented_rights::{USER, rabbitmq_user};
 use super::wait::until;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};

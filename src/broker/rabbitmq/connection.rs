@@ -1,6 +1,6 @@
 //! One connection to RabbitMQ, from the handshake until it is found unusable.
 
-use super::fault::{ANSWER_TIMEOUT, AmqpFault, NOT_ALLOWED, REFUSED, reply_code};
+use super::error_conversion::{ANSWER_TIMEOUT, AmqpFault, NOT_ALLOWED, REFUSED, reply_code};
 use super::url::AmqpAddress;
 use crate::tls;
 use lapin::tcp::AMQPUriTcpExt as _;

@@ -3,7 +3,7 @@
 
 use super::RabbitMqShared;
 use super::connection::LiveConnection;
-use super::fault::{ANSWER_TIMEOUT, AmqpFault};
+use super::error_conversion::{ANSWER_TIMEOUT, AmqpFault};
 use super::publish::RETURNED;
 use super::unacked::UnackedDelivery;
 use crate::backoff::Backoff;

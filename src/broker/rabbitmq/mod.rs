@@ -18,7 +18,7 @@
 
 mod connection;
 mod consumer;
-mod fault;
+mod error_conversion;
 mod names;
 mod publish;
 mod supervisor;
@@ -28,7 +28,7 @@ mod url;
 
 use self::connection::ConnectionRole;
 use self::consumer::RabbitMqConsumer;
-use self::fault::{ANSWER_TIMEOUT, AmqpFault};
+use self::error_conversion::{ANSWER_TIMEOUT, AmqpFault};
 use self::names::Names;
 use self::publish::Publisher;
 use self::supervisor::AmqpLink;

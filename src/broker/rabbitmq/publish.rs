@@ -4,7 +4,7 @@
 //! calls on one channel would receive each other's messages.
 
 use super::connection::LiveConnection;
-use super::fault::AmqpFault;
+use super::error_conversion::AmqpFault;
 use super::names::Declaration;
 use super::supervisor::AmqpLink;
 use super::topology::AmqpTopology;

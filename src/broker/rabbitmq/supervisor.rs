@@ -5,7 +5,7 @@
 //! rebuilt here.
 
 use super::connection::{ConnectionRole, LiveConnection, check_greeting};
-use super::fault::AmqpFault;
+use super::error_conversion::AmqpFault;
 use super::url::AmqpAddress;
 use crate::backoff::Backoff;
 use futures_util::StreamExt as _;

@@ -7,7 +7,7 @@
 //! connection is deleted and redeclared; the publisher of the lost messages publishes them again.
 
 use super::connection::LiveConnection;
-use super::fault::{AmqpFault, NOT_FOUND, PRECONDITION, REFUSED, reply_code};
+use super::error_conversion::{AmqpFault, NOT_FOUND, PRECONDITION, REFUSED, reply_code};
 use super::names::{Declaration, Names};
 use super::url::AmqpAddress;
 use lapin::BasicProperties;

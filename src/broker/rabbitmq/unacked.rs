@@ -6,7 +6,7 @@
 //! adjacent acks leave in one write.
 
 use super::RabbitMqShared;
-use super::fault::ANSWER_TIMEOUT;
+use super::error_conversion::ANSWER_TIMEOUT;
 use crate::broker::{BrokerError, Disposition, Queue, Receipt};
 use async_trait::async_trait;
 use futures_util::FutureExt as _;

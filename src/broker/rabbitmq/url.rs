@@ -1,6 +1,6 @@
 //! The broker's address: the URL is parsed once, and printed without its password.
 
-use super::fault::AmqpFault;
+use super::error_conversion::AmqpFault;
 use crate::broker::BrokerError;
 use lapin::uri::AMQPUri;
 use url::Url;

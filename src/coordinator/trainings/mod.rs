@@ -2,7 +2,7 @@
 
 mod conclusion;
 mod log_messages;
-mod record;
+mod manifest_record;
 mod training;
 mod training_metrics;
 
@@ -155,7 +155,7 @@ impl Trainings {
     }
 
     fn record(&self, manifest: &mut Manifest) {
-        record::record(&self.trainings, manifest);
+        manifest_record::record(&self.trainings, manifest);
     }
 
     fn open(&self) -> impl Iterator<Item = &TrackedTraining> {

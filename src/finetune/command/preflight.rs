@@ -2,7 +2,7 @@
 
 use super::config::Trainer;
 use super::process::environment::{arguments, variables, without_secrets};
-use super::process::subprocess;
+use super::process::short_command;
 use super::reading::train_keys;
 use super::template::values::{Values, unfit_text, unfit_value};
 use crate::finetune::TrainingSpec;
@@ -23,7 +23,7 @@ pub(super) async fn check_runnable(trainer: &Trainer, spec: &TrainingSpec, dir: 
     }
     let values = Values::before_rows(&trainer.defaults, &trainer.config_dir, spec);
     let argv = arguments(&trainer.check, &values);
-    let output = subprocess::run(&argv, variables(trainer, &values), dir, CHECK_TIMEOUT).await;
+    let output = short_command::run(&argv, variables(trainer, &values), dir, CHECK_TIMEOUT).await;
     let output = output.map_err(|error| format!("its `check` cannot be run: {error}"))?;
     if output.code == Some(0) {
         return Ok(());

@@ -2,7 +2,7 @@
 
 use super::super::http::CallError;
 use super::super::{ServiceSpec, TrainingRequest};
-use super::model_names;
+use super::new_model_name;
 use serde_json::{Map, Value as Json, json};
 
 /// Seeds are below this: the protocol's are 31 bits.
@@ -30,7 +30,7 @@ pub(super) fn of(
     let mut body = json!({
         "model": recipe.base_model(),
         "training_file": rows,
-        "suffix": model_names::suffix(spec, recipe, azure),
+        "suffix": new_model_name::suffix(spec, recipe, azure),
         "seed": recipe.seed % SEEDS,
     });
     if let Some(validation) = validation {

@@ -5,7 +5,7 @@
 
 mod create_job;
 mod jobs;
-mod model_names;
+mod new_model_name;
 mod preflight;
 mod progress;
 mod uploads;
@@ -38,7 +38,7 @@ impl OpenAiProvider {
     }
 
     fn is_azure(&self) -> bool {
-        self.client.http().is_ok_and(model_names::is_azure)
+        self.client.http().is_ok_and(new_model_name::is_azure)
     }
 
     /// The training's state, from the job as the server returned it.
@@ -46,7 +46,7 @@ impl OpenAiProvider {
         match job.status {
             OpenAiJobStatus::Succeeded => match job.model {
                 Some(model) => TrainingState::Succeeded(TrainingResult {
-                    model: Some(model_names::model(&model)),
+                    model: Some(new_model_name::model(&model)),
                     api_base: self.spec.api_base.clone(),
                     tokens: job.tokens,
                     loss: progress::of(http, &job.id, &job.word).await.loss,

@@ -4,7 +4,7 @@ use super::super::http::{CallError, Http, NoAccess};
 use super::super::{ProviderError, ServiceSpec, TrainingSpec};
 use super::jobs::JOBS;
 use super::wire_types::{Page, id, text};
-use super::{OWN, create_job, model_names};
+use super::{OWN, create_job, new_model_name};
 use crate::finetune::train_keys::openai_problems;
 use crate::schema::nearest;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -38,8 +38,8 @@ pub(super) async fn look(
     match http {
         Err(error) => found.problems.push(error.to_string()),
         Ok(http) => {
-            let azure = model_names::is_azure(http);
-            let longest = model_names::longest(azure);
+            let azure = new_model_name::is_azure(http);
+            let longest = new_model_name::longest(azure);
             if spec
                 .suffix
                 .as_ref()

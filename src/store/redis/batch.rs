@@ -4,8 +4,8 @@
 //! once; under load some tens share a script, and none waits longer than one answer. A script is atomic,
 //! and each call in it succeeds or fails on its own.
 
+use super::connection::RedisLink;
 use super::keys::Keys;
-use super::link::RedisLink;
 use super::script::ScriptCall;
 use crate::store::StoreError;
 use crate::task::RunId;

@@ -1,8 +1,8 @@
 //! The calls that every task makes, and that are therefore batched.
 
 use super::batch::BatchItem;
+use super::expiry::KEPT;
 use super::keys::Keys;
-use super::lifetime::KEPT;
 use super::reply;
 use super::script::{CLAIM, FINISH, RECORD, ScriptCall};
 use crate::store::Claim;

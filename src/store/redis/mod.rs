@@ -14,20 +14,20 @@
 mod artifacts;
 mod batch;
 mod batched_calls;
+mod connection;
 mod coordination;
-mod fault;
+mod error_conversion;
+mod expiry;
 mod idempotency;
 mod keys;
-mod lifetime;
-mod link;
 mod page;
 mod reply;
 mod rights;
 mod script;
-mod start;
+mod start_checks;
 mod url;
 
-pub use lifetime::KEPT;
+pub use expiry::KEPT;
 pub use rights::{CLUSTER_RIGHTS, RIGHTS};
 
 use super::{Claim, Position, Store, StoreError, Stored};
@@ -35,10 +35,10 @@ use crate::task::{AttemptRef, RunId, TaskId};
 use async_trait::async_trait;
 use batch::Batcher;
 use batched_calls::{ClaimItem, FinishItem, Held, RecordItem};
+use connection::RedisLink;
+use expiry::Lifetimes;
 use idempotency::{InDoubtCalls, InDoubtRequest};
 use keys::Keys;
-use lifetime::Lifetimes;
-use link::RedisLink;
 use page::Sizes;
 use redis::Value;
 use script::{ABANDONED, IMPORT, KEEP, OUTCOME, RELEASE, RENEW, REOPEN, ScriptCall, TRIM};
@@ -96,7 +96,7 @@ impl RedisStore {
             // Fails if another part of the process installed one, which serves as well.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        let link = Arc::new(start::checked(address, &keys).await?);
+        let link = Arc::new(start_checks::checked(address, &keys).await?);
         Ok(RedisStore {
             claims: Batcher::new(Arc::clone(&link), keys.clone()),
             records: Batcher::new(Arc::clone(&link), keys.clone()),

@@ -1,9 +1,9 @@
 //! Fine-tune jobs that a trainer on this machine carries out: the trainer is a script that files control.
 
-mod alone;
-mod dies;
-mod service;
-mod watched;
+mod embedded;
+mod killed_processes;
+mod openai_service;
+mod training_metrics;
 
 use crate::support::{Folder, JobFile, until};
 use serde_json::Value;

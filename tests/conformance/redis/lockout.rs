@@ -4,8 +4,8 @@ use super::{DEADLINE, NAMESPACE, connect, outcomes, refusal, server};
 use crate::conformance::store::{LEASE, claimed, run, task};
 use crate::support::redis_server::{RedisServer, is_installed};
 use crate::support::until;
+use bsft::error_action::ErrorAction;
 use bsft::metrics::{Metrics, Service};
-use bsft::recourse::Recourse;
 use bsft::retry::RetryingStore;
 use bsft::shutdown::Shutdown;
 use bsft::store::redis::RedisStore;
@@ -43,7 +43,7 @@ async fn change_and_undo(server: &RedisServer) {
     // A new process is refused at once.
     let error = refusal(&url).await;
     assert!(matches!(error, StoreError::Refused { .. }), "{error}");
-    assert_eq!(error.recourse(), Recourse::Halt);
+    assert_eq!(error.action(), ErrorAction::Halt);
     set(server, RIGHT);
     work.await.unwrap();
     assert_eq!(outcomes(&*store).await.len(), 1);
@@ -85,12 +85,12 @@ async fn store_calls_wait_for_the_right_password_until_shutdown() {
     assert!(!beginning.is_finished());
     shutdown.drain();
     let error = beginning.await.unwrap().unwrap_err();
-    assert_eq!(error.recourse(), Recourse::Retry, "{error}");
+    assert_eq!(error.action(), ErrorAction::Retry, "{error}");
     locked_out(&store).await;
     assert!(!record.is_finished(), "a drain waits for what is in flight");
     shutdown.abort();
     let error = record.await.unwrap().unwrap_err();
-    assert_eq!(error.recourse(), Recourse::Retry, "{error}");
+    assert_eq!(error.action(), ErrorAction::Retry, "{error}");
 }
 
 fn retrying_store(store: &Arc<RedisStore>, shutdown: &Shutdown) -> RetryingStore {
@@ -123,7 +123,7 @@ async fn locked_out(store: &RedisStore) -> StoreError {
     let told = async {
         loop {
             let error = store.probe().await.unwrap_err();
-            assert_eq!(error.recourse(), Recourse::Retry, "{error}");
+            assert_eq!(error.action(), ErrorAction::Retry, "{error}");
             if matches!(error, StoreError::LockedOut { .. }) {
                 return error;
             }

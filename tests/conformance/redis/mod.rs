@@ -9,7 +9,7 @@ mod window;
 use crate::conformance::store::{LEASE, StoreUnderTest, all_store_cases, claimed, run, store_cases, task};
 use crate::support::redis_server::{RedisServer, is_installed};
 use async_trait::async_trait;
-use bsft::recourse::Recourse;
+use bsft::error_action::ErrorAction;
 use bsft::store::redis::RedisStore;
 use bsft::store::{Position, Store, StoreError};
 use bsft::task::AttemptRef;
@@ -126,7 +126,7 @@ pub(crate) async fn refusal(url: &str) -> StoreError {
 
 fn is_unreachable<T: std::fmt::Debug>(result: &Result<T, StoreError>) -> bool {
     let error = result.as_ref().unwrap_err();
-    assert!(matches!(error.recourse(), Recourse::Retry), "{error}");
+    assert!(matches!(error.action(), ErrorAction::Retry), "{error}");
     matches!(error, StoreError::Unreachable { .. })
 }
 

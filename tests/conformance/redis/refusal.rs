@@ -2,7 +2,7 @@
 
 use super::{NAMESPACE, connect, finish, is_unreachable, outcomes, refusal, server};
 use crate::conformance::store::{LEASE, claimed, run, task};
-use bsft::recourse::Recourse;
+use bsft::error_action::ErrorAction;
 use bsft::store::{Claim, Position, Store, StoreError};
 
 #[tokio::test]
@@ -19,7 +19,7 @@ async fn wrong_credentials_are_refused_and_not_shown() {
     ] {
         let error = refusal(&url).await;
         assert!(matches!(error, StoreError::Refused { .. }), "{url}: {error}");
-        assert_eq!(error.recourse(), Recourse::Halt);
+        assert_eq!(error.action(), ErrorAction::Halt);
         let told = format!("{error} {error:?}");
         assert!(
             told.contains(&host) && told.contains("URL") && !told.contains("hunter2"),

@@ -1,10 +1,10 @@
 //! `dspy.LM` without its transport: the arguments, the request body and the token counts.
 
 mod body;
-mod reasoning;
+mod reasoning_models;
 
 pub use body::{BodyError, RequestBody};
-pub use reasoning::{LEAST_MAX_TOKENS, is_reasoning_model};
+pub use reasoning_models::{LEAST_MAX_TOKENS, is_reasoning_model};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};

@@ -3,7 +3,7 @@
 use super::result::ResultFile;
 use crate::finetune::command::config::Trainer;
 use crate::finetune::command::process::environment::{arguments, variables};
-use crate::finetune::command::process::subprocess;
+use crate::finetune::command::process::short_command;
 use crate::finetune::command::template::values::Values;
 use crate::finetune::command::work_dir::WorkDir;
 use std::fs;
@@ -16,7 +16,7 @@ const TIMEOUT: Duration = Duration::from_secs(12 * 3600);
 /// Runs `upload`. Its last line is the location of the model, or a [`ResultFile`] as JSON.
 pub(super) async fn upload(trainer: &Trainer, work: &WorkDir, values: &Values) -> Result<ResultFile, String> {
     let argv = arguments(&trainer.upload, values);
-    let ended = subprocess::run(&argv, variables(trainer, values), work.root(), TIMEOUT).await;
+    let ended = short_command::run(&argv, variables(trainer, values), work.root(), TIMEOUT).await;
     let ended = ended.map_err(|error| format!("uploading it failed: {error}"))?;
     let log = format!("{}\n{}", ended.stdout, ended.stderr);
     if let Err(error) = fs::write(work.path("upload.log"), log) {

@@ -3,7 +3,7 @@
 use super::convert::ConvertedRows;
 use crate::finetune::command::config::Trainer;
 use crate::finetune::command::process::environment::{arguments, variables, without_secrets};
-use crate::finetune::command::process::subprocess;
+use crate::finetune::command::process::short_command;
 use crate::finetune::command::template::values::Values;
 use crate::finetune::command::work_dir::WorkDir;
 use serde::Deserialize;
@@ -40,7 +40,7 @@ pub(super) struct Length {
 /// Runs the trainer's `measure`. The error is the reason why it has no result.
 pub(super) async fn measure(trainer: &Trainer, work: &WorkDir, values: &Values) -> Result<Measured, String> {
     let argv = arguments(&trainer.measure, values);
-    let ended = subprocess::run(&argv, variables(trainer, values), work.root(), TIMEOUT).await;
+    let ended = short_command::run(&argv, variables(trainer, values), work.root(), TIMEOUT).await;
     let ended = ended.map_err(|error| format!("measuring the rows: {error}"))?;
     if ended.code != Some(0) {
         let message = without_secrets(trainer, ended.message().to_owned());

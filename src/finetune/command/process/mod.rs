@@ -2,5 +2,5 @@
 
 pub(super) mod environment;
 pub(super) mod launch;
+pub(super) mod short_command;
 pub(super) mod stop;
-pub(super) mod subprocess;

@@ -1,9 +1,9 @@
 //! The life of a training, with a scripted trainer that is controlled by a file.
 
-mod end;
-mod given;
-mod life;
-mod stop;
+mod cancel;
+mod resume_and_restart;
+mod trainer_input;
+mod training_end;
 
 use super::process::environment;
 use super::procfs;

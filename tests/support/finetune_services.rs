@@ -1,4 +1,4 @@
-//! `tests/support/service_server.py` as a process: the fine-tuning APIs of Together AI and Fireworks AI.
+//! `tests/support/finetune_services.py` as a process: the fine-tuning APIs of Together AI and Fireworks AI.
 
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 pub(crate) const KEY_VARIABLE: &str = "PATH";
 
 /// The server; it ends with the test.
-pub(crate) struct ServiceServer {
+pub(crate) struct FinetuneServices {
     child: Child,
     place: String,
 }
@@ -28,12 +28,12 @@ pub(crate) struct State {
     pub(crate) requests: Vec<String>,
 }
 
-impl ServiceServer {
-    pub(crate) fn start() -> ServiceServer {
+impl FinetuneServices {
+    pub(crate) fn start() -> FinetuneServices {
         let mut child = Command::new("python3")
             .arg(concat!(
                 env!("CARGO_MANIFEST_DIR"),
-                "/tests/support/service_server.py"
+                "/tests/support/finetune_services.py"
             ))
             .args(["--while-stdin", "--key-variable", "SERVICE_KEY"])
             .env("SERVICE_KEY", std::env::var(KEY_VARIABLE).unwrap())
@@ -46,8 +46,9 @@ impl ServiceServer {
         let stdout = child.stdout.take().unwrap();
         BufReader::new(stdout).read_line(&mut line).unwrap();
         let place = line.trim().strip_prefix("http://");
-        let place = place.unwrap_or_else(|| panic!("service_server.py did not start; it printed {line:?}"));
-        ServiceServer {
+        let place =
+            place.unwrap_or_else(|| panic!("finetune_services.py did not start; it printed {line:?}"));
+        FinetuneServices {
             place: place.to_owned(),
             child,
         }
@@ -92,7 +93,7 @@ impl ServiceServer {
     }
 }
 
-impl Drop for ServiceServer {
+impl Drop for FinetuneServices {
     fn drop(&mut self) {
         // Both fail when it has ended already.
         let _ = self.child.kill();

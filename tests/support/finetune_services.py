@@ -24,7 +24,7 @@ For tests
 
   POST /_reset  forgets everything
 
-Usage:  python3 service_server.py --port 0 [--key-variable NAME] [--while-stdin]
+Usage:  python3 finetune_services.py --port 0 [--key-variable NAME] [--while-stdin]
 It prints its address when it listens. The API key is what the environment variable NAME holds, else `test-key`.
 """
 import argparse

@@ -1,6 +1,6 @@
 //! A service of the tests' own, rows, and what is asked for.
 
-use crate::support::service_server::{KEY_VARIABLE, ServiceServer, State};
+use crate::support::finetune_services::{FinetuneServices, KEY_VARIABLE, State};
 use bsft::artifacts::DirArtifacts;
 use bsft::finetune::{
     FinetuneJob, FireworksSpec, Provider, ProviderError, ProviderSpec, Providers, ServiceSpec, StartError,
@@ -58,7 +58,7 @@ impl Service {
 
 /// A service, rows, and what is asked for.
 pub(super) struct Scene {
-    pub(super) server: ServiceServer,
+    pub(super) server: FinetuneServices,
     pub(super) folder: tempfile::TempDir,
     pub(super) shard: FinetuneJob,
     pub(super) run: RunId,
@@ -66,7 +66,7 @@ pub(super) struct Scene {
 
 impl Scene {
     pub(super) fn new(service: Service) -> Scene {
-        let server = ServiceServer::start();
+        let server = FinetuneServices::start();
         let folder = tempfile::tempdir().unwrap();
         let shard = FinetuneJob {
             recipe: recipe(service, &server),
@@ -149,7 +149,7 @@ fn provider(recipe: &TrainingSpec) -> Arc<dyn Provider> {
     Providers::default().get(recipe).unwrap()
 }
 
-fn recipe(service: Service, server: &ServiceServer) -> TrainingSpec {
+fn recipe(service: Service, server: &FinetuneServices) -> TrainingSpec {
     let spec = ServiceSpec {
         api_base: Some(server.base()),
         api_key_env: Some(KEY_VARIABLE.to_owned()),

@@ -1,7 +1,7 @@
 //! Requests that go wrong: whichever it is, there is one training in the end.
 
-use super::scene::{BOTH, KEY, Scene, Service, assert_clean};
-use crate::support::service_server::State;
+use super::fixture::{BOTH, KEY, Scene, Service, assert_clean};
+use crate::support::finetune_services::State;
 use bsft::finetune::{StartError, TrainingState};
 use serde_json::json;
 

@@ -201,7 +201,7 @@ fn code(error: &RedisError) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recourse::Recourse;
+    use crate::error_action::ErrorAction;
 
     fn of(reply: &str) -> StoreError {
         let error = redis::parse_redis_value(reply.as_bytes())
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn recourse_retries_transient_errors_and_halts_on_others() {
+    fn action_retries_transient_errors_and_halts_on_others() {
         for reply in [
             "-OOM command not allowed when used memory > 'maxmemory'.\r\n",
             "-ERR Error running script (call to f_1): @user_script:4: @user_script: 4: -OOM command not allowed\r\n",
@@ -225,7 +225,7 @@ mod tests {
             "-MISCONF Errors writing to the AOF file: No space left on device\r\n",
             "-BUSY Redis is busy running a script.\r\n",
         ] {
-            assert!(matches!(of(reply).recourse(), Recourse::Retry), "{reply}");
+            assert!(matches!(of(reply).action(), ErrorAction::Retry), "{reply}");
         }
         for reply in [
             "-NOAUTH Authentication required.\r\n",
@@ -233,7 +233,7 @@ mod tests {
             "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n",
             "-ERR unknown command 'EVALSHA'\r\n",
         ] {
-            assert_eq!(of(reply).recourse(), Recourse::Halt, "{reply}");
+            assert_eq!(of(reply).action(), ErrorAction::Halt, "{reply}");
         }
     }
 

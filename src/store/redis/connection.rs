@@ -5,7 +5,7 @@
 //! for its retries. Here a call fails at once or after [`CALL_TIMEOUT`], and the caller decides about
 //! retries.
 
-use super::fault::RedisFault;
+use super::error_conversion::RedisFault;
 use super::script::ScriptCall;
 use super::url::RedisAddress;
 use crate::store::StoreError;

@@ -1,8 +1,8 @@
 //! Checks before the first call: a server that would lose outcomes, or refuse them later, is refused now.
 
+use super::connection::{RedisLink, RedisTopology};
+use super::expiry::KEPT;
 use super::keys::Keys;
-use super::lifetime::KEPT;
-use super::link::{RedisLink, RedisTopology};
 use super::script::PROBE;
 use super::url::RedisAddress;
 use crate::store::StoreError;

@@ -1,13 +1,13 @@
 //! The providers `together` and `fireworks` against a strict server of ours: whatever goes wrong, there is one training in the end.
 
 mod faults;
+mod fixture;
 mod preflight;
-mod scene;
 
 use bsft::finetune::{
     ProviderError, StartError, TrainingId, TrainingProgress, TrainingResult, TrainingState,
 };
-use scene::{BOTH, KEY, OTHER_KEY, Scene, Service, assert_clean, file};
+use fixture::{BOTH, KEY, OTHER_KEY, Scene, Service, assert_clean, file};
 use serde_json::json;
 use std::fmt::Write as _;
 

@@ -1,6 +1,6 @@
 //! What is asked for, and what would be refused if it were.
 
-use super::scene::{BOTH, KEY, Scene, Service, object, service as spec_of};
+use super::fixture::{BOTH, KEY, Scene, Service, object, service as spec_of};
 use bsft::finetune::{ProviderSpec, TrainingSpec};
 use serde_json::json;
 
