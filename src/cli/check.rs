@@ -2,6 +2,7 @@
 
 use super::exit::Exit;
 use super::ui::{self, counted};
+use crate::job::plan::DeclaredLimits;
 use crate::job::{self, Job};
 use crate::lm::{ConnectError, Secret, connect};
 use crate::metrics::Metrics;
@@ -81,6 +82,9 @@ pub(super) fn check(path: &Path) -> Exit {
                 counted(job.trainset.len(), "example"),
                 counted(job.spec.teachers.len(), "teacher")
             ));
+            for (name, limits) in &job.spec.accounts {
+                ui::stdout(format_args!("account {name}: {}", DeclaredLimits(*limits)));
+            }
             Exit::Done
         }
         Err(problems) => {

@@ -2,6 +2,7 @@
 
 use super::keys::CompileTable;
 use crate::adapter::AdapterKind;
+use std::time::Duration;
 
 /// The checked `[compile]` table, with its defaults.
 pub(super) struct CompileOptions {
@@ -9,7 +10,11 @@ pub(super) struct CompileOptions {
     pub(super) exclude_demos: bool,
     pub(super) adapter: AdapterKind,
     pub(super) max_failure_rate: f64,
+    pub(super) patience: Duration,
 }
+
+/// An outage that operators mend within a working hour should not end a run.
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 impl CompileOptions {
     pub(super) fn new(table: Option<CompileTable<'_>>) -> CompileOptions {
@@ -18,6 +23,7 @@ impl CompileOptions {
             exclude_demos: false,
             adapter: AdapterKind::Chat,
             max_failure_rate: 1.0,
+            patience: PATIENCE,
         };
         let Some(table) = table else { return options };
         if let Some(multitask) = table.multitask {
@@ -31,6 +37,9 @@ impl CompileOptions {
         }
         if let Some(rate) = table.max_failure_rate {
             options.max_failure_rate = rate.value;
+        }
+        if let Some(patience) = table.patience {
+            options.patience = patience.value;
         }
         options
     }

@@ -109,7 +109,7 @@ fn settings(name: &str, lm: &LmTable<'_>, problems: &mut Problems) -> Option<LmS
         model: model?,
         api_base,
         api_key_env,
-        account: None,
+        account: lm.account.as_ref().map(|name| name.value.to_owned()),
         temperature: lm.temperature.as_ref().map(|t| t.value),
         max_tokens: lm.max_tokens.as_ref().map(|n| n.value),
         extra: extra.unwrap_or_default(),

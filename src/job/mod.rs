@@ -1,6 +1,7 @@
 //! The job file: read, checked and planned before any money is spent.
 
 mod access;
+mod account;
 mod check;
 mod compile;
 mod data;
@@ -36,6 +37,7 @@ use keys::{JobTable, TeacherTable};
 use lm::Lms;
 use program::Draft;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A valid job, with all files that the job file refers to.
 #[derive(Debug)]
@@ -56,6 +58,8 @@ pub struct Job {
     pub key_variables: Vec<KeyVariable>,
     /// The run stops when more than this fraction of the examples (0..1) has failed.
     pub max_failure_rate: f64,
+    /// The run stops when an LM server that has answered before is away for longer. No id depends on it.
+    pub patience: Duration,
     /// Warnings: what is allowed but probably a mistake.
     pub warnings: Vec<String>,
 }
@@ -110,7 +114,11 @@ fn assemble(root: &Section<'_>, sources: &Sources, problems: &mut Problems) -> O
     let table = JobTable::read(root, problems);
     let name = name(table.name.as_ref(), root, problems);
     let data = table.data.and_then(|data| Data::open(data.value, problems));
-    let lms = Lms::new(table.lm.map(|lms| lms.value).unwrap_or_default(), problems);
+    let lms = table.lm.map(|lms| lms.value).unwrap_or_default();
+    let members = account::memberships(&lms);
+    let lms = Lms::new(lms, problems);
+    let accounts = table.account.map(|accounts| accounts.value).unwrap_or_default();
+    let accounts = account::limits(&accounts, &members, &lms, problems);
     let compile = CompileOptions::new(table.compile.map(|compile| compile.value));
     let metric = metric::metric(table.metric.map(|metric| metric.value), problems);
     let mut types = program::Types::default();
@@ -168,7 +176,7 @@ fn assemble(root: &Section<'_>, sources: &Sources, problems: &mut Problems) -> O
             inputs: data.inputs,
             types: types.written,
             lms: lms.settings,
-            accounts: IndexMap::new(),
+            accounts,
             student,
             teachers,
             metric,
@@ -181,6 +189,7 @@ fn assemble(root: &Section<'_>, sources: &Sources, problems: &mut Problems) -> O
         finetune: lms.finetune,
         key_variables: lms.key_variables,
         max_failure_rate: compile.max_failure_rate,
+        patience: compile.patience,
         warnings,
     };
     if problems.is_empty() {

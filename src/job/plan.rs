@@ -1,5 +1,9 @@
 //! The plan: an upper bound of a job's tasks, LM calls and cost, computed without LM calls.
 
+mod account;
+
+pub use account::{AccountPlan, DeclaredLimits};
+
 use super::{Job, JobSpec};
 use crate::dataset::Split;
 use crate::finetune::{DataPart, file_name, key_name};
@@ -34,6 +38,8 @@ pub struct Plan {
     pub tasks: u64,
     /// The calls of each LM, without retries after answers that do not parse.
     pub lms: Vec<LmPlan>,
+    /// The calls of each account with declared limits.
+    pub accounts: Vec<AccountPlan>,
     /// US dollars for all calls. `None` if a paid LM has no known price.
     pub cost: Option<f64>,
     /// The training files and fine-tune jobs.
@@ -115,6 +121,7 @@ impl Plan {
             .map(|(lm, asked)| lm_plan(lm, asked, spec))
             .collect();
         let cost = lms.iter().map(|lm| lm.cost).sum();
+        let accounts = account::accounts(spec, &lms);
         let teachers = spec.teachers.len() as u64;
         let name = spec.name.clone();
         Plan {
@@ -123,6 +130,7 @@ impl Plan {
             teachers,
             tasks: examples * teachers,
             lms,
+            accounts,
             cost,
             training: training(job),
         }
@@ -237,6 +245,13 @@ impl fmt::Display for Plan {
         }));
         table(f, &rows)?;
         writeln!(f)?;
+        if !self.accounts.is_empty() {
+            let mut rows =
+                vec![["account", "LMs", "calls", "declared limits", "takes at least"].map(str::to_owned)];
+            rows.extend(self.accounts.iter().map(AccountPlan::row));
+            table(f, &rows)?;
+            writeln!(f)?;
+        }
         let mut rows =
             vec![["training file", "rows at most", "kept back", "fine-tuned by"].map(str::to_owned)];
         rows.extend(self.training.iter().map(|t| {

@@ -20,12 +20,14 @@ impl JobSpec {
                     .map_or(lm.model.as_str(), |(_, model)| model);
                 lm.model = format!("simulated/{model}");
             }
-            (lm.api_base, lm.api_key_env) = (None, None);
+            (lm.api_base, lm.api_key_env, lm.account) = (None, None, None);
             if lm.simulate == Simulation::default() {
                 lm.simulate.malformed_rate = ROUGHNESS;
                 lm.simulate.error_rate = ROUGHNESS;
             }
         }
+        // No provider limits a simulated LM.
+        self.accounts.clear();
         self
     }
 }

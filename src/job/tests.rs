@@ -1,5 +1,6 @@
 //! Tests of job files: valid ones, and invalid ones with the line and the message of each problem.
 
+mod accounts;
 mod broken;
 
 use super::*;

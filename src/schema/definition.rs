@@ -48,6 +48,8 @@ pub(crate) enum Kind {
     Number(f64, f64),
     /// A number of seconds above 0.
     Seconds,
+    /// A length of time such as `"1h"`.
+    TimeSpan,
     /// One of these strings, each with its meaning.
     Choice(Vec<(&'static str, &'static str)>),
     List(Box<Kind>),
@@ -121,6 +123,11 @@ impl KeyNotes {
             default: Some(default),
             ..self
         }
+    }
+
+    /// Names the first version with the key.
+    pub(crate) const fn since(self, since: &'static str) -> KeyNotes {
+        KeyNotes { since, ..self }
     }
 
     /// Limits the key to some fine-tune providers.

@@ -2,6 +2,7 @@
 
 use super::definition::{Key, Kind, TableDefinition};
 use super::reference::prose;
+use super::time_span;
 use serde_json::{Map, Value as Json, json};
 
 /// Renders the schema of a whole file.
@@ -72,6 +73,7 @@ fn value(kind: &Kind, tables: &mut Map<String, Json>) -> Json {
         }
         Kind::Number(least, _) => json!({ "type": "number", "minimum": least }),
         Kind::Seconds => json!({ "type": "number", "exclusiveMinimum": 0 }),
+        Kind::TimeSpan => json!({ "type": "string", "pattern": time_span::PATTERN }),
         Kind::Choice(options) => {
             let names: Vec<&str> = options.iter().map(|(name, _)| *name).collect();
             json!({ "type": "string", "enum": names })

@@ -8,6 +8,7 @@ mod problem;
 pub(crate) mod reference;
 mod section;
 pub(crate) mod table;
+pub(crate) mod time_span;
 
 pub use problem::{Problem, Problems};
 pub(crate) use section::{Item, Place, Section, nearest};

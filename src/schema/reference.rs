@@ -1,6 +1,7 @@
 //! The reference of a file as Markdown, from the definitions that also read the file.
 
 use super::definition::{Key, Kind, TableDefinition};
+use super::time_span;
 use std::fmt::Write as _;
 
 /// A key and its path, such as `lm.*.finetune.train`.
@@ -197,6 +198,7 @@ fn described(kind: &Kind) -> String {
         Kind::Number(least, most) if most.is_finite() => format!("a number from {least} to {most}"),
         Kind::Number(least, _) => format!("a number of at least {least}"),
         Kind::Seconds => "a number of seconds above 0".to_owned(),
+        Kind::TimeSpan => time_span::DESCRIPTION.to_owned(),
         Kind::Choice(_) => "one of these strings:".to_owned(),
         Kind::List(inner) => format!("a list; each is {}", described(inner)),
         Kind::OneOrMany(inner) => format!("{}, or a list of such", described(inner)),

@@ -25,6 +25,8 @@ table! {
             .default("`OPENAI_API_KEY` for OpenAI's own address; no key is sent to any other address");
         /// Refused: a key itself must not be in the file.
         api_key: Word = Word, refused(KEY_IN_FILE.0, KEY_IN_FILE.1);
+        /// The `[account.NAME]` whose limits its calls count against. LMs of one account share its address and its key.
+        account: Word = Word, optional("\"openai\"").default("an account of its own address and key, without declared limits").since("0.2.0");
         /// The sampling temperature, from 0. Reasoning models take 1.0 only.
         temperature: Number = Number(0.0, f64::INFINITY), optional("0.7").default("not sent: the server's default");
         /// The most tokens of an answer.

@@ -1,9 +1,11 @@
 //! The keys of the job file, each defined once for the reader, `docs/reference/job-file.md` and the JSON Schema.
 
+mod account;
 mod finetune;
 mod lm;
 mod program;
 
+pub(super) use account::AccountTable;
 pub(super) use finetune::FinetuneTable;
 pub(super) use lm::{LmTable, PriceTable, SimulateTable};
 pub(super) use program::{FileRoot, PredictorTable, ProgramTable};
@@ -12,6 +14,7 @@ use crate::adapter::AdapterKind;
 use crate::schema::definition::{optional, required, reserved};
 use crate::schema::form::{Choice, Count, Either, Flag, List, Named, Number, OneOrMany, Sub, Word};
 use crate::schema::table::table;
+use crate::schema::time_span::TimeSpan;
 
 table! {
     /// A job file describes one compilation: the data, the program, its LMs, and how the student is fine-tuned. It is TOML, or JSON
@@ -28,6 +31,9 @@ table! {
         program: Sub<ProgramTable<'static>> = Sub::new(), required("{ predictors = [ … ] }");
         /// The LMs by name. Names become file names.
         lm: Named<Sub<LmTable<'static>>> = Named("student", Sub::new()), required("{ student = { model = \"openai/…\" } }");
+        /// The accounts of LMs by name, with the limits that their providers declare.
+        account: Named<Sub<AccountTable<'static>>> = Named("openai", Sub::new()),
+            optional("").default("none: limits are learnt from the servers' answers").since("0.2.0");
         /// The student: the program that is fine-tuned.
         student: Sub<StudentTable<'static>> = Sub::new(), required("{ lm = \"NAME\" }");
         /// The teachers, in order: `[[teacher]]`, any number. Every teacher runs on every example.
@@ -132,5 +138,8 @@ table! {
         adapter: Choice<AdapterKind> = ADAPTERS, optional("\"chat\"").default("`\"chat\"`");
         /// Stop the run with exit code 1 if a greater part of the examples (0 to 1) has failed. 1.0 never stops.
         max_failure_rate: Number = Number(0.0, 1.0), optional("0.5").default("1.0");
+        /// How long an LM server that has answered in this run may be away before the run stops with exit code 4. The calls wait meanwhile,
+        /// and the same command resumes the run.
+        patience: TimeSpan = TimeSpan, optional("\"15m\"").default("`\"1h\"`").since("0.2.0");
     }
 }

@@ -1,0 +1,125 @@
+//! `[account.NAME]`: declared limits, and the LMs that share them.
+
+use super::keys::{AccountTable, LmTable};
+use super::lm::Lms;
+use crate::lm::openai::OPENAI_BASE;
+use crate::lm::{AccountLimits, LmSettings, OPENAI_KEY};
+use crate::schema::form::{NamedEntry, Read};
+use crate::schema::{Problems, nearest};
+use indexmap::IndexMap;
+
+/// The key `account` of an LM.
+pub(super) struct Membership<'a> {
+    /// The LM's name.
+    lm: &'a str,
+    account: Read<'a, &'a str>,
+}
+
+/// The LMs that name an account.
+pub(super) fn memberships<'a>(lms: &[NamedEntry<'a, LmTable<'a>>]) -> Vec<Membership<'a>> {
+    let named = lms.iter().filter_map(|entry| {
+        let account = entry.value.as_ref()?.account.clone()?;
+        Some(Membership {
+            lm: entry.name,
+            account,
+        })
+    });
+    named.collect()
+}
+
+/// Reads the declared limits by account. An account without limits or without LMs is a problem, and so is an LM of a missing account.
+pub(super) fn limits(
+    tables: &[NamedEntry<'_, AccountTable<'_>>],
+    members: &[Membership<'_>],
+    lms: &Lms,
+    problems: &mut Problems,
+) -> IndexMap<String, AccountLimits> {
+    let mut accounts = IndexMap::new();
+    for entry in tables {
+        let Some(table) = &entry.value else { continue };
+        let count = |key: &Option<Read<'_, u64>>| key.as_ref().map(|read| read.value);
+        let limits = AccountLimits {
+            rpm: count(&table.rpm),
+            tpm: count(&table.tpm),
+            rpd: count(&table.rpd),
+            concurrent: count(&table.concurrent),
+        };
+        // A limit that could not be read has been reported.
+        if table.section.items().next().is_none() {
+            entry.item.place.report(
+                problems,
+                format!("[account.{}] declares no limit", entry.name),
+                "write `rpm = 500`, `tpm`, `rpd` or `concurrent`, or leave the account out",
+            );
+        }
+        if !members.iter().any(|member| member.account.value == entry.name) {
+            entry.item.place.report(
+                problems,
+                format!("no LM belongs to [account.{}]", entry.name),
+                format!(
+                    "write `account = \"{}\"` in its [lm.NAME], or leave the account out",
+                    entry.name
+                ),
+            );
+        }
+        accounts.insert(entry.name.to_owned(), limits);
+    }
+    for member in members {
+        member_fits(member, tables, members, lms, problems);
+    }
+    accounts
+}
+
+/// The account exists, and its first LM has the same address and key.
+fn member_fits(
+    member: &Membership<'_>,
+    tables: &[NamedEntry<'_, AccountTable<'_>>],
+    members: &[Membership<'_>],
+    lms: &Lms,
+    problems: &mut Problems,
+) {
+    let name = member.account.value;
+    if !tables.iter().any(|table| table.name == name) {
+        let remedy = match tables {
+            [] => format!("write `[account.{name}]` and under it `rpm = 500` or another limit"),
+            _ => nearest(name, tables.iter().map(|table| table.name)),
+        };
+        member
+            .account
+            .report(problems, format!("there is no account `{name}`"), remedy);
+        return;
+    }
+    let Some(first) = members.iter().find(|other| other.account.value == name) else {
+        return;
+    };
+    let (Some(own), Some(others)) = (lms.settings.get(member.lm), lms.settings.get(first.lm)) else {
+        return;
+    };
+    let differs = match (access(own), access(others)) {
+        ((address, _), (other, _)) if address != other => "address",
+        ((_, key), (_, other)) if key != other => "key variable",
+        _ => return,
+    };
+    member.account.report(
+        problems,
+        format!(
+            "[lm.{}] has another {differs} than [lm.{}], and both belong to [account.{name}]",
+            member.lm, first.lm
+        ),
+        "an account is one address and one key: give each its own [account.NAME]",
+    );
+}
+
+/// The address and the key variable of an LM. `None` for a simulated one, or without a key.
+fn access(lm: &LmSettings) -> (Option<&str>, Option<&str>) {
+    if lm.model.starts_with("simulated/") {
+        return (None, None);
+    }
+    let address = lm
+        .api_base
+        .as_deref()
+        .unwrap_or(OPENAI_BASE)
+        .trim_end_matches('/');
+    let default_key = (address == OPENAI_BASE).then_some(OPENAI_KEY);
+    (Some(address), lm.api_key_env.as_deref().or(default_key))
+}
