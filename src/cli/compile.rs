@@ -128,6 +128,7 @@ impl Inputs {
             trainers: self.trainers,
             retry,
             rehearsal: flags.rehearse,
+            wait: flags.wait,
             shutdown,
             progress: Progress::new(prices(&self.job)),
             metrics: connected.metrics,
@@ -201,6 +202,9 @@ fn resume_command(flags: &CompileFlags) -> String {
     }
     if flags.rehearse {
         command.push_str(" --rehearse");
+    }
+    if flags.wait {
+        command.push_str(" --wait");
     }
     if let Some(trainers) = &flags.workers.trainers {
         command.push_str(&format!(" --trainers {}", trainers.display()));

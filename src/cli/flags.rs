@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 /// What the overview ends with.
 const AFTER_HELP: &str = "\
-Exit codes: 0 done, 1 the job failed, 2 bad usage or job file, 3 interrupted (run again to resume),
-4 a service cannot be reached, 70 a bug in bsft";
+Exit codes: 0 done, 1 the job failed, 2 bad usage or job file, 3 interrupted, or a daily quota is
+used up (run again to resume), 4 RabbitMQ, Redis or an LM server cannot be reached, 70 a bug";
 
 /// Compiles DSPy students: runs a teacher over a trainset, fine-tunes the student's LMs on the traces that pass the metric, and
 /// writes the student with its new models.
@@ -111,6 +111,9 @@ pub struct CompileFlags {
     /// Replace every LM and fine-tune provider by a simulated one: offline and free
     #[arg(long)]
     pub rehearse: bool,
+    /// Wait up to compile.patience for an LM server that has not answered in this run yet [default: stop within 10 s]
+    #[arg(long)]
+    pub wait: bool,
     #[command(flatten)]
     pub workers: WorkerFlags,
 }

@@ -21,6 +21,7 @@ pub(super) fn retry(flags: &RetryFlags) -> Exit {
         job: PathBuf::from(&manifest.job_file),
         out: Some(flags.run.clone()),
         rehearse: manifest.rehearsal,
+        wait: false,
         workers: flags.workers.clone(),
     };
     compile_again(&flags, what_failed(&manifest))

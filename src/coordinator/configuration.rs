@@ -27,6 +27,8 @@ pub struct Coordinator {
     pub retry: Retry,
     /// Whether every LM and provider was replaced by a simulated one.
     pub rehearsal: bool,
+    /// Whether to wait also for an LM server that has not answered in this run yet, for up to the job's patience.
+    pub wait: bool,
     /// Requests to stop; checked between any two steps.
     pub shutdown: Shutdown,
     /// Shows the phases' progress on stderr.

@@ -444,6 +444,7 @@ async fn live(folder: &Folder, service: &Arc<Service>, plan: &Arc<Plan>) -> bool
         trainers: None,
         retry: Retry::Nothing,
         rehearsal: false,
+        wait: false,
         shutdown: shutdown.clone(),
         progress: Progress::new(HashMap::new()),
         metrics,
