@@ -119,6 +119,7 @@ fn target(name: &str, base: &str) -> Result<Arc<dyn Target>, BoxError> {
         model: "openai/m".to_owned(),
         api_base: Some(base.to_owned()),
         api_key_env: None,
+        account: None,
         temperature: None,
         max_tokens: None,
         extra: serde_json::Map::new(),
