@@ -2,7 +2,7 @@
 
 use super::exit::Exit;
 use super::ui::{self, counted};
-use crate::job::plan::DeclaredLimits;
+use crate::job::plan::limits_text;
 use crate::job::{self, Job};
 use crate::lm::{ConnectError, Secret, connect};
 use crate::metrics::Metrics;
@@ -83,7 +83,7 @@ pub(super) fn check(path: &Path) -> Exit {
                 counted(job.spec.teachers.len(), "teacher")
             ));
             for (name, limits) in &job.spec.accounts {
-                ui::stdout(format_args!("account {name}: {}", DeclaredLimits(*limits)));
+                ui::stdout(format_args!("account {name}: {}", limits_text(limits)));
             }
             Exit::Done
         }

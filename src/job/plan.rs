@@ -2,7 +2,7 @@
 
 mod account;
 
-pub use account::{AccountPlan, DeclaredLimits};
+pub use account::{AccountPlan, limits_text};
 
 use super::{Job, JobSpec};
 use crate::dataset::Split;

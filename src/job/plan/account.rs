@@ -4,7 +4,6 @@ use super::LmPlan;
 use crate::lm::AccountLimits;
 use crate::spec::JobSpec;
 use serde::Serialize;
-use std::fmt;
 
 /// Seconds of a minute and of a day.
 const MINUTE: f64 = 60.0;
@@ -70,28 +69,17 @@ fn times(limits: &AccountLimits, calls: u64, tokens: u64) -> [(&'static str, Opt
 }
 
 /// Declared limits as in the job file: `rpm 600, tpm 200000`.
-pub struct DeclaredLimits(pub AccountLimits);
-
-impl fmt::Display for DeclaredLimits {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let AccountLimits {
-            rpm,
-            tpm,
-            rpd,
-            concurrent,
-        } = self.0;
-        let all = [
-            ("rpm", rpm),
-            ("tpm", tpm),
-            ("rpd", rpd),
-            ("concurrent", concurrent),
-        ];
-        let declared = all.iter().filter_map(|(name, limit)| Some((name, (*limit)?)));
-        for (i, (name, limit)) in declared.enumerate() {
-            write!(f, "{}{name} {limit}", if i == 0 { "" } else { ", " })?;
-        }
-        Ok(())
-    }
+pub fn limits_text(limits: &AccountLimits) -> String {
+    let all = [
+        ("rpm", limits.rpm),
+        ("tpm", limits.tpm),
+        ("rpd", limits.rpd),
+        ("concurrent", limits.concurrent),
+    ];
+    let declared = all
+        .iter()
+        .filter_map(|(name, limit)| Some(format!("{name} {}", (*limit)?)));
+    declared.collect::<Vec<_>>().join(", ")
 }
 
 impl AccountPlan {
@@ -105,7 +93,7 @@ impl AccountPlan {
             self.account.clone(),
             self.lms.join(", "),
             self.calls.to_string(),
-            DeclaredLimits(self.limits).to_string(),
+            limits_text(&self.limits),
             least,
         ]
     }

@@ -2,7 +2,7 @@
 
 use super::{dir, good, read_text};
 use crate::job::Job;
-use crate::job::plan::{DeclaredLimits, Plan};
+use crate::job::plan::{Plan, limits_text};
 use crate::lm::AccountLimits;
 use crate::spec::{TeacherIdentity, job_fingerprint, spec_digest};
 use std::time::Duration;
@@ -38,7 +38,7 @@ fn read_returns_the_declared_limits_and_their_lms() {
     assert_eq!(job.spec.accounts["openai"], limits);
     assert_eq!(job.spec.lms["teacher"].account.as_deref(), Some("openai"));
     assert_eq!(job.spec.lms["student"].account, None);
-    assert_eq!(DeclaredLimits(limits).to_string(), "rpm 10000, tpm 600");
+    assert_eq!(limits_text(&limits), "rpm 10000, tpm 600");
 }
 
 #[test]
