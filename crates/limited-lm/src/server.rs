@@ -1,0 +1,149 @@
+//! The server as a thread with its sockets.
+
+use crate::behaviour::{OutageKind, ServerBehaviour};
+use crate::connection::talk;
+use crate::counts::ServedCounts;
+use crate::shared::SharedServer;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::oneshot;
+
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 4096;
+
+/// A running server; it stops when dropped.
+pub struct LimitedServer {
+    address: SocketAddr,
+    shared: Arc<SharedServer>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+    /// Keeps the port while the server refuses connections.
+    _reserved: TcpSocket,
+}
+
+impl LimitedServer {
+    /// Serves on a free port of the loopback interface. Fails if it cannot listen or start a thread.
+    pub fn start(behaviour: ServerBehaviour) -> io::Result<LimitedServer> {
+        LimitedServer::start_on(0, behaviour)
+    }
+
+    /// The same on that port.
+    pub fn start_on(port: u16, behaviour: ServerBehaviour) -> io::Result<LimitedServer> {
+        let reserved = socket(([127, 0, 0, 1], port).into())?;
+        let address = reserved.local_addr()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let shared = Arc::new(SharedServer::new(behaviour.clone()));
+        let listener = {
+            let _context = runtime.enter();
+            socket(address)?.listen(BACKLOG)?
+        };
+        let (stop, stopped) = oneshot::channel();
+        let serving = Arc::clone(&shared);
+        let thread = thread::Builder::new()
+            .name("limited-lm".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        () = accept(&serving, address, listener) => {}
+                        () = serving.run_processor() => {}
+                        () = serving.run_outage(&behaviour) => {}
+                        // The server was dropped.
+                        _ = stopped => {}
+                    }
+                });
+            })?;
+        Ok(LimitedServer {
+            address,
+            shared,
+            stop: Some(stop),
+            thread: Some(thread),
+            _reserved: reserved,
+        })
+    }
+
+    /// What a job file calls `api_base`.
+    pub fn base(&self) -> String {
+        format!("http://{}/v1", self.address)
+    }
+
+    /// What it saw so far.
+    pub fn counts(&self) -> ServedCounts {
+        self.shared.account().ledger.counts()
+    }
+
+    /// Other limits and faults of the account from now on; speed, saturation and outage stay as they are.
+    pub fn change(&self, behaviour: ServerBehaviour) {
+        self.shared.account().change(behaviour);
+    }
+
+    /// Breaks down until [`LimitedServer::mend`].
+    pub fn break_down(&self, how: OutageKind) {
+        self.shared.breakdown.send_replace(Some(how));
+    }
+
+    /// Serves again.
+    pub fn mend(&self) {
+        self.shared.breakdown.send_replace(None);
+    }
+}
+
+impl Drop for LimitedServer {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // Its panic has been printed.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Bound, and not yet listening.
+fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+/// Accepts connections for ever, but for the time in which the server is down.
+async fn accept(shared: &Arc<SharedServer>, address: SocketAddr, listener: TcpListener) {
+    let mut listener = Some(listener);
+    let mut breakdown = shared.breakdown.subscribe();
+    loop {
+        let how = *breakdown.borrow_and_update();
+        if how == Some(OutageKind::Refuse) {
+            listener = None;
+            // The sender lives as long as this.
+            let _ = breakdown.changed().await;
+            continue;
+        }
+        let listening = match listener.take() {
+            Some(listening) => listening,
+            None => match socket(address).and_then(|socket| socket.listen(BACKLOG)) {
+                Ok(listening) => listening,
+                Err(error) => panic!("cannot listen on {address} again: {error}"),
+            },
+        };
+        tokio::select! {
+            accepted = listening.accept() => match accepted {
+                Ok(_) if how == Some(OutageKind::Reset) => shared.account().ledger.reset(),
+                Ok((stream, _)) => {
+                    // Only the latency suffers.
+                    let _ = stream.set_nodelay(true);
+                    let shared = Arc::clone(shared);
+                    // A client that disconnects has nothing to report.
+                    tokio::spawn(async move { drop(talk(&shared, stream).await) });
+                }
+                // No file descriptor is free: one is when a connection ends.
+                Err(_) => tokio::task::yield_now().await,
+            },
+            _ = breakdown.changed() => {}
+        }
+        listener = Some(listening);
+    }
+}

@@ -1,0 +1,211 @@
+//! What all connections of a server share: the account, the work in flight, and whether the server is up.
+
+use crate::account::{AdmittedRequest, AnswerEnding, LimitedAccount, ServerReaction};
+use crate::behaviour::{OutageKind, ServerBehaviour, SharedCapacity};
+use crate::http::{HttpReply, HttpRequest};
+use crate::processor::SharedProcessor;
+use crate::refusal;
+use crate::server_clock::ServerClock;
+use std::future::pending;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Notify, oneshot, watch};
+
+/// The server without its sockets.
+pub(crate) struct SharedServer {
+    clock: ServerClock,
+    account: Mutex<LimitedAccount>,
+    /// How the server is down now; `None`: it is up.
+    pub(crate) breakdown: watch::Sender<Option<OutageKind>>,
+    /// A request arrived or was answered.
+    happened: Notify,
+    processor: Option<Mutex<SharedProcessor<oneshot::Sender<()>>>>,
+    /// A request was added to the processor or left it.
+    processor_changed: Notify,
+}
+
+/// What is sent, and whether the connection ends with it.
+pub(crate) enum ReplySending {
+    Whole(HttpReply),
+    /// The first half; then the connection is closed.
+    Half(HttpReply),
+}
+
+/// A request in flight: dropped, it counts as one that was not answered.
+struct InFlight<'a> {
+    shared: &'a SharedServer,
+    is_settled: bool,
+}
+
+impl SharedServer {
+    pub(crate) fn new(behaviour: ServerBehaviour) -> SharedServer {
+        let clock = ServerClock::start(behaviour.speed);
+        let processor =
+            |saturation: SharedCapacity| Mutex::new(SharedProcessor::new(saturation, clock.now()));
+        SharedServer {
+            clock,
+            processor: behaviour.saturation.map(processor),
+            account: Mutex::new(LimitedAccount::new(behaviour, clock)),
+            breakdown: watch::Sender::new(None),
+            happened: Notify::new(),
+            processor_changed: Notify::new(),
+        }
+    }
+
+    pub(crate) fn account(&self) -> MutexGuard<'_, LimitedAccount> {
+        locked(&self.account)
+    }
+
+    /// Answers a request after the time that it takes; never, if it hangs.
+    pub(crate) async fn reply(&self, request: &HttpRequest) -> ReplySending {
+        if request.path.ends_with("/_counts") {
+            let counts = self.account().ledger.counts();
+            return ReplySending::Whole(HttpReply::ok(serde_json::to_string(&counts).unwrap_or_default()));
+        }
+        if request.path.ends_with("/models") {
+            let models = r#"{"object":"list","data":[{"id":"limited","object":"model"}]}"#;
+            return ReplySending::Whole(HttpReply::ok(models.to_owned()));
+        }
+        if !request.path.ends_with("/chat/completions") {
+            return ReplySending::Whole(refusal::no_such_path());
+        }
+        let is_overloaded = *self.breakdown.borrow() == Some(OutageKind::Unavailable);
+        let reaction = self.account().arrive(request, is_overloaded, self.clock.now());
+        self.happened.notify_waiters();
+        match reaction {
+            ServerReaction::Refused(reply) => ReplySending::Whole(reply),
+            ServerReaction::Admitted(admission) => self.work(admission).await,
+        }
+    }
+
+    async fn work(&self, admission: AdmittedRequest) -> ReplySending {
+        let mut in_flight = InFlight {
+            shared: self,
+            is_settled: false,
+        };
+        if admission.ending == AnswerEnding::Never {
+            pending::<()>().await;
+        }
+        match &self.processor {
+            None => tokio::time::sleep(self.clock.real(admission.latency_s)).await,
+            Some(processor) => {
+                let (sender, ended) = oneshot::channel();
+                locked(processor).add(sender, self.clock.now());
+                self.processor_changed.notify_one();
+                // The sender is dropped with the server only.
+                let _ = ended.await;
+            }
+        }
+        in_flight.is_settled = true;
+        self.settle(admission)
+    }
+
+    fn settle(&self, admission: AdmittedRequest) -> ReplySending {
+        let mut account = self.account();
+        let ledger = &mut account.ledger;
+        let reply = HttpReply {
+            headers: admission.headers,
+            ..HttpReply::ok(admission.question.completion(admission.answer_tokens))
+        };
+        match admission.ending {
+            AnswerEnding::Half => {
+                ledger.halved();
+                ReplySending::Half(reply)
+            }
+            AnswerEnding::Crashed => {
+                let reply = refusal::crashed();
+                ledger.broken(reply.status);
+                ReplySending::Whole(reply)
+            }
+            AnswerEnding::Whole | AnswerEnding::Never => {
+                let tokens = admission.question.prompt_tokens + admission.answer_tokens;
+                ledger.answered(admission.question.digest, tokens, self.clock.now());
+                drop(account);
+                self.happened.notify_waiters();
+                ReplySending::Whole(reply)
+            }
+        }
+    }
+
+    /// Ends the requests that share the processor when their time has come; never returns.
+    pub(crate) async fn run_processor(&self) {
+        let Some(processor) = &self.processor else {
+            return pending().await;
+        };
+        loop {
+            let next = {
+                let mut processor = locked(processor);
+                let now = self.clock.now();
+                processor.remove(oneshot::Sender::is_closed, now);
+                while let Some(sender) = processor.ended(now) {
+                    // The client may be gone.
+                    let _ = sender.send(());
+                }
+                processor.next_end()
+            };
+            let end = async {
+                match next {
+                    Some(secs) => tokio::time::sleep(self.clock.real(secs)).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                () = end => {}
+                () = self.processor_changed.notified() => {}
+            }
+        }
+    }
+
+    /// Breaks the server down as its behaviour describes, and mends it; never returns.
+    pub(crate) async fn run_outage(&self, behaviour: &ServerBehaviour) {
+        let Some(outage) = behaviour.outage else {
+            return pending().await;
+        };
+        self.until(|arrivals, _| arrivals > 0).await;
+        tokio::time::sleep(self.clock.real(outage.from_s)).await;
+        self.until(|_, answers| answers >= outage.after_answers).await;
+        self.breakdown.send_replace(Some(outage.how));
+        tokio::time::sleep(self.clock.real(outage.for_s)).await;
+        self.breakdown.send_replace(None);
+        pending().await
+    }
+
+    /// Waits until arrivals and answers satisfy the condition.
+    async fn until(&self, condition: impl Fn(u64, u64) -> bool) {
+        loop {
+            let happened = self.happened.notified();
+            tokio::pin!(happened);
+            // From here on no notification is missed.
+            happened.as_mut().enable();
+            let reached = {
+                let ledger = &self.account().ledger;
+                condition(ledger.arrivals(), ledger.answers())
+            };
+            if reached {
+                return;
+            }
+            happened.await;
+        }
+    }
+
+    /// Returns when connections are to be closed.
+    pub(crate) async fn until_cut(&self) {
+        let mut breakdown = self.breakdown.subscribe();
+        let is_cut = |how: &Option<OutageKind>| matches!(how, Some(OutageKind::Refuse | OutageKind::Reset));
+        // The sender lives as long as this.
+        let _ = breakdown.wait_for(is_cut).await;
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        if !self.is_settled {
+            self.shared.account().ledger.dropped();
+            self.shared.processor_changed.notify_one();
+        }
+    }
+}
+
+/// A panic of another thread leaves counters that a test may still read.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
