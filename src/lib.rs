@@ -3,6 +3,7 @@
 //! Data goes one way: job file, check, tasks, queue, worker, teacher program, LM, trace, store, shards, fine-tune jobs,
 //! compiled student. See `ARCHITECTURE.md` for the map.
 
+pub mod account;
 pub mod artifacts;
 mod backoff;
 pub mod broker;

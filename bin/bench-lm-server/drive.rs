@@ -3,7 +3,7 @@
 use crate::{Arguments, BoxError};
 use async_trait::async_trait;
 use bsft::adapter::{Adapter, FormatError, Message, ParseFailure};
-use bsft::lm::{Lm, LmRequest, LmSettings, OpenAi, RequestContext, Simulation};
+use bsft::lm::{Lm, LmRequest, LmSettings, OpenAi, RequestContext, Simulation, Verdict};
 use bsft::metrics::Metrics;
 use bsft::signature::Signature;
 use bsft::value::Record;
@@ -50,8 +50,13 @@ impl Target for OpenAi {
             adapter: &Mute,
             example: &Record::new(),
         };
-        Lm::complete(self, LmRequest { body: &body, context }).await?;
-        Ok(())
+        match Lm::complete(self, LmRequest { body: &body, context })
+            .await
+            .verdict
+        {
+            Verdict::Answer(_) => Ok(()),
+            other => Err(format!("{other:?}").into()),
+        }
     }
 }
 

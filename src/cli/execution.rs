@@ -2,6 +2,7 @@
 
 use super::flags::WorkerFlags;
 use super::signals;
+use crate::account::Accounts;
 use crate::coordinator::{self, Coordinator, RunError};
 use crate::finetune::Providers;
 use crate::job::Job;
@@ -53,6 +54,7 @@ pub(super) async fn execute(
 
 fn start_workers(coordinator: &Coordinator, flags: &WorkerFlags) -> RunningWorkers {
     let backends = &coordinator.backends;
+    let accounts = Arc::new(Accounts::default());
     let mut running = JoinSet::new();
     for _ in 0..coordinator.workers.in_flight_here() / flags.concurrency {
         let worker = Worker {
@@ -61,6 +63,7 @@ fn start_workers(coordinator: &Coordinator, flags: &WorkerFlags) -> RunningWorke
             coordination: Arc::clone(&backends.coordination),
             artifacts: Arc::clone(&backends.artifacts),
             providers: Providers::new(coordinator.trainers.clone()),
+            accounts: Arc::clone(&accounts),
             queues: TaskQueues::ALL,
             concurrency: flags.concurrency,
             drain: DRAIN,

@@ -6,6 +6,7 @@ use super::metrics_server::Monitor;
 use super::runtime::block_on;
 use super::service_urls::Services;
 use super::{signals, trainers, ui};
+use crate::account::Accounts;
 use crate::finetune::Providers;
 use crate::metrics::{Need, Service};
 use crate::shutdown::Shutdown;
@@ -65,6 +66,7 @@ async fn connected(
         coordination: Arc::clone(&connected.store) as _,
         artifacts: connected.retrying_artifacts(&shutdown, metrics),
         providers: providers.clone(),
+        accounts: Arc::new(Accounts::default()),
         queues,
         concurrency: flags.concurrency,
         drain: Duration::from_secs(flags.drain),

@@ -3,8 +3,11 @@
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use std::time::{Duration, SystemTime};
 
-/// The longest wait that a server can ask for.
+/// The longest wait that a server can impose on a request.
 pub(crate) const LONGEST_IMPOSED: Duration = Duration::from_secs(600);
+
+/// The longest wait that a server can ask for.
+const LONGEST_REQUESTED: Duration = Duration::from_secs(7 * 86_400);
 
 /// The longest backoff, as in DSPy.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
@@ -14,8 +17,13 @@ pub(crate) fn may_pass(status: u16) -> bool {
     matches!(status, 408 | 429 | 500..=599)
 }
 
-/// `retry-after-ms`, or `retry-after` in seconds or as an HTTP date; 0 is a wait of nothing.
+/// The wait that the server asks for, up to [`LONGEST_IMPOSED`].
 pub(crate) fn imposed(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    requested(headers, now).map(|wait| wait.min(LONGEST_IMPOSED))
+}
+
+/// `retry-after-ms`, or `retry-after` in seconds or as an HTTP date; 0 is a wait of nothing.
+pub(crate) fn requested(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let number = |name: &str| {
         text(name)?
@@ -23,7 +31,7 @@ pub(crate) fn imposed(headers: &HeaderMap, now: SystemTime) -> Option<Duration> 
             .ok()
             .filter(|n| n.is_finite() && *n >= 0.0)
     };
-    let capped = |secs: f64| Duration::from_secs_f64(secs.min(LONGEST_IMPOSED.as_secs_f64()));
+    let capped = |secs: f64| Duration::from_secs_f64(secs.min(LONGEST_REQUESTED.as_secs_f64()));
     if let Some(ms) = number("retry-after-ms") {
         return Some(capped(ms / 1e3));
     }
@@ -31,7 +39,11 @@ pub(crate) fn imposed(headers: &HeaderMap, now: SystemTime) -> Option<Duration> 
         return Some(capped(secs));
     }
     let date = httpdate::parse_http_date(text(RETRY_AFTER.as_str())?).ok()?;
-    Some(date.duration_since(now).unwrap_or_default().min(LONGEST_IMPOSED))
+    Some(
+        date.duration_since(now)
+            .unwrap_or_default()
+            .min(LONGEST_REQUESTED),
+    )
 }
 
 /// The wait after try number `attempt` (from 1): anything up to `base`, doubled for every try before it. The whole

@@ -2,8 +2,7 @@
 
 use super::keys::{AccountTable, LmTable};
 use super::lm::Lms;
-use crate::lm::openai::OPENAI_BASE;
-use crate::lm::{AccountLimits, LmSettings, OPENAI_KEY};
+use crate::lm::{AccountLimits, LmSettings};
 use crate::schema::form::{NamedEntry, Read};
 use crate::schema::{Problems, nearest};
 use indexmap::IndexMap;
@@ -95,6 +94,7 @@ fn member_fits(
     let (Some(own), Some(others)) = (lms.settings.get(member.lm), lms.settings.get(first.lm)) else {
         return;
     };
+    let access = |lm: &LmSettings| (lm.shown_address(), lm.key_variable().map(str::to_owned));
     let differs = match (access(own), access(others)) {
         ((address, _), (other, _)) if address != other => "address",
         ((_, key), (_, other)) if key != other => "key variable",
@@ -108,18 +108,4 @@ fn member_fits(
         ),
         "an account is one address and one key: give each its own [account.NAME]",
     );
-}
-
-/// The address and the key variable of an LM. `None` for a simulated one, or without a key.
-fn access(lm: &LmSettings) -> (Option<&str>, Option<&str>) {
-    if lm.model.starts_with("simulated/") {
-        return (None, None);
-    }
-    let address = lm
-        .api_base
-        .as_deref()
-        .unwrap_or(OPENAI_BASE)
-        .trim_end_matches('/');
-    let default_key = (address == OPENAI_BASE).then_some(OPENAI_KEY);
-    (Some(address), lm.api_key_env.as_deref().or(default_key))
 }

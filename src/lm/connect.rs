@@ -1,14 +1,11 @@
 //! Which LM a job's `model` stands for.
 
-use super::openai::{OPENAI_BASE, OpenAi};
+use super::openai::OpenAi;
 use super::simulated::SimulatedLm;
-use super::{ConnectError, Lm, LmSettings};
+use super::{ConnectError, Lm, LmSettings, OPENAI_BASE};
 use crate::http::Secret;
 use crate::metrics::Metrics;
 use std::sync::Arc;
-
-/// The variable that holds the key of OpenAI itself.
-pub const OPENAI_KEY: &str = "OPENAI_API_KEY";
 
 /// The LM that `settings.model` stands for, counted in these metrics; reads the key from the environment, opens no connection.
 pub fn connect(settings: &LmSettings, job_seed: u64, metrics: &Metrics) -> Result<Arc<dyn Lm>, ConnectError> {
@@ -29,21 +26,20 @@ pub fn connect(settings: &LmSettings, job_seed: u64, metrics: &Metrics) -> Resul
     }
 }
 
-/// The key for the LM's address. A variable that the job names must be set, whatever the address. Where it names none, `OPENAI_API_KEY`
-/// is required for OpenAI's own address, and no other server gets a key.
+/// The key for the LM's address. A variable that the job names must be set, whatever the address.
 fn key(settings: &LmSettings) -> Result<Option<Secret>, ConnectError> {
-    let address = settings.api_base.as_deref().unwrap_or(OPENAI_BASE);
-    let variable = match &settings.api_key_env {
-        Some(variable) => variable.as_str(),
-        None if address.trim_end_matches('/') == OPENAI_BASE => OPENAI_KEY,
-        None => return Ok(None),
+    let Some(variable) = settings.key_variable() else {
+        return Ok(None);
     };
     match Secret::from_env(variable) {
         Some(key) => Ok(Some(key)),
         None => Err(ConnectError::MissingKey {
             lm: settings.name.clone(),
             variable: variable.to_owned(),
-            base: address.to_owned(),
+            base: settings
+                .api_base
+                .clone()
+                .unwrap_or_else(|| OPENAI_BASE.to_owned()),
         }),
     }
 }

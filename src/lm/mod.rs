@@ -8,14 +8,16 @@ pub mod openai;
 mod settings;
 pub mod simulated;
 mod status;
+mod verdict;
 
 pub use crate::http::Secret;
 pub use bsft_dspy::lm::{LEAST_MAX_TOKENS, Usage, is_reasoning_model};
-pub use connect::{OPENAI_KEY, connect};
+pub use connect::connect;
 pub use connect_error::ConnectError;
 pub use openai::OpenAi;
 pub use settings::{AccountLimits, LmSettings, Price, Simulation};
 pub use status::{ClosedAccount, ClosedCause, LmState, LmStatus};
+pub use verdict::{Hints, LimitHint, Reply, Verdict};
 
 use crate::adapter::Adapter;
 use crate::signature::Signature;
@@ -25,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// A request to an LM.
+#[derive(Clone, Copy)]
 pub struct LmRequest<'a> {
     /// The whole JSON body of the chat-completions request, in DSPy's key order.
     pub body: &'a str,
@@ -33,6 +36,7 @@ pub struct LmRequest<'a> {
 }
 
 /// The typed source of a request, from which a simulated LM answers.
+#[derive(Clone, Copy)]
 pub struct RequestContext<'a> {
     /// Its output fields are requested.
     pub signature: &'a Signature,
@@ -51,11 +55,11 @@ pub struct LmResponse {
     pub usage: Usage,
 }
 
-/// An LM. Retries happen inside.
+/// An LM. Retries are up to the caller.
 #[async_trait]
 pub trait Lm: Send + Sync {
-    /// Completes a request. Transport errors, rate limits and server errors have been retried when this fails.
-    async fn complete(&self, request: LmRequest<'_>) -> Result<LmResponse, LmError>;
+    /// Sends one request and judges what came back.
+    async fn complete(&self, request: LmRequest<'_>) -> Reply;
 
     /// The totals since the LM was connected; a decorator returns those of the LM inside.
     fn usage_totals(&self) -> UsageTotals {
@@ -66,10 +70,8 @@ pub trait Lm: Send + Sync {
 /// Totals of an LM since it was connected, unusable answers included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UsageTotals {
-    /// Calls of [`Lm::complete`].
+    /// Requests; a simulated LM repeats some inside.
     pub requests: u64,
-    /// HTTP requests for them, retries included.
-    pub attempts: u64,
     /// Tokens of all answers with status 200.
     pub usage: Usage,
 }
@@ -77,7 +79,7 @@ pub struct UsageTotals {
 /// Why an LM gave no answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LmError {
-    /// The server refused the request for good: 400, 401, 403, 404, 422 and the like.
+    /// The server refused the request for good: 400, 422 and the like; or 401, 403, 404 for this request alone.
     #[error("{lm} refused the request: HTTP {status}: {message}")]
     Refused {
         /// The LM's name in the job file.
@@ -87,7 +89,7 @@ pub enum LmError {
         /// The server's message, shortened.
         message: String,
     },
-    /// Every attempt was throttled or failed on the server's side.
+    /// The server failed at this request again and again, while it answered others.
     #[error("{lm} gave no answer in {attempts} attempts: {message}")]
     Unavailable {
         /// The LM's name in the job file.
@@ -117,8 +119,14 @@ impl LmError {
     }
 }
 
+/// OpenAI's own address.
+pub const OPENAI_BASE: &str = "https://api.openai.com/v1";
+
+/// The variable that holds the key of OpenAI itself.
+pub const OPENAI_KEY: &str = "OPENAI_API_KEY";
+
 /// Timeout of a request, unless `timeout_secs` is set.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Retries after the first attempt, as in DSPy.
+/// How often a request may fail on the server's side while others are answered, as many as DSPy's retries.
 pub const DEFAULT_RETRIES: u32 = 3;

@@ -1,5 +1,7 @@
 //! The settings of an LM in a job file.
 
+use super::{OPENAI_BASE, OPENAI_KEY};
+use crate::http;
 use crate::metrics::{DollarsPerMillion, LmMetrics, Metrics};
 use bsft_dspy::lm::LmArguments;
 use serde::{Deserialize, Serialize};
@@ -27,7 +29,7 @@ pub struct LmSettings {
     pub extra: Map<String, Json>,
     /// Timeout of a request in seconds; `None` for [`super::DEFAULT_TIMEOUT`].
     pub timeout_secs: Option<f64>,
-    /// Retries after the first attempt; `None` for 3, as in DSPy.
+    /// How often a request may fail on the server's side while others are answered; `None` for 3, DSPy's retries.
     pub num_retries: Option<u32>,
     /// Prices; `None` if unknown: then no cost is shown.
     pub price: Option<Price>,
@@ -56,6 +58,32 @@ impl LmSettings {
             output: 0.0,
         });
         self.price.or(free)
+    }
+
+    /// The server's address as statuses show it, without credentials and query; empty for a simulated LM.
+    pub fn shown_address(&self) -> String {
+        if self.model.starts_with("simulated/") {
+            return String::new();
+        }
+        let base = self.api_base.as_deref().unwrap_or(OPENAI_BASE);
+        http::address(base).map_or_else(
+            |_| String::new(),
+            |mut url| {
+                url.set_query(None);
+                url.to_string().trim_end_matches('/').to_owned()
+            },
+        )
+    }
+
+    /// The variable that must hold the key; `None` if no key is sent. Where the job file names none, `OPENAI_API_KEY` is required for
+    /// OpenAI's own address, and no other server gets a key.
+    pub fn key_variable(&self) -> Option<&str> {
+        if self.model.starts_with("simulated/") {
+            return None;
+        }
+        let address = self.api_base.as_deref().unwrap_or(OPENAI_BASE);
+        let is_openai = address.trim_end_matches('/') == OPENAI_BASE;
+        self.api_key_env.as_deref().or(is_openai.then_some(OPENAI_KEY))
     }
 
     /// What is counted of it.

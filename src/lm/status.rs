@@ -28,6 +28,9 @@ pub struct LmStatus {
     pub latency_ms: Option<u64>,
     /// The last request that was not answered, with the server's words; `None` if there is none.
     pub last_error: Option<String>,
+    /// Seconds since then: a process outlives runs.
+    #[serde(default)]
+    pub last_error_secs: Option<u64>,
 }
 
 /// Whether requests are sent.

@@ -2,7 +2,7 @@
 
 use super::built_jobs::{BuiltJob, JobError};
 use super::lease::{LEASE, under_lease};
-use super::recorded_answers::{Ending, RecordedAnswers};
+use super::recorded_answers::{Ending, Interruption, RecordedAnswers};
 use super::task_failure::TaskFailure;
 use super::{HELD, RETURN_AFTER, WorkerContext, resolve};
 use crate::broker::{Delivery, Disposition, Queue};
@@ -60,6 +60,10 @@ pub(super) async fn execute(context: Arc<WorkerContext>, delivery: Delivery) {
             queue.ended(TaskEnd::Interrupted);
             drop(delivery)
         }
+        Ok(AttemptEnd::HandedBack) => {
+            queue.ended(TaskEnd::Interrupted);
+            resolve(delivery, Disposition::Requeue { after: RETURN_AFTER }).await
+        }
         // Another attempt has the task, or the store lost this one: the next claim finds out.
         Err(StoreError::Fenced(_)) => {
             queue.ended(TaskEnd::Fenced);
@@ -80,6 +84,8 @@ enum AttemptEnd {
     Stored(TaskEnd),
     /// Another worker holds the task.
     Held,
+    /// The account of an LM is refused, or the worker drains while the task waits for an LM.
+    HandedBack,
     /// The worker stops.
     Interrupted,
 }
@@ -112,7 +118,9 @@ async fn attempt(
     match &ended {
         Ok(AttemptEnd::Done | AttemptEnd::Stored(_)) => {}
         Err(StoreError::Fenced(_)) => spans::ended(&span, "fenced"),
-        Ok(AttemptEnd::Held | AttemptEnd::Interrupted) | Err(_) => spans::ended(&span, "interrupted"),
+        Ok(AttemptEnd::Held | AttemptEnd::HandedBack | AttemptEnd::Interrupted) | Err(_) => {
+            spans::ended(&span, "interrupted")
+        }
     }
     ended
 }
@@ -131,7 +139,8 @@ async fn run_attempt(
     let outcome: Result<Trace, TaskFailure> = if failures > MAX_LOST_ATTEMPTS {
         Err(lost(failures))
     } else {
-        let mut answers = RecordedAnswers::new(job, store, &context.calls, run, reference, records);
+        let (calls, shutdown) = (&context.calls, &context.shutdown);
+        let mut answers = RecordedAnswers::new(job, store, calls, shutdown, run, reference, records);
         let work = AssertUnwindSafe(teach(job, message, &mut answers)).catch_unwind();
         let ended = tokio::select! {
             ended = under_lease(store, run, reference, work) => ended?,
@@ -143,7 +152,11 @@ async fn run_attempt(
         match ended {
             Ok(Ok(trace)) => Ok(trace),
             Ok(Err(Ending::Failed(failure))) => Err(failure),
-            Ok(Err(Ending::Interrupted(error))) => return Err(error),
+            Ok(Err(Ending::Interrupted(Interruption::Store(error)))) => return Err(error),
+            Ok(Err(Ending::Interrupted(Interruption::HandedBack))) => {
+                store.release(run, reference).await?;
+                return Ok(AttemptEnd::HandedBack);
+            }
             Err(_panic) => {
                 context.log.panicked(run, message.task);
                 Err(panicked())
@@ -172,7 +185,7 @@ async fn teach(
     job: &BuiltJob,
     message: &BootstrapTask,
     answers: &mut RecordedAnswers<'_>,
-) -> Result<Trace, Ending<TaskFailure, StoreError>> {
+) -> Result<Trace, Ending<TaskFailure, Interruption>> {
     let Some(teacher) = job.teachers.get(message.teacher as usize) else {
         return Err(Ending::Failed(bug(format!(
             "the job has no teacher number {}",

@@ -1,6 +1,7 @@
 //! The jobs of a worker: each is read from the store and built once, and shared by all its tasks.
 
-use crate::lm::{ConnectError, Lm, connect};
+use crate::account::{Accounts, GatedLm};
+use crate::lm::{ConnectError, connect};
 use crate::metric::Metric;
 use crate::metrics::{LmMetrics, Metrics};
 use crate::program::{BuildError, Program};
@@ -25,7 +26,7 @@ pub(super) struct BuiltJob {
 
 /// An LM with its counters.
 pub(super) struct ConnectedLm {
-    pub(super) lm: Arc<dyn Lm>,
+    pub(super) lm: GatedLm,
     pub(super) metrics: LmMetrics,
 }
 
@@ -50,6 +51,7 @@ pub(super) enum JobError {
 /// A cache of jobs.
 pub(super) struct BuiltJobs {
     store: Arc<dyn Store>,
+    accounts: Arc<Accounts>,
     metrics: Arc<Metrics>,
     /// By digest of the spec. Few entries; locked for look-ups only, never across an await.
     built: Mutex<HashMap<String, Built>>,
@@ -61,9 +63,10 @@ struct Built {
 }
 
 impl BuiltJobs {
-    pub(super) fn new(store: Arc<dyn Store>, metrics: Arc<Metrics>) -> BuiltJobs {
+    pub(super) fn new(store: Arc<dyn Store>, accounts: Arc<Accounts>, metrics: Arc<Metrics>) -> BuiltJobs {
         BuiltJobs {
             store,
+            accounts,
             metrics,
             built: Mutex::default(),
         }
@@ -84,7 +87,7 @@ impl BuiltJobs {
         if spec_digest(&bytes) != digest {
             return Err(JobError::Changed(run.clone()));
         }
-        let job = Arc::new(build(run, &bytes, &self.metrics)?);
+        let job = Arc::new(build(run, &bytes, &self.accounts, &self.metrics)?);
         let mut built = self.lock();
         built.retain(|_, built| built.last_used.elapsed() < KEPT_UNUSED);
         let kept = built.entry(digest.to_owned()).or_insert(Built {
@@ -99,7 +102,7 @@ impl BuiltJobs {
     }
 }
 
-fn build(run: &RunId, bytes: &[u8], metrics: &Metrics) -> Result<BuiltJob, JobError> {
+fn build(run: &RunId, bytes: &[u8], accounts: &Accounts, metrics: &Metrics) -> Result<BuiltJob, JobError> {
     let other = |reason: String| JobError::OtherVersion {
         run: run.clone(),
         reason,
@@ -131,9 +134,13 @@ fn build(run: &RunId, bytes: &[u8], metrics: &Metrics) -> Result<BuiltJob, JobEr
         .iter()
         .filter(|(name, _)| asked(name))
         .map(|(name, settings)| {
+            let lm = connect(settings, spec.seed, metrics)?;
+            let declared = settings.account.as_ref().and_then(|name| spec.accounts.get(name));
+            let gate = accounts.gate(settings, declared.copied());
+            let metrics = settings.metrics(metrics);
             let server = ConnectedLm {
-                lm: connect(settings, spec.seed, metrics)?,
-                metrics: settings.metrics(metrics),
+                lm: GatedLm::new(lm, gate, settings, metrics.clone()),
+                metrics,
             };
             Ok((name.clone(), server))
         })

@@ -44,10 +44,14 @@ impl WorkerContext {
             lanes: worker.queues.names(),
             concurrency: calls,
             trainers: worker.providers.trainers(),
-            lms: Vec::new(),
+            lms: worker.accounts.statuses(),
         };
         WorkerContext {
-            jobs: BuiltJobs::new(Arc::clone(&worker.store), Arc::clone(&worker.metrics)),
+            jobs: BuiltJobs::new(
+                Arc::clone(&worker.store),
+                Arc::clone(&worker.accounts),
+                Arc::clone(&worker.metrics),
+            ),
             heartbeats: Heartbeats::new(worker.coordination, info),
             log: RateLimitedLog::default(),
             calls: Semaphore::new(calls),

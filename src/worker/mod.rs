@@ -22,6 +22,7 @@ mod recorded_answers;
 mod resolve;
 mod task_failure;
 
+use crate::account::Accounts;
 use crate::artifacts::ArtifactStore;
 use crate::broker::{Broker, BrokerError, Queue};
 use crate::coordination::Coordination;
@@ -62,6 +63,8 @@ pub struct Worker {
     /// Holds the training files.
     pub artifacts: Arc<dyn ArtifactStore>,
     pub providers: Providers,
+    /// The gates of the LMs, shared by the workers of a process.
+    pub accounts: Arc<Accounts>,
     /// The queues to consume.
     pub queues: TaskQueues,
     /// The most LM calls in flight.

@@ -1,8 +1,10 @@
 //! Answers that are recorded before they are used, so that a restarted task does not repeat paid LM calls.
 
 use super::built_jobs::BuiltJob;
+use crate::account::GateError;
 use crate::lm::{LmError, LmRequest, LmResponse, RequestContext};
 use crate::program::CallRequest;
+use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
 use crate::task::{AttemptRef, RunId};
 use crate::telemetry::spans;
@@ -20,11 +22,21 @@ pub(super) enum Ending<F, I> {
     Interrupted(I),
 }
 
+/// Why a task was interrupted.
+#[derive(Debug)]
+pub(super) enum Interruption {
+    /// The store failed.
+    Store(StoreError),
+    /// An LM's account is refused, or the worker stops: the task is for another time.
+    HandedBack,
+}
+
 /// The answers of one attempt.
 pub(super) struct RecordedAnswers<'a> {
     job: &'a BuiltJob,
     store: &'a dyn Store,
     calls: &'a Semaphore,
+    shutdown: &'a Shutdown,
     run: &'a RunId,
     attempt: AttemptRef,
     /// Records of earlier attempts, by slot.
@@ -38,6 +50,7 @@ impl<'a> RecordedAnswers<'a> {
         job: &'a BuiltJob,
         store: &'a dyn Store,
         calls: &'a Semaphore,
+        shutdown: &'a Shutdown,
         run: &'a RunId,
         attempt: AttemptRef,
         records: Vec<(u32, Vec<u8>)>,
@@ -47,6 +60,7 @@ impl<'a> RecordedAnswers<'a> {
             job,
             store,
             calls,
+            shutdown,
             run,
             attempt,
             known,
@@ -60,7 +74,7 @@ impl RecordedAnswers<'_> {
     pub(super) async fn answer(
         &mut self,
         request: CallRequest<'_>,
-    ) -> Result<LmResponse, Ending<LmError, StoreError>> {
+    ) -> Result<LmResponse, Ending<LmError, Interruption>> {
         let slot = self.next;
         self.next += 1;
         let CallRequest { predictor, lm, .. } = request;
@@ -76,7 +90,7 @@ impl RecordedAnswers<'_> {
         slot: u32,
         request: CallRequest<'_>,
         call: &Span,
-    ) -> Result<LmResponse, Ending<LmError, StoreError>> {
+    ) -> Result<LmResponse, Ending<LmError, Interruption>> {
         let lm = self
             .job
             .lms
@@ -99,18 +113,20 @@ impl RecordedAnswers<'_> {
                 example: request.example,
             },
         };
-        let permit = self.calls.acquire().await.expect("the semaphore is never closed");
-        let answer = lm.lm.complete(lm_request).await.map_err(|error| {
-            spans::unanswered(call, &error);
-            Ending::Failed(error)
+        let answer = lm.lm.complete(lm_request, self.calls, self.shutdown).await;
+        let answer = answer.map_err(|error| match error {
+            GateError::Failed(error) => {
+                spans::unanswered(call, &error);
+                Ending::Failed(error)
+            }
+            GateError::HandedBack => Ending::Interrupted(Interruption::HandedBack),
         })?;
-        drop(permit);
         spans::answered(call, "ok", answer.usage);
         let recorded = RecordedAnswer { question, answer };
         self.store
             .record(self.run, self.attempt, slot, recorded.encode())
             .await
-            .map_err(Ending::Interrupted)?;
+            .map_err(|error| Ending::Interrupted(Interruption::Store(error)))?;
         trace!(task = %self.attempt.task, slot, question = recorded.question, "answer recorded");
         Ok(recorded.answer)
     }

@@ -4,6 +4,7 @@
 use crate::conformance::in_memory_service::Service;
 use crate::support::{Folder, JobFile, same};
 use async_trait::async_trait;
+use bsft::account::Accounts;
 use bsft::artifacts;
 use bsft::broker::embedded::EmbeddedBroker;
 use bsft::broker::{Broker, BrokerError, Consumer, Delivery, Disposition, Queue, Receipt};
@@ -423,6 +424,7 @@ async fn live(folder: &Folder, service: &Arc<Service>, plan: &Arc<Plan>) -> bool
         artifacts: Arc::clone(&artifacts) as _,
         // The clock that a start is marked by is not the one that runs ahead.
         providers: Providers::only(Arc::new(provider)).with_visibility_delay(Duration::ZERO),
+        accounts: Arc::new(Accounts::default()),
         queues: TaskQueues::ALL,
         concurrency: NonZeroUsize::new(2).unwrap(),
         drain: Duration::from_secs(1),

@@ -1,24 +1,26 @@
-//! The client for every OpenAI-compatible server: one connection pool per LM, bounded retries, bounded bodies.
+//! The client for every OpenAI-compatible server: one connection pool per LM, one request per call, bounded bodies.
 
+mod blame;
+mod headers;
 mod reply;
 #[cfg(test)]
 mod tests;
 
 use super::connect_error::ConnectError;
-use super::{Lm, LmError, LmRequest, LmResponse, LmSettings, Usage, UsageTotals};
+use super::{
+    Lm, LmError, LmRequest, LmResponse, LmSettings, OPENAI_BASE, Reply, Usage, UsageTotals, Verdict,
+};
 use crate::http::{
     self, BadAddress, LARGEST_ERROR, Secret, ServerError, chain, collect, retry, server_error,
 };
 use crate::metrics::LmMetrics;
 use async_trait::async_trait;
+use blame::Blame;
 use reply::BadBody;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Response, StatusCode, Url};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
-
-/// OpenAI's own address.
-pub const OPENAI_BASE: &str = "https://api.openai.com/v1";
 
 /// The largest body of an answer that is read, in bytes; a larger one is refused.
 pub const LARGEST_ANSWER: usize = 32 << 20;
@@ -32,9 +34,6 @@ pub struct OpenAi {
     /// The URL as errors show it: no credentials, no query.
     shown_url: String,
     key: Option<Secret>,
-    retries: u32,
-    /// The longest wait after a first failure.
-    backoff_base: Duration,
     counts: UsageCounters,
     metrics: LmMetrics,
 }
@@ -42,12 +41,9 @@ pub struct OpenAi {
 #[derive(Debug, Default)]
 struct UsageCounters {
     requests: AtomicU64,
-    attempts: AtomicU64,
     prompt_tokens: AtomicU64,
     completion_tokens: AtomicU64,
 }
-
-type AttemptError = http::AttemptError<LmError>;
 
 impl OpenAi {
     /// A client; opens no connection yet. Without a key no `Authorization` is sent.
@@ -89,92 +85,93 @@ impl OpenAi {
             shown_url: shown.to_string(),
             url,
             key,
-            retries: settings.num_retries.unwrap_or(super::DEFAULT_RETRIES),
-            backoff_base: Duration::from_secs(1),
             counts: UsageCounters::default(),
             metrics,
         })
     }
 
-    async fn once(&self, body: &str) -> Result<LmResponse, AttemptError> {
+    async fn request(&self, body: &str) -> Result<Reply, reqwest::Error> {
         let mut request = self.metrics.request();
-        let sent = self
-            .client
-            .post(self.url.clone())
-            .body(body.to_owned())
-            .send()
-            .await;
-        let response = sent.map_err(|error| self.broken(error))?;
+        let sent = self.client.post(self.url.clone()).body(body.to_owned()).send();
+        let response = sent.await?;
         let status = response.status();
+        let hints = headers::hints(response.headers());
         if status != StatusCode::OK {
-            let failure = self.no_success(status, response).await;
+            let verdict = self.no_success(status, response).await;
             request.answered(status.as_u16());
-            return Err(failure);
+            return Ok(Reply { verdict, hints });
         }
-        let (body, whole) = collect(response, LARGEST_ANSWER)
-            .await
-            .map_err(|error| self.broken(error))?;
+        let (body, whole) = collect(response, LARGEST_ANSWER).await?;
         request.answered(status.as_u16());
-        if !whole {
-            let message = format!("{}: more than {LARGEST_ANSWER} bytes", self.shown_url);
-            return Err(AttemptError::Permanent(self.garbled(message, Usage::default())));
-        }
-        let read = reply::read(&body).map(|answer| self.without_key(answer));
-        read.map_err(|no_answer| match no_answer {
-            BadBody::Garbled(why, usage) => AttemptError::Permanent(
-                self.garbled(format!("{}: {}", self.shown_url, self.redact(&why)), usage),
-            ),
-            BadBody::Error(error) => self.error(200, error, None),
-        })
+        let verdict = self.success(&body, whole);
+        Ok(Reply { verdict, hints })
     }
 
-    async fn no_success(&self, status: StatusCode, response: Response) -> AttemptError {
-        let wait = retry::imposed(response.headers(), SystemTime::now());
+    /// The verdict on an answer with status 200.
+    fn success(&self, body: &[u8], whole: bool) -> Verdict {
+        if !whole {
+            let message = format!("{}: more than {LARGEST_ANSWER} bytes", self.shown_url);
+            return Verdict::Failed(self.garbled(message, Usage::default()));
+        }
+        match reply::read(body) {
+            Ok(answer) => {
+                self.spent(answer.usage);
+                Verdict::Answer(self.without_key(answer))
+            }
+            Err(BadBody::Garbled(why, usage)) => {
+                let message = format!("{}: {}", self.shown_url, self.redact(&why));
+                Verdict::Failed(self.garbled(message, usage))
+            }
+            Err(BadBody::Error(error)) => self.error(200, &error, None),
+        }
+    }
+
+    async fn no_success(&self, status: StatusCode, response: Response) -> Verdict {
+        let wait = retry::requested(response.headers(), SystemTime::now());
         // An error without its body is still that error.
         let body = collect(response, LARGEST_ERROR)
             .await
             .map_or_else(|_| Vec::new(), |(body, _)| body);
-        self.error(status.as_u16(), server_error(&body), wait)
+        self.error(status.as_u16(), &server_error(&body), wait)
     }
 
-    fn error(&self, http_status: u16, error: ServerError, wait: Option<Duration>) -> AttemptError {
-        let is = |kind: &str| error.kinds.iter().any(|k| k == kind);
-        let status = if http_status == 200 {
-            error.status.unwrap_or(200)
-        } else {
-            http_status
+    fn error(&self, http_status: u16, error: &ServerError, wait: Option<Duration>) -> Verdict {
+        let status = match error.status {
+            Some(status) if http_status == 200 => status,
+            _ => http_status,
         };
-        // In a response with status 200, only the error type marks an error as retryable.
-        let passing = retry::may_pass(status)
-            || (status == 200
-                && ["rate_limit_exceeded", "server_error", "overloaded_error"]
-                    .into_iter()
-                    .any(is));
-        let message = self.redact(&error.message);
-        if passing && !is("insufficient_quota") {
-            if status == 429 || is("rate_limit_exceeded") {
-                self.metrics.throttled();
+        let words = self.redact(&error.message);
+        let message = || format!("{}: HTTP {status}: {words}", self.shown_url);
+        match blame::judge(status, error, &words, wait) {
+            Blame::Rate(wait) => {
+                if status == 429 || error.kinds.iter().any(|kind| kind == "rate_limit_exceeded") {
+                    self.metrics.throttled();
+                }
+                Verdict::Throttled {
+                    message: message(),
+                    wait,
+                }
             }
-            return AttemptError::Retryable(format!("{}: HTTP {status}: {message}", self.shown_url), wait);
+            Blame::Server => Verdict::Away {
+                message: message(),
+                wait: wait.map(|wait| wait.min(retry::LONGEST_IMPOSED)),
+            },
+            Blame::Account(account) => Verdict::Closed(account),
+            Blame::Request => Verdict::Failed(LmError::Refused {
+                lm: self.name.clone(),
+                status,
+                message: format!("{}: {words}", self.shown_url),
+            }),
         }
-        let message = format!("{}: {message}", self.shown_url);
-        AttemptError::Permanent(LmError::Refused {
-            lm: self.name.clone(),
-            status,
-            message,
-        })
     }
 
     /// A request that could not be sent, or an answer that did not arrive whole.
-    fn broken(&self, error: reqwest::Error) -> AttemptError {
-        AttemptError::Retryable(
-            format!(
-                "{}: {}",
-                self.shown_url,
-                self.redact(&chain(&error.without_url()))
-            ),
-            None,
-        )
+    fn broken(&self, error: reqwest::Error) -> Verdict {
+        let cause = self.redact(&chain(&error.without_url()));
+        Verdict::Away {
+            message: format!("{}: {cause}", self.shown_url),
+            wait: None,
+        }
     }
 
     fn garbled(&self, message: String, usage: Usage) -> LmError {
@@ -212,46 +209,15 @@ impl OpenAi {
 
 #[async_trait]
 impl Lm for OpenAi {
-    async fn complete(&self, request: LmRequest<'_>) -> Result<LmResponse, LmError> {
+    async fn complete(&self, request: LmRequest<'_>) -> Reply {
         self.counts.requests.fetch_add(1, Relaxed);
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            self.counts.attempts.fetch_add(1, Relaxed);
-            let (message, wait) = match self.once(request.body).await {
-                Ok(answer) => {
-                    self.spent(answer.usage);
-                    return Ok(answer);
-                }
-                Err(AttemptError::Permanent(error)) => return Err(error),
-                Err(AttemptError::Retryable(message, wait)) => (message, wait),
-            };
-            if attempts > self.retries {
-                return Err(LmError::Unavailable {
-                    lm: self.name.clone(),
-                    attempts,
-                    message,
-                });
-            }
-            let wait = wait.unwrap_or_else(|| retry::backoff(self.backoff_base, attempts));
-            tracing::debug!(
-                lm = self.name,
-                attempts,
-                ?wait,
-                why = message,
-                "retrying LM request"
-            );
-            if !wait.is_zero() {
-                tokio::time::sleep(wait).await;
-            }
-            self.metrics.retried();
-        }
+        let reply = self.request(request.body).await;
+        reply.unwrap_or_else(|error| self.broken(error).into())
     }
 
     fn usage_totals(&self) -> UsageTotals {
         UsageTotals {
             requests: self.counts.requests.load(Relaxed),
-            attempts: self.counts.attempts.load(Relaxed),
             usage: Usage {
                 prompt_tokens: self.counts.prompt_tokens.load(Relaxed),
                 completion_tokens: self.counts.completion_tokens.load(Relaxed),

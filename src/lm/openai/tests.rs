@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::adapter::{Adapter, FormatError, Message, ParseFailure};
-use crate::lm::{RequestContext, Simulation};
+use crate::lm::{ClosedCause, RequestContext, Simulation};
 use crate::metrics::Metrics;
 use crate::signature::Signature;
 use crate::value::Record;
@@ -139,7 +139,11 @@ fn settings(base: &str) -> LmSettings {
     }
 }
 
-async fn ask(lm: &OpenAi) -> Result<LmResponse, LmError> {
+async fn ask(lm: &OpenAi) -> Verdict {
+    reply(lm).await.verdict
+}
+
+async fn reply(lm: &OpenAi) -> Reply {
     let signature = Signature {
         instructions: String::new(),
         inputs: vec![],
@@ -158,18 +162,38 @@ async fn ask(lm: &OpenAi) -> Result<LmResponse, LmError> {
 }
 
 fn client(settings: &LmSettings) -> OpenAi {
-    let mut lm = OpenAi::new(settings, Secret::new(KEY), settings.metrics(&Metrics::new())).unwrap();
-    lm.backoff_base = Duration::ZERO;
-    lm
+    OpenAi::new(settings, Secret::new(KEY), settings.metrics(&Metrics::new())).unwrap()
 }
 
-/// Asks once; the answer, and how many requests the server saw.
-async fn play(script: Vec<Play>) -> (Result<LmResponse, LmError>, usize, UsageTotals) {
-    let (base, seen) = server(script).await;
+/// Asks once, which is one request, whatever comes back.
+async fn play(play: Play) -> (Verdict, UsageTotals) {
+    let (base, seen) = server(vec![play]).await;
     let lm = client(&settings(&base));
-    let answer = ask(&lm).await;
-    let requests = seen.lock().unwrap().requests.len();
-    (answer, requests, lm.usage_totals())
+    let verdict = ask(&lm).await;
+    assert_eq!(seen.lock().unwrap().requests.len(), 1);
+    (verdict, lm.usage_totals())
+}
+
+fn answer(verdict: Verdict) -> LmResponse {
+    match verdict {
+        Verdict::Answer(answer) => answer,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn failed(verdict: Verdict) -> LmError {
+    match verdict {
+        Verdict::Failed(error) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Why the server is away.
+fn away(verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Away { message, .. } => message,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn say(status: u16, body: &str) -> Play {
@@ -187,81 +211,89 @@ fn text(text: &str) -> LmResponse {
 }
 
 #[tokio::test]
-async fn throttling_and_server_errors_are_asked_again_at_the_servers_time() {
-    for status in [408, 429, 500, 502, 503, 504, 529] {
-        let again = || Play::Say(status, "Retry-After: 0\r\n", "busy".to_owned());
-        let (answer, requests, totals) = play(vec![again(), again(), again()]).await;
-        assert_eq!(
-            (answer.unwrap(), requests, totals.attempts),
-            (text("hi"), 4, 4),
-            "{status}"
-        );
-        let error = play(vec![again(), again(), again(), again()])
-            .await
-            .0
-            .unwrap_err();
-        assert_eq!(error.attempts(), 4);
-        assert!(
-            error.to_string().contains(&format!("HTTP {status}: busy")),
-            "{error}"
-        );
+async fn rate_limits_and_server_errors_are_told_apart_with_the_wait_that_the_server_asks_for() {
+    const SOON: &str = "Retry-After: 2\r\n";
+    let wanted = Some(Duration::from_secs(2));
+    for status in [429, 503, 529] {
+        let verdict = play(Play::Say(status, SOON, "busy".to_owned())).await.0;
+        let Verdict::Throttled { message, wait } = verdict else {
+            panic!("{status}: {verdict:?}")
+        };
+        assert!(message.contains(&format!("HTTP {status}: busy")), "{message}");
+        assert_eq!(wait, wanted, "{status}");
     }
+    for status in [408, 500, 502, 504] {
+        let verdict = play(Play::Say(status, SOON, "busy".to_owned())).await.0;
+        let Verdict::Away { message, wait } = verdict else {
+            panic!("{status}: {verdict:?}")
+        };
+        assert!(message.contains(&format!("HTTP {status}: busy")), "{message}");
+        assert_eq!(wait, wanted, "{status}");
+    }
+    let verdict = play(say(503, "busy")).await.0;
+    assert!(matches!(verdict, Verdict::Away { wait: None, .. }), "{verdict:?}");
 }
 
 #[tokio::test]
-async fn refusals_are_final() {
-    for status in [301, 400, 401, 402, 403, 404, 409, 413, 422] {
-        let (answer, requests, _) = play(vec![say(status, r#"{"detail":"no"}"#)]).await;
-        let error = answer.unwrap_err();
+async fn refusals_are_the_request_s_or_the_account_s() {
+    for status in [301, 400, 409, 413, 422] {
+        let error = failed(play(say(status, r#"{"detail":"no"}"#)).await.0);
         assert!(
             matches!(&error, LmError::Refused { status: s, .. } if *s == status),
             "{error}"
         );
-        assert_eq!(requests, 1);
     }
-    for body in [
-        r#"{"error":{"message":"pay","code":"insufficient_quota"}}"#,
-        r#"{"error":{"type":"insufficient_quota"}}"#,
+    let pay = r#"{"error":{"message":"pay","code":"insufficient_quota"}}"#;
+    for (status, body, cause) in [
+        (401, r#"{"detail":"no"}"#, ClosedCause::Key),
+        (402, "", ClosedCause::Quota),
+        (403, "", ClosedCause::Key),
+        (404, "", ClosedCause::Model),
+        (429, pay, ClosedCause::Quota),
+        (
+            429,
+            r#"{"error":{"type":"insufficient_quota"}}"#,
+            ClosedCause::Quota,
+        ),
     ] {
-        let (answer, requests, _) = play(vec![say(429, body)]).await;
-        assert!(matches!(answer, Err(LmError::Refused { status: 429, .. })) && requests == 1);
+        let verdict = play(say(status, body)).await.0;
+        let Verdict::Closed(account) = verdict else {
+            panic!("{status}: {verdict:?}")
+        };
+        assert_eq!((account.status, account.cause), (status, cause));
     }
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_asked_for_again() {
-    let (answer, requests, _) = play(vec![Play::Half, Play::Half]).await;
-    assert_eq!((answer.unwrap(), requests), (text("hi"), 3));
+async fn limits_are_read_from_the_headers_of_answers_and_refusals() {
+    const HEADERS: &str = "x-ratelimit-limit-requests: 600\r\nx-ratelimit-remaining-requests: 7\r\n";
+    for status in [200, 429] {
+        let (base, _) = server(vec![Play::Say(status, HEADERS, GOOD.to_owned())]).await;
+        let hints = reply(&client(&settings(&base))).await.hints;
+        let requests = hints.requests.unwrap();
+        assert_eq!((requests.limit, requests.remaining), (600, 7));
+        assert_eq!((requests.reset, hints.tokens), (None, None));
+    }
+}
+
+#[tokio::test]
+async fn a_server_whose_answer_breaks_off_is_away() {
+    away(play(Play::Half).await.0);
 }
 
 /// The clock runs ahead while nothing is on its way: the request arrives before its time is up, on a machine of any speed.
 #[tokio::test(start_paused = true)]
-async fn a_server_that_hangs_is_left_after_the_timeout() {
-    let (base, seen) = server(vec![Play::Hang, Play::Hang]).await;
-    let lm = client(&LmSettings {
-        timeout_secs: Some(20.0),
-        num_retries: Some(1),
-        ..settings(&base)
-    });
-    let error = ask(&lm).await.unwrap_err();
-    assert!(
-        matches!(&error, LmError::Unavailable { attempts: 2, .. }),
-        "{error}"
-    );
-    assert!(error.to_string().contains("timed out"), "{error}");
-    assert_eq!(seen.lock().unwrap().requests.len(), 2);
+async fn a_server_that_hangs_is_away_after_the_timeout() {
+    let (base, seen) = server(vec![Play::Hang]).await;
+    let cause = away(ask(&client(&settings(&base))).await);
+    assert!(cause.contains("timed out"), "{cause}");
+    assert_eq!(seen.lock().unwrap().requests.len(), 1);
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_unavailable() {
-    let error = ask(&client(&settings("http://127.0.0.1:1/v1")))
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(&error, LmError::Unavailable { attempts: 4, .. }),
-        "{error}"
-    );
-    assert!(error.to_string().contains("refused"), "{error}");
+async fn a_server_that_is_not_there_is_away() {
+    let cause = away(ask(&client(&settings("http://127.0.0.1:1/v1"))).await);
+    assert!(cause.contains("refused"), "{cause}");
 }
 
 #[tokio::test]
@@ -279,17 +311,11 @@ async fn empty_null_and_listed_contents_are_texts() {
         ),
     ];
     for (body, wanted) in cases {
-        let (answer, requests, _) = play(vec![say(200, body)]).await;
-        assert_eq!(
-            (answer.unwrap(), requests),
-            (
-                LmResponse {
-                    text: wanted.to_owned(),
-                    usage: Usage::default()
-                },
-                1
-            )
-        );
+        let wanted = LmResponse {
+            text: wanted.to_owned(),
+            usage: Usage::default(),
+        };
+        assert_eq!(answer(play(say(200, body)).await.0), wanted);
     }
 }
 
@@ -302,46 +328,39 @@ async fn what_is_no_completion_is_garbled_and_its_tokens_are_counted() {
         "",
         r#"{"choices":[{"message":{"content":5}}]}"#,
     ] {
-        let (answer, requests, _) = play(vec![say(200, body)]).await;
-        assert!(
-            matches!(answer, Err(LmError::Garbled { .. })) && requests == 1,
-            "{body}"
-        );
+        let error = failed(play(say(200, body)).await.0);
+        assert!(matches!(error, LmError::Garbled { .. }), "{body}");
     }
-    let (answer, _, totals) = play(vec![say(
-        200,
-        r#"{"choices":[{},{}],"usage":{"prompt_tokens":5}}"#,
-    )])
-    .await;
-    assert!(matches!(answer, Err(LmError::Garbled { .. })));
+    let body = r#"{"choices":[{},{}],"usage":{"prompt_tokens":5}}"#;
+    let (verdict, totals) = play(say(200, body)).await;
+    assert!(matches!(failed(verdict), LmError::Garbled { .. }));
     assert_eq!(totals.usage.prompt_tokens, 5);
 }
 
 #[tokio::test]
 async fn an_error_in_a_200_counts_as_the_status_that_it_names() {
-    let (answer, requests, _) = play(vec![say(200, r#"{"error":{"code":429,"message":"slow down"}}"#)]).await;
-    assert_eq!((answer.unwrap(), requests), (text("hi"), 2));
-    let (answer, ..) = play(vec![say(
-        200,
-        r#"{"error":{"code":404,"message":"no such model"}}"#,
-    )])
-    .await;
-    assert!(matches!(answer, Err(LmError::Refused { status: 404, .. })));
+    let error = |code: u16| say(200, &format!(r#"{{"error":{{"code":{code},"message":"no"}}}}"#));
+    let verdict = play(error(429)).await.0;
+    assert!(matches!(verdict, Verdict::Throttled { .. }), "{verdict:?}");
+    let verdict = play(error(404)).await.0;
+    assert!(
+        matches!(&verdict, Verdict::Closed(account) if account.status == 404),
+        "{verdict:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_huge_body_is_refused() {
-    let (answer, ..) = play(vec![Play::Huge]).await;
-    let error = answer.unwrap_err().to_string();
+    let error = failed(play(Play::Huge).await.0).to_string();
     assert!(error.contains("more than 33554432 bytes"), "{error}");
 }
 
 #[tokio::test]
 async fn the_key_is_sent_and_never_said() {
     let echo = format!("{} {KEY} {}", "x".repeat(SHOWN_BEFORE_KEY), "y".repeat(5000));
-    let (base, seen) = server(vec![say(401, &format!(r#"{{"error":{{"message":"{echo}"}}}}"#))]).await;
+    let (base, seen) = server(vec![say(400, &format!(r#"{{"error":{{"message":"{echo}"}}}}"#))]).await;
     let lm = client(&settings(&base));
-    let error = ask(&lm).await.unwrap_err();
+    let error = failed(ask(&lm).await);
     for shown in [format!("{error} {error:?}"), format!("{lm:?}")] {
         assert!(!shown.contains(&KEY[..6]), "{shown}");
     }
@@ -369,7 +388,7 @@ async fn connections_are_used_again() {
     let (base, seen) = server(vec![]).await;
     let lm = client(&settings(&base));
     for _ in 0..100 {
-        ask(&lm).await.unwrap();
+        assert_eq!(answer(ask(&lm).await), text("hi"));
     }
     assert_eq!(seen.lock().unwrap().connections, 1);
     assert_eq!(

@@ -5,7 +5,7 @@ mod draw;
 mod tests;
 mod wrong;
 
-use super::{Lm, LmError, LmRequest, LmResponse, LmSettings, Simulation, Usage, UsageTotals};
+use super::{Lm, LmError, LmRequest, LmResponse, LmSettings, Reply, Simulation, Usage, UsageTotals, Verdict};
 use crate::metrics::{LmMetrics, RequestTimer};
 use crate::signature::Type;
 use crate::value::{Record, Value};
@@ -22,7 +22,6 @@ pub struct SimulatedLm {
     seed: u64,
     retries: u32,
     requests: AtomicU64,
-    attempts: AtomicU64,
     prompt_tokens: AtomicU64,
     completion_tokens: AtomicU64,
     metrics: LmMetrics,
@@ -38,7 +37,6 @@ impl SimulatedLm {
             seed: draw::hash(seed ^ job_seed.rotate_left(32), &job_seed.to_le_bytes()),
             retries: settings.num_retries.unwrap_or(super::DEFAULT_RETRIES),
             requests: AtomicU64::new(0),
-            attempts: AtomicU64::new(0),
             prompt_tokens: AtomicU64::new(0),
             completion_tokens: AtomicU64::new(0),
             metrics,
@@ -122,11 +120,10 @@ fn accepted<'a>(label: &'a Value, ty: &Type) -> &'a Value {
     }
 }
 
-#[async_trait]
-impl Lm for SimulatedLm {
-    async fn complete(&self, request: LmRequest<'_>) -> Result<LmResponse, LmError> {
+impl SimulatedLm {
+    /// Answers. A failed first try and its repetition happen inside: nothing limits a simulated LM, so no call has to wait for another.
+    async fn answer(&self, request: LmRequest<'_>) -> Result<LmResponse, LmError> {
         let mut draw = Draw::new(draw::hash(self.seed, request.body.as_bytes()));
-        self.requests.fetch_add(1, Relaxed);
         let mut timer = self.metrics.request();
         if self.simulation.latency_ms > 0 {
             tokio::time::sleep(Duration::from_millis(self.simulation.latency_ms)).await;
@@ -134,7 +131,7 @@ impl Lm for SimulatedLm {
         let status = if draw.chance(0.5) { 429 } else { 500 };
         let Some(attempts) = self.attempts_needed(&mut draw) else {
             let attempts = self.retries + 1;
-            self.attempts.fetch_add(u64::from(attempts), Relaxed);
+            self.requests.fetch_add(u64::from(attempts), Relaxed);
             let message = format!("HTTP {status}: simulated");
             self.failed(status, self.retries);
             self.failed_once(status, timer);
@@ -144,7 +141,7 @@ impl Lm for SimulatedLm {
                 message,
             });
         };
-        self.attempts.fetch_add(u64::from(attempts), Relaxed);
+        self.requests.fetch_add(u64::from(attempts), Relaxed);
         self.failed(status, attempts - 1);
 
         let malformed = draw.chance(self.simulation.malformed_rate);
@@ -164,11 +161,18 @@ impl Lm for SimulatedLm {
         self.metrics.spent(usage.prompt_tokens, usage.completion_tokens);
         Ok(LmResponse { text, usage })
     }
+}
+
+#[async_trait]
+impl Lm for SimulatedLm {
+    async fn complete(&self, request: LmRequest<'_>) -> Reply {
+        let answer = self.answer(request).await;
+        answer.map_or_else(Verdict::Failed, Verdict::Answer).into()
+    }
 
     fn usage_totals(&self) -> UsageTotals {
         UsageTotals {
             requests: self.requests.load(Relaxed),
-            attempts: self.attempts.load(Relaxed),
             usage: Usage {
                 prompt_tokens: self.prompt_tokens.load(Relaxed),
                 completion_tokens: self.completion_tokens.load(Relaxed),

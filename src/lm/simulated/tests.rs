@@ -81,11 +81,15 @@ async fn ask(lm: &SimulatedLm, signature: &Signature, i: usize) -> Result<LmResp
         adapter: &Headers,
         example: &example,
     };
-    lm.complete(LmRequest {
+    let request = LmRequest {
         body: &format!("{{\"question\":{i}}}"),
         context,
-    })
-    .await
+    };
+    match lm.complete(request).await.verdict {
+        Verdict::Answer(answer) => Ok(answer),
+        Verdict::Failed(error) => Err(error),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]
@@ -156,8 +160,7 @@ async fn failures_are_retried_inside_and_only_a_rate_of_one_fails_for_good() {
         ask(&some, &signature, i).await.unwrap();
     }
     let totals = some.usage_totals();
-    assert_eq!(totals.requests, 2000);
-    assert!((2400..2600).contains(&totals.attempts), "{totals:?}");
+    assert!((2400..2600).contains(&totals.requests), "{totals:?}");
     let all = lm(
         Simulation {
             error_rate: 1.0,

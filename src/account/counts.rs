@@ -1,0 +1,171 @@
+//! Lock-free counters of a gate: totals, counts per second, latencies of the last answers.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// Seconds that are kept.
+const SECONDS: u64 = 64;
+
+/// Latencies that are kept.
+const LATENCIES: u64 = 64;
+
+/// What a gate counts of its LM.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) answered: AtomicU64,
+    pub(super) throttled: AtomicU64,
+    pub(super) in_flight: AtomicU64,
+    pub(super) waiting: AtomicU64,
+    /// Failures of the server since its last answer.
+    pub(super) failures_in_row: AtomicU32,
+    pub(super) sent_by_second: PerSecond,
+    /// Requests that were not accepted.
+    pub(super) refused_by_second: PerSecond,
+    pub(super) answered_by_second: PerSecond,
+    pub(super) latencies: Latencies,
+}
+
+impl Counts {
+    /// Requests per second that the server accepted lately, at this time since the gate was made.
+    pub(super) fn accepted_per_sec(&self, at: Duration) -> f64 {
+        let second = at.as_secs();
+        let accepted = |second: u64| {
+            let (sent, refused) = (self.sent_by_second.at(second), self.refused_by_second.at(second));
+            sent.saturating_sub(refused) as f64
+        };
+        let part = at.as_secs_f64() - second as f64;
+        let before = second.checked_sub(1).map_or(0.0, accepted);
+        (accepted(second) + before) / (1.0 + part)
+    }
+}
+
+/// Counts by second, for the last minute.
+#[derive(Debug)]
+pub(super) struct PerSecond {
+    /// Each holds its second in the upper half and the count in the lower half.
+    slots: [AtomicU64; SECONDS as usize],
+}
+
+impl Default for PerSecond {
+    fn default() -> PerSecond {
+        PerSecond {
+            slots: [const { AtomicU64::new(0) }; SECONDS as usize],
+        }
+    }
+}
+
+impl PerSecond {
+    pub(super) fn count(&self, second: u64) {
+        let slot = self.slot(second);
+        if slot.load(Relaxed) >> 32 == second {
+            slot.fetch_add(1, Relaxed);
+            return;
+        }
+        // Another thread may have turned the slot to this second meanwhile.
+        let turned = |seen: u64| {
+            let is_turned = seen >> 32 == second;
+            Some(if is_turned { seen + 1 } else { second << 32 | 1 })
+        };
+        // It never fails: `turned` always has a value.
+        let _ = slot.fetch_update(Relaxed, Relaxed, turned);
+    }
+
+    /// The count of that second; 0 if it is no longer kept.
+    pub(super) fn at(&self, second: u64) -> u64 {
+        let seen = self.slot(second).load(Relaxed);
+        if seen >> 32 == second {
+            seen & u64::from(u32::MAX)
+        } else {
+            0
+        }
+    }
+
+    /// The sum of the minute that ends with this second.
+    pub(super) fn minute(&self, second: u64) -> u64 {
+        (second.saturating_sub(59)..=second)
+            .map(|second| self.at(second))
+            .sum()
+    }
+
+    fn slot(&self, second: u64) -> &AtomicU64 {
+        &self.slots[(second % SECONDS) as usize]
+    }
+}
+
+/// The latencies of the last answers.
+#[derive(Debug)]
+pub(super) struct Latencies {
+    next: AtomicU64,
+    ms: [AtomicU32; LATENCIES as usize],
+}
+
+impl Default for Latencies {
+    fn default() -> Latencies {
+        Latencies {
+            next: AtomicU64::new(0),
+            ms: [const { AtomicU32::new(0) }; LATENCIES as usize],
+        }
+    }
+}
+
+impl Latencies {
+    pub(super) fn add(&self, latency: Duration) {
+        let next = self.next.fetch_add(1, Relaxed);
+        let ms = u32::try_from(latency.as_millis()).unwrap_or(u32::MAX);
+        self.ms[(next % LATENCIES) as usize].store(ms, Relaxed);
+    }
+
+    /// The median in milliseconds; `None` before the first answer.
+    pub(super) fn median(&self) -> Option<u64> {
+        let kept = self.next.load(Relaxed).min(LATENCIES) as usize;
+        let mut ms: Vec<u32> = self.ms[..kept].iter().map(|ms| ms.load(Relaxed)).collect();
+        ms.sort_unstable();
+        ms.get(kept / 2).map(|ms| u64::from(*ms))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_of_a_second_are_forgotten_after_a_minute() {
+        let counts = PerSecond::default();
+        for second in [0, 0, 5, 59, 60] {
+            counts.count(second);
+        }
+        assert_eq!(counts.minute(59), 4);
+        assert_eq!(counts.minute(60), 3);
+        counts.count(64);
+        assert_eq!((counts.at(0), counts.at(64)), (0, 1));
+    }
+
+    #[test]
+    fn accepted_requests_are_averaged_over_the_last_second_or_two() {
+        let counts = Counts::default();
+        for _ in 0..120 {
+            counts.sent_by_second.count(7);
+        }
+        for _ in 0..20 {
+            counts.refused_by_second.count(7);
+        }
+        let rate = counts.accepted_per_sec(Duration::from_millis(7_250));
+        assert!((rate - 80.0).abs() < 0.01, "{rate}");
+        let rate = counts.accepted_per_sec(Duration::from_millis(8_000));
+        assert!((rate - 100.0).abs() < 0.01, "{rate}");
+    }
+
+    #[test]
+    fn the_median_is_that_of_the_last_latencies() {
+        let latencies = Latencies::default();
+        assert_eq!(latencies.median(), None);
+        for ms in [5000, 1, 2, 3] {
+            latencies.add(Duration::from_millis(ms));
+        }
+        assert_eq!(latencies.median(), Some(3));
+        for _ in 0..64 {
+            latencies.add(Duration::from_millis(9));
+        }
+        assert_eq!(latencies.median(), Some(9));
+    }
+}

@@ -1,0 +1,137 @@
+//! The limits that the job file declares for an account, shared by the gates of all its models.
+
+use super::lock;
+use super::token_bucket::TokenBucket;
+use crate::lm::AccountLimits;
+use std::sync::Mutex;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// How much of a minute's limit may be released at once, as a time.
+const BURST: Duration = Duration::from_millis(200);
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// What one process has used of an account's declared limits.
+#[derive(Debug, Default)]
+pub(super) struct DeclaredLimits {
+    used: Mutex<Used>,
+    /// Notified when a request has ended.
+    pub(super) freed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Used {
+    limits: AccountLimits,
+    requests: Option<TokenBucket>,
+    tokens: Option<TokenBucket>,
+    /// Requests of a day, and when the day began.
+    day: (u64, Option<Instant>),
+    in_flight: u64,
+}
+
+/// Whether the declared limits let a request through.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum DeclaredAdmission {
+    Ready,
+    /// Not before this time.
+    At(Instant),
+    /// Not before another request has ended.
+    Full,
+    /// The requests of a day are used up; how long until the next day.
+    DayUsedUp {
+        limit: u64,
+        reset: Duration,
+    },
+}
+
+impl DeclaredLimits {
+    /// Sets the limits; the same ones again change nothing.
+    pub(super) fn set(&self, limits: AccountLimits) {
+        let mut used = lock(&self.used);
+        if used.limits == limits {
+            return;
+        }
+        let now = Instant::now();
+        let bucket = |per_minute: Option<u64>| {
+            per_minute.map(|limit| TokenBucket::new(limit.max(1) as f64 / 60.0, BURST, now))
+        };
+        used.requests = bucket(limits.rpm);
+        used.tokens = bucket(limits.tpm);
+        used.limits = limits;
+    }
+
+    pub(super) fn limits(&self) -> AccountLimits {
+        lock(&self.used).limits
+    }
+
+    /// Whether a request with so many tokens may be sent. Takes what it needs if `is_sent` and it is ready.
+    pub(super) fn admit(&self, tokens: f64, now: Instant, is_sent: bool) -> DeclaredAdmission {
+        let mut used = lock(&self.used);
+        if let (Some(limit), Some(began)) = (used.limits.rpd, used.day.1) {
+            let passed = now.saturating_duration_since(began);
+            if passed >= DAY {
+                used.day = (0, None);
+            } else if used.day.0 >= limit {
+                return DeclaredAdmission::DayUsedUp {
+                    limit,
+                    reset: DAY - passed,
+                };
+            }
+        }
+        if used
+            .limits
+            .concurrent
+            .is_some_and(|most| used.in_flight >= most.max(1))
+        {
+            return DeclaredAdmission::Full;
+        }
+        let mut ready = now;
+        if let Some(bucket) = &mut used.requests {
+            ready = ready.max(bucket.ready_at(1.0, now));
+        }
+        if let Some(bucket) = &mut used.tokens {
+            ready = ready.max(bucket.ready_at(tokens, now));
+        }
+        if ready > now {
+            return DeclaredAdmission::At(ready);
+        }
+        if is_sent {
+            used.take(tokens, now);
+        }
+        DeclaredAdmission::Ready
+    }
+
+    /// Counts a request that is sent whatever the limits say.
+    pub(super) fn take(&self, tokens: f64, now: Instant) {
+        lock(&self.used).take(tokens, now);
+    }
+
+    /// Counts the end of a request that used so many tokens less than it had taken.
+    pub(super) fn ended(&self, unused_tokens: f64) {
+        let mut used = lock(&self.used);
+        used.in_flight = used.in_flight.saturating_sub(1);
+        if let Some(bucket) = &mut used.tokens {
+            bucket.give_back(unused_tokens);
+        }
+        let is_full = used.limits.concurrent.is_some();
+        drop(used);
+        if is_full {
+            self.freed.notify_waiters();
+        }
+    }
+}
+
+impl Used {
+    fn take(&mut self, tokens: f64, now: Instant) {
+        if let Some(bucket) = &mut self.requests {
+            bucket.take(1.0, now);
+        }
+        if let Some(bucket) = &mut self.tokens {
+            bucket.take(tokens, now);
+        }
+        self.day = (self.day.0 + 1, Some(self.day.1.unwrap_or(now)));
+        self.in_flight += 1;
+    }
+}

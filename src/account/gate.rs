@@ -1,0 +1,344 @@
+//! The gate of one model at one address with one key: releases calls, one at a time where something limits them.
+
+mod slot;
+
+pub(super) use slot::Standing;
+
+use super::counts::Counts;
+use super::declared_limits::DeclaredLimits;
+use super::gate_state::{FirstRequest, GateState, Readiness};
+use super::health::{CONFIRMED_BY_OTHERS, ServerHealth};
+use super::lock;
+use crate::lm::{LmSettings, LmState, LmStatus};
+use crate::shutdown::Shutdown;
+use slot::Slot;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
+use tokio::time::{Instant, sleep_until};
+
+/// Through it go all calls of a process to one model at one address with one key.
+#[derive(Debug)]
+pub struct Gate {
+    model: String,
+    address: String,
+    key_variable: Option<String>,
+    made: Instant,
+    /// Whether nothing limits. Written under the lock of `state` only.
+    is_free: AtomicBool,
+    /// The eras of `state`, for calls that do not look into it.
+    eras: [AtomicU64; 2],
+    pub(super) counts: Counts,
+    state: Mutex<GateState>,
+    /// The last request that was not answered: the server's words, and when.
+    last_error: Mutex<Option<(String, Instant)>>,
+    /// Its holder is the head of the queue of calls that wait. Fair: calls are released in the order in which they came.
+    queue: tokio::sync::Mutex<()>,
+    /// Notified when `state` may let a call through that it did not let through before.
+    changed: Notify,
+    state_changes: watch::Sender<()>,
+}
+
+/// Why a call is handed back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HandedBack {
+    /// The account is refused.
+    Closed,
+    /// The process stops.
+    Draining,
+}
+
+/// What became of a suspicion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Suspicion {
+    /// Other calls are answered: it is the call's own.
+    Unfounded,
+    /// It is open; no other call could be asked. The call asks again, as the probe.
+    Unconfirmed,
+}
+
+impl Gate {
+    pub(super) fn new(settings: &LmSettings, state_changes: watch::Sender<()>) -> Gate {
+        let address = settings.shown_address();
+        // A simulated LM has no limits to learn.
+        let first_request = if address.is_empty() {
+            FirstRequest::Done
+        } else {
+            FirstRequest::Unsent
+        };
+        let state = GateState::new(first_request);
+        Gate {
+            model: settings.model.clone(),
+            address,
+            key_variable: settings.key_variable().map(str::to_owned),
+            made: Instant::now(),
+            is_free: AtomicBool::new(state.is_free()),
+            eras: [state.health_era, state.pace_era].map(AtomicU64::new),
+            counts: Counts::default(),
+            state: Mutex::new(state),
+            last_error: Mutex::default(),
+            queue: tokio::sync::Mutex::default(),
+            changed: Notify::new(),
+            state_changes,
+        }
+    }
+
+    /// Sets the declared limits of its account.
+    pub(super) fn declare(&self, declared: Option<Arc<DeclaredLimits>>) {
+        self.change(|state, _| state.declared = declared);
+    }
+
+    /// What the process sees of the LM.
+    pub fn status(&self) -> LmStatus {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let (now, counts) = (Instant::now(), &self.counts);
+        let state = lock(&self.state);
+        let (lm_state, limit) = (state.health.state(now), state.limit_per_sec());
+        drop(state);
+        let last_error = lock(&self.last_error).clone();
+        LmStatus {
+            model: self.model.clone(),
+            address: self.address.clone(),
+            key_variable: self.key_variable.clone(),
+            state: lm_state,
+            answered: load(&counts.answered),
+            throttled: load(&counts.throttled),
+            in_flight: load(&counts.in_flight),
+            waiting: load(&counts.waiting),
+            answers_per_min: counts.answered_by_second.minute(self.second(now)),
+            limit_per_min: limit.map(|per_sec| (per_sec * 60.0).round() as u64),
+            latency_ms: counts.latencies.median(),
+            last_error_secs: last_error
+                .as_ref()
+                .map(|(_, at)| now.saturating_duration_since(*at).as_secs()),
+            last_error: last_error.map(|(message, _)| message),
+        }
+    }
+
+    /// Waits until a request of so many bytes may be sent, and for a permit. A call that waits for the gate holds no permit.
+    ///
+    /// Cancel safe: a call that is dropped leaves the queue.
+    pub(super) async fn enter<'a>(
+        &'a self,
+        bytes: usize,
+        permits: &'a Semaphore,
+        shutdown: &Shutdown,
+    ) -> Result<Slot<'a>, HandedBack> {
+        if self.is_free.load(Ordering::Acquire) {
+            let permit = permit(permits).await;
+            // The wait for the permit may have been long.
+            if self.is_free.load(Ordering::Acquire) {
+                let [health_era, pace_era] = &self.eras;
+                let eras = [health_era, pace_era].map(|era| era.load(Ordering::Acquire));
+                return Ok(Slot::unlimited(self, permit, bytes, eras));
+            }
+        }
+        let _waiting = Waiting::new(&self.counts.waiting);
+        let _head = tokio::select! {
+            biased;
+            head = self.queue.lock() => head,
+            () = shutdown.draining() => return Err(HandedBack::Draining),
+        };
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            let declared = lock(&self.state).declared.clone();
+            let freed = async {
+                match &declared {
+                    Some(declared) => declared.freed.notified().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let mut freed = std::pin::pin!(freed);
+            // The first poll registers it for notifications.
+            let _ = futures_util::poll!(freed.as_mut());
+            if shutdown.is_draining() {
+                return Err(HandedBack::Draining);
+            }
+            let until = match self.readiness(bytes) {
+                Readiness::Shut => return Err(HandedBack::Closed),
+                Readiness::Ready => {
+                    tokio::select! {
+                        biased;
+                        permit = permit(permits) => {
+                            if let Some(slot) = self.release(permit, bytes) {
+                                return Ok(slot);
+                            }
+                        }
+                        () = changed => {}
+                        () = shutdown.draining() => return Err(HandedBack::Draining),
+                    }
+                    continue;
+                }
+                Readiness::NotBefore(until) => Some(until),
+                Readiness::Full => None,
+            };
+            tokio::select! {
+                biased;
+                () = shutdown.draining() => return Err(HandedBack::Draining),
+                () = changed => {}
+                () = freed => {}
+                () = sleep_until(until.unwrap_or_else(far)), if until.is_some() => {}
+            }
+        }
+    }
+
+    /// Waits until the suspicion of this era is settled, or no other call could be asked.
+    pub(super) async fn settled(&self, era: u64, shutdown: &Shutdown) -> Result<Suspicion, HandedBack> {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            let until = {
+                let state = lock(&self.state);
+                let now = Instant::now();
+                match &state.health {
+                    ServerHealth::Closed { .. } => return Err(HandedBack::Closed),
+                    ServerHealth::Suspect {
+                        since, next_probe, ..
+                    } if state.health_era == era => {
+                        let alone = (*since + CONFIRMED_BY_OTHERS).max(*next_probe);
+                        if alone <= now {
+                            return Ok(Suspicion::Unconfirmed);
+                        }
+                        alone
+                    }
+                    _ if state.last_cleared >= era => return Ok(Suspicion::Unfounded),
+                    _ => return Ok(Suspicion::Unconfirmed),
+                }
+            };
+            tokio::select! {
+                biased;
+                () = shutdown.draining() => return Err(HandedBack::Draining),
+                () = changed => {}
+                () = sleep_until(until) => {}
+            }
+        }
+    }
+
+    /// Answers so far.
+    pub(super) fn answered(&self) -> u64 {
+        self.counts.answered.load(Ordering::Relaxed)
+    }
+
+    /// Whether no call but this one, which is not in flight, is at the gate.
+    pub(super) fn is_idle(&self) -> bool {
+        let at_gate = [&self.counts.in_flight, &self.counts.waiting];
+        at_gate.iter().all(|count| count.load(Ordering::Relaxed) == 0)
+    }
+
+    /// Failures of the server since its last answer.
+    pub(super) fn failures_in_row(&self) -> u32 {
+        self.counts.failures_in_row.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_free(&self) -> bool {
+        self.is_free.load(Ordering::Acquire)
+    }
+
+    /// The second of the time since the gate was made.
+    pub(super) fn second(&self, at: Instant) -> u64 {
+        self.since_made(at).as_secs()
+    }
+
+    pub(super) fn failed_with(&self, message: &str) {
+        *lock(&self.last_error) = Some((message.to_owned(), Instant::now()));
+    }
+
+    /// Changes the state, and tells those who wait for it.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut GateState, Instant) -> T) -> T {
+        let now = Instant::now();
+        let mut state = lock(&self.state);
+        let before = state.health_era;
+        let changed = change(&mut state, now);
+        let turned = (state.health_era != before).then(|| state.health.state(now));
+        self.publish(&state);
+        drop(state);
+        self.changed.notify_waiters();
+        if let Some(lm_state) = turned {
+            self.tell(&lm_state);
+        }
+        changed
+    }
+
+    fn readiness(&self, bytes: usize) -> Readiness {
+        let now = Instant::now();
+        let mut state = lock(&self.state);
+        let before = state.health_era;
+        let readiness = state.readiness(bytes, &self.counts, self.since_made(now), now);
+        let turned = (state.health_era != before).then(|| state.health.state(now));
+        self.publish(&state);
+        drop(state);
+        if let Some(lm_state) = turned {
+            self.tell(&lm_state);
+        }
+        readiness
+    }
+
+    /// Releases the call if it is still ready: the wait for the permit may have been long.
+    fn release<'a>(&'a self, permit: SemaphorePermit<'a>, bytes: usize) -> Option<Slot<'a>> {
+        let now = Instant::now();
+        let mut state = lock(&self.state);
+        if state.readiness(bytes, &self.counts, self.since_made(now), now) != Readiness::Ready {
+            return None;
+        }
+        // The head itself is one of those that wait.
+        let behind = self.counts.waiting.load(Ordering::Relaxed).saturating_sub(1);
+        let ticket = state.release(bytes, behind, now);
+        self.publish(&state);
+        drop(state);
+        Some(Slot::new(self, permit, bytes, ticket))
+    }
+
+    /// Lets calls that do not look into the state know of it.
+    fn publish(&self, state: &MutexGuard<'_, GateState>) {
+        let [health_era, pace_era] = &self.eras;
+        health_era.store(state.health_era, Ordering::Release);
+        pace_era.store(state.pace_era, Ordering::Release);
+        self.is_free.store(state.is_free(), Ordering::Release);
+    }
+
+    fn tell(&self, state: &LmState) {
+        let (model, address) = (&self.model, &self.address);
+        match state {
+            LmState::Open => tracing::debug!(model, address, "lm answers"),
+            LmState::Away { .. } => {
+                let cause = lock(&self.last_error).clone().map(|(message, _)| message);
+                tracing::debug!(model, address, cause, "lm does not answer; waiting for it");
+            }
+            LmState::Closed(account) => {
+                let (status, message) = (account.status, &account.message);
+                tracing::debug!(model, address, status, message, "lm refuses the account");
+            }
+        }
+        self.state_changes.send_replace(());
+    }
+
+    fn since_made(&self, at: Instant) -> Duration {
+        at.saturating_duration_since(self.made)
+    }
+}
+
+/// Counts a call that waits.
+struct Waiting<'a>(&'a AtomicU64);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicU64) -> Waiting<'a> {
+        count.fetch_add(1, Ordering::Relaxed);
+        Waiting(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn permit(permits: &Semaphore) -> SemaphorePermit<'_> {
+    permits.acquire().await.expect("the semaphore is never closed")
+}
+
+fn far() -> Instant {
+    Instant::now() + Duration::from_secs(3600)
+}

@@ -1,0 +1,255 @@
+//! A request in flight, and what its end teaches the gate.
+
+use super::Gate;
+use crate::account::gate_state::{FirstRequest, GateState, Ticket};
+use crate::account::health::{AWAY_AFTER, AWAY_AFTER_NO_ANSWER, ServerHealth, closes_alone};
+use crate::lm::{ClosedAccount, Hints, Usage};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use tokio::sync::SemaphorePermit;
+use tokio::time::Instant;
+
+/// The time before another probe, where one has shown nothing.
+const NEXT_PROBE: Duration = Duration::from_secs(1);
+
+/// The right to send one request. Dropping it unused, as with a task that is cancelled, gives back what it took.
+pub(in crate::account) struct Slot<'a> {
+    gate: &'a Gate,
+    ticket: Ticket,
+    bytes: usize,
+    sent: Instant,
+    /// Tokens that were used; `None` while the request is in flight.
+    used: Option<f64>,
+    _permit: SemaphorePermit<'a>,
+}
+
+/// What the refusal of an account means for the refused call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::account) enum Standing {
+    /// The suspicion of this era has to be settled first.
+    Pending(u64),
+    /// The account is closed.
+    Closed,
+    /// The refusal is the call's own.
+    Own,
+}
+
+impl<'a> Slot<'a> {
+    pub(in crate::account) fn new(
+        gate: &'a Gate,
+        permit: SemaphorePermit<'a>,
+        bytes: usize,
+        ticket: Ticket,
+    ) -> Slot<'a> {
+        let sent = Instant::now();
+        gate.counts.in_flight.fetch_add(1, Relaxed);
+        gate.counts.sent_by_second.count(gate.second(sent));
+        Slot {
+            gate,
+            ticket,
+            bytes,
+            sent,
+            used: None,
+            _permit: permit,
+        }
+    }
+
+    /// A slot of a gate that limits nothing, in these eras of health and pace.
+    pub(in crate::account) fn unlimited(
+        gate: &'a Gate,
+        permit: SemaphorePermit<'a>,
+        bytes: usize,
+        [health_era, pace_era]: [u64; 2],
+    ) -> Slot<'a> {
+        let ticket = Ticket {
+            health_era,
+            pace_era,
+            release: None,
+            tokens: 0.0,
+            declared: None,
+        };
+        Slot::new(gate, permit, bytes, ticket)
+    }
+
+    /// The request was answered.
+    pub(in crate::account) fn answered(mut self, usage: Usage, hints: &Hints) {
+        let (gate, now) = (self.gate, Instant::now());
+        gate.counts.answered.fetch_add(1, Relaxed);
+        gate.counts.answered_by_second.count(gate.second(now));
+        gate.counts
+            .latencies
+            .add(now.saturating_duration_since(self.sent));
+        self.used = Some((usage.prompt_tokens + usage.completion_tokens) as f64);
+        self.is_alive(hints, |slot, state, now| {
+            state.accepted(&slot.ticket, now);
+            if state.limits_tokens() {
+                state.estimate.observe(slot.bytes, usage);
+            }
+            let is_later = slot.ticket.health_era == state.health_era;
+            match &state.health {
+                ServerHealth::Suspect { .. } if is_later => {
+                    state.last_cleared = state.health_era;
+                    state.turn(ServerHealth::Open);
+                }
+                ServerHealth::Closed { .. } if is_later => state.turn(ServerHealth::Open),
+                _ => {}
+            }
+        });
+    }
+
+    /// The request was refused for the rate.
+    pub(in crate::account) fn throttled(mut self, message: &str, wait: Option<Duration>, hints: &Hints) {
+        let gate = self.gate;
+        gate.counts.throttled.fetch_add(1, Relaxed);
+        self.is_not_accepted(message);
+        if wait == Some(Duration::ZERO) && gate.is_free() {
+            gate.counts.failures_in_row.store(0, Relaxed);
+            return;
+        }
+        gate.change(|state, now| {
+            self.was_alive(state, hints, now);
+            state.throttled(&self.ticket, wait, now);
+        });
+    }
+
+    /// The server failed, or did not answer.
+    pub(in crate::account) fn away(mut self, message: &str) {
+        self.is_not_accepted(message);
+        let failures = self.gate.counts.failures_in_row.fetch_add(1, Relaxed) + 1;
+        let most = if self.gate.answered() > 0 {
+            AWAY_AFTER
+        } else {
+            AWAY_AFTER_NO_ANSWER
+        };
+        self.gate.change(|state, now| {
+            state.first_request = FirstRequest::Done;
+            state.not_accepted(&self.ticket);
+            if failures == 1 || state.first_failure.is_none() {
+                state.first_failure = Some(now);
+            }
+            let since = state.first_failure.unwrap_or(now);
+            match &state.health {
+                ServerHealth::Open | ServerHealth::Suspect { .. } if failures >= most => {
+                    state.turn(ServerHealth::away(since, now));
+                }
+                _ => self.showed_nothing(state, NEXT_PROBE, now),
+            }
+        });
+    }
+
+    /// The request itself was refused, or its answer was not a completion: the server works.
+    pub(in crate::account) fn failed(mut self, hints: &Hints) {
+        self.used = Some(0.0);
+        self.is_alive(hints, |slot, state, now| state.accepted(&slot.ticket, now));
+    }
+
+    /// The account was refused. `own` is the suspicion that this call has raised itself.
+    pub(in crate::account) fn refused(mut self, account: &ClosedAccount, own: Option<u64>) -> Standing {
+        self.is_not_accepted(&format!("HTTP {}: {}", account.status, account.message));
+        let was_answered = self.gate.answered() > 0;
+        self.gate.change(|state, now| {
+            state.not_accepted(&self.ticket);
+            self.was_alive(state, &Hints::default(), now);
+            self.accuse(state, account, own, was_answered, now)
+        })
+    }
+
+    fn accuse(
+        &self,
+        state: &mut GateState,
+        account: &ClosedAccount,
+        own: Option<u64>,
+        was_answered: bool,
+        now: Instant,
+    ) -> Standing {
+        match &mut state.health {
+            ServerHealth::Closed { account: known, .. } => {
+                known.clone_from(account);
+                return Standing::Closed;
+            }
+            ServerHealth::Suspect { .. } if self.ticket.health_era < state.health_era => {}
+            ServerHealth::Suspect { .. } if own == Some(state.health_era) && !closes_alone(account.cause) => {
+                state.last_cleared = state.health_era;
+                state.turn(ServerHealth::Open);
+                return Standing::Own;
+            }
+            health @ ServerHealth::Suspect { .. } => {
+                if let Some(account) = health.agree(account.clone(), now) {
+                    state.turn(ServerHealth::closed(account, now));
+                    return Standing::Closed;
+                }
+            }
+            ServerHealth::Open | ServerHealth::Away { .. } => {
+                state.turn(ServerHealth::suspect(account, was_answered, now));
+            }
+        }
+        Standing::Pending(state.health_era)
+    }
+
+    /// The server has answered in some way: it is not away. Costs nothing but a look while nothing limits.
+    fn is_alive(&self, hints: &Hints, and: impl FnOnce(&Self, &mut GateState, Instant)) {
+        let gate = self.gate;
+        if gate.is_free() && *hints == Hints::default() {
+            if gate.counts.failures_in_row.load(Relaxed) > 0 {
+                gate.counts.failures_in_row.store(0, Relaxed);
+            }
+            return;
+        }
+        gate.change(|state, now| {
+            self.was_alive(state, hints, now);
+            and(self, state, now);
+        });
+    }
+
+    fn was_alive(&self, state: &mut GateState, hints: &Hints, now: Instant) {
+        self.gate.counts.failures_in_row.store(0, Relaxed);
+        state.first_failure = None;
+        state.first_request = FirstRequest::Done;
+        if matches!(state.health, ServerHealth::Away { .. }) {
+            state.turn(ServerHealth::Open);
+        } else {
+            self.showed_nothing(state, NEXT_PROBE, now);
+        }
+        state.follow(hints, now);
+    }
+
+    /// If this was the probe of a suspicion, another one follows after this time.
+    fn showed_nothing(&self, state: &mut GateState, after: Duration, now: Instant) {
+        if self.ticket.health_era == state.health_era {
+            state.health.probe_again(after, now);
+        }
+    }
+
+    fn is_not_accepted(&mut self, message: &str) {
+        self.used = Some(0.0);
+        self.gate.failed_with(message);
+        let second = self.gate.second(self.sent);
+        self.gate.counts.refused_by_second.count(second);
+    }
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        self.gate.counts.in_flight.fetch_sub(1, Relaxed);
+        let unused = self.ticket.tokens - self.used.unwrap_or(0.0);
+        if let Some(declared) = &self.ticket.declared {
+            declared.ended(if self.ticket.tokens > 0.0 { unused } else { 0.0 });
+        }
+        if self.gate.is_free() {
+            return;
+        }
+        let is_abandoned = self.used.is_none();
+        self.gate.change(|state, now| {
+            if self.ticket.tokens > 0.0 {
+                state.hinted.give_back(unused);
+            }
+            if is_abandoned {
+                state.not_accepted(&self.ticket);
+                if matches!(state.first_request, FirstRequest::Sent(_)) {
+                    state.first_request = FirstRequest::Unsent;
+                }
+                self.showed_nothing(state, Duration::ZERO, now);
+            }
+        });
+    }
+}

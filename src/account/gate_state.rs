@@ -1,0 +1,329 @@
+//! What a gate keeps under its lock: health, pacers and what it has learnt of tokens.
+
+use super::counts::Counts;
+use super::declared_limits::{DeclaredAdmission, DeclaredLimits};
+use super::health::{HealthAdmission, ServerHealth};
+use super::hinted_limits::HintedLimits;
+use super::learnt_rate::{LearntRate, RefusalEffect, Release};
+use super::token_estimate::TokenEstimate;
+use crate::lm::{ClosedAccount, ClosedCause, Hints};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long the first request of all goes alone, so that its headers tell what the server allows.
+const FIRST_ALONE: Duration = Duration::from_secs(1);
+
+/// The least pause after the first refusal.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The least pause after a refusal while a known limit paces.
+const KNOWN_PAUSE: Duration = Duration::from_millis(250);
+
+/// The shortest `Retry-After`, in whole seconds, that servers can state: a rate that was cut needs no pause for it.
+const SHORTEST_STATED: Duration = Duration::from_secs(1);
+
+/// So many refusals within [`STRIKE_WINDOW`] show that a known limit is not the one that the server enforces.
+const STRIKES: u32 = 5;
+const STRIKE_WINDOW: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(super) struct GateState {
+    pub(super) health: ServerHealth,
+    /// Counts the changes of `health`: a request belongs to the era in which it was sent.
+    pub(super) health_era: u64,
+    /// The last suspicion that turned out to be unfounded, by its era.
+    pub(super) last_cleared: u64,
+    /// The first of the failures in a row.
+    pub(super) first_failure: Option<Instant>,
+    pub(super) declared: Option<Arc<DeclaredLimits>>,
+    pub(super) hinted: HintedLimits,
+    pub(super) learnt: Learnt,
+    /// Counts cuts and pauses: refusals of requests from before are old news.
+    pub(super) pace_era: u64,
+    pub(super) hold_until: Option<Instant>,
+    strikes: (u32, Instant),
+    pub(super) first_request: FirstRequest,
+    pub(super) estimate: TokenEstimate,
+}
+
+/// The rate learnt from refusals.
+#[derive(Debug)]
+pub(super) enum Learnt {
+    /// None: no refusal so far.
+    Unlimited,
+    /// The rate starts when the pause after this first refusal is over.
+    Starts(Instant),
+    Rate(LearntRate),
+}
+
+/// The first request of all.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum FirstRequest {
+    Unsent,
+    Sent(Instant),
+    Done,
+}
+
+/// Whether a call may be released.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Readiness {
+    Ready,
+    NotBefore(Instant),
+    /// When another request has ended.
+    Full,
+    /// Not at all: the call is handed back.
+    Shut,
+}
+
+/// What a released request has taken.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    pub(super) health_era: u64,
+    pub(super) pace_era: u64,
+    pub(super) release: Option<Release>,
+    pub(super) tokens: f64,
+    pub(super) declared: Option<Arc<DeclaredLimits>>,
+}
+
+impl GateState {
+    pub(super) fn new(first_request: FirstRequest) -> GateState {
+        GateState {
+            health: ServerHealth::Open,
+            health_era: 1,
+            last_cleared: 0,
+            first_failure: None,
+            declared: None,
+            hinted: HintedLimits::default(),
+            learnt: Learnt::Unlimited,
+            pace_era: 1,
+            hold_until: None,
+            strikes: (0, Instant::now()),
+            first_request,
+            estimate: TokenEstimate::default(),
+        }
+    }
+
+    /// Whether nothing limits: calls need not look into this state.
+    pub(super) fn is_free(&self) -> bool {
+        self.health.is_open()
+            && self.declared.is_none()
+            && !self.hinted.is_known()
+            && matches!(self.learnt, Learnt::Unlimited)
+            && self.hold_until.is_none()
+            && self.first_request == FirstRequest::Done
+    }
+
+    /// Moves to another health; requests from before belong to an older era.
+    pub(super) fn turn(&mut self, health: ServerHealth) {
+        self.health = health;
+        self.health_era += 1;
+    }
+
+    /// Whether a call of so many bytes may be released now.
+    pub(super) fn readiness(
+        &mut self,
+        bytes: usize,
+        counts: &Counts,
+        at: Duration,
+        now: Instant,
+    ) -> Readiness {
+        let tokens = self.tokens(bytes);
+        let declared = self
+            .declared
+            .as_ref()
+            .map(|declared| declared.admit(tokens, now, false));
+        if let Some(DeclaredAdmission::DayUsedUp { limit, reset }) = declared {
+            if !matches!(self.health, ServerHealth::Closed { .. }) {
+                self.turn(ServerHealth::closed(day_used_up(limit, reset), now));
+            }
+            return Readiness::Shut;
+        }
+        match self.health.admission(now) {
+            HealthAdmission::Shut => return Readiness::Shut,
+            HealthAdmission::NotBefore(time) => return Readiness::NotBefore(time),
+            HealthAdmission::Probe => return Readiness::Ready,
+            HealthAdmission::Pass => {}
+        }
+        if let FirstRequest::Sent(sent) = self.first_request {
+            if now < sent + FIRST_ALONE {
+                return Readiness::NotBefore(sent + FIRST_ALONE);
+            }
+            self.first_request = FirstRequest::Done;
+        }
+        if let Some(until) = self.hold_until {
+            if now < until {
+                return Readiness::NotBefore(until);
+            }
+            self.hold_until = None;
+        }
+        let mut ready = now;
+        if let Learnt::Starts(refused) = self.learnt {
+            // By now all requests from before the refusal have come to their verdict, but for those that were accepted.
+            let then = at.saturating_sub(now.saturating_duration_since(refused));
+            self.learnt = Learnt::Rate(LearntRate::new(counts.accepted_per_sec(then), now));
+        }
+        if let Learnt::Rate(rate) = &mut self.learnt {
+            ready = ready.max(rate.ready_at(now));
+        }
+        ready = ready.max(self.hinted.ready_at(tokens, now));
+        match declared {
+            Some(DeclaredAdmission::Full) => Readiness::Full,
+            Some(DeclaredAdmission::At(time)) => Readiness::NotBefore(ready.max(time)),
+            _ if ready > now => Readiness::NotBefore(ready),
+            _ => Readiness::Ready,
+        }
+    }
+
+    /// Takes what a call of so many bytes needs; it is [`Readiness::Ready`]. So many calls wait behind it.
+    pub(super) fn release(&mut self, bytes: usize, waiting: u64, now: Instant) -> Ticket {
+        let tokens = self.tokens(bytes);
+        self.health.probed(now);
+        if self.first_request == FirstRequest::Unsent {
+            self.first_request = FirstRequest::Sent(now);
+        }
+        let release = match &mut self.learnt {
+            Learnt::Rate(rate) => Some(rate.release(waiting, now)),
+            Learnt::Unlimited | Learnt::Starts(_) => None,
+        };
+        if matches!(&self.learnt, Learnt::Rate(rate) if rate.is_outgrown()) {
+            self.learnt = Learnt::Unlimited;
+        }
+        self.hinted.take(tokens, now);
+        if let Some(declared) = &self.declared {
+            declared.take(tokens, now);
+        }
+        Ticket {
+            health_era: self.health_era,
+            pace_era: self.pace_era,
+            release,
+            tokens,
+            declared: self.declared.clone(),
+        }
+    }
+
+    /// A request was refused for the rate.
+    pub(super) fn throttled(&mut self, ticket: &Ticket, wait: Option<Duration>, now: Instant) {
+        if let (Learnt::Rate(rate), Some(release)) = (&mut self.learnt, ticket.release) {
+            rate.not_accepted(release);
+        }
+        if wait == Some(Duration::ZERO) {
+            return; // Another try may be made at once: nothing is limited.
+        }
+        if ticket.pace_era < self.pace_era {
+            return self.hold(wait.filter(|wait| *wait > SHORTEST_STATED), now);
+        }
+        let least = |least: Duration| Some(wait.unwrap_or_default().max(least));
+        let long = wait.filter(|wait| *wait > SHORTEST_STATED);
+        let is_known = matches!(self.learnt, Learnt::Unlimited) && self.is_limit_known();
+        if is_known && !self.strike(now) {
+            return self.hold(least(KNOWN_PAUSE), now);
+        }
+        match (&mut self.learnt, ticket.release) {
+            (Learnt::Rate(rate), Some(release)) => {
+                let effect = rate.refused(release, now);
+                if effect != RefusalEffect::None {
+                    self.pace_era += 1;
+                }
+                match effect {
+                    RefusalEffect::None | RefusalEffect::Cut => self.hold(long, now),
+                    RefusalEffect::Pause(pause) => self.hold(least(pause), now),
+                }
+            }
+            (Learnt::Rate(_), None) => self.hold(long, now),
+            (Learnt::Unlimited | Learnt::Starts(_), _) => {
+                self.learnt = Learnt::Starts(now);
+                self.pace_era += 1;
+                self.hold(least(FIRST_PAUSE), now);
+            }
+        }
+    }
+
+    /// A request ended without being accepted, and not for the rate.
+    pub(super) fn not_accepted(&mut self, ticket: &Ticket) {
+        if let (Learnt::Rate(rate), Some(release)) = (&mut self.learnt, ticket.release) {
+            rate.not_accepted(release);
+        }
+    }
+
+    /// A request was answered.
+    pub(super) fn accepted(&mut self, ticket: &Ticket, now: Instant) {
+        if let Learnt::Rate(rate) = &mut self.learnt
+            && ticket.pace_era == self.pace_era
+        {
+            rate.answered(now);
+        }
+    }
+
+    /// Follows the limits in the headers of any answer. The first report makes refusals of earlier requests old news.
+    pub(super) fn follow(&mut self, hints: &Hints, now: Instant) {
+        if self.hinted.follow(hints, now) {
+            self.pace_era += 1;
+        }
+    }
+
+    /// Requests a second that are released at most; `None` if nothing limits them.
+    pub(super) fn limit_per_sec(&self) -> Option<f64> {
+        let declared = self.declared.as_ref().map(|declared| declared.limits());
+        let per_sec = |per_minute: u64| per_minute as f64 / 60.0;
+        let (hinted_requests, hinted_tokens) = self.hinted.per_sec();
+        let learnt = match &self.learnt {
+            Learnt::Rate(rate) => Some(rate.per_sec()),
+            Learnt::Unlimited | Learnt::Starts(_) => None,
+        };
+        let requests = [
+            declared.and_then(|limits| limits.rpm).map(per_sec),
+            hinted_requests,
+            learnt,
+        ];
+        let tokens = [declared.and_then(|limits| limits.tpm).map(per_sec), hinted_tokens];
+        let each = self.estimate.mean();
+        let by_tokens = tokens.map(|tokens| Some(tokens? / each?));
+        let all = requests.into_iter().chain(by_tokens).flatten();
+        all.min_by(f64::total_cmp)
+    }
+
+    /// Whether tokens are limited, so that their use is learnt.
+    pub(super) fn limits_tokens(&self) -> bool {
+        let declared = self.declared.as_ref().map(|declared| declared.limits());
+        self.hinted.per_sec().1.is_some() || declared.is_some_and(|limits| limits.tpm.is_some())
+    }
+
+    fn tokens(&self, bytes: usize) -> f64 {
+        if self.limits_tokens() {
+            self.estimate.of(bytes)
+        } else {
+            0.0
+        }
+    }
+
+    fn is_limit_known(&self) -> bool {
+        let declared = self.declared.as_ref().map(|declared| declared.limits());
+        self.hinted.is_known() || declared.is_some_and(|limits| limits.rpm.or(limits.tpm).is_some())
+    }
+
+    /// Counts a refusal in spite of a known limit; returns whether there were too many.
+    fn strike(&mut self, now: Instant) -> bool {
+        if now.saturating_duration_since(self.strikes.1) >= STRIKE_WINDOW {
+            self.strikes = (0, now);
+        }
+        self.strikes.0 += 1;
+        self.strikes.0 > STRIKES
+    }
+
+    /// Releases nothing for this time; a longer hold stays.
+    fn hold(&mut self, pause: Option<Duration>, now: Instant) {
+        if let Some(pause) = pause {
+            self.hold_until = self.hold_until.max(Some(now + pause));
+        }
+    }
+}
+
+fn day_used_up(limit: u64, reset: Duration) -> ClosedAccount {
+    ClosedAccount {
+        cause: ClosedCause::DailyQuota,
+        status: 429,
+        message: format!("the {limit} requests a day that the job file declares are used up"),
+        reset_secs: Some(reset.as_secs()),
+    }
+}

@@ -1,0 +1,226 @@
+//! Whether the server answers and the account is accepted: what a gate knows of the other side, apart from rates.
+
+use crate::lm::{ClosedAccount, ClosedCause, LmState};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Failures in a row, over all calls, after which the server counts as away.
+pub(super) const AWAY_AFTER: u32 = 5;
+
+/// The same for a server that has never answered: nothing speaks for it.
+pub(super) const AWAY_AFTER_NO_ANSWER: u32 = 3;
+
+/// The longest time between two probes of a server that is away: within it the full rate is back.
+const LONGEST_AWAY_PROBE: u64 = 4;
+
+/// The longest time between two probes of a closed account.
+const LONGEST_CLOSED_PROBE: u64 = 30;
+
+/// How long a refused call waits for another call to confirm the refusal.
+pub(super) const CONFIRMED_BY_OTHERS: Duration = Duration::from_secs(1);
+
+/// How long a suspicion waits for its probe before it sends another one.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Refused probes that close an account that has been accepted before, where the status may be due to the content of the example.
+const AGREED_DESPITE_ANSWERS: u32 = 2;
+
+#[derive(Debug)]
+pub(super) enum ServerHealth {
+    /// Requests are sent.
+    Open,
+    /// The server does not answer.
+    Away {
+        /// The first of the failures.
+        since: Instant,
+        probes: Probes,
+    },
+    /// One call was refused as an account is: another one shows whether it was the account.
+    Suspect {
+        since: Instant,
+        next_probe: Instant,
+        /// Probes that were refused in the same way.
+        agreed: u32,
+        /// So many close the account.
+        needed: u32,
+    },
+    /// The account is refused.
+    Closed { account: ClosedAccount, probes: Probes },
+}
+
+/// When single requests are sent to find out whether a state has ended.
+#[derive(Debug)]
+pub(super) struct Probes {
+    next: Instant,
+    made: u32,
+}
+
+/// Whether the health lets a request through.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum HealthAdmission {
+    Pass,
+    /// As a probe.
+    Probe,
+    /// Not before this time.
+    NotBefore(Instant),
+    /// Not at all: the call is handed back.
+    Shut,
+}
+
+impl ServerHealth {
+    pub(super) fn away(since: Instant, now: Instant) -> ServerHealth {
+        let next = now + jittered(1);
+        ServerHealth::Away {
+            since,
+            probes: Probes { next, made: 0 },
+        }
+    }
+
+    pub(super) fn suspect(refusal: &ClosedAccount, was_answered: bool, now: Instant) -> ServerHealth {
+        let is_ambiguous = matches!(refusal.status, 400 | 403) && was_answered;
+        ServerHealth::Suspect {
+            since: now,
+            next_probe: now,
+            agreed: 0,
+            needed: if is_ambiguous { AGREED_DESPITE_ANSWERS } else { 1 },
+        }
+    }
+
+    pub(super) fn closed(account: ClosedAccount, now: Instant) -> ServerHealth {
+        let next = now + Duration::from_secs(10);
+        ServerHealth::Closed {
+            account,
+            probes: Probes { next, made: 0 },
+        }
+    }
+
+    pub(super) fn admission(&self, now: Instant) -> HealthAdmission {
+        let probe_at = |next: Instant| {
+            if next <= now {
+                HealthAdmission::Probe
+            } else {
+                HealthAdmission::NotBefore(next)
+            }
+        };
+        match self {
+            ServerHealth::Open => HealthAdmission::Pass,
+            ServerHealth::Away { probes, .. } => probe_at(probes.next),
+            ServerHealth::Suspect { next_probe, .. } => probe_at(*next_probe),
+            ServerHealth::Closed { probes, .. } if probes.next <= now => HealthAdmission::Probe,
+            ServerHealth::Closed { .. } => HealthAdmission::Shut,
+        }
+    }
+
+    /// A probe is sent now: schedules the next one. A probe that hangs does not hold back the others.
+    pub(super) fn probed(&mut self, now: Instant) {
+        match self {
+            ServerHealth::Open => {}
+            ServerHealth::Away { probes, .. } => {
+                probes.made += 1;
+                let secs = 1u64 << probes.made.min(8);
+                probes.next = now + jittered(secs.min(LONGEST_AWAY_PROBE));
+            }
+            ServerHealth::Suspect { next_probe, .. } => *next_probe = now + PROBE_TIMEOUT,
+            ServerHealth::Closed { probes, .. } => {
+                probes.made += 1;
+                let secs = 10 * u64::from(probes.made + 1);
+                probes.next = now + Duration::from_secs(secs.min(LONGEST_CLOSED_PROBE));
+            }
+        }
+    }
+
+    /// A probe has shown nothing: another one follows after this time.
+    pub(super) fn probe_again(&mut self, after: Duration, now: Instant) {
+        if let ServerHealth::Suspect { next_probe, .. } = self {
+            *next_probe = now + after;
+        }
+    }
+
+    /// Counts a probe that was refused as the suspicion says. Returns the account if that is enough to close it.
+    pub(super) fn agree(&mut self, refusal: ClosedAccount, now: Instant) -> Option<ClosedAccount> {
+        let ServerHealth::Suspect {
+            agreed,
+            needed,
+            next_probe,
+            ..
+        } = self
+        else {
+            return None;
+        };
+        *agreed += 1;
+        *next_probe = now;
+        (*agreed >= *needed).then_some(refusal)
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, ServerHealth::Open)
+    }
+
+    /// As statuses show it: a suspicion is none of their business.
+    pub(super) fn state(&self, now: Instant) -> LmState {
+        match self {
+            ServerHealth::Open | ServerHealth::Suspect { .. } => LmState::Open,
+            ServerHealth::Away { since, .. } => LmState::Away {
+                secs: now.saturating_duration_since(*since).as_secs(),
+            },
+            ServerHealth::Closed { account, .. } => LmState::Closed(account.clone()),
+        }
+    }
+}
+
+/// Whether the same call, refused twice with no other call to ask, closes the account.
+pub(super) fn closes_alone(cause: ClosedCause) -> bool {
+    match cause {
+        ClosedCause::Key | ClosedCause::Quota | ClosedCause::DailyQuota | ClosedCause::Model => true,
+        ClosedCause::Request => false,
+    }
+}
+
+/// So many seconds, up to a quarter less: the processes of a cluster do not probe together.
+fn jittered(secs: u64) -> Duration {
+    Duration::from_secs(secs).mul_f64(1.0 - 0.25 * fastrand::f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(start: Instant, secs: f64) -> Instant {
+        start + Duration::from_secs_f64(secs)
+    }
+
+    #[test]
+    fn a_server_that_is_away_is_probed_after_1_2_and_then_every_4_seconds() {
+        let start = Instant::now();
+        let (mut health, mut now) = (ServerHealth::away(start, start), start);
+        for most in [1.0, 2.0, 4.0, 4.0, 4.0] {
+            let HealthAdmission::NotBefore(next) = health.admission(now) else {
+                panic!("{health:?}")
+            };
+            let wait = (next - now).as_secs_f64();
+            assert!(wait <= most && wait >= most * 0.75, "{wait} of {most}");
+            now = next;
+            assert_eq!(health.admission(now), HealthAdmission::Probe);
+            health.probed(now);
+        }
+    }
+
+    #[test]
+    fn a_closed_account_is_probed_after_10_20_and_then_every_30_seconds() {
+        let account = ClosedAccount {
+            cause: ClosedCause::Key,
+            status: 401,
+            message: "no".to_owned(),
+            reset_secs: None,
+        };
+        let start = Instant::now();
+        let mut health = ServerHealth::closed(account, start);
+        let mut due = 0.0;
+        for wait in [10.0, 20.0, 30.0, 30.0] {
+            due += wait;
+            assert_eq!(health.admission(after(start, due - 0.1)), HealthAdmission::Shut);
+            assert_eq!(health.admission(after(start, due)), HealthAdmission::Probe);
+            health.probed(after(start, due));
+        }
+    }
+}

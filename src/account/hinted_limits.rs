@@ -1,0 +1,115 @@
+//! The limits that a server reports in its headers, followed as if they were declared.
+
+use super::token_bucket::TokenBucket;
+use crate::lm::{Hints, LimitHint};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How much of a minute's limit may be released at once, as a time.
+const BURST: Duration = Duration::from_millis(200);
+
+/// A limit that is whole again only after this time is not one of a minute, and says nothing of the rate.
+const LONGEST_RESET: Duration = Duration::from_secs(90);
+
+/// The reported limits; `None` where none is reported.
+#[derive(Debug, Default)]
+pub(super) struct HintedLimits {
+    requests: Option<TokenBucket>,
+    tokens: Option<TokenBucket>,
+}
+
+impl HintedLimits {
+    /// Follows what an answer reports. Returns whether it is the first report.
+    pub(super) fn follow(&mut self, hints: &Hints, now: Instant) -> bool {
+        let was_known = self.is_known();
+        follow_one(&mut self.requests, hints.requests, now);
+        follow_one(&mut self.tokens, hints.tokens, now);
+        !was_known && self.is_known()
+    }
+
+    pub(super) fn is_known(&self) -> bool {
+        self.requests.is_some() || self.tokens.is_some()
+    }
+
+    /// When a request with so many tokens may be sent.
+    pub(super) fn ready_at(&mut self, tokens: f64, now: Instant) -> Instant {
+        let mut ready = now;
+        if let Some(bucket) = &mut self.requests {
+            ready = ready.max(bucket.ready_at(1.0, now));
+        }
+        if let Some(bucket) = &mut self.tokens {
+            ready = ready.max(bucket.ready_at(tokens, now));
+        }
+        ready
+    }
+
+    pub(super) fn take(&mut self, tokens: f64, now: Instant) {
+        if let Some(bucket) = &mut self.requests {
+            bucket.take(1.0, now);
+        }
+        if let Some(bucket) = &mut self.tokens {
+            bucket.take(tokens, now);
+        }
+    }
+
+    pub(super) fn give_back(&mut self, tokens: f64) {
+        if let Some(bucket) = &mut self.tokens {
+            bucket.give_back(tokens);
+        }
+    }
+
+    /// Requests and tokens a second.
+    pub(super) fn per_sec(&self) -> (Option<f64>, Option<f64>) {
+        let rate = |bucket: &Option<TokenBucket>| bucket.as_ref().map(TokenBucket::per_sec);
+        (rate(&self.requests), rate(&self.tokens))
+    }
+}
+
+/// `remaining` below the own account means that another client uses the key: its requests count here, too.
+fn follow_one(bucket: &mut Option<TokenBucket>, hint: Option<LimitHint>, now: Instant) {
+    let Some(hint) = hint.filter(|hint| hint.reset.is_none_or(|reset| reset < LONGEST_RESET)) else {
+        return;
+    };
+    let per_sec = hint.limit as f64 / 60.0;
+    let bucket = bucket.get_or_insert_with(|| TokenBucket::new(per_sec, BURST, now));
+    bucket.set_rate(per_sec, BURST, now);
+    bucket.cap_level(hint.remaining as f64, now);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hints(remaining: u64, reset: Duration) -> Hints {
+        Hints {
+            requests: Some(LimitHint {
+                limit: 6000,
+                remaining,
+                reset: Some(reset),
+            }),
+            tokens: None,
+        }
+    }
+
+    #[test]
+    fn a_limit_of_a_minute_is_followed_and_one_of_a_day_is_not() {
+        let now = Instant::now();
+        let mut limits = HintedLimits::default();
+        assert!(!limits.follow(&hints(5000, Duration::from_secs(400)), now));
+        assert!(!limits.is_known());
+        assert!(limits.follow(&hints(5000, Duration::from_millis(10)), now));
+        assert!(!limits.follow(&hints(5000, Duration::from_millis(10)), now));
+        assert_eq!(limits.per_sec(), (Some(100.0), None));
+    }
+
+    #[test]
+    fn what_another_client_has_used_is_not_released() {
+        let now = Instant::now();
+        let mut limits = HintedLimits::default();
+        limits.follow(&hints(5000, Duration::ZERO), now);
+        assert_eq!(limits.ready_at(0.0, now), now);
+        limits.follow(&hints(0, Duration::ZERO), now);
+        let wait = limits.ready_at(0.0, now) - now;
+        assert!((wait.as_secs_f64() - 0.01).abs() < 1e-3, "{wait:?}");
+    }
+}

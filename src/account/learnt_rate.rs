@@ -1,0 +1,252 @@
+//! The rate of a server that refuses and does not say what it allows: learnt from what it accepts.
+//!
+//! A server with a limit accepts exactly that limit between two refusals. So a refusal cuts the rate to what was accepted, a little
+//! below; without refusals the rate grows. Refusals are not counted: where they use up the limit, too, a rate that follows their number
+//! falls without end.
+
+use super::token_bucket::TokenBucket;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How much may be released at once, as a time: what a late timer misses.
+const BURST: Duration = Duration::from_millis(20);
+
+/// The least time between two cuts, and between two steps of growth.
+const WINDOW: Duration = Duration::from_millis(500);
+
+/// The time without refusals before the rate grows again.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// The part of the accepted rate that is sent after a cut.
+const BELOW: f64 = 0.97;
+
+/// Growth per [`WINDOW`] until the second refusal, and after it.
+const FAST: f64 = 1.1;
+const SLOW: f64 = 1.01;
+
+/// Without refusals for so long, the server allows much more than it did: the slow growth becomes ten times as fast.
+const LONG_QUIET: Duration = Duration::from_secs(15);
+
+/// The least part of the rate that is left by one cut: what was accepted in a moment is not always what is accepted.
+const LEAST_LEFT: f64 = 0.5;
+
+/// A rate that has grown so far without a refusal limits nothing.
+const OUTGROWN: f64 = 8.0;
+
+/// The lowest rate, a second.
+const LEAST: f64 = 0.2;
+
+/// What was accepted is measured over one to two of these.
+const PERIOD: Duration = Duration::from_millis(2500);
+
+/// How long the first request after a refused one goes alone, unless it is answered earlier.
+const ALONE: Duration = Duration::from_secs(1);
+
+/// The first and the longest pause where the server accepts nothing and does not say for how long.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+
+#[derive(Debug)]
+pub(super) struct LearntRate {
+    bucket: TokenBucket,
+    growth: f64,
+    /// The rate at which it is outgrown.
+    outgrown: f64,
+    period: Period,
+    previous: Option<Period>,
+    last_cut: Instant,
+    last_growth: Instant,
+    era: Era,
+    /// Eras in a row whose first request was refused.
+    refused_eras: u32,
+}
+
+/// A time over which accepted requests are counted.
+#[derive(Debug)]
+struct Period {
+    number: u64,
+    began: Instant,
+    accepted: u64,
+}
+
+impl Period {
+    fn next(&self, now: Instant) -> Period {
+        Period {
+            number: self.number + 1,
+            began: now,
+            accepted: 0,
+        }
+    }
+}
+
+/// The time since the last cut or pause.
+#[derive(Debug, Default)]
+struct Era {
+    first_release: Option<Instant>,
+    /// Since when releases are not held back by more than the rate.
+    measured_since: Option<Instant>,
+    is_answered: bool,
+}
+
+/// One released request, as the rate remembers it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Release {
+    period: u64,
+    is_first: bool,
+}
+
+/// What a refusal changed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum RefusalEffect {
+    /// Nothing: the rate was cut for the same cause a moment ago.
+    None,
+    /// The rate was cut; a new era began.
+    Cut,
+    /// The server accepts nothing: a new era begins after this pause.
+    Pause(Duration),
+}
+
+impl LearntRate {
+    /// Starts at what the server accepted before its first refusal.
+    pub(super) fn new(accepted_per_sec: f64, now: Instant) -> LearntRate {
+        let per_sec = accepted_per_sec.max(LEAST);
+        LearntRate {
+            bucket: TokenBucket::new(per_sec, BURST, now),
+            growth: FAST,
+            outgrown: per_sec * OUTGROWN,
+            period: Period {
+                number: 1,
+                began: now,
+                accepted: 0,
+            },
+            previous: None,
+            last_cut: now,
+            last_growth: now,
+            era: Era::default(),
+            refused_eras: 0,
+        }
+    }
+
+    pub(super) fn per_sec(&self) -> f64 {
+        self.bucket.per_sec()
+    }
+
+    /// Whether it has grown so far that it limits nothing.
+    pub(super) fn is_outgrown(&self) -> bool {
+        self.growth == FAST && self.per_sec() > self.outgrown
+    }
+
+    /// When the next request may be released.
+    pub(super) fn ready_at(&mut self, now: Instant) -> Instant {
+        let ready = self.bucket.ready_at(1.0, now);
+        match self.era.first_release {
+            Some(first) if self.refused_eras > 0 && !self.era.is_answered => ready.max(first + ALONE),
+            _ => ready,
+        }
+    }
+
+    /// Releases a request; the rate grows only while calls wait behind it.
+    pub(super) fn release(&mut self, waiting: u64, now: Instant) -> Release {
+        if waiting > 0 {
+            self.grow(now);
+        }
+        self.bucket.take(1.0, now);
+        if now.saturating_duration_since(self.period.began) >= PERIOD {
+            let next = self.period.next(now);
+            self.previous = Some(std::mem::replace(&mut self.period, next));
+        }
+        let is_first = self.era.first_release.is_none();
+        if is_first {
+            self.era.first_release = Some(now);
+            self.measure(now);
+        }
+        self.period.accepted += 1;
+        Release {
+            period: self.period.number,
+            is_first,
+        }
+    }
+
+    /// A request of this era was answered.
+    pub(super) fn answered(&mut self, now: Instant) {
+        if self.refused_eras > 0 {
+            // The first request went alone until now.
+            self.measure(now);
+        }
+        self.era.is_answered = true;
+        self.refused_eras = 0;
+    }
+
+    /// A request was not accepted, whatever the reason.
+    pub(super) fn not_accepted(&mut self, release: Release) {
+        let periods = [Some(&mut self.period), self.previous.as_mut()];
+        for period in periods.into_iter().flatten() {
+            if period.number == release.period {
+                period.accepted = period.accepted.saturating_sub(1);
+            }
+        }
+    }
+
+    /// A request of this era was refused; [`Self::not_accepted`] has been called.
+    pub(super) fn refused(&mut self, release: Release, now: Instant) -> RefusalEffect {
+        if release.is_first {
+            return self.pause();
+        }
+        let measured_since = self.era.measured_since.unwrap_or(now);
+        if now.saturating_duration_since(measured_since) < WINDOW {
+            return RefusalEffect::None;
+        }
+        match self.accepted_per_sec(now) {
+            Some(accepted) => {
+                let least = (self.per_sec() * LEAST_LEFT).max(LEAST);
+                let per_sec = (self.per_sec().min(accepted) * BELOW).max(least);
+                self.bucket.set_rate(per_sec, BURST, now);
+                self.bucket.cap_level(0.0, now);
+                self.growth = SLOW;
+                self.last_cut = now;
+                self.last_growth = now;
+                self.era = Era::default();
+                RefusalEffect::Cut
+            }
+            None => self.pause(),
+        }
+    }
+
+    /// Measures from now on: what was accepted before, and a pause, say nothing of the time to come.
+    fn measure(&mut self, now: Instant) {
+        self.period = self.period.next(now);
+        self.previous = None;
+        self.era.measured_since = Some(now);
+    }
+
+    fn pause(&mut self) -> RefusalEffect {
+        let pause = FIRST_PAUSE
+            .saturating_mul(1 << self.refused_eras.min(8))
+            .min(LONGEST_PAUSE);
+        self.refused_eras += 1;
+        self.era = Era::default();
+        RefusalEffect::Pause(pause)
+    }
+
+    /// What was accepted since the last cut, at most two periods ago; `None` if nothing was.
+    fn accepted_per_sec(&self, now: Instant) -> Option<f64> {
+        let (mut accepted, mut began) = (self.period.accepted, self.period.began);
+        if let Some(previous) = &self.previous {
+            accepted += previous.accepted;
+            began = previous.began;
+        }
+        let secs = now.saturating_duration_since(began).as_secs_f64();
+        (accepted > 0 && secs > 0.0).then(|| accepted as f64 / secs)
+    }
+
+    fn grow(&mut self, now: Instant) {
+        let is_due = now.saturating_duration_since(self.last_growth) >= WINDOW;
+        let quiet = now.saturating_duration_since(self.last_cut);
+        let is_quiet = self.growth == FAST || quiet >= QUIET;
+        if is_due && is_quiet {
+            let growth = if quiet >= LONG_QUIET { FAST } else { self.growth };
+            self.bucket.set_rate(self.per_sec() * growth, BURST, now);
+            self.last_growth = now;
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The accounts behind the LMs of a process: each model at an address with a key has one gate, through which all calls go.
+//!
+//! An LM client sends one request and judges what came back. Everything that the account decides happens here: how fast requests are
+//! released, whether the server is away, whether the key, the quota or the model is refused. None of it fails an example: a call waits,
+//! or it is handed back.
+//!
+//! - [`Gate`] releases calls one at a time; `health` decides whether, the pacers decide when.
+//! - The pacers: `declared_limits` of the job file, `hinted_limits` from headers, `learnt_rate` from refusals; `token_bucket` does their sums.
+//! - [`GatedLm`] is one call through a gate, with its retries.
+//!
+//! While nothing limits, a call costs a few atomic operations: no lock, no allocation.
+
+mod counts;
+mod declared_limits;
+mod gate;
+mod gate_state;
+mod gated_lm;
+mod health;
+mod hinted_limits;
+mod learnt_rate;
+#[cfg(test)]
+mod tests;
+mod token_bucket;
+mod token_estimate;
+
+pub use gate::Gate;
+pub use gated_lm::{GateError, GatedLm};
+
+use crate::lm::{AccountLimits, LmSettings, LmStatus};
+use declared_limits::DeclaredLimits;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// The gates of a process, shared by all its workers.
+#[derive(Debug)]
+pub struct Accounts {
+    /// Locked for look-ups only, never across an await.
+    gates: Mutex<HashMap<GateKey, Arc<Gate>>>,
+    declared: Mutex<HashMap<AccountKey, Arc<DeclaredLimits>>>,
+    changes: watch::Sender<()>,
+}
+
+/// Whose limits count: the `[account.NAME]` of the job file, or an address with a key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum AccountKey {
+    Named(String),
+    Own {
+        address: String,
+        key_variable: Option<String>,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct GateKey {
+    account: AccountKey,
+    address: String,
+    model: String,
+}
+
+impl Default for Accounts {
+    fn default() -> Accounts {
+        Accounts {
+            gates: Mutex::default(),
+            declared: Mutex::default(),
+            changes: watch::Sender::new(()),
+        }
+    }
+}
+
+impl Accounts {
+    /// The gate of the LM; the first call makes it. Limits that differ from those declared before replace them.
+    pub fn gate(&self, settings: &LmSettings, limits: Option<AccountLimits>) -> Arc<Gate> {
+        let address = settings.shown_address();
+        let account = match &settings.account {
+            Some(name) => AccountKey::Named(name.clone()),
+            None => AccountKey::Own {
+                address: address.clone(),
+                key_variable: settings.key_variable().map(str::to_owned),
+            },
+        };
+        let key = GateKey {
+            account: account.clone(),
+            address,
+            model: settings.model.clone(),
+        };
+        let declared = limits.map(|limits| {
+            let mut declared = lock(&self.declared);
+            let declared = declared.entry(account).or_default();
+            declared.set(limits);
+            Arc::clone(declared)
+        });
+        let mut gates = lock(&self.gates);
+        let gate = gates
+            .entry(key)
+            .or_insert_with(|| Arc::new(Gate::new(settings, self.changes.clone())));
+        gate.declare(declared);
+        Arc::clone(gate)
+    }
+
+    /// What the process sees of its LMs, ordered by model and address.
+    pub fn statuses(&self) -> Vec<LmStatus> {
+        let gates: Vec<Arc<Gate>> = lock(&self.gates).values().cloned().collect();
+        let mut statuses: Vec<LmStatus> = gates.iter().map(|gate| gate.status()).collect();
+        statuses.sort_by(|a, b| (&a.model, &a.address).cmp(&(&b.model, &b.address)));
+        statuses
+    }
+
+    /// A listener to changes of the [`state`](LmStatus::state) of any LM, from now on.
+    pub fn state_changes(&self) -> StateChanges {
+        StateChanges(self.changes.subscribe())
+    }
+}
+
+/// Reports changes of the state of LMs. No change is lost between two calls of [`Self::changed`]; several may be reported as one.
+#[derive(Debug)]
+pub struct StateChanges(watch::Receiver<()>);
+
+impl StateChanges {
+    /// Returns when a state has changed since the last call; never, once the accounts are gone. Cancel safe.
+    pub async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,256 @@
+//! An LM with exact limits, on the clock of the tests: what it refuses, and what it counts.
+
+use crate::lm::{
+    ClosedAccount, ClosedCause, Hints, LimitHint, Lm, LmError, LmRequest, LmResponse, Reply, Usage, Verdict,
+};
+use async_trait::async_trait;
+use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// What an answer takes.
+const LATENCY: Duration = Duration::from_millis(200);
+
+/// Tokens of every request.
+const PROMPT_TOKENS: u64 = 100;
+
+/// How it behaves; `Default` answers everything.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Behavior {
+    /// Requests a second, with a bucket for one second.
+    pub(super) per_sec: Option<f64>,
+    /// Tokens a second, likewise.
+    pub(super) tokens_per_sec: Option<f64>,
+    /// The most tokens of an answer; each has 1 up to this.
+    pub(super) most_tokens: u64,
+    /// Refused requests use up the limit, too.
+    pub(super) charges_refusals: bool,
+    /// How a refusal reports the limit.
+    pub(super) report: Report,
+    /// No connection is accepted in this time, in seconds.
+    pub(super) down: Option<[u64; 2]>,
+    /// 503 with `Retry-After: 5` in this time, in seconds.
+    pub(super) busy: Option<[u64; 2]>,
+    /// The account is refused from this request on.
+    pub(super) closed_after: Option<(u64, ClosedCause)>,
+    /// This request is refused in this way, whenever it comes.
+    pub(super) poisoned: Option<(u64, Poison)>,
+    /// One of so many requests hangs for a minute at its first try, then it breaks off.
+    pub(super) hangs: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) enum Report {
+    #[default]
+    Nothing,
+    RetryAfter,
+    Headers,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Poison {
+    /// The server dies of it.
+    Away,
+    /// It looks like a refusal of the account.
+    Forbidden,
+}
+
+/// What the server has seen.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// When each request came, since the first one.
+    pub(super) sent: Vec<Duration>,
+    /// When each request was accepted or refused for the rate.
+    pub(super) accepted: Vec<Duration>,
+    pub(super) refused: Vec<Duration>,
+    /// Requests that found no server, or a refused account.
+    pub(super) dead: Vec<Duration>,
+    /// Tokens of accepted requests.
+    pub(super) tokens: u64,
+    /// Answers by question.
+    pub(super) answered: HashMap<u64, u32>,
+    hung: HashSet<u64>,
+}
+
+pub(super) struct LimitedLm {
+    behavior: Behavior,
+    state: Mutex<State>,
+}
+
+struct State {
+    seen: Seen,
+    started: Option<Instant>,
+    requests: Option<Bucket>,
+    tokens: Option<Bucket>,
+    random: fastrand::Rng,
+}
+
+struct Bucket {
+    per_sec: f64,
+    level: f64,
+    filled: Instant,
+}
+
+impl Bucket {
+    fn new(per_sec: f64) -> Bucket {
+        Bucket {
+            per_sec,
+            level: per_sec.max(1.0),
+            filled: Instant::now(),
+        }
+    }
+
+    fn fill(&mut self) {
+        let passed = self.filled.elapsed().as_secs_f64();
+        self.level = (self.level + passed * self.per_sec).min(self.per_sec.max(1.0));
+        self.filled = Instant::now();
+    }
+
+    fn hint(&self) -> LimitHint {
+        LimitHint {
+            limit: (self.per_sec * 60.0) as u64,
+            remaining: self.level.max(0.0) as u64,
+            reset: Some(Duration::from_secs_f64(
+                (self.per_sec - self.level).max(0.0) / self.per_sec,
+            )),
+        }
+    }
+}
+
+impl LimitedLm {
+    pub(super) fn new(behavior: Behavior, seed: u64) -> LimitedLm {
+        let state = State {
+            seen: Seen::default(),
+            started: None,
+            requests: behavior.per_sec.map(Bucket::new),
+            tokens: behavior.tokens_per_sec.map(Bucket::new),
+            random: fastrand::Rng::with_seed(seed),
+        };
+        LimitedLm {
+            behavior,
+            state: Mutex::new(state),
+        }
+    }
+
+    /// What it has seen so far.
+    pub(super) fn seen<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
+        look(&self.state.lock().unwrap().seen)
+    }
+
+    /// Judges a request on its arrival: the verdict, after so long, and the hints.
+    fn arrive(&self, question: u64) -> (Duration, Reply) {
+        let mut state = self.state.lock().unwrap();
+        let State {
+            seen,
+            started,
+            requests,
+            tokens,
+            random,
+        } = &mut *state;
+        let at = started.get_or_insert_with(Instant::now).elapsed();
+        let number = seen.sent.len() as u64;
+        seen.sent.push(at);
+        let within =
+            |window: Option<[u64; 2]>| window.is_some_and(|[from, to]| (from..to).contains(&at.as_secs()));
+        let away = |message: &str| Verdict::Away {
+            message: message.to_owned(),
+            wait: None,
+        };
+        if within(self.behavior.down) {
+            seen.dead.push(at);
+            return (Duration::ZERO, away("connection refused").into());
+        }
+        if within(self.behavior.busy) {
+            seen.dead.push(at);
+            let verdict = Verdict::Throttled {
+                message: "HTTP 503: overloaded".to_owned(),
+                wait: Some(Duration::from_secs(5)),
+            };
+            return (Duration::ZERO, verdict.into());
+        }
+        let closed = |cause, status| {
+            Verdict::Closed(ClosedAccount {
+                cause,
+                status,
+                message: "no".to_owned(),
+                reset_secs: None,
+            })
+        };
+        if let Some((after, cause)) = self.behavior.closed_after
+            && number >= after
+        {
+            seen.dead.push(at);
+            return (Duration::from_millis(1), closed(cause, 401).into());
+        }
+        let is_poisoned = |kind| self.behavior.poisoned == Some((question, kind));
+        if is_poisoned(Poison::Forbidden) {
+            return (Duration::from_millis(1), closed(ClosedCause::Key, 403).into());
+        }
+        let amount = PROMPT_TOKENS + random.u64(1..=self.behavior.most_tokens.max(1));
+        let mut wait = 0.0f64;
+        for (bucket, amount) in [(&mut *requests, 1.0), (&mut *tokens, amount as f64)] {
+            if let Some(bucket) = bucket {
+                bucket.fill();
+                wait = wait.max((amount - bucket.level) / bucket.per_sec);
+            }
+        }
+        let mut hints = Hints::default();
+        if self.behavior.report == Report::Headers {
+            hints.requests = requests.as_ref().map(Bucket::hint);
+            hints.tokens = tokens.as_ref().map(Bucket::hint);
+        }
+        if wait > 1e-9 {
+            seen.refused.push(at);
+            if let Some(bucket) = requests.as_mut().filter(|_| self.behavior.charges_refusals) {
+                bucket.level = (bucket.level - 1.0).max(-bucket.per_sec);
+            }
+            let verdict = Verdict::Throttled {
+                message: "HTTP 429: slow down".to_owned(),
+                wait: (self.behavior.report == Report::RetryAfter)
+                    .then(|| Duration::from_secs_f64(wait.ceil().max(1.0))),
+            };
+            return (Duration::from_millis(1), Reply { verdict, hints });
+        }
+        for (bucket, amount) in [(requests, 1.0), (tokens, amount as f64)] {
+            if let Some(bucket) = bucket {
+                bucket.level -= amount;
+            }
+        }
+        seen.accepted.push(at);
+        seen.tokens += amount;
+        if is_poisoned(Poison::Away) {
+            return (LATENCY, away("HTTP 500").into());
+        }
+        let is_hung = self.behavior.hangs.is_some_and(|of| random.u64(..of) == 0);
+        if is_hung && seen.hung.insert(question) {
+            return (Duration::from_secs(60), away("timed out").into());
+        }
+        *seen.answered.entry(question).or_default() += 1;
+        let answer = LmResponse {
+            text: String::new(),
+            usage: Usage {
+                prompt_tokens: PROMPT_TOKENS,
+                completion_tokens: amount - PROMPT_TOKENS,
+            },
+        };
+        let verdict = Verdict::Answer(answer);
+        let latency = LATENCY.mul_f64(0.8 + 0.4 * random.f64());
+        (latency, Reply { verdict, hints })
+    }
+}
+
+#[async_trait]
+impl Lm for LimitedLm {
+    async fn complete(&self, request: LmRequest<'_>) -> Reply {
+        let question = request.body.trim_end().parse();
+        let (latency, reply) = self.arrive(question.unwrap_or_else(|_| panic!("{}", request.body)));
+        sleep(latency).await;
+        reply
+    }
+}
+
+/// The error of a call that has failed for its example.
+pub(super) fn describes(error: &LmError) -> String {
+    error.to_string()
+}

@@ -1,0 +1,190 @@
+//! The gate against an LM with exact limits, on a clock that the tests turn.
+
+mod limited_lm;
+mod outages;
+mod pacing;
+mod refusals;
+
+use super::{Accounts, GateError, GatedLm};
+use crate::adapter::{Adapter, FormatError, Message, ParseFailure};
+use crate::lm::{AccountLimits, LmRequest, LmSettings, LmStatus, RequestContext, Simulation};
+use crate::metrics::Metrics;
+use crate::shutdown::Shutdown;
+use crate::signature::Signature;
+use crate::value::Record;
+use limited_lm::{Behavior, LimitedLm, Seen};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// A run of the tests: so many questions, so many calls in flight.
+struct Load {
+    behavior: Behavior,
+    declared: Option<AccountLimits>,
+    questions: u64,
+    concurrency: usize,
+    seed: u64,
+}
+
+/// How a run ended.
+struct Ended {
+    lm: Arc<LimitedLm>,
+    accounts: Arc<Accounts>,
+    failed: Vec<(u64, String)>,
+    handed_back: u64,
+    wall: Duration,
+}
+
+impl Load {
+    fn new(behavior: Behavior) -> Load {
+        Load {
+            behavior,
+            declared: None,
+            questions: 2000,
+            concurrency: 256,
+            seed: 1,
+        }
+    }
+
+    /// The LM behind its gate, and the permits.
+    fn connect(&self, lm: &Arc<LimitedLm>, accounts: &Accounts) -> (Arc<GatedLm>, Arc<Semaphore>) {
+        fastrand::seed(self.seed);
+        let settings = settings();
+        let gate = accounts.gate(&settings, self.declared);
+        let metrics = settings.metrics(&Metrics::new());
+        let gated = GatedLm::new(Arc::clone(lm) as _, gate, &settings, metrics);
+        (Arc::new(gated), Arc::new(Semaphore::new(self.concurrency)))
+    }
+
+    /// For tests that ask themselves.
+    fn parts(self) -> (Arc<Accounts>, Arc<GatedLm>, Arc<Semaphore>) {
+        let accounts = Arc::new(Accounts::default());
+        let lm = Arc::new(LimitedLm::new(self.behavior.clone(), self.seed));
+        let (gated, permits) = self.connect(&lm, &accounts);
+        (accounts, gated, permits)
+    }
+
+    /// Asks all questions, the first one alone as a coordinator does, the others all at once.
+    async fn run(self) -> Ended {
+        let accounts = Arc::new(Accounts::default());
+        let lm = Arc::new(LimitedLm::new(self.behavior.clone(), self.seed));
+        let (gated, permits) = self.connect(&lm, &accounts);
+        let mut ended = Ended {
+            lm,
+            accounts,
+            failed: Vec::new(),
+            handed_back: 0,
+            wall: Duration::ZERO,
+        };
+        let started = Instant::now();
+        ended.count(0, ask(&gated, &permits, 0).await);
+        let mut calls = JoinSet::new();
+        for question in 1..self.questions {
+            let (gated, permits) = (Arc::clone(&gated), Arc::clone(&permits));
+            calls.spawn(async move { (question, ask(&gated, &permits, question).await) });
+        }
+        while let Some(call) = calls.join_next().await {
+            let (question, result) = call.unwrap();
+            ended.count(question, result);
+        }
+        ended.wall = started.elapsed();
+        ended
+    }
+}
+
+impl Ended {
+    fn count(&mut self, question: u64, result: Result<(), GateError>) {
+        match result {
+            Ok(()) => {}
+            Err(GateError::Failed(error)) => self.failed.push((question, limited_lm::describes(&error))),
+            Err(GateError::HandedBack) => self.handed_back += 1,
+        }
+    }
+
+    fn seen<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
+        self.lm.seen(look)
+    }
+
+    fn status(&self) -> LmStatus {
+        self.accounts.statuses().remove(0)
+    }
+
+    /// No call failed, none was handed back, and each question was answered once.
+    fn assert_complete(&self, questions: u64) {
+        assert_eq!(self.failed, []);
+        assert_eq!(self.handed_back, 0);
+        self.seen(|seen| {
+            assert_eq!(seen.answered.len() as u64, questions);
+            assert!(seen.answered.values().all(|times| *times == 1));
+        });
+    }
+}
+
+async fn ask(lm: &GatedLm, permits: &Semaphore, question: u64) -> Result<(), GateError> {
+    ask_until(lm, permits, question, &Shutdown::new()).await
+}
+
+async fn ask_until(
+    lm: &GatedLm,
+    permits: &Semaphore,
+    question: u64,
+    shutdown: &Shutdown,
+) -> Result<(), GateError> {
+    let signature = Signature {
+        instructions: String::new(),
+        inputs: vec![],
+        outputs: vec![],
+    };
+    let request = LmRequest {
+        body: &format!("{question:<400}"),
+        context: RequestContext {
+            signature: &signature,
+            adapter: &NoAdapter,
+            example: &Record::new(),
+        },
+    };
+    lm.complete(request, permits, shutdown).await.map(|_| ())
+}
+
+/// How many of the times are within these seconds.
+fn within(times: &[Duration], from: u64, to: u64) -> usize {
+    let seconds = Duration::from_secs(from)..Duration::from_secs(to);
+    times.iter().filter(|time| seconds.contains(*time)).count()
+}
+
+fn settings() -> LmSettings {
+    LmSettings {
+        name: "teacher".to_owned(),
+        model: "openai/m".to_owned(),
+        api_base: Some("http://127.0.0.1:1/v1".to_owned()),
+        api_key_env: None,
+        account: None,
+        temperature: None,
+        max_tokens: None,
+        extra: serde_json::Map::new(),
+        timeout_secs: None,
+        num_retries: None,
+        price: None,
+        simulate: Simulation::default(),
+    }
+}
+
+#[derive(Debug)]
+struct NoAdapter;
+
+impl Adapter for NoAdapter {
+    fn prelude(&self, _: &Signature, _: &[Record]) -> Result<Vec<Message>, FormatError> {
+        Ok(Vec::new())
+    }
+    fn user(&self, _: &Signature, _: &Record) -> Result<String, FormatError> {
+        Ok(String::new())
+    }
+    fn assistant(&self, _: &Signature, _: &Record) -> Result<String, FormatError> {
+        Ok(String::new())
+    }
+    fn parse(&self, _: &Signature, _: &str) -> Result<Record, ParseFailure> {
+        Ok(Record::new())
+    }
+}

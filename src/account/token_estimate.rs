@@ -1,0 +1,93 @@
+//! Estimates the tokens of a call before its answer: learnt from the usage of earlier answers.
+
+use crate::lm::Usage;
+
+/// Tokens a byte of a request before the first answer.
+const FIRST_RATIO: f64 = 0.25;
+
+/// Tokens of an answer before the first one.
+const FIRST_ANSWER: f64 = 500.0;
+
+/// Weight of the newest request in the learnt ratio.
+const WEIGHT: f64 = 0.1;
+
+/// Answers from which the estimate is made.
+const ANSWERS: usize = 64;
+
+/// Answers after which the estimate is made again.
+const RENEWED_EVERY: usize = 8;
+
+/// Learns what calls of one LM cost.
+#[derive(Debug)]
+pub(super) struct TokenEstimate {
+    tokens_per_byte: f64,
+    answers: Vec<u64>,
+    seen: usize,
+    /// The 90th percentile of the answers' tokens.
+    answer: f64,
+    /// The mean of all tokens of a call.
+    mean: f64,
+}
+
+impl Default for TokenEstimate {
+    fn default() -> TokenEstimate {
+        TokenEstimate {
+            tokens_per_byte: FIRST_RATIO,
+            answers: Vec::new(),
+            seen: 0,
+            answer: FIRST_ANSWER,
+            mean: 0.0,
+        }
+    }
+}
+
+impl TokenEstimate {
+    /// The tokens to reserve for a request of so many bytes and its answer.
+    pub(super) fn of(&self, bytes: usize) -> f64 {
+        bytes as f64 * self.tokens_per_byte + self.answer
+    }
+
+    /// The mean tokens of a call; `None` before the first answer.
+    pub(super) fn mean(&self) -> Option<f64> {
+        (self.mean > 0.0).then_some(self.mean)
+    }
+
+    pub(super) fn observe(&mut self, bytes: usize, usage: Usage) {
+        let ratio = usage.prompt_tokens as f64 / bytes.max(1) as f64;
+        let weight = if self.seen == 0 { 1.0 } else { WEIGHT };
+        self.tokens_per_byte += weight * (ratio - self.tokens_per_byte);
+        let all = (usage.prompt_tokens + usage.completion_tokens) as f64;
+        self.mean += weight * (all - self.mean);
+        if self.answers.len() < ANSWERS {
+            self.answers.push(usage.completion_tokens);
+        } else {
+            self.answers[self.seen % ANSWERS] = usage.completion_tokens;
+        }
+        self.seen += 1;
+        if self.seen <= RENEWED_EVERY || self.seen.is_multiple_of(RENEWED_EVERY) {
+            let mut sorted = self.answers.clone();
+            sorted.sort_unstable();
+            self.answer = sorted[(sorted.len() * 9 / 10).min(sorted.len() - 1)] as f64;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_estimate_follows_the_usage_of_answers() {
+        let mut estimate = TokenEstimate::default();
+        assert_eq!(estimate.of(400), 600.0);
+        for tokens in 1..=64 {
+            let usage = Usage {
+                prompt_tokens: 200,
+                completion_tokens: tokens,
+            };
+            estimate.observe(400, usage);
+        }
+        let of = estimate.of(800);
+        assert!((of - (400.0 + 58.0)).abs() < 1.5, "{of}");
+    }
+}

@@ -1,0 +1,180 @@
+//! Whose fault a refused request is, by status, error code and words.
+
+use super::headers::stated_wait;
+use crate::http::{ServerError, retry};
+use crate::lm::{ClosedAccount, ClosedCause};
+use std::time::Duration;
+
+/// A wait from which on a rate limit is a quota: no run waits so long for one call.
+const QUOTA_WAIT: Duration = Duration::from_secs(3600);
+
+/// A wait up to which even a limit per day is a rate limit: a sliding day gives back a little every minute.
+const SHORT_WAIT: Duration = Duration::from_secs(600);
+
+/// Whose fault it is.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Blame {
+    /// The rate: the server asks for a pause of this length.
+    Rate(Option<Duration>),
+    /// The server's: it may pass.
+    Server,
+    /// The account's.
+    Account(ClosedAccount),
+    /// The request's.
+    Request,
+}
+
+/// Codes and types of errors that are the account's, whatever the status.
+const ACCOUNT_KINDS: [(&str, ClosedCause); 12] = [
+    ("insufficient_quota", ClosedCause::Quota),
+    ("billing_not_active", ClosedCause::Quota),
+    ("billing_hard_limit_reached", ClosedCause::Quota),
+    ("insufficient_balance", ClosedCause::Quota),
+    ("invalid_api_key", ClosedCause::Key),
+    ("authentication_error", ClosedCause::Key),
+    ("account_deactivated", ClosedCause::Key),
+    ("permission_error", ClosedCause::Key),
+    ("model_not_found", ClosedCause::Model),
+    ("model_not_available", ClosedCause::Model),
+    ("unsupported_model", ClosedCause::Model),
+    ("DeploymentNotFound", ClosedCause::Model),
+];
+
+/// Words of a 400 or 403 that is the account's, where the server sends no code for it.
+const ACCOUNT_WORDS: [(&str, ClosedCause); 4] = [
+    ("api key not valid", ClosedCause::Key),
+    ("invalid api key", ClosedCause::Key),
+    ("incorrect api key", ClosedCause::Key),
+    ("credit balance is too low", ClosedCause::Quota),
+];
+
+/// Words that say that a limit is one of a day.
+const DAILY_WORDS: [&str; 4] = ["per day", "(rpd)", "(tpd)", "daily"];
+
+/// Judges an answer that is an error. `message` is the server's, without the key; `wait` is what its headers ask for.
+pub(super) fn judge(status: u16, error: &ServerError, message: &str, wait: Option<Duration>) -> Blame {
+    let is = |kind: &str| error.kinds.iter().any(|k| k == kind);
+    let words = message.to_lowercase();
+    let closed = |cause: ClosedCause, reset: Option<Duration>| {
+        Blame::Account(ClosedAccount {
+            cause,
+            status,
+            message: message.to_owned(),
+            reset_secs: reset.map(|reset| reset.as_secs()),
+        })
+    };
+    let is_daily = DAILY_WORDS.iter().any(|word| words.contains(word));
+    if let Some((_, cause)) = ACCOUNT_KINDS.iter().find(|(kind, _)| is(kind)) {
+        return match cause {
+            ClosedCause::Quota if is_daily => closed(ClosedCause::DailyQuota, wait),
+            cause => closed(*cause, None),
+        };
+    }
+    // In a response with status 200, only the error type marks an error as passing.
+    let is_rate = matches!(status, 429 | 529)
+        || (status == 503 && wait.is_some())
+        || is("rate_limit_exceeded")
+        || (status == 200 && is("overloaded_error"));
+    if is_rate {
+        let wait = wait.or_else(|| stated_wait(message).filter(|wait| *wait > SHORT_WAIT));
+        let is_long = wait.is_some_and(|wait| wait >= QUOTA_WAIT);
+        return match wait {
+            Some(short) if short <= SHORT_WAIT => Blame::Rate(wait),
+            _ if is_long || is_daily => closed(ClosedCause::DailyQuota, wait),
+            _ => Blame::Rate(wait),
+        };
+    }
+    let by_words = ACCOUNT_WORDS.iter().find(|(word, _)| words.contains(word));
+    match (status, by_words) {
+        (401, _) => closed(ClosedCause::Key, None),
+        (402, _) => closed(ClosedCause::Quota, None),
+        (400 | 403, Some((_, cause))) => closed(*cause, None),
+        (403, None) => closed(ClosedCause::Key, None),
+        (404, _) => closed(ClosedCause::Model, None),
+        (200, _) if is("server_error") => Blame::Server,
+        _ if retry::may_pass(status) => Blame::Server,
+        _ => Blame::Request,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(status: u16, kind: &str, message: &str, wait: Option<u64>) -> Blame {
+        let error = ServerError {
+            kinds: vec![kind.to_owned()],
+            ..ServerError::default()
+        };
+        judge(status, &error, message, wait.map(Duration::from_secs))
+    }
+
+    fn cause(refusal: Blame) -> Option<ClosedCause> {
+        match refusal {
+            Blame::Account(account) => Some(account.cause),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_pause_of_minutes_is_a_rate_limit_and_one_of_hours_a_quota() {
+        assert_eq!(
+            judged(429, "", "slow", Some(2)),
+            Blame::Rate(Some(Duration::from_secs(2)))
+        );
+        assert_eq!(judged(429, "", "slow", None), Blame::Rate(None));
+        assert_eq!(
+            judged(503, "", "busy", Some(5)),
+            Blame::Rate(Some(Duration::from_secs(5)))
+        );
+        assert_eq!(judged(503, "", "busy", None), Blame::Server);
+        assert_eq!(
+            cause(judged(429, "", "slow", Some(7200))),
+            Some(ClosedCause::DailyQuota)
+        );
+    }
+
+    #[test]
+    fn a_limit_of_a_day_is_a_quota_unless_it_passes_within_minutes() {
+        let words = "Limit reached on requests per day (RPD): Limit 200, Used 200.";
+        assert_eq!(
+            cause(judged(429, "rate_limit_exceeded", words, None)),
+            Some(ClosedCause::DailyQuota)
+        );
+        let soon = Blame::Rate(Some(Duration::from_secs(40)));
+        assert_eq!(judged(429, "rate_limit_exceeded", words, Some(40)), soon);
+        let stated = format!("{words} Please try again in 7h12m0s.");
+        let Blame::Account(account) = judged(429, "", &stated, None) else {
+            panic!("a quota")
+        };
+        assert_eq!(
+            (account.cause, account.reset_secs),
+            (ClosedCause::DailyQuota, Some(25_920))
+        );
+    }
+
+    #[test]
+    fn keys_quotas_and_models_are_the_account_s() {
+        for (status, kind, message, wanted) in [
+            (401, "", "no", ClosedCause::Key),
+            (403, "", "no", ClosedCause::Key),
+            (402, "", "pay", ClosedCause::Quota),
+            (404, "", "no such model", ClosedCause::Model),
+            (429, "insufficient_quota", "pay", ClosedCause::Quota),
+            (400, "model_not_found", "no", ClosedCause::Model),
+            (400, "INVALID_ARGUMENT", "API key not valid.", ClosedCause::Key),
+        ] {
+            assert_eq!(
+                cause(judged(status, kind, message, None)),
+                Some(wanted),
+                "{status} {kind}"
+            );
+        }
+        for status in [400, 409, 413, 422, 301] {
+            assert_eq!(judged(status, "", "no", None), Blame::Request, "{status}");
+        }
+        for status in [408, 500, 502, 504] {
+            assert_eq!(judged(status, "", "no", None), Blame::Server, "{status}");
+        }
+    }
+}
