@@ -168,7 +168,12 @@ fn in_cluster(services: &Services, run: &Path) -> Exit {
         }
         let has_trainings = manifest.is_some_and(|manifest| manifest.has_open_trainings());
         match store.workers(&id).await {
-            Ok(workers) if has_trainings && !workers.iter().any(|worker| worker.takes(&Queue::Finetune)) => {
+            Ok(workers)
+                if has_trainings
+                    && !workers
+                        .iter()
+                        .any(|heartbeat| heartbeat.worker.takes(&Queue::Finetune)) =>
+            {
                 ui::notice(format_args!(
                     "{id}: no connected worker can stop its trainings; the next one will (bsft-worker --lanes finetune)"
                 ))

@@ -34,8 +34,8 @@ pub trait Coordination: Send + Sync {
     /// Records for `lease` from now that the worker is alive and works on the run.
     async fn heartbeat(&self, run: &RunId, worker: &WorkerInfo, lease: Duration) -> Result<(), StoreError>;
 
-    /// The workers whose heartbeat has not expired, ordered by id.
-    async fn workers(&self, run: &RunId) -> Result<Vec<WorkerInfo>, StoreError>;
+    /// The last heartbeats of the run's workers, without those that have expired, ordered by the worker's id.
+    async fn workers(&self, run: &RunId) -> Result<Vec<Heartbeat>, StoreError>;
 
     /// Stops workers and coordinator from working on the run until it is resumed.
     async fn cancel(&self, run: &RunId) -> Result<(), StoreError>;
@@ -97,6 +97,16 @@ impl fmt::Display for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "process {} on {}", self.pid, self.host)
     }
+}
+
+/// A worker's last heartbeat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    #[serde(flatten)]
+    pub worker: WorkerInfo,
+    /// Seconds since it was received; 0 if a worker of an earlier version sent it.
+    #[serde(default)]
+    pub age_secs: u64,
 }
 
 /// What a worker's heartbeat contains.

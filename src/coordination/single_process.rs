@@ -1,22 +1,38 @@
 //! Coordination of a self-contained run: the lock of DIR keeps other processes out, so every lease is
-//! granted.
+//! granted. Heartbeats come from the workers of this process.
 
-use super::{Coordination, LeaseResult, Process, WorkerInfo};
+use super::{Coordination, Heartbeat, LeaseResult, Process, WorkerInfo};
 use crate::store_error::StoreError;
 use crate::task::RunId;
 use async_trait::async_trait;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 
 #[derive(Debug, Default)]
 pub struct SingleProcess {
-    cancelled: Mutex<HashSet<RunId>>,
+    /// Locked for look-ups only, a few times a second; never across an await.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    cancelled: HashSet<RunId>,
+    /// The last heartbeats by run and by the worker's id.
+    signed: BTreeMap<(RunId, String), Signed>,
+}
+
+#[derive(Debug)]
+struct Signed {
+    worker: WorkerInfo,
+    at: Instant,
+    lease: Duration,
 }
 
 impl SingleProcess {
-    fn cancelled(&self) -> MutexGuard<'_, HashSet<RunId>> {
-        self.cancelled.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -30,26 +46,42 @@ impl Coordination for SingleProcess {
         Ok(())
     }
 
-    async fn heartbeat(&self, _: &RunId, _: &WorkerInfo, _: Duration) -> Result<(), StoreError> {
+    async fn heartbeat(&self, run: &RunId, worker: &WorkerInfo, lease: Duration) -> Result<(), StoreError> {
+        let signed = Signed {
+            worker: worker.clone(),
+            at: Instant::now(),
+            lease,
+        };
+        let id = worker.process.id.clone();
+        self.state().signed.insert((run.clone(), id), signed);
         Ok(())
     }
 
-    async fn workers(&self, _: &RunId) -> Result<Vec<WorkerInfo>, StoreError> {
-        Ok(Vec::new())
+    async fn workers(&self, run: &RunId) -> Result<Vec<Heartbeat>, StoreError> {
+        let mut state = self.state();
+        state
+            .signed
+            .retain(|_, signed| signed.at.elapsed() < signed.lease);
+        let of_run = state.signed.iter().filter(|((of, _), _)| of == run);
+        let heartbeats = of_run.map(|(_, signed)| Heartbeat {
+            worker: signed.worker.clone(),
+            age_secs: signed.at.elapsed().as_secs(),
+        });
+        Ok(heartbeats.collect())
     }
 
     async fn cancel(&self, run: &RunId) -> Result<(), StoreError> {
-        self.cancelled().insert(run.clone());
+        self.state().cancelled.insert(run.clone());
         Ok(())
     }
 
     async fn resume(&self, run: &RunId) -> Result<(), StoreError> {
-        self.cancelled().remove(run);
+        self.state().cancelled.remove(run);
         Ok(())
     }
 
     async fn is_cancelled(&self, run: &RunId) -> Result<bool, StoreError> {
-        Ok(self.cancelled().contains(run))
+        Ok(self.state().cancelled.contains(run))
     }
 
     async fn report(&self, _: &RunId, _: &[u8]) -> Result<(), StoreError> {
@@ -58,5 +90,41 @@ impl Coordination for SingleProcess {
 
     async fn reports(&self) -> Result<Vec<(RunId, Vec<u8>)>, StoreError> {
         Ok(Vec::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(15);
+
+    fn worker(concurrency: usize) -> WorkerInfo {
+        WorkerInfo {
+            process: Process::current(),
+            lanes: vec!["bootstrap".to_owned()],
+            concurrency,
+            trainers: Vec::new(),
+            lms: Vec::new(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn workers_lists_the_last_heartbeats_of_the_run_until_they_expire() {
+        let (coordination, run) = (SingleProcess::default(), RunId("a".to_owned()));
+        let mut one = worker(8);
+        coordination.heartbeat(&run, &one, LEASE).await.expect("kept");
+        one.concurrency = 16;
+        coordination.heartbeat(&run, &one, LEASE).await.expect("kept");
+        tokio::time::advance(Duration::from_secs(3)).await;
+        let expected = Heartbeat {
+            worker: one,
+            age_secs: 3,
+        };
+        assert_eq!(coordination.workers(&run).await.expect("listed"), [expected]);
+        let other = RunId("b".to_owned());
+        assert_eq!(coordination.workers(&other).await.expect("listed"), []);
+        tokio::time::advance(LEASE).await;
+        assert_eq!(coordination.workers(&run).await.expect("listed"), []);
     }
 }

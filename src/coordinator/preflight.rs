@@ -7,7 +7,7 @@ use super::error::RunError;
 use super::prepare::Prepared;
 use super::retry_command::Retry;
 use crate::broker::{Delivery, Queue};
-use crate::coordination::WorkerInfo;
+use crate::coordination::Heartbeat;
 use crate::dataset::lm_keys;
 use crate::finetune::{Preflight, ProviderSpec, TrainingRecord, TrainingSpec, TrainingState};
 use crate::message::{FinetuneMessage, MESSAGE_VERSION, PreflightTask, encode};
@@ -98,8 +98,14 @@ pub(super) async fn preflight(run: RunContext<'_>, prepared: &Prepared) -> Resul
             break;
         }
     }
-    let listed = run.backends().coordination.workers(run.id).await;
-    conclude(requests, &listed.unwrap_or_default())
+    // Only a worker of another process may have what those of this process lack.
+    let others = if workers.may_be_elsewhere() {
+        let listed = run.backends().coordination.workers(run.id).await;
+        listed.unwrap_or_default()
+    } else {
+        Vec::new()
+    };
+    conclude(requests, &others)
 }
 
 /// One request for each LM with a provider that trains.
@@ -176,7 +182,7 @@ async fn read_answers(run: RunContext<'_>, requests: &mut [PreflightRequest]) ->
 }
 
 /// Logs warnings; all problems together are the error.
-fn conclude(requests: Vec<PreflightRequest>, workers: &[WorkerInfo]) -> Result<(), RunError> {
+fn conclude(requests: Vec<PreflightRequest>, workers: &[Heartbeat]) -> Result<(), RunError> {
     let mut problems = Vec::new();
     for request in requests {
         let recipe = &request.recipe;
@@ -217,8 +223,8 @@ fn conclude(requests: Vec<PreflightRequest>, workers: &[WorkerInfo]) -> Result<(
 }
 
 /// Whether some worker has the recipe's trainer, although another worker lacks it.
-fn has_trainer(recipe: &TrainingSpec, workers: &[WorkerInfo]) -> bool {
+fn has_trainer(recipe: &TrainingSpec, workers: &[Heartbeat]) -> bool {
     let mut workers = workers.iter();
     matches!(&recipe.provider, ProviderSpec::Command(command)
-        if workers.any(|worker| worker.has_trainer(&command.trainer)))
+        if workers.any(|heartbeat| heartbeat.worker.has_trainer(&command.trainer)))
 }

@@ -5,6 +5,7 @@ use super::error::RunError;
 use super::lost_tasks::LostTaskDetector;
 use super::trainings::Trainings;
 use crate::broker::Queue;
+use crate::coordination::WorkerInfo;
 use crate::error_action::ErrorAction;
 use crate::task::TaskId;
 use std::time::Duration;
@@ -46,7 +47,8 @@ impl FinetuneWatchdog {
             return;
         }
         let listed = run.backends().coordination.workers(run.id).await;
-        let workers = listed.unwrap_or_default();
+        let heartbeats = listed.unwrap_or_default();
+        let workers: Vec<WorkerInfo> = heartbeats.into_iter().map(|heartbeat| heartbeat.worker).collect();
         let are_taken = workers.iter().any(|worker| worker.takes(&Queue::Finetune));
         let missing = if !are_taken {
             "no worker takes fine-tune tasks; start one with bsft-worker --lanes finetune".to_owned()

@@ -1,6 +1,7 @@
-//! Counts the LM calls that a run's workers have in flight, and warns when the run has no workers.
+//! Lists the run's workers, counts the LM calls that they have in flight, and warns when the run has none.
 
 use super::context::RunContext;
+use crate::coordination::Heartbeat;
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -44,23 +45,30 @@ impl WorkerCensus {
         self.in_flight
     }
 
-    /// Counts the workers if that is due.
-    pub(super) async fn update(&mut self, run: RunContext<'_>) {
+    /// Counts the workers if that is due. Returns their heartbeats.
+    pub(super) async fn update(&mut self, run: RunContext<'_>) -> Option<Vec<Heartbeat>> {
         if self.counted.is_some_and(|at| at.elapsed() < COUNT_EVERY) {
-            return;
+            return None;
         }
         self.counted = Some(Instant::now());
-        let workers = match run.backends().coordination.workers(run.id).await {
-            Ok(workers) => workers,
-            Err(error) => return debug!(%error, "workers not counted"),
+        let heartbeats = match run.backends().coordination.workers(run.id).await {
+            Ok(heartbeats) => heartbeats,
+            Err(error) => {
+                debug!(%error, "workers not counted");
+                return None;
+            }
         };
-        let listed: usize = workers.iter().map(|worker| worker.concurrency).sum();
+        let listed: usize = heartbeats
+            .iter()
+            .map(|heartbeat| heartbeat.worker.concurrency)
+            .sum();
         self.in_flight = run.coordinator.workers.in_flight_here().max(listed);
         if self.in_flight > 0 {
             (self.had_workers, self.absence) = (true, Absence::None);
         } else {
             self.report_absence(run);
         }
+        Some(heartbeats)
     }
 
     fn report_absence(&mut self, run: RunContext<'_>) {

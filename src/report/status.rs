@@ -3,7 +3,7 @@
 use super::eta::{eta_seconds, rate_and_eta};
 use super::figures::{count, percent};
 use super::manifest::{Manifest, Phase};
-use crate::coordination::WorkerInfo;
+use crate::coordination::{Heartbeat, WorkerInfo};
 use serde::Serialize;
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -26,7 +26,7 @@ pub struct RunStatus {
     /// Whether it was cancelled.
     pub cancelled: bool,
     /// Workers with a recent heartbeat. `None` if they are unknown.
-    pub workers: Option<Vec<WorkerInfo>>,
+    pub workers: Option<Vec<Heartbeat>>,
     /// Messages in the namespace's queues. `None` if they are unknown.
     pub queues: Option<Depths>,
 }
@@ -87,8 +87,8 @@ impl fmt::Display for RunStatus {
                 write!(f, "\n  fine-tune {}: {}", shard.name(), shard.status())?;
             }
         }
-        for worker in self.workers.iter().flatten() {
-            fmt_worker(worker, f)?;
+        for heartbeat in self.workers.iter().flatten() {
+            fmt_worker(&heartbeat.worker, f)?;
         }
         if self.live && self.workers.as_ref().is_some_and(Vec::is_empty) {
             write!(f, "\n  no worker has sent a heartbeat lately")?;

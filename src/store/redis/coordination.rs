@@ -2,13 +2,35 @@
 
 use super::script::{LEAD, RESIGN, SIGN, WORKERS};
 use super::{KEPT, RedisStore, millis, reply};
-use crate::coordination::{Coordination, LeaseResult, Process, WorkerInfo};
+use crate::coordination::{Coordination, Heartbeat, LeaseResult, Process, WorkerInfo};
 use crate::store::StoreError;
 use crate::task::RunId;
 use async_trait::async_trait;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
+
+/// A heartbeat as Redis holds it.
+#[derive(Serialize, Deserialize)]
+struct Signed<W> {
+    #[serde(flatten)]
+    worker: W,
+    /// With the rest of the lease it gives the age. 0 if an earlier version wrote the heartbeat.
+    #[serde(default)]
+    lease_ms: u64,
+}
+
+/// A heartbeat from the script's reply: milliseconds that are left of its lease, a space, and its JSON. `None` if a worker of another
+/// version wrote another format.
+fn heartbeat_of(reply: &[u8]) -> Option<Heartbeat> {
+    let (left, about) = std::str::from_utf8(reply).ok()?.split_once(' ')?;
+    let Signed { worker, lease_ms } = serde_json::from_str::<Signed<WorkerInfo>>(about).ok()?;
+    let age = lease_ms.saturating_sub(left.parse().ok()?);
+    Some(Heartbeat {
+        worker,
+        age_secs: age / 1000,
+    })
+}
 
 #[async_trait]
 impl Coordination for RedisStore {
@@ -37,23 +59,22 @@ impl Coordination for RedisStore {
     }
 
     async fn heartbeat(&self, run: &RunId, worker: &WorkerInfo, lease: Duration) -> Result<(), StoreError> {
-        let about = text(worker);
+        let about = text(&Signed {
+            worker,
+            lease_ms: millis(lease),
+        });
         let call = SIGN.call([self.keys.workers(run)]);
         let call = call.bytes(worker.process.id.as_bytes()).bytes(&about);
         let call = call.number(millis(lease)).number(KEPT.as_secs());
         self.link.run(call).await.map(drop)
     }
 
-    async fn workers(&self, run: &RunId) -> Result<Vec<WorkerInfo>, StoreError> {
+    async fn workers(&self, run: &RunId) -> Result<Vec<Heartbeat>, StoreError> {
         let reply = self.link.run(WORKERS.call([self.keys.workers(run)])).await?;
         let signs = self.read(reply, reply::texts)?;
-        // A worker of another version may write another format, which is skipped.
-        let mut workers: Vec<WorkerInfo> = signs
-            .iter()
-            .filter_map(|sign| serde_json::from_slice(sign).ok())
-            .collect();
-        workers.sort_by(|a, b| a.process.id.cmp(&b.process.id));
-        Ok(workers)
+        let mut heartbeats: Vec<Heartbeat> = signs.iter().filter_map(|sign| heartbeat_of(sign)).collect();
+        heartbeats.sort_by(|a, b| a.worker.process.id.cmp(&b.worker.process.id));
+        Ok(heartbeats)
     }
 
     async fn cancel(&self, run: &RunId) -> Result<(), StoreError> {

@@ -2,7 +2,7 @@
 
 use super::{NAMESPACE, connect, keys, server};
 use crate::conformance::store::{LEASE, run};
-use bsft::coordination::{Coordination, LeaseResult, Process, WorkerInfo};
+use bsft::coordination::{Coordination, Heartbeat, LeaseResult, Process, WorkerInfo};
 use bsft::task::RunId;
 use std::time::Duration;
 
@@ -61,11 +61,19 @@ async fn run_has_one_coordinator_at_a_time() {
         .expect("the time of a coordinator without a sign of life ends");
 }
 
+/// The workers that sent the heartbeats.
+async fn workers(coordination: &dyn Coordination, run: &RunId) -> Vec<WorkerInfo> {
+    let heartbeats = coordination.workers(run).await.unwrap();
+    let is_young = |heartbeat: &Heartbeat| heartbeat.age_secs <= LEASE.as_secs();
+    assert!(heartbeats.iter().all(is_young), "{heartbeats:?}");
+    heartbeats.into_iter().map(|heartbeat| heartbeat.worker).collect()
+}
+
 #[tokio::test]
 async fn workers_are_listed_while_they_send_heartbeats() {
     let Some(server) = server(&[]) else { return };
     let coordination = connect(&server.url(), NAMESPACE).await;
-    assert_eq!(coordination.workers(&run()).await.unwrap(), []);
+    assert_eq!(workers(&coordination, &run()).await, []);
     let (a, b) = (worker(64), worker(8));
     for _ in 0..2 {
         coordination.heartbeat(&run(), &a, LEASE).await.unwrap();
@@ -73,10 +81,10 @@ async fn workers_are_listed_while_they_send_heartbeats() {
     }
     let mut both = vec![a.clone(), b.clone()];
     both.sort_by(|a, b| a.process.id.cmp(&b.process.id));
-    assert_eq!(coordination.workers(&run()).await.unwrap(), both);
-    assert_eq!(coordination.workers(&RunId("other".into())).await.unwrap(), []);
+    assert_eq!(workers(&coordination, &run()).await, both);
+    assert_eq!(workers(&coordination, &RunId("other".into())).await, []);
     coordination.heartbeat(&run(), &a, NO_LEASE).await.unwrap();
-    let gone = async { while coordination.workers(&run()).await.unwrap() != [b.clone()] {} };
+    let gone = async { while workers(&coordination, &run()).await != [b.clone()] {} };
     tokio::time::timeout(LEASE, gone)
         .await
         .expect("a worker without a sign of life is forgotten");
