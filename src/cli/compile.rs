@@ -19,6 +19,7 @@ use crate::report::{Manifest, Progress, summary, summary_fields};
 use crate::run_dir::RunDir;
 use crate::shutdown::Shutdown;
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -212,6 +213,13 @@ fn resume_command(flags: &CompileFlags) -> String {
     command
 }
 
+/// Prints an error after which the same command goes on.
+fn resumable(error: &dyn Display, resume: &str) {
+    ui::error(format_args!(
+        "{error}\nnothing is lost. Resume the run with\n  {resume}"
+    ));
+}
+
 /// Prints how the run ended, with the command that resumes it or retries its failures.
 fn report(
     ended: Result<Manifest, RunError>,
@@ -236,10 +244,21 @@ fn report(
             Exit::Usage
         }
         Err(error @ (RunError::Broker(_) | RunError::Store(_))) if in_cluster => {
-            ui::error(format_args!(
-                "{error}\nnothing is lost. Resume the run with\n  {resume}"
-            ));
+            resumable(&error, resume);
             Exit::Unavailable
+        }
+        Err(error @ (RunError::FirstExamples { .. } | RunError::NoneKept { .. })) => {
+            ui::error(format_args!(
+                "{error}\nGo on with the examples that are left, once the cause is mended, with\n  {resume}"
+            ));
+            Exit::Failed
+        }
+        Err(error @ RunError::TooManyFailures { .. }) => {
+            ui::error(format_args!(
+                "{error}\nGo on with the examples that are left, once the cause is mended, with\n  {resume}\n\
+                 and run the failed ones again with\n  {retry}"
+            ));
+            Exit::Failed
         }
         Err(error) => {
             ui::error(error);

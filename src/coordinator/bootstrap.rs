@@ -2,13 +2,16 @@
 
 use super::context::RunContext;
 use super::error::RunError;
+use super::failure_guard::FailureGuard;
+use super::first_examples::FirstExamples;
 use super::outcome_drain::OutcomeDrain;
 use super::outcome_log::OutcomeLog;
 use super::prepare::Prepared;
 use super::publisher::TaskPublisher;
 use super::run_json;
 use super::task_plan::TaskPlan;
-use crate::report::Manifest;
+use super::worker_census::WorkerCensus;
+use crate::report::{LastMinute, Manifest};
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, info};
@@ -46,21 +49,31 @@ pub(super) async fn bootstrap(run: RunContext<'_>, prepared: Prepared) -> Result
     drain.take_all(&mut log).await?;
     find_replays(&tasks, &mut log)?;
 
+    // Outcomes of earlier processes were judged by them.
+    drain.take_ended();
     run.coordinator
         .progress
         .bootstrap_starts(tasks.len(), log.counts());
-    let done = log.counts().done();
+    let now = Instant::now();
     let mut rounds = Rounds {
         run,
         tasks: &tasks,
+        census: WorkerCensus::new(run),
+        first: FirstExamples::new(&tasks, &log),
+        guard: FailureGuard::new(tasks.job.max_failure_rate, log.counts().kept > 0),
+        ended: LastMinute::new(log.counts().done() as u64, now),
         log: &mut log,
         manifest: &mut manifest,
         drain,
         publisher: TaskPublisher::new(run, &tasks, spec),
-        published_at: Instant::now(),
-        done_then: done,
+        published_at: now,
     };
     let ending = rounds.run_to_end().await?;
+    if let BootstrapEnd::Stopped(error) = &ending
+        && !matches!(error, RunError::Interrupted)
+    {
+        run.leadership.void_tasks().await;
+    }
     rounds.finish(&ending, started).await?;
     match ending {
         BootstrapEnd::Complete => Ok(Bootstrapped { tasks, log, manifest }),
@@ -93,10 +106,13 @@ struct Rounds<'a> {
     manifest: &'a mut Manifest,
     drain: OutcomeDrain<'a>,
     publisher: TaskPublisher<'a>,
+    census: WorkerCensus,
+    first: FirstExamples,
+    guard: FailureGuard,
+    /// Tasks with an outcome.
+    ended: LastMinute,
     /// When the manifest was published last.
     published_at: Instant,
-    /// How many tasks had an outcome then.
-    done_then: usize,
 }
 
 impl Rounds<'_> {
@@ -106,11 +122,11 @@ impl Rounds<'_> {
             if shutdown.is_draining() {
                 return Ok(BootstrapEnd::Stopped(RunError::Interrupted));
             }
-            if let Some(error) = self.too_many_failures() {
-                return Ok(BootstrapEnd::Stopped(error));
-            }
             if self.log.counts().done() == self.tasks.len() {
                 return Ok(BootstrapEnd::Complete);
+            }
+            if let Some(error) = self.verdict() {
+                return Ok(BootstrapEnd::Stopped(error));
             }
             tokio::select! {
                 // Any step of a round may wait for a service that is away.
@@ -123,15 +139,26 @@ impl Rounds<'_> {
 
     /// Cancelled only by a drain, after which no other round follows.
     async fn round(&mut self) -> Result<(), RunError> {
+        self.census.update(self.run).await;
         let outstanding = &mut self.drain.outstanding;
-        self.publisher.count_workers().await;
-        self.publisher.publish(self.log, outstanding).await?;
+        if self.first.are_answered() {
+            let in_flight = self.census.in_flight();
+            self.publisher.publish(in_flight, self.log, outstanding).await?;
+        } else {
+            let first = &mut self.first;
+            self.publisher.publish_first(first, self.log, outstanding).await?;
+        }
         tokio::select! {
             biased;
             taken = self.drain.take(self.log, DRAIN_WAIT) => if taken? > 0 {
                 self.publisher.work_goes_on();
             },
             sent = self.publisher.sent() => sent?,
+        }
+        for ended in self.drain.take_ended() {
+            let (teacher, _) = self.tasks.teacher_and_example(ended.task);
+            self.first.enter(teacher, &ended);
+            self.guard.enter(&ended);
         }
         self.drain.rewind_when_stuck();
         self.publisher
@@ -141,14 +168,15 @@ impl Rounds<'_> {
     }
 
     async fn report_progress(&mut self) -> Result<(), RunError> {
+        let counts = self.log.counts();
+        self.ended.enter(counts.done() as u64, Instant::now());
+        let rate = self.ended.per_second();
+        self.run.coordinator.progress.bootstrap(counts, rate);
         if self.published_at.elapsed() >= MANIFEST_EVERY {
-            let done = self.log.counts().done();
-            let seconds = self.published_at.elapsed().as_secs_f64();
-            self.manifest.rate = (done - self.done_then) as f64 / seconds;
-            (self.published_at, self.done_then) = (Instant::now(), done);
+            self.published_at = Instant::now();
+            self.manifest.rate = rate;
             self.publish_counts().await?;
         }
-        self.run.coordinator.progress.bootstrap(self.log.counts());
         self.export_outstanding();
         Ok(())
     }
@@ -177,15 +205,12 @@ impl Rounds<'_> {
         metrics.outstanding(self.drain.outstanding.len());
     }
 
-    fn too_many_failures(&self) -> Option<RunError> {
-        let (failed, tasks) = (self.log.counts().failed(), self.tasks.len());
-        let allowed = self.tasks.job.max_failure_rate;
-        (failed as f64 > allowed * tasks as f64).then(|| RunError::TooManyFailures {
-            failed,
-            tasks,
-            allowed,
-            dir: self.run.coordinator.dir.clone(),
-            retry: self.run.coordinator.retry_command(),
-        })
+    /// Why the run cannot go on, if it cannot.
+    fn verdict(&mut self) -> Option<RunError> {
+        let hopeless = self.guard.judge(self.census.in_flight());
+        let dir = &self.run.coordinator.dir;
+        self.first
+            .verdict()
+            .or_else(|| hopeless.map(|hopeless| hopeless.error(self.tasks, self.log, dir)))
     }
 }

@@ -44,23 +44,41 @@ pub enum RunError {
         /// The other coordinator.
         process: Process,
     },
-    /// More examples failed than `max_failure_rate` allows.
+    /// The first examples of a teacher failed for lack of an answer; the others were not tried.
+    #[error("the first {examples} examples failed, the last one with: {message}")]
+    FirstExamples {
+        /// How many.
+        examples: usize,
+        /// The last failure.
+        message: String,
+    },
+    /// More of the last examples failed than `max_failure_rate` allows.
     #[error(
-        "{failed} of {tasks} examples failed, more than compile.max_failure_rate = {allowed} allows; \
-         see {}. Fix the causes and run the failed examples again with\n  {}\nor raise the limit",
-        .dir.failures().display(), .retry
+        "{failed} of the last {ended} examples failed, more than compile.max_failure_rate = {allowed} allows; see {}",
+        .dir.failures().display()
     )]
     TooManyFailures {
         /// Failed tasks.
         failed: usize,
-        /// All tasks.
-        tasks: usize,
+        /// Tasks that were judged.
+        ended: usize,
         /// The limit.
         allowed: f64,
         /// The run directory, with `failures.jsonl`.
         dir: RunDir,
-        /// The command that runs them again.
-        retry: String,
+    },
+    /// The metric kept no trace.
+    #[error(
+        "the metric {metric} kept none of the first {traces} examples; {example}. Correct the metric or the program; \
+         compile.max_failure_rate = 1.0 would go on all the same"
+    )]
+    NoneKept {
+        /// The metric as the job file has it.
+        metric: String,
+        /// How many traces it scored.
+        traces: usize,
+        /// One prediction beside its label.
+        example: String,
     },
     /// Fine-tune jobs that would fail, found before the first LM call.
     #[error("{}\nno LM call was made and no training was started; fix the problem and run the same command again", .0.join("\n"))]

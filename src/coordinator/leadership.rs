@@ -40,6 +40,8 @@ pub(super) struct Leadership {
     cancelled: CancellationToken,
     /// Whether a [`CancelGuard`] exists.
     is_guarded: AtomicBool,
+    /// Whether this process made the workers drop the run's tasks.
+    has_voided_tasks: AtomicBool,
 }
 
 /// While it exists, a cancellation does not drain the process: its holder cancels the trainings first.
@@ -72,6 +74,7 @@ impl Leadership {
             granted: Mutex::new(granted),
             cancelled: CancellationToken::new(),
             is_guarded: AtomicBool::new(false),
+            has_voided_tasks: AtomicBool::new(false),
         })
     }
 
@@ -84,7 +87,8 @@ impl Leadership {
             {
                 return replaced;
             }
-            if !self.is_cancelled() && self.find_cancellation().await {
+            let is_cancellation_new = !self.is_cancelled() && !self.has_voided_tasks.load(Ordering::Relaxed);
+            if is_cancellation_new && self.find_cancellation().await {
                 self.cancelled.cancel();
                 if !self.is_guarded.load(Ordering::Relaxed) {
                     info!("run cancelled; draining");
@@ -106,6 +110,14 @@ impl Leadership {
     pub(super) async fn resign(&self) {
         if let Err(error) = self.coordination.release_lease(&self.run, &self.process).await {
             debug!(%error, "lease not given up; it expires");
+        }
+    }
+
+    /// Makes the workers drop the run's tasks, because the run stops. The next start publishes them again.
+    pub(super) async fn void_tasks(&self) {
+        self.has_voided_tasks.store(true, Ordering::Relaxed);
+        if let Err(error) = self.coordination.cancel(&self.run).await {
+            debug!(%error, "workers not told that the run stops; they work on what is published");
         }
     }
 

@@ -10,6 +10,8 @@ mod compiled_student;
 mod configuration;
 mod context;
 mod error;
+mod failure_guard;
+mod first_examples;
 mod leadership;
 mod lost_tasks;
 mod orphaned_trainings;

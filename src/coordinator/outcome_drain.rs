@@ -24,6 +24,16 @@ const SYNC_BYTES: usize = 8 << 20;
 /// After how long without an outcome the drain reads the store from the start again.
 const REWIND_AFTER: Duration = Duration::from_secs(60);
 
+/// A task whose first outcome was taken.
+#[derive(Clone, Debug)]
+pub(super) struct EndedTask {
+    pub(super) task: usize,
+    /// Whether the metric kept its trace.
+    pub(super) is_kept: bool,
+    /// Why it has no trace.
+    pub(super) failure: Option<Failure>,
+}
+
 /// Drains one store.
 pub(super) struct OutcomeDrain<'a> {
     run: RunContext<'a>,
@@ -36,6 +46,8 @@ pub(super) struct OutcomeDrain<'a> {
     synced_at: Instant,
     taken_at: Instant,
     pub(super) outstanding: OutstandingTasks,
+    /// Tasks that ended since the last [`take_ended`](OutcomeDrain::take_ended).
+    ended: Vec<EndedTask>,
     /// How many outcomes could not be decoded.
     unreadable: usize,
 }
@@ -62,8 +74,14 @@ impl<'a> OutcomeDrain<'a> {
             synced_at: Instant::now(),
             taken_at: Instant::now(),
             outstanding: OutstandingTasks::default(),
+            ended: Vec::new(),
             unreadable: 0,
         }
+    }
+
+    /// The tasks that ended since the last call.
+    pub(super) fn take_ended(&mut self) -> Vec<EndedTask> {
+        std::mem::take(&mut self.ended)
     }
 
     /// Takes every outcome that the store has now, and syncs.
@@ -136,7 +154,14 @@ impl<'a> OutcomeDrain<'a> {
     fn enter_trace(&mut self, log: &mut OutcomeLog, line: &str) -> Result<(), RunError> {
         let index = LineIndex::of(line).ok();
         match index.map(|index| (self.classify(log, (&index).into()), index)) {
-            Some((Fetched::New(task), index)) => log.append_trace(task, line, &index),
+            Some((Fetched::New(task), index)) => {
+                log.append_trace(task, line, &index);
+                self.ended.push(EndedTask {
+                    task,
+                    is_kept: index.kept,
+                    failure: None,
+                });
+            }
             Some((Fetched::Repeated, _)) => {}
             Some((Fetched::Stale, _)) | None => log.append_stale(line)?,
         }
@@ -146,7 +171,14 @@ impl<'a> OutcomeDrain<'a> {
     fn enter_failure(&mut self, log: &mut OutcomeLog, line: &str) -> Result<(), RunError> {
         let failure = serde_json::from_str::<Failure>(line).ok();
         match failure.map(|failure| (self.classify(log, (&failure).into()), failure)) {
-            Some((Fetched::New(task), failure)) => log.append_failure(task, line, &failure),
+            Some((Fetched::New(task), failure)) => {
+                log.append_failure(task, line, &failure);
+                self.ended.push(EndedTask {
+                    task,
+                    is_kept: false,
+                    failure: Some(failure),
+                });
+            }
             Some((Fetched::Repeated, _)) => {}
             Some((Fetched::Stale, _)) | None => log.append_stale(line)?,
         }
@@ -172,5 +204,41 @@ impl<'a> OutcomeDrain<'a> {
         }
         self.unreadable += 1;
         debug!(%task, %why, "unreadable outcome skipped");
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::trace::FailureKind;
+
+    pub(in crate::coordinator) fn kept(task: usize) -> EndedTask {
+        EndedTask {
+            task,
+            is_kept: true,
+            failure: None,
+        }
+    }
+
+    pub(in crate::coordinator) fn dropped(task: usize) -> EndedTask {
+        EndedTask {
+            is_kept: false,
+            ..kept(task)
+        }
+    }
+
+    pub(in crate::coordinator) fn failed(task: usize) -> EndedTask {
+        failed_by(FailureKind::Lm, task)
+    }
+
+    pub(in crate::coordinator) fn failed_by(kind: FailureKind, task: usize) -> EndedTask {
+        let line = serde_json::json!({
+            "teacher": 0, "example": task, "kind": kind, "message": "HTTP 400: too long", "attempts": 1,
+            "task": TaskId([0; 16]), "made_by": "",
+        });
+        EndedTask {
+            failure: serde_json::from_value(line).ok(),
+            ..dropped(task)
+        }
     }
 }

@@ -125,9 +125,25 @@ impl OutcomeLog {
         Ok(answers_of(&line).unwrap_or_default())
     }
 
+    /// Whether the task can run from archived answers.
+    pub(super) fn is_replay(&self, task: usize) -> bool {
+        self.replays.contains_key(&task)
+    }
+
+    /// Whether the task has a trace.
+    pub(super) fn has_trace(&self, task: usize) -> bool {
+        self.rows.slot(task).len > 0
+    }
+
+    /// The line of a task that [has a trace](OutcomeLog::has_trace).
+    pub(super) fn trace_line(&self, task: usize) -> Result<String, OutcomeLogError> {
+        let slot = self.rows.slot(task);
+        self.traces.line(slot.offset, slot.len)
+    }
+
     /// Whether the task has an outcome.
     pub(super) fn has(&self, task: usize) -> bool {
-        self.rows.slot(task).len > 0 || self.failed[task].len > 0
+        self.has_trace(task) || self.failed[task].len > 0
     }
 
     /// Counts over all outcomes.

@@ -24,6 +24,11 @@ impl OutstandingTasks {
         self.published.len()
     }
 
+    /// Whether the task is outstanding.
+    pub(super) fn has(&self, task: usize) -> bool {
+        self.published.contains_key(&task)
+    }
+
     /// Enters a task that was published, or republished.
     pub(super) fn published(&mut self, task: usize, now: Instant) {
         self.published.insert(task, now);

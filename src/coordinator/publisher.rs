@@ -2,12 +2,12 @@
 
 use super::context::RunContext;
 use super::error::RunError;
+use super::first_examples::FirstExamples;
 use super::lost_tasks::LostTaskDetector;
 use super::outcome_log::OutcomeLog;
 use super::outstanding_tasks::OutstandingTasks;
 use super::prepare::StoredSpec;
 use super::task_plan::TaskPlan;
-use super::worker_census::WorkerCensus;
 use crate::broker::{BrokerError, Queue};
 use crate::error_action::ErrorAction;
 use crate::message::{BootstrapTask, MESSAGE_VERSION};
@@ -47,7 +47,6 @@ pub(super) struct TaskPublisher<'a> {
     spec: StoredSpec,
     /// The first task that was not published yet.
     next: usize,
-    census: WorkerCensus,
     swept: Instant,
     lost: LostTaskDetector,
     /// Tasks that run again although the store knows an outcome of them.
@@ -63,17 +62,11 @@ impl<'a> TaskPublisher<'a> {
             tasks,
             spec,
             next: 0,
-            census: WorkerCensus::new(run),
             swept: Instant::now(),
             lost: LostTaskDetector::new(LOST_AFTER),
             reopened: 0,
             sending: JoinSet::new(),
         }
-    }
-
-    /// Counts the workers from time to time; the window follows their number.
-    pub(super) async fn count_workers(&mut self) {
-        self.census.update(self.run).await;
     }
 
     /// Outcomes arrive.
@@ -89,17 +82,41 @@ impl<'a> TaskPublisher<'a> {
         }
     }
 
-    /// Fills the window, one batch at a time.
-    pub(super) async fn publish(
+    /// Publishes the first examples that are due.
+    pub(super) async fn publish_first(
         &mut self,
+        first: &mut FirstExamples,
         log: &OutcomeLog,
         outstanding: &mut OutstandingTasks,
     ) -> Result<(), RunError> {
-        // While outcomes arrive without a pause, `sent` is never polled.
-        while let Some(sent) = self.sending.try_join_next() {
-            check_sent(sent)?;
+        self.check_all_sent()?;
+        if !self.sending.is_empty() {
+            return Ok(());
         }
-        let window = window(self.census.in_flight());
+        let mut batch = Vec::new();
+        let due: Vec<(usize, usize)> = first.due().collect();
+        for (teacher, due) in due {
+            let asks_lm = |task: &usize| !log.has(*task) && !outstanding.has(*task) && !log.is_replay(*task);
+            let examples = self.tasks.of_teacher(teacher).filter(asks_lm).take(due);
+            let before = batch.len();
+            batch.extend(examples);
+            first.published(teacher, batch.len() - before, due);
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.send(&batch, log, outstanding).await
+    }
+
+    /// Fills the window, one batch at a time. `in_flight`: LM calls that all workers have in flight at most.
+    pub(super) async fn publish(
+        &mut self,
+        in_flight: usize,
+        log: &OutcomeLog,
+        outstanding: &mut OutstandingTasks,
+    ) -> Result<(), RunError> {
+        self.check_all_sent()?;
+        let window = window(in_flight);
         let room = window.saturating_sub(outstanding.len()).min(MAX_BATCH);
         // A batch per outcome would cost more than the messages.
         if room < MIN_BATCH || self.next >= self.tasks.len() || !self.sending.is_empty() {
@@ -107,12 +124,20 @@ impl<'a> TaskPublisher<'a> {
         }
         let mut batch = Vec::with_capacity(room);
         while batch.len() < room && self.next < self.tasks.len() {
-            if !log.has(self.next) {
+            if !log.has(self.next) && !outstanding.has(self.next) {
                 batch.push(self.next);
             }
             self.next += 1;
         }
         self.send(&batch, log, outstanding).await
+    }
+
+    /// While outcomes arrive without a pause, [`sent`](TaskPublisher::sent) is never polled.
+    fn check_all_sent(&mut self) -> Result<(), RunError> {
+        while let Some(sent) = self.sending.try_join_next() {
+            check_sent(sent)?;
+        }
+        Ok(())
     }
 
     /// Republishes lost tasks, if a check is due.

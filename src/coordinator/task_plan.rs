@@ -4,6 +4,7 @@ use crate::job::Job;
 use crate::spec::{TeacherIdentity, job_fingerprint, trace_fingerprint};
 use crate::task::TaskId;
 use crate::trace::{Failure, LineIndex};
+use std::ops::Range;
 
 /// The tasks of a job, numbered by teacher, then by example.
 pub(super) struct TaskPlan {
@@ -58,6 +59,12 @@ impl TaskPlan {
     /// The number of tasks.
     pub(super) fn len(&self) -> usize {
         self.teachers.len() * self.job.trainset.len()
+    }
+
+    /// The task numbers of a teacher.
+    pub(super) fn of_teacher(&self, teacher: usize) -> Range<usize> {
+        let examples = self.job.trainset.len();
+        teacher * examples..(teacher + 1) * examples
     }
 
     /// Teacher and example of a task number.

@@ -3,12 +3,14 @@
 mod counts;
 mod eta;
 mod figures;
+mod last_minute;
 mod manifest;
 mod progress;
 mod status;
 mod summary;
 
 pub use counts::{LmTotals, OutcomeCounts};
+pub use last_minute::LastMinute;
 pub use manifest::{FileReport, Manifest, Phase, ShardReport, TrainingReport};
 pub use progress::Progress;
 pub use status::{Depths, RunStatus};

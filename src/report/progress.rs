@@ -32,7 +32,7 @@ pub struct Progress {
 struct LivePhase {
     bar: ProgressBar,
     total: usize,
-    /// How many tasks were done when the phase started: the rate is of this process.
+    /// How many tasks were done when the phase started.
     before: usize,
     started: Instant,
     shown_at: Instant,
@@ -88,8 +88,8 @@ impl Progress {
         });
     }
 
-    /// Shows the progress of the bootstrap phase, if that is due.
-    pub fn bootstrap(&self, counts: &OutcomeCounts) {
+    /// Shows the progress of the bootstrap phase, if that is due. `rate`: tasks that ended per second lately.
+    pub fn bootstrap(&self, counts: &OutcomeCounts, rate: f64) {
         let mut phase = self.lock();
         let Some(phase) = phase.as_mut() else { return };
         let every = if self.terminal {
@@ -101,7 +101,7 @@ impl Progress {
             return;
         }
         phase.shown_at = Instant::now();
-        let line = self.line(phase, counts);
+        let line = self.line(phase.total, Some(rate), counts);
         if self.terminal {
             phase.bar.set_position(counts.done() as u64);
             phase.bar.set_message(line);
@@ -116,7 +116,8 @@ impl Progress {
             phase.bar.finish_and_clear();
             if counts.done() > phase.before {
                 let took = time(phase.started.elapsed());
-                info!("bootstrap {} in {took}", self.line(&phase, counts));
+                let line = self.line(phase.total, None, counts);
+                info!("bootstrap {line} in {took}");
             }
         }
     }
@@ -167,18 +168,15 @@ impl Progress {
         bar
     }
 
-    fn line(&self, phase: &LivePhase, counts: &OutcomeCounts) -> String {
+    /// Without a rate where the phase has ended.
+    fn line(&self, total: usize, rate: Option<f64>, counts: &OutcomeCounts) -> String {
         let done = counts.done();
-        let secs = phase.started.elapsed().as_secs_f64().max(1e-3);
-        let rate = (done.saturating_sub(phase.before)) as f64 / secs;
-        let left = phase.total.saturating_sub(done);
-        let mut line = format!(
-            "{}/{} {} kept {}",
-            count(done as u64),
-            count(phase.total as u64),
-            rate_and_eta(rate, eta_seconds(left, rate)),
-            percent(counts.kept, counts.traces),
-        );
+        let mut line = format!("{}/{}", count(done as u64), count(total as u64));
+        if let Some(rate) = rate {
+            let left = total.saturating_sub(done);
+            line.push_str(&format!(" {}", rate_and_eta(rate, eta_seconds(left, rate))));
+        }
+        line.push_str(&format!(" kept {}", percent(counts.kept, counts.traces)));
         if counts.failed() > 0 {
             line.push_str(&format!(" failed {}", count(counts.failed() as u64)));
         }

@@ -49,14 +49,18 @@ fn unreadable_answers_are_in_failures_jsonl_and_compile_goes_on() {
 }
 
 #[test]
-fn retry_completes_examples_that_failed_while_the_lm_was_down() {
+fn compile_stops_after_three_examples_without_an_answer_and_retry_completes_the_run() {
     const EXAMPLES: usize = 40;
     let port = ReservedPort::new();
     let folder = Folder::new();
     without_server(&port).write(&folder, EXAMPLES);
-    folder.compile("run").with(1).saying("failures.jsonl");
+    folder
+        .compile("run")
+        .with(1)
+        .saying("the first 3 examples failed, the last one with: teacher gave no answer")
+        .saying("bsft compile job.toml --out run");
     let failures = lines(&folder.read("run/failures.jsonl"));
-    assert_eq!(failures.len(), EXAMPLES);
+    assert_eq!(failures.len(), 3);
     for failure in &failures {
         assert_eq!(failure["kind"], "lm", "{failure}");
     }
@@ -93,17 +97,46 @@ fn retry_runs_only_failed_examples() {
 }
 
 #[test]
-fn max_failure_rate_ends_compile_early() {
-    const EXAMPLES: usize = 6000;
-    let (folder, port) = (Folder::new(), ReservedPort::new());
-    let mut job = without_server(&port);
-    job.compile = "max_failure_rate = 0.1".to_owned();
+fn max_failure_rate_ends_compile_early_and_the_same_command_goes_on() {
+    const EXAMPLES: usize = 12_000;
+    let folder = Folder::new();
+    let mut job = JobFile::with_teacher("model = \"simulated/x\"\nsimulate = { malformed_rate = 0.9 }");
+    job.compile = "max_failure_rate = 0.5".to_owned();
     job.write(&folder, EXAMPLES);
-    folder.compile("run").with(1).saying("max_failure_rate");
-    let failed = lines(&folder.read("run/failures.jsonl")).len();
-    assert!(failed > EXAMPLES / 10, "{failed} failed");
-    assert!(failed < EXAMPLES, "it went on to the end");
+    let outcomes = || folder.traced("run") + lines(&folder.read("run/failures.jsonl")).len();
+    let mut before = 0;
+    for _ in 0..2 {
+        folder
+            .compile("run")
+            .with(1)
+            .saying("max_failure_rate")
+            .saying("bsft compile job.toml --out run")
+            .saying("bsft retry run");
+        let now = outcomes();
+        assert!(
+            now >= before + 50,
+            "{now} after {before}: the window is not fresh"
+        );
+        assert!(now < EXAMPLES, "it went on to the end");
+        before = now;
+    }
     assert!(!folder.path("run/compiled.json").exists());
+}
+
+#[test]
+fn metric_that_keeps_no_trace_ends_compile_early() {
+    const EXAMPLES: usize = 12_000;
+    let folder = Folder::new();
+    let mut job = JobFile::with_teacher("model = \"simulated/x\"\nsimulate = { accuracy = 0.0 }");
+    job.metric = "equals = \"answer\"".to_owned();
+    job.compile = "max_failure_rate = 0.5".to_owned();
+    job.write(&folder, EXAMPLES);
+    folder
+        .compile("run")
+        .with(1)
+        .saying("the metric equals = \"answer\" kept none of the first ")
+        .saying(" the prediction has answer = \"");
+    assert!(folder.traced("run") < EXAMPLES, "it went on to the end");
 }
 
 #[test]
@@ -125,9 +158,9 @@ fn retry_from_another_folder_keeps_failures_until_checks_pass() {
     job.write(&folder, EXAMPLES);
     let run = folder.path("run");
     let run = run.to_str().unwrap();
-    folder.compile("run").with(1).saying("bsft retry run");
+    folder.compile("run").with(1);
     let failures = folder.read("run/failures.jsonl");
-    assert_eq!(lines(&failures).len(), EXAMPLES);
+    assert_eq!(lines(&failures).len(), 3);
 
     folder.write("job.toml", job.to_toml().replace("\"Predict\"", "\"Perdict\""));
     elsewhere.run(&["retry", run]).with(2).saying("Perdict");

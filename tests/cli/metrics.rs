@@ -228,8 +228,8 @@ fn draining_worker_is_not_ready() {
     let folder = Folder::new();
     JobFile::with_teacher("model = \"simulated/x\"\nsimulate = { latency_ms = 3600000 }").write(&folder, 3);
     let compile = cluster.start_in(&folder, &[&COMPILE[..], &["--metrics-addr", "0"]].concat());
-    until("three calls to be in flight", || {
-        (watched.scrape().sum("bsft_lm_requests_in_flight") == 3.0).then_some(())
+    until("the call of the first example to be in flight", || {
+        (watched.scrape().sum("bsft_lm_requests_in_flight") == 1.0).then_some(())
     });
     watched.until_ready();
 
@@ -237,7 +237,7 @@ fn draining_worker_is_not_ready() {
     coordinator.until_ready();
     until("the coordinator to see its worker", || {
         let scrape = coordinator.scrape();
-        let tasks = scrape.get("bsft_run_tasks_outstanding")? == 3.0 && scrape.get("bsft_run_tasks")? == 3.0;
+        let tasks = scrape.get("bsft_run_tasks_outstanding")? == 1.0 && scrape.get("bsft_run_tasks")? == 3.0;
         (tasks && scrape.get("bsft_run_workers")? == 1.0).then_some(())
     });
     let scrape = coordinator.scrape();

@@ -1,0 +1,161 @@
+//! The first question: one example of each teacher runs before the others, so that a wrong key, address or model costs one request.
+
+use super::error::RunError;
+use super::outcome_drain::EndedTask;
+use super::outcome_log::OutcomeLog;
+use super::task_plan::TaskPlan;
+use crate::trace::FailureKind;
+
+/// How many examples may fail for lack of an answer: the first one may be bad.
+const MAX_TRIES: usize = 3;
+
+/// Each teacher's first examples.
+pub(super) struct FirstExamples {
+    teachers: Vec<FirstExample>,
+}
+
+/// What is known of a teacher.
+struct FirstExample {
+    /// Whether it needs no further first example.
+    is_answered: bool,
+    /// Examples that were published for it.
+    published: usize,
+    /// Examples that ended without an answer.
+    failed: usize,
+    /// The last failure.
+    message: String,
+}
+
+impl FirstExamples {
+    /// A teacher with outcomes in the log was asked before.
+    pub(super) fn new(tasks: &TaskPlan, log: &OutcomeLog) -> FirstExamples {
+        let teachers = (0..tasks.job.spec.teachers.len()).map(|teacher| FirstExample {
+            is_answered: tasks.of_teacher(teacher).any(|task| log.has_trace(task)),
+            published: 0,
+            failed: 0,
+            message: String::new(),
+        });
+        FirstExamples {
+            teachers: teachers.collect(),
+        }
+    }
+
+    /// Whether all other examples may be published.
+    pub(super) fn are_answered(&self) -> bool {
+        self.teachers.iter().all(|teacher| teacher.is_answered)
+    }
+
+    /// How many more examples of each teacher to publish: the first, and all further ones once it failed.
+    pub(super) fn due(&self) -> impl Iterator<Item = (usize, usize)> {
+        let teachers = self.teachers.iter().enumerate();
+        teachers.filter_map(|(teacher, first)| {
+            let wanted = if first.failed == 0 { 1 } else { MAX_TRIES };
+            let due = wanted.saturating_sub(first.published);
+            (due > 0 && !first.is_answered).then_some((teacher, due))
+        })
+    }
+
+    /// Enters examples of a teacher that were published for it. With fewer than were due it has no others, and is not waited for.
+    pub(super) fn published(&mut self, teacher: usize, examples: usize, due: usize) {
+        let first = &mut self.teachers[teacher];
+        first.published += examples;
+        first.is_answered |= examples < due;
+    }
+
+    /// Enters an outcome.
+    pub(super) fn enter(&mut self, teacher: u32, ended: &EndedTask) {
+        let Some(first) = self.teachers.get_mut(teacher as usize) else {
+            return;
+        };
+        match &ended.failure {
+            Some(failure) if failure.kind == FailureKind::Lm => {
+                first.failed += 1;
+                first.message.clone_from(&failure.message);
+            }
+            _ => first.is_answered = true,
+        }
+    }
+
+    /// Why the run stops, if a teacher's first examples all failed.
+    pub(super) fn verdict(&self) -> Option<RunError> {
+        let mut teachers = self.teachers.iter();
+        let hopeless = teachers.find(|first| !first.is_answered && first.failed >= MAX_TRIES)?;
+        Some(RunError::FirstExamples {
+            examples: hopeless.failed,
+            message: hopeless.message.clone(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coordinator::outcome_drain::tests::{dropped, failed, failed_by};
+
+    fn first(teachers: usize) -> FirstExamples {
+        let teachers = (0..teachers).map(|_| FirstExample {
+            is_answered: false,
+            published: 0,
+            failed: 0,
+            message: String::new(),
+        });
+        FirstExamples {
+            teachers: teachers.collect(),
+        }
+    }
+
+    fn due(first: &FirstExamples) -> Vec<(usize, usize)> {
+        first.due().collect()
+    }
+
+    #[test]
+    fn each_teacher_has_one_first_example() {
+        let mut first = first(2);
+        assert_eq!(due(&first), [(0, 1), (1, 1)]);
+        first.published(0, 1, 1);
+        first.published(1, 1, 1);
+        assert_eq!(due(&first), []);
+        first.enter(0, &dropped(0));
+        assert!(!first.are_answered());
+        first.enter(1, &failed_by(FailureKind::Parse, 9));
+        assert!(first.are_answered());
+    }
+
+    #[test]
+    fn three_examples_without_an_answer_stop_the_run() {
+        let mut first = first(1);
+        first.published(0, 1, 1);
+        first.enter(0, &failed(0));
+        assert_eq!(due(&first), [(0, 2)]);
+        first.published(0, 2, 2);
+        first.enter(0, &failed(1));
+        assert!(first.verdict().is_none());
+        first.enter(0, &failed(2));
+        let stopped = first.verdict().expect("three failures").to_string();
+        assert_eq!(
+            stopped,
+            "the first 3 examples failed, the last one with: HTTP 400: too long"
+        );
+    }
+
+    #[test]
+    fn an_answer_after_a_failure_opens_the_window() {
+        let mut first = first(1);
+        first.published(0, 1, 1);
+        first.enter(0, &failed(0));
+        first.published(0, 2, 2);
+        first.enter(0, &dropped(1));
+        assert!(first.are_answered() && first.verdict().is_none());
+        first.enter(0, &failed(2));
+        assert!(first.are_answered() && first.verdict().is_none());
+    }
+
+    #[test]
+    fn a_teacher_without_further_examples_is_not_waited_for() {
+        let mut first = first(1);
+        first.published(0, 1, 1);
+        first.enter(0, &failed(0));
+        first.published(0, 0, 2);
+        assert!(first.are_answered());
+    }
+}
