@@ -90,7 +90,7 @@ if docker info >/dev/null 2>&1; then
     images=${groups[1]}
 fi
 
-step scripts/lint.sh
+step cargo fmt --all --check
 nextest=
 ! cargo nextest --version >/dev/null 2>&1 || nextest=yes
 if [ -n "$nextest" ]; then
@@ -118,6 +118,7 @@ groups=() titles=()
 . tests/support/broker.sh
 
 # Everything is built. Most tests wait for servers, for leases to expire or for the time between retries.
+beside "scripts/lint.sh" scripts/lint.sh
 beside "tests/compose/run.sh" tests/compose/run.sh
 beside "cargo doc" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 beside "cargo test --doc" cargo test --doc --workspace --quiet
