@@ -13,6 +13,9 @@ pub(super) struct CompileOptions {
     pub(super) patience: Duration,
 }
 
+/// A run most of whose examples fail costs more than its rows are worth.
+const MAX_FAILURE_RATE: f64 = 0.5;
+
 /// An outage that operators mend within a working hour should not end a run.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
@@ -22,7 +25,7 @@ impl CompileOptions {
             multitask: true,
             exclude_demos: false,
             adapter: AdapterKind::Chat,
-            max_failure_rate: 1.0,
+            max_failure_rate: MAX_FAILURE_RATE,
             patience: PATIENCE,
         };
         let Some(table) = table else { return options };

@@ -12,9 +12,9 @@ table! {
         rpm: Count = Count(1), optional("10_000").default("not declared").since("0.2.0");
         /// Tokens a minute, of prompts and answers together.
         tpm: Count = Count(1), optional("2_000_000").default("not declared").since("0.2.0");
-        /// Requests a day.
+        /// Requests a day. Each process counts them from its first request on.
         rpd: Count = Count(1), optional("200_000").default("not declared").since("0.2.0");
-        /// Requests in flight, over all LMs of the account.
+        /// Requests in flight, over all LMs of the account in a process.
         concurrent: Count = Count(1), optional("64").default("not declared").since("0.2.0");
     }
 }

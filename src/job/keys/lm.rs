@@ -35,7 +35,8 @@ table! {
         extra: Free = Free, optional("{ top_p = 0.9 }").default("none");
         /// The most seconds that one request may take.
         timeout_secs: Number = Number(0.001, 1e6), optional("60").default("600");
-        /// Retries of a request after 408, 429, 5xx and broken connections.
+        /// How often a call may stay without an answer (5xx, a timeout, a broken connection) while other calls of the LM are answered. After
+        /// one more its example fails. Rate limits (429) and outages never count.
         num_retries: Count = Count(0), optional("5").default("3, as in DSPy");
         /// Prices for the cost in `plan` and in the summary, in US dollars per million tokens.
         price: Sub<PriceTable<'static>> = Sub::new(), optional("{ input = 2.0, output = 8.0 }").default("unknown: no cost is shown");

@@ -136,8 +136,10 @@ table! {
         exclude_demos: Flag = Flag, optional("false").default("false");
         /// How programs talk to LMs, and how training rows are written.
         adapter: Choice<AdapterKind> = ADAPTERS, optional("\"chat\"").default("`\"chat\"`");
-        /// Stop the run with exit code 1 if a greater part of the examples (0 to 1) has failed. 1.0 never stops.
-        max_failure_rate: Number = Number(0.0, 1.0), optional("0.5").default("1.0");
+        /// Stop the run with exit code 1 if a greater part (0 to 1) of the examples that ended lately has failed. Lately: twice as many examples
+        /// as calls are in flight, and at least 50. Limits and outages of an LM's account fail no example. The run also stops if the metric
+        /// keeps none of the first 200 traces. 1.0 switches both off.
+        max_failure_rate: Number = Number(0.0, 1.0), optional("0.3").default("0.5");
         /// How long an LM server that has answered in this run may be away before the run stops with exit code 4. The calls wait meanwhile,
         /// and the same command resumes the run.
         patience: TimeSpan = TimeSpan, optional("\"15m\"").default("`\"1h\"`").since("0.2.0");
