@@ -44,7 +44,7 @@ impl WorkerContext {
             lanes: worker.queues.names(),
             concurrency: calls,
             trainers: worker.providers.trainers(),
-            lms: worker.accounts.statuses(),
+            lms: Vec::new(),
         };
         WorkerContext {
             jobs: BuiltJobs::new(
@@ -52,7 +52,7 @@ impl WorkerContext {
                 Arc::clone(&worker.accounts),
                 Arc::clone(&worker.metrics),
             ),
-            heartbeats: Heartbeats::new(worker.coordination, info),
+            heartbeats: Heartbeats::new(worker.coordination, info, worker.accounts),
             log: RateLimitedLog::default(),
             calls: Semaphore::new(calls),
             local: Semaphore::new(worker.providers.at_once()),

@@ -1,6 +1,7 @@
 //! Heartbeats: the worker reports itself to the runs it works on, and learns whether they are cancelled.
 
 use super::lease::{HEARTBEAT, LEASE};
+use crate::account::Accounts;
 use crate::coordination::{Coordination, Process, WorkerInfo};
 use crate::task::RunId;
 use std::collections::HashMap;
@@ -17,7 +18,10 @@ const KEPT_AFTER_LAST_TASK: Duration = Duration::from_secs(60);
 /// The runs that the worker works on.
 pub(super) struct Heartbeats {
     coordination: Arc<dyn Coordination>,
+    /// Without the state of the LMs.
     info: WorkerInfo,
+    /// What the process sees of its LMs.
+    accounts: Arc<Accounts>,
     /// Locked for look-ups only, never across an await.
     runs: Mutex<HashMap<RunId, ActiveRun>>,
     /// Notified when a run is added.
@@ -31,10 +35,15 @@ struct ActiveRun {
 }
 
 impl Heartbeats {
-    pub(super) fn new(coordination: Arc<dyn Coordination>, info: WorkerInfo) -> Heartbeats {
+    pub(super) fn new(
+        coordination: Arc<dyn Coordination>,
+        info: WorkerInfo,
+        accounts: Arc<Accounts>,
+    ) -> Heartbeats {
         Heartbeats {
             coordination,
             info,
+            accounts,
             runs: Mutex::default(),
             run_added: Notify::new(),
         }
@@ -79,26 +88,32 @@ impl Heartbeats {
         None
     }
 
-    /// Sends heartbeats while it is polled.
+    /// Sends heartbeats while it is polled: regularly, and at once when a run is added or the state of an LM changes.
     pub(super) async fn run(&self) -> Infallible {
+        let mut changes = self.accounts.state_changes();
         loop {
             let runs: Vec<RunId> = {
                 let mut runs = self.runs();
                 runs.retain(|_, run| run.last_task.elapsed() < KEPT_AFTER_LAST_TASK);
                 runs.keys().cloned().collect()
             };
+            let info = WorkerInfo {
+                lms: self.accounts.statuses(),
+                ..self.info.clone()
+            };
             for run in runs {
-                self.beat(&run).await;
+                self.beat(&run, &info).await;
             }
             tokio::select! {
                 () = tokio::time::sleep(HEARTBEAT) => {}
                 () = self.run_added.notified() => {}
+                () = changes.changed() => {}
             }
         }
     }
 
-    async fn beat(&self, run: &RunId) {
-        let signed = self.coordination.heartbeat(run, &self.info, LEASE).await;
+    async fn beat(&self, run: &RunId, info: &WorkerInfo) {
+        let signed = self.coordination.heartbeat(run, info, LEASE).await;
         let (Ok(()), Ok(is_cancelled)) = (signed, self.coordination.is_cancelled(run).await) else {
             return debug!(%run, "heartbeat failed");
         };
