@@ -4,8 +4,8 @@ use super::exit::Exit;
 use super::flags::ServiceFlags;
 use super::ui;
 use crate::artifacts::ArtifactStore;
-use crate::broker::Broker;
 use crate::broker::rabbitmq::RabbitMqBroker;
+use crate::broker::{Broker, BrokerError};
 use crate::command_name::command_name;
 use crate::metrics::{Metrics, Service};
 use crate::retry::{RetryingArtifacts, RetryingBroker, RetryingStore};
@@ -110,6 +110,11 @@ impl Services {
                 Err(Exit::Unavailable)
             }
         }
+    }
+
+    /// Connects to the broker only.
+    pub(super) async fn broker(&self) -> Result<RabbitMqBroker, BrokerError> {
+        RabbitMqBroker::connect(&self.amqp_url, &self.namespace).await
     }
 
     /// Connects to the store only.

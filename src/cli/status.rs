@@ -3,14 +3,19 @@
 use super::exit::Exit;
 use super::flags::StatusFlags;
 use super::runtime::block_on;
-use super::service_urls::{Connected, Services};
+use super::service_urls::Services;
 use super::ui;
 use crate::broker::{Broker as _, BrokerError, Queue};
 use crate::coordination::Coordination as _;
 use crate::report::{Depths, Manifest, RunStatus};
 use crate::store::StoreError;
+use crate::store::redis::RedisStore;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a healthy broker takes to accept a connection and to count its messages.
+const BROKER_WITHIN: Duration = Duration::from_secs(5);
 
 /// `status [RUN]`.
 pub(super) fn status(flags: &StatusFlags) -> Exit {
@@ -84,16 +89,32 @@ fn runs() -> Vec<PathBuf> {
 
 fn in_cluster(services: &Services, run: Option<&Path>) -> Result<Vec<RunStatus>, Exit> {
     block_on(async {
-        let connected = services.connect().await?;
+        let depths = tokio::time::timeout(BROKER_WITHIN, depths(services));
+        let (store, depths) = tokio::join!(services.store(), depths);
+        let queues = match depths {
+            Ok(Ok(depths)) => Some(depths),
+            Ok(Err(error)) => {
+                ui::warn(format_args!("the queues are unknown: {error}"));
+                None
+            }
+            Err(_) => {
+                let secs = BROKER_WITHIN.as_secs();
+                ui::warn(format_args!(
+                    "the queues are unknown: RabbitMQ did not answer within {secs} s"
+                ));
+                None
+            }
+        };
+        let store = store?;
         let Some(run) = run else {
-            return cluster_status(&connected, None).await;
+            return cluster_status(&store, queues, None).await;
         };
         let in_folder = read(run)?;
         let wanted = match &in_folder {
             Some(manifest) => manifest.run.0.clone(),
             None => run.display().to_string(),
         };
-        let standings = cluster_status(&connected, Some(&wanted)).await?;
+        let standings = cluster_status(&store, queues, Some(&wanted)).await?;
         match in_folder {
             _ if !standings.is_empty() => Ok(standings),
             // Its report in Redis expired, or there never was one.
@@ -109,34 +130,39 @@ fn in_cluster(services: &Services, run: Option<&Path>) -> Result<Vec<RunStatus>,
     })?
 }
 
-/// Why the state of a cluster could not be read.
-#[derive(Debug, thiserror::Error)]
-enum Unavailable {
-    #[error(transparent)]
-    Broker(#[from] BrokerError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
+async fn depths(services: &Services) -> Result<Depths, BrokerError> {
+    let broker = services.broker().await?;
+    let depths = async {
+        Ok(Depths {
+            bootstrap: broker.depth(&Queue::Bootstrap).await?,
+            finetune: broker.depth(&Queue::Finetune).await?,
+            dead_bootstrap: broker.dead_letter_count(&Queue::Bootstrap).await?,
+            dead_finetune: broker.dead_letter_count(&Queue::Finetune).await?,
+        })
+    };
+    let depths = depths.await;
+    broker.close().await;
+    depths
 }
 
-async fn cluster_status(connected: &Connected, wanted: Option<&str>) -> Result<Vec<RunStatus>, Exit> {
-    let standings = query(connected, wanted).await;
-    connected.broker.close().await;
-    standings.map_err(|error| {
+async fn cluster_status(
+    store: &RedisStore,
+    queues: Option<Depths>,
+    wanted: Option<&str>,
+) -> Result<Vec<RunStatus>, Exit> {
+    query(store, queues, wanted).await.map_err(|error| {
         ui::error(error);
         Exit::Unavailable
     })
 }
 
-async fn query(connected: &Connected, wanted: Option<&str>) -> Result<Vec<RunStatus>, Unavailable> {
-    let broker = &connected.broker;
-    let depths = Depths {
-        bootstrap: broker.depth(&Queue::Bootstrap).await?,
-        finetune: broker.depth(&Queue::Finetune).await?,
-        dead_bootstrap: broker.dead_letter_count(&Queue::Bootstrap).await?,
-        dead_finetune: broker.dead_letter_count(&Queue::Finetune).await?,
-    };
+async fn query(
+    store: &RedisStore,
+    queues: Option<Depths>,
+    wanted: Option<&str>,
+) -> Result<Vec<RunStatus>, StoreError> {
     let mut standings = Vec::new();
-    for (run, report) in connected.store.reports().await? {
+    for (run, report) in store.reports().await? {
         if wanted.is_some_and(|wanted| wanted != run.0) {
             continue;
         }
@@ -145,9 +171,9 @@ async fn query(connected: &Connected, wanted: Option<&str>) -> Result<Vec<RunSta
             continue;
         };
         let mut standing = RunStatus::new(run.0.clone(), manifest);
-        standing.workers = Some(connected.store.workers(&run).await?);
-        standing.cancelled = connected.store.is_cancelled(&run).await?;
-        standing.queues = Some(depths);
+        standing.workers = Some(store.workers(&run).await?);
+        standing.cancelled = store.is_cancelled(&run).await?;
+        standing.queues = queues;
         standings.push(standing);
     }
     Ok(standings)
