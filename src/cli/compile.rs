@@ -247,6 +247,18 @@ fn report(
             resumable(&error, resume);
             Exit::Unavailable
         }
+        Err(error @ RunError::LmAway(_)) => {
+            resumable(&error, resume);
+            Exit::Unavailable
+        }
+        Err(RunError::AccountClosed(lm)) => {
+            resumable(&lm, resume);
+            if lm.reopens() {
+                Exit::Interrupted
+            } else {
+                Exit::Failed
+            }
+        }
         Err(error @ (RunError::FirstExamples { .. } | RunError::NoneKept { .. })) => {
             ui::error(format_args!(
                 "{error}\nGo on with the examples that are left, once the cause is mended, with\n  {resume}"

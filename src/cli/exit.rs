@@ -7,13 +7,13 @@ use std::process::{ExitCode, Termination};
 pub enum Exit {
     /// Success.
     Done,
-    /// The job failed; the message says what to do.
+    /// The job failed, or an LM refuses its key, its quota or its model; the message says what to do.
     Failed,
     /// Bad usage, or a bad job file.
     Usage,
-    /// Interrupted; the same command resumes the run.
+    /// Interrupted, or the quota of the day is used up; the same command resumes the run.
     Interrupted,
-    /// A service (broker, store) cannot be reached.
+    /// A service (broker, store, LM server) cannot be reached; the same command resumes the run.
     Unavailable,
     /// A bug in bsft.
     Bug,

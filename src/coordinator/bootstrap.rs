@@ -4,6 +4,7 @@ use super::context::RunContext;
 use super::error::RunError;
 use super::failure_guard::FailureGuard;
 use super::first_examples::FirstExamples;
+use super::lm_watch::{LmWatch, Waiting};
 use super::outcome_drain::OutcomeDrain;
 use super::outcome_log::OutcomeLog;
 use super::prepare::Prepared;
@@ -11,7 +12,7 @@ use super::publisher::TaskPublisher;
 use super::run_json;
 use super::task_plan::TaskPlan;
 use super::worker_census::WorkerCensus;
-use crate::report::{LastMinute, Manifest};
+use crate::report::{BootstrapState, LastMinute, Manifest};
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, info};
@@ -55,10 +56,16 @@ pub(super) async fn bootstrap(run: RunContext<'_>, prepared: Prepared) -> Result
         .progress
         .bootstrap_starts(tasks.len(), log.counts());
     let now = Instant::now();
+    let waiting = Waiting {
+        patience: tasks.job.patience,
+        for_first_answer: run.coordinator.wait,
+    };
+    let is_alone = !run.coordinator.workers.may_be_elsewhere();
     let mut rounds = Rounds {
         run,
         tasks: &tasks,
         census: WorkerCensus::new(run),
+        lms: LmWatch::new(&tasks.job, waiting, is_alone, now),
         first: FirstExamples::new(&tasks, &log),
         guard: FailureGuard::new(tasks.job.max_failure_rate, log.counts().kept > 0),
         ended: LastMinute::new(log.counts().done() as u64, now),
@@ -67,6 +74,7 @@ pub(super) async fn bootstrap(run: RunContext<'_>, prepared: Prepared) -> Result
         drain,
         publisher: TaskPublisher::new(run, &tasks, spec),
         published_at: now,
+        is_manifest_due: false,
     };
     let ending = rounds.run_to_end().await?;
     if let BootstrapEnd::Stopped(error) = &ending
@@ -107,12 +115,15 @@ struct Rounds<'a> {
     drain: OutcomeDrain<'a>,
     publisher: TaskPublisher<'a>,
     census: WorkerCensus,
+    lms: LmWatch,
     first: FirstExamples,
     guard: FailureGuard,
     /// Tasks with an outcome.
     ended: LastMinute,
     /// When the manifest was published last.
     published_at: Instant,
+    /// Whether it is published before the next regular time.
+    is_manifest_due: bool,
 }
 
 impl Rounds<'_> {
@@ -139,7 +150,16 @@ impl Rounds<'_> {
 
     /// Cancelled only by a drain, after which no other round follows.
     async fn round(&mut self) -> Result<(), RunError> {
-        self.census.update(self.run).await;
+        if let Some(heartbeats) = self.census.update(self.run).await {
+            let changes = self.lms.update(&heartbeats, self.log.counts(), Instant::now());
+            let progress = &self.run.coordinator.progress;
+            changes.iter().for_each(|change| progress.note(change));
+            // `status` shows a change at once.
+            self.is_manifest_due |= !changes.is_empty();
+            self.first.enter_answered(&self.lms.answered());
+            self.manifest.limits = self.lms.limits();
+            self.manifest.heartbeats = heartbeats;
+        }
         let outstanding = &mut self.drain.outstanding;
         if self.first.are_answered() {
             let in_flight = self.census.in_flight();
@@ -170,11 +190,15 @@ impl Rounds<'_> {
     async fn report_progress(&mut self) -> Result<(), RunError> {
         let counts = self.log.counts();
         self.ended.enter(counts.done() as u64, Instant::now());
-        let rate = self.ended.per_second();
-        self.run.coordinator.progress.bootstrap(counts, rate);
-        if self.published_at.elapsed() >= MANIFEST_EVERY {
-            self.published_at = Instant::now();
-            self.manifest.rate = rate;
+        self.manifest.rate = self.ended.per_second();
+        let state = BootstrapState {
+            rate: self.manifest.rate,
+            limits: &self.manifest.limits,
+            commonest_failure: self.log.commonest_failure(),
+        };
+        self.run.coordinator.progress.bootstrap(counts, state);
+        if self.is_manifest_due || self.published_at.elapsed() >= MANIFEST_EVERY {
+            (self.published_at, self.is_manifest_due) = (Instant::now(), false);
             self.publish_counts().await?;
         }
         self.export_outstanding();
@@ -191,12 +215,19 @@ impl Rounds<'_> {
         self.export_outstanding();
         self.publisher.warn_of_reopened();
         self.manifest.rate = 0.0;
+        self.manifest.limits.clear();
+        self.manifest.heartbeats.clear();
+        self.manifest.stopped = match ending {
+            BootstrapEnd::Complete => None,
+            BootstrapEnd::Stopped(why) => Some(why.to_string()),
+        };
         self.manifest.add_seconds("bootstrap", started.elapsed());
         self.publish_counts().await
     }
 
     async fn publish_counts(&mut self) -> Result<(), RunError> {
         self.manifest.record_counts(self.log.counts(), &self.tasks.job);
+        self.manifest.commonest_failure = self.log.commonest_failure().cloned();
         run_json::publish(self.run, self.manifest).await
     }
 
@@ -209,8 +240,8 @@ impl Rounds<'_> {
     fn verdict(&mut self) -> Option<RunError> {
         let hopeless = self.guard.judge(self.census.in_flight());
         let dir = &self.run.coordinator.dir;
-        self.first
-            .verdict()
+        (self.lms.verdict())
+            .or_else(|| self.first.verdict())
             .or_else(|| hopeless.map(|hopeless| hopeless.error(self.tasks, self.log, dir)))
     }
 }

@@ -1,5 +1,6 @@
 //! Why a run stops early.
 
+use super::lm_stopped::{AwayLm, ClosedLm};
 use super::outcome_log::OutcomeLogError;
 use crate::artifacts::ArtifactError;
 use crate::broker::BrokerError;
@@ -44,6 +45,12 @@ pub enum RunError {
         /// The other coordinator.
         process: Process,
     },
+    /// An LM's account is closed on every worker: a refused key, a used-up quota, an unknown model.
+    #[error("{0}")]
+    AccountClosed(Box<ClosedLm>),
+    /// An LM's server cannot be reached.
+    #[error("{0}")]
+    LmAway(Box<AwayLm>),
     /// The first examples of a teacher failed for lack of an answer; the others were not tried.
     #[error("the first {examples} examples failed, the last one with: {message}")]
     FirstExamples {

@@ -5,6 +5,7 @@ use super::outcome_drain::EndedTask;
 use super::outcome_log::OutcomeLog;
 use super::task_plan::TaskPlan;
 use crate::trace::FailureKind;
+use std::collections::HashSet;
 
 /// How many examples may fail for lack of an answer: the first one may be bad.
 const MAX_TRIES: usize = 3;
@@ -14,9 +15,11 @@ pub(super) struct FirstExamples {
     teachers: Vec<FirstExample>,
 }
 
-/// What is known of a teacher.
+/// What is known of a teacher's LMs.
 struct FirstExample {
-    /// Whether it needs no further first example.
+    /// Names of the LMs that it calls.
+    lms: HashSet<String>,
+    /// Whether all of them have answered in this run.
     is_answered: bool,
     /// Examples that were published for it.
     published: usize,
@@ -29,7 +32,11 @@ struct FirstExample {
 impl FirstExamples {
     /// A teacher with outcomes in the log was asked before.
     pub(super) fn new(tasks: &TaskPlan, log: &OutcomeLog) -> FirstExamples {
-        let teachers = (0..tasks.job.spec.teachers.len()).map(|teacher| FirstExample {
+        let teachers = tasks.job.spec.teachers.iter().enumerate();
+        let teachers = teachers.map(|(teacher, program)| FirstExample {
+            lms: (program.predictors.iter())
+                .map(|predictor| predictor.lm.clone())
+                .collect(),
             is_answered: tasks.of_teacher(teacher).any(|task| log.has_trace(task)),
             published: 0,
             failed: 0,
@@ -76,6 +83,13 @@ impl FirstExamples {
         }
     }
 
+    /// Enters the names of LMs that have answered in this run.
+    pub(super) fn enter_answered(&mut self, lms: &HashSet<&str>) {
+        for first in &mut self.teachers {
+            first.is_answered |= first.lms.iter().all(|lm| lms.contains(lm.as_str()));
+        }
+    }
+
     /// Why the run stops, if a teacher's first examples all failed.
     pub(super) fn verdict(&self) -> Option<RunError> {
         let mut teachers = self.teachers.iter();
@@ -92,8 +106,9 @@ mod tests {
     use super::*;
     use crate::coordinator::outcome_drain::tests::{dropped, failed, failed_by};
 
-    fn first(teachers: usize) -> FirstExamples {
-        let teachers = (0..teachers).map(|_| FirstExample {
+    fn first(lms: &[&[&str]]) -> FirstExamples {
+        let teachers = lms.iter().map(|lms| FirstExample {
+            lms: lms.iter().map(|lm| (*lm).to_owned()).collect(),
             is_answered: false,
             published: 0,
             failed: 0,
@@ -110,7 +125,7 @@ mod tests {
 
     #[test]
     fn each_teacher_has_one_first_example() {
-        let mut first = first(2);
+        let mut first = first(&[&["a"], &["b"]]);
         assert_eq!(due(&first), [(0, 1), (1, 1)]);
         first.published(0, 1, 1);
         first.published(1, 1, 1);
@@ -123,7 +138,7 @@ mod tests {
 
     #[test]
     fn three_examples_without_an_answer_stop_the_run() {
-        let mut first = first(1);
+        let mut first = first(&[&["a"]]);
         first.published(0, 1, 1);
         first.enter(0, &failed(0));
         assert_eq!(due(&first), [(0, 2)]);
@@ -140,7 +155,7 @@ mod tests {
 
     #[test]
     fn an_answer_after_a_failure_opens_the_window() {
-        let mut first = first(1);
+        let mut first = first(&[&["a"]]);
         first.published(0, 1, 1);
         first.enter(0, &failed(0));
         first.published(0, 2, 2);
@@ -152,10 +167,19 @@ mod tests {
 
     #[test]
     fn a_teacher_without_further_examples_is_not_waited_for() {
-        let mut first = first(1);
+        let mut first = first(&[&["a"]]);
         first.published(0, 1, 1);
         first.enter(0, &failed(0));
         first.published(0, 0, 2);
+        assert!(first.are_answered());
+    }
+
+    #[test]
+    fn answers_of_all_lms_of_a_teacher_open_the_window() {
+        let mut first = first(&[&["a", "b"]]);
+        first.enter_answered(&HashSet::from(["a"]));
+        assert!(!first.are_answered());
+        first.enter_answered(&HashSet::from(["a", "b"]));
         assert!(first.are_answered());
     }
 }

@@ -13,6 +13,8 @@ mod error;
 mod failure_guard;
 mod first_examples;
 mod leadership;
+mod lm_stopped;
+mod lm_watch;
 mod lost_tasks;
 mod orphaned_trainings;
 mod outcome_drain;
@@ -34,6 +36,7 @@ mod workers;
 
 pub use configuration::{Backends, Coordinator};
 pub use error::RunError;
+pub use lm_stopped::{AwayLm, ClosedLm};
 pub use orphaned_trainings::{OrphanedTrainings, cancel_orphaned_trainings};
 pub use outcome_log::OutcomeLogError;
 pub use retry_command::Retry;

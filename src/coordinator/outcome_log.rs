@@ -9,7 +9,7 @@ pub use jsonl_file::OutcomeLogError;
 
 use super::task_plan::LineOrigin;
 use crate::dataset::RowIndex;
-use crate::report::OutcomeCounts;
+use crate::report::{CommonFailure, FailureMessages, OutcomeCounts};
 use crate::run_dir::RunDir;
 use crate::trace::{Failure, LineIndex, RecordedAnswer, answers_of};
 use jsonl_file::{FLUSH_BYTES, JsonlFile, for_each_line, with_path};
@@ -35,6 +35,7 @@ pub(super) struct OutcomeLog {
     rows: RowIndex,
     failed: Vec<FailureSlot>,
     counts: OutcomeCounts,
+    messages: FailureMessages,
     /// How many lines were archived on start.
     stale: usize,
     /// Tasks without an outcome whose answers are in `stale.jsonl`, with offset and length of the line.
@@ -65,6 +66,7 @@ impl OutcomeLog {
             rows: RowIndex::new(tasks),
             failed: vec![FailureSlot::default(); tasks],
             counts: OutcomeCounts::default(),
+            messages: FailureMessages::default(),
             stale: 0,
             replays: HashMap::new(),
         };
@@ -151,6 +153,11 @@ impl OutcomeLog {
         &self.counts
     }
 
+    /// The failure that most failed tasks have in common.
+    pub(super) fn commonest_failure(&self) -> Option<&CommonFailure> {
+        self.messages.commonest()
+    }
+
     /// How many lines were archived on start.
     pub(super) fn stale(&self) -> usize {
         self.stale
@@ -235,6 +242,7 @@ impl OutcomeLog {
     fn enter_failure(&mut self, task: usize, offset: u64, len: u32, failure: &Failure) {
         self.failed[task] = FailureSlot { offset, len };
         self.counts.failure(failure);
+        self.messages.enter(failure);
     }
 
     /// Copies stale lines to the archive, then drops them from the two files.

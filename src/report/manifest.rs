@@ -1,6 +1,8 @@
 //! `run.json`: the job, its data, and the state and results of its run. It is rewritten while the run goes on.
 
+use super::common_failure::CommonFailure;
 use super::counts::OutcomeCounts;
+use crate::coordination::Heartbeat;
 use crate::dataset::Checks;
 use crate::finetune::{FinetuneJob, TrainingId, TrainingOutcome, TrainingProgress, TrainingState};
 use crate::job::Job;
@@ -72,9 +74,21 @@ pub struct Manifest {
     /// When the file was written, in seconds of the Unix clock.
     #[serde(default)]
     pub updated: u64,
-    /// Tasks that ended per second lately, during the bootstrap phase.
+    /// Tasks that ended per second in the last minute, during the bootstrap phase.
     #[serde(default)]
     pub rate: f64,
+    /// What limits the run at the moment, a text for each LM that does.
+    #[serde(default)]
+    pub limits: Vec<String>,
+    /// The failure that most failed tasks have in common.
+    #[serde(default)]
+    pub commonest_failure: Option<CommonFailure>,
+    /// The last heartbeats of the workers, during the bootstrap phase.
+    #[serde(default)]
+    pub heartbeats: Vec<Heartbeat>,
+    /// Why the last process stopped before the end of the bootstrap phase.
+    #[serde(default)]
+    pub stopped: Option<String>,
     /// The Python expression that loads the compiled student.
     #[serde(default)]
     pub load: Option<String>,
@@ -264,6 +278,10 @@ impl Manifest {
             trainings_dir: None,
             updated: 0,
             rate: 0.0,
+            limits: Vec::new(),
+            commonest_failure: None,
+            heartbeats: Vec::new(),
+            stopped: None,
             load: None,
         }
     }

@@ -1,5 +1,6 @@
 //! Shows a phase's progress: on a terminal as one line that changes, otherwise as occasional log lines.
 
+use super::common_failure::CommonFailure;
 use super::counts::OutcomeCounts;
 use super::eta::{eta_seconds, rate_and_eta};
 use super::figures::{count, dollars, percent, short, time};
@@ -17,8 +18,45 @@ const LOG_FIRST: Duration = Duration::from_secs(5);
 /// The longest pause between two log lines.
 const LOG_LAST: Duration = Duration::from_secs(600);
 
+/// The line of the bootstrap phase on a terminal.
+const BOOTSTRAP_LINE: &str = "bootstrap {wide_bar} {msg}";
+
+/// The same above what limits the run.
+const BOOTSTRAP_LINE_AND_REASONS: &str = "bootstrap {wide_bar} {msg}\n  {prefix}";
+
 /// How often the terminal's line changes.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
+
+/// The most characters of a text about limits or failures: a line of a terminal.
+const SHOWN_CHARS: usize = 100;
+
+/// What the bootstrap phase does at the moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BootstrapState<'a> {
+    /// Tasks that ended per second in the last minute.
+    pub rate: f64,
+    /// What limits the run, a text for each LM that does.
+    pub limits: &'a [String],
+    /// The failure that most failed tasks have in common.
+    pub commonest_failure: Option<&'a CommonFailure>,
+}
+
+impl BootstrapState<'_> {
+    /// Why the run is slow, or loses examples. Empty if neither is known.
+    fn reasons(&self) -> Vec<String> {
+        let failure = self.commonest_failure.map(|failure| format!("failed: {failure}"));
+        let reasons = self.limits.iter().cloned().chain(failure);
+        reasons.map(|reason| one_line(&reason)).collect()
+    }
+}
+
+/// The first [`SHOWN_CHARS`] characters.
+fn one_line(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
 
 /// The progress of the current phase, on stderr.
 pub struct Progress {
@@ -71,7 +109,7 @@ impl Progress {
 
     /// Starts the bootstrap phase, with the outcomes of earlier processes.
     pub fn bootstrap_starts(&self, total: usize, counts: &OutcomeCounts) {
-        let bar = self.bar(total, "bootstrap {wide_bar} {msg}");
+        let bar = self.bar(total, BOOTSTRAP_LINE);
         let now = Instant::now();
         let shown_at = if self.terminal {
             now.checked_sub(DRAW_EVERY).unwrap_or(now)
@@ -88,8 +126,8 @@ impl Progress {
         });
     }
 
-    /// Shows the progress of the bootstrap phase, if that is due. `rate`: tasks that ended per second lately.
-    pub fn bootstrap(&self, counts: &OutcomeCounts, rate: f64) {
+    /// Shows the progress of the bootstrap phase, if that is due.
+    pub fn bootstrap(&self, counts: &OutcomeCounts, state: BootstrapState<'_>) {
         let mut phase = self.lock();
         let Some(phase) = phase.as_mut() else { return };
         let every = if self.terminal {
@@ -101,12 +139,20 @@ impl Progress {
             return;
         }
         phase.shown_at = Instant::now();
-        let line = self.line(phase.total, Some(rate), counts);
+        let line = self.line(phase.total, Some(state.rate), counts);
+        let reasons = state.reasons();
         if self.terminal {
             phase.bar.set_position(counts.done() as u64);
+            phase.bar.set_style(style(if reasons.is_empty() {
+                BOOTSTRAP_LINE
+            } else {
+                BOOTSTRAP_LINE_AND_REASONS
+            }));
+            phase.bar.set_prefix(reasons.join("\n  "));
             phase.bar.set_message(line);
         } else {
-            info!("bootstrap {line}");
+            let parts: Vec<String> = std::iter::once(line).chain(reasons).collect();
+            info!("bootstrap {}", parts.join("; "));
         }
     }
 
@@ -164,7 +210,7 @@ impl Progress {
             ProgressDrawTarget::hidden()
         };
         let bar = ProgressBar::with_draw_target(Some(total as u64), target);
-        bar.set_style(ProgressStyle::with_template(template).expect("a fixed template"));
+        bar.set_style(style(template));
         bar
     }
 
@@ -193,6 +239,10 @@ impl Progress {
     }
 }
 
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("a fixed template")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,6 +254,29 @@ mod tests {
             lines += 1;
         }
         lines
+    }
+
+    #[test]
+    fn reasons_are_the_limits_and_the_commonest_failure_on_a_line_each() {
+        assert!(BootstrapState::default().reasons().is_empty());
+        let failure = CommonFailure {
+            kind: "parse".to_owned(),
+            message: "no field `label`".to_owned(),
+            failures: 412,
+            example: 1803,
+        };
+        let limits = [
+            "teacher: limited to 98/s by the server (429), 3 % refused".to_owned(),
+            "x".repeat(200),
+        ];
+        let state = BootstrapState {
+            rate: 1.0,
+            limits: &limits,
+            commonest_failure: Some(&failure),
+        };
+        let long = "x".repeat(100) + "…";
+        let failed = "failed: 412 × no field `label` (example 1803)";
+        assert_eq!(state.reasons(), [limits[0].as_str(), long.as_str(), failed]);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The state of a run as `status` shows it.
 
 use super::eta::{eta_seconds, rate_and_eta};
-use super::figures::{count, percent};
+use super::figures::{count, percent, time};
 use super::manifest::{Manifest, Phase};
-use crate::coordination::{Heartbeat, WorkerInfo};
+use crate::coordination::Heartbeat;
+use crate::lm::{LmState, LmStatus};
 use serde::Serialize;
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -52,13 +53,14 @@ impl RunStatus {
         let live = manifest.phase != Phase::Compiled && age < FRESH;
         let left = manifest.tasks.saturating_sub(manifest.counts.done());
         let eta_seconds = eta_seconds(left, manifest.rate).filter(|_| live);
+        let reported = Some(manifest.heartbeats.clone()).filter(|reported| live && !reported.is_empty());
         RunStatus {
             name,
             manifest,
             live,
             eta_seconds,
             cancelled: false,
-            workers: None,
+            workers: reported,
             queues: None,
         }
     }
@@ -72,7 +74,13 @@ impl fmt::Display for RunStatus {
         if self.eta_seconds.is_some() {
             write!(f, "  {}", rate_and_eta(manifest.rate, self.eta_seconds))?;
         }
-        if self.cancelled {
+        let stopped = manifest
+            .stopped
+            .as_deref()
+            .filter(|_| !self.live && manifest.phase == Phase::Bootstrap);
+        if let Some(why) = stopped {
+            write!(f, "  stopped: {why}; compile resumes the run")?;
+        } else if self.cancelled {
             write!(f, "  cancelled")?;
         } else if !self.live && manifest.phase != Phase::Compiled {
             let remedy = if manifest.has_only_failures_left() {
@@ -87,8 +95,16 @@ impl fmt::Display for RunStatus {
                 write!(f, "\n  fine-tune {}: {}", shard.name(), shard.status())?;
             }
         }
+        if self.live {
+            for limit in &manifest.limits {
+                write!(f, "\n  {limit}")?;
+            }
+        }
+        if let Some(failure) = &manifest.commonest_failure {
+            write!(f, "\n  commonest failure: {failure}")?;
+        }
         for heartbeat in self.workers.iter().flatten() {
-            fmt_worker(&heartbeat.worker, f)?;
+            fmt_worker(heartbeat, f)?;
         }
         if self.live && self.workers.as_ref().is_some_and(Vec::is_empty) {
             write!(f, "\n  no worker has sent a heartbeat lately")?;
@@ -118,7 +134,8 @@ fn fmt_counts(manifest: &Manifest, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-fn fmt_worker(worker: &WorkerInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn fmt_worker(heartbeat: &Heartbeat, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let worker = &heartbeat.worker;
     write!(
         f,
         "\n  worker {}: {}, {} calls in flight at most",
@@ -126,11 +143,46 @@ fn fmt_worker(worker: &WorkerInfo, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         worker.lanes.join(","),
         worker.concurrency
     )?;
-    if worker.trainers.is_empty() {
-        Ok(())
-    } else {
-        write!(f, ", trainers {}", worker.trainers.join(" "))
+    if !worker.trainers.is_empty() {
+        write!(f, ", trainers {}", worker.trainers.join(" "))?;
     }
+    write!(f, ", heartbeat {} s ago", heartbeat.age_secs)?;
+    worker.lms.iter().try_for_each(|lm| fmt_lm(lm, f))
+}
+
+fn fmt_lm(lm: &LmStatus, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "\n    {}", lm.model)?;
+    if !lm.address.is_empty() {
+        write!(f, " at {}", lm.address)?;
+    }
+    match &lm.state {
+        LmState::Open => {}
+        LmState::Away { secs } => write!(f, ": away for {}", time(Duration::from_secs(*secs)))?,
+        LmState::Closed(account) => write!(f, ": refused (HTTP {}: {})", account.status, account.message)?,
+    }
+    write!(
+        f,
+        ": {} in flight, {} waiting, {} answers/min",
+        count(lm.in_flight),
+        count(lm.waiting),
+        count(lm.answers_per_min)
+    )?;
+    if let Some(limit) = lm.limit_per_min {
+        write!(f, " of {} allowed", count(limit))?;
+    }
+    if let Some(latency) = lm.latency_ms {
+        write!(f, ", p50 {}", time(Duration::from_millis(latency)))?;
+    }
+    if lm.throttled > 0 {
+        write!(f, ", {} × 429", count(lm.throttled))?;
+    }
+    let Some(error) = &lm.last_error else {
+        return Ok(());
+    };
+    let ago = lm
+        .last_error_secs
+        .map(|secs| format!(" {} ago", time(Duration::from_secs(secs))));
+    write!(f, "; last error{}: {error}", ago.unwrap_or_default())
 }
 
 impl fmt::Display for Depths {

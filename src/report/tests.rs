@@ -59,6 +59,64 @@ runs/intents  Bootstrap  1,600 of 2,000 tasks, 1,250 kept (83.3 %), 100 failed (
 }
 
 #[test]
+fn status_of_a_live_run_shows_what_limits_it_and_what_each_worker_sees() {
+    let mut manifest = manifest("bootstrap", u64::MAX);
+    manifest.limits = vec!["teacher: limited to 98/s by the server (429), 3 % refused".to_owned()];
+    let lm = |state: serde_json::Value, error: Option<&str>| {
+        let mut lm = json!({
+            "model": "openai/m", "address": "http://lm/v1", "key_variable": null, "state": state, "answered": 9, "throttled": 3,
+            "in_flight": 4, "waiting": 60, "answers_per_min": 5880, "limit_per_min": 5900, "latency_ms": 250,
+        });
+        lm["last_error"] = json!(error);
+        lm["last_error_secs"] = json!(error.map(|_| 42));
+        lm
+    };
+    let worker = |pid: u32, age: u32, lm: serde_json::Value| {
+        json!({
+            "id": "a", "host": "h", "pid": pid, "bsft": "0", "lanes": ["bootstrap"], "concurrency": 64, "age_secs": age,
+            "lms": [lm],
+        })
+    };
+    manifest.heartbeats = serde_json::from_value(json!([
+        worker(7, 2, lm(json!({"state": "open"}), None)),
+        worker(
+            8,
+            5,
+            lm(json!({"state": "away", "secs": 42}), Some("connection refused"))
+        ),
+    ]))
+    .expect("heartbeats");
+    manifest.commonest_failure = serde_json::from_value(
+        json!({"kind": "parse", "message": "no field `label`", "failures": 412, "example": 1803}),
+    )
+    .expect("a failure");
+    let status = RunStatus::new("runs/intents".to_owned(), manifest);
+    let expected = "\
+runs/intents  Bootstrap  1,600 of 2,000 tasks, 1,250 kept (83.3 %), 100 failed (lm 100)  4/s eta 1m40s
+  teacher: limited to 98/s by the server (429), 3 % refused
+  commonest failure: 412 × no field `label` (example 1803)
+  worker process 7 on h: bootstrap, 64 calls in flight at most, heartbeat 2 s ago
+    openai/m at http://lm/v1: 4 in flight, 60 waiting, 5,880 answers/min of 5,900 allowed, p50 0.2s, 3 × 429
+  worker process 8 on h: bootstrap, 64 calls in flight at most, heartbeat 5 s ago
+    openai/m at http://lm/v1: away for 42s: 4 in flight, 60 waiting, 5,880 answers/min of 5,900 allowed, p50 0.2s, 3 × 429; \
+last error 42s ago: connection refused";
+    assert_eq!(status.to_string(), expected);
+}
+
+#[test]
+fn status_of_a_stopped_run_says_why() {
+    let mut manifest = manifest("bootstrap", 0);
+    manifest.stopped = Some("lm teacher: the key in KEY was refused".to_owned());
+    let mut status = RunStatus::new("runs/intents".to_owned(), manifest);
+    status.cancelled = true;
+    let text = status.to_string();
+    assert!(
+        text.ends_with("  stopped: lm teacher: the key in KEY was refused; compile resumes the run"),
+        "{text}"
+    );
+}
+
+#[test]
 fn status_of_a_run_without_coordinator_shows_trainings_and_the_remedy() {
     let status = RunStatus::new("runs/intents".to_owned(), manifest("train", 0));
     let expected = "\
@@ -97,6 +155,10 @@ fn manifest_keeps_the_field_names_of_run_json() {
         "trainings_dir",
         "updated",
         "rate",
+        "limits",
+        "commonest_failure",
+        "heartbeats",
+        "stopped",
         "load",
     ];
     let (mut fields, mut expected): (Vec<&str>, _) =

@@ -1,6 +1,6 @@
 //! Examples that fail: they are in the ledger, the run goes on, and `retry` takes them up again.
 
-use crate::support::{Folder, JobFile, Line, LmServer, ReservedPort, lines};
+use crate::support::{Folder, JobFile, Line, LmServer, lines};
 
 /// Teacher and example of a line.
 fn place(line: &Line) -> (u64, u64) {
@@ -8,13 +8,6 @@ fn place(line: &Line) -> (u64, u64) {
         line["teacher"].as_u64().unwrap(),
         line["example"].as_u64().unwrap(),
     )
-}
-
-/// A job whose LM server is not up.
-fn without_server(port: &ReservedPort) -> JobFile {
-    let mut job = JobFile::at(&format!("http://127.0.0.1:{}/v1", port.number()));
-    job.teacher = job.teacher.replace("num_retries = 3", "num_retries = 0");
-    job
 }
 
 #[test]
@@ -51,13 +44,14 @@ fn unreadable_answers_are_in_failures_jsonl_and_compile_goes_on() {
 #[test]
 fn compile_stops_after_three_examples_without_an_answer_and_retry_completes_the_run() {
     const EXAMPLES: usize = 40;
-    let port = ReservedPort::new();
+    let server = LmServer::start("mild");
     let folder = Folder::new();
-    without_server(&port).write(&folder, EXAMPLES);
+    JobFile::at(&server.base()).write(&folder, EXAMPLES);
+    server.refuse_after(0, 400, "context_length_exceeded");
     folder
         .compile("run")
         .with(1)
-        .saying("the first 3 examples failed, the last one with: teacher gave no answer")
+        .saying("the first 3 examples failed, the last one with: teacher refused the request: HTTP 400")
         .saying("bsft compile job.toml --out run");
     let failures = lines(&folder.read("run/failures.jsonl"));
     assert_eq!(failures.len(), 3);
@@ -66,7 +60,7 @@ fn compile_stops_after_three_examples_without_an_answer_and_retry_completes_the_
     }
     assert_eq!(folder.traced("run"), 0);
 
-    let _server = LmServer::start_on(port.number(), &["--profile", "mild"]);
+    server.accept();
     folder.run(&["retry", "run"]).with(0);
     assert_eq!(folder.read("run/failures.jsonl"), "");
     assert_eq!(folder.traced("run"), EXAMPLES);
@@ -152,10 +146,11 @@ fn compile_without_kept_rows_is_an_error() {
 #[test]
 fn retry_from_another_folder_keeps_failures_until_checks_pass() {
     const EXAMPLES: usize = 20;
-    let port = ReservedPort::new();
+    let server = LmServer::start("mild");
     let (folder, elsewhere) = (Folder::new(), Folder::new());
-    let job = without_server(&port);
+    let job = JobFile::at(&server.base());
     job.write(&folder, EXAMPLES);
+    server.refuse_after(0, 400, "context_length_exceeded");
     let run = folder.path("run");
     let run = run.to_str().unwrap();
     folder.compile("run").with(1);
@@ -167,7 +162,7 @@ fn retry_from_another_folder_keeps_failures_until_checks_pass() {
     assert_eq!(folder.read("run/failures.jsonl"), failures);
 
     folder.write("job.toml", job.to_toml());
-    let _server = LmServer::start_on(port.number(), &["--profile", "mild"]);
+    server.accept();
     elsewhere.run(&["retry", run]).with(0);
     assert_eq!(folder.traced("run"), EXAMPLES);
 }

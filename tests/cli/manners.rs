@@ -1,6 +1,6 @@
 //! How the command behaves in a pipeline: a reader that goes away, a full disk, quiet, verbose, and colors.
 
-use crate::support::{Ended, Folder, JobFile, ReservedPort, Running};
+use crate::support::{Ended, Folder, JobFile, LmServer, Running};
 use std::fs::File;
 use std::process::{Command, Stdio};
 
@@ -149,14 +149,12 @@ fn verbose_logs_debug_and_trace_lines_unless_bsft_log_is_set() {
         (&["-vv"], "info", [false, false]),
         (&["-q"], "bsft=debug", [true, false]),
     ] {
-        // A refused connection is retried once, at debug; each step of a task is a trace line.
+        // A request that failed on the server's side is sent again, at debug; each step of a task is a trace line.
         let folder = Folder::new();
-        let port = ReservedPort::new();
-        let mut job = JobFile::at(&format!("http://127.0.0.1:{}/v1", port.number()));
-        job.teacher = job.teacher.replace("num_retries = 3", "num_retries = 1");
-        job.write(&folder, 1);
+        let server = LmServer::start_on(0, &["--fail-first", "1"]);
+        JobFile::at(&server.base()).write(&folder, 1);
         let arguments = [flags, &COMPILE[..]].concat();
-        let ended = run_with(&folder, &arguments, &[("BSFT_LOG", variable)]).with(1);
+        let ended = run_with(&folder, &arguments, &[("BSFT_LOG", variable)]);
         let found = [" DEBUG ", " TRACE "].map(|level| ended.stderr.contains(level));
         assert_eq!(found, levels, "{flags:?} BSFT_LOG={variable}:\n{}", ended.stderr);
     }

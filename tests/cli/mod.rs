@@ -8,6 +8,7 @@ mod drain;
 mod examples;
 mod failures;
 mod files;
+mod lm_accounts;
 mod logs;
 mod manners;
 mod metrics;

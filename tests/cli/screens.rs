@@ -110,10 +110,9 @@ fn compile_status_retry_and_cancel() {
 #[test]
 fn exit_code_1_when_every_example_fails() {
     let folder = Folder::new();
-    let port = ReservedPort::new();
-    let mut job = JobFile::at(&format!("http://127.0.0.1:{}/v1", port.number()));
-    job.teacher = job.teacher.replace("num_retries = 3", "num_retries = 0");
-    job.write(&folder, 3);
+    let server = LmServer::start("clean");
+    JobFile::at(&server.base()).write(&folder, 3);
+    server.refuse_after(0, 400, "context_length_exceeded");
     assert_command("exit_1", &folder, &COMPILE);
 }
 
@@ -139,6 +138,16 @@ fn exit_code_3_when_interrupted() {
     running.until_draining();
     server.release();
     assert_screen("exit_3", &folder, &running.end());
+}
+
+#[test]
+fn exit_codes_when_an_lm_refuses_its_key_or_cannot_be_reached() {
+    let (server, folder) = (LmServer::start("clean"), Folder::new());
+    JobFile::at(&server.base()).write(&folder, 3);
+    server.refuse_after(0, 401, "invalid_api_key");
+    assert_command("exit_1_key", &folder, &COMPILE);
+    drop(server);
+    assert_command("exit_4_lm", &folder, &COMPILE);
 }
 
 #[test]

@@ -36,6 +36,8 @@ Endpoints
                    M >= N; ?after=N sends N more answers first; ?distinct=N holds every question that is not among the first N
                    different ones since the last reset
   POST /_release   sends every answer that is held, and those to come
+  POST /_refuse    from now on every chat request is refused. ?status=401, ?code=invalid_api_key; ?after=N answers N more first
+  POST /_accept    ends it
   GET  /_held      {"held": n}: requests that wait now; one whose client has gone waits no longer
   GET  /_health
 
@@ -538,6 +540,21 @@ def has_gone(client):
         return True
 
 
+class Refusal:
+    """What every chat request gets in place of an answer."""
+
+    def __init__(self, status, code="", after=0):
+        self.status, self.code, self.left = int(status), code, int(after)
+
+    def applies(self):
+        """Whether the next request is refused; called once for each."""
+        self.left -= 1
+        return self.left < 0
+
+    def body(self):
+        return {"error": {"message": f"refused: {self.code}", "type": "invalid_request_error", "code": self.code}}
+
+
 class State:
     def __init__(self, profile="mild", salt="", fail_first=0.0, latency_ms=0, log_path=None):
         self.profile, self.salt, self.fail_first, self.latency_ms = profile, salt, fail_first, latency_ms
@@ -547,6 +564,7 @@ class State:
         self.seen = {}
         self.numbers = {}
         self.gate = Gate()
+        self.refusal = None
         self.files = {}
         self.jobs = {}
         self.log_file = open(log_path, "a", encoding="utf-8") if log_path else None
@@ -632,6 +650,14 @@ def make_handler(st: State):
             if p == "/_release":
                 st.gate.release()
                 return self._send(200, {"ok": True})
+            if p == "/_refuse":
+                with st.lock:
+                    st.refusal = Refusal(**dict(parse_qsl(urlsplit(self.path).query)))
+                return self._send(200, {"ok": True})
+            if p == "/_accept":
+                with st.lock:
+                    st.refusal = None
+                return self._send(200, {"ok": True})
             if p == "/_content":
                 return self._send(200, {"content": completion_for(json.loads(raw)["messages"], st.profile, st.salt)})
             if p in ("/v1/chat/completions", "/v1/completions"):
@@ -679,8 +705,9 @@ def make_handler(st: State):
                     fault = None
                 st.seen[h] = st.seen.get(h, 0) + 1
                 number = st.numbers.setdefault(h, len(st.numbers) + 1)
+                refusal = st.refusal if st.refusal and st.refusal.applies() else None
                 st.log.append(entry)
-                st.asked.append({**asked, "status": fault or 200})
+                st.asked.append({**asked, "status": refusal.status if refusal else fault or 200})
                 if st.log_file:
                     st.log_file.write(json.dumps(entry, ensure_ascii=False) + "\n")
                     st.log_file.flush()
@@ -688,6 +715,8 @@ def make_handler(st: State):
             if not st.gate.pass_through(messages, number, self.connection):
                 self.close_connection = True
                 return
+            if refusal:
+                return self._send(refusal.status, refusal.body())
             if fault:
                 return self._send(fault, {"error": {"message": "injected fault", "type": "server_error", "code": None}}, {"Retry-After": "0"})
             text = completion_for(messages, st.profile, st.salt)

@@ -92,6 +92,18 @@ impl LmServer {
         self.http(&format!("POST /_hold?distinct={distinct}"));
     }
 
+    /// Answers so many more requests, then refuses every request with this status and code.
+    pub(crate) fn refuse_after(&self, answers: usize, status: u16, code: &str) {
+        self.http(&format!(
+            "POST /_refuse?status={status}&code={code}&after={answers}"
+        ));
+    }
+
+    /// Refuses no more requests.
+    pub(crate) fn accept(&self) {
+        self.http("POST /_accept");
+    }
+
     /// Sends what is held, and answers as before.
     pub(crate) fn release(&self) {
         self.http("POST /_release");

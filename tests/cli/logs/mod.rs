@@ -3,7 +3,7 @@
 mod collector;
 mod traces;
 
-use crate::support::{Ended, Folder, JobFile, ReservedPort, lines};
+use crate::support::{Ended, Folder, JobFile, LmServer, lines};
 use serde_json::Value as Json;
 
 /// JSON lines for a service whose stderr is no terminal.
@@ -81,17 +81,19 @@ fn log_lines_without_a_terminal_are_json_objects_with_the_run() {
 
 #[test]
 fn failed_compile_ends_with_an_error_line() {
-    let (folder, port) = (Folder::new(), ReservedPort::new());
-    let mut job = JobFile::at(&format!("http://127.0.0.1:{}/v1", port.number()));
-    job.teacher = job.teacher.replace("num_retries = 3", "num_retries = 0");
-    job.write(&folder, 20);
+    let (folder, server) = (Folder::new(), LmServer::start("clean"));
+    JobFile::at(&server.base()).write(&folder, 20);
+    server.refuse_after(0, 400, "context_length_exceeded");
     let ended = folder.start_with(&COMPILE, &[AUTO]).end().with(1);
     let told = told(&ended);
     let last = told.last().unwrap();
     assert_eq!(last["level"], "ERROR", "{last}");
     assert!(last["run"].is_string(), "{last}");
     assert!(
-        last["message"].as_str().unwrap().contains("failures.jsonl"),
+        last["message"]
+            .as_str()
+            .unwrap()
+            .contains("the first 3 examples failed"),
         "{last}"
     );
 }

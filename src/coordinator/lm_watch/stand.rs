@@ -1,0 +1,88 @@
+//! The state of an LM for a whole run, from what each worker reports of it.
+
+use crate::lm::{ClosedAccount, LmState, LmStatus};
+
+/// By how much the sum of two times in whole seconds may be too short.
+const ROUNDED_SECS: u64 = 2;
+
+/// What one worker reports of an LM.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LmReport<'a> {
+    pub(super) status: &'a LmStatus,
+    /// Seconds since the heartbeat.
+    pub(super) age_secs: u64,
+}
+
+/// The state of an LM over all workers of the run.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum LmStand {
+    /// No worker of this run has called it.
+    Uncalled,
+    /// At least one worker sends requests.
+    Open {
+        /// The rate at which all workers together release requests, a minute; `None` if nothing holds calls back.
+        limit_per_min: Option<u64>,
+        /// Workers whose account is closed, and why.
+        closed: Option<(usize, ClosedAccount)>,
+    },
+    /// No worker gets an answer, and at least one waits for the server.
+    Away {
+        /// Seconds since an answer, within this run.
+        secs: u64,
+        /// The last error that a worker saw.
+        error: String,
+    },
+    /// The account is closed on every worker.
+    Closed(ClosedAccount),
+}
+
+impl LmStand {
+    /// `run_secs`: seconds for which the workers may have served this run. A worker may serve many runs: what it saw before this one does
+    /// not count.
+    pub(super) fn of(reports: &[LmReport<'_>], run_secs: u64) -> LmStand {
+        let (mut open, mut closed) = (Vec::new(), Vec::new());
+        let mut away: Option<(u64, &LmReport<'_>)> = None;
+        for report in reports {
+            match &report.status.state {
+                LmState::Open => open.push(report),
+                LmState::Away { secs } => {
+                    let secs = (secs + report.age_secs).min(run_secs);
+                    if away.is_none_or(|(shortest, _)| secs < shortest) {
+                        away = Some((secs, report));
+                    }
+                }
+                LmState::Closed(account) if is_of_this_run(report, run_secs) => closed.push(account),
+                LmState::Closed(_) => {}
+            }
+        }
+        match (open.is_empty(), away, closed.first()) {
+            (true, Some((secs, report)), _) => LmStand::Away {
+                secs,
+                error: report
+                    .status
+                    .last_error
+                    .clone()
+                    .unwrap_or_else(|| "no answer".to_owned()),
+            },
+            (true, None, Some(account)) => LmStand::Closed((*account).clone()),
+            (true, None, None) => LmStand::Uncalled,
+            (_, _, first) => LmStand::Open {
+                limit_per_min: limit_per_min(&open),
+                closed: first.map(|account| (closed.len(), (*account).clone())),
+            },
+        }
+    }
+}
+
+/// Whether the refusal that closed the account came after this process started the run. A gate without calls stays closed.
+fn is_of_this_run(report: &LmReport<'_>, run_secs: u64) -> bool {
+    let error_secs = report.status.last_error_secs;
+    error_secs.is_none_or(|secs| secs + report.age_secs + ROUNDED_SECS <= run_secs)
+}
+
+/// The sum of the workers' rates. `None` if a worker has no limit, or if no call waits.
+fn limit_per_min(open: &[&LmReport<'_>]) -> Option<u64> {
+    let is_held_back = open.iter().any(|report| report.status.waiting > 0);
+    let limits = open.iter().map(|report| report.status.limit_per_min);
+    limits.sum::<Option<u64>>().filter(|_| is_held_back)
+}

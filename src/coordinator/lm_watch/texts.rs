@@ -1,0 +1,125 @@
+//! What the screen and the log say about an LM that limits the run.
+
+use super::stand::LmStand;
+use crate::lm::{ClosedAccount, ClosedCause, LmSettings};
+use crate::report::time;
+use std::time::Duration;
+
+/// Rates from here on are shown a second.
+const SHOWN_PER_SECOND: u64 = 600;
+
+/// What the HTTP client says before the cause.
+const CLIENT_WORDS: [&str; 3] = [
+    "error sending request: ",
+    "client error (Connect): ",
+    "tcp connect error: ",
+];
+
+/// What limits the run, in a few words. `None` if this LM does not. `refused` of `all` requests were refused in the last minute.
+pub(super) fn limit(
+    lm: &LmSettings,
+    address: &str,
+    stand: &LmStand,
+    refused: u64,
+    all: u64,
+) -> Option<String> {
+    let name = &lm.name;
+    match stand {
+        LmStand::Uncalled => None,
+        LmStand::Away { secs, error } => {
+            Some(format!("{name}: waiting for {}", outage(address, *secs, error)))
+        }
+        LmStand::Closed(account) => Some(format!("{name}: {}", closed(account))),
+        LmStand::Open {
+            closed: Some((workers, account)),
+            ..
+        } => {
+            let workers = match workers {
+                1 => "1 worker".to_owned(),
+                workers => format!("{workers} workers"),
+            };
+            Some(format!("{name}: {} on {workers}", closed(account)))
+        }
+        LmStand::Open {
+            limit_per_min: None, ..
+        } => None,
+        LmStand::Open {
+            limit_per_min: Some(per_min),
+            ..
+        } => {
+            let rate = rate(*per_min);
+            let declared = lm.account.as_deref();
+            Some(match (refused, declared) {
+                (0, Some(account)) => format!("{name}: limited to {rate} by [account.{account}]"),
+                (0, None) => format!("{name}: limited to {rate} by the server"),
+                (refused, _) => {
+                    let share = 100.0 * refused as f64 / all as f64;
+                    format!("{name}: limited to {rate} by the server (429), {share:.0} % refused")
+                }
+            })
+        }
+    }
+}
+
+/// The line for the log when the state has changed.
+pub(super) fn change(name: &str, address: &str, before: &LmStand, now: &LmStand) -> Option<String> {
+    match (before, now) {
+        (LmStand::Away { .. }, LmStand::Away { .. }) => None,
+        (_, LmStand::Away { secs, error }) => {
+            let outage = outage(address, *secs, error);
+            Some(format!("lm {name} does not answer; waiting for {outage}"))
+        }
+        (LmStand::Away { secs, .. }, LmStand::Open { .. }) => {
+            let took = time(Duration::from_secs(*secs));
+            Some(format!("lm {name} answers again after {took}"))
+        }
+        (
+            LmStand::Open { closed: None, .. } | LmStand::Uncalled,
+            LmStand::Open {
+                closed: Some((_, account)),
+                ..
+            },
+        ) => Some(format!(
+            "lm {name}: {} on a worker, others go on (HTTP {}: {})",
+            closed(account),
+            account.status,
+            account.message
+        )),
+        _ => None,
+    }
+}
+
+fn outage(address: &str, secs: u64, error: &str) -> String {
+    let error = cause(address, error);
+    format!("{address} ({error}, {})", time(Duration::from_secs(secs)))
+}
+
+/// The last cause of a client's error.
+pub(super) fn cause<'a>(address: &str, error: &'a str) -> &'a str {
+    // The client names the URL first, then one cause after the other.
+    let error = match error.strip_prefix(address).and_then(|rest| rest.split_once(": ")) {
+        Some((_path, error)) => error,
+        None => error,
+    };
+    CLIENT_WORDS.iter().fold(error, |error, words| {
+        error.rfind(words).map_or(error, |at| &error[at + words.len()..])
+    })
+}
+
+fn closed(account: &ClosedAccount) -> &'static str {
+    match account.cause {
+        ClosedCause::Key => "key refused",
+        ClosedCause::Quota => "quota used up",
+        ClosedCause::DailyQuota => "daily quota used up",
+        ClosedCause::Model => "model unknown",
+        ClosedCause::Request => "every request refused",
+    }
+}
+
+fn rate(per_min: u64) -> String {
+    if per_min >= SHOWN_PER_SECOND {
+        format!("{}/s", per_min / 60)
+    } else {
+        format!("{per_min}/min")
+    }
+}

@@ -1,0 +1,99 @@
+//! The failure that most failed examples have in common, with one of them.
+
+use super::figures::count;
+use crate::http::shorten;
+use crate::trace::Failure;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::fmt;
+
+/// How many different messages are counted. Further ones are not: none of them is common.
+const MAX_MESSAGES: usize = 256;
+
+/// A failure and how often it happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommonFailure {
+    /// The kind in `failures.jsonl`.
+    pub kind: String,
+    /// The message of the first such failure, shortened.
+    pub message: String,
+    /// Failed tasks with this message; numbers in it may differ.
+    pub failures: usize,
+    /// The index of an example that failed with it.
+    pub example: u32,
+}
+
+impl fmt::Display for CommonFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let failures = count(self.failures as u64);
+        write!(f, "{failures} × {} (example {})", self.message, self.example)
+    }
+}
+
+/// Failures by message.
+#[derive(Debug, Default)]
+pub struct FailureMessages(HashMap<String, CommonFailure>);
+
+impl FailureMessages {
+    /// Counts a failure.
+    pub fn enter(&mut self, failure: &Failure) {
+        let message = shorten(&failure.message);
+        // Lengths and ids differ from example to example.
+        let key: String = message.chars().filter(|c| !c.is_ascii_digit()).collect();
+        if let Some(known) = self.0.get_mut(&key) {
+            known.failures += 1;
+        } else if self.0.len() < MAX_MESSAGES {
+            let first = CommonFailure {
+                kind: failure.kind.name().to_owned(),
+                message,
+                failures: 1,
+                example: failure.example,
+            };
+            self.0.insert(key, first);
+        }
+    }
+
+    /// The most frequent failure; of several, that of the first example.
+    pub fn commonest(&self) -> Option<&CommonFailure> {
+        let failures = self.0.values();
+        failures.max_by_key(|failure| (failure.failures, std::cmp::Reverse(failure.example)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(example: u32, message: &str) -> Failure {
+        let line = serde_json::json!({
+            "teacher": 0, "example": example, "kind": "lm", "message": message, "attempts": 1,
+            "task": "0".repeat(32), "made_by": "",
+        });
+        serde_json::from_value(line).expect("a failure")
+    }
+
+    #[test]
+    fn commonest_failure_ignores_numbers_in_messages() {
+        let mut messages = FailureMessages::default();
+        assert_eq!(messages.commonest(), None);
+        messages.enter(&failure(3, "no field `label`"));
+        messages.enter(&failure(5, "5123 tokens are too many"));
+        messages.enter(&failure(9, "6001 tokens are too many"));
+        let commonest = messages.commonest().expect("three failures");
+        assert_eq!(commonest.to_string(), "2 × 5123 tokens are too many (example 5)");
+    }
+
+    #[test]
+    fn messages_are_bounded() {
+        let mut messages = FailureMessages::default();
+        for example in 0..1000u32 {
+            let letters: String = example
+                .to_string()
+                .bytes()
+                .map(|b| char::from(b - b'0' + b'a'))
+                .collect();
+            messages.enter(&failure(example, &letters));
+        }
+        assert_eq!(messages.0.len(), MAX_MESSAGES);
+    }
+}
