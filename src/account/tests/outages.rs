@@ -14,11 +14,9 @@ const LIMIT: f64 = 100.0;
 fn assert_waited_for(seen: &super::Seen, [from, to]: [u64; 2], in_flight: usize, full: f64) {
     let dead = seen.dead.len();
     let probes = within(&seen.dead, from + 1, to);
-    eprintln!("{dead} requests in the outage, {probes} after its first second");
     assert!(dead <= in_flight + (to - from) as usize, "{dead}");
     assert!(probes <= (to - from) as usize, "{probes}");
     let after = within(&seen.accepted, to + 5, to + 10) as f64 / 5.0;
-    eprintln!("{after:.0} requests a second from 5 s after it, {full:.0} before it");
     assert!(after >= 0.9 * full, "{after} a second");
 }
 
@@ -40,7 +38,6 @@ async fn a_server_that_is_down_for_90_seconds_fails_no_example() {
         ended.seen(|seen| assert_waited_for(seen, [10, 100], concurrency, full));
         let ideal = QUESTIONS as f64 / full;
         let secs = ended.wall.as_secs_f64();
-        eprintln!("wall {secs:.1} s, ideal {:.1}", ideal + 90.0);
         assert!(secs <= ideal + 90.0 + 30.0, "{secs}");
     }
 }
@@ -95,7 +92,6 @@ async fn calls_that_hang_hold_up_no_other() {
     let ended = load.run().await;
     ended.assert_complete(6000);
     let secs = ended.wall.as_secs_f64();
-    eprintln!("wall {secs:.1} s, ideal {:.1}", 6000.0 / 64.0 * 0.2);
     // Each of the 64 slots is held by a hung call for a part of the time.
     assert!(secs <= 6000.0 / 64.0 * (0.2 + 0.6) + 65.0, "{secs}");
 }

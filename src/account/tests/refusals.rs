@@ -22,7 +22,6 @@ async fn a_revoked_key_fails_no_example_and_closes_the_account() {
         assert_eq!(ended.failed, []);
         assert_eq!(ended.handed_back, 1000);
         let dead = ended.seen(|seen| seen.dead.len());
-        eprintln!("{dead} dead requests with {concurrency} in flight");
         assert!(dead <= concurrency + 1, "{dead}");
         let LmState::Closed(account) = ended.status().state else {
             panic!("{:?}", ended.status())
