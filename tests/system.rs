@@ -8,4 +8,5 @@
 mod cli;
 mod conformance;
 mod faults;
+mod limits;
 mod support;

@@ -2,7 +2,7 @@
 
 mod changed_job;
 mod check;
-mod cluster;
+pub(crate) mod cluster;
 mod documents;
 mod drain;
 mod examples;

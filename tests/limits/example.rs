@@ -1,0 +1,49 @@
+//! Failures that belong to one example: that one fails, and the others do not.
+
+use super::{CALLS, EXAMPLES, Scene};
+use bsft_limited_lm::{ServedCounts, ServerBehaviour};
+
+/// The first question of this example is in both of its requests.
+const MARKED: &str = "Question 150,";
+
+/// One example fails; returns its line.
+#[track_caller]
+fn one_failure(behaviour: ServerBehaviour) -> (serde_json::Value, ServedCounts) {
+    let scene = Scene::new(behaviour);
+    scene.compile(&[]).with(0);
+    let counts = scene.server.counts();
+    let mut failures = scene.failures();
+    assert_eq!(failures.len(), 1, "{failures:?}\n{counts:?}");
+    assert_eq!(scene.folder.traced("run"), EXAMPLES - 1);
+    assert_eq!(
+        (counts.answers, counts.answered_twice),
+        (CALLS - 2, 0),
+        "{counts:?}"
+    );
+    let failure = failures.remove(0);
+    assert_eq!(failure["example"], 150, "{failure}");
+    (failure, counts)
+}
+
+#[test]
+fn example_that_the_server_always_fails_on_is_the_only_failure() {
+    let (failure, counts) = one_failure(ServerBehaviour {
+        latency_ms: 20.0,
+        poison: Some(MARKED.to_owned()),
+        ..ServerBehaviour::default()
+    });
+    assert_eq!(failure["kind"], "lm", "{failure}");
+    // Of one call, with the default of `num_retries`, and with room for tries while the server was probed.
+    assert!((2..=20).contains(&counts.status(500)), "{counts:?}");
+}
+
+#[test]
+fn example_that_is_refused_with_403_is_the_only_failure() {
+    let (failure, counts) = one_failure(ServerBehaviour {
+        latency_ms: 20.0,
+        forbidden: Some(MARKED.to_owned()),
+        ..ServerBehaviour::default()
+    });
+    assert_eq!(failure["kind"], "lm", "{failure}");
+    assert!(counts.status(403) <= 3, "{counts:?}");
+}

@@ -1,0 +1,12 @@
+//! What an LM's account does makes no example fail: limits and outages, counted by the server.
+//!
+//! No figure depends on the speed of the machine; `benches/limits` measures wall time and the use of a limit.
+
+mod declared;
+mod example;
+mod learnt;
+mod outage;
+mod scene;
+mod workers;
+
+use scene::{CALLS, EXAMPLES, Scene};
