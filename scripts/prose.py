@@ -288,7 +288,7 @@ def main():
     inner = sorted(name for name, at in everywhere.items() if len(at) > 1 and name not in dict(twice))
     print(f"     for information: {len(inner)} more names are shared with or among private types: {' '.join(inner[:40])}")
     if args.commits:
-        log = subprocess.run(["git", "log", f"-{args.commits}", "--format=%h %s"], capture_output=True, text=True, check=True).stdout
+        log = subprocess.run(["git", "log", "--no-merges", f"-{args.commits}", "--format=%h %s"], capture_output=True, text=True, check=True).stdout
         long = [line for line in log.splitlines() if len(line.split(" ", 1)[1]) > SUBJECT_CHARS]
         measure(f"commit subjects over {SUBJECT_CHARS} characters, of {args.commits}", len(long), 0, not long, long)
     if args.check and failed:

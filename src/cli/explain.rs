@@ -38,11 +38,29 @@ pub(super) fn explain(key: &str) -> Exit {
         })
         .map(|(_, inner)| inner.path.as_str())
         .collect();
-    ui::stdout(entry.section(subject.language()).trim_end());
+    ui::stdout(plain(entry.section(subject.language()).trim_end()));
     if !within.is_empty() {
         ui::stdout(format_args!("\nKeys in it:\n  {}", within.join("\n  ")));
     }
     Exit::Done
+}
+
+/// The Markdown of the reference as a terminal shows it: no heading mark, no code fences, examples indented.
+fn plain(markdown: &str) -> String {
+    let mut is_code = false;
+    let mut lines = Vec::new();
+    for line in markdown.lines() {
+        if line.starts_with("```") {
+            is_code = !is_code;
+        } else if is_code {
+            lines.push(format!("    {line}"));
+        } else if let Some(heading) = line.strip_prefix("### ") {
+            lines.push(heading.trim_matches('`').to_owned());
+        } else {
+            lines.push(line.to_owned());
+        }
+    }
+    lines.join("\n")
 }
 
 /// Whether the path is the wanted one; `*` stands for any name.

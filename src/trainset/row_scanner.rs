@@ -109,6 +109,8 @@ pub(super) struct RowScanner<'p> {
     inputs: &'p [String],
     problems: &'p mut Problems,
     bad: usize,
+    /// The line of the last bad row.
+    last_bad: u32,
     found: ScanResult,
     /// Current row: whether each of `found.columns` occurred.
     seen: Vec<bool>,
@@ -140,6 +142,7 @@ impl<'p> RowScanner<'p> {
             inputs,
             problems,
             bad: 0,
+            last_bad: 0,
             found,
             seen: Vec::new(),
             parts: vec![None; inputs.len()],
@@ -158,6 +161,7 @@ impl<'p> RowScanner<'p> {
         if self.bad <= MAX_REPORTED {
             self.problems.add(self.path, Some(line), message, remedy);
         }
+        self.last_bad = line;
     }
 
     /// A row written as a JSON object: `bytes` at `offset`, on `line`.
@@ -315,8 +319,10 @@ impl<'p> RowScanner<'p> {
         }
         if self.bad > MAX_REPORTED {
             let message = format!("and {} more rows are bad", self.bad - MAX_REPORTED);
+            // On the last one's line, so that it follows the others.
+            let line = Some(self.last_bad);
             self.problems
-                .add(self.path, None, message, "put the reported ones right first");
+                .add(self.path, line, message, "fix the reported rows first");
         }
         self.found.offsets.shrink_to_fit();
         self.found.digests.shrink_to_fit();

@@ -19,7 +19,7 @@ use crate::value::{Record, Value};
 use futures_util::FutureExt as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use tracing::{Instrument as _, Span, trace};
+use tracing::{Instrument as _, Span, debug, trace};
 
 /// After this many attempts that ended with their worker, the task fails.
 const MAX_LOST_ATTEMPTS: u32 = 10;
@@ -171,6 +171,7 @@ async fn run_attempt(
     };
     store.finish(run, reference, outcome.encode()).await?;
     trace!(task = %message.task, attempt = %reference.attempt, "outcome stored");
+    debug!(task = %message.task, example = message.example, outcome = end.name(), "task ended");
     match kind {
         Some(kind) => {
             spans::task_failed(span, kind);

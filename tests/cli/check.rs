@@ -132,7 +132,9 @@ fn check_reports_an_unset_api_key_env_with_its_line() {
 fn explain_prints_a_key_and_names_the_nearest_of_an_unknown_one() {
     let folder = Folder::new();
     let found = folder.run(&["explain", "metric.f1"]).with(0).stdout;
-    assert!(found.starts_with("### `metric.f1`"), "{found}");
+    assert!(found.starts_with("metric.f1\n"), "{found}");
+    assert!(found.contains("\n    [metric]\n    f1 = "), "{found}");
+    assert!(!found.contains("```"), "{found}");
     folder.run(&["explain", "lm.student.finetune.train"]).with(0);
     folder
         .run(&["explain", "metric.f2"])

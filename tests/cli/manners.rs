@@ -1,6 +1,6 @@
 //! How the command behaves in a pipeline: a reader that goes away, a full disk, quiet, verbose, and colors.
 
-use crate::support::{Ended, Folder, JobFile, LmServer, Running};
+use crate::support::{Ended, Folder, JobFile, Running};
 use std::fs::File;
 use std::process::{Command, Stdio};
 
@@ -149,12 +149,11 @@ fn verbose_logs_debug_and_trace_lines_unless_bsft_log_is_set() {
         (&["-vv"], "info", [false, false]),
         (&["-q"], "bsft=debug", [true, false]),
     ] {
-        // A request that failed on the server's side is sent again, at debug; each step of a task is a trace line.
+        // The end of each task is a line at debug, each of its steps at trace.
         let folder = Folder::new();
-        let server = LmServer::start_on(0, &["--fail-first", "1"]);
-        JobFile::at(&server.base()).write(&folder, 1);
+        JobFile::with_teacher("model = \"simulated/x\"").write(&folder, 12);
         let arguments = [flags, &COMPILE[..]].concat();
-        let ended = run_with(&folder, &arguments, &[("BSFT_LOG", variable)]);
+        let ended = run_with(&folder, &arguments, &[("BSFT_LOG", variable)]).with(0);
         let found = [" DEBUG ", " TRACE "].map(|level| ended.stderr.contains(level));
         assert_eq!(found, levels, "{flags:?} BSFT_LOG={variable}:\n{}", ended.stderr);
     }
