@@ -7,7 +7,7 @@
 #
 # Packages are fetched by an apt of our own (its lists, nothing installed) into target/versions, unpacked there and run by chroot.
 # The tests start and stop these servers as they do the installed ones; nothing is left on the machine but that folder. Run again,
-# it goes on with what was fetched; remove target/versions to fetch anew. What a row's tests printed is in target/versions/ROW.log.
+# it goes on with what was fetched; remove target/versions to fetch again. What a row's tests printed is in target/versions/ROW.log.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -73,7 +73,7 @@ class Part:
         self.pids = pids
         for pid in with_children(pids):
             try:
-                Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak of memory starts anew
+                Path(f"/proc/{pid}/clear_refs").write_text("5")  # restarts the peak of memory
             except OSError:
                 pass  # it has ended
         self.before = self.cpu()

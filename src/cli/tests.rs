@@ -39,7 +39,7 @@ fn arguments(command: &clap::Command) -> Vec<Arg> {
 }
 
 #[test]
-fn the_operators_notes_have_every_flag_with_its_variable_and_its_default_and_no_other() {
+fn the_operators_notes_list_exactly_the_flags_variables_and_defaults() {
     let mut noted = noted();
     let arguments = [arguments(&Cli::command()), arguments(&WorkerCommand::command())].concat();
     let mut seen = BTreeMap::new();

@@ -88,7 +88,7 @@ impl Providers {
             ProviderSpec::Command(spec) => match &self.trainers {
                 Some(trainers) => Ok(Arc::new(CommandProvider::new(trainers, spec)?)),
                 None => Err(Unavailable(format!(
-                    "this worker has no trainer `{}`: start it with --trainers FILE",
+                    "this worker has no trainer `{}`: start its process with --trainers FILE that defines it",
                     spec.trainer
                 ))),
             },

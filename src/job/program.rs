@@ -232,13 +232,16 @@ fn names_a_field(field: &str, place: Place<'_>, key: &str, shape: &FieldNames, p
         _ => shape.fields().any(|f| f == field),
     };
     if !known {
-        let remedy = match key {
-            "inputs" => nearest(field, shape.inputs.iter().map(String::as_str)),
-            _ => nearest(field, shape.fields()),
+        let (kind, remedy) = match key {
+            "inputs" => (
+                "an input field",
+                nearest(field, shape.inputs.iter().map(String::as_str)),
+            ),
+            _ => ("a field", nearest(field, shape.fields())),
         };
         place.report(
             problems,
-            format!("`{key}` names `{field}`, which is no such field of the signature"),
+            format!("`{key}` names `{field}`, which is not {kind} of the signature"),
             remedy,
         );
     }

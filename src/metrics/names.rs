@@ -68,7 +68,7 @@ table! {
         "answers that were read from the store instead of requested again";
 
     WORKER_TASKS: Counter "bsft_worker_tasks_total" ["lane", "outcome"]
-        "tasks by what became of them here: kept, dropped (the metric refused the trace) or failed in the lane bootstrap; trained or failed \
+        "tasks by what became of them here: kept, dropped (the metric refused the trace) or failed in the queue bootstrap; trained or failed \
          in finetune; in both interrupted (handed back while stopping), fenced (another attempt took over), refused (a message that is not \
          ours: dead letters)";
     WORKER_TASKS_IN_FLIGHT: Gauge "bsft_worker_tasks_in_flight" ["lane"]

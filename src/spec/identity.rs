@@ -1,4 +1,4 @@
-//! Ids that are derived from what a job says, so that the same job always gives the same tasks.
+//! Ids that are derived from the content of a job, so that the same job always gives the same tasks.
 
 use super::JobSpec;
 use crate::hex::hex;
@@ -8,7 +8,7 @@ use crate::task::{RunId, TaskId};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-/// Changes whenever a trace of the same answers would get other bytes; older traces are then made anew from their
+/// Changes whenever a trace of the same answers would get other bytes. Older traces are then rebuilt from their
 /// recorded answers, at no cost.
 const TRACE_VERSION: u32 = 1;
 

@@ -18,7 +18,7 @@ pub(crate) fn job(run: &RunId, name: &str) -> Span {
     begun(span, id)
 }
 
-/// A fine-tune job, seen from the coordinator: for as long as it is asked for.
+/// A fine-tune job as the coordinator sees it, from its request to its outcome.
 pub(crate) fn training(run: &RunId, task: TaskId, shard: &FinetuneJob) -> Span {
     let provider = shard.recipe.provider.name();
     debug_span!("training", %run, %task, %shard, provider, training = Empty, outcome = Empty, otel.status_code = Empty)

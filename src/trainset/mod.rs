@@ -78,7 +78,7 @@ pub enum TrainsetError {
         len: usize,
     },
     /// The file has changed since it was checked.
-    #[error("{} was changed while the job ran; run the job again to check it anew", path.display())]
+    #[error("{} was changed while the job ran; run the job again, which checks it", path.display())]
     Changed {
         /// The file.
         path: PathBuf,

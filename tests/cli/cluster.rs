@@ -1,4 +1,4 @@
-//! The same jobs on RabbitMQ and Redis: coordinator and workers as processes of their own, servers that are real.
+//! The same jobs on RabbitMQ and Redis: coordinator and workers in processes of their own, and real servers.
 
 use crate::support::documented_rights::{USER, redis_user};
 use crate::support::rabbitmq::{self, RabbitMqServer};
@@ -9,8 +9,8 @@ use std::process::Command;
 
 const EXAMPLES: usize = 150;
 
-/// A broker that tests share, in a namespace of this test's own, and a Redis. Both are used with the least rights that the operator's
-/// notes give: whatever the whole system does, it needs no more.
+/// A broker that tests share, in a namespace of this test's own, and a Redis. Their users have only the rights that the operator's
+/// notes list.
 pub(crate) struct Cluster {
     amqp_url: String,
     /// Where the test has one to itself, to kill it.
@@ -19,7 +19,7 @@ pub(crate) struct Cluster {
     namespace: String,
 }
 
-/// Of the user of Redis.
+/// The password of the Redis user.
 const PASSWORD: &str = "hunter2";
 
 impl Cluster {
@@ -54,14 +54,14 @@ impl Cluster {
         format!("redis://{USER}:{PASSWORD}@127.0.0.1:{}", self.redis.port())
     }
 
-    /// Gives the user of Redis this password and no other, and ends the connections that know the old one.
+    /// Replaces the password of the Redis user, and closes the user's connections.
     pub(crate) fn change_password(&self, password: &str) {
         let password = format!(">{password}");
         self.redis.ask(&["ACL", "SETUSER", USER, "resetpass", &password]);
         self.redis.ask(&["CLIENT", "KILL", "USER", USER]);
     }
 
-    /// Undoes it.
+    /// Restores the first password.
     pub(crate) fn set_password_back(&self) {
         self.change_password(PASSWORD);
     }

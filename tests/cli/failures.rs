@@ -1,4 +1,4 @@
-//! Examples that fail: they are in the ledger, the run goes on, and `retry` takes them up again.
+//! Examples that fail: `failures.jsonl` lists them, the run continues, and `retry` runs them again.
 
 use crate::support::{Folder, JobFile, Line, LmServer, lines};
 

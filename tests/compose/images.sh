@@ -3,7 +3,7 @@
 #
 # No image registry can be counted on. Where this machine has rabbitmq:4-management, redis:8 or debian:trixie-slim, they are what is
 # tested with. For those that it lacks stand-ins are made of Debian's packages, as bsft-stand-in:NAME-RECIPE, and kept for the next time:
-# RECIPE is a digest of the files here, so that a changed one is made anew. No tag that is not our own is written: run.sh lends
+# RECIPE is a digest of the files here, so that a changed one is made again. No tag that is not our own is written: run.sh lends
 # them the official names for as long as it runs. Prints a line per image: the official name, and what it is to be.
 # --remove takes all stand-ins away. Needs docker; for the first time apt and Debian's mirrors.
 set -euo pipefail

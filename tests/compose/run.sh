@@ -107,7 +107,7 @@ fi
 if (cd "$scratch/deploy" && touch .env lm.env && dc config) >"$scratch/config.log" 2>&1; then
     fail "without passwords the compose file is taken"
 fi
-grep -q 'run deploy/setup.sh' "$scratch/config.log" || fail "nobody is told to run deploy/setup.sh"
+grep -q 'run deploy/setup.sh' "$scratch/config.log" || fail "no message names deploy/setup.sh"
 rm "$scratch"/deploy/{.env,lm.env}
 
 "$scratch/deploy/setup.sh" "$scratch/home" >"$scratch/setup.log"
@@ -165,7 +165,7 @@ for container in $(docker ps -q "${ours[@]}"); do
 done
 docker exec "$(containers redis)" sh -c 'for of in appendonly appendfsync maxmemory-policy; do redis-cli config get $of; done' |
     tr '\n' ' ' | grep -q 'appendonly yes appendfsync everysec maxmemory-policy noeviction' || fail "Redis is not set as docs/operations/servers.md says"
-docker exec "$(containers redis)" env -u REDISCLI_AUTH redis-cli ping 2>&1 | grep -q NOAUTH || fail "Redis lets anybody in"
+docker exec "$(containers redis)" env -u REDISCLI_AUTH redis-cli ping 2>&1 | grep -q NOAUTH || fail "Redis answers without a password"
 settings='{ok, Wal} = application:get_env(ra, wal_max_size_bytes), {Wal, rabbit_disk_monitor:get_disk_free_limit(), erlang:system_info(port_limit)}.'
 [ "$(docker exec "$(containers rabbitmq)" rabbitmqctl -q eval "$settings")" = '{64000000,2000000000,65536}' ] ||
     fail "RabbitMQ is not set as docs/operations/servers.md says"
@@ -211,7 +211,7 @@ said "compiled"
 cmp "$scratch/alone/compiled.json" "$dir/compiled.json" && cmp "$scratch/alone/traces.jsonl" "$dir/traces.jsonl" &&
     diff -r "$scratch/alone/data" "$dir/data" || fail "the files are not those of one process alone"
 [ "$(find "$scratch/home" ! -user "$user" | wc -l)" -eq 0 ] || fail "not everything belongs to the folder's owner"
-grep -q 'compiled.json' "$scratch/compile.log" || fail "nobody is told where the files are"
+grep -q 'compiled.json' "$scratch/compile.log" || fail "the log does not name compiled.json"
 said "compiled.json, traces.jsonl and data/ are byte for byte those of one process alone"
 
 dc stop worker >>"$scratch/up.log" 2>&1

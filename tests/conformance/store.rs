@@ -405,7 +405,7 @@ pub(crate) async fn abandoned_lists_tasks_without_lease_or_outcome<T: StoreUnder
     let t = T::start().await;
     let all: Vec<TaskId> = (0..600).map(task).collect();
     let abandoned = async || t.store().abandoned(&run(), &all).await.unwrap();
-    assert_eq!(abandoned().await, all, "nobody has ever worked on them");
+    assert_eq!(abandoned().await, all, "no worker has claimed them yet");
     let released = attempt(t.store(), task(0)).await;
     t.store().release(&run(), released).await.unwrap();
     claimed(t.store(), task(1), NO_LEASE).await;

@@ -113,13 +113,13 @@ def program(document, programs, cargo_version, known):
     # Every variable is one that a program reads.
     for origin in container["envFrom"]:
         of = origin.get("configMapRef") or origin["secretRef"]
-        expect(of["name"] in known, f"{name}: no one says what is in {of['name']}")
+        expect(of["name"] in known, f"{name}: the content of {of['name']} is unknown")
         for variable in known.get(of["name"], ()):
             reads = f"[env: {variable}" in manual or f'"{variable}"' in known["source"] or of["name"] == "bsft-lm-keys"
-            expect(reads, f"{name}: {variable} of {of['name']} is read by nobody")
+            expect(reads, f"{name}: no program reads {variable} of {of['name']}")
     is_worker = subcommand[0] == "bsft-worker"
     keys = any("secretRef" in origin and origin["secretRef"]["name"] == "bsft-lm-keys" for origin in container["envFrom"])
-    expect(keys == is_worker, f"{name}: the LMs' keys are for workers, and for nobody else")
+    expect(keys == is_worker, f"{name}: workers have the LMs' keys, and only they")
 
     # Time to end.
     drain = int(flags.get("--drain") or re.search(r"const DRAIN: Duration = Duration::from_secs\((\d+)\)", source("src/cli/execution.rs"))[1])

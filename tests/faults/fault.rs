@@ -1,4 +1,4 @@
-//! What befalls a cluster, and the seeded order in which it does.
+//! The faults that hit a cluster, in an order that the seed decides.
 
 use crate::faults::settings::Settings;
 use std::ops::Range;
@@ -10,7 +10,7 @@ pub(crate) enum Fault {
     WorkerKilled,
     /// SIGTERM: it drains and ends with 0, and another is started.
     WorkerDrained,
-    /// SIGSTOP until others have its tasks, then SIGCONT: it goes on as if nothing had been.
+    /// SIGSTOP until others have its tasks, then SIGCONT: it continues with the tasks that it no longer has.
     WorkerAsleep,
     /// kill -9, and the same command is run again.
     CoordinatorKilled,

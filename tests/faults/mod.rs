@@ -1,5 +1,4 @@
-//! The whole cluster from the outside: real processes, real servers, and what befalls them, killed and cut off at moments that a
-//! seed decides. The result is always that of an undisturbed run.
+//! The whole cluster from the outside: real processes and servers, killed and cut off at moments that a seed decides. The result is always that of an undisturbed run.
 //!
 //! `tests/faults/run.sh` runs this at length.
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The fault tests at length: a compile on three workers, RabbitMQ, Redis and an LM server that fails one first call in five, through so
 # many faults at moments that the seed decides; then, with --cut, a worker that is cut off from the network for so many seconds
-# (as root). Prints what was survived, and fails when a byte differs from a run that nobody disturbed.
+# (as root). Prints the faults, and fails when a byte differs from a run without faults.
 #   tests/faults/run.sh [--faults 300] [--seed 7] [--examples 5000] [--cut 60]
 set -euo pipefail
 cd "$(dirname "$0")/../.."

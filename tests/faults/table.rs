@@ -19,7 +19,7 @@ impl Cause {
     fn name(self) -> &'static str {
         match self {
             Cause::Refused => "the LM server had refused (--fail-first)",
-            Cause::NotRecorded => "nobody had recorded an answer",
+            Cause::NotRecorded => "no worker had recorded an answer",
             Cause::RecordLost => "Redis was killed right after the record",
             Cause::Overtaken => "another had taken the task meanwhile",
         }

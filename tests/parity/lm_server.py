@@ -3,7 +3,7 @@
 
 The answer's text is a pure function of `messages` and of the server-wide --profile and --salt: model name, temperature,
 response_format, headers, order of arrival and concurrency have no influence. The same question always gets the same
-answer, whoever asks it: dspy and bsft can be run against it and compared.
+answer, from dspy and from bsft: both can be run against it and compared.
 
     seed = sha256( salt \\n compact-JSON([[role, content], ...]) )          # see seed_of()
     every random draw = sha256(seed ":" counter)                            # class Rng

@@ -462,7 +462,7 @@ def fireworks(request, parts):
         if name not in MODELS:
             raise Refused(404, f"no model {name}", 5)
         return 200, dict(MODELS[name], name=name, state="READY"), {}
-    need(parts[0] == ACCOUNT, "the account is somebody else's", 403)
+    need(parts[0] == ACCOUNT, "this is not the account of the key", 403)
     last, _, verb = parts[-1].partition(":")
     rest = [*parts[2:-1], last] if len(parts) > 2 else []
     if parts[1] == "datasets":
@@ -473,7 +473,7 @@ def fireworks(request, parts):
 
 
 def bucket(request, name):
-    """What a signed address is: it knows no API keys, and says no to whoever shows one."""
+    """A signed address: it needs no API key, and refuses a request that carries one."""
     need(request.command == "PUT", "PUT only", 405)
     need("authorization" not in request.headers, "an API key went to the bucket")
     need("content-length" in request.headers, "the length must be said beforehand", 411)

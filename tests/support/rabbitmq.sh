@@ -76,7 +76,7 @@ stop() {
 }
 trap stop EXIT
 trap 'exit 0' TERM
-# Ctrl-C reaches whole process groups; whoever holds the other end of the pipe says when the tests are over.
+# Ctrl-C reaches whole process groups, this one too. The tests end the server by closing stdin.
 trap '' INT
 
 answers() {

@@ -161,7 +161,7 @@ trainer = \"$trainer\"
 train = { $train }" >"$work/job.toml"
 job tiny/held.jsonl 'provider = "export"' >"$work/held.toml"
 
-# What is asked before and after, as the same program asks it: the rows of examples that nobody trains on.
+# The questions before and after the training, as the same program asks them: the rows of held-out examples.
 "$bin/bsft-coordinator" compile "$work/held.toml" --out "$work/held" 2>"$work/held.log" || fail "the held-out rows were not written"
 evaluate() { "$python" tests/trainers/evaluate.py "$1" "$work/held/data/student.jsonl" --limit "$asked" 2>"$work/evaluate.log"; }
 field() { "$python" -c 'import json, sys; print(json.loads(sys.argv[1])[sys.argv[2]])' "$1" "$2"; }

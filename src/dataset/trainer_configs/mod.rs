@@ -112,7 +112,7 @@ impl Trainable {
     fn head(&self, trainer: &str, command: &str, install: &str, arguments: &TrainerArguments) -> String {
         let file = self.config_name(trainer);
         let mut head = format!(
-            "# Written anew by every compile: copy it to another folder before you change it.\n\
+            "# Every compile overwrites this file: copy it to another folder before you change it.\n\
              # Run it in the folder where it lies:\n#   {command} {}\n# Needs {install}.\n",
             shell_word(&file)
         );

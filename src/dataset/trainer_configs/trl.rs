@@ -79,6 +79,6 @@ pub(super) fn dataset_card(keys: &[Trainable]) -> String {
             );
         }
     }
-    card.push_str("---\n\nTraining rows, written anew by every compile.\n");
+    card.push_str("---\n\nTraining rows. Every compile overwrites them.\n");
     card
 }

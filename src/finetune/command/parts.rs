@@ -149,7 +149,7 @@ fn pattern(text: &str, report: &mut TableReport<'_, '_>) -> Option<Regex> {
     let regex = match Regex::new(text) {
         Ok(regex) => regex,
         Err(error) => {
-            let remedy = format!("put it right: {error}");
+            let remedy = format!("correct it: {error}");
             report.key("progress.regex", "is not a regular expression", &remedy);
             return None;
         }

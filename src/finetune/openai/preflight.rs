@@ -12,10 +12,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// A model that is retired within this number of days gets a warning.
 const SOON: i64 = 30;
 
-/// So many slips of the pen are a misspelt name, not another one.
-const SLIPS: usize = 2;
+/// Two names that differ by at most this number of edits are one name and its misspelling.
+const MAX_TYPOS: usize = 2;
 
-/// What a look ahead has found so far.
+/// What the preflight has found so far.
 #[derive(Default)]
 struct Findings {
     /// A training would fail.
@@ -151,7 +151,7 @@ impl Findings {
 /// Whether one name is a misspelling of the other: one or two characters, but no digit, since a digit names another model.
 fn is_misspelt(written: &str, known: &str) -> bool {
     let digits = |name: &str| -> String { name.chars().filter(char::is_ascii_digit).collect() };
-    strsim::damerau_levenshtein(written, known) <= SLIPS && digits(written) == digits(known)
+    strsim::damerau_levenshtein(written, known) <= MAX_TYPOS && digits(written) == digits(known)
 }
 
 fn is_own(http: &Http) -> bool {
@@ -212,16 +212,16 @@ mod tests {
     }
 
     #[test]
-    fn a_model_that_is_gone_is_a_problem_and_one_that_goes_is_worth_a_word() {
-        let told = |date: &str| {
+    fn a_retired_model_is_a_problem_and_a_coming_retirement_a_warning() {
+        let found_on = |date: &str| {
             let mut found = Findings::default();
             found.shutdown("m", Some(date), day("2026-11-23").unwrap());
             (found.problems.len(), found.warnings.len())
         };
-        assert_eq!(told("2026-11-23"), (1, 0));
-        assert_eq!(told("2026-11-24"), (0, 1));
-        assert_eq!(told("2026-12-23"), (0, 1));
-        assert_eq!(told("2026-12-24"), (0, 0));
-        assert_eq!(told("never"), (0, 0));
+        assert_eq!(found_on("2026-11-23"), (1, 0));
+        assert_eq!(found_on("2026-11-24"), (0, 1));
+        assert_eq!(found_on("2026-12-23"), (0, 1));
+        assert_eq!(found_on("2026-12-24"), (0, 0));
+        assert_eq!(found_on("never"), (0, 0));
     }
 }

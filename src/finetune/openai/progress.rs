@@ -62,11 +62,7 @@ pub(super) fn wonder(id: &str, word: &str) {
     static TOLD: Mutex<BTreeSet<(String, String)>> = Mutex::new(BTreeSet::new());
     let Ok(mut told) = TOLD.lock() else { return };
     if told.len() < MOST_WONDERED && told.insert((id.to_owned(), word.to_owned())) {
-        tracing::warn!(
-            training = id,
-            status = word,
-            "a status that is not known; taken for running"
-        );
+        tracing::warn!(training = id, status = word, "unknown status; treated as running");
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) const BROKEN: &[(&str, &str, u32, &str, &str)] = &[
         "write `seed = 1`",
     ),
     ("seed = 3", "seed = -3", 2, "`seed` is -3", "at least 0"),
-    ("seed = 3", "seed = 3 3", 2, "not TOML", "put it right"),
+    ("seed = 3", "seed = 3 3", 2, "not TOML", "put strings in quotes"),
     (
         "name = \"intents\"",
         "name = \"a/b\"",

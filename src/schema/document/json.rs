@@ -43,8 +43,7 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Node, Problems> {
         },
         Err(error) => {
             let message = format!("this is not JSON: {}", error.kind());
-            let remedy =
-                "put it right: keys and strings stand in double quotes, no comments, no comma at the end";
+            let remedy = "put keys and strings in double quotes; leave out comments and a comma at the end";
             problems.add(file, Some(lines.line_of(error.range().start)), message, remedy);
             None
         }

@@ -28,7 +28,7 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Node, Problems> {
         let remedy = if error.message().contains("duplicate key") {
             "write each key and each [table] once; a list of tables has double brackets"
         } else {
-            "put it right: strings stand in quotes, one `key = value` to a line"
+            "put strings in quotes, and write one `key = value` to a line"
         };
         problems.add(file, line, message, remedy);
     }

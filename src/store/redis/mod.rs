@@ -186,14 +186,14 @@ impl Store for RedisStore {
 
     async fn claim(&self, run: &RunId, task: TaskId, lease: Duration) -> Result<Claim, StoreError> {
         self.keep(run).await?;
-        let doubt = self.in_doubt.begin(InDoubtRequest::Claim(run.clone(), task));
+        let in_flight = self.in_doubt.begin(InDoubtRequest::Claim(run.clone(), task));
         let item = ClaimItem {
             task,
-            nonce: doubt.nonce,
+            nonce: in_flight.nonce,
             lease_ms: millis(lease),
         };
         let claim = self.claims.submit(run, item).await?;
-        doubt.answered();
+        in_flight.answered();
         Ok(claim)
     }
 
@@ -220,16 +220,18 @@ impl Store for RedisStore {
     }
 
     async fn release(&self, run: &RunId, attempt: AttemptRef) -> Result<(), StoreError> {
-        let doubt = self.in_doubt.begin(InDoubtRequest::Release(
+        let in_flight = self.in_doubt.begin(InDoubtRequest::Release(
             run.clone(),
             attempt.task,
             attempt.attempt,
         ));
         let call = RELEASE.call([self.keys.task(run, attempt.task)]);
-        let call = call.number(attempt.attempt.0.into()).number(doubt.repeats.into());
+        let call = call
+            .number(attempt.attempt.0.into())
+            .number(in_flight.repeats.into());
         let released = self.fenced(attempt, call).await;
         if let Ok(()) | Err(StoreError::Fenced(_)) = released {
-            doubt.answered();
+            in_flight.answered();
         }
         released
     }

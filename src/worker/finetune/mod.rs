@@ -1,4 +1,4 @@
-//! A task of the finetune lane: a short poll of a training, never a long hold on a delivery.
+//! A task of the fine-tune queue: a short poll of a training, never a long hold on a delivery.
 //!
 //! Any worker that receives the message polls a training at a service. A training on this machine is supervised here until it ends, under
 //! the task's lease; the message is requeued meanwhile, so that another worker receives it when this one dies.
@@ -39,7 +39,7 @@ enum Poll {
     Unknown(String),
 }
 
-/// Carries out one delivery of the finetune lane.
+/// Carries out one delivery of the fine-tune queue.
 pub(super) async fn execute(context: Arc<WorkerContext>, delivery: Delivery) {
     let queue = context.metrics.worker().finetune.task();
     let message = match decode(&delivery.body) {

@@ -1,4 +1,4 @@
-//! In a cluster: whatever dies, a training is started once.
+//! In a cluster: a training is started once, whichever processes are killed.
 
 use super::{COMPILE, Trained};
 use crate::cli::cluster::Cluster;
@@ -195,8 +195,8 @@ fn take_over_secs_restarts_a_training_only_if_its_machine_is_gone() {
 
     at_work.trainer.kill();
     at_work.start.vanish();
-    let anew = at_work.trained.until_started(2);
-    assert_eq!(anew.resumed, None, "its checkpoints are on the other machine");
+    let second = at_work.trained.until_started(2);
+    assert_eq!(second.resumed, None, "its checkpoints are on the other machine");
     // It comes back with a training that is no longer its own.
     at_work.trainer = finetuner(&at_work.cluster, &at_work.trained);
     let left_over = find(&at_work.trained, "ended");
@@ -207,7 +207,7 @@ fn take_over_secs_restarts_a_training_only_if_its_machine_is_gone() {
     at_work.trained.finish();
     at_work.coordinator.end().with(0);
     let starts = at_work.trained.starts();
-    assert_eq!(starts, [at_work.start, anew]);
+    assert_eq!(starts, [at_work.start, second]);
     let models = at_work.trained.models();
     assert!(
         models.iter().all(|model| model.contains("/elsewhere/")),

@@ -1,4 +1,4 @@
-//! What is asked for, and what would be refused if it were.
+//! The request that starts a training, and the problems that the preflight finds in it.
 
 use super::fixture::{BOTH, KEY, Scene, Service, object, service as spec_of};
 use bsft::finetune::{ProviderSpec, TrainingSpec};
@@ -110,10 +110,10 @@ async fn preflight_checks_model_and_account_of_fireworks() {
             let ProviderSpec::Fireworks(spec) = &mut recipe.provider else {
                 unreachable!()
             };
-            spec.account = "somebody".to_owned();
+            spec.account = "other".to_owned();
         })
         .await;
-    assert!(why.ends_with("is \"somebody\" the account of the key?"), "{why}");
+    assert!(why.ends_with("is \"other\" the account of the key?"), "{why}");
 }
 
 #[tokio::test]

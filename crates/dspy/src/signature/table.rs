@@ -94,8 +94,9 @@ impl Reading<'_> {
         let mut members: Vec<(Arc<str>, bsft_pycompat::value::Value)> = Vec::with_capacity(values.len());
         for value in values {
             if matches!(value, Json::Array(_) | Json::Object(_) | Json::Null) {
-                self.reasons
-                    .push(format!("the enum's value {value} is no text, number or boolean"));
+                self.reasons.push(format!(
+                    "the enum's value {value} is not a string, a number or a boolean"
+                ));
                 continue;
             }
             let value = json::from_serde(value);
@@ -119,7 +120,7 @@ impl Reading<'_> {
             None | Some(Json::Null) => None,
             Some(Json::String(doc)) => Some(doc.clone()),
             Some(other) => {
-                self.reasons.push(format!("doc is a text, not {other}"));
+                self.reasons.push(format!("doc is a string, not {other}"));
                 None
             }
         };
@@ -148,8 +149,8 @@ impl Reading<'_> {
             Some([Json::String(name), Json::String(ty)]) => (name, ty, None),
             Some([Json::String(name), Json::String(ty), default]) => (name, ty, Some(default)),
             _ => {
-                let shape = "write [\"name\", \"type\"] or with a default behind";
-                self.reasons.push(format!("{field} is no field: {shape}"));
+                let shape = "write [\"name\", \"type\"] or [\"name\", \"type\", default]";
+                self.reasons.push(format!("{field} is not a field: {shape}"));
                 return None;
             }
         };

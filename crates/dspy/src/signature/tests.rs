@@ -278,7 +278,7 @@ fn all_wrong_types_are_told_and_what_follows_from_them_is_not() {
         [
             "type A: field x: the type `B` is not defined before this one; move its definition up",
             "type A: field y: the type `strr` is not known; did you mean `str`?",
-            "type A: [\"x\"] is no field: write [\"name\", \"type\"] or with a default behind",
+            "type A: [\"x\"] is not a field: write [\"name\", \"type\"] or [\"name\", \"type\", default]",
             "type B: dok is not a key of a type; did you mean doc?",
             "type B: two values of the enum make the member A_B; leave one out",
             "type 2D: the name is no Python identifier; use letters, digits and underscores",

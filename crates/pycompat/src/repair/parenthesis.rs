@@ -1,4 +1,4 @@
-//! Parentheses in broken JSON: Python's tuples, and values that someone grouped.
+//! Parentheses in broken JSON: Python's tuples, and values in needless parentheses.
 
 use super::{Parser, QUOTES, is_quote};
 use crate::text::{is_digit, is_space};

@@ -197,7 +197,7 @@ async fn a_server_is_told_of_the_model_and_waited_for() {
 }
 
 #[tokio::test]
-async fn a_server_that_has_the_model_already_is_content_and_one_that_refuses_fails_it() {
+async fn a_server_may_have_the_model_already_but_a_refusal_fails_the_training() {
     for (answer, part) in [
         ((400, "adapter has already been loaded"), None),
         ((404, "no such path"), Some("no such path")),
@@ -246,7 +246,7 @@ async fn a_command_that_serves_goes_on_beside_us() {
 }
 
 #[tokio::test]
-async fn a_command_that_fails_to_serve_fails_the_training_and_says_where_the_model_is() {
+async fn a_failed_serve_command_fails_the_training_and_names_the_model() {
     let place = TrainerFixture::new("serve = { argv = ['sh', '-c', 'exit 3'] }");
     let provider = place.provider();
     place.start(&*provider).await;
