@@ -36,7 +36,7 @@ fn job(draw: &mut Draw) -> JobFile {
         job.metric = String::new();
     }
     job.compile = format!(
-        "multitask = {}\nexclude_demos = {}\nadapter = \"{}\"",
+        "multitask = {}\nexclude_demos = {}\nadapter = \"{}\"\nmax_failure_rate = 1.0",
         draw.below(2) == 0,
         draw.below(2) == 0,
         if draw.below(2) == 0 { "chat" } else { "json" }
