@@ -30,13 +30,16 @@ Endpoints
   GET  /_count     {requests, distinct, repeated, most_asked}: of the log, by `messages`; cheap
   GET  /_asked     [{question, asker, arrived, status}, ...]: every chat request by the digest under which bsft records its answer,
                    with the API key that it came with, when (seconds since 1970), and the status that it was or will be given
+  GET  /_paid      {answers, prompt_tokens, completion_tokens, answered_again}: of the answers with status 200 since the last reset;
+                   answered_again is the number of different `messages` that were answered more than once
   POST /_content   {"messages": [...]} -> {"content": "..."} without logging (for unit tests)
   POST /_reset     clears the log and the fault state
   POST /_hold      from now on no answer is sent: requests are logged, and wait. ?from=N holds only those about `Question M,` with
                    M >= N; ?after=N sends N more answers first; ?distinct=N holds every question that is not among the first N
                    different ones since the last reset
   POST /_release   sends every answer that is held, and those to come
-  POST /_refuse    from now on every chat request is refused. ?status=401, ?code=invalid_api_key; ?after=N answers N more first
+  POST /_refuse    from now on every chat request is refused. ?status=401, ?code=invalid_api_key; ?after=N answers N more first; ?field=F&example=N
+                   refuses only requests for output field F of examples about `Question M,` with M >= N
   POST /_accept    ends it
   GET  /_held      {"held": n}: requests that wait now; one whose client has gone waits no longer
   GET  /_health
@@ -541,18 +544,26 @@ def has_gone(client):
 
 
 class Refusal:
-    """What every chat request gets in place of an answer."""
+    """What chat requests get in place of an answer: all, or those for an output field of examples from a number on."""
 
-    def __init__(self, status, code="", after=0):
+    def __init__(self, status, code="", after=0, field=None, example=0):
         self.status, self.code, self.left = int(status), code, int(after)
+        self.field, self.example = field, int(example)
 
-    def applies(self):
+    def applies(self, messages):
         """Whether the next request is refused; called once for each."""
+        if self.field is not None:
+            _, fields, last = parse_request(messages)
+            about = re.findall(r"Question (\d+),", last)
+            return self.field in (name for name, _ in fields) and bool(about) and int(about[-1]) >= self.example
         self.left -= 1
         return self.left < 0
 
     def body(self):
         return {"error": {"message": f"refused: {self.code}", "type": "invalid_request_error", "code": self.code}}
+
+
+NOTHING_PAID = {"answers": 0, "prompt_tokens": 0, "completion_tokens": 0}
 
 
 class State:
@@ -563,6 +574,8 @@ class State:
         self.asked = []
         self.seen = {}
         self.numbers = {}
+        self.answered = {}
+        self.paid = dict(NOTHING_PAID)
         self.gate = Gate()
         self.refusal = None
         self.files = {}
@@ -603,6 +616,9 @@ def make_handler(st: State):
                     times = st.seen.values()
                     return self._send(200, {"requests": len(st.log), "distinct": len(times),
                                             "repeated": sum(n > 1 for n in times), "most_asked": max(times, default=0)})
+            if p == "/_paid":
+                with st.lock:
+                    return self._send(200, {**st.paid, "answered_again": sum(n > 1 for n in st.answered.values())})
             if p == "/_held":
                 with st.gate.changed:
                     return self._send(200, {"held": st.gate.held})
@@ -643,6 +659,8 @@ def make_handler(st: State):
                     st.asked.clear()
                     st.seen.clear()
                     st.numbers.clear()
+                    st.answered.clear()
+                    st.paid = dict(NOTHING_PAID)
                 return self._send(200, {"ok": True})
             if p == "/_hold":
                 st.gate.hold(dict(parse_qsl(urlsplit(self.path).query)))
@@ -705,7 +723,7 @@ def make_handler(st: State):
                     fault = None
                 st.seen[h] = st.seen.get(h, 0) + 1
                 number = st.numbers.setdefault(h, len(st.numbers) + 1)
-                refusal = st.refusal if st.refusal and st.refusal.applies() else None
+                refusal = st.refusal if st.refusal and st.refusal.applies(messages) else None
                 st.log.append(entry)
                 st.asked.append({**asked, "status": refusal.status if refusal else fault or 200})
                 if st.log_file:
@@ -722,6 +740,10 @@ def make_handler(st: State):
             text = completion_for(messages, st.profile, st.salt)
             pt = sum(len(content_text(m.get("content"))) for m in messages) // 4
             usage = {"prompt_tokens": pt, "completion_tokens": len(text) // 4, "total_tokens": pt + len(text) // 4}
+            with st.lock:
+                st.answered[h] = st.answered.get(h, 0) + 1
+                for key, amount in (("answers", 1), ("prompt_tokens", pt), ("completion_tokens", len(text) // 4)):
+                    st.paid[key] += amount
             n = int(body.get("n") or 1)
             base = {"id": "chatcmpl-" + h[:24], "created": 1700000000, "model": body.get("model", "oracle"), "usage": usage}
             if path.endswith("/chat/completions"):

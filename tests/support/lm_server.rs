@@ -23,6 +23,16 @@ pub(crate) struct Count {
     pub(crate) most_asked: usize,
 }
 
+/// What was answered since the last reset.
+#[derive(Debug, PartialEq, Deserialize)]
+pub(crate) struct Paid {
+    pub(crate) answers: u64,
+    pub(crate) prompt_tokens: u64,
+    pub(crate) completion_tokens: u64,
+    /// Messages that were answered more than once.
+    pub(crate) answered_again: usize,
+}
+
 impl LmServer {
     /// On a free port, with answers of this profile.
     pub(crate) fn start(profile: &str) -> LmServer {
@@ -65,6 +75,15 @@ impl LmServer {
 
     pub(crate) fn count(&self) -> Count {
         serde_json::from_str(&self.get("/_count")).unwrap()
+    }
+
+    pub(crate) fn paid(&self) -> Paid {
+        serde_json::from_str(&self.get("/_paid")).unwrap()
+    }
+
+    /// From now on it refuses to give this output field for examples from this number on, with HTTP 422.
+    pub(crate) fn refuse(&self, field: &str, example: usize) {
+        self.http(&format!("POST /_refuse?field={field}&example={example}&status=422"));
     }
 
     /// Every request so far, as a JSON array of `{path, body}`.
