@@ -40,7 +40,13 @@ impl RunDir {
         self.root.join("failures.jsonl")
     }
 
-    /// Outcomes that a changed job made stale. They cost LM calls, so they are kept.
+    /// What was paid for LM calls.
+    pub fn spend(&self) -> PathBuf {
+        self.root.join("spend.jsonl")
+    }
+
+    /// Outcomes that no longer count: a changed job made them stale, or `retry` runs their tasks again. They cost LM calls, so they are
+    /// kept.
     pub fn stale(&self) -> PathBuf {
         self.root.join("stale.jsonl")
     }

@@ -48,7 +48,9 @@ pub(super) async fn bootstrap(run: RunContext<'_>, prepared: Prepared) -> Result
     }
     let mut drain = OutcomeDrain::new(run, backends.store.as_ref(), &tasks);
     drain.take_all(&mut log).await?;
-    find_replays(&tasks, &mut log)?;
+    if log.replays() > 0 {
+        info!(tasks = log.replays(), "tasks replayed from archived answers");
+    }
 
     // Outcomes of earlier processes were judged by them.
     drain.take_ended();
@@ -87,15 +89,6 @@ pub(super) async fn bootstrap(run: RunContext<'_>, prepared: Prepared) -> Result
         BootstrapEnd::Complete => Ok(Bootstrapped { tasks, log, manifest }),
         BootstrapEnd::Stopped(error) => Err(error),
     }
-}
-
-/// Finds tasks whose LM calls an earlier form of the job has paid for.
-fn find_replays(tasks: &TaskPlan, log: &mut OutcomeLog) -> Result<(), RunError> {
-    log.find_replays(|line| tasks.task_of_answers(line))?;
-    if log.replays() > 0 {
-        info!(tasks = log.replays(), "tasks replayed from archived answers");
-    }
-    Ok(())
 }
 
 /// How the rounds end, unless a service fails for good.

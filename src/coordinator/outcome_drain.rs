@@ -7,7 +7,7 @@ use super::outstanding_tasks::OutstandingTasks;
 use super::task_plan::{LineOrigin, TaskPlan};
 use crate::store::{Position, Store, Stored};
 use crate::task::TaskId;
-use crate::trace::{Failure, LineIndex, Outcome};
+use crate::trace::{FailureIndex, LineIndex, Outcome};
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -31,7 +31,7 @@ pub(super) struct EndedTask {
     /// Whether the metric kept its trace.
     pub(super) is_kept: bool,
     /// Why it has no trace.
-    pub(super) failure: Option<Failure>,
+    pub(super) failure: Option<FailureIndex>,
 }
 
 /// Drains one store.
@@ -130,7 +130,7 @@ impl<'a> OutcomeDrain<'a> {
         }
     }
 
-    pub(super) async fn sync_when_due(&mut self, log: &OutcomeLog) -> Result<(), RunError> {
+    pub(super) async fn sync_when_due(&mut self, log: &mut OutcomeLog) -> Result<(), RunError> {
         let is_due = self.unsynced_bytes >= SYNC_BYTES || self.synced_at.elapsed() >= SYNC_EVERY;
         if is_due && !self.unsynced.is_empty() {
             self.sync(log).await
@@ -140,7 +140,7 @@ impl<'a> OutcomeDrain<'a> {
     }
 
     /// Syncs the log, then lets the store delete what it took.
-    pub(super) async fn sync(&mut self, log: &OutcomeLog) -> Result<(), RunError> {
+    pub(super) async fn sync(&mut self, log: &mut OutcomeLog) -> Result<(), RunError> {
         log.sync().await?;
         // Outcomes must not be deleted under another coordinator.
         self.run.leadership.confirm().await?;
@@ -155,10 +155,11 @@ impl<'a> OutcomeDrain<'a> {
         let index = LineIndex::of(line).ok();
         match index.map(|index| (self.classify(log, (&index).into()), index)) {
             Some((Fetched::New(task), index)) => {
-                log.append_trace(task, line, &index);
+                let is_kept = index.kept;
+                log.append_trace(task, line, index)?;
                 self.ended.push(EndedTask {
                     task,
-                    is_kept: index.kept,
+                    is_kept,
                     failure: None,
                 });
             }
@@ -169,10 +170,10 @@ impl<'a> OutcomeDrain<'a> {
     }
 
     fn enter_failure(&mut self, log: &mut OutcomeLog, line: &str) -> Result<(), RunError> {
-        let failure = serde_json::from_str::<Failure>(line).ok();
+        let failure = FailureIndex::of(line).ok();
         match failure.map(|failure| (self.classify(log, (&failure).into()), failure)) {
             Some((Fetched::New(task), failure)) => {
-                log.append_failure(task, line, &failure);
+                log.append_failure(task, line, failure.clone())?;
                 self.ended.push(EndedTask {
                     task,
                     is_kept: false,
@@ -237,7 +238,7 @@ pub(super) mod tests {
             "task": TaskId([0; 16]), "made_by": "",
         });
         EndedTask {
-            failure: serde_json::from_value(line).ok(),
+            failure: FailureIndex::of(&line.to_string()).ok(),
             ..dropped(task)
         }
     }

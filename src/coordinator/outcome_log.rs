@@ -1,9 +1,13 @@
 //! The outcome log: `traces.jsonl` and `failures.jsonl`, with one line for each finished task in one of the two.
 //!
 //! Lines are appended in the order of their arrival and fsynced before the store deletes them; an index in memory has their offsets. On
-//! start both files are read again: lines that fit the job are counted, the others are archived in `stale.jsonl`.
+//! start both files are read again: lines that fit the job are counted, the others are archived in `stale.jsonl`. What the outcomes cost
+//! is in `spend.jsonl`, which loses nothing when outcomes are archived.
 
+mod archive;
 mod jsonl_file;
+mod line;
+mod spend_log;
 
 pub use jsonl_file::OutcomeLogError;
 
@@ -11,42 +15,46 @@ use super::task_plan::LineOrigin;
 use crate::dataset::RowIndex;
 use crate::report::{CommonFailure, FailureMessages, OutcomeCounts};
 use crate::run_dir::RunDir;
-use crate::trace::{Failure, LineIndex, RecordedAnswer, answers_of};
-use jsonl_file::{FLUSH_BYTES, JsonlFile, for_each_line, with_path};
+use crate::task::TaskId;
+use crate::trace::{FailureIndex, LineIndex, RecordedAnswer, Spent};
+use archive::Archive;
+use jsonl_file::{JsonlFile, for_each_line};
+use line::OutcomeLine;
+use spend_log::{EnteredOutcomes, SpendLog};
 use std::collections::HashMap;
 use std::fs::File;
 
-/// The line of a task's failure. `len` is 0 if the task has none.
+/// The place of a line. `len` is 0 if there is none.
 #[derive(Clone, Copy, Debug, Default)]
-struct FailureSlot {
+struct LineSlot {
     offset: u64,
     len: u32,
 }
 
 /// Both files and the place of each task's outcome.
 pub(super) struct OutcomeLog {
-    dir: RunDir,
     /// The student's predictors, as DSPy's `named_predictors()` names them.
     predictors: Vec<String>,
     traces: JsonlFile,
     failures: JsonlFile,
-    /// `stale.jsonl`, once this process has added to it.
-    archive: Option<JsonlFile>,
+    archive: Archive,
+    spend: SpendLog,
     rows: RowIndex,
-    failed: Vec<FailureSlot>,
+    failed: Vec<LineSlot>,
     counts: OutcomeCounts,
     messages: FailureMessages,
     /// How many lines were archived on start.
     stale: usize,
-    /// Tasks without an outcome whose answers are in `stale.jsonl`, with offset and length of the line.
-    replays: HashMap<usize, (u64, u32)>,
 }
 
-/// Offsets and lengths of the lines that the job no longer fits.
-#[derive(Default)]
-struct StaleLines {
-    traces: Vec<(u64, u32)>,
-    failures: Vec<(u64, u32)>,
+/// What is found out while both files are read.
+struct Opening {
+    /// Offsets and lengths of the lines that the job no longer fits.
+    stale_traces: Vec<LineSlot>,
+    stale_failures: Vec<LineSlot>,
+    entered: EnteredOutcomes,
+    /// Tasks whose outcomes are not in the spend log.
+    not_entered: HashMap<TaskId, usize>,
 }
 
 impl OutcomeLog {
@@ -57,39 +65,50 @@ impl OutcomeLog {
         predictors: Vec<String>,
         task_of: impl Fn(LineOrigin<'_>) -> Option<usize>,
     ) -> Result<OutcomeLog, OutcomeLogError> {
+        let mut counts = OutcomeCounts::default();
+        let (spend, entered) = SpendLog::open(dir.spend(), &mut counts)?;
         let mut log = OutcomeLog {
-            dir: dir.clone(),
             predictors,
             traces: JsonlFile::open(dir.traces())?,
             failures: JsonlFile::open(dir.failures())?,
-            archive: None,
+            archive: Archive::new(dir.stale()),
+            spend,
             rows: RowIndex::new(tasks),
-            failed: vec![FailureSlot::default(); tasks],
-            counts: OutcomeCounts::default(),
+            failed: vec![LineSlot::default(); tasks],
+            counts,
             messages: FailureMessages::default(),
             stale: 0,
-            replays: HashMap::new(),
         };
-        let mut stale = StaleLines::default();
-        let end = for_each_line(&dir.traces(), |offset, line| {
-            let len = line.len() as u32;
-            let found = LineIndex::of(line).ok();
-            match found.and_then(|index| Some((task_of((&index).into())?, index))) {
-                Some((task, index)) if !log.has(task) => log.enter_trace(task, offset, len, &index),
-                _ => stale.traces.push((offset, len)),
+        let mut opening = Opening {
+            stale_traces: Vec::new(),
+            stale_failures: Vec::new(),
+            entered,
+            not_entered: HashMap::new(),
+        };
+        let end = for_each_line(&dir.traces(), |offset, text| {
+            let slot = LineSlot {
+                offset,
+                len: text.len() as u32,
+            };
+            match LineIndex::of(text).map(OutcomeLine::Trace) {
+                Ok(line) => log.read(slot, &line, &task_of, &mut opening),
+                Err(_) => opening.stale_traces.push(slot),
             }
         })?;
         log.traces.truncate(end)?;
-        let end = for_each_line(&dir.failures(), |offset, line| {
-            let len = line.len() as u32;
-            let found = serde_json::from_str::<Failure>(line).ok();
-            match found.and_then(|failure| Some((task_of((&failure).into())?, failure))) {
-                Some((task, failure)) if !log.has(task) => log.enter_failure(task, offset, len, &failure),
-                _ => stale.failures.push((offset, len)),
+        let end = for_each_line(&dir.failures(), |offset, text| {
+            let slot = LineSlot {
+                offset,
+                len: text.len() as u32,
+            };
+            match FailureIndex::of(text).map(OutcomeLine::Failure) {
+                Ok(line) => log.read(slot, &line, &task_of, &mut opening),
+                Err(_) => opening.stale_failures.push(slot),
             }
         })?;
         log.failures.truncate(end)?;
-        log.archive_stale(&stale)?;
+        log.archive_stale(&opening)?;
+        log.enter_missing(opening)?;
         Ok(log)
     }
 
@@ -98,38 +117,28 @@ impl OutcomeLog {
         &mut self,
         task_of: impl Fn(LineOrigin<'_>) -> Option<usize>,
     ) -> Result<(), OutcomeLogError> {
-        let path = self.dir.stale();
-        if !path.exists() {
-            return Ok(());
-        }
-        for_each_line(&path, |offset, line| {
-            if let Ok(index) = LineIndex::of(line)
-                && let Some(task) = task_of((&index).into())
-                && !self.has(task)
-            {
-                self.replays.insert(task, (offset, line.len() as u32));
-            }
-        })?;
-        Ok(())
+        let (rows, failed) = (&self.rows, &self.failed);
+        let is_open = |task: &usize| rows.slot(*task).len == 0 && failed[*task].len == 0;
+        self.archive.find_replays(|line| task_of(line).filter(is_open))
     }
 
-    /// How many tasks can run from archived answers, at no cost.
+    /// How many tasks without an outcome can run from archived answers, some or all of them, at no cost.
     pub(super) fn replays(&self) -> usize {
-        self.replays.len()
+        self.archive.replays().filter(|task| !self.has(*task)).count()
     }
 
-    /// The archived answers to a task's LM calls; empty if there are none.
-    pub(super) fn archived_answers(&self, task: usize) -> Result<Vec<RecordedAnswer>, OutcomeLogError> {
-        let Some((offset, len)) = self.replays.get(&task) else {
-            return Ok(Vec::new());
-        };
-        let line = JsonlFile::open(self.dir.stale())?.line(*offset, *len)?;
-        Ok(answers_of(&line).unwrap_or_default())
+    /// The archived answers to a task's LM calls; `None` if the archive has no outcome of the task.
+    pub(super) fn archived_answers(
+        &self,
+        task: usize,
+    ) -> Result<Option<Vec<RecordedAnswer>>, OutcomeLogError> {
+        let replay = self.archive.replay(task);
+        replay.map(|line| self.archive.answers(line)).transpose()
     }
 
-    /// Whether the task can run from archived answers.
+    /// Whether the task can run from archived answers without an LM call.
     pub(super) fn is_replay(&self, task: usize) -> bool {
-        self.replays.contains_key(&task)
+        self.archive.is_complete(task)
     }
 
     /// Whether the task has a trace.
@@ -148,7 +157,7 @@ impl OutcomeLog {
         self.has_trace(task) || self.failed[task].len > 0
     }
 
-    /// Counts over all outcomes.
+    /// Counts over all outcomes, and what all answers cost.
     pub(super) fn counts(&self) -> &OutcomeCounts {
         &self.counts
     }
@@ -174,33 +183,41 @@ impl OutcomeLog {
     }
 
     /// Appends a task's trace to the buffer.
-    pub(super) fn append_trace(&mut self, task: usize, line: &str, index: &LineIndex) {
+    pub(super) fn append_trace(
+        &mut self,
+        task: usize,
+        line: &str,
+        index: LineIndex,
+    ) -> Result<(), OutcomeLogError> {
         let offset = self.traces.push(line);
-        self.enter_trace(task, offset, line.len() as u32, index);
+        self.append(task, offset, line, &OutcomeLine::Trace(index))
     }
 
     /// Appends a task's failure to the buffer.
-    pub(super) fn append_failure(&mut self, task: usize, line: &str, failure: &Failure) {
+    pub(super) fn append_failure(
+        &mut self,
+        task: usize,
+        line: &str,
+        index: FailureIndex,
+    ) -> Result<(), OutcomeLogError> {
         let offset = self.failures.push(line);
-        self.enter_failure(task, offset, line.len() as u32, failure);
+        self.append(task, offset, line, &OutcomeLine::Failure(index))
     }
 
     /// Appends an outcome that the job no longer fits to the archive's buffer.
     pub(super) fn append_stale(&mut self, line: &str) -> Result<(), OutcomeLogError> {
-        let archive = match &mut self.archive {
-            Some(archive) => archive,
-            none => none.insert(JsonlFile::open(self.dir.stale())?),
-        };
-        archive.push(line);
-        Ok(())
+        if let Some(outcome) = OutcomeLine::of(line) {
+            self.spend(&outcome, &outcome.spent());
+        }
+        self.archive.push(line)
     }
 
-    /// Hands the buffers to the operating system. Returns how many bytes they held.
+    /// Hands the buffers of the outcomes to the operating system. Returns how many bytes they held.
     pub(super) fn flush(&mut self) -> Result<usize, OutcomeLogError> {
         let mut bytes = 0;
         for file in [&mut self.traces, &mut self.failures]
             .into_iter()
-            .chain(&mut self.archive)
+            .chain(self.archive.file())
         {
             bytes += file.buffered();
             file.flush()?;
@@ -208,62 +225,197 @@ impl OutcomeLog {
         Ok(bytes)
     }
 
-    /// Waits until the flushed lines are on the disk.
-    pub(super) async fn sync(&self) -> Result<(), OutcomeLogError> {
-        for file in [&self.traces, &self.failures].into_iter().chain(&self.archive) {
+    /// Waits until the flushed outcomes, and what they cost, are on the disk.
+    pub(super) async fn sync(&mut self) -> Result<(), OutcomeLogError> {
+        for file in [&self.traces, &self.failures] {
             file.sync().await?;
         }
-        Ok(())
+        if let Some(archive) = self.archive.file() {
+            archive.sync().await?;
+        }
+        self.spend.flush()?;
+        self.spend.sync().await
     }
 
     /// Puts both files into task order.
     pub(super) fn sort(&mut self) -> Result<(), OutcomeLogError> {
-        let tasks = self.failed.len();
+        self.sort_traces()?;
+        self.sort_failures()
+    }
+
+    /// Moves every failure to the archive, so that its task has no outcome and uses its answers again. Returns how many there were. The
+    /// store must have no outcome that is not in the log.
+    pub(super) fn archive_failures(&mut self) -> Result<usize, OutcomeLogError> {
+        let failed = self.counts.failed();
+        if failed == 0 {
+            return Ok(0);
+        }
+        for slot in self.failed.iter().filter(|slot| slot.len > 0) {
+            self.archive.push(&self.failures.line(slot.offset, slot.len)?)?;
+        }
+        self.archive.sync_all()?;
+        self.failed.fill(LineSlot::default());
+        self.counts.failures.clear();
+        self.messages = FailureMessages::default();
+        self.sort_failures()?;
+        self.spend.retry(failed);
+        self.spend.flush()?;
+        Ok(failed)
+    }
+
+    fn sort_traces(&mut self) -> Result<(), OutcomeLogError> {
         let trace = |rows: &RowIndex, task: usize| {
             let slot = rows.slot(task);
             (slot.offset, slot.len)
         };
+        let tasks = self.failed.len();
         self.traces
             .rewrite(tasks, &mut self.rows, trace, |rows, task, offset| {
                 rows.moved(task, offset)
-            })?;
-        let failure = |failed: &Vec<FailureSlot>, task: usize| (failed[task].offset, failed[task].len);
+            })
+    }
+
+    fn sort_failures(&mut self) -> Result<(), OutcomeLogError> {
+        let failure = |failed: &Vec<LineSlot>, task: usize| (failed[task].offset, failed[task].len);
+        let tasks = self.failed.len();
         self.failures
             .rewrite(tasks, &mut self.failed, failure, |failed, task, offset| {
                 failed[task].offset = offset;
             })
     }
 
-    fn enter_trace(&mut self, task: usize, offset: u64, len: u32, index: &LineIndex) {
-        self.rows.enter(task, offset, len, index, &self.predictors);
-        self.counts.trace(index);
+    /// Enters a task's outcome, and what its answers cost beyond those that were used again.
+    fn append(
+        &mut self,
+        task: usize,
+        offset: u64,
+        text: &str,
+        line: &OutcomeLine,
+    ) -> Result<(), OutcomeLogError> {
+        let len = text.len() as u32;
+        self.enter(task, LineSlot { offset, len }, line);
+        let paid = self.archive.paid(text, line, self.archive.replay(task))?;
+        self.spend(line, &paid);
+        Ok(())
     }
 
-    fn enter_failure(&mut self, task: usize, offset: u64, len: u32, failure: &Failure) {
-        self.failed[task] = FailureSlot { offset, len };
-        self.counts.failure(failure);
-        self.messages.enter(failure);
-    }
-
-    /// Copies stale lines to the archive, then drops them from the two files.
-    fn archive_stale(&mut self, stale: &StaleLines) -> Result<(), OutcomeLogError> {
-        self.stale = stale.traces.len() + stale.failures.len();
-        if self.stale == 0 {
-            return Ok(());
+    fn enter(&mut self, task: usize, slot: LineSlot, line: &OutcomeLine) {
+        match line {
+            OutcomeLine::Trace(index) => {
+                self.rows
+                    .enter(task, slot.offset, slot.len, index, &self.predictors);
+                self.counts.trace(index.kept);
+            }
+            OutcomeLine::Failure(index) => {
+                self.failed[task] = slot;
+                self.counts.failure(index.kind);
+                self.messages.enter(index);
+            }
         }
-        let mut archive = JsonlFile::open(self.dir.stale())?;
-        for (file, lines) in [(&self.traces, &stale.traces), (&self.failures, &stale.failures)] {
-            for (offset, len) in lines {
-                archive.push(&file.line(*offset, *len)?);
-                if archive.buffered() > FLUSH_BYTES {
-                    archive.flush()?;
+    }
+
+    fn spend(&mut self, line: &OutcomeLine, paid: &[Spent]) {
+        paid.iter().for_each(|spent| self.counts.spend(spent));
+        self.spend.enter(line.origin(), line.is_failure(), paid);
+    }
+
+    /// Takes up a line that is in one of the files when they are opened.
+    fn read(
+        &mut self,
+        slot: LineSlot,
+        line: &OutcomeLine,
+        task_of: &impl Fn(LineOrigin<'_>) -> Option<usize>,
+        opening: &mut Opening,
+    ) {
+        let is_entered = opening.entered.has(line.origin(), line.is_failure());
+        match task_of(line.origin()).filter(|task| !self.has(*task)) {
+            Some(task) => {
+                self.enter(task, slot, line);
+                if !is_entered {
+                    opening.not_entered.insert(line.origin().task, task);
+                }
+            }
+            None => {
+                let stale = if line.is_failure() {
+                    &mut opening.stale_failures
+                } else {
+                    &mut opening.stale_traces
+                };
+                stale.push(slot);
+                // With the whole archive, if the spend log is new.
+                if !is_entered && !opening.entered.is_first {
+                    self.spend(line, &line.spent());
                 }
             }
         }
-        archive.flush()?;
-        archive.file().sync_all().map_err(with_path(archive.path()))?;
-        // Only an archive that is on the disk allows the originals to be dropped.
+    }
+
+    /// Copies stale lines to the archive, then drops them from the two files.
+    fn archive_stale(&mut self, opening: &Opening) -> Result<(), OutcomeLogError> {
+        self.stale = opening.stale_traces.len() + opening.stale_failures.len();
+        if self.stale == 0 {
+            return Ok(());
+        }
+        for (file, lines) in [
+            (&self.traces, &opening.stale_traces),
+            (&self.failures, &opening.stale_failures),
+        ] {
+            for slot in lines {
+                self.archive.push(&file.line(slot.offset, slot.len)?)?;
+            }
+        }
+        self.archive.sync_all()?;
         self.sort()
+    }
+
+    /// Enters the outcomes that the spend log lacks: those of the last moments of a killed process, or of a version without the log.
+    fn enter_missing(&mut self, opening: Opening) -> Result<(), OutcomeLogError> {
+        let Opening {
+            entered, not_entered, ..
+        } = opening;
+        if not_entered.is_empty() && !entered.is_first {
+            return self.spend.flush();
+        }
+        // The archived line whose answers the next outcome of the task used again.
+        let mut archived: HashMap<TaskId, LineSlot> = HashMap::new();
+        let (archive, spend, counts) = (&self.archive, &mut self.spend, &mut self.counts);
+        archive.for_each(|slot, text| {
+            let Some(line) = OutcomeLine::of(text) else {
+                return Ok(());
+            };
+            let task = line.origin().task;
+            if entered.is_first {
+                let paid = archive.paid(text, &line, archived.get(&task).copied())?;
+                paid.iter().for_each(|spent| counts.spend(spent));
+                spend.enter(line.origin(), line.is_failure(), &paid);
+                spend.flush_when_large()?;
+            }
+            let is_wanted = entered.is_first || not_entered.contains_key(&task);
+            if is_wanted && Archive::has_answers(text) {
+                archived.insert(task, slot);
+            }
+            Ok(())
+        })?;
+        let mut missing: Vec<(TaskId, usize)> = not_entered.into_iter().collect();
+        missing.sort_unstable_by_key(|(_, task)| *task);
+        for (id, task) in missing {
+            let text = self.text(task)?;
+            if let Some(line) = OutcomeLine::of(&text) {
+                let paid = self.archive.paid(&text, &line, archived.get(&id).copied())?;
+                self.spend(&line, &paid);
+                self.spend.flush_when_large()?;
+            }
+        }
+        self.spend.flush()
+    }
+
+    /// The line of a task that has an outcome.
+    fn text(&self, task: usize) -> Result<String, OutcomeLogError> {
+        if self.has_trace(task) {
+            return self.trace_line(task);
+        }
+        let failure = self.failed[task];
+        self.failures.line(failure.offset, failure.len)
     }
 }
 

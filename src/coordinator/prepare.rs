@@ -4,6 +4,7 @@ use super::blocking::blocking;
 use super::configuration::Coordinator;
 use super::context::RunContext;
 use super::error::RunError;
+use super::outcome_drain::OutcomeDrain;
 use super::outcome_log::OutcomeLog;
 use super::run_json;
 use super::task_plan::TaskPlan;
@@ -11,8 +12,6 @@ use crate::job::Job;
 use crate::report::{Manifest, Phase};
 use crate::run_dir::RunDir;
 use crate::spec::{JobSpec, spec_digest};
-use std::fs;
-use std::path::Path;
 use tracing::{info, warn};
 
 /// A job with its tasks, and the outcomes that earlier processes left.
@@ -51,10 +50,10 @@ pub(super) async fn prepare(
     let spec = StoredSpec::new(&job.spec);
     run.backends().store.put_job(run.id, &spec.bytes).await?;
 
+    let (mut tasks, mut log) = open_log(coordinator.dir.clone(), TaskPlan::new(job)).await?;
     if coordinator.retry.examples() {
-        forget(&coordinator.dir.failures())?;
+        (tasks, log) = take_failures_back(run, tasks, log).await?;
     }
-    let (tasks, log) = open_log(coordinator.dir.clone(), TaskPlan::new(job)).await?;
     log_earlier_outcomes(&log, tasks.len(), previous.is_some());
     // Reading a large log may have outlasted the lease.
     run.leadership.confirm().await?;
@@ -98,19 +97,31 @@ async fn open_log(dir: RunDir, tasks: TaskPlan) -> Result<(TaskPlan, OutcomeLog)
     blocking(move || {
         let student = tasks.job.spec.student.predictors.iter();
         let predictors = student.map(|predictor| predictor.predictor_name()).collect();
-        let log = OutcomeLog::open(&dir, tasks.len(), predictors, |line| tasks.task_of_outcome(line))?;
+        let mut log = OutcomeLog::open(&dir, tasks.len(), predictors, |line| tasks.task_of_outcome(line))?;
+        // Before any outcome is drained: which of its answers are new depends on what its task used again.
+        log.find_replays(|line| tasks.task_of_answers(line))?;
         Ok((tasks, log))
     })
     .await
 }
 
-fn forget(failures: &Path) -> Result<(), RunError> {
-    match fs::remove_file(failures) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(RunError::with_path(failures)(error))
-        }
-        _ => Ok(()),
+/// Archives the failures, after those that earlier processes left in a store.
+async fn take_failures_back(
+    run: RunContext<'_>,
+    tasks: TaskPlan,
+    mut log: OutcomeLog,
+) -> Result<(TaskPlan, OutcomeLog), RunError> {
+    let backends = run.backends();
+    for store in backends.previous_store.iter().chain([&backends.store]) {
+        let mut drain = OutcomeDrain::new(run, store.as_ref(), &tasks);
+        drain.take_all(&mut log).await?;
     }
+    blocking(move || {
+        log.archive_failures()?;
+        log.find_replays(|line| tasks.task_of_answers(line))?;
+        Ok((tasks, log))
+    })
+    .await
 }
 
 fn log_earlier_outcomes(log: &OutcomeLog, tasks: usize, is_resumed: bool) {

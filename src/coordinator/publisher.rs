@@ -12,6 +12,8 @@ use crate::broker::{BrokerError, Queue};
 use crate::error_action::ErrorAction;
 use crate::message::{BootstrapTask, MESSAGE_VERSION};
 use crate::task::TaskId;
+use futures_util::TryStreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +32,9 @@ const MAX_BATCH: usize = 4096;
 
 /// The smallest batch.
 const MIN_BATCH: usize = 512;
+
+/// Imports in flight: enough to share the store's commits, few enough to hold their answers in memory.
+const MAX_IMPORTS: usize = 256;
 
 /// How often the publisher checks for lost tasks.
 const SWEEP_EVERY: Duration = Duration::from_secs(3);
@@ -211,16 +216,13 @@ impl<'a> TaskPublisher<'a> {
     }
 
     /// Deletes outcomes of these tasks from the store. It has some if DIR was deleted or restored from a copy, if the job changed, or
-    /// if `retry` forgot them.
+    /// if `retry` took them back.
     async fn reopen(&mut self, tasks: &[usize], log: &OutcomeLog) -> Result<(), RunError> {
         let ids: Vec<TaskId> = tasks.iter().map(|task| self.tasks.id(*task)).collect();
         let mut reopened = self.run.backends().store.reopen(self.run.id, &ids).await?;
-        for task in tasks {
-            if self.import_answers(*task, log).await? {
-                // Its outcome is in the archive, and its answers are used again.
-                reopened = reopened.saturating_sub(1);
-            }
-        }
+        // Outcomes of these tasks are in the archive, and their answers are used again.
+        let archived = self.import_answers(tasks, log).await?;
+        reopened = reopened.saturating_sub(archived);
         if reopened > 0 && !self.run.coordinator.retry.examples() {
             if self.reopened == 0 {
                 warn!("store has outcomes that DIR lacks; rerunning examples");
@@ -230,16 +232,27 @@ impl<'a> TaskPublisher<'a> {
         Ok(())
     }
 
-    /// Gives the store the archived answers to a task's LM calls. Returns whether there were any.
-    async fn import_answers(&self, task: usize, log: &OutcomeLog) -> Result<bool, RunError> {
-        let answers = log.archived_answers(task)?;
-        if answers.is_empty() {
-            return Ok(false);
-        }
-        let records = (0..).zip(answers.iter().map(|answer| answer.encode())).collect();
+    /// Gives the store the archived answers to the tasks' LM calls. Returns how many tasks have an outcome in the archive.
+    async fn import_answers(&self, tasks: &[usize], log: &OutcomeLog) -> Result<usize, RunError> {
         let store = &self.run.backends().store;
-        store.import(self.run.id, self.tasks.id(task), records).await?;
-        Ok(true)
+        let mut imports = FuturesUnordered::new();
+        let mut archived = 0;
+        for task in tasks {
+            let Some(answers) = log.archived_answers(*task)? else {
+                continue;
+            };
+            archived += 1;
+            if answers.is_empty() {
+                continue;
+            }
+            let records = (0..).zip(answers.iter().map(|answer| answer.encode())).collect();
+            imports.push(store.import(self.run.id, self.tasks.id(*task), records));
+            if imports.len() >= MAX_IMPORTS {
+                imports.try_next().await?;
+            }
+        }
+        while imports.try_next().await?.is_some() {}
+        Ok(archived)
     }
 
     fn message(&self, task: usize) -> Result<Vec<u8>, RunError> {

@@ -3,7 +3,7 @@
 use crate::job::Job;
 use crate::spec::{TeacherIdentity, job_fingerprint, trace_fingerprint};
 use crate::task::TaskId;
-use crate::trace::{Failure, LineIndex};
+use crate::trace::{FailureIndex, LineIndex};
 use std::ops::Range;
 
 /// The tasks of a job, numbered by teacher, then by example.
@@ -34,8 +34,8 @@ impl<'a> From<&'a LineIndex> for LineOrigin<'a> {
     }
 }
 
-impl<'a> From<&'a Failure> for LineOrigin<'a> {
-    fn from(failure: &'a Failure) -> LineOrigin<'a> {
+impl<'a> From<&'a FailureIndex> for LineOrigin<'a> {
+    fn from(failure: &'a FailureIndex) -> LineOrigin<'a> {
         LineOrigin {
             teacher: failure.teacher,
             example: failure.example,

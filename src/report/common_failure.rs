@@ -2,7 +2,7 @@
 
 use super::figures::count;
 use crate::http::shorten;
-use crate::trace::Failure;
+use crate::trace::FailureIndex;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fmt;
@@ -36,7 +36,7 @@ pub struct FailureMessages(HashMap<String, CommonFailure>);
 
 impl FailureMessages {
     /// Counts a failure.
-    pub fn enter(&mut self, failure: &Failure) {
+    pub fn enter(&mut self, failure: &FailureIndex) {
         let message = shorten(&failure.message);
         // Lengths and ids differ from example to example.
         let key: String = message.chars().filter(|c| !c.is_ascii_digit()).collect();
@@ -64,12 +64,12 @@ impl FailureMessages {
 mod tests {
     use super::*;
 
-    fn failure(example: u32, message: &str) -> Failure {
+    fn failure(example: u32, message: &str) -> FailureIndex {
         let line = serde_json::json!({
             "teacher": 0, "example": example, "kind": "lm", "message": message, "attempts": 1,
             "task": "0".repeat(32), "made_by": "",
         });
-        serde_json::from_value(line).expect("a failure")
+        FailureIndex::of(&line.to_string()).expect("a failure")
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Counts over a run's outcomes, from every process that worked on it.
+//! Counts over a run's outcomes and its LM calls, from every process that worked on it.
 
-use crate::lm::{Price, Usage};
-use crate::trace::{Failure, FailureKind, LineIndex};
+use crate::lm::Price;
+use crate::trace::{FailureKind, Spent};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -15,7 +15,7 @@ pub struct OutcomeCounts {
     pub kept: usize,
     /// Failed tasks by kind.
     pub failures: BTreeMap<FailureKind, usize>,
-    /// Usage by LM, in order of first use.
+    /// What was paid, by LM in order of first use: also for outcomes that no longer count.
     pub lms: IndexMap<String, LmTotals>,
 }
 
@@ -32,20 +32,26 @@ pub struct LmTotals {
 
 impl OutcomeCounts {
     /// Counts a trace.
-    pub fn trace(&mut self, line: &LineIndex) {
+    pub fn trace(&mut self, kept: bool) {
         self.traces += 1;
-        self.kept += usize::from(line.kept);
-        for call in &line.calls {
-            self.add_usage(&call.lm, call.usage, u64::from(call.exchanges));
-        }
+        self.kept += usize::from(kept);
     }
 
     /// Counts a failure.
-    pub fn failure(&mut self, failure: &Failure) {
-        *self.failures.entry(failure.kind).or_default() += 1;
-        for (lm, usage) in &failure.usage {
-            self.add_usage(lm, *usage, 1);
+    pub fn failure(&mut self, kind: FailureKind) {
+        *self.failures.entry(kind).or_default() += 1;
+    }
+
+    /// Counts answers that were paid.
+    pub fn spend(&mut self, spent: &Spent) {
+        // `entry` needs an owned name for each call.
+        if !self.lms.contains_key(&spent.lm) {
+            self.lms.insert(spent.lm.clone(), LmTotals::default());
         }
+        let totals = &mut self.lms[&spent.lm];
+        totals.answers += spent.answers;
+        totals.prompt_tokens += spent.usage.prompt_tokens;
+        totals.completion_tokens += spent.usage.completion_tokens;
     }
 
     /// Failed tasks of every kind.
@@ -72,17 +78,6 @@ impl OutcomeCounts {
             .iter()
             .map(|(lm, totals)| Some(totals.cost(*prices.get(lm)?)))
             .sum()
-    }
-
-    fn add_usage(&mut self, lm: &str, usage: Usage, answers: u64) {
-        // `entry` needs an owned name for each call.
-        if !self.lms.contains_key(lm) {
-            self.lms.insert(lm.to_owned(), LmTotals::default());
-        }
-        let totals = &mut self.lms[lm];
-        totals.answers += answers;
-        totals.prompt_tokens += usage.prompt_tokens;
-        totals.completion_tokens += usage.completion_tokens;
     }
 }
 

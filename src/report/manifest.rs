@@ -253,8 +253,8 @@ impl TrainingReport {
 impl Manifest {
     /// The manifest of a run that starts, or that resumes after `before`.
     pub fn start(job: &Job, run: RunId, dir: &Path, rehearsal: bool, before: Option<Manifest>) -> Manifest {
-        let (seconds, starts, trainings) =
-            before.map_or_else(Default::default, |b| (b.seconds, b.starts, b.trainings));
+        let (seconds, starts, trainings, cost) =
+            before.map_or_else(Default::default, |b| (b.seconds, b.starts, b.trainings, b.cost));
         Manifest {
             version: MANIFEST_VERSION,
             bsft: env!("CARGO_PKG_VERSION").to_owned(),
@@ -268,7 +268,7 @@ impl Manifest {
             trainset_sha256: job.trainset.sha256().to_owned(),
             tasks: job.spec.teachers.len() * job.trainset.len(),
             counts: OutcomeCounts::default(),
-            cost: IndexMap::new(),
+            cost,
             seconds,
             starts: starts + 1,
             shards: Vec::new(),
@@ -328,13 +328,16 @@ impl Manifest {
         training.ending = Some(outcome.training);
     }
 
-    /// Records the counts and what they cost at the job's prices.
+    /// Records the counts and what they cost at the job's prices. LMs that the job no longer has keep their cost.
     pub fn record_counts(&mut self, counts: &OutcomeCounts, job: &Job) {
         self.counts = counts.clone();
         self.cost = (counts.lms.iter())
             .filter_map(|(lm, totals)| {
-                let price = job.spec.lms.get(lm)?.known_price()?;
-                Some((lm.clone(), totals.cost(price)))
+                let cost = match job.spec.lms.get(lm) {
+                    Some(settings) => totals.cost(settings.known_price()?),
+                    None => *self.cost.get(lm)?,
+                };
+                Some((lm.clone(), cost))
             })
             .collect();
     }

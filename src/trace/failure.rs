@@ -1,11 +1,16 @@
-//! A line of `failures.jsonl`: why a task has no trace.
+//! A line of `failures.jsonl`: why a task has no trace, and what was answered before.
 
+use super::line::{write_calls, write_exchanges, write_number, write_record, write_usage};
+use super::{Call, Exchange, RecordedAnswer, Spent};
 use crate::lm::Usage;
+use crate::python::json::write_string;
 use crate::task::TaskId;
+use crate::value::Record;
 use serde::{Deserialize, Serialize};
+use std::fmt::Write as _;
 
-/// A task that ended without a trace; serialises as a line of `failures.jsonl`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A task that ended without a trace.
+#[derive(Clone, Debug)]
 pub struct Failure {
     /// Index of the teacher.
     pub teacher: u32,
@@ -18,19 +23,33 @@ pub struct Failure {
     /// How often the LM (kind `lm`) or the task (otherwise) was tried.
     pub attempts: u32,
     /// The predictor at work, as DSPy names it.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub predictor: Option<String>,
     /// The answer that would not parse.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub raw_answer: Option<String>,
-    /// Tokens that were paid for all the same, by LM.
-    #[serde(default)]
-    pub usage: Vec<(String, Usage)>,
+    /// The HTTP status with which the LM's server refused the request.
+    pub status: Option<u16>,
+    /// The example's inputs.
+    pub inputs: Record,
+    /// What was answered.
+    pub answered: Answered,
     /// The task.
     pub task: TaskId,
     /// As in a trace; `made_by` in the file.
-    #[serde(rename = "made_by")]
     pub trace_fingerprint: String,
+}
+
+/// The LM's answers to a failed task: paid, and the base of a retry.
+#[derive(Clone, Debug)]
+pub enum Answered {
+    /// The program stopped at a call, or after the last one.
+    Calls {
+        /// The calls that gave outputs, in order.
+        calls: Vec<Call>,
+        /// The exchanges of the next call, which gave none, and the name of its LM.
+        unparsed: Option<(String, Vec<Exchange>)>,
+    },
+    /// The task ended in an unknown place: its records, in the order of its requests.
+    Records(Vec<RecordedAnswer>),
 }
 
 /// What kept a task from ending in a trace.
@@ -61,6 +80,91 @@ impl FailureKind {
             FailureKind::Metric => "metric",
             FailureKind::Lost => "lost",
             FailureKind::Bug => "bug",
+        }
+    }
+}
+
+impl Failure {
+    /// The line, without its line feed. Calls and exchanges look as in a line of `traces.jsonl`.
+    pub fn to_line(&self) -> String {
+        let mut out = String::with_capacity(1024);
+        write_number(&mut out, "{\"teacher\":", u64::from(self.teacher));
+        write_number(&mut out, ",\"example\":", u64::from(self.example));
+        out.push_str(",\"kind\":");
+        write_string(self.kind.name(), &mut out);
+        out.push_str(",\"message\":");
+        write_string(&self.message, &mut out);
+        write_number(&mut out, ",\"attempts\":", u64::from(self.attempts));
+        if let Some(predictor) = &self.predictor {
+            out.push_str(",\"predictor\":");
+            write_string(predictor, &mut out);
+        }
+        if let Some(raw_answer) = &self.raw_answer {
+            out.push_str(",\"raw_answer\":");
+            write_string(raw_answer, &mut out);
+        }
+        if let Some(status) = self.status {
+            write_number(&mut out, ",\"status\":", u64::from(status));
+        }
+        out.push_str(",\"usage\":[");
+        for (i, spent) in self.answered.spent().iter().enumerate() {
+            out.push_str(if i > 0 { ",[" } else { "[" });
+            write_string(&spent.lm, &mut out);
+            out.push(',');
+            write_usage(spent.usage, &mut out);
+            out.push(']');
+        }
+        out.push_str("],\"inputs\":");
+        write_record(&self.inputs, &mut out);
+        self.answered.write(&mut out);
+        // Writing to a String cannot fail.
+        let _ = write!(out, ",\"task\":\"{}\",\"made_by\":", self.task);
+        write_string(&self.trace_fingerprint, &mut out);
+        out.push('}');
+        out
+    }
+}
+
+impl Answered {
+    /// What the answers cost, by LM in order of first use.
+    fn spent(&self) -> Vec<Spent> {
+        let mut all: Vec<Spent> = Vec::new();
+        let mut add = |lm: &str, usage: Usage| Spent::add(&mut all, lm, 1, usage);
+        match self {
+            Answered::Calls { calls, unparsed } => {
+                for call in calls {
+                    for exchange in call.unparsed.iter().chain([&call.used]) {
+                        add(&call.lm, exchange.usage);
+                    }
+                }
+                if let Some((lm, exchanges)) = unparsed {
+                    exchanges.iter().for_each(|exchange| add(lm, exchange.usage));
+                }
+            }
+            Answered::Records(records) => records
+                .iter()
+                .filter(|record| !record.lm.is_empty())
+                .for_each(|record| add(&record.lm, record.answer.usage)),
+        }
+        all
+    }
+
+    fn write(&self, out: &mut String) {
+        match self {
+            Answered::Calls { calls, unparsed } => {
+                out.push_str(",\"calls\":[");
+                write_calls(calls, out);
+                out.push(']');
+                if let Some((lm, exchanges)) = unparsed {
+                    out.push_str(",\"lm\":");
+                    write_string(lm, out);
+                    write_exchanges(exchanges, out);
+                }
+            }
+            Answered::Records(records) => {
+                out.push_str(",\"records\":");
+                out.push_str(&serde_json::to_string(records).expect("strings and numbers serialise"));
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Where things stand in a line of `traces.jsonl`: what resume, collecting and the training files need, and no more.
 
+use super::Spent;
 use crate::lm::Usage;
 use crate::task::TaskId;
 use serde::Deserialize;
@@ -78,6 +79,15 @@ struct Unparsed {
 }
 
 impl LineIndex {
+    /// What its answers cost, by LM in order of first use.
+    pub fn spent(&self) -> Vec<Spent> {
+        let mut all = Vec::new();
+        for call in &self.calls {
+            Spent::add(&mut all, &call.lm, u64::from(call.exchanges), call.usage);
+        }
+        all
+    }
+
     /// Reads a line (with or without its line feed).
     pub fn of(line: &str) -> Result<LineIndex, NotATrace> {
         let parsed: Line<'_> = serde_json::from_str(line)?;

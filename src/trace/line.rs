@@ -1,6 +1,7 @@
 //! The line of `traces.jsonl`: compact JSON whose `messages`, `prompt` and `assistant` are already the bytes of a training row.
 
 use super::{Call, Exchange, Trace};
+use crate::lm::Usage;
 use crate::python::json::{write_compact, write_string};
 use crate::value::Record;
 use std::fmt::Write as _;
@@ -22,17 +23,22 @@ impl Trace {
         out.push_str(",\"prediction\":");
         write_record(&self.prediction, &mut out);
         out.push_str(",\"calls\":[");
-        for (i, call) in self.calls.iter().enumerate() {
-            if i > 0 {
-                out.push(',');
-            }
-            write_call(call, &mut out);
-        }
+        write_calls(&self.calls, &mut out);
         // Writing to a String cannot fail.
         let _ = write!(out, "],\"task\":\"{}\",\"made_by\":", self.task);
         write_string(&self.trace_fingerprint, &mut out);
         out.push('}');
         out
+    }
+}
+
+/// The calls, separated by commas.
+pub(super) fn write_calls(calls: &[Call], out: &mut String) {
+    for (i, call) in calls.iter().enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        write_call(call, out);
     }
 }
 
@@ -48,13 +54,7 @@ fn write_call(call: &Call, out: &mut String) {
     out.push(',');
     write_fields(&call.used, out);
     if !call.unparsed.is_empty() {
-        out.push_str(",\"unparsed\":[");
-        for (i, exchange) in call.unparsed.iter().enumerate() {
-            out.push_str(if i > 0 { ",{" } else { "{" });
-            write_fields(exchange, out);
-            out.push('}');
-        }
-        out.push(']');
+        write_exchanges(&call.unparsed, out);
     }
     if let Some(prompt) = &call.prompt {
         out.push_str(",\"prompt\":");
@@ -65,25 +65,37 @@ fn write_call(call: &Call, out: &mut String) {
     out.push('}');
 }
 
+/// The key `unparsed` with its exchanges.
+pub(super) fn write_exchanges(unparsed: &[Exchange], out: &mut String) {
+    out.push_str(",\"unparsed\":[");
+    for (i, exchange) in unparsed.iter().enumerate() {
+        out.push_str(if i > 0 { ",{" } else { "{" });
+        write_fields(exchange, out);
+        out.push('}');
+    }
+    out.push(']');
+}
+
 fn write_fields(exchange: &Exchange, out: &mut String) {
     out.push_str("\"messages\":");
     out.push_str(&exchange.messages);
     out.push_str(",\"raw_answer\":");
     write_string(&exchange.raw_answer, out);
-    write_number(
-        out,
-        ",\"usage\":{\"prompt_tokens\":",
-        exchange.usage.prompt_tokens,
-    );
-    write_number(out, ",\"completion_tokens\":", exchange.usage.completion_tokens);
+    out.push_str(",\"usage\":");
+    write_usage(exchange.usage, out);
+}
+
+pub(super) fn write_usage(usage: Usage, out: &mut String) {
+    write_number(out, "{\"prompt_tokens\":", usage.prompt_tokens);
+    write_number(out, ",\"completion_tokens\":", usage.completion_tokens);
     out.push('}');
 }
 
-fn write_number(out: &mut String, key: &str, number: u64) {
+pub(super) fn write_number(out: &mut String, key: &str, number: u64) {
     let _ = write!(out, "{key}{number}");
 }
 
-fn write_record(record: &Record, out: &mut String) {
+pub(super) fn write_record(record: &Record, out: &mut String) {
     out.push('{');
     for (i, (name, value)) in record.iter().enumerate() {
         if i > 0 {

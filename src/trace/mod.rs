@@ -4,18 +4,24 @@
 //! of that line, found by [`LineIndex`].
 
 mod failure;
+mod failure_index;
 mod index;
 mod line;
+mod line_answers;
 mod outcome;
 mod recorded_answer;
+mod spent;
 #[cfg(test)]
 mod tests;
 
 pub use bsft_dspy::program::{Call, Exchange};
-pub use failure::{Failure, FailureKind};
+pub use failure::{Answered, Failure, FailureKind};
+pub use failure_index::FailureIndex;
 pub use index::{CallIndex, LineIndex, NotATrace};
+pub use line_answers::LineAnswers;
 pub use outcome::{NotAnOutcome, Outcome};
-pub use recorded_answer::{RecordedAnswer, answers_of, question};
+pub use recorded_answer::{RecordedAnswer, question};
+pub use spent::Spent;
 
 use crate::task::TaskId;
 use crate::value::{Record, Value};

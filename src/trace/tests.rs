@@ -34,7 +34,7 @@ fn exchange(random: &mut Random) -> Exchange {
     }
 }
 
-fn trace(random: &mut Random) -> Trace {
+fn calls(random: &mut Random) -> Vec<Call> {
     let calls = (0..random.below(4)).map(|_| Call {
         predictor: text(random),
         lm: text(random),
@@ -51,17 +51,63 @@ fn trace(random: &mut Random) -> Trace {
         prompt: (random.below(2) == 0).then(|| messages(random)),
         assistant: text(random),
     });
-    let calls = calls.collect();
+    calls.collect()
+}
+
+fn trace(random: &mut Random) -> Trace {
     Trace {
         task: TaskId::derive(&[text(random).as_bytes()]),
         trace_fingerprint: text(random),
         teacher: random.below(9),
         example: random.next_u32(),
-        calls,
+        calls: calls(random),
         prediction: Record::from_iter([(text(random), Value::Bool(true))]),
         score: Value::Float(0.5),
         kept: random.below(2) == 0,
     }
+}
+
+fn failure(random: &mut Random) -> Failure {
+    let kinds = [FailureKind::Lm, FailureKind::Parse, FailureKind::Metric];
+    let unparsed = (0..random.below(3)).map(|_| exchange(random)).collect::<Vec<_>>();
+    Failure {
+        teacher: random.below(9),
+        example: random.next_u32(),
+        kind: kinds[random.below(3) as usize],
+        message: text(random),
+        attempts: random.below(9),
+        predictor: (random.below(2) == 0).then(|| text(random)),
+        raw_answer: (random.below(2) == 0).then(|| text(random)),
+        status: (random.below(2) == 0).then_some(400),
+        inputs: Record::from_iter([("q".to_owned(), Value::from(text(random)))]),
+        answered: Answered::Calls {
+            calls: calls(random),
+            unparsed: (!unparsed.is_empty()).then(|| (text(random), unparsed)),
+        },
+        task: TaskId::derive(&[text(random).as_bytes()]),
+        trace_fingerprint: text(random),
+    }
+}
+
+/// What a new run of a task finds of an exchange.
+fn recorded(lm: &str, exchange: &Exchange) -> RecordedAnswer {
+    RecordedAnswer {
+        question: question(lm, &exchange.messages),
+        lm: lm.to_owned(),
+        answer: crate::lm::LmResponse {
+            text: exchange.raw_answer.clone(),
+            usage: exchange.usage,
+        },
+    }
+}
+
+fn recorded_calls(calls: &[Call]) -> Vec<RecordedAnswer> {
+    let of_call = |call: &Call| {
+        let exchanges = call.unparsed.iter().chain([&call.used]);
+        let recorded: Vec<RecordedAnswer> = exchanges.map(|exchange| recorded(&call.lm, exchange)).collect();
+        recorded
+    };
+    calls.iter().flat_map(of_call).collect()
 }
 
 #[test]
@@ -102,29 +148,86 @@ fn a_line_is_found_again_with_the_bytes_of_its_training_rows() {
 }
 
 #[test]
-fn the_answers_of_a_line_come_in_the_order_in_which_they_were_asked_for() {
+fn line_answers_come_in_the_order_of_their_requests() {
     let mut random = Random::new(12);
     for _ in 0..500 {
-        let mut trace = trace(&mut random);
-        trace.calls.iter_mut().for_each(|call| call.inputs.clear());
-        let answers = answers_of(&trace.to_line()).expect("our own line");
-        let exchanges = trace.calls.iter().flat_map(|call| {
-            call.unparsed
-                .iter()
-                .chain([&call.used])
-                .map(|exchange| (call.lm.as_str(), exchange))
-        });
-        let wanted: Vec<RecordedAnswer> = exchanges
-            .map(|(lm, exchange)| RecordedAnswer {
-                question: question(lm, &exchange.messages),
-                answer: crate::lm::LmResponse {
-                    text: exchange.raw_answer.clone(),
-                    usage: exchange.usage,
-                },
-            })
-            .collect();
-        assert_eq!(answers, wanted);
+        let trace = trace(&mut random);
+        let answers = LineAnswers::of(&trace.to_line()).expect("our own line");
+        let all = recorded_calls(&trace.calls);
+        let reusable = all.len();
+        assert_eq!(answers, Some(LineAnswers { all, reusable }));
     }
+}
+
+#[test]
+fn failure_line_has_every_answer_with_its_usage() {
+    let mut random = Random::new(13);
+    for _ in 0..500 {
+        let failure = failure(&mut random);
+        let line = failure.to_line();
+        assert!(!line.contains('\n'));
+        let json: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(json["message"], failure.message);
+        assert!(json["inputs"]["q"].is_string(), "{line}");
+        let Answered::Calls { calls, unparsed } = &failure.answered else {
+            panic!("it has no records");
+        };
+        let mut all = recorded_calls(calls);
+        let in_calls = all.len();
+        if let Some((lm, exchanges)) = unparsed {
+            all.extend(exchanges.iter().map(|exchange| recorded(lm, exchange)));
+        }
+        let is_unanswered = failure.kind == FailureKind::Lm && failure.status.is_none();
+        let reusable = if is_unanswered { all.len() } else { in_calls };
+        let index = FailureIndex::of(&line).expect("our own line");
+        assert_eq!(
+            (index.task, index.kind, index.example),
+            (failure.task, failure.kind, failure.example)
+        );
+        let mut spent = Vec::new();
+        for answer in &all {
+            Spent::add(&mut spent, &answer.lm, 1, answer.answer.usage);
+        }
+        assert_eq!(index.spent, spent);
+        let answers = LineAnswers::of(&line).expect("our own line");
+        assert_eq!(answers, Some(LineAnswers { all, reusable }));
+    }
+}
+
+#[test]
+fn failure_line_with_records_reuses_all_but_the_last() {
+    let mut random = Random::new(14);
+    let records: Vec<RecordedAnswer> = (0..3)
+        .map(|_| recorded("teacher", &exchange(&mut random)))
+        .collect();
+    let mut usage = Usage::default();
+    records.iter().for_each(|record| usage += record.answer.usage);
+    let failure = Failure {
+        kind: FailureKind::Lost,
+        answered: Answered::Records(records.clone()),
+        ..failure(&mut random)
+    };
+    let line = failure.to_line();
+    let index = FailureIndex::of(&line).expect("our own line");
+    let spent = Spent {
+        lm: "teacher".to_owned(),
+        answers: 3,
+        usage,
+    };
+    assert_eq!(index.spent, [spent]);
+    let answers = LineAnswers::of(&line)
+        .expect("our own line")
+        .expect("with answers");
+    assert_eq!((answers.all, answers.reusable), (records, 2));
+}
+
+#[test]
+fn failure_line_of_version_0_1_0_has_usage_and_no_answers() {
+    let line = r#"{"teacher":0,"example":3,"kind":"parse","message":"m","attempts":2,"predictor":"p","raw_answer":"r","usage":[["teacher",{"prompt_tokens":5,"completion_tokens":1}]],"task":"000000000000000000000000000000ff","made_by":"x"}"#;
+    let index = FailureIndex::of(line).expect("a line of an earlier version");
+    assert_eq!((index.example, index.spent[0].answers), (3, 1));
+    assert_eq!(index.spent[0].usage.prompt_tokens, 5);
+    assert_eq!(LineAnswers::of(line).expect("a line of an earlier version"), None);
 }
 
 #[test]

@@ -11,10 +11,10 @@ use crate::metrics::TaskEnd;
 use crate::program::{ProgramResult, Step};
 use crate::python::json;
 use crate::spec::trace_fingerprint;
-use crate::store::{Claim, StoreError};
-use crate::task::AttemptRef;
+use crate::store::{Claim, Store, StoreError};
+use crate::task::{AttemptRef, RunId, TaskId};
 use crate::telemetry::spans;
-use crate::trace::{Failure, FailureKind, Outcome, Trace};
+use crate::trace::{Answered, Call, Failure, FailureKind, Outcome, Trace};
 use crate::value::{Record, Value};
 use futures_util::FutureExt as _;
 use std::panic::AssertUnwindSafe;
@@ -167,7 +167,13 @@ async fn run_attempt(
     let (end, outcome) = match outcome {
         Ok(trace) if trace.kept => (TaskEnd::Kept, Outcome::Trace(trace.to_line())),
         Ok(trace) => (TaskEnd::Dropped, Outcome::Trace(trace.to_line())),
-        Err(failure) => (TaskEnd::Failed, failed(job, message, failure)),
+        Err(mut failure) => {
+            let answered = match failure.answered.take() {
+                Some(answered) => answered,
+                None => recorded(store, run, message.task).await?,
+            };
+            (TaskEnd::Failed, failed(job, message, failure, answered))
+        }
     };
     store.finish(run, reference, outcome.encode()).await?;
     trace!(task = %message.task, attempt = %reference.attempt, "outcome stored");
@@ -201,32 +207,23 @@ async fn teach(
             Step::Ask(call) => match answers.answer(call.request()).await {
                 Ok(answer) => call.answer(answer.text, answer.usage)?,
                 Err(Ending::Failed(error)) => {
-                    return Err(call.fail(error.to_string(), error.attempts()).into());
+                    return Err(Ending::Failed(TaskFailure::unanswered(call, &error)));
                 }
                 Err(Ending::Interrupted(error)) => return Err(Ending::Interrupted(error)),
             },
         };
     };
+    let ProgramResult { calls, prediction } = result;
     let (score, kept) = match &job.metric {
         None => (Value::Bool(true), true),
-        Some(metric) => {
-            let score = metric
-                .score(teacher.output_type(metric.field()), &example, &result.prediction)
-                .map_err(|error| {
-                    Ending::Failed(TaskFailure {
-                        kind: FailureKind::Metric,
-                        message: error.to_string(),
-                        attempts: 1,
-                        predictor: None,
-                        raw_answer: None,
-                        usage: result.usage(),
-                    })
-                })?;
-            let kept = metric.keeps(&score);
-            (score, kept)
-        }
+        Some(metric) => match metric.score(teacher.output_type(metric.field()), &example, &prediction) {
+            Ok(score) => {
+                let kept = metric.keeps(&score);
+                (score, kept)
+            }
+            Err(error) => return Err(Ending::Failed(unscored(error.to_string(), calls))),
+        },
     };
-    let ProgramResult { calls, prediction } = result;
     Ok(Trace {
         task: message.task,
         trace_fingerprint: trace_fingerprint(&job.job_fingerprint, message.labels),
@@ -253,7 +250,21 @@ fn example(message: &BootstrapTask) -> Result<Record, String> {
     }
 }
 
-fn failed(job: &BuiltJob, message: &BootstrapTask, failure: TaskFailure) -> Outcome {
+/// What the store has of a task that did not end by itself.
+async fn recorded(store: &dyn Store, run: &RunId, task: TaskId) -> Result<Answered, StoreError> {
+    let mut records = store.records(run, task).await?;
+    records.sort_unstable_by_key(|(slot, _)| *slot);
+    let records = records.iter();
+    Ok(Answered::Records(
+        records
+            .filter_map(|(_, bytes)| serde_json::from_slice(bytes).ok())
+            .collect(),
+    ))
+}
+
+fn failed(job: &BuiltJob, message: &BootstrapTask, failure: TaskFailure, answered: Answered) -> Outcome {
+    let columns = example(message).unwrap_or_default();
+    let is_input = |name: &String| job.spec.inputs.contains(name);
     let failure = Failure {
         teacher: message.teacher,
         example: message.example,
@@ -262,11 +273,28 @@ fn failed(job: &BuiltJob, message: &BootstrapTask, failure: TaskFailure) -> Outc
         attempts: failure.attempts,
         predictor: failure.predictor,
         raw_answer: failure.raw_answer,
-        usage: failure.usage,
+        status: failure.status,
+        inputs: columns.into_iter().filter(|(name, _)| is_input(name)).collect(),
+        answered,
         task: message.task,
         trace_fingerprint: trace_fingerprint(&job.job_fingerprint, message.labels),
     };
-    Outcome::Failure(serde_json::to_string(&failure).expect("strings and numbers serialise"))
+    Outcome::Failure(failure.to_line())
+}
+
+fn unscored(message: String, calls: Vec<Call>) -> TaskFailure {
+    TaskFailure {
+        kind: FailureKind::Metric,
+        message,
+        attempts: 1,
+        predictor: None,
+        raw_answer: None,
+        status: None,
+        answered: Some(Answered::Calls {
+            calls,
+            unparsed: None,
+        }),
+    }
 }
 
 fn lost(failures: u32) -> TaskFailure {
@@ -290,6 +318,7 @@ fn bug(message: String) -> TaskFailure {
         attempts: 1,
         predictor: None,
         raw_answer: None,
-        usage: Vec::new(),
+        status: None,
+        answered: None,
     }
 }

@@ -122,7 +122,11 @@ impl RecordedAnswers<'_> {
             GateError::HandedBack => Ending::Interrupted(Interruption::HandedBack),
         })?;
         spans::answered(call, "ok", answer.usage);
-        let recorded = RecordedAnswer { question, answer };
+        let recorded = RecordedAnswer {
+            question,
+            lm: request.lm.to_owned(),
+            answer,
+        };
         self.store
             .record(self.run, self.attempt, slot, recorded.encode())
             .await

@@ -1,9 +1,9 @@
 //! The failure of a bootstrap task, before it becomes a line of `failures.jsonl`.
 
 use super::recorded_answers::Ending;
-use crate::lm::Usage;
-use crate::program::{ProgramFailure, ProgramFailureKind};
-use crate::trace::FailureKind;
+use crate::lm::LmError;
+use crate::program::{PendingCall, ProgramFailure, ProgramFailureKind};
+use crate::trace::{Answered, FailureKind};
 
 /// The task's part of a failure; the job and the message add the rest.
 #[derive(Debug)]
@@ -16,8 +16,24 @@ pub(super) struct TaskFailure {
     pub(super) predictor: Option<String>,
     /// The answer that did not parse.
     pub(super) raw_answer: Option<String>,
-    /// Tokens paid for, by LM.
-    pub(super) usage: Vec<(String, Usage)>,
+    /// The HTTP status of a refused request.
+    pub(super) status: Option<u16>,
+    /// What was answered before. `None` if only the store knows.
+    pub(super) answered: Option<Answered>,
+}
+
+impl TaskFailure {
+    /// The LM gave no answer to a call.
+    pub(super) fn unanswered(call: PendingCall<'_>, error: &LmError) -> TaskFailure {
+        let status = match error {
+            LmError::Refused { status, .. } => Some(*status),
+            _ => None,
+        };
+        TaskFailure {
+            status,
+            ..call.fail(error.to_string(), error.attempts()).into()
+        }
+    }
 }
 
 impl From<ProgramFailure> for TaskFailure {
@@ -32,7 +48,11 @@ impl From<ProgramFailure> for TaskFailure {
             attempts: failure.attempts,
             predictor: Some(failure.predictor),
             raw_answer: failure.raw_answer,
-            usage: failure.usage,
+            status: None,
+            answered: Some(Answered::Calls {
+                calls: failure.calls,
+                unparsed: (!failure.unparsed.is_empty()).then_some((failure.lm, failure.unparsed)),
+            }),
         }
     }
 }

@@ -14,6 +14,7 @@ mod manners;
 mod metrics;
 mod rehearse;
 mod resume;
+mod retry;
 mod screens;
 mod secrets;
 mod simulated_lm;

@@ -83,7 +83,9 @@ impl LmServer {
 
     /// From now on it refuses to give this output field for examples from this number on, with HTTP 422.
     pub(crate) fn refuse(&self, field: &str, example: usize) {
-        self.http(&format!("POST /_refuse?field={field}&example={example}&status=422"));
+        self.http(&format!(
+            "POST /_refuse?field={field}&example={example}&status=422"
+        ));
     }
 
     /// Every request so far, as a JSON array of `{path, body}`.

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::task::TaskId;
-use crate::trace::FailureKind;
 use std::fs;
 use std::path::PathBuf;
 
@@ -17,19 +16,19 @@ fn trace(task: usize, trace_fingerprint: &str) -> String {
     )
 }
 
-fn failure(task: usize) -> Failure {
-    Failure {
-        teacher: 0,
-        example: task as u32,
-        kind: FailureKind::Parse,
-        message: "m".to_owned(),
-        attempts: 2,
-        predictor: None,
-        raw_answer: None,
-        usage: Vec::new(),
-        task: id(task),
-        trace_fingerprint: "now".to_owned(),
-    }
+/// A failure after the call of [`trace`], with an answer that did not parse.
+fn failure(task: usize, raw_answer: &str) -> String {
+    let calls = trace(task, "now");
+    let start = calls.find("\"calls\"").expect("a key");
+    let end = calls.find(",\"task\"").expect("a key");
+    format!(
+        "{{\"teacher\":0,\"example\":{task},\"kind\":\"parse\",\"message\":\"m\",\"attempts\":1,\
+         \"usage\":[[\"l\",{{\"prompt_tokens\":11,\"completion_tokens\":22}}]],\"inputs\":{{}},{},\"lm\":\"l\",\
+         \"unparsed\":[{{\"messages\":[1],\"raw_answer\":\"{raw_answer}\",\
+         \"usage\":{{\"prompt_tokens\":10,\"completion_tokens\":20}}}}],\"task\":\"{}\",\"made_by\":\"now\"}}",
+        &calls[start..end],
+        id(task)
+    )
 }
 
 fn id(task: usize) -> TaskId {
@@ -48,14 +47,33 @@ fn fill(log: &mut OutcomeLog, traces: &[usize], failures: &[usize]) {
     for task in traces {
         let line = trace(*task, "now");
         let index = LineIndex::of(&line).expect("a good line");
-        log.append_trace(*task, &line, &index);
+        log.append_trace(*task, &line, index).expect("a disk with room");
     }
     for task in failures {
-        let failure = failure(*task);
-        let line = serde_json::to_string(&failure).expect("plain data");
-        log.append_failure(*task, &line, &failure);
+        fail(log, *task, "?");
     }
     log.flush().expect("a disk with room");
+}
+
+fn fail(log: &mut OutcomeLog, task: usize, raw_answer: &str) {
+    let line = failure(task, raw_answer);
+    let index = FailureIndex::of(&line).expect("a good line");
+    log.append_failure(task, &line, index).expect("a disk with room");
+}
+
+/// Answers and prompt tokens that were paid.
+fn paid(log: &OutcomeLog) -> (u64, u64) {
+    let totals = log.counts().lms.get("l").copied().unwrap_or_default();
+    (totals.answers, totals.prompt_tokens)
+}
+
+/// `retry` in a process of its own.
+fn take_failures_back(dir: &RunDir) -> OutcomeLog {
+    let mut log = open(dir);
+    log.archive_failures().expect("a disk with room");
+    log.find_replays(|line| Some(line.example as usize))
+        .expect("a good file");
+    log
 }
 
 fn examples(path: PathBuf) -> Vec<u64> {
@@ -136,9 +154,71 @@ fn open_archives_stale_lines_and_find_replays_finds_their_answers() {
         "task 1 has an outcome, task 0 only archived answers"
     );
     let answers = log.archived_answers(0).expect("a good file");
+    let answers = answers.expect("an archived line");
     assert_eq!(
         answers.iter().map(|a| a.answer.text.as_str()).collect::<Vec<_>>(),
         ["r0"]
     );
-    assert_eq!(log.archived_answers(2).expect("a good file"), []);
+    assert_eq!(log.archived_answers(2).expect("a good file"), None);
+}
+
+#[tokio::test]
+async fn archive_failures_keeps_their_answers_and_their_cost() {
+    let (_temp, dir) = folder();
+    let mut log = open(&dir);
+    fill(&mut log, &[0], &[1, 2]);
+    log.sync().await.expect("a disk with room");
+    assert_eq!(paid(&log), (5, 23));
+    let mut log = take_failures_back(&dir);
+    assert_eq!((log.counts().done(), log.replays()), (1, 2));
+    assert_eq!(fs::read_to_string(dir.failures()).expect("a file"), "");
+    let answers = log.archived_answers(1).expect("a good file");
+    let answers = answers.expect("an archived line");
+    assert_eq!(
+        answers.len(),
+        1,
+        "the answer that did not parse is not used again"
+    );
+    assert_eq!(answers[0].answer.text, "r1");
+    // The first task succeeds with the answer that it had, the other fails as before, with another answer that is paid.
+    fill(&mut log, &[1], &[2]);
+    assert_eq!(paid(&log), (6, 33));
+    log.sync().await.expect("a disk with room");
+    assert_eq!(paid(&open(&dir)), (6, 33));
+}
+
+#[tokio::test]
+async fn spend_log_survives_a_kill_before_its_lines_are_written() {
+    let (_temp, dir) = folder();
+    let mut log = open(&dir);
+    fill(&mut log, &[0], &[1]);
+    assert_eq!(fs::read_to_string(dir.spend()).expect("a file"), "");
+    drop(log);
+    let log = open(&dir);
+    assert_eq!(paid(&log), (3, 12));
+    drop(log);
+    let mut log = take_failures_back(&dir);
+    // The same answer a second time: it was asked for again.
+    fill(&mut log, &[], &[1]);
+    assert_eq!(paid(&log), (4, 22));
+    drop(log);
+    assert_eq!(paid(&open(&dir)), (4, 22), "killed before the entry was written");
+    assert_eq!(paid(&open(&dir)), (4, 22));
+}
+
+#[tokio::test]
+async fn spend_log_is_made_from_the_outcomes_of_a_version_without_it() {
+    let (_temp, dir) = folder();
+    let mut log = open(&dir);
+    fill(&mut log, &[0, 1], &[2]);
+    log.sync().await.expect("a disk with room");
+    let mut log = take_failures_back(&dir);
+    fill(&mut log, &[2], &[]);
+    log.sync().await.expect("a disk with room");
+    let before = paid(&log);
+    assert_eq!(before, (4, 13));
+    drop(log);
+    fs::remove_file(dir.spend()).expect("a file");
+    assert_eq!(paid(&open(&dir)), before);
+    assert_eq!(paid(&open(&dir)), before);
 }

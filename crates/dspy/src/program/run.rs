@@ -8,7 +8,6 @@ use crate::lm::Usage;
 use crate::signature::Signature;
 use bsft_pycompat::json::write_string;
 use bsft_pycompat::value::Record;
-use indexmap::IndexMap;
 use serde_json::Value as Json;
 
 /// The next step of a running program.
@@ -97,8 +96,12 @@ pub struct ProgramFailure {
     pub predictor: String,
     /// The last answer that did not parse, if any.
     pub raw_answer: Option<String>,
-    /// The tokens spent so far, by LM.
-    pub usage: Vec<(String, Usage)>,
+    /// The calls before the one that failed.
+    pub calls: Vec<Call>,
+    /// The name of the LM of the call that failed.
+    pub lm: String,
+    /// The exchanges of the call that failed: those whose answers gave no outputs.
+    pub unparsed: Vec<Exchange>,
 }
 
 /// The cause of a program's failure.
@@ -195,11 +198,10 @@ impl<'p> PendingCall<'p> {
 
     /// Ends the run because the LM returned no answer in `attempts` requests.
     pub fn fail(self, message: String, attempts: u32) -> ProgramFailure {
-        let spent = self.asked.unparsed.as_slice();
-        let raw_answer = spent.last().map(|exchange| exchange.raw_answer.clone());
-        let usage = self.run.usage(spent);
+        let unparsed: Vec<Exchange> = self.asked.unparsed.into_iter().collect();
+        let raw_answer = last_answer(&unparsed);
         self.run
-            .failure(ProgramFailureKind::Lm, message, attempts, raw_answer, usage)
+            .failure(ProgramFailureKind::Lm, message, attempts, raw_answer, unparsed)
     }
 
     fn predictor(&self) -> &'p Predictor {
@@ -211,13 +213,6 @@ impl<'p> PendingCall<'p> {
             None => self.predictor().adapter,
             Some(_) => &JsonAdapter,
         }
-    }
-}
-
-impl ProgramResult {
-    /// The tokens of all calls, by LM in order of first use.
-    pub fn usage(&self) -> Vec<(String, Usage)> {
-        usage_of(&self.calls)
     }
 }
 
@@ -253,7 +248,7 @@ impl<'p> Run<'p> {
             .collect();
         let user = match predictor.user(predictor.adapter, &inputs) {
             Ok(user) => user,
-            Err(error) => return Err(self.unformatted(&error)),
+            Err(error) => return Err(self.unformatted(&error, Vec::new())),
         };
         let messages = close_array(&predictor.prelude, &user);
         // The JSON adapter has no retry: its first request already contains its format.
@@ -275,7 +270,7 @@ impl<'p> Run<'p> {
         let predictor = self.predictor();
         let turn = match predictor.user(&JsonAdapter, &inputs) {
             Ok(turn) => turn,
-            Err(error) => return Err(self.unformatted(&error)),
+            Err(error) => return Err(self.unformatted(&error, vec![first])),
         };
         let messages = close_array(prelude, &turn);
         let format = predictor.response_format.as_ref();
@@ -319,7 +314,10 @@ impl<'p> Run<'p> {
         };
         let assistant = match predictor.adapter.assistant(&predictor.signature, &outputs) {
             Ok(assistant) => assistant,
-            Err(error) => return Err(self.unformatted(&error)),
+            Err(error) => {
+                let exchanges = unparsed.into_iter().chain([used]).collect();
+                return Err(self.unformatted(&error, exchanges));
+            }
         };
         for (name, value) in &outputs {
             self.namespace.insert(name.clone(), value.clone());
@@ -339,23 +337,13 @@ impl<'p> Run<'p> {
         self.next()
     }
 
-    /// The tokens of these exchanges, under the LM of the current predictor.
-    fn usage(&self, spent: &[Exchange]) -> Vec<(String, Usage)> {
-        let lm = &self.predictor().lm;
-        spent
-            .iter()
-            .map(|exchange| (lm.clone(), exchange.usage))
-            .collect()
+    fn unparsed(self, reason: String, exchanges: Vec<Exchange>) -> ProgramFailure {
+        let (attempts, raw_answer) = (exchanges.len() as u32, last_answer(&exchanges));
+        self.failure(ProgramFailureKind::Parse, reason, attempts, raw_answer, exchanges)
     }
 
-    fn unparsed(self, reason: String, mut exchanges: Vec<Exchange>) -> ProgramFailure {
-        let (attempts, usage) = (exchanges.len() as u32, self.usage(&exchanges));
-        let raw_answer = exchanges.pop().map(|last| last.raw_answer);
-        self.failure(ProgramFailureKind::Parse, reason, attempts, raw_answer, usage)
-    }
-
-    fn unformatted(self, error: &FormatError) -> ProgramFailure {
-        self.failure(ProgramFailureKind::Format, error.to_string(), 1, None, Vec::new())
+    fn unformatted(self, error: &FormatError, exchanges: Vec<Exchange>) -> ProgramFailure {
+        self.failure(ProgramFailureKind::Format, error.to_string(), 1, None, exchanges)
     }
 
     fn failure(
@@ -364,17 +352,18 @@ impl<'p> Run<'p> {
         message: String,
         attempts: u32,
         raw_answer: Option<String>,
-        last: Vec<(String, Usage)>,
+        unparsed: Vec<Exchange>,
     ) -> ProgramFailure {
-        let mut usage = usage_of(&self.calls);
-        usage.extend(last);
+        let predictor = self.predictor();
         ProgramFailure {
             kind,
             message,
             attempts,
-            predictor: self.predictor().name.clone(),
+            predictor: predictor.name.clone(),
             raw_answer,
-            usage,
+            calls: self.calls,
+            lm: predictor.lm.clone(),
+            unparsed,
         }
     }
 }
@@ -386,18 +375,8 @@ impl Predictor {
     }
 }
 
-fn usage_of(calls: &[Call]) -> Vec<(String, Usage)> {
-    let mut usage: IndexMap<&str, Usage> = IndexMap::new();
-    for call in calls {
-        let spent = usage.entry(&call.lm).or_default();
-        for exchange in call.unparsed.iter().chain([&call.used]) {
-            *spent += exchange.usage;
-        }
-    }
-    usage
-        .into_iter()
-        .map(|(lm, usage)| (lm.to_owned(), usage))
-        .collect()
+fn last_answer(exchanges: &[Exchange]) -> Option<String> {
+    exchanges.last().map(|exchange| exchange.raw_answer.clone())
 }
 
 /// Joins the prelude and the current turn into one JSON array. Like DSPy, it omits an empty turn.

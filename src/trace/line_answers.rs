@@ -1,0 +1,105 @@
+//! The recorded answers of a line of `traces.jsonl` or `failures.jsonl`.
+
+use super::{FailureKind, NotATrace, RecordedAnswer, question};
+use crate::lm::{LmResponse, Usage};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// The answers of a line of `traces.jsonl` or `failures.jsonl`, in the order of their requests.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LineAnswers {
+    /// All of them: each was paid.
+    pub all: Vec<RecordedAnswer>,
+    /// How many of them, from the first on, a new run of the task uses again. The others are asked for again, as a new rollout: they
+    /// ended the call that failed.
+    pub reusable: usize,
+}
+
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(borrow)]
+    calls: Option<Vec<LineCall<'a>>>,
+    /// Of a failure, like the following fields.
+    kind: Option<FailureKind>,
+    status: Option<u16>,
+    lm: Option<String>,
+    #[serde(borrow, default)]
+    unparsed: Vec<LineExchange<'a>>,
+    records: Option<Vec<RecordedAnswer>>,
+}
+
+#[derive(Deserialize)]
+struct LineCall<'a> {
+    lm: String,
+    #[serde(borrow)]
+    messages: &'a RawValue,
+    raw_answer: String,
+    usage: Usage,
+    #[serde(borrow, default)]
+    unparsed: Vec<LineExchange<'a>>,
+}
+
+#[derive(Deserialize)]
+struct LineExchange<'a> {
+    #[serde(borrow)]
+    messages: &'a RawValue,
+    raw_answer: String,
+    usage: Usage,
+}
+
+impl LineAnswers {
+    /// Reads a line. `None` if it is a failure of version 0.1.0, whose answers are lost.
+    pub fn of(line: &str) -> Result<Option<LineAnswers>, NotATrace> {
+        let line: Line<'_> = serde_json::from_str(line)?;
+        if let Some(records) = line.records {
+            // The last answer may be what ended the task.
+            let reusable = records.len().saturating_sub(1);
+            return Ok(Some(LineAnswers {
+                all: records,
+                reusable,
+            }));
+        }
+        let Some(calls) = line.calls else {
+            return Ok(None);
+        };
+        let exchanges = calls.into_iter().flat_map(|call| {
+            let used = LineExchange {
+                messages: call.messages,
+                raw_answer: call.raw_answer,
+                usage: call.usage,
+            };
+            let lm = call.lm;
+            call.unparsed
+                .into_iter()
+                .chain([used])
+                .map(move |exchange| exchange.recorded(&lm))
+        });
+        let mut all: Vec<RecordedAnswer> = exchanges.collect();
+        let in_calls = all.len();
+        let lm = line.lm.unwrap_or_default();
+        all.extend(line.unparsed.into_iter().map(|exchange| exchange.recorded(&lm)));
+        // Without an answer to the JSON retry, the answer before it stands. A refusal would be repeated, so the call starts afresh.
+        let is_unanswered = line.kind == Some(FailureKind::Lm) && line.status.is_none();
+        let reusable = if is_unanswered { all.len() } else { in_calls };
+        Ok(Some(LineAnswers { all, reusable }))
+    }
+
+    /// The answers that a new run of the task uses again.
+    pub fn into_reusable(mut self) -> Vec<RecordedAnswer> {
+        self.all.truncate(self.reusable);
+        self.all
+    }
+}
+
+impl LineExchange<'_> {
+    fn recorded(self, lm: &str) -> RecordedAnswer {
+        RecordedAnswer {
+            question: question(lm, self.messages.get()),
+            lm: lm.to_owned(),
+            answer: LmResponse {
+                text: self.raw_answer,
+                usage: self.usage,
+            },
+        }
+    }
+}
