@@ -374,6 +374,9 @@ impl Chaos {
         );
         let trainings = self.trainings("run");
         assert_eq!(trainings, self.trainings("undisturbed"), "seed {seed}");
+        // Every answer is in the books once.
+        let tally = |out: &str| self.manifest(out)["tally"].clone();
+        assert_eq!(tally("run"), tally("undisturbed"), "seed {seed}");
         let audit = audit(&self.cluster.lm, &self.cluster.logs(), &self.events);
         assert!(
             audit.wrong.is_empty(),
@@ -391,10 +394,14 @@ impl Chaos {
         }
     }
 
+    fn manifest(&self, out: &str) -> serde_json::Value {
+        let manifest = self.cluster.folder.read(&format!("{out}/run.json"));
+        serde_json::from_str(&manifest).unwrap()
+    }
+
     /// The provider's ids of all trainings.
     fn trainings(&self, out: &str) -> Vec<String> {
-        let manifest = self.cluster.folder.read(&format!("{out}/run.json"));
-        let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+        let manifest = self.manifest(out);
         let shards = manifest["shards"].as_array().unwrap();
         shards
             .iter()
