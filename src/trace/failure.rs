@@ -1,7 +1,7 @@
 //! A line of `failures.jsonl`: why a task has no trace, and what was answered before.
 
 use super::line::{write_calls, write_exchanges, write_number, write_record, write_usage};
-use super::{Call, Exchange, RecordedAnswer, Spent};
+use super::{Call, RecordedAnswer, Spent, UnparsedCall};
 use crate::lm::Usage;
 use crate::python::json::write_string;
 use crate::task::TaskId;
@@ -45,8 +45,8 @@ pub enum Answered {
     Calls {
         /// The calls that gave outputs, in order.
         calls: Vec<Call>,
-        /// The exchanges of the next call, which gave none, and the name of its LM.
-        unparsed: Option<(String, Vec<Exchange>)>,
+        /// The next call, which gave none, if the LM answered it.
+        unparsed: Option<Box<UnparsedCall>>,
     },
     /// The task ended in an unknown place: its records, in the order of its requests.
     Records(Vec<RecordedAnswer>),
@@ -137,8 +137,9 @@ impl Answered {
                         add(&call.lm, exchange.usage);
                     }
                 }
-                if let Some((lm, exchanges)) = unparsed {
-                    exchanges.iter().for_each(|exchange| add(lm, exchange.usage));
+                if let Some(call) = unparsed {
+                    let exchanges = call.exchanges.iter();
+                    exchanges.for_each(|exchange| add(&call.lm, exchange.usage));
                 }
             }
             Answered::Records(records) => records
@@ -155,10 +156,10 @@ impl Answered {
                 out.push_str(",\"calls\":[");
                 write_calls(calls, out);
                 out.push(']');
-                if let Some((lm, exchanges)) = unparsed {
+                if let Some(call) = unparsed {
                     out.push_str(",\"lm\":");
-                    write_string(lm, out);
-                    write_exchanges(exchanges, out);
+                    write_string(&call.lm, out);
+                    write_exchanges(&call.exchanges, out);
                 }
             }
             Answered::Records(records) => {

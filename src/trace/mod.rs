@@ -14,7 +14,7 @@ mod spent;
 #[cfg(test)]
 mod tests;
 
-pub use bsft_dspy::program::{Call, Exchange};
+pub use bsft_dspy::program::{Call, Exchange, UnparsedCall};
 pub use failure::{Answered, Failure, FailureKind};
 pub use failure_index::FailureIndex;
 pub use index::{CallIndex, LineIndex, NotATrace};

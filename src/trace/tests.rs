@@ -82,7 +82,12 @@ fn failure(random: &mut Random) -> Failure {
         inputs: Record::from_iter([("q".to_owned(), Value::from(text(random)))]),
         answered: Answered::Calls {
             calls: calls(random),
-            unparsed: (!unparsed.is_empty()).then(|| (text(random), unparsed)),
+            unparsed: (!unparsed.is_empty()).then(|| {
+                Box::new(UnparsedCall {
+                    lm: text(random),
+                    exchanges: unparsed,
+                })
+            }),
         },
         task: TaskId::derive(&[text(random).as_bytes()]),
         trace_fingerprint: text(random),
@@ -174,8 +179,9 @@ fn failure_line_has_every_answer_with_its_usage() {
         };
         let mut all = recorded_calls(calls);
         let in_calls = all.len();
-        if let Some((lm, exchanges)) = unparsed {
-            all.extend(exchanges.iter().map(|exchange| recorded(lm, exchange)));
+        if let Some(call) = unparsed {
+            let exchanges = call.exchanges.iter();
+            all.extend(exchanges.map(|exchange| recorded(&call.lm, exchange)));
         }
         let is_unanswered = failure.kind == FailureKind::Lm && failure.status.is_none();
         let reusable = if is_unanswered { all.len() } else { in_calls };

@@ -51,7 +51,7 @@ impl From<ProgramFailure> for TaskFailure {
             status: None,
             answered: Some(Answered::Calls {
                 calls: failure.calls,
-                unparsed: (!failure.unparsed.is_empty()).then_some((failure.lm, failure.unparsed)),
+                unparsed: failure.unparsed,
             }),
         }
     }

@@ -77,6 +77,7 @@ pub use build::BuildError;
 pub use demos::unread_demo_keys;
 pub use run::{
     Call, CallRequest, Exchange, PendingCall, ProgramFailure, ProgramFailureKind, ProgramResult, Step,
+    UnparsedCall,
 };
 pub use saved_state::{TrainedModel, has_private_models, saved_state};
 pub use spec::{ModuleKind, PredictorSpec, ProgramSettings, ProgramSpec};

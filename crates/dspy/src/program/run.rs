@@ -98,10 +98,17 @@ pub struct ProgramFailure {
     pub raw_answer: Option<String>,
     /// The calls before the one that failed.
     pub calls: Vec<Call>,
-    /// The name of the LM of the call that failed.
+    /// The call that failed, if the LM answered it.
+    pub unparsed: Option<Box<UnparsedCall>>,
+}
+
+/// A call whose answers gave no outputs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnparsedCall {
+    /// The LM's name in the settings.
     pub lm: String,
-    /// The exchanges of the call that failed: those whose answers gave no outputs.
-    pub unparsed: Vec<Exchange>,
+    /// The exchanges, in order.
+    pub exchanges: Vec<Exchange>,
 }
 
 /// The cause of a program's failure.
@@ -352,9 +359,11 @@ impl<'p> Run<'p> {
         message: String,
         attempts: u32,
         raw_answer: Option<String>,
-        unparsed: Vec<Exchange>,
+        exchanges: Vec<Exchange>,
     ) -> ProgramFailure {
         let predictor = self.predictor();
+        let lm = predictor.lm.clone();
+        let unparsed = (!exchanges.is_empty()).then(|| Box::new(UnparsedCall { lm, exchanges }));
         ProgramFailure {
             kind,
             message,
@@ -362,7 +371,6 @@ impl<'p> Run<'p> {
             predictor: predictor.name.clone(),
             raw_answer,
             calls: self.calls,
-            lm: predictor.lm.clone(),
             unparsed,
         }
     }
