@@ -1,7 +1,8 @@
-//! What an LM's account does makes no example fail: limits and outages, counted by the server.
+//! What an LM's account does makes no example fail: limits, outages and refusals, counted by the server.
 //!
 //! No figure depends on the speed of the machine; `benches/limits` measures wall time and the use of a limit.
 
+mod closed;
 mod declared;
 mod example;
 mod learnt;

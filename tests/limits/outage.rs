@@ -73,3 +73,19 @@ fn requests_that_hang_are_asked_again_after_timeout_secs() {
     let counts = scene.assert_complete();
     assert!(counts.hung > 0, "{counts:?}");
 }
+
+#[test]
+fn server_that_never_answered_ends_compile_with_code_4() {
+    let scene = Scene::new(ServerBehaviour::default());
+    scene.server.break_down(OutageKind::Reset);
+    let ended = scene.compile(&[]).with(4);
+    let base = scene.server.base();
+    let address = base.trim_start_matches("http://").trim_end_matches("/v1");
+    assert!(ended.stderr.contains(address), "{}", ended.stderr);
+    let counts = scene.server.counts();
+    assert!(counts.resets <= PROBES, "{counts:?}");
+    // Nothing is lost: the same command runs the job when the server is there.
+    scene.server.mend();
+    scene.compile(&[]).with(0);
+    scene.assert_complete();
+}

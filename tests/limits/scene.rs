@@ -39,8 +39,12 @@ impl Scene {
 
     /// Compiles with these further arguments and the key `first`.
     pub(crate) fn compile(&self, arguments: &[&str]) -> Ended {
+        self.compile_with_key("first", arguments)
+    }
+
+    pub(crate) fn compile_with_key(&self, key: &str, arguments: &[&str]) -> Ended {
         let arguments = [&COMPILE, arguments].concat();
-        self.folder.start_with(&arguments, &[(KEY, "first")]).end()
+        self.folder.start_with(&arguments, &[(KEY, key)]).end()
     }
 
     /// Compiles on workers of a cluster.

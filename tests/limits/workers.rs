@@ -1,10 +1,11 @@
-//! The same on workers of a cluster: outages.
+//! The same on workers of a cluster: outages and refused accounts.
 
+use super::closed::quick;
 use super::outage::away;
 use super::scene::workers;
-use super::{CALLS, Scene};
+use super::{CALLS, EXAMPLES, Scene};
 use crate::cli::cluster::Cluster;
-use bsft_limited_lm::OutageKind;
+use bsft_limited_lm::{OutageKind, ServerBehaviour};
 
 const WORKERS: usize = 2;
 
@@ -17,4 +18,48 @@ fn outage_makes_no_example_fail_on_workers() {
     let counts = scene.assert_complete();
     // Sixteen in flight and about ten probes of each.
     assert!(counts.resets <= WORKERS as u64 * (16 + 20), "{counts:?}");
+}
+
+#[test]
+fn revoked_key_stops_the_run_on_workers_and_a_new_one_resumes_it() {
+    let Some(cluster) = Cluster::start() else { return };
+    let scene = Scene::new(ServerBehaviour {
+        revoke_after: Some(CALLS / 2),
+        ..quick()
+    });
+    let old = workers(&cluster, WORKERS, "first");
+    scene
+        .compile_on(&cluster)
+        .with(1)
+        .saying(super::scene::KEY)
+        .saying("401");
+    let stopped = scene.server.counts();
+    assert!(stopped.status(401) <= WORKERS as u64 * (16 + 1), "{stopped:?}");
+    assert!(scene.folder.traced("run") < EXAMPLES);
+    for worker in old {
+        worker.signal("TERM");
+        worker.end().with(0);
+    }
+    let _new = workers(&cluster, WORKERS, "second");
+    scene.compile_on(&cluster).with(0);
+    scene.assert_complete();
+}
+
+#[test]
+fn used_up_quota_stops_the_run_on_workers_and_the_same_command_resumes_it() {
+    let Some(cluster) = Cluster::start() else { return };
+    let scene = Scene::new(ServerBehaviour {
+        quota: Some(CALLS / 2),
+        ..quick()
+    });
+    let _workers = workers(&cluster, WORKERS, "first");
+    scene
+        .compile_on(&cluster)
+        .with(1)
+        .saying("You exceeded your current quota");
+    let stopped = scene.server.counts();
+    assert!(stopped.status(429) <= WORKERS as u64 * (16 + 1), "{stopped:?}");
+    scene.server.change(quick());
+    scene.compile_on(&cluster).with(0);
+    scene.assert_complete();
 }
