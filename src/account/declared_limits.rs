@@ -54,8 +54,10 @@ impl DeclaredLimits {
             return;
         }
         let now = Instant::now();
+        // With its burst a bucket releases no more than the limit in any 60 seconds.
+        let secs = 60.0 + BURST.as_secs_f64();
         let bucket = |per_minute: Option<u64>| {
-            per_minute.map(|limit| TokenBucket::new(limit.max(1) as f64 / 60.0, BURST, now))
+            per_minute.map(|limit| TokenBucket::new(limit.max(1) as f64 / secs, BURST, now))
         };
         used.requests = bucket(limits.rpm);
         used.tokens = bucket(limits.tpm);
