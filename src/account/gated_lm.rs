@@ -8,6 +8,7 @@ use crate::shutdown::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 /// So often a call may be told to try again at once; from then on such an answer limits as others do.
 const AT_ONCE: u32 = 3;
@@ -17,6 +18,12 @@ const ASKED_AGAIN: u32 = 1;
 
 /// The longest pause of a call after its first failure on the server's side, doubled for each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The status by which a server reports that this request made it fail. Servers that are away or overloaded send 502, 503 or 504.
+const INTERNAL_ERROR: u16 = 500;
+
+/// How long a call alone is asked again after 500 before it fails: longer than a restart takes that shows as 500.
+const ALONE: Duration = Duration::from_secs(30);
 
 /// An LM of a job behind its gate.
 pub struct GatedLm {
@@ -60,6 +67,8 @@ struct Tries {
     suspicion: Option<u64>,
     /// How often its refusal was shown to be its own.
     unfounded: u32,
+    /// Since when the call has got nothing but 500, with no other call at the gate.
+    alone_since: Option<Instant>,
 }
 
 impl GatedLm {
@@ -108,8 +117,13 @@ impl GatedLm {
                     self.log(&tries, wait, &message);
                     slot.throttled(&message, wait, &hints);
                 }
-                Verdict::Away { message, wait } => {
+                Verdict::Away {
+                    status,
+                    message,
+                    wait,
+                } => {
                     slot.away(&message);
+                    tries.away(status, &self.gate);
                     self.away(&mut tries, message, wait, shutdown).await?;
                 }
                 Verdict::Closed(account) => match slot.refused(&account, tries.suspicion) {
@@ -135,7 +149,6 @@ impl GatedLm {
         wait: Option<Duration>,
         shutdown: &Shutdown,
     ) -> Result<(), GateError> {
-        tries.away(&self.gate);
         if tries.own > self.retries {
             return Err(GateError::Failed(LmError::Unavailable {
                 lm: self.name.clone(),
@@ -183,6 +196,7 @@ impl Tries {
             at_once: 0,
             suspicion: None,
             unfounded: 0,
+            alone_since: None,
         }
     }
 
@@ -197,15 +211,24 @@ impl Tries {
     }
 
     /// Counts a failure on the server's side. It is the call's own if others were answered since its last one; or if they were once, and
-    /// now the call fails alone, with no other to compare it with.
-    fn away(&mut self, gate: &Gate) {
+    /// now the call fails alone, with no other to compare it with. A server that returns 500 is there: to a call that has been alone for
+    /// [`ALONE`] it is an answer about this call.
+    fn away(&mut self, status: Option<u16>, gate: &Gate) {
         let answers = gate.answered();
+        if status == Some(INTERNAL_ERROR) && gate.is_idle() {
+            let since = *self.alone_since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= ALONE {
+                self.own = u32::MAX;
+            }
+        } else {
+            self.alone_since = None;
+        }
         if answers > self.answers {
             self.answers = answers;
             self.since_answers = 0;
-            self.own += 1;
+            self.own = self.own.saturating_add(1);
         } else if self.own > 0 && gate.is_idle() && gate.failures_in_row() <= self.since_answers + 1 {
-            self.own += 1;
+            self.own = self.own.saturating_add(1);
         }
         self.since_answers += 1;
     }

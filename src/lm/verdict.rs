@@ -24,6 +24,8 @@ pub enum Verdict {
     },
     /// No answer: refused or broken connection, timeout, 408, 5xx.
     Away {
+        /// The HTTP status; `None` if no response arrived.
+        status: Option<u16>,
         /// The address and the cause.
         message: String,
         /// How long the server asks to wait.

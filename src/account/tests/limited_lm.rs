@@ -154,6 +154,9 @@ impl LimitedLm {
         let within =
             |window: Option<[u64; 2]>| window.is_some_and(|[from, to]| (from..to).contains(&at.as_secs()));
         let away = |message: &str| Verdict::Away {
+            status: message
+                .strip_prefix("HTTP ")
+                .and_then(|status| status.parse().ok()),
             message: message.to_owned(),
             wait: None,
         };

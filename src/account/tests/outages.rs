@@ -63,7 +63,8 @@ async fn a_server_that_is_busy_for_minutes_fails_no_example() {
 
 #[tokio::test(start_paused = true)]
 async fn exactly_the_example_that_kills_the_server_fails() {
-    for poisoned in [3, 1000, 1998] {
+    // Number 0 is asked alone, with no other call to compare it with.
+    for poisoned in [0, 3, 1000, 1998] {
         let load = Load {
             concurrency: 64,
             ..Load::new(Behavior {

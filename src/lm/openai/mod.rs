@@ -153,6 +153,7 @@ impl OpenAi {
                 }
             }
             Blame::Server => Verdict::Away {
+                status: Some(status),
                 message: message(),
                 wait: wait.map(|wait| wait.min(retry::LONGEST_IMPOSED)),
             },
@@ -169,6 +170,7 @@ impl OpenAi {
     fn broken(&self, error: reqwest::Error) -> Verdict {
         let cause = self.redact(&chain(&error.without_url()));
         Verdict::Away {
+            status: None,
             message: format!("{}: {cause}", self.shown_url),
             wait: None,
         }

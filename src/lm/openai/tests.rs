@@ -224,7 +224,7 @@ async fn rate_limits_and_server_errors_are_told_apart_with_the_wait_that_the_ser
     }
     for status in [408, 500, 502, 504] {
         let verdict = play(Play::Say(status, SOON, "busy".to_owned())).await.0;
-        let Verdict::Away { message, wait } = verdict else {
+        let Verdict::Away { message, wait, .. } = verdict else {
             panic!("{status}: {verdict:?}")
         };
         assert!(message.contains(&format!("HTTP {status}: busy")), "{message}");
