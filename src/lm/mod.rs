@@ -8,6 +8,8 @@ pub mod openai;
 mod settings;
 pub mod simulated;
 mod status;
+#[cfg(test)]
+pub(crate) mod testing;
 mod verdict;
 
 pub use crate::http::Secret;

@@ -6,8 +6,8 @@ mod pacing;
 mod refusals;
 
 use super::{Accounts, GateError, GatedLm};
-use crate::adapter::{Adapter, FormatError, Message, ParseFailure};
-use crate::lm::{AccountLimits, LmRequest, LmSettings, LmStatus, RequestContext, Simulation};
+use crate::lm::testing::{self, NoAdapter};
+use crate::lm::{AccountLimits, LmRequest, LmStatus, RequestContext};
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
 use crate::signature::Signature;
@@ -51,7 +51,7 @@ impl Load {
     /// The LM behind its gate, and the permits.
     fn connect(&self, lm: &Arc<LimitedLm>, accounts: &Accounts) -> (Arc<GatedLm>, Arc<Semaphore>) {
         fastrand::seed(self.seed);
-        let settings = settings();
+        let settings = testing::settings("http://127.0.0.1:1/v1");
         let gate = accounts.gate(&settings, self.declared);
         let metrics = settings.metrics(&Metrics::new());
         let gated = GatedLm::new(Arc::clone(lm) as _, gate, &settings, metrics);
@@ -152,39 +152,4 @@ async fn ask_until(
 fn within(times: &[Duration], from: u64, to: u64) -> usize {
     let seconds = Duration::from_secs(from)..Duration::from_secs(to);
     times.iter().filter(|time| seconds.contains(*time)).count()
-}
-
-fn settings() -> LmSettings {
-    LmSettings {
-        name: "teacher".to_owned(),
-        model: "openai/m".to_owned(),
-        api_base: Some("http://127.0.0.1:1/v1".to_owned()),
-        api_key_env: None,
-        account: None,
-        temperature: None,
-        max_tokens: None,
-        extra: serde_json::Map::new(),
-        timeout_secs: None,
-        num_retries: None,
-        price: None,
-        simulate: Simulation::default(),
-    }
-}
-
-#[derive(Debug)]
-struct NoAdapter;
-
-impl Adapter for NoAdapter {
-    fn prelude(&self, _: &Signature, _: &[Record]) -> Result<Vec<Message>, FormatError> {
-        Ok(Vec::new())
-    }
-    fn user(&self, _: &Signature, _: &Record) -> Result<String, FormatError> {
-        Ok(String::new())
-    }
-    fn assistant(&self, _: &Signature, _: &Record) -> Result<String, FormatError> {
-        Ok(String::new())
-    }
-    fn parse(&self, _: &Signature, _: &str) -> Result<Record, ParseFailure> {
-        Ok(Record::new())
-    }
 }

@@ -1,8 +1,8 @@
 //! The client against a real server of the tests' own, which plays scripted answers.
 
 use super::*;
-use crate::adapter::{Adapter, FormatError, Message, ParseFailure};
-use crate::lm::{ClosedCause, RequestContext, Simulation};
+use crate::lm::testing::{self, NoAdapter};
+use crate::lm::{ClosedCause, RequestContext};
 use crate::metrics::Metrics;
 use crate::signature::Signature;
 use crate::value::Record;
@@ -104,38 +104,10 @@ async fn read_request(stream: &mut TcpStream) -> Option<String> {
     }
 }
 
-#[derive(Debug)]
-struct NoAdapter;
-
-impl Adapter for NoAdapter {
-    fn prelude(&self, _: &Signature, _: &[Record]) -> Result<Vec<Message>, FormatError> {
-        Ok(Vec::new())
-    }
-    fn user(&self, _: &Signature, _: &Record) -> Result<String, FormatError> {
-        Ok(String::new())
-    }
-    fn assistant(&self, _: &Signature, _: &Record) -> Result<String, FormatError> {
-        Ok(String::new())
-    }
-    fn parse(&self, _: &Signature, _: &str) -> Result<Record, ParseFailure> {
-        Ok(Record::new())
-    }
-}
-
 fn settings(base: &str) -> LmSettings {
     LmSettings {
-        name: "teacher".to_owned(),
-        model: "openai/m".to_owned(),
-        api_base: Some(base.to_owned()),
-        api_key_env: None,
-        account: None,
-        temperature: None,
-        max_tokens: None,
-        extra: serde_json::Map::new(),
         timeout_secs: Some(20.0),
-        num_retries: None,
-        price: None,
-        simulate: Simulation::default(),
+        ..testing::settings(base)
     }
 }
 

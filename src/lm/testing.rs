@@ -1,0 +1,43 @@
+//! What tests of LM clients and gates share: settings of an LM, and an adapter for requests whose answers are not parsed.
+
+use super::{LmSettings, Simulation};
+use crate::adapter::{Adapter, FormatError, Message, ParseFailure};
+use crate::signature::Signature;
+use crate::value::Record;
+
+/// The LM `teacher` with the model `openai/m` at this address, and defaults for the rest.
+pub(crate) fn settings(base: &str) -> LmSettings {
+    LmSettings {
+        name: "teacher".to_owned(),
+        model: "openai/m".to_owned(),
+        api_base: Some(base.to_owned()),
+        api_key_env: None,
+        account: None,
+        temperature: None,
+        max_tokens: None,
+        extra: serde_json::Map::new(),
+        timeout_secs: None,
+        num_retries: None,
+        price: None,
+        simulate: Simulation::default(),
+    }
+}
+
+/// Formats and parses nothing.
+#[derive(Debug)]
+pub(crate) struct NoAdapter;
+
+impl Adapter for NoAdapter {
+    fn prelude(&self, _: &Signature, _: &[Record]) -> Result<Vec<Message>, FormatError> {
+        Ok(Vec::new())
+    }
+    fn user(&self, _: &Signature, _: &Record) -> Result<String, FormatError> {
+        Ok(String::new())
+    }
+    fn assistant(&self, _: &Signature, _: &Record) -> Result<String, FormatError> {
+        Ok(String::new())
+    }
+    fn parse(&self, _: &Signature, _: &str) -> Result<Record, ParseFailure> {
+        Ok(Record::new())
+    }
+}
