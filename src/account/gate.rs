@@ -125,10 +125,10 @@ impl Gate {
         permits: &'a Semaphore,
         shutdown: &Shutdown,
     ) -> Result<Slot<'a>, HandedBack> {
-        if self.is_free.load(Ordering::Acquire) {
+        if self.is_free() {
             let permit = permit(permits).await;
             // The wait for the permit may have been long.
-            if self.is_free.load(Ordering::Acquire) {
+            if self.is_free() {
                 let [health_era, pace_era] = &self.eras;
                 let eras = [health_era, pace_era].map(|era| era.load(Ordering::Acquire));
                 return Ok(Slot::unlimited(self, permit, bytes, eras));
@@ -245,8 +245,19 @@ impl Gate {
         *lock(&self.last_error) = Some((message.to_owned(), Instant::now()));
     }
 
-    /// Changes the state, and tells those who wait for it.
+    /// Changes the state, and wakes the calls that wait for it.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut GateState, Instant) -> T) -> T {
+        let changed = self.update(change);
+        self.changed.notify_waiters();
+        changed
+    }
+
+    fn readiness(&self, bytes: usize) -> Readiness {
+        self.update(|state, now| state.readiness(bytes, &self.counts, self.since_made(now), now))
+    }
+
+    /// Changes the state, and reports a change of the health.
+    fn update<T>(&self, change: impl FnOnce(&mut GateState, Instant) -> T) -> T {
         let now = Instant::now();
         let mut state = lock(&self.state);
         let before = state.health_era;
@@ -254,25 +265,10 @@ impl Gate {
         let turned = (state.health_era != before).then(|| state.health.state(now));
         self.publish(&state);
         drop(state);
-        self.changed.notify_waiters();
         if let Some(lm_state) = turned {
-            self.tell(&lm_state);
+            self.report(&lm_state);
         }
         changed
-    }
-
-    fn readiness(&self, bytes: usize) -> Readiness {
-        let now = Instant::now();
-        let mut state = lock(&self.state);
-        let before = state.health_era;
-        let readiness = state.readiness(bytes, &self.counts, self.since_made(now), now);
-        let turned = (state.health_era != before).then(|| state.health.state(now));
-        self.publish(&state);
-        drop(state);
-        if let Some(lm_state) = turned {
-            self.tell(&lm_state);
-        }
-        readiness
     }
 
     /// Releases the call if it is still ready: the wait for the permit may have been long.
@@ -298,7 +294,7 @@ impl Gate {
         self.is_free.store(state.is_free(), Ordering::Release);
     }
 
-    fn tell(&self, state: &LmState) {
+    fn report(&self, state: &LmState) {
         let (model, address) = (&self.model, &self.address);
         match state {
             LmState::Open => tracing::debug!(model, address, "lm answers"),

@@ -6,7 +6,7 @@ use super::health::{HealthAdmission, ServerHealth};
 use super::hinted_limits::HintedLimits;
 use super::learnt_rate::{LearntRate, RefusalEffect, Release};
 use super::token_estimate::TokenEstimate;
-use crate::lm::{ClosedAccount, ClosedCause, Hints};
+use crate::lm::{AccountLimits, ClosedAccount, ClosedCause, Hints};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -264,7 +264,7 @@ impl GateState {
 
     /// Requests a second that are released at most; `None` if nothing limits them.
     pub(super) fn limit_per_sec(&self) -> Option<f64> {
-        let declared = self.declared.as_ref().map(|declared| declared.limits());
+        let declared = self.declared_limits();
         let per_sec = |per_minute: u64| per_minute as f64 / 60.0;
         let (hinted_requests, hinted_tokens) = self.hinted.per_sec();
         let learnt = match &self.learnt {
@@ -285,7 +285,7 @@ impl GateState {
 
     /// Whether tokens are limited, so that their use is learnt.
     pub(super) fn limits_tokens(&self) -> bool {
-        let declared = self.declared.as_ref().map(|declared| declared.limits());
+        let declared = self.declared_limits();
         self.hinted.per_sec().1.is_some() || declared.is_some_and(|limits| limits.tpm.is_some())
     }
 
@@ -297,8 +297,12 @@ impl GateState {
         }
     }
 
+    fn declared_limits(&self) -> Option<AccountLimits> {
+        self.declared.as_ref().map(|declared| declared.limits())
+    }
+
     fn is_limit_known(&self) -> bool {
-        let declared = self.declared.as_ref().map(|declared| declared.limits());
+        let declared = self.declared_limits();
         self.hinted.is_known() || declared.is_some_and(|limits| limits.rpm.or(limits.tpm).is_some())
     }
 

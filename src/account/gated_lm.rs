@@ -149,7 +149,7 @@ impl GatedLm {
         wait: Option<Duration>,
         shutdown: &Shutdown,
     ) -> Result<(), GateError> {
-        if tries.own > self.retries {
+        if tries.own > self.retries || tries.was_long_alone() {
             return Err(GateError::Failed(LmError::Unavailable {
                 lm: self.name.clone(),
                 attempts: tries.made,
@@ -211,25 +211,26 @@ impl Tries {
     }
 
     /// Counts a failure on the server's side. It is the call's own if others were answered since its last one; or if they were once, and
-    /// now the call fails alone, with no other to compare it with. A server that returns 500 is there: to a call that has been alone for
-    /// [`ALONE`] it is an answer about this call.
+    /// now the call fails alone, with no other to compare it with.
     fn away(&mut self, status: Option<u16>, gate: &Gate) {
         let answers = gate.answered();
-        if status == Some(INTERNAL_ERROR) && gate.is_idle() {
-            let since = *self.alone_since.get_or_insert_with(Instant::now);
-            if since.elapsed() >= ALONE {
-                self.own = u32::MAX;
-            }
+        self.alone_since = if status == Some(INTERNAL_ERROR) && gate.is_idle() {
+            self.alone_since.or_else(|| Some(Instant::now()))
         } else {
-            self.alone_since = None;
-        }
+            None
+        };
         if answers > self.answers {
             self.answers = answers;
             self.since_answers = 0;
-            self.own = self.own.saturating_add(1);
+            self.own += 1;
         } else if self.own > 0 && gate.is_idle() && gate.failures_in_row() <= self.since_answers + 1 {
-            self.own = self.own.saturating_add(1);
+            self.own += 1;
         }
         self.since_answers += 1;
+    }
+
+    /// A server that returns 500 is there: to a call that has been alone for [`ALONE`] it is an answer about this call.
+    fn was_long_alone(&self) -> bool {
+        self.alone_since.is_some_and(|since| since.elapsed() >= ALONE)
     }
 }
