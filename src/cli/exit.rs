@@ -7,7 +7,7 @@ use std::process::{ExitCode, Termination};
 pub enum Exit {
     /// Success.
     Done,
-    /// The job failed, or an LM refuses its key, its quota or its model; the message says what to do.
+    /// The job failed, or an LM server refuses the key, the quota or the model; the message names the remedy.
     Failed,
     /// Bad usage, or a bad job file.
     Usage,
