@@ -1,16 +1,11 @@
 //! `tests/parity/lm_server.py` as a process: a real HTTP server with deterministic answers.
 
+use super::python_server::PythonServer;
 use super::until;
 use serde::Deserialize;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
 
 /// The server; it ends with the test.
-pub(crate) struct LmServer {
-    child: Child,
-    port: u16,
-}
+pub(crate) struct LmServer(PythonServer);
 
 /// Counts of the requests since the last reset; requests are distinguished by their messages.
 #[derive(Debug, PartialEq, Deserialize)]
@@ -41,26 +36,9 @@ impl LmServer {
 
     /// On that port (0: a free one), with further arguments.
     pub(crate) fn start_on(port: u16, arguments: &[&str]) -> LmServer {
-        let mut child = Command::new("python3")
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/parity/lm_server.py"))
-            .args(["--while-stdin", "--port", &port.to_string()])
-            .args(arguments)
-            // It ends when this end of the pipe goes, however the test ends.
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("these tests need python3: install it (apt-get install python3), or put it on PATH");
-        let mut line = String::new();
-        let stdout = child.stdout.take().unwrap();
-        BufReader::new(stdout).read_line(&mut line).unwrap();
-        let port = line
-            .trim()
-            .trim_end_matches("/v1")
-            .rsplit(':')
-            .next()
-            .and_then(|port| port.parse().ok())
-            .unwrap_or_else(|| panic!("lm_server.py did not start; it printed {line:?}"));
-        LmServer { child, port }
+        LmServer(PythonServer::start("tests/parity/lm_server.py", |command| {
+            command.args(["--port", &port.to_string()]).args(arguments);
+        }))
     }
 
     /// What a job file calls `api_base`.
@@ -70,7 +48,7 @@ impl LmServer {
 
     /// The same for who comes by another address of this machine.
     pub(crate) fn base_on(&self, address: &str) -> String {
-        format!("http://{address}:{}/v1", self.port)
+        format!("http://{address}:{}/v1", self.0.port())
     }
 
     pub(crate) fn count(&self) -> Count {
@@ -147,23 +125,6 @@ impl LmServer {
     }
 
     fn http(&self, request: &str) -> String {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        write!(
-            stream,
-            "{request} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-        body.to_owned()
-    }
-}
-
-impl Drop for LmServer {
-    fn drop(&mut self) {
-        // Both fail when it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.0.http(request, "")
     }
 }

@@ -10,6 +10,7 @@ mod lm_server;
 pub(crate) mod lossy;
 pub(crate) mod openai_server;
 mod port;
+mod python_server;
 pub(crate) mod rabbitmq;
 pub(crate) mod redis_server;
 mod wait;
