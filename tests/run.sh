@@ -105,6 +105,7 @@ fi
 if cargo deny --version >/dev/null 2>&1; then
     step cargo deny check
 fi
+step tests/deploy/image.py
 step tests/deploy/kubernetes.sh
 step tests/deploy/monitoring.sh
 
