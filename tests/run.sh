@@ -118,13 +118,15 @@ groups=() titles=()
 
 . tests/support/broker.sh
 
-# Everything is built. Most tests wait for servers, for leases to expire or for the time between retries.
+# Everything is built. Most tests wait for servers, for leases to expire or for the time between retries. What runs beside them must not
+# build: cargo would make it wait for the lints.
+programs="${CARGO_TARGET_DIR:-target}/debug"
 beside "scripts/lint.sh" scripts/lint.sh
-beside "tests/compose/run.sh" tests/compose/run.sh
+beside "tests/compose/run.sh" tests/compose/run.sh --programs "$programs"
 beside "cargo doc" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 beside "cargo test --doc" cargo test --doc --workspace --quiet
 if [ -n "${BSFT_DSPY_PYTHON:-}" ]; then
-    differential=("$BSFT_DSPY_PYTHON" tests/parity/differential.py --bsft "${CARGO_TARGET_DIR:-target}/debug/bsft-coordinator")
+    differential=("$BSFT_DSPY_PYTHON" tests/parity/differential.py --bsft "$programs/bsft-coordinator")
     beside "the real DSPy on written jobs" "${differential[@]}" --cases tests/parity/cases.json
     beside "the real DSPy on random jobs" "${differential[@]}" -n 300 --seed 1
 fi

@@ -7,8 +7,17 @@
 #
 # RabbitMQ, Redis and Debian are the official images where this machine has them, and stand-ins otherwise (images.sh), which have the official
 # names while this runs. Project, folders, ports and tags are our own; nothing is left but the stand-ins, for the next time.
+#
+#   tests/compose/run.sh                   builds the programs first
+#   tests/compose/run.sh --programs DIR    with programs that are built already
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+
+programs=
+if [ $# -gt 0 ]; then
+    [ "$1" = --programs ] || { sed -n 's/^#   //p' "$0" >&2; exit 2; }
+    programs=${2:?--programs needs a folder}
+fi
 
 skip() {
     echo "SKIPPED: deploy/ was not tried with docker ($1)"
@@ -82,8 +91,10 @@ containers() { docker ps -q "${ours[@]}" --filter "label=com.docker.compose.serv
 dc() { "${compose[@]}" -f "$scratch/deploy/docker-compose.yml" "$@"; }
 
 # --- the image ------------------------------------------------------------------------------------------------------------------
-cargo build --quiet --bins
-programs=${CARGO_TARGET_DIR:-target}/debug
+if [ -z "$programs" ]; then
+    cargo build --quiet --bins
+    programs=${CARGO_TARGET_DIR:-target}/debug
+fi
 deploy/build-image.sh --binaries "$programs" --tag "$image" >"$scratch/build.log" 2>&1 || fail "the image could not be built"
 docker run --rm "$image" bsft-worker --version >"$scratch/version.log" 2>&1 ||
     skip "programs that are built here do not run on Debian 13: $(tail -n 1 "$scratch/version.log")"
