@@ -11,7 +11,7 @@ use super::task_plan::TaskPlan;
 use crate::job::Job;
 use crate::report::{Manifest, Phase};
 use crate::run_dir::RunDir;
-use crate::spec::{JobSpec, spec_digest};
+use crate::spec::{JobSpec, ServerInIds, spec_digest};
 use tracing::{info, warn};
 
 /// A job with its tasks, and the outcomes that earlier processes left.
@@ -50,7 +50,14 @@ pub(super) async fn prepare(
     let spec = StoredSpec::new(&job.spec);
     run.backends().store.put_job(run.id, &spec.bytes).await?;
 
-    let (mut tasks, mut log) = open_log(coordinator.dir.clone(), TaskPlan::new(job)).await?;
+    // A run keeps the ids with which it was started.
+    let is_of_0_1 = previous.as_ref().is_some_and(|previous| previous.server_in_ids);
+    let server = if is_of_0_1 {
+        ServerInIds::Yes
+    } else {
+        ServerInIds::No
+    };
+    let (mut tasks, mut log) = open_log(coordinator.dir.clone(), TaskPlan::new(job, server)).await?;
     if coordinator.retry.examples() {
         (tasks, log) = take_failures_back(run, tasks, log).await?;
     }

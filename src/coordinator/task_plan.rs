@@ -1,7 +1,7 @@
 //! A job's bootstrap tasks: one for each teacher and example, with their numbers and ids.
 
 use crate::job::Job;
-use crate::spec::{TeacherIdentity, job_fingerprint, trace_fingerprint};
+use crate::spec::{ServerInIds, TeacherIdentity, job_fingerprint, trace_fingerprint};
 use crate::task::TaskId;
 use crate::trace::{FailureIndex, LineIndex};
 use std::ops::Range;
@@ -46,10 +46,10 @@ impl<'a> From<&'a FailureIndex> for LineOrigin<'a> {
 }
 
 impl TaskPlan {
-    pub(super) fn new(job: Job) -> TaskPlan {
+    pub(super) fn new(job: Job, server: ServerInIds) -> TaskPlan {
         TaskPlan {
             teachers: (0..job.spec.teachers.len())
-                .map(|teacher| TeacherIdentity::for_teacher(&job.spec, teacher))
+                .map(|teacher| TeacherIdentity::for_teacher(&job.spec, teacher, server))
                 .collect(),
             job_fingerprint: job_fingerprint(&job.spec),
             job,

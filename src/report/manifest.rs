@@ -48,6 +48,9 @@ pub struct Manifest {
     pub trainset_sha256: String,
     /// The number of bootstrap tasks: teachers times examples.
     pub tasks: usize,
+    /// Whether version 0.1.0 started the run, which made the addresses of LM servers part of the ids of tasks.
+    #[serde(default = "yes")]
+    pub server_in_ids: bool,
     /// Counts over the outcomes.
     #[serde(rename = "tally")]
     pub counts: OutcomeCounts,
@@ -253,6 +256,7 @@ impl TrainingReport {
 impl Manifest {
     /// The manifest of a run that starts, or that resumes after `before`.
     pub fn start(job: &Job, run: RunId, dir: &Path, rehearsal: bool, before: Option<Manifest>) -> Manifest {
+        let server_in_ids = before.as_ref().is_some_and(|before| before.server_in_ids);
         let (seconds, starts, trainings, cost) =
             before.map_or_else(Default::default, |b| (b.seconds, b.starts, b.trainings, b.cost));
         Manifest {
@@ -267,6 +271,7 @@ impl Manifest {
             job_sha256: job.digest.clone(),
             trainset_sha256: job.trainset.sha256().to_owned(),
             tasks: job.spec.teachers.len() * job.trainset.len(),
+            server_in_ids,
             counts: OutcomeCounts::default(),
             cost,
             seconds,
@@ -360,6 +365,11 @@ impl Manifest {
         bytes.push(b'\n');
         bytes
     }
+}
+
+/// The value of a key that manifests of version 0.1.0 do not have.
+fn yes() -> bool {
+    true
 }
 
 fn absolute(path: &Path) -> String {

@@ -22,16 +22,26 @@ struct TeacherQuestions<'a> {
     lms: Vec<Answering<'a>>,
 }
 
-/// What an LM's answers depend on, per LM: not its key, timeouts, prices or fine-tuning.
+/// What an LM's answers depend on, per LM: not its key, timeouts, prices or fine-tuning, and not the server that has the model.
 #[derive(Serialize)]
 struct Answering<'a> {
     name: &'a str,
     model: &'a str,
+    /// In runs that version 0.1.0 started, see [`ServerInIds`].
     api_base: Option<&'a str>,
     temperature: Option<f64>,
     max_tokens: Option<u64>,
     extra: &'a serde_json::Map<String, serde_json::Value>,
     simulate: Option<crate::lm::Simulation>,
+}
+
+/// Whether the address of an LM's server is part of the ids of tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerInIds {
+    /// No: an LM is its model and arguments, whichever server has it.
+    No,
+    /// Yes, the first endpoint's, as in version 0.1.0: a run keeps the ids with which it was started.
+    Yes,
 }
 
 /// Digest of everything that a teacher's questions and an LM's answers depend on.
@@ -40,13 +50,13 @@ pub struct TeacherIdentity([u8; 32]);
 
 impl TeacherIdentity {
     /// The identity of teacher number `teacher` of the job.
-    pub fn for_teacher(spec: &JobSpec, teacher: usize) -> TeacherIdentity {
+    pub fn for_teacher(spec: &JobSpec, teacher: usize, server: ServerInIds) -> TeacherIdentity {
         let program = &spec.teachers[teacher];
         let lms = spec
             .lms
             .values()
             .filter(|lm| program.predictors.iter().any(|p| p.lm == lm.name))
-            .map(answering)
+            .map(|lm| answering(lm, server))
             .collect();
         let questions = TeacherQuestions {
             program,
@@ -69,11 +79,14 @@ impl TeacherIdentity {
     }
 }
 
-fn answering(lm: &LmSettings) -> Answering<'_> {
+fn answering(lm: &LmSettings, server: ServerInIds) -> Answering<'_> {
     Answering {
         name: &lm.name,
         model: &lm.model,
-        api_base: lm.api_base.as_deref(),
+        api_base: match server {
+            ServerInIds::No => None,
+            ServerInIds::Yes => lm.api_base.as_deref(),
+        },
         temperature: lm.temperature,
         max_tokens: lm.max_tokens,
         extra: &lm.extra,

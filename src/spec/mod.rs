@@ -2,7 +2,7 @@
 
 mod identity;
 
-pub use identity::{TeacherIdentity, job_fingerprint, run_id, spec_digest, trace_fingerprint};
+pub use identity::{ServerInIds, TeacherIdentity, job_fingerprint, run_id, spec_digest, trace_fingerprint};
 
 use crate::adapter::AdapterKind;
 use crate::lm::{AccountLimits, LmSettings};

@@ -4,7 +4,7 @@ use super::{dir, good, read_text};
 use crate::job::Job;
 use crate::job::plan::{Plan, limits_text};
 use crate::lm::AccountLimits;
-use crate::spec::{TeacherIdentity, job_fingerprint, spec_digest};
+use crate::spec::{ServerInIds, TeacherIdentity, job_fingerprint, spec_digest};
 use std::time::Duration;
 
 /// The end of a job file with one account.
@@ -174,8 +174,8 @@ fn ids_of_tasks_and_traces_do_not_depend_on_accounts_and_patience() {
     let plain = read_good(&good());
     let limited = read_good(&with_account(ACCOUNT).replace("adapter", "patience = \"2d\"\nadapter"));
     assert_eq!(
-        TeacherIdentity::for_teacher(&limited.spec, 0),
-        TeacherIdentity::for_teacher(&plain.spec, 0)
+        TeacherIdentity::for_teacher(&limited.spec, 0, ServerInIds::No),
+        TeacherIdentity::for_teacher(&plain.spec, 0, ServerInIds::No)
     );
     assert_eq!(job_fingerprint(&limited.spec), job_fingerprint(&plain.spec));
     let patient = read_good(&good().replace("adapter", "patience = \"2d\"\nadapter"));
