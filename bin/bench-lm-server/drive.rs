@@ -125,6 +125,7 @@ fn target(name: &str, base: &str) -> Result<Arc<dyn Target>, BoxError> {
         api_base: Some(base.to_owned()),
         api_key_env: None,
         account: None,
+        more_endpoints: Vec::new(),
         temperature: None,
         max_tokens: None,
         extra: serde_json::Map::new(),

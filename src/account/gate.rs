@@ -1,8 +1,9 @@
 //! The gate of one model at one address with one key: releases calls, one at a time where something limits them.
 
+mod candidate;
 mod slot;
 
-pub(super) use slot::Standing;
+pub(super) use slot::{Slot, Standing};
 
 use super::counts::Counts;
 use super::declared_limits::DeclaredLimits;
@@ -11,7 +12,6 @@ use super::health::{CONFIRMED_BY_OTHERS, ServerHealth};
 use super::lock;
 use crate::lm::{LmSettings, LmState, LmStatus};
 use crate::shutdown::Shutdown;
-use slot::Slot;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -129,17 +129,48 @@ impl Gate {
             let permit = permit(permits).await;
             // The wait for the permit may have been long.
             if self.is_free() {
-                let [health_era, pace_era] = &self.eras;
-                let eras = [health_era, pace_era].map(|era| era.load(Ordering::Acquire));
-                return Ok(Slot::unlimited(self, permit, bytes, eras));
+                return Ok(self.pass(permit, bytes));
             }
         }
-        let _waiting = Waiting::new(&self.counts.waiting);
-        let _head = tokio::select! {
+        let _head = self.head(bytes, shutdown).await?;
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            tokio::select! {
+                biased;
+                permit = permit(permits) => {
+                    // The head itself is one of those that wait.
+                    let behind = self.counts.waiting.load(Ordering::Relaxed).saturating_sub(1);
+                    if let Ok(slot) = self.release(permit, bytes, behind) {
+                        return Ok(slot);
+                    }
+                }
+                () = changed => {}
+                () = shutdown.draining() => return Err(HandedBack::Draining),
+            }
+            self.ready(bytes, shutdown).await?;
+        }
+    }
+
+    /// Waits in the queue until a request of so many bytes may be sent.
+    ///
+    /// Cancel safe: a call that is dropped leaves the queue.
+    pub(super) async fn head(&self, bytes: usize, shutdown: &Shutdown) -> Result<Head<'_>, HandedBack> {
+        let waiting = Waiting::new(&self.counts.waiting);
+        let queue = tokio::select! {
             biased;
-            head = self.queue.lock() => head,
+            queue = self.queue.lock() => queue,
             () = shutdown.draining() => return Err(HandedBack::Draining),
         };
+        self.ready(bytes, shutdown).await?;
+        Ok(Head {
+            _queue: queue,
+            _waiting: waiting,
+        })
+    }
+
+    /// The head of the queue waits until a request of so many bytes may be sent.
+    async fn ready(&self, bytes: usize, shutdown: &Shutdown) -> Result<(), HandedBack> {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
@@ -158,19 +189,7 @@ impl Gate {
             }
             let until = match self.readiness(bytes) {
                 Readiness::Shut => return Err(HandedBack::Closed),
-                Readiness::Ready => {
-                    tokio::select! {
-                        biased;
-                        permit = permit(permits) => {
-                            if let Some(slot) = self.release(permit, bytes) {
-                                return Ok(slot);
-                            }
-                        }
-                        () = changed => {}
-                        () = shutdown.draining() => return Err(HandedBack::Draining),
-                    }
-                    continue;
-                }
+                Readiness::Ready => return Ok(()),
                 Readiness::NotBefore(until) => Some(until),
                 Readiness::Full => None,
             };
@@ -271,19 +290,29 @@ impl Gate {
         changed
     }
 
-    /// Releases the call if it is still ready: the wait for the permit may have been long.
-    fn release<'a>(&'a self, permit: SemaphorePermit<'a>, bytes: usize) -> Option<Slot<'a>> {
+    /// A slot, while nothing limits.
+    fn pass<'a>(&'a self, permit: SemaphorePermit<'a>, bytes: usize) -> Slot<'a> {
+        let [health_era, pace_era] = &self.eras;
+        let eras = [health_era, pace_era].map(|era| era.load(Ordering::Acquire));
+        Slot::unlimited(self, permit, bytes, eras)
+    }
+
+    /// Releases the call if it is still ready: the wait for the permit may have been long. So many calls wait behind it.
+    fn release<'a>(
+        &'a self,
+        permit: SemaphorePermit<'a>,
+        bytes: usize,
+        behind: u64,
+    ) -> Result<Slot<'a>, SemaphorePermit<'a>> {
         let now = Instant::now();
         let mut state = lock(&self.state);
         if state.readiness(bytes, &self.counts, self.since_made(now), now) != Readiness::Ready {
-            return None;
+            return Err(permit);
         }
-        // The head itself is one of those that wait.
-        let behind = self.counts.waiting.load(Ordering::Relaxed).saturating_sub(1);
         let ticket = state.release(bytes, behind, now);
         self.publish(&state);
         drop(state);
-        Some(Slot::new(self, permit, bytes, ticket))
+        Ok(Slot::new(self, permit, bytes, ticket))
     }
 
     /// Lets calls that do not look into the state know of it.
@@ -315,6 +344,12 @@ impl Gate {
     }
 }
 
+/// The place at the head of a gate's queue.
+pub(super) struct Head<'a> {
+    _queue: tokio::sync::MutexGuard<'a, ()>,
+    _waiting: Waiting<'a>,
+}
+
 /// Counts a call that waits.
 struct Waiting<'a>(&'a AtomicU64);
 
@@ -331,7 +366,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-async fn permit(permits: &Semaphore) -> SemaphorePermit<'_> {
+pub(super) async fn permit(permits: &Semaphore) -> SemaphorePermit<'_> {
     permits.acquire().await.expect("the semaphore is never closed")
 }
 

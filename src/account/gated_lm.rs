@@ -1,6 +1,8 @@
 //! A call through a gate: sent again for what is not its own fault, until it is answered or its example has failed.
 
+use super::endpoints::{Endpoints, Entered, HeldBack};
 use super::gate::{Gate, HandedBack, Standing, Suspicion};
+use super::health::CONFIRMED_BY_OTHERS;
 use crate::http::retry;
 use crate::lm::{ClosedAccount, DEFAULT_RETRIES, Lm, LmError, LmRequest, LmResponse, LmSettings, Verdict};
 use crate::metrics::LmMetrics;
@@ -25,11 +27,10 @@ const INTERNAL_ERROR: u16 = 500;
 /// How long a call alone is asked again after 500 before it fails: longer than a restart takes that shows as 500.
 const ALONE: Duration = Duration::from_secs(30);
 
-/// An LM of a job behind its gate.
+/// An LM of a job: its endpoints, each behind its gate.
 pub struct GatedLm {
     name: String,
-    lm: Arc<dyn Lm>,
-    gate: Arc<Gate>,
+    endpoints: Endpoints,
     /// How often a call may fail on the server's side while others are answered.
     retries: u32,
     metrics: LmMetrics,
@@ -57,26 +58,48 @@ struct Tries {
     made: u32,
     /// Those that are the call's own fault, as far as one can tell.
     own: u32,
-    /// Answers to other calls when it last failed.
-    answers: u64,
-    /// Its failures since then.
-    since_answers: u32,
+    /// What it remembers of the first endpoint, and of each further one.
+    first: TriesAt,
+    others: Vec<TriesAt>,
+    /// Endpoints at which it has failed, where there are several.
+    held_back: Vec<HeldBack>,
     /// Told to try again at once, in a row.
     at_once: u32,
-    /// The suspicion that it raised itself.
-    suspicion: Option<u64>,
+    /// The suspicion that it raised itself: the endpoint, and the era of its gate.
+    suspicion: Option<(usize, u64)>,
     /// How often its refusal was shown to be its own.
     unfounded: u32,
     /// Since when the call has got nothing but 500, with no other call at the gate.
     alone_since: Option<Instant>,
 }
 
+/// What a call remembers of its tries at one endpoint.
+struct TriesAt {
+    /// Answers to other calls when it last failed.
+    answers: u64,
+    /// Its failures since then.
+    since_answers: u32,
+}
+
+impl TriesAt {
+    fn new(gate: &Gate) -> TriesAt {
+        TriesAt {
+            answers: gate.answered(),
+            since_answers: 0,
+        }
+    }
+}
+
 impl GatedLm {
-    pub fn new(lm: Arc<dyn Lm>, gate: Arc<Gate>, settings: &LmSettings, metrics: LmMetrics) -> GatedLm {
+    /// `endpoints`: at least one, each with its gate.
+    pub fn new(
+        endpoints: Vec<(Arc<dyn Lm>, Arc<Gate>)>,
+        settings: &LmSettings,
+        metrics: LmMetrics,
+    ) -> GatedLm {
         GatedLm {
             name: settings.name.clone(),
-            lm,
-            gate,
+            endpoints: Endpoints::new(endpoints),
             retries: settings.num_retries.unwrap_or(DEFAULT_RETRIES),
             metrics,
         }
@@ -94,14 +117,25 @@ impl GatedLm {
         permits: &Semaphore,
         shutdown: &Shutdown,
     ) -> Result<LmResponse, GateError> {
-        let mut tries = Tries::new(self.gate.answered());
+        let endpoints = &self.endpoints;
+        let mut tries = Tries::new(endpoints);
         loop {
-            let slot = self.gate.enter(request.body.len(), permits, shutdown).await?;
+            let bytes = request.body.len();
+            let entered = endpoints
+                .enter(&tries.held_back, bytes, permits, shutdown)
+                .await?;
+            let Entered {
+                number,
+                endpoint,
+                slot,
+                probe,
+            } = entered;
+            let gate = &endpoint.gate;
             if tries.made > 0 {
                 self.metrics.retried();
             }
             tries.made += 1;
-            let reply = self.lm.complete(request).await;
+            let reply = endpoint.lm.complete(request).await;
             let hints = reply.hints;
             match reply.verdict {
                 Verdict::Answer(answer) => {
@@ -123,32 +157,45 @@ impl GatedLm {
                     wait,
                 } => {
                     slot.away(&message);
-                    tries.away(status, &self.gate);
-                    self.away(&mut tries, message, wait, shutdown).await?;
+                    tries.away(number, status, endpoints);
+                    let pause = self.pause(&tries, message, wait)?;
+                    if endpoints.are_several() {
+                        tries.hold_back(number, pause);
+                    } else if !pause.is_zero() {
+                        tokio::select! {
+                            () = tokio::time::sleep(pause) => {}
+                            () = shutdown.draining() => return Err(GateError::HandedBack),
+                        }
+                    }
                 }
-                Verdict::Closed(account) => match slot.refused(&account, tries.suspicion) {
+                Verdict::Closed(account) => match slot.refused(&account, tries.suspicion_at(number)) {
+                    Standing::Closed if endpoints.are_several() => {}
                     Standing::Closed => return Err(GateError::HandedBack),
                     Standing::Own => return Err(self.refused(account)),
-                    Standing::Pending(era) => match self.gate.settled(era, shutdown).await? {
-                        Suspicion::Unconfirmed => tries.suspicion = Some(era),
-                        Suspicion::Unfounded if tries.unfounded >= ASKED_AGAIN => {
-                            return Err(self.refused(account));
+                    // Another call settles the suspicion.
+                    Standing::Pending(_) if endpoints.has_other(number, &tries.held_back) => {
+                        tries.hold_back(number, CONFIRMED_BY_OTHERS);
+                    }
+                    Standing::Pending(era) => {
+                        // Another call may settle it.
+                        drop(probe);
+                        match gate.settled(era, shutdown).await {
+                            Ok(Suspicion::Unconfirmed) => tries.suspicion = Some((number, era)),
+                            Ok(Suspicion::Unfounded) if tries.unfounded >= ASKED_AGAIN => {
+                                return Err(self.refused(account));
+                            }
+                            Ok(Suspicion::Unfounded) => tries.unfounded += 1,
+                            Err(HandedBack::Closed) if endpoints.are_several() => {}
+                            Err(handed_back) => return Err(handed_back.into()),
                         }
-                        Suspicion::Unfounded => tries.unfounded += 1,
-                    },
+                    }
                 },
             }
         }
     }
 
-    /// Pauses before the next try, unless the call has failed too often while others were answered.
-    async fn away(
-        &self,
-        tries: &mut Tries,
-        message: String,
-        wait: Option<Duration>,
-        shutdown: &Shutdown,
-    ) -> Result<(), GateError> {
+    /// The pause before the next try at the same server, unless the call has failed too often while others were answered.
+    fn pause(&self, tries: &Tries, message: String, wait: Option<Duration>) -> Result<Duration, GateError> {
         if tries.own > self.retries || tries.was_long_alone() {
             return Err(GateError::Failed(LmError::Unavailable {
                 lm: self.name.clone(),
@@ -158,13 +205,7 @@ impl GatedLm {
         }
         let pause = wait.unwrap_or_else(|| retry::backoff(FIRST_PAUSE, tries.own.max(1)));
         self.log(tries, Some(pause), &message);
-        if pause.is_zero() {
-            return Ok(());
-        }
-        tokio::select! {
-            () = tokio::time::sleep(pause) => Ok(()),
-            () = shutdown.draining() => Err(GateError::HandedBack),
-        }
+        Ok(pause)
     }
 
     fn refused(&self, account: ClosedAccount) -> GateError {
@@ -187,12 +228,18 @@ impl GatedLm {
 }
 
 impl Tries {
-    fn new(answers: u64) -> Tries {
+    fn new(endpoints: &Endpoints) -> Tries {
+        let mut all = endpoints.gates().map(TriesAt::new);
+        let first = all.next().unwrap_or(TriesAt {
+            answers: 0,
+            since_answers: 0,
+        });
         Tries {
             made: 0,
             own: 0,
-            answers,
-            since_answers: 0,
+            first,
+            others: all.collect(),
+            held_back: Vec::new(),
             at_once: 0,
             suspicion: None,
             unfounded: 0,
@@ -210,23 +257,41 @@ impl Tries {
         wait.filter(|_| self.at_once <= AT_ONCE)
     }
 
-    /// Counts a failure on the server's side. It is the call's own if others were answered since its last one; or if they were once, and
-    /// now the call fails alone, with no other to compare it with.
-    fn away(&mut self, status: Option<u16>, gate: &Gate) {
-        let answers = gate.answered();
-        self.alone_since = if status == Some(INTERNAL_ERROR) && gate.is_idle() {
+    /// Counts a failure on the server's side. It is the call's own if others were answered there since its last one; or if they were once,
+    /// and now the call fails alone, with no other to compare it with.
+    fn away(&mut self, number: usize, status: Option<u16>, endpoints: &Endpoints) {
+        let gate = &endpoints.all()[number].gate;
+        let is_alone = endpoints.gates().all(Gate::is_idle);
+        self.alone_since = if status == Some(INTERNAL_ERROR) && is_alone {
             self.alone_since.or_else(|| Some(Instant::now()))
         } else {
             None
         };
-        if answers > self.answers {
-            self.answers = answers;
-            self.since_answers = 0;
+        let at = match number {
+            0 => &mut self.first,
+            number => &mut self.others[number - 1],
+        };
+        let answers = gate.answered();
+        if answers > at.answers {
+            at.answers = answers;
+            at.since_answers = 0;
             self.own += 1;
-        } else if self.own > 0 && gate.is_idle() && gate.failures_in_row() <= self.since_answers + 1 {
+        } else if self.own > 0 && is_alone && gate.failures_in_row() <= at.since_answers + 1 {
             self.own += 1;
         }
-        self.since_answers += 1;
+        at.since_answers += 1;
+    }
+
+    fn suspicion_at(&self, number: usize) -> Option<u64> {
+        let own = self.suspicion.filter(|(at, _)| *at == number);
+        own.map(|(_, era)| era)
+    }
+
+    /// The call goes to other endpoints for this time.
+    fn hold_back(&mut self, number: usize, pause: Duration) {
+        let until = Instant::now() + pause;
+        self.held_back.retain(|held_back| held_back.number != number);
+        self.held_back.push(HeldBack { number, until });
     }
 
     /// A server that returns 500 is there: to a call that has been alone for [`ALONE`] it is an answer about this call.

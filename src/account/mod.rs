@@ -6,12 +6,13 @@
 //!
 //! - [`Gate`] releases calls one at a time; `health` decides whether, the pacers decide when.
 //! - The pacers: `declared_limits` of the job file, `hinted_limits` from headers, `learnt_rate` from refusals; `token_bucket` does their sums.
-//! - [`GatedLm`] is one call through a gate, with its retries.
+//! - [`GatedLm`] is one call through a gate, with its retries; `endpoints` chooses among the gates of an LM with several servers.
 //!
 //! While nothing limits, a call costs a few atomic operations: no lock, no allocation.
 
 mod counts;
 mod declared_limits;
+mod endpoints;
 mod gate;
 mod gate_state;
 mod gated_lm;
@@ -55,6 +56,8 @@ enum AccountKey {
 struct GateKey {
     account: AccountKey,
     address: String,
+    /// Endpoints of one account may have keys of their own.
+    key_variable: Option<String>,
     model: String,
 }
 
@@ -72,16 +75,18 @@ impl Accounts {
     /// The gate of the LM; the first call makes it. Limits that differ from those declared before replace them.
     pub fn gate(&self, settings: &LmSettings, limits: Option<AccountLimits>) -> Arc<Gate> {
         let address = settings.shown_address();
+        let key_variable = settings.key_variable().map(str::to_owned);
         let account = match &settings.account {
             Some(name) => AccountKey::Named(name.clone()),
             None => AccountKey::Own {
                 address: address.clone(),
-                key_variable: settings.key_variable().map(str::to_owned),
+                key_variable: key_variable.clone(),
             },
         };
         let key = GateKey {
             account: account.clone(),
             address,
+            key_variable,
             model: settings.model.clone(),
         };
         let declared = limits.map(|limits| {

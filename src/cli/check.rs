@@ -4,7 +4,7 @@ use super::exit::Exit;
 use super::ui::{self, counted};
 use crate::job::plan::limits_text;
 use crate::job::{self, Job};
-use crate::lm::{ConnectError, Secret, connect};
+use crate::lm::{ConnectError, LmSettings, Secret, connect};
 use crate::metrics::Metrics;
 use crate::program::unread_demo_keys;
 use crate::schema::Problems;
@@ -32,7 +32,8 @@ pub(super) fn unreachable_lms(job: &Job) -> Vec<ConnectError> {
         .filter(|lm| asked.contains(lm.name.as_str()));
     // No LM call is made, so these metrics stay empty.
     let metrics = Metrics::new();
-    lms.filter_map(|lm| connect(lm, job.spec.seed, &metrics).err())
+    lms.flat_map(LmSettings::endpoints)
+        .filter_map(|lm| connect(&lm, job.spec.seed, &metrics).err())
         .collect()
 }
 

@@ -18,15 +18,22 @@ pub struct ClosedLm {
     pub account: ClosedAccount,
     /// How many answers had come in this run.
     pub answers: u64,
+    /// Why its other endpoints are left out.
+    pub others: Vec<String>,
 }
 
 impl ClosedLm {
     /// Whether it opens again by itself.
     pub fn reopens(&self) -> bool {
-        match self.account.cause {
-            ClosedCause::DailyQuota => true,
-            ClosedCause::Key | ClosedCause::Quota | ClosedCause::Model | ClosedCause::Request => false,
-        }
+        reopens(&self.account)
+    }
+}
+
+/// Whether the account opens again by itself.
+pub(super) fn reopens(account: &ClosedAccount) -> bool {
+    match account.cause {
+        ClosedCause::DailyQuota => true,
+        ClosedCause::Key | ClosedCause::Quota | ClosedCause::Model | ClosedCause::Request => false,
     }
 }
 
@@ -75,7 +82,8 @@ impl fmt::Display for ClosedLm {
                 f,
                 "{address} refused every request {after} ({said}); correct the settings of lm.{lm}"
             ),
-        }
+        }?;
+        self.others.iter().try_for_each(|other| write!(f, "; {other}"))
     }
 }
 
@@ -91,8 +99,8 @@ fn key(variable: Option<&str>, address: &str) -> String {
 pub struct AwayLm {
     /// The LM's name in the job file.
     pub lm: String,
-    /// The server's address without credentials.
-    pub address: String,
+    /// The addresses of its servers without credentials, at least one.
+    pub addresses: Vec<String>,
     /// The last error that a worker saw.
     pub error: String,
     /// Seconds since it was reached.
@@ -104,13 +112,17 @@ pub struct AwayLm {
 impl fmt::Display for AwayLm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let AwayLm {
-            lm, address, error, ..
+            lm, addresses, error, ..
         } = self;
+        let (address, has) = match &addresses[..] {
+            [address] => (address.clone(), "has"),
+            addresses => (addresses.join(" and "), "have"),
+        };
         let took = time(Duration::from_secs(self.secs));
         if self.has_answered {
             write!(
                 f,
-                "lm {lm}: {address} has been away for {took}, longer than compile.patience allows: {error}"
+                "lm {lm}: {address} {has} been away for {took}, longer than compile.patience allows: {error}"
             )
         } else {
             write!(

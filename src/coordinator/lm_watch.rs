@@ -4,17 +4,19 @@
 //! - An LM that is away on every worker is waited for, up to `patience`; one that never answered in this run only for some seconds,
 //!   unless `--wait` was given.
 
+mod endpoint;
 mod stand;
 mod texts;
 
 use super::error::RunError;
-use super::lm_stopped::{AwayLm, ClosedLm};
+use super::lm_stopped::{self, AwayLm, ClosedLm};
 use crate::coordination::Heartbeat;
 use crate::job::Job;
-use crate::lm::{LmSettings, LmStatus};
-use crate::report::{LastMinute, OutcomeCounts};
-use stand::{LmReport, LmStand};
-use std::collections::{HashMap, HashSet};
+use crate::lm::LmSettings;
+use crate::report::OutcomeCounts;
+use endpoint::{ServedRun, WatchedEndpoint};
+use stand::LmStand;
+use std::collections::HashSet;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -40,16 +42,12 @@ pub(super) struct LmWatch {
     is_alone: bool,
 }
 
-/// An LM and what the workers have reported of it.
+/// An LM and its endpoints.
 struct WatchedLm {
     settings: LmSettings,
-    /// Answers that a process had before this run, by host and pid.
-    before: HashMap<(String, u32), u64>,
+    endpoints: Vec<WatchedEndpoint>,
     /// Answers in this run, as far as workers have reported them or outcomes show them.
     answers: u64,
-    stand: LmStand,
-    throttled: LastMinute,
-    answered: LastMinute,
 }
 
 impl LmWatch {
@@ -68,12 +66,9 @@ impl LmWatch {
         now: Instant,
     ) -> LmWatch {
         let lms = lms.into_iter().map(|settings| WatchedLm {
+            endpoints: WatchedEndpoint::all(&settings, now),
             settings,
-            before: HashMap::new(),
             answers: 0,
-            stand: LmStand::Uncalled,
-            throttled: LastMinute::new(0, now),
-            answered: LastMinute::new(0, now),
         });
         LmWatch {
             lms: lms.collect(),
@@ -83,21 +78,24 @@ impl LmWatch {
         }
     }
 
-    /// Takes the workers' present heartbeats and the counts of the outcomes. Returns a line for each LM whose state has changed.
+    /// Takes the workers' present heartbeats and the counts of the outcomes. Returns a line for each LM or endpoint whose state
+    /// has changed.
     pub(super) fn update(
         &mut self,
         heartbeats: &[Heartbeat],
         counts: &OutcomeCounts,
         now: Instant,
     ) -> Vec<String> {
-        let is_alone = self.is_alone;
-        let run_secs = if is_alone {
-            u64::MAX
-        } else {
-            now.duration_since(self.started).as_secs()
+        let served = ServedRun {
+            is_alone: self.is_alone,
+            run_secs: if self.is_alone {
+                u64::MAX
+            } else {
+                now.duration_since(self.started).as_secs()
+            },
         };
         let lms = self.lms.iter_mut();
-        lms.filter_map(|lm| lm.update(heartbeats, counts, run_secs, is_alone, now))
+        lms.flat_map(|lm| lm.update(heartbeats, counts, served, now))
             .collect()
     }
 
@@ -106,9 +104,9 @@ impl LmWatch {
         self.lms.iter().find_map(|lm| lm.verdict(self.waiting))
     }
 
-    /// What limits the run, one text for each LM that does.
+    /// What limits the run, one text for each LM or endpoint that does.
     pub(super) fn limits(&self) -> Vec<String> {
-        self.lms.iter().filter_map(WatchedLm::limit).collect()
+        self.lms.iter().flat_map(WatchedLm::limits).collect()
     }
 
     /// Names of the LMs that have answered in this run.
@@ -123,98 +121,124 @@ impl WatchedLm {
         &mut self,
         heartbeats: &[Heartbeat],
         counts: &OutcomeCounts,
-        run_secs: u64,
-        is_alone: bool,
+        served: ServedRun,
         now: Instant,
-    ) -> Option<String> {
-        let mut reports = Vec::new();
-        let mut answers = 0;
-        // The workers of a process share its gates.
-        let mut processes = HashSet::new();
-        for heartbeat in heartbeats {
-            let process = &heartbeat.worker.process;
-            let process = (process.host.clone(), process.pid);
-            if !processes.insert(process.clone()) {
-                continue;
-            }
-            let of_lm = heartbeat
-                .worker
-                .lms
-                .iter()
-                .find(|status| is_of(status, &self.settings));
-            let Some(status) = of_lm else {
-                self.before.entry(process).or_insert(0);
-                continue;
-            };
-            let first = if is_alone { 0 } else { status.answered };
-            let before = *self.before.entry(process).or_insert(first);
-            answers += status.answered.saturating_sub(before);
-            reports.push(LmReport {
-                status,
-                age_secs: heartbeat.age_secs,
-            });
+    ) -> Vec<String> {
+        let was_out = self.is_out();
+        let endpoints = self.endpoints.iter_mut();
+        let before: Vec<LmStand> = endpoints
+            .map(|endpoint| endpoint.update(heartbeats, served, now))
+            .collect();
+        let reported = self.endpoints.iter().map(|endpoint| endpoint.answers).sum();
+        let in_log = counts.lms.get(&self.settings.name);
+        let in_log = in_log.map_or(0, |totals| totals.answers);
+        self.answers = self.answers.max(reported).max(in_log);
+        let name = &self.settings.name;
+        if let ([endpoint], [before]) = (&*self.endpoints, &*before) {
+            let change = texts::change(name, &endpoint.address(), before, &endpoint.stand);
+            return change.into_iter().collect();
         }
-        let in_log = counts
-            .lms
-            .get(&self.settings.name)
-            .map_or(0, |totals| totals.answers);
-        self.answers = self.answers.max(answers).max(in_log);
-        let total = |count: fn(&LmStatus) -> u64| reports.iter().map(|report| count(report.status)).sum();
-        self.throttled.enter(total(|status| status.throttled), now);
-        self.answered.enter(total(|status| status.answered), now);
-        let stand = LmStand::of(&reports, run_secs);
-        let change = texts::change(&self.settings.name, &self.shown_address(), &self.stand, &stand);
-        self.stand = stand;
-        change
+        let pairs = self.endpoints.iter().zip(&before);
+        let changes = pairs.filter_map(|(endpoint, before)| {
+            let (label, stand) = (&endpoint.label, &endpoint.stand);
+            texts::endpoint_change(name, label, &endpoint.address(), before, stand)
+        });
+        let mut changes: Vec<String> = changes.collect();
+        if self.is_out() && !was_out {
+            changes.push(texts::all_out(name));
+        }
+        changes
     }
 
+    /// Whether no endpoint takes calls.
+    fn is_out(&self) -> bool {
+        self.endpoints.iter().all(|endpoint| endpoint.stand.is_out())
+    }
+
+    /// Endpoints that are left out are no reason, as long as another one takes the calls.
     fn verdict(&self, waiting: Waiting) -> Option<RunError> {
-        match &self.stand {
-            LmStand::Uncalled | LmStand::Open { .. } => None,
-            LmStand::Closed(account) => Some(RunError::AccountClosed(Box::new(ClosedLm {
-                lm: self.settings.name.clone(),
-                model: self.settings.model.clone(),
-                address: self.shown_address(),
-                key_variable: self.settings.key_variable().map(str::to_owned),
-                account: account.clone(),
-                answers: self.answers,
-            }))),
-            LmStand::Away { secs, error } => {
-                let has_answered = self.answers > 0;
-                let longest = if has_answered || waiting.for_first_answer {
-                    waiting.patience.as_secs()
-                } else {
-                    FIRST_ANSWER_SECS.min(waiting.patience.as_secs())
-                };
-                (*secs >= longest).then(|| {
-                    RunError::LmAway(Box::new(AwayLm {
-                        lm: self.settings.name.clone(),
-                        address: self.shown_address(),
-                        error: texts::cause(&self.shown_address(), error).to_owned(),
-                        secs: *secs,
-                        has_answered,
-                    }))
-                })
-            }
+        if !self.is_out() {
+            return None;
         }
+        self.closed().or_else(|| self.away(waiting))
     }
 
-    fn limit(&self) -> Option<String> {
-        let refused = self.throttled.growth();
-        let all = refused + self.answered.growth();
-        texts::limit(&self.settings, &self.shown_address(), &self.stand, refused, all)
+    /// Every account is closed.
+    fn closed(&self) -> Option<RunError> {
+        let closed = self.endpoints.iter().map(|endpoint| match &endpoint.stand {
+            LmStand::Closed(account) => Some((endpoint, account)),
+            _ => None,
+        });
+        let closed: Vec<_> = closed.collect::<Option<_>>()?;
+        // If one opens again by itself, the run can go on then.
+        let (first, account) = (closed.iter().find(|(_, account)| lm_stopped::reopens(account)))
+            .or(closed.first())
+            .copied()?;
+        let others = closed
+            .iter()
+            .filter(|(endpoint, _)| endpoint.label != first.label);
+        Some(RunError::AccountClosed(Box::new(ClosedLm {
+            lm: self.settings.name.clone(),
+            model: self.settings.model.clone(),
+            address: first.address(),
+            key_variable: first.settings.key_variable().map(str::to_owned),
+            account: account.clone(),
+            answers: self.answers,
+            others: others
+                .map(|(endpoint, account)| texts::left_out(&endpoint.label, account))
+                .collect(),
+        })))
     }
 
-    fn shown_address(&self) -> String {
-        self.settings.shown_address()
+    /// The servers have been away for too long: those whose accounts are not closed.
+    fn away(&self, waiting: Waiting) -> Option<RunError> {
+        let away = self
+            .endpoints
+            .iter()
+            .filter_map(|endpoint| match &endpoint.stand {
+                LmStand::Away { secs, error } => Some((endpoint, *secs, error)),
+                _ => None,
+            });
+        let away: Vec<_> = away.collect();
+        let (last, secs, error) = away.iter().min_by_key(|(_, secs, _)| *secs).copied()?;
+        let has_answered = self.answers > 0;
+        let longest = if has_answered || waiting.for_first_answer {
+            waiting.patience.as_secs()
+        } else {
+            FIRST_ANSWER_SECS.min(waiting.patience.as_secs())
+        };
+        let addresses: Vec<String> = away.iter().map(|(endpoint, ..)| endpoint.address()).collect();
+        (secs >= longest).then(|| {
+            RunError::LmAway(Box::new(AwayLm {
+                lm: self.settings.name.clone(),
+                error: texts::cause(&last.address(), error).to_owned(),
+                addresses,
+                secs,
+                has_answered,
+            }))
+        })
     }
-}
 
-/// Whether the status is of the account, model and address that the settings name.
-fn is_of(status: &LmStatus, settings: &LmSettings) -> bool {
-    status.model == settings.model
-        && status.address == settings.shown_address()
-        && status.key_variable.as_deref() == settings.key_variable()
+    /// Limits of single endpoints count only if all that are not left out are limited.
+    fn limits(&self) -> Vec<String> {
+        let name = &self.settings.name;
+        let has_several = self.endpoints.len() > 1;
+        let are_limited = self.endpoints.iter().all(|endpoint| endpoint.stand.is_limited());
+        let limit = |endpoint: &WatchedEndpoint| {
+            let (refused, all) = endpoint.last_minute();
+            let account = endpoint.settings.account.as_deref();
+            if !has_several {
+                return texts::limit(name, account, &endpoint.address(), &endpoint.stand, refused, all);
+            }
+            if endpoint.stand.is_out() {
+                return texts::endpoint_out(name, &endpoint.label, &endpoint.address(), &endpoint.stand);
+            }
+            let name = format!("{name} at {}", endpoint.label);
+            let limit = texts::limit(&name, account, &endpoint.address(), &endpoint.stand, refused, all);
+            limit.filter(|_| are_limited)
+        };
+        self.endpoints.iter().filter_map(limit).collect()
+    }
 }
 
 #[cfg(test)]

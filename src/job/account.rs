@@ -7,23 +7,35 @@ use crate::schema::form::{NamedEntry, Read};
 use crate::schema::{Problems, nearest};
 use indexmap::IndexMap;
 
-/// The key `account` of an LM.
+/// The key `account` of an LM or of an endpoint.
 pub(super) struct Membership<'a> {
     /// The LM's name.
     lm: &'a str,
+    /// The number of the endpoint. `None` for all endpoints of the LM: they share the limits, whatever their addresses and keys are.
+    endpoint: Option<usize>,
     account: Read<'a, &'a str>,
 }
 
-/// The LMs that name an account.
+/// The LMs and endpoints that name an account.
 pub(super) fn memberships<'a>(lms: &[NamedEntry<'a, LmTable<'a>>]) -> Vec<Membership<'a>> {
-    let named = lms.iter().filter_map(|entry| {
-        let account = entry.value.as_ref()?.account.clone()?;
-        Some(Membership {
-            lm: entry.name,
+    let tables = lms
+        .iter()
+        .filter_map(|entry| Some((entry.name, entry.value.as_ref()?)));
+    let of_lm = |(lm, table): (&'a str, &LmTable<'a>)| {
+        let endpoints = table.endpoints.iter().flat_map(|list| &list.value);
+        let own = endpoints
+            .enumerate()
+            .filter_map(|(number, endpoint)| Some((Some(number), endpoint.value.account.clone()?)));
+        let number = table.endpoints.is_none().then_some(0);
+        let shared = table.account.clone().map(|account| (number, account));
+        let members = own.chain(shared).map(|(endpoint, account)| Membership {
+            lm,
+            endpoint,
             account,
-        })
-    });
-    named.collect()
+        });
+        members.collect::<Vec<_>>()
+    };
+    tables.flat_map(of_lm).collect()
 }
 
 /// Reads the declared limits by account. An account without limits or without LMs is a problem, and so is an LM of a missing account.
@@ -88,14 +100,19 @@ fn member_fits(
             .report(problems, format!("there is no account `{name}`"), remedy);
         return;
     }
-    let Some(first) = members.iter().find(|other| other.account.value == name) else {
+    let of_account = |other: &&Membership<'_>| other.account.value == name && other.endpoint.is_some();
+    let Some(first) = members.iter().find(of_account) else {
         return;
     };
-    let (Some(own), Some(others)) = (lms.settings.get(member.lm), lms.settings.get(first.lm)) else {
+    let endpoint = |member: &Membership<'_>| {
+        let endpoints = lms.settings.get(member.lm)?.endpoints();
+        endpoints.into_iter().nth(member.endpoint?)
+    };
+    let (Some(own), Some(others)) = (endpoint(member), endpoint(first)) else {
         return;
     };
     let access = |lm: &LmSettings| (lm.shown_address(), lm.key_variable().map(str::to_owned));
-    let differs = match (access(own), access(others)) {
+    let differs = match (access(&own), access(&others)) {
         ((address, _), (other, _)) if address != other => "address",
         ((_, key), (_, other)) if key != other => "key variable",
         _ => return,

@@ -1,6 +1,7 @@
 //! `[lm.NAME]`: language models and their fine-tune tables.
 
-use super::access::{api_base, key_variable, open_arguments};
+use super::access::open_arguments;
+use super::endpoints;
 use super::finetune::{self, FinetuneSpec};
 use super::keys::{LmTable, PriceTable, SimulateTable};
 use crate::lm::{LEAST_MAX_TOKENS, LmSettings, Price, Simulation, is_reasoning_model};
@@ -51,7 +52,14 @@ impl Lms {
             let is_simulated = settings
                 .as_ref()
                 .is_some_and(|lm| lm.model.starts_with("simulated/"));
-            lms.note_variable(lm.api_key_env.as_ref().filter(|_| !is_simulated));
+            if let Some(settings) = &settings {
+                endpoints::report_repeated(&lm, settings, problems);
+            }
+            let of_endpoints = lm.endpoints.iter().flat_map(|list| &list.value);
+            let variables = of_endpoints.filter_map(|endpoint| endpoint.value.api_key_env.as_ref());
+            for variable in variables.chain(&lm.api_key_env).filter(|_| !is_simulated) {
+                lms.note_variable(Some(variable));
+            }
             if lm.section.get("finetune").is_some() {
                 let table = lm.finetune.map(|table| table.value);
                 lms.note_variable(table.as_ref().and_then(|table| table.api_key_env.as_ref()));
@@ -91,11 +99,8 @@ pub(super) fn unfit_for_a_file_name(name: &str) -> Option<&'static str> {
 
 fn settings(name: &str, lm: &LmTable<'_>, problems: &mut Problems) -> Option<LmSettings> {
     let model = lm.model.as_ref().and_then(|text| model(text, problems));
-    let api_base = lm.api_base.as_ref().and_then(|text| api_base(text, problems));
-    let api_key_env = lm
-        .api_key_env
-        .as_ref()
-        .and_then(|text| key_variable(text, problems));
+    let mut endpoints = endpoints::endpoints(lm, problems).into_iter();
+    let first = endpoints.next()?;
     if model.as_deref().is_some_and(is_reasoning_model) {
         fits_reasoning_model(lm, problems);
     }
@@ -107,9 +112,10 @@ fn settings(name: &str, lm: &LmTable<'_>, problems: &mut Problems) -> Option<LmS
     Some(LmSettings {
         name: name.to_owned(),
         model: model?,
-        api_base,
-        api_key_env,
-        account: lm.account.as_ref().map(|name| name.value.to_owned()),
+        api_base: first.api_base,
+        api_key_env: first.api_key_env,
+        account: first.account,
+        more_endpoints: endpoints.collect(),
         temperature: lm.temperature.as_ref().map(|t| t.value),
         max_tokens: lm.max_tokens.as_ref().map(|n| n.value),
         extra: extra.unwrap_or_default(),

@@ -5,6 +5,7 @@ mod account;
 mod check;
 mod compile;
 mod data;
+mod endpoints;
 mod finetune;
 pub mod init_example;
 mod job_files;

@@ -21,6 +21,7 @@ impl JobSpec {
                 lm.model = format!("simulated/{model}");
             }
             (lm.api_base, lm.api_key_env, lm.account) = (None, None, None);
+            lm.more_endpoints.clear();
             if lm.simulate == Simulation::default() {
                 lm.simulate.malformed_rate = ROUGHNESS;
                 lm.simulate.error_rate = ROUGHNESS;

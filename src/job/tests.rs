@@ -2,6 +2,7 @@
 
 mod accounts;
 mod broken;
+mod endpoints;
 
 use super::*;
 use crate::python::random::Random;

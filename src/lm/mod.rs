@@ -17,7 +17,7 @@ pub use bsft_dspy::lm::{LEAST_MAX_TOKENS, Usage, is_reasoning_model};
 pub use connect::connect;
 pub use connect_error::ConnectError;
 pub use openai::OpenAi;
-pub use settings::{AccountLimits, LmSettings, Price, Simulation};
+pub use settings::{AccountLimits, LmEndpoint, LmSettings, Price, Simulation};
 pub use status::{ClosedAccount, ClosedCause, LmState, LmStatus};
 pub use verdict::{Hints, LimitHint, Reply, Verdict};
 

@@ -14,13 +14,16 @@ pub struct LmSettings {
     pub name: String,
     /// Such as `openai/gpt-4.1` or `simulated/teacher`.
     pub model: String,
-    /// The server's address up to and including `/v1`; `None` for OpenAI's.
+    /// The server's address up to and including `/v1`; `None` for OpenAI's. Of several endpoints, the first one's.
     pub api_base: Option<String>,
     /// The environment variable that holds the API key.
     pub api_key_env: Option<String>,
     /// The `[account.NAME]` that it belongs to; `None` for an account of its own address and key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
+    /// Further servers of the same model. A worker of an earlier version, which ignores them, uses the first endpoint.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more_endpoints: Vec<LmEndpoint>,
     /// Sampling temperature; `None` for the server's default.
     pub temperature: Option<f64>,
     /// The most tokens that an answer may have.
@@ -37,7 +40,38 @@ pub struct LmSettings {
     pub simulate: Simulation,
 }
 
+/// One of several servers of a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LmEndpoint {
+    /// As [`LmSettings::api_base`].
+    pub api_base: Option<String>,
+    /// As [`LmSettings::api_key_env`].
+    pub api_key_env: Option<String>,
+    /// As [`LmSettings::account`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+}
+
 impl LmSettings {
+    /// The settings for each of its endpoints, in the order of the job file; each result has one endpoint.
+    pub fn endpoints(&self) -> Vec<LmSettings> {
+        let first = LmSettings {
+            more_endpoints: Vec::new(),
+            ..self.clone()
+        };
+        let at = |endpoint: &LmEndpoint| LmSettings {
+            api_base: endpoint.api_base.clone(),
+            api_key_env: endpoint.api_key_env.clone(),
+            account: endpoint.account.clone(),
+            ..first.clone()
+        };
+        // A simulated LM has no server.
+        let is_simulated = self.model.starts_with("simulated/");
+        let more = self.more_endpoints.iter().filter(|_| !is_simulated);
+        let more: Vec<LmSettings> = more.map(at).collect();
+        [first].into_iter().chain(more).collect()
+    }
+
     /// The part of the settings that DSPy's own `LM` has.
     pub fn arguments(&self) -> LmArguments<'_> {
         LmArguments {

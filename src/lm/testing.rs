@@ -13,6 +13,7 @@ pub(crate) fn settings(base: &str) -> LmSettings {
         api_base: Some(base.to_owned()),
         api_key_env: None,
         account: None,
+        more_endpoints: Vec::new(),
         temperature: None,
         max_tokens: None,
         extra: serde_json::Map::new(),

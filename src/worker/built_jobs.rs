@@ -1,7 +1,7 @@
 //! The jobs of a worker: each is read from the store and built once, and shared by all its tasks.
 
 use crate::account::{Accounts, GatedLm};
-use crate::lm::{ConnectError, connect};
+use crate::lm::{ConnectError, LmSettings, connect};
 use crate::metric::Metric;
 use crate::metrics::{LmMetrics, Metrics};
 use crate::program::{BuildError, Program};
@@ -134,12 +134,16 @@ fn build(run: &RunId, bytes: &[u8], accounts: &Accounts, metrics: &Metrics) -> R
         .iter()
         .filter(|(name, _)| asked(name))
         .map(|(name, settings)| {
-            let lm = connect(settings, spec.seed, metrics)?;
-            let declared = settings.account.as_ref().and_then(|name| spec.accounts.get(name));
-            let gate = accounts.gate(settings, declared.copied());
+            let connect = |settings: LmSettings| {
+                let lm = connect(&settings, spec.seed, metrics)?;
+                let declared = settings.account.as_ref().and_then(|name| spec.accounts.get(name));
+                Ok((lm, accounts.gate(&settings, declared.copied())))
+            };
+            let endpoints = settings.endpoints().into_iter().map(connect);
+            let endpoints = endpoints.collect::<Result<_, ConnectError>>()?;
             let metrics = settings.metrics(metrics);
             let server = ConnectedLm {
-                lm: GatedLm::new(lm, gate, settings, metrics.clone()),
+                lm: GatedLm::new(endpoints, settings, metrics.clone()),
                 metrics,
             };
             Ok((name.clone(), server))

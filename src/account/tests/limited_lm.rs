@@ -36,6 +36,8 @@ pub(super) struct Behavior {
     pub(super) closed_after: Option<(u64, ClosedCause)>,
     /// This request is refused in this way, whenever it comes.
     pub(super) poisoned: Option<(u64, Poison)>,
+    /// Answers take so many times as long.
+    pub(super) slowness: Option<f64>,
     /// One of so many requests hangs for a minute at its first try, then it breaks off.
     pub(super) hangs: Option<u64>,
 }
@@ -238,7 +240,8 @@ impl LimitedLm {
             },
         };
         let verdict = Verdict::Answer(answer);
-        let latency = LATENCY.mul_f64(0.8 + 0.4 * random.f64());
+        let slowness = self.behavior.slowness.unwrap_or(1.0);
+        let latency = LATENCY.mul_f64(slowness * (0.8 + 0.4 * random.f64()));
         (latency, Reply { verdict, hints })
     }
 }

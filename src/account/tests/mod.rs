@@ -1,5 +1,6 @@
 //! The gate against an LM with exact limits, on a clock that the tests turn.
 
+mod endpoints;
 mod limited_lm;
 mod outages;
 mod pacing;
@@ -54,7 +55,7 @@ impl Load {
         let settings = testing::settings("http://127.0.0.1:1/v1");
         let gate = accounts.gate(&settings, self.declared);
         let metrics = settings.metrics(&Metrics::new());
-        let gated = GatedLm::new(Arc::clone(lm) as _, gate, &settings, metrics);
+        let gated = GatedLm::new(vec![(Arc::clone(lm) as _, gate)], &settings, metrics);
         (Arc::new(gated), Arc::new(Semaphore::new(self.concurrency)))
     }
 

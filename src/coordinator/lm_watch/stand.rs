@@ -37,6 +37,23 @@ pub(super) enum LmStand {
 }
 
 impl LmStand {
+    /// Whether no worker gets answers.
+    pub(super) fn is_out(&self) -> bool {
+        match self {
+            LmStand::Away { .. } | LmStand::Closed(_) => true,
+            LmStand::Uncalled | LmStand::Open { .. } => false,
+        }
+    }
+
+    /// Whether it can take no more calls than it gets.
+    pub(super) fn is_limited(&self) -> bool {
+        match self {
+            LmStand::Uncalled => false,
+            LmStand::Open { limit_per_min, .. } => limit_per_min.is_some(),
+            LmStand::Away { .. } | LmStand::Closed(_) => true,
+        }
+    }
+
     /// `run_secs`: seconds for which the workers may have served this run. A worker may serve many runs: what it saw before this one does
     /// not count.
     pub(super) fn of(reports: &[LmReport<'_>], run_secs: u64) -> LmStand {

@@ -1,8 +1,10 @@
 //! Decisions over heartbeats: what stops a run, what it waits for, and what it says.
 
+mod endpoints;
+
 use super::*;
 use crate::coordination::{Process, WorkerInfo};
-use crate::lm::{ClosedAccount, ClosedCause, LmState};
+use crate::lm::{ClosedAccount, ClosedCause, LmState, LmStatus};
 use serde_json::json;
 
 const WAITING: Waiting = Waiting {

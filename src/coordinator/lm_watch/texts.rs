@@ -1,7 +1,7 @@
 //! What the screen and the log say about an LM that limits the run.
 
 use super::stand::LmStand;
-use crate::lm::{ClosedAccount, ClosedCause, LmSettings};
+use crate::lm::{ClosedAccount, ClosedCause};
 use crate::report::time;
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ const CLIENT_WORDS: [&str; 3] = [
 
 /// What limits the run, in a few words. `None` if this LM does not. `refused` of `all` requests were refused in the last minute.
 pub(super) fn limit(
-    lm: &LmSettings,
+    name: &str,
+    account: Option<&str>,
     address: &str,
     stand: &LmStand,
     refused: u64,
     all: u64,
 ) -> Option<String> {
-    let name = &lm.name;
     match stand {
         LmStand::Uncalled => None,
         LmStand::Away { secs, error } => {
@@ -48,8 +48,7 @@ pub(super) fn limit(
             ..
         } => {
             let rate = rate(*per_min);
-            let declared = lm.account.as_deref();
-            Some(match (refused, declared) {
+            Some(match (refused, account) {
                 (0, Some(account)) => format!("{name}: limited to {rate} by [account.{account}]"),
                 (0, None) => format!("{name}: limited to {rate} by the server"),
                 (refused, _) => {
@@ -59,6 +58,60 @@ pub(super) fn limit(
             })
         }
     }
+}
+
+/// Why one of several endpoints is left out. `None` if it is not.
+pub(super) fn endpoint_out(name: &str, label: &str, address: &str, stand: &LmStand) -> Option<String> {
+    let why = match stand {
+        LmStand::Uncalled | LmStand::Open { .. } => return None,
+        LmStand::Away { secs, error } => {
+            let took = time(Duration::from_secs(*secs));
+            format!("{}, {took}", cause(address, error))
+        }
+        LmStand::Closed(account) => closed(account).to_owned(),
+    };
+    Some(format!("{name}: {label} is left out ({why})"))
+}
+
+/// The line for the log when the state of one of several endpoints has changed.
+pub(super) fn endpoint_change(
+    name: &str,
+    label: &str,
+    address: &str,
+    before: &LmStand,
+    now: &LmStand,
+) -> Option<String> {
+    match (before.is_out(), now) {
+        (false, LmStand::Away { error, .. }) => {
+            let error = cause(address, error);
+            Some(format!("lm {name}: endpoint {label} is left out ({error})"))
+        }
+        (false, LmStand::Closed(account)) => {
+            Some(format!("lm {name}: endpoint {}", left_out(label, account)))
+        }
+        (true, LmStand::Open { .. }) => {
+            let after = match before {
+                LmStand::Away { secs, .. } => format!(" after {}", time(Duration::from_secs(*secs))),
+                _ => String::new(),
+            };
+            Some(format!("lm {name}: endpoint {label} is back{after}"))
+        }
+        _ => None,
+    }
+}
+
+/// An endpoint whose account is closed, in the server's words.
+pub(super) fn left_out(label: &str, account: &ClosedAccount) -> String {
+    let ClosedAccount { status, message, .. } = account;
+    format!(
+        "{label} is left out: {} (HTTP {status}: {message})",
+        closed(account)
+    )
+}
+
+/// The line for the log when the last of several endpoints is left out.
+pub(super) fn all_out(name: &str) -> String {
+    format!("lm {name} has no endpoint left; waiting until one is back")
 }
 
 /// The line for the log when the state has changed.

@@ -2,7 +2,7 @@
 
 use super::FinetuneTable;
 use crate::schema::definition::{optional, refused, required};
-use crate::schema::form::{Count, Free, Number, Sub, Word};
+use crate::schema::form::{Count, Free, List, Number, Sub, Word};
 use crate::schema::table::table;
 
 /// Why the job file must not contain a key, and what to write.
@@ -27,6 +27,12 @@ table! {
         api_key: Word = Word, refused(KEY_IN_FILE.0, KEY_IN_FILE.1);
         /// The `[account.NAME]` whose limits its calls count against. LMs of one account share its address and its key.
         account: Word = Word, optional("\"openai\"").default("an account of its own address and key, without declared limits").since("0.2.0");
+        /// Several servers of the model, in place of `api_base` and `api_key_env`. Each call goes to the server that is likely to answer
+        /// first; one that is away or refuses its key is left out. The answers are the LM's, whichever server gave them, so endpoints may
+        /// be added and removed between two starts of a run. A fine-tuned LM is trained and served at its first endpoint.
+        endpoints: List<Sub<EndpointTable<'static>>> = List(Sub::new()),
+            optional("[{ api_base = \"http://gpu-1:8000/v1\" }, { api_base = \"http://gpu-2:8000/v1\" }]")
+            .default("one endpoint, of `api_base` and `api_key_env`").since("0.2.0");
         /// The sampling temperature, from 0. Reasoning models take 1.0 only.
         temperature: Number = Number(0.0, f64::INFINITY), optional("0.7").default("not sent: the server's default");
         /// The most tokens of an answer.
@@ -44,6 +50,21 @@ table! {
         simulate: Sub<SimulateTable<'static>> = Sub::new(), optional("{ accuracy = 0.9, latency_ms = 300 }");
         /// How the LM is fine-tuned. Required for every LM of the student.
         finetune: Sub<FinetuneTable<'static>> = Sub::new(), optional("{ provider = \"export\" }");
+    }
+}
+
+table! {
+    /// One of several servers of an LM.
+    pub(in crate::job) struct EndpointTable {
+        /// The server's address up to and without `/chat/completions`.
+        api_base: Word = Word, optional("\"http://gpu-1:8000/v1\"").default("OpenAI's address").since("0.2.0");
+        /// The name of the environment variable that contains the API key, in every process that calls the LM.
+        api_key_env: Word = Word, optional("\"GPU_KEY\"")
+            .default("`OPENAI_API_KEY` for OpenAI's own address; no key is sent to any other address").since("0.2.0");
+        /// Refused: a key itself must not be in the file.
+        api_key: Word = Word, refused(KEY_IN_FILE.0, KEY_IN_FILE.1);
+        /// The `[account.NAME]` whose limits its calls count against.
+        account: Word = Word, optional("\"openai\"").default("the LM's `account`").since("0.2.0");
     }
 }
 

@@ -7,7 +7,7 @@ mod program;
 
 pub(super) use account::AccountTable;
 pub(super) use finetune::FinetuneTable;
-pub(super) use lm::{LmTable, PriceTable, SimulateTable};
+pub(super) use lm::{EndpointTable, LmTable, PriceTable, SimulateTable};
 pub(super) use program::{FileRoot, PredictorTable, ProgramTable};
 
 use crate::adapter::AdapterKind;

@@ -1,7 +1,7 @@
 //! What the declared limits of an account allow: the shortest time of a job's calls.
 
 use super::LmPlan;
-use crate::lm::AccountLimits;
+use crate::lm::{AccountLimits, LmSettings};
 use crate::spec::JobSpec;
 use serde::Serialize;
 
@@ -16,13 +16,14 @@ pub struct AccountPlan {
     pub account: String,
     /// The names of its LMs that are called.
     pub lms: Vec<String>,
-    /// The number of calls.
+    /// The number of calls; the most, if its LMs have endpoints of other accounts.
     pub calls: u64,
     /// Estimated tokens of prompts and answers.
     pub tokens: u64,
     /// The declared limits.
     pub limits: AccountLimits,
-    /// The shortest time in seconds that `rpm`, `tpm` and `rpd` allow. `None` if none of them is declared, or nothing is called.
+    /// The shortest time in seconds that `rpm`, `tpm` and `rpd` allow. `None` if none of them is declared, nothing is called,
+    /// or endpoints of other accounts take some of the calls.
     pub least_seconds: Option<f64>,
     /// The limit that makes it so: `rpm`, `tpm` or `rpd`.
     pub bound_by: Option<&'static str>,
@@ -30,17 +31,28 @@ pub struct AccountPlan {
 
 /// Plans each account of a job. `lms` are the LMs that are called.
 pub(super) fn accounts(spec: &JobSpec, lms: &[LmPlan]) -> Vec<AccountPlan> {
-    let belongs = |lm: &LmPlan, account: &str| {
-        let settings = spec.lms.get(&lm.lm);
-        settings.is_some_and(|lm| lm.account.as_deref() == Some(account))
+    // Which of its endpoints take part: all, or some of them.
+    let endpoints_of = |lm: &LmPlan, account: &str| {
+        let settings = spec.lms.get(&lm.lm).map(LmSettings::endpoints);
+        let endpoints = settings.unwrap_or_default();
+        let own = endpoints
+            .iter()
+            .filter(|lm| lm.account.as_deref() == Some(account));
+        (own.count(), endpoints.len())
     };
     let plan = |(account, limits): (&String, &AccountLimits)| {
-        let own: Vec<&LmPlan> = lms.iter().filter(|lm| belongs(lm, account)).collect();
+        let own = lms.iter().filter(|lm| endpoints_of(lm, account).0 > 0);
+        let own: Vec<&LmPlan> = own.collect();
+        // Other endpoints take some of the calls.
+        let is_shared = own.iter().any(|lm| {
+            let (own, all) = endpoints_of(lm, account);
+            own < all
+        });
         let calls = own.iter().map(|lm| lm.calls).sum();
         let tokens = own.iter().map(|lm| lm.prompt_tokens + lm.answer_tokens).sum();
         let longest = times(limits, calls, tokens)
             .into_iter()
-            .filter(|_| calls > 0)
+            .filter(|_| calls > 0 && !is_shared)
             .filter_map(|(name, seconds)| Some((name, seconds?)))
             .max_by(|(_, one), (_, other)| one.total_cmp(other));
         AccountPlan {

@@ -58,6 +58,7 @@ fn lm(simulate: Simulation, job_seed: u64) -> SimulatedLm {
         api_base: None,
         api_key_env: None,
         account: None,
+        more_endpoints: Vec::new(),
         temperature: None,
         max_tokens: None,
         extra: serde_json::Map::new(),

@@ -1,0 +1,298 @@
+//! The endpoints of an LM: which of them takes a call.
+//!
+//! A call goes to the endpoint that is likely to answer first, of those that are ready. If none is, it waits at all of their gates and
+//! takes the first that lets it through. An endpoint that is away or refused gets one call at a time, which finds out whether it is back;
+//! the others leave it alone.
+
+use super::gate::{Gate, HandedBack, Head, Slot, permit};
+use crate::lm::Lm;
+use crate::shutdown::Shutdown;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::time::{Instant, sleep_until};
+
+/// How soon a call that waits elsewhere asks again at the gate of a closed account.
+const CLOSED_AGAIN: Duration = Duration::from_secs(5);
+
+/// One server of an LM, behind its gate.
+pub(super) struct Endpoint {
+    pub(super) lm: Arc<dyn Lm>,
+    pub(super) gate: Arc<Gate>,
+    /// Whether a call finds out if it is back.
+    is_probed: AtomicBool,
+    /// Notified when `is_probed` changes.
+    probes: Notify,
+    /// Whether it has turned a call away since it took one: it could do more if its limit grew.
+    is_wanted: AtomicBool,
+}
+
+/// All of them, at least one.
+pub(super) struct Endpoints(Box<[Endpoint]>);
+
+/// A call that an endpoint has taken.
+pub(super) struct Entered<'a> {
+    pub(super) number: usize,
+    pub(super) endpoint: &'a Endpoint,
+    pub(super) slot: Slot<'a>,
+    /// Held as long as the request is in flight.
+    pub(super) probe: Option<Probe<'a>>,
+}
+
+/// An endpoint at which a call has failed, and when it may ask there again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HeldBack {
+    pub(super) number: usize,
+    pub(super) until: Instant,
+}
+
+/// Marks an endpoint as probed.
+pub(super) struct Probe<'a>(&'a Endpoint);
+
+impl Endpoints {
+    pub(super) fn new(endpoints: Vec<(Arc<dyn Lm>, Arc<Gate>)>) -> Endpoints {
+        let endpoint = |(lm, gate)| Endpoint {
+            lm,
+            gate,
+            is_probed: AtomicBool::new(false),
+            probes: Notify::new(),
+            is_wanted: AtomicBool::new(false),
+        };
+        Endpoints(endpoints.into_iter().map(endpoint).collect())
+    }
+
+    pub(super) fn all(&self) -> &[Endpoint] {
+        &self.0
+    }
+
+    pub(super) fn gates(&self) -> impl Iterator<Item = &Gate> {
+        self.0.iter().map(|endpoint| endpoint.gate.as_ref())
+    }
+
+    pub(super) fn are_several(&self) -> bool {
+        self.0.len() > 1
+    }
+
+    /// Whether an endpoint but this one takes calls now.
+    pub(super) fn has_other(&self, number: usize, held_back: &[HeldBack]) -> bool {
+        let now = Instant::now();
+        let mut others = self.0.iter().enumerate().filter(|(other, _)| *other != number);
+        others.any(|(other, endpoint)| endpoint.gate.is_open() && until(held_back, other, now).is_none())
+    }
+
+    /// Waits until an endpoint takes a request of so many bytes, and for a permit. A call that waits for gates holds no permit.
+    ///
+    /// Cancel safe, as [`Gate::enter`] is.
+    pub(super) async fn enter<'a>(
+        &'a self,
+        held_back: &[HeldBack],
+        bytes: usize,
+        permits: &'a Semaphore,
+        shutdown: &Shutdown,
+    ) -> Result<Entered<'a>, HandedBack> {
+        if let [endpoint] = &*self.0 {
+            let slot = endpoint.gate.enter(bytes, permits, shutdown).await?;
+            return Ok(Entered {
+                number: 0,
+                endpoint,
+                slot,
+                probe: None,
+            });
+        }
+        match self.take_ready(held_back, bytes, permit(permits).await, &[]) {
+            Some(entered) => Ok(entered),
+            None => self.first_to_let_in(held_back, bytes, permits, shutdown).await,
+        }
+    }
+
+    /// The best endpoint that is ready now takes the call, which is the head of these queues.
+    fn take_ready<'a>(
+        &'a self,
+        held_back: &[HeldBack],
+        bytes: usize,
+        mut permit: SemaphorePermit<'a>,
+        heads: &[(usize, Head<'a>)],
+    ) -> Option<Entered<'a>> {
+        for number in self.by_expected_time(held_back) {
+            let endpoint = &self.0[number];
+            let is_head = heads.iter().any(|(head, _)| *head == number);
+            match endpoint.try_enter(bytes, permit, is_head) {
+                Ok(slot) => {
+                    return Some(Entered {
+                        number,
+                        endpoint,
+                        slot,
+                        probe: endpoint.probe(),
+                    });
+                }
+                Err(unused) => permit = unused,
+            }
+        }
+        None
+    }
+
+    /// The endpoints that may be ready: those that are due for a probe, then the others by the time until they are likely to answer.
+    fn by_expected_time(&self, held_back: &[HeldBack]) -> Vec<usize> {
+        let now = Instant::now();
+        let latencies: Vec<Option<f64>> = self.0.iter().map(Endpoint::latency).collect();
+        let least = latencies.iter().flatten().copied().min_by(f64::total_cmp);
+        let endpoints = self.0.iter().zip(latencies).enumerate();
+        let mut expected: Vec<(f64, usize)> = endpoints
+            .filter(|(number, _)| until(held_back, *number, now).is_none())
+            .filter_map(|(number, (endpoint, latency))| {
+                if endpoint.gate.is_open() {
+                    // One that is not known yet may be as fast as the best.
+                    let latency = latency.or(least).unwrap_or(1.0).max(1.0);
+                    let before = endpoint.gate.in_flight() as f64;
+                    Some(((before + 1.0) * latency, number))
+                } else {
+                    let is_due = endpoint.gate.is_probe_due() && !endpoint.is_left_alone();
+                    is_due.then_some((0.0, number))
+                }
+            })
+            .collect();
+        expected.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+        expected.into_iter().map(|(_, number)| number).collect()
+    }
+
+    /// Waits at all gates until one lets the call through; by then, another one may be better.
+    async fn first_to_let_in<'a>(
+        &'a self,
+        held_back: &[HeldBack],
+        bytes: usize,
+        permits: &'a Semaphore,
+        shutdown: &Shutdown,
+    ) -> Result<Entered<'a>, HandedBack> {
+        let now = Instant::now();
+        let wait = async |number: usize, from: Option<Instant>| {
+            let head = self.0[number].head(from, bytes, shutdown).await;
+            (number, head)
+        };
+        let mut waits = FuturesUnordered::new();
+        for number in 0..self.0.len() {
+            waits.push(wait(number, until(held_back, number, now)));
+        }
+        let mut closed = vec![false; self.0.len()];
+        while let Some(first) = waits.next().await {
+            let mut heads = Vec::new();
+            let mut next = Some(first);
+            while let Some((number, head)) = next {
+                match head {
+                    Ok(head) => heads.push((number, head)),
+                    Err(HandedBack::Draining) => return Err(HandedBack::Draining),
+                    Err(HandedBack::Closed) => {
+                        closed[number] = true;
+                        waits.push(wait(number, Some(Instant::now() + CLOSED_AGAIN)));
+                    }
+                }
+                next = waits.next().now_or_never().flatten();
+            }
+            if heads.is_empty() {
+                if closed.iter().all(|is_closed| *is_closed) {
+                    break;
+                }
+                continue;
+            }
+            let permit = tokio::select! {
+                biased;
+                permit = permit(permits) => permit,
+                () = shutdown.draining() => return Err(HandedBack::Draining),
+            };
+            if let Some(entered) = self.take_ready(held_back, bytes, permit, &heads) {
+                return Ok(entered);
+            }
+            for (number, head) in heads {
+                drop(head);
+                waits.push(wait(number, None));
+            }
+        }
+        Err(HandedBack::Closed)
+    }
+}
+
+impl Endpoint {
+    /// Waits at its gate, from a given time on. Leaves the queue while another call finds out whether the server is back.
+    async fn head(
+        &self,
+        from: Option<Instant>,
+        bytes: usize,
+        shutdown: &Shutdown,
+    ) -> Result<Head<'_>, HandedBack> {
+        if let Some(from) = from {
+            tokio::select! {
+                biased;
+                () = shutdown.draining() => return Err(HandedBack::Draining),
+                () = sleep_until(from) => {}
+            }
+        }
+        loop {
+            let mut changed = std::pin::pin!(self.probes.notified());
+            changed.as_mut().enable();
+            if self.is_left_alone() {
+                tokio::select! {
+                    biased;
+                    () = shutdown.draining() => return Err(HandedBack::Draining),
+                    () = changed => continue,
+                }
+            }
+            tokio::select! {
+                biased;
+                head = self.gate.head(bytes, shutdown) => return head,
+                () = changed => {}
+            }
+        }
+    }
+
+    fn try_enter<'a>(
+        &'a self,
+        bytes: usize,
+        permit: SemaphorePermit<'a>,
+        is_head: bool,
+    ) -> Result<Slot<'a>, SemaphorePermit<'a>> {
+        let is_wanted = self.is_wanted.load(Ordering::Relaxed);
+        let entered = self.gate.try_enter(bytes, permit, is_head, is_wanted);
+        if entered.is_ok() == is_wanted {
+            self.is_wanted.store(!is_wanted, Ordering::Relaxed);
+        }
+        entered
+    }
+
+    /// Its latency in milliseconds, if it is known: an endpoint that has been idle for long may be faster by now.
+    fn latency(&self) -> Option<f64> {
+        let latency = self.gate.recent_latency()?;
+        Some(latency.as_secs_f64() * 1000.0)
+    }
+
+    /// Marks it as probed if it does not take calls.
+    fn probe(&self) -> Option<Probe<'_>> {
+        if self.gate.is_open() || self.is_probed.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        self.probes.notify_waiters();
+        Some(Probe(self))
+    }
+
+    /// Whether it does not take calls, and another call finds out when it does again.
+    fn is_left_alone(&self) -> bool {
+        self.is_probed.load(Ordering::Acquire) && !self.gate.is_open()
+    }
+}
+
+impl Drop for Probe<'_> {
+    fn drop(&mut self) {
+        let Probe(endpoint) = self;
+        endpoint.is_probed.store(false, Ordering::Release);
+        endpoint.probes.notify_waiters();
+    }
+}
+
+/// Until when the call does not ask there, if that is not over.
+fn until(held_back: &[HeldBack], number: usize, now: Instant) -> Option<Instant> {
+    let held_back = held_back.iter().rfind(|held_back| held_back.number == number);
+    held_back
+        .map(|held_back| held_back.until)
+        .filter(|until| *until > now)
+}

@@ -1,0 +1,107 @@
+//! One endpoint of an LM that is watched: what the workers have reported of it.
+
+use super::stand::{LmReport, LmStand};
+use crate::coordination::Heartbeat;
+use crate::lm::{LmSettings, LmStatus};
+use crate::report::LastMinute;
+use std::collections::{HashMap, HashSet};
+use tokio::time::Instant;
+
+/// An endpoint and what the workers have reported of it.
+pub(super) struct WatchedEndpoint {
+    /// The LM's, with this endpoint only.
+    pub(super) settings: LmSettings,
+    /// As texts name it among the endpoints of its LM.
+    pub(super) label: String,
+    /// Answers that a process had before this run, by host and pid.
+    before: HashMap<(String, u32), u64>,
+    /// Answers in this run, as far as workers have reported them.
+    pub(super) answers: u64,
+    pub(super) stand: LmStand,
+    throttled: LastMinute,
+    answered: LastMinute,
+}
+
+/// Since when, and how, the workers serve this run.
+#[derive(Clone, Copy)]
+pub(super) struct ServedRun {
+    /// Seconds for which the workers may have served this run.
+    pub(super) run_secs: u64,
+    /// Whether every worker started with this process, so that all its answers are of this run.
+    pub(super) is_alone: bool,
+}
+
+impl WatchedEndpoint {
+    /// The endpoints of an LM.
+    pub(super) fn all(lm: &LmSettings, now: Instant) -> Vec<WatchedEndpoint> {
+        let endpoints = lm.endpoints();
+        let addresses: Vec<String> = endpoints.iter().map(LmSettings::shown_address).collect();
+        let watched = |(settings, address): (LmSettings, &String)| {
+            let is_repeated = addresses.iter().filter(|other| *other == address).count() > 1;
+            let label = match settings.key_variable() {
+                Some(variable) if is_repeated => format!("{address} with {variable}"),
+                _ => address.clone(),
+            };
+            WatchedEndpoint {
+                settings,
+                label,
+                before: HashMap::new(),
+                answers: 0,
+                stand: LmStand::Uncalled,
+                throttled: LastMinute::new(0, now),
+                answered: LastMinute::new(0, now),
+            }
+        };
+        endpoints.into_iter().zip(&addresses).map(watched).collect()
+    }
+
+    /// Takes the workers' present heartbeats. Returns the state before.
+    pub(super) fn update(&mut self, heartbeats: &[Heartbeat], served: ServedRun, now: Instant) -> LmStand {
+        let mut reports = Vec::new();
+        let mut answers = 0;
+        // The workers of a process share its gates.
+        let mut processes = HashSet::new();
+        for heartbeat in heartbeats {
+            let process = &heartbeat.worker.process;
+            let process = (process.host.clone(), process.pid);
+            if !processes.insert(process.clone()) {
+                continue;
+            }
+            let mut statuses = heartbeat.worker.lms.iter();
+            let Some(status) = statuses.find(|status| self.is_of(status)) else {
+                self.before.entry(process).or_insert(0);
+                continue;
+            };
+            let first = if served.is_alone { 0 } else { status.answered };
+            let before = *self.before.entry(process).or_insert(first);
+            answers += status.answered.saturating_sub(before);
+            reports.push(LmReport {
+                status,
+                age_secs: heartbeat.age_secs,
+            });
+        }
+        self.answers = self.answers.max(answers);
+        let total = |count: fn(&LmStatus) -> u64| reports.iter().map(|report| count(report.status)).sum();
+        self.throttled.enter(total(|status| status.throttled), now);
+        self.answered.enter(total(|status| status.answered), now);
+        let stand = LmStand::of(&reports, served.run_secs);
+        std::mem::replace(&mut self.stand, stand)
+    }
+
+    /// Requests of the last minute: those that were refused for the rate, and all that got an answer or such a refusal.
+    pub(super) fn last_minute(&self) -> (u64, u64) {
+        let refused = self.throttled.growth();
+        (refused, refused + self.answered.growth())
+    }
+
+    pub(super) fn address(&self) -> String {
+        self.settings.shown_address()
+    }
+
+    /// Whether the status is of the account, model and address that the settings name.
+    pub(super) fn is_of(&self, status: &LmStatus) -> bool {
+        status.model == self.settings.model
+            && status.address == self.settings.shown_address()
+            && status.key_variable.as_deref() == self.settings.key_variable()
+    }
+}
