@@ -45,6 +45,16 @@ impl RunDir {
         self.root.join("spend.jsonl")
     }
 
+    /// What happened to the run: its rates, LMs, workers and services.
+    pub fn events(&self) -> PathBuf {
+        self.root.join("events.jsonl")
+    }
+
+    /// What happened before the file was full.
+    pub fn earlier_events(&self) -> PathBuf {
+        self.root.join("events.earlier.jsonl")
+    }
+
     /// Outcomes that no longer count: a changed job made them stale, or `retry` runs their tasks again. They cost LM calls, so they are
     /// kept.
     pub fn stale(&self) -> PathBuf {

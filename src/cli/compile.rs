@@ -10,7 +10,7 @@ use super::runtime::block_on;
 use super::service_urls::Services;
 use super::{trainers, ui};
 use crate::command_name::command_name;
-use crate::coordinator::{Coordinator, Retry, RunError, Workers, retry_command};
+use crate::coordinator::{Coordinator, Event, EventLog, Retry, RunError, Workers, retry_command};
 use crate::finetune::Trainers;
 use crate::job::{self, Job};
 use crate::lm::Price;
@@ -46,6 +46,12 @@ struct Inputs {
     /// `None` for a compile in one process.
     services: Option<Services>,
     trainers: Option<Arc<Trainers>>,
+}
+
+/// The run directory with its event log.
+struct RunPlace {
+    dir: RunDir,
+    events: Arc<EventLog>,
 }
 
 impl Inputs {
@@ -90,6 +96,11 @@ impl Inputs {
     fn run(self, flags: &CompileFlags, retry: Retry) -> Result<Exit, Exit> {
         let mut monitor = Monitor::bind(flags.workers.monitor.metrics_addr.as_deref())?;
         let (dir, _lock) = locked(&self.out)?;
+        let events = EventLog::open(&dir).map_err(|error| {
+            ui::error(format_args!("{}: {error}", dir.events().display()));
+            Exit::Failed
+        })?;
+        let events = Arc::new(events);
         block_on(async {
             let shutdown = Shutdown::new();
             let workers = workers(self.services.as_ref(), &flags.workers);
@@ -98,18 +109,22 @@ impl Inputs {
             let retry_command = retry_command(&dir, flags.workers.trainers.as_deref());
             let ended = match connect(self.services.as_ref(), &dir, &shutdown, &mut monitor).await? {
                 Ok(connected) => {
-                    self.execute(flags, retry, connected, workers, dir.clone(), shutdown)
+                    let place = RunPlace {
+                        dir: dir.clone(),
+                        events: Arc::clone(&events),
+                    };
+                    self.execute(flags, retry, connected, workers, place, shutdown)
                         .await
                 }
                 Err(error) => Err(error),
             };
-            Ok(report(
-                ended,
-                &dir,
-                in_cluster,
-                &resume_command(flags),
-                &retry_command,
-            ))
+            let why = ended.as_ref().err().map(ToString::to_string);
+            let exit = report(ended, &dir, in_cluster, &resume_command(flags), &retry_command);
+            events.record(&Event::Stopped {
+                exit: exit.code(),
+                why,
+            });
+            Ok(exit)
         })?
     }
 
@@ -119,13 +134,14 @@ impl Inputs {
         retry: Retry,
         connected: ConnectedBackends,
         workers: Workers,
-        dir: RunDir,
+        place: RunPlace,
         shutdown: Shutdown,
     ) -> Result<Manifest, RunError> {
         let coordinator = Coordinator {
             backends: connected.backends,
             workers,
-            dir,
+            dir: place.dir,
+            events: place.events,
             trainers: self.trainers,
             retry,
             rehearsal: flags.rehearse,

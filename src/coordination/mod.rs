@@ -34,6 +34,11 @@ pub trait Coordination: Send + Sync {
     /// Records for `lease` from now that the worker is alive and works on the run.
     async fn heartbeat(&self, run: &RunId, worker: &WorkerInfo, lease: Duration) -> Result<(), StoreError>;
 
+    /// Whether heartbeats stay in the process, so that they may be sent often.
+    fn is_in_process(&self) -> bool {
+        false
+    }
+
     /// The last heartbeats of the run's workers, without those that have expired, ordered by the worker's id.
     async fn workers(&self, run: &RunId) -> Result<Vec<Heartbeat>, StoreError>;
 

@@ -57,6 +57,10 @@ impl Coordination for SingleProcess {
         Ok(())
     }
 
+    fn is_in_process(&self) -> bool {
+        true
+    }
+
     async fn workers(&self, run: &RunId) -> Result<Vec<Heartbeat>, StoreError> {
         let mut state = self.state();
         state

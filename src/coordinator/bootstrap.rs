@@ -2,6 +2,7 @@
 
 use super::context::RunContext;
 use super::error::RunError;
+use super::event_log::{HeartbeatChanges, RunRates};
 use super::failure_guard::FailureGuard;
 use super::first_examples::FirstExamples;
 use super::lm_watch::{LmWatch, Waiting};
@@ -12,6 +13,8 @@ use super::publisher::TaskPublisher;
 use super::run_json;
 use super::task_plan::TaskPlan;
 use super::worker_census::WorkerCensus;
+use crate::coordination::Heartbeat;
+use crate::lm::LmStatus;
 use crate::report::{BootstrapState, LastMinute, Manifest};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -68,6 +71,7 @@ pub(super) async fn bootstrap(run: RunContext<'_>, prepared: Prepared) -> Result
         tasks: &tasks,
         census: WorkerCensus::new(run),
         lms: LmWatch::new(&tasks.job, waiting, is_alone, now),
+        changes: HeartbeatChanges::new(is_alone),
         first: FirstExamples::new(&tasks, &log),
         guard: FailureGuard::new(tasks.job.max_failure_rate, log.counts().kept > 0),
         ended: LastMinute::new(log.counts().done() as u64, now),
@@ -109,6 +113,7 @@ struct Rounds<'a> {
     publisher: TaskPublisher<'a>,
     census: WorkerCensus,
     lms: LmWatch,
+    changes: HeartbeatChanges,
     first: FirstExamples,
     guard: FailureGuard,
     /// Tasks with an outcome.
@@ -149,6 +154,7 @@ impl Rounds<'_> {
             changes.iter().for_each(|change| progress.note(change));
             // `status` shows a change at once.
             self.is_manifest_due |= !changes.is_empty();
+            self.record_changes(&heartbeats);
             self.first.enter_answered(&self.lms.answered());
             self.manifest.limits = self.lms.limits();
             self.manifest.heartbeats = heartbeats;
@@ -180,6 +186,35 @@ impl Rounds<'_> {
         self.drain.sync_when_due(self.log).await
     }
 
+    fn record_changes(&mut self, heartbeats: &[Heartbeat]) {
+        let rates = self.rates();
+        let is_of_run = |status: &LmStatus| self.lms.watches(status);
+        let events = self.changes.update(heartbeats, is_of_run, rates, Instant::now());
+        for event in events {
+            self.run.coordinator.events.record(&event);
+        }
+    }
+
+    /// Records what has happened since the workers were counted last.
+    async fn record_last_changes(&mut self) {
+        let listed = self.run.backends().coordination.workers(self.run.id);
+        if let Ok(Ok(heartbeats)) = tokio::time::timeout(LAST_SYNC, listed).await {
+            self.record_changes(&heartbeats);
+        }
+        if let Some(event) = self.changes.finish(self.rates()) {
+            self.run.coordinator.events.record(&event);
+        }
+    }
+
+    fn rates(&self) -> RunRates {
+        let counts = self.log.counts();
+        RunRates {
+            ended: counts.done(),
+            failed: counts.failed(),
+            rate: self.ended.per_second(),
+        }
+    }
+
     async fn report_progress(&mut self) -> Result<(), RunError> {
         let counts = self.log.counts();
         self.ended.enter(counts.done() as u64, Instant::now());
@@ -207,6 +242,7 @@ impl Rounds<'_> {
         self.run.coordinator.progress.bootstrap_ends(self.log.counts());
         self.export_outstanding();
         self.publisher.warn_of_reopened();
+        self.record_last_changes().await;
         self.manifest.rate = 0.0;
         self.manifest.limits.clear();
         self.manifest.heartbeats.clear();

@@ -1,5 +1,6 @@
 //! What a coordinator is started with: its backends, its workers, the run directory and the user's settings.
 
+use super::event_log::EventLog;
 use super::retry_command::{Retry, retry_command};
 use super::workers::Workers;
 use crate::artifacts::ArtifactStore;
@@ -33,6 +34,8 @@ pub struct Coordinator {
     pub shutdown: Shutdown,
     /// Shows the phases' progress on stderr.
     pub progress: Progress,
+    /// Records what happens to the run.
+    pub events: Arc<EventLog>,
     /// Exported metrics and health checks.
     pub metrics: Arc<Metrics>,
 }

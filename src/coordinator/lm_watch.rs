@@ -8,11 +8,13 @@ mod endpoint;
 mod stand;
 mod texts;
 
+pub(super) use stand::total_limit;
+
 use super::error::RunError;
 use super::lm_stopped::{self, AwayLm, ClosedLm};
 use crate::coordination::Heartbeat;
 use crate::job::Job;
-use crate::lm::LmSettings;
+use crate::lm::{LmSettings, LmStatus};
 use crate::report::OutcomeCounts;
 use endpoint::{ServedRun, WatchedEndpoint};
 use stand::LmStand;
@@ -107,6 +109,14 @@ impl LmWatch {
     /// What limits the run, one text for each LM or endpoint that does.
     pub(super) fn limits(&self) -> Vec<String> {
         self.lms.iter().flat_map(WatchedLm::limits).collect()
+    }
+
+    /// Whether the status is of an LM that is watched: a worker may serve other runs, too.
+    pub(super) fn watches(&self, status: &LmStatus) -> bool {
+        self.lms
+            .iter()
+            .flat_map(|lm| &lm.endpoints)
+            .any(|endpoint| endpoint.is_of(status))
     }
 
     /// Names of the LMs that have answered in this run.

@@ -10,6 +10,7 @@ mod compiled_student;
 mod configuration;
 mod context;
 mod error;
+mod event_log;
 mod failure_guard;
 mod first_examples;
 mod leadership;
@@ -36,6 +37,7 @@ mod workers;
 
 pub use configuration::{Backends, Coordinator};
 pub use error::RunError;
+pub use event_log::{Event, EventLog};
 pub use lm_stopped::{AwayLm, ClosedLm};
 pub use orphaned_trainings::{OrphanedTrainings, cancel_orphaned_trainings};
 pub use outcome_log::OutcomeLogError;
@@ -52,6 +54,7 @@ use crate::telemetry::{self, spans};
 use context::RunContext;
 use leadership::Leadership;
 use prepare::Prepared;
+use std::convert::Infallible;
 use tracing::{Instrument as _, debug_span};
 
 /// Compiles a job. Does not repeat what an earlier process of the run has done.
@@ -97,12 +100,22 @@ async fn lead(
         ended = phases(run, job, previous) => ended,
         replaced = leadership.keep() => return Err(replaced),
         never = run_metrics::poll_services(run) => match never {},
+        never = watch_services(run) => match never {},
     };
     leadership.resign().await;
     match ended {
         Err(RunError::Interrupted) if leadership.is_cancelled() => Err(RunError::Cancelled),
         ended => ended,
     }
+}
+
+/// Records outages of the services.
+async fn watch_services(run: RunContext<'_>) -> Infallible {
+    let Backends {
+        broker, coordination, ..
+    } = run.backends();
+    let events = &run.coordinator.events;
+    event_log::watch_services(run.id, broker.as_ref(), coordination.as_ref(), events).await
 }
 
 async fn phases(run: RunContext<'_>, job: Job, previous: Option<Manifest>) -> Result<Manifest, RunError> {

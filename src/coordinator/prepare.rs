@@ -4,10 +4,12 @@ use super::blocking::blocking;
 use super::configuration::Coordinator;
 use super::context::RunContext;
 use super::error::RunError;
+use super::event_log::Event;
 use super::outcome_drain::OutcomeDrain;
 use super::outcome_log::OutcomeLog;
 use super::run_json;
 use super::task_plan::TaskPlan;
+use crate::coordination::Process;
 use crate::job::Job;
 use crate::report::{Manifest, Phase};
 use crate::run_dir::RunDir;
@@ -77,6 +79,15 @@ pub(super) async fn prepare(
     let trainers = coordinator.trainers.as_ref();
     manifest.trainings_dir = trainers.map(|trainers| trainers.dir().to_owned());
     manifest.record_counts(log.counts(), &tasks.job);
+    let process = Process::current();
+    coordinator.events.record(&Event::Started {
+        start: manifest.starts,
+        bsft: env!("CARGO_PKG_VERSION"),
+        host: process.host,
+        pid: process.pid,
+        tasks: tasks.len(),
+        ended: log.counts().done(),
+    });
     run_json::publish(run, &mut manifest).await?;
     Ok(Prepared {
         tasks,

@@ -12,6 +12,7 @@ use tracing::debug;
 /// Writes `run.json` durably and reports the same bytes elsewhere. Only a failed write is an error.
 pub(super) async fn publish(run: RunContext<'_>, manifest: &mut Manifest) -> Result<(), RunError> {
     manifest.updated = unix_seconds();
+    run.coordinator.events.follow(manifest);
     run_metrics::export_manifest(&run.coordinator.metrics.run, manifest);
     let path = run.coordinator.dir.manifest();
     let bytes = manifest.to_bytes();

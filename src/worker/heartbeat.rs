@@ -15,6 +15,9 @@ use tracing::{debug, info};
 /// How long after its last task a run still receives heartbeats.
 const KEPT_AFTER_LAST_TASK: Duration = Duration::from_secs(60);
 
+/// How often heartbeats are sent that stay in the process.
+const HEARTBEAT_IN_PROCESS: Duration = Duration::from_secs(1);
+
 /// The runs that the worker works on.
 pub(super) struct Heartbeats {
     coordination: Arc<dyn Coordination>,
@@ -91,6 +94,11 @@ impl Heartbeats {
     /// Sends heartbeats while it is polled: regularly, and at once when a run is added or the state of an LM changes.
     pub(super) async fn run(&self) -> Infallible {
         let mut changes = self.accounts.state_changes();
+        let every = if self.coordination.is_in_process() {
+            HEARTBEAT_IN_PROCESS
+        } else {
+            HEARTBEAT
+        };
         loop {
             let runs: Vec<RunId> = {
                 let mut runs = self.runs();
@@ -105,7 +113,7 @@ impl Heartbeats {
                 self.beat(&run, &info).await;
             }
             tokio::select! {
-                () = tokio::time::sleep(HEARTBEAT) => {}
+                () = tokio::time::sleep(every) => {}
                 () = self.run_added.notified() => {}
                 () = changes.changed() => {}
             }

@@ -9,7 +9,7 @@ use bsft::artifacts;
 use bsft::broker::embedded::EmbeddedBroker;
 use bsft::broker::{Broker, BrokerError, Consumer, Delivery, Disposition, Queue, Receipt};
 use bsft::coordination::SingleProcess;
-use bsft::coordinator::{self, Backends, Coordinator, Retry, Workers};
+use bsft::coordinator::{self, Backends, Coordinator, EventLog, Retry, Workers};
 use bsft::finetune::{
     Provider, ProviderError, Providers, StartError, TrainingId, TrainingRequest, TrainingSpec, TrainingState,
 };
@@ -442,6 +442,7 @@ async fn live(folder: &Folder, service: &Arc<Service>, plan: &Arc<Plan>) -> bool
         workers: Workers::InProcess {
             in_flight: NonZeroUsize::new(2).unwrap(),
         },
+        events: Arc::new(EventLog::open(&dir).unwrap()),
         dir,
         trainers: None,
         retry: Retry::Nothing,

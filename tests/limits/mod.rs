@@ -4,6 +4,7 @@
 
 mod closed;
 mod declared;
+mod events;
 mod example;
 mod learnt;
 mod outage;

@@ -100,6 +100,10 @@ fn is_of_this_run(report: &LmReport<'_>, run_secs: u64) -> bool {
 /// The sum of the workers' rates. `None` if a worker has no limit, or if no call waits.
 fn limit_per_min(open: &[&LmReport<'_>]) -> Option<u64> {
     let is_held_back = open.iter().any(|report| report.status.waiting > 0);
-    let limits = open.iter().map(|report| report.status.limit_per_min);
-    limits.sum::<Option<u64>>().filter(|_| is_held_back)
+    total_limit(open.iter().map(|report| report.status)).filter(|_| is_held_back)
+}
+
+/// The rate at which workers with these statuses release requests together, a minute; `None` if one of them has no limit.
+pub(in crate::coordinator) fn total_limit<'a>(statuses: impl Iterator<Item = &'a LmStatus>) -> Option<u64> {
+    statuses.map(|status| status.limit_per_min).sum()
 }

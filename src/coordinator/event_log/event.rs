@@ -1,0 +1,153 @@
+//! The lines of `events.jsonl`.
+
+use super::lm_of_event::LmOfEvent;
+use super::rates::Rates;
+use crate::coordination::WorkerInfo;
+use crate::lm::{ClosedAccount, ClosedCause};
+use crate::metrics::Service;
+use serde::{Serialize, Serializer};
+
+/// What happened to a run. The field `event` of a line has the variant's name in snake case.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A process has taken up the run.
+    Started {
+        /// Which process of the run it is, from 1.
+        start: u32,
+        /// The version of bsft.
+        bsft: &'static str,
+        host: String,
+        pid: u32,
+        /// Tasks of the run, and those with an outcome.
+        tasks: usize,
+        ended: usize,
+    },
+    /// The process has ended. A killed one leaves no such line.
+    Stopped {
+        exit: u8,
+        /// Absent for exit code 0.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
+    /// Another phase has begun.
+    Phase { phase: &'static str },
+    /// A worker has sent its first heartbeat to this process.
+    WorkerJoined(WorkerOfEvent),
+    /// The heartbeat of a worker has expired.
+    WorkerGone(WorkerOfEvent),
+    /// No worker gets an answer from the server.
+    LmAway {
+        #[serde(flatten)]
+        lm: LmOfEvent,
+        /// The last error that a worker saw.
+        error: Option<String>,
+    },
+    /// A server that was away answers.
+    LmBack {
+        #[serde(flatten)]
+        lm: LmOfEvent,
+        /// How long it was away.
+        secs: u64,
+    },
+    /// Every worker that uses the account finds it closed.
+    AccountClosed {
+        #[serde(flatten)]
+        lm: LmOfEvent,
+        #[serde(flatten)]
+        refusal: RefusalOfEvent,
+    },
+    /// A closed account is accepted.
+    AccountOpen {
+        #[serde(flatten)]
+        lm: LmOfEvent,
+    },
+    /// The limit that holds calls back is known, has changed by a tenth, or is gone (null).
+    Limit {
+        #[serde(flatten)]
+        lm: LmOfEvent,
+        /// Requests a minute, over all workers.
+        per_min: Option<u64>,
+    },
+    /// RabbitMQ or Redis does not answer.
+    ServiceAway { service: NamedService },
+    /// It answers.
+    ServiceBack { service: NamedService, secs: u64 },
+    /// A provider has accepted a training.
+    TrainingStarted(TrainingOfEvent),
+    /// A training has ended.
+    TrainingEnded {
+        #[serde(flatten)]
+        training: TrainingOfEvent,
+        /// `succeeded`, `failed` or `cancelled`.
+        ending: &'static str,
+        /// The model, or why there is none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
+    },
+    /// How fast the run is.
+    Rates(Rates),
+}
+
+/// A worker in an event.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WorkerOfEvent {
+    /// Random, drawn at its start.
+    worker: String,
+    host: String,
+    pid: u32,
+    lanes: Vec<String>,
+    concurrency: usize,
+}
+
+/// Why an account is closed, in the server's words.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RefusalOfEvent {
+    cause: ClosedCause,
+    status: u16,
+    message: String,
+}
+
+/// A training in an event.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TrainingOfEvent {
+    pub(super) lm: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) predictor: Option<String>,
+    pub(super) provider: String,
+    /// The provider's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) training: Option<String>,
+}
+
+/// A service by its name.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NamedService(pub(super) Service);
+
+impl Serialize for NamedService {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.name())
+    }
+}
+
+impl From<&WorkerInfo> for WorkerOfEvent {
+    fn from(worker: &WorkerInfo) -> WorkerOfEvent {
+        WorkerOfEvent {
+            worker: worker.process.id.clone(),
+            host: worker.process.host.clone(),
+            pid: worker.process.pid,
+            lanes: worker.lanes.clone(),
+            concurrency: worker.concurrency,
+        }
+    }
+}
+
+impl From<&ClosedAccount> for RefusalOfEvent {
+    fn from(account: &ClosedAccount) -> RefusalOfEvent {
+        RefusalOfEvent {
+            cause: account.cause,
+            status: account.status,
+            message: account.message.clone(),
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! How an event names an LM.
+
+use crate::lm::LmStatus;
+use serde::Serialize;
+
+/// One model at one address with one key in an event.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct LmOfEvent {
+    pub(super) model: String,
+    /// Absent for a simulated LM.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) address: String,
+    /// The name of the variable with its key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) key_variable: Option<String>,
+}
+
+impl From<&LmStatus> for LmOfEvent {
+    fn from(status: &LmStatus) -> LmOfEvent {
+        LmOfEvent {
+            model: status.model.clone(),
+            address: status.address.clone(),
+            key_variable: status.key_variable.clone(),
+        }
+    }
+}

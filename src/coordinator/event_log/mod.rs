@@ -1,0 +1,106 @@
+//! The event log: `events.jsonl`, a line for everything that happens to a run, and the rates of its LMs while they change.
+//!
+//! - `event` has the lines, `bounded_file` the file.
+//! - `heartbeat_changes` finds the events of workers and LMs, `rates` the lines of rates, `manifest_changes` phases and trainings,
+//!   `service_watch` RabbitMQ and Redis.
+//!
+//! It holds neither inputs nor answers nor keys. A run does not depend on it: a line that cannot be written is dropped.
+
+mod bounded_file;
+mod event;
+mod heartbeat_changes;
+mod lm_of_event;
+mod manifest_changes;
+mod rates;
+mod service_watch;
+#[cfg(test)]
+mod tests;
+
+pub use event::Event;
+pub(super) use heartbeat_changes::HeartbeatChanges;
+pub(super) use rates::RunRates;
+pub(super) use service_watch::watch_services;
+
+use crate::report::Manifest;
+use crate::run_dir::RunDir;
+use bounded_file::BoundedFile;
+use manifest_changes::ManifestChanges;
+use serde::Serialize;
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tracing::warn;
+
+/// The event log of a run directory, open for appending.
+#[derive(Debug)]
+pub struct EventLog {
+    /// Locked for one write at a time, a few times a second at most; never across an await.
+    state: Mutex<LogState>,
+}
+
+#[derive(Debug)]
+struct LogState {
+    file: BoundedFile,
+    manifest: ManifestChanges,
+    /// Whether a line could not be written.
+    has_failed: bool,
+}
+
+/// A line: the time, then the event.
+#[derive(Serialize)]
+struct TimedEvent<'a> {
+    /// Seconds of the Unix clock.
+    at: f64,
+    #[serde(flatten)]
+    event: &'a Event,
+}
+
+impl EventLog {
+    /// Opens the log of a run directory that this process has locked. Cuts off half a line that a killed process left behind.
+    pub fn open(dir: &RunDir) -> io::Result<EventLog> {
+        let file = BoundedFile::open(dir.events(), dir.earlier_events())?;
+        let state = LogState {
+            file,
+            manifest: ManifestChanges::default(),
+            has_failed: false,
+        };
+        Ok(EventLog {
+            state: Mutex::new(state),
+        })
+    }
+
+    /// Appends a line.
+    pub fn record(&self, event: &Event) {
+        self.state().record(event);
+    }
+
+    /// Records what has changed in the manifest since the last call: its phase and its trainings.
+    pub(super) fn follow(&self, manifest: &Manifest) {
+        let mut state = self.state();
+        for event in state.manifest.update(manifest) {
+            state.record(&event);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, LogState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LogState {
+    fn record(&mut self, event: &Event) {
+        let at = unix_milliseconds() as f64 / 1000.0;
+        let line = serde_json::to_string(&TimedEvent { at, event });
+        let line = line.expect("an event is plain data with string keys");
+        if let Err(error) = self.file.append(&line)
+            && !std::mem::replace(&mut self.has_failed, true)
+        {
+            warn!(%error, "events.jsonl is incomplete: a line could not be written");
+        }
+    }
+}
+
+fn unix_milliseconds() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

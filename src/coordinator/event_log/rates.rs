@@ -1,0 +1,135 @@
+//! The lines of rates: one a second while something changes, one a minute while nothing does.
+
+use super::lm_of_event::LmOfEvent;
+use crate::coordinator::lm_watch::total_limit;
+use crate::lm::LmStatus;
+use serde::Serialize;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The pause between two lines while nothing changes.
+const STEADY_EVERY: Duration = Duration::from_secs(60);
+
+/// How fast the run and each of its LMs is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Rates {
+    #[serde(flatten)]
+    run: RunRates,
+    lms: Vec<LmRates>,
+}
+
+/// How fast examples end.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(in crate::coordinator) struct RunRates {
+    /// Tasks with an outcome, and how many of them have failed.
+    pub(in crate::coordinator) ended: usize,
+    pub(in crate::coordinator) failed: usize,
+    /// Tasks that ended per second in the last minute, as `status` shows it.
+    #[serde(serialize_with = "rounded")]
+    pub(in crate::coordinator) rate: f64,
+}
+
+/// One model at one address, over all workers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct LmRates {
+    #[serde(flatten)]
+    lm: LmOfEvent,
+    /// Answers, and refusals for the rate, since this process took up the run.
+    answers: u64,
+    throttled: u64,
+    /// Answers in the last minute.
+    answers_per_min: u64,
+    in_flight: u64,
+    waiting: u64,
+    /// Requests a minute that are released at most; `None` if nothing limits them.
+    limit_per_min: Option<u64>,
+    /// The slowest worker's median latency.
+    latency_ms: Option<u64>,
+}
+
+impl LmRates {
+    pub(super) fn new(lm: &LmOfEvent, statuses: &[&LmStatus], answers: u64, throttled: u64) -> LmRates {
+        let sum = |count: fn(&LmStatus) -> u64| statuses.iter().map(|status| count(status)).sum();
+        LmRates {
+            lm: lm.clone(),
+            answers,
+            throttled,
+            answers_per_min: sum(|status| status.answers_per_min),
+            in_flight: sum(|status| status.in_flight),
+            waiting: sum(|status| status.waiting),
+            limit_per_min: total_limit(statuses.iter().copied()),
+            latency_ms: statuses.iter().filter_map(|status| status.latency_ms).max(),
+        }
+    }
+
+    /// Whether the line says nothing new after the other one. Totals grow all the time.
+    fn is_like(&self, before: &LmRates) -> bool {
+        let is_limit_same = match (self.limit_per_min, before.limit_per_min) {
+            (Some(now), Some(before)) => is_near(now, before, 10),
+            (now, before) => now == before,
+        };
+        self.lm == before.lm
+            && self.throttled == before.throttled
+            && is_limit_same
+            && is_near(self.answers_per_min, before.answers_per_min, 10)
+            && is_near(self.in_flight, before.in_flight, 4)
+            && is_near(self.waiting, before.waiting, 4)
+    }
+}
+
+/// Decides which rates are recorded.
+#[derive(Debug, Default)]
+pub(super) struct RatesRecorder {
+    recorded: Option<(Rates, Instant)>,
+    /// The LMs that were seen last.
+    lms: Vec<LmRates>,
+}
+
+impl RatesRecorder {
+    /// Takes the present rates. Returns them if they are to be recorded.
+    pub(super) fn update(&mut self, run: RunRates, lms: Vec<LmRates>, now: Instant) -> Option<Rates> {
+        self.lms.clone_from(&lms);
+        let rates = Rates { run, lms };
+        let is_due = match &self.recorded {
+            None => !rates.lms.is_empty(),
+            Some((before, at)) => {
+                let is_steady = rates.is_like(before);
+                !is_steady || now.saturating_duration_since(*at) >= STEADY_EVERY
+            }
+        };
+        if !is_due {
+            return None;
+        }
+        self.recorded = Some((rates.clone(), now));
+        Some(rates)
+    }
+
+    /// The rates at the end, unless they are recorded.
+    pub(super) fn finish(&mut self, run: RunRates) -> Option<Rates> {
+        let rates = Rates {
+            run,
+            lms: std::mem::take(&mut self.lms),
+        };
+        let is_recorded = matches!(&self.recorded, Some((before, _)) if *before == rates);
+        (!is_recorded && !rates.lms.is_empty()).then_some(rates)
+    }
+}
+
+impl Rates {
+    fn is_like(&self, before: &Rates) -> bool {
+        let pairs = self.lms.iter().zip(&before.lms);
+        self.run.failed == before.run.failed
+            && self.lms.len() == before.lms.len()
+            && pairs.into_iter().all(|(now, before)| now.is_like(before))
+    }
+}
+
+/// Whether two numbers differ by less than a part of them, or hardly at all.
+fn is_near(one: u64, other: u64, part: u64) -> bool {
+    one.abs_diff(other) <= 2 + one.max(other) / part
+}
+
+/// Two decimals: a rate has no more.
+fn rounded<S: serde::Serializer>(rate: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((rate * 100.0).round() / 100.0)
+}
