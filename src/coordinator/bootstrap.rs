@@ -148,17 +148,7 @@ impl Rounds<'_> {
 
     /// Cancelled only by a drain, after which no other round follows.
     async fn round(&mut self) -> Result<(), RunError> {
-        if let Some(heartbeats) = self.census.update(self.run).await {
-            let changes = self.lms.update(&heartbeats, self.log.counts(), Instant::now());
-            let progress = &self.run.coordinator.progress;
-            changes.iter().for_each(|change| progress.note(change));
-            // `status` shows a change at once.
-            self.is_manifest_due |= !changes.is_empty();
-            self.record_changes(&heartbeats);
-            self.first.enter_answered(&self.lms.answered());
-            self.manifest.limits = self.lms.limits();
-            self.manifest.heartbeats = heartbeats;
-        }
+        self.watch_workers().await;
         let outstanding = &mut self.drain.outstanding;
         if self.first.are_answered() {
             let in_flight = self.census.in_flight();
@@ -186,6 +176,21 @@ impl Rounds<'_> {
         self.drain.sync_when_due(self.log).await
     }
 
+    /// Takes the workers' heartbeats if that is due.
+    async fn watch_workers(&mut self) {
+        if let Some(heartbeats) = self.census.update(self.run).await {
+            let changes = self.lms.update(&heartbeats, self.log.counts(), Instant::now());
+            let progress = &self.run.coordinator.progress;
+            changes.iter().for_each(|change| progress.note(change));
+            // `status` shows a change at once.
+            self.is_manifest_due |= !changes.is_empty();
+            self.record_changes(&heartbeats);
+            self.first.enter_answered(&self.lms.answered());
+            self.manifest.limits = self.lms.limits();
+            self.manifest.heartbeats = heartbeats;
+        }
+    }
+
     fn record_changes(&mut self, heartbeats: &[Heartbeat]) {
         let rates = self.rates();
         let is_of_run = |status: &LmStatus| self.lms.watches(status);
@@ -195,12 +200,11 @@ impl Rounds<'_> {
         }
     }
 
-    /// Records what has happened since the workers were counted last.
+    /// Reports and records what has happened since the workers were counted last: a short run ends before they are counted again.
     async fn record_last_changes(&mut self) {
-        let listed = self.run.backends().coordination.workers(self.run.id);
-        if let Ok(Ok(heartbeats)) = tokio::time::timeout(LAST_SYNC, listed).await {
-            self.record_changes(&heartbeats);
-        }
+        self.census.make_due();
+        // If the service is away, the run has ended all the same.
+        let _ = tokio::time::timeout(LAST_SYNC, self.watch_workers()).await;
         if let Some(event) = self.changes.finish(self.rates()) {
             self.run.coordinator.events.record(&event);
         }

@@ -45,6 +45,11 @@ impl WorkerCensus {
         self.in_flight
     }
 
+    /// The next update is due now.
+    pub(super) fn make_due(&mut self) {
+        self.counted = None;
+    }
+
     /// Counts the workers if that is due. Returns their heartbeats.
     pub(super) async fn update(&mut self, run: RunContext<'_>) -> Option<Vec<Heartbeat>> {
         if self.counted.is_some_and(|at| at.elapsed() < COUNT_EVERY) {

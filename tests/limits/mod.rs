@@ -4,6 +4,7 @@
 
 mod closed;
 mod declared;
+mod endpoints;
 mod events;
 mod example;
 mod learnt;
