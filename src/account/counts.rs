@@ -26,17 +26,26 @@ pub(super) struct Counts {
 }
 
 impl Counts {
+    /// Requests that were sent lately, a second, at this time since the gate was made.
+    pub(super) fn sent_per_sec(&self, at: Duration) -> f64 {
+        lately(at, |second| self.sent_by_second.at(second) as f64)
+    }
+
     /// Requests per second that the server accepted lately, at this time since the gate was made.
     pub(super) fn accepted_per_sec(&self, at: Duration) -> f64 {
-        let second = at.as_secs();
-        let accepted = |second: u64| {
+        lately(at, |second| {
             let (sent, refused) = (self.sent_by_second.at(second), self.refused_by_second.at(second));
             sent.saturating_sub(refused) as f64
-        };
-        let part = at.as_secs_f64() - second as f64;
-        let before = second.checked_sub(1).map_or(0.0, accepted);
-        (accepted(second) + before) / (1.0 + part)
+        })
     }
+}
+
+/// The mean of this second, as far as it has passed, and of the one before.
+fn lately(at: Duration, of_second: impl Fn(u64) -> f64) -> f64 {
+    let second = at.as_secs();
+    let part = at.as_secs_f64() - second as f64;
+    let before = second.checked_sub(1).map_or(0.0, &of_second);
+    (of_second(second) + before) / (1.0 + part)
 }
 
 /// Counts by second, for the last minute.

@@ -14,8 +14,10 @@ const BURST: Duration = Duration::from_millis(200);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// What one process has used of an account's declared limits.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct DeclaredLimits {
+    /// Whether the limits of a minute are kept by the slots of the shared account.
+    has_slots: bool,
     used: Mutex<Used>,
     /// Notified when a request has ended.
     pub(super) freed: Notify,
@@ -47,6 +49,14 @@ pub(super) enum DeclaredAdmission {
 }
 
 impl DeclaredLimits {
+    pub(super) fn new(has_slots: bool) -> DeclaredLimits {
+        DeclaredLimits {
+            has_slots,
+            used: Mutex::default(),
+            freed: Notify::default(),
+        }
+    }
+
     /// Sets the limits; the same ones again change nothing.
     pub(super) fn set(&self, limits: AccountLimits) {
         let mut used = lock(&self.used);
@@ -57,6 +67,7 @@ impl DeclaredLimits {
         // With its burst a bucket releases no more than the limit in any 60 seconds.
         let secs = 60.0 + BURST.as_secs_f64();
         let bucket = |per_minute: Option<u64>| {
+            let per_minute = per_minute.filter(|_| !self.has_slots);
             per_minute.map(|limit| TokenBucket::new(limit.max(1) as f64 / secs, BURST, now))
         };
         used.requests = bucket(limits.rpm);

@@ -168,7 +168,7 @@ impl Endpoints {
     ) -> Result<Entered<'a>, HandedBack> {
         let now = Instant::now();
         let wait = async |number: usize, from: Option<Instant>| {
-            let head = self.0[number].head(from, bytes, shutdown).await;
+            let head = self.0[number].head(from, bytes, permits, shutdown).await;
             (number, head)
         };
         let mut waits = FuturesUnordered::new();
@@ -219,6 +219,7 @@ impl Endpoint {
         &self,
         from: Option<Instant>,
         bytes: usize,
+        permits: &Semaphore,
         shutdown: &Shutdown,
     ) -> Result<Head<'_>, HandedBack> {
         if let Some(from) = from {
@@ -240,7 +241,7 @@ impl Endpoint {
             }
             tokio::select! {
                 biased;
-                head = self.gate.head(bytes, shutdown) => return head,
+                head = self.gate.head(bytes, permits, shutdown) => return head,
                 () = changed => {}
             }
         }

@@ -1,8 +1,10 @@
 //! The gate of one model at one address with one key: releases calls, one at a time where something limits them.
 
 mod candidate;
+mod shared;
 mod slot;
 
+pub(super) use shared::ReportDue;
 pub(super) use slot::{Slot, Standing};
 
 use super::counts::Counts;
@@ -37,6 +39,10 @@ pub struct Gate {
     queue: tokio::sync::Mutex<()>,
     /// Notified when `state` may let a call through that it did not let through before.
     changed: Notify,
+    /// Notified when a call finds no slot in a shared account.
+    slots_wanted: Notify,
+    /// Permits that the last such call found.
+    free_permits: AtomicU64,
     state_changes: watch::Sender<()>,
 }
 
@@ -59,7 +65,8 @@ pub(super) enum Suspicion {
 }
 
 impl Gate {
-    pub(super) fn new(settings: &LmSettings, state_changes: watch::Sender<()>) -> Gate {
+    /// `is_shared`: slots come from the state that the workers of a cluster share.
+    pub(super) fn new(settings: &LmSettings, is_shared: bool, state_changes: watch::Sender<()>) -> Gate {
         let address = settings.shown_address();
         // A simulated LM has no limits to learn.
         let first_request = if address.is_empty() {
@@ -67,7 +74,7 @@ impl Gate {
         } else {
             FirstRequest::Unsent
         };
-        let state = GateState::new(first_request);
+        let state = GateState::new(first_request, is_shared);
         Gate {
             model: settings.model.clone(),
             address,
@@ -80,6 +87,8 @@ impl Gate {
             last_error: Mutex::default(),
             queue: tokio::sync::Mutex::default(),
             changed: Notify::new(),
+            slots_wanted: Notify::new(),
+            free_permits: AtomicU64::new(0),
             state_changes,
         }
     }
@@ -132,7 +141,7 @@ impl Gate {
                 return Ok(self.pass(permit, bytes));
             }
         }
-        let _head = self.head(bytes, shutdown).await?;
+        let _head = self.head(bytes, permits, shutdown).await?;
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
@@ -148,21 +157,26 @@ impl Gate {
                 () = changed => {}
                 () = shutdown.draining() => return Err(HandedBack::Draining),
             }
-            self.ready(bytes, shutdown).await?;
+            self.ready(bytes, permits, shutdown).await?;
         }
     }
 
     /// Waits in the queue until a request of so many bytes may be sent.
     ///
     /// Cancel safe: a call that is dropped leaves the queue.
-    pub(super) async fn head(&self, bytes: usize, shutdown: &Shutdown) -> Result<Head<'_>, HandedBack> {
+    pub(super) async fn head(
+        &self,
+        bytes: usize,
+        permits: &Semaphore,
+        shutdown: &Shutdown,
+    ) -> Result<Head<'_>, HandedBack> {
         let waiting = Waiting::new(&self.counts.waiting);
         let queue = tokio::select! {
             biased;
             queue = self.queue.lock() => queue,
             () = shutdown.draining() => return Err(HandedBack::Draining),
         };
-        self.ready(bytes, shutdown).await?;
+        self.ready(bytes, permits, shutdown).await?;
         Ok(Head {
             _queue: queue,
             _waiting: waiting,
@@ -170,7 +184,7 @@ impl Gate {
     }
 
     /// The head of the queue waits until a request of so many bytes may be sent.
-    async fn ready(&self, bytes: usize, shutdown: &Shutdown) -> Result<(), HandedBack> {
+    async fn ready(&self, bytes: usize, permits: &Semaphore, shutdown: &Shutdown) -> Result<(), HandedBack> {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
@@ -192,6 +206,20 @@ impl Gate {
                 Readiness::Ready => return Ok(()),
                 Readiness::NotBefore(until) => Some(until),
                 Readiness::Full => None,
+                Readiness::NoSlot if permits.available_permits() == 0 => {
+                    // Slots are reserved for calls that can use them.
+                    tokio::select! {
+                        biased;
+                        permit = permit(permits) => drop(permit),
+                        () = changed => {}
+                        () = shutdown.draining() => return Err(HandedBack::Draining),
+                    }
+                    continue;
+                }
+                Readiness::NoSlot => {
+                    self.want_slots(permits.available_permits());
+                    None
+                }
             };
             tokio::select! {
                 biased;

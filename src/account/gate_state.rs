@@ -5,6 +5,7 @@ use super::declared_limits::{DeclaredAdmission, DeclaredLimits};
 use super::health::{HealthAdmission, ServerHealth};
 use super::hinted_limits::HintedLimits;
 use super::learnt_rate::{LearntRate, RefusalEffect, Release};
+use super::shared_slots::SharedSlots;
 use super::token_estimate::TokenEstimate;
 use crate::lm::{AccountLimits, ClosedAccount, ClosedCause, Hints};
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub(super) struct GateState {
     /// The first of the failures in a row.
     pub(super) first_failure: Option<Instant>,
     pub(super) declared: Option<Arc<DeclaredLimits>>,
+    /// The slots of the declared limits; `None` in a process alone, where `declared` paces.
+    pub(super) slots: Option<SharedSlots>,
     pub(super) hinted: HintedLimits,
     pub(super) learnt: Learnt,
     /// Counts cuts and pauses: refusals of requests from before are old news.
@@ -72,6 +75,8 @@ pub(super) enum Readiness {
     NotBefore(Instant),
     /// When another request has ended.
     Full,
+    /// When a slot has been reserved.
+    NoSlot,
     /// Not at all: the call is handed back.
     Shut,
 }
@@ -87,13 +92,14 @@ pub(super) struct Ticket {
 }
 
 impl GateState {
-    pub(super) fn new(first_request: FirstRequest) -> GateState {
+    pub(super) fn new(first_request: FirstRequest, is_shared: bool) -> GateState {
         GateState {
             health: ServerHealth::Open,
             health_era: 1,
             last_cleared: 0,
             first_failure: None,
             declared: None,
+            slots: is_shared.then(|| SharedSlots::new(Instant::now())),
             hinted: HintedLimits::default(),
             learnt: Learnt::Unlimited,
             pace_era: 1,
@@ -139,10 +145,23 @@ impl GateState {
             }
             return Readiness::Shut;
         }
+        let slot = if self.is_paced_by_slots() {
+            self.slots.as_mut().map(|slots| slots.ready_at(now))
+        } else {
+            None
+        };
         match self.health.admission(now) {
             HealthAdmission::Shut => return Readiness::Shut,
             HealthAdmission::NotBefore(time) => return Readiness::NotBefore(time),
-            HealthAdmission::Probe => return Readiness::Ready,
+            HealthAdmission::Probe => {
+                // Other workers send requests: a probe counts, too.
+                return match slot {
+                    None => Readiness::Ready,
+                    Some(None) => Readiness::NoSlot,
+                    Some(Some(ready)) if ready <= now => Readiness::Ready,
+                    Some(Some(ready)) => Readiness::NotBefore(ready),
+                };
+            }
             HealthAdmission::Pass => {}
         }
         if let FirstRequest::Sent(sent) = self.first_request {
@@ -167,6 +186,11 @@ impl GateState {
             ready = ready.max(rate.ready_at(now));
         }
         ready = ready.max(self.hinted.ready_at(tokens, now));
+        match slot {
+            Some(None) if ready <= now => return Readiness::NoSlot,
+            Some(Some(slot)) => ready = ready.max(slot),
+            Some(None) | None => {}
+        }
         match declared {
             Some(DeclaredAdmission::Full) => Readiness::Full,
             Some(DeclaredAdmission::At(time)) => Readiness::NotBefore(ready.max(time)),
@@ -192,6 +216,11 @@ impl GateState {
         self.hinted.take(tokens, now);
         if let Some(declared) = &self.declared {
             declared.take(tokens, now);
+        }
+        if self.is_paced_by_slots()
+            && let Some(slots) = &mut self.slots
+        {
+            slots.take(tokens);
         }
         Ticket {
             health_era: self.health_era,
@@ -289,6 +318,21 @@ impl GateState {
         self.hinted.per_sec().1.is_some() || declared.is_some_and(|limits| limits.tpm.is_some())
     }
 
+    /// Whether a call needs a slot of the shared account.
+    pub(super) fn is_paced_by_slots(&self) -> bool {
+        let is_paced = |limits: AccountLimits| limits.rpm.or(limits.tpm).is_some();
+        self.slots.is_some() && self.declared_limits().is_some_and(is_paced)
+    }
+
+    /// Tokens of a call, for slots that are reserved before the calls are known; 0 if tokens are not limited.
+    pub(super) fn mean_tokens(&self) -> f64 {
+        if self.limits_tokens() {
+            self.estimate.mean().unwrap_or_else(|| self.estimate.of(0))
+        } else {
+            0.0
+        }
+    }
+
     fn tokens(&self, bytes: usize) -> f64 {
         if self.limits_tokens() {
             self.estimate.of(bytes)
@@ -297,7 +341,7 @@ impl GateState {
         }
     }
 
-    fn declared_limits(&self) -> Option<AccountLimits> {
+    pub(super) fn declared_limits(&self) -> Option<AccountLimits> {
         self.declared.as_ref().map(|declared| declared.limits())
     }
 

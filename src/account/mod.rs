@@ -6,6 +6,7 @@
 //!
 //! - [`Gate`] releases calls one at a time; `health` decides whether, the pacers decide when.
 //! - The pacers: `declared_limits` of the job file, `hinted_limits` from headers, `learnt_rate` from refusals; `token_bucket` does their sums.
+//! - In a cluster `shared_link` reserves slots of the declared limits in the state that all workers share (`shared_accounts`).
 //! - [`GatedLm`] is one call through a gate, with its retries; `endpoints` chooses among the gates of an LM with several servers.
 //!
 //! While nothing limits, a call costs a few atomic operations: no lock, no allocation.
@@ -19,6 +20,9 @@ mod gated_lm;
 mod health;
 mod hinted_limits;
 mod learnt_rate;
+mod shared_accounts;
+mod shared_link;
+mod shared_slots;
 #[cfg(test)]
 mod tests;
 mod token_bucket;
@@ -26,12 +30,15 @@ mod token_estimate;
 
 pub use gate::Gate;
 pub use gated_lm::{GateError, GatedLm};
+pub use shared_accounts::{GateReport, SharedAccounts, SharedKey, SlotGrant};
 
 use crate::lm::{AccountLimits, LmSettings, LmStatus};
 use declared_limits::DeclaredLimits;
+use shared_link::link;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 /// The gates of a process, shared by all its workers.
 #[derive(Debug)]
@@ -40,6 +47,10 @@ pub struct Accounts {
     gates: Mutex<HashMap<GateKey, Arc<Gate>>>,
     declared: Mutex<HashMap<AccountKey, Arc<DeclaredLimits>>>,
     changes: watch::Sender<()>,
+    /// What the workers of a cluster share; `None` in a process alone.
+    shared: Option<Arc<dyn SharedAccounts>>,
+    /// The tasks between the gates and `shared`; they end with this.
+    links: Mutex<JoinSet<()>>,
 }
 
 /// Whose limits count: the `[account.NAME]` of the job file, or an address with a key.
@@ -61,18 +72,45 @@ struct GateKey {
     model: String,
 }
 
+impl GateKey {
+    fn shared(&self) -> SharedKey {
+        let model = [&*self.address, &*self.model];
+        match &self.account {
+            AccountKey::Named(name) => SharedKey::new(&["named", name], &model),
+            AccountKey::Own {
+                address,
+                key_variable,
+            } => {
+                let variable = key_variable.as_deref().unwrap_or_default();
+                SharedKey::new(&["own", address, variable], &model)
+            }
+        }
+    }
+}
+
 impl Default for Accounts {
     fn default() -> Accounts {
         Accounts {
             gates: Mutex::default(),
             declared: Mutex::default(),
             changes: watch::Sender::new(()),
+            shared: None,
+            links: Mutex::default(),
         }
     }
 }
 
 impl Accounts {
-    /// The gate of the LM; the first call makes it. Limits that differ from those declared before replace them.
+    /// The gates of one of many workers, whose limits are shared.
+    pub fn shared(shared: Arc<dyn SharedAccounts>) -> Accounts {
+        Accounts {
+            shared: Some(shared),
+            ..Accounts::default()
+        }
+    }
+
+    /// The gate of the LM; the first call makes it. Limits that differ from those declared before replace them. Where accounts are
+    /// shared, it must be called on a runtime.
     pub fn gate(&self, settings: &LmSettings, limits: Option<AccountLimits>) -> Arc<Gate> {
         let address = settings.shown_address();
         let key_variable = settings.key_variable().map(str::to_owned);
@@ -91,14 +129,21 @@ impl Accounts {
         };
         let declared = limits.map(|limits| {
             let mut declared = lock(&self.declared);
-            let declared = declared.entry(account).or_default();
+            let declared = declared
+                .entry(account)
+                .or_insert_with(|| Arc::new(DeclaredLimits::new(self.shared.is_some())));
             declared.set(limits);
             Arc::clone(declared)
         });
         let mut gates = lock(&self.gates);
-        let gate = gates
-            .entry(key)
-            .or_insert_with(|| Arc::new(Gate::new(settings, self.changes.clone())));
+        let gate = gates.entry(key).or_insert_with_key(|key| {
+            let gate = Gate::new(settings, self.shared.is_some(), self.changes.clone());
+            let gate = Arc::new(gate);
+            if let Some(shared) = &self.shared {
+                lock(&self.links).spawn(link(Arc::clone(&gate), Arc::clone(shared), key.shared()));
+            }
+            gate
+        });
         gate.declare(declared);
         Arc::clone(gate)
     }

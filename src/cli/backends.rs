@@ -2,6 +2,7 @@
 
 use super::flags::WorkerFlags;
 use super::service_urls::{Connected, Services};
+use crate::account::Accounts;
 use crate::artifacts::DirArtifacts;
 use crate::broker::embedded::EmbeddedBroker;
 use crate::broker::rabbitmq::RabbitMqBroker;
@@ -35,6 +36,8 @@ pub(super) fn workers(services: Option<&Services>, flags: &WorkerFlags) -> Worke
 /// The backends, and what this process needs to close and to count.
 pub(super) struct ConnectedBackends {
     pub(super) backends: Backends,
+    /// For the workers of this process.
+    pub(super) accounts: Arc<Accounts>,
     /// Closed at the end. `None` if the broker is in this process.
     pub(super) rabbitmq: Option<RabbitMqBroker>,
     pub(super) metrics: Arc<Metrics>,
@@ -52,6 +55,7 @@ impl ConnectedBackends {
                 store_location: EMBEDDED.to_owned(),
                 previous_store: None,
             },
+            accounts: Arc::default(),
             rabbitmq: None,
             metrics,
         })
@@ -78,6 +82,7 @@ impl ConnectedBackends {
                 store_location: connected.store.place().to_owned(),
                 previous_store,
             },
+            accounts: Arc::new(Accounts::shared(Arc::clone(&connected.store) as _)),
             rabbitmq: Some(connected.broker),
             metrics,
         })

@@ -150,7 +150,13 @@ impl Inputs {
             progress: Progress::new(prices(&self.job)),
             metrics: connected.metrics,
         };
-        let ended = Box::pin(execute(&coordinator, self.job, &flags.workers)).await;
+        let ended = Box::pin(execute(
+            &coordinator,
+            self.job,
+            &connected.accounts,
+            &flags.workers,
+        ))
+        .await;
         if let Some(rabbitmq) = connected.rabbitmq {
             rabbitmq.close().await;
         }

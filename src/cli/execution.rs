@@ -24,10 +24,11 @@ type RunningWorkers = JoinSet<Result<(), WorkerError>>;
 pub(super) async fn execute(
     coordinator: &Coordinator,
     job: Job,
+    accounts: &Arc<Accounts>,
     flags: &WorkerFlags,
 ) -> Result<Manifest, RunError> {
     let shutdown = &coordinator.shutdown;
-    let mut workers = start_workers(coordinator, flags);
+    let mut workers = start_workers(coordinator, accounts, flags);
     let ended = tokio::select! {
         // The coordinator first: its reason counts where workers drain because of it.
         biased;
@@ -52,9 +53,8 @@ pub(super) async fn execute(
     }
 }
 
-fn start_workers(coordinator: &Coordinator, flags: &WorkerFlags) -> RunningWorkers {
+fn start_workers(coordinator: &Coordinator, accounts: &Arc<Accounts>, flags: &WorkerFlags) -> RunningWorkers {
     let backends = &coordinator.backends;
-    let accounts = Arc::new(Accounts::default());
     let mut running = JoinSet::new();
     for _ in 0..coordinator.workers.in_flight_here() / flags.concurrency {
         let worker = Worker {
@@ -63,7 +63,7 @@ fn start_workers(coordinator: &Coordinator, flags: &WorkerFlags) -> RunningWorke
             coordination: Arc::clone(&backends.coordination),
             artifacts: Arc::clone(&backends.artifacts),
             providers: Providers::new(coordinator.trainers.clone()),
-            accounts: Arc::clone(&accounts),
+            accounts: Arc::clone(accounts),
             queues: TaskQueues::ALL,
             concurrency: flags.concurrency,
             drain: DRAIN,

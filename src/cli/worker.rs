@@ -66,7 +66,7 @@ async fn connected(
         coordination: Arc::clone(&connected.store) as _,
         artifacts: connected.retrying_artifacts(&shutdown, metrics),
         providers: providers.clone(),
-        accounts: Arc::new(Accounts::default()),
+        accounts: Arc::new(Accounts::shared(Arc::clone(&connected.store) as _)),
         queues,
         concurrency: flags.concurrency,
         drain: Duration::from_secs(flags.drain),

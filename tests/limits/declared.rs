@@ -4,7 +4,7 @@ use super::{CALLS, Scene};
 use bsft_limited_lm::ServerBehaviour;
 
 /// 100 requests a second. The server saves up three seconds of it, so that no delay of this machine makes a request early.
-fn limited() -> ServerBehaviour {
+pub(super) fn limited() -> ServerBehaviour {
     ServerBehaviour {
         rpm: Some(6000.0),
         burst_s: 3.0,

@@ -10,6 +10,7 @@ mod example;
 mod learnt;
 mod outage;
 mod scene;
+mod shared_limits;
 mod workers;
 
 use scene::{CALLS, EXAMPLES, Scene};

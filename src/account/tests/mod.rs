@@ -5,6 +5,8 @@ mod limited_lm;
 mod outages;
 mod pacing;
 mod refusals;
+mod shared;
+mod shared_state;
 
 use super::{Accounts, GateError, GatedLm};
 use crate::lm::testing::{self, NoAdapter};

@@ -92,9 +92,18 @@ impl RedisLink {
 
     /// Runs a script.
     pub(super) async fn run(&self, call: ScriptCall<'_>) -> Result<Value, StoreError> {
+        self.run_or(&call, &call).await
+    }
+
+    /// Runs a script; `first` in its place if the server does not know it, as after a restart.
+    pub(super) async fn run_or(
+        &self,
+        call: &ScriptCall<'_>,
+        first: &ScriptCall<'_>,
+    ) -> Result<Value, StoreError> {
         let mut answer = self.send(&call.by_digest()).await;
         if answer.as_ref().is_err_and(RedisFault::is_unknown_script) {
-            answer = self.send(&call.in_full()).await;
+            answer = self.send(&first.in_full()).await;
         }
         answer.map_err(|fault| self.error(&fault))
     }

@@ -1,6 +1,7 @@
 //! The Redis keys of the store. All keys of a run share its id as hash tag, so that a cluster keeps them on
 //! one node and a script may access them together.
 
+use crate::account::SharedKey;
 use crate::task::{RunId, TaskId};
 
 /// The version of the key layout and the Lua scripts. Another version does not see these keys.
@@ -95,8 +96,12 @@ impl Keys {
         self.of(run, &format!("file:{sha256}:{part}"))
     }
 
-    /// A hash whose fields are the runs of the namespace; the values are unused. The only key without a
-    /// run.
+    /// A hash: what the workers share of an account. Keys of accounts belong to no run.
+    pub(super) fn account(&self, key: &SharedKey) -> String {
+        format!("{}:{LAYOUT}:{{account:{}}}", self.namespace, key.account)
+    }
+
+    /// A hash whose fields are the runs of the namespace; the values are unused. It belongs to no run.
     pub(super) fn runs(&self) -> String {
         format!("{}:{LAYOUT}:runs", self.namespace)
     }

@@ -11,6 +11,7 @@
 //! or two (a killed server only if its disk was slow at that moment); those tasks run again. The same holds
 //! for a failover to a replica.
 
+mod account;
 mod artifacts;
 mod batch;
 mod batched_calls;
@@ -58,7 +59,7 @@ const LOOK_LAST: Duration = Duration::from_millis(50);
 const STEP_TASKS: usize = 512;
 
 /// A namespace on a Redis server or cluster. Many processes may use it at once. It implements the store,
-/// coordination and artifacts.
+/// coordination, artifacts and the shared state of accounts.
 pub struct RedisStore {
     link: Arc<RedisLink>,
     keys: Keys,

@@ -94,6 +94,11 @@ pub(super) fn fields(reply: Value) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
     pairs.into_iter().map(field).collect()
 }
 
+pub(super) fn integers(reply: Value) -> Option<Vec<i64>> {
+    let Value::Array(numbers) = reply else { return None };
+    numbers.into_iter().map(integer).collect()
+}
+
 pub(super) fn integer(reply: Value) -> Option<i64> {
     match reply {
         Value::Int(number) => Some(number),

@@ -24,6 +24,7 @@ steps! {
     TRIM "lua/trim.lua"
     REOPEN "lua/reopen.lua"
     ABANDONED "lua/abandoned.lua"
+    ACCOUNT "lua/account.lua"
     LEAD "lua/lead.lua"
     RESIGN "lua/resign.lua"
     SIGN "lua/sign.lua"

@@ -1,5 +1,6 @@
 //! The store on Redis: every case, on one server and on a cluster, and what only a server can do to us.
 
+mod account;
 mod coordination;
 mod lockout;
 mod loss;

@@ -1,0 +1,130 @@
+//! What the workers of a cluster share of an account: the seam, implemented by the store on Redis.
+//!
+//! One process alone needs none of it: its own pacers know all requests.
+
+use crate::hex::hex;
+use crate::lm::AccountLimits;
+use crate::store_error::StoreError;
+use async_trait::async_trait;
+use sha2::{Digest as _, Sha256};
+use std::fmt;
+use std::time::Duration;
+
+/// The state of accounts that the gates of all workers share.
+#[async_trait]
+pub trait SharedAccounts: fmt::Debug + Send + Sync {
+    /// Reports what a gate has done since its last call, and reserves slots for it.
+    ///
+    /// After an error the report may have been taken into account or not; slots that were reserved are lost.
+    async fn sync(&self, key: &SharedKey, report: &GateReport) -> Result<SlotGrant, StoreError>;
+}
+
+/// Names the shared state of a gate by digests: no secret and no address is in it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SharedKey {
+    /// Of the account, whose declared limits all its models share.
+    pub account: String,
+    /// Of one model at one address, within the account.
+    pub gate: String,
+}
+
+impl SharedKey {
+    pub(super) fn new(account: &[&str], gate: &[&str]) -> SharedKey {
+        SharedKey {
+            account: digest(account),
+            gate: digest(gate),
+        }
+    }
+}
+
+/// What a gate reports and asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct GateReport {
+    /// The declared limits of the account.
+    pub limits: AccountLimits,
+    /// The [`SlotGrant::epoch`] of the gate's last reservation.
+    pub epoch: u64,
+    /// Requests that it wants to send; 0 if it only reports.
+    pub wanted: u64,
+    /// Tokens to reserve for each.
+    pub tokens_each: u64,
+    /// Tokens that requests used in addition to what was reserved for them; negative if they used less.
+    pub token_debt: i64,
+}
+
+/// The answer to a report: slots for requests, the first at `start`, each `step` after the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct SlotGrant {
+    pub slots: u64,
+    /// From the moment at which the state was asked.
+    pub start: Duration,
+    pub step: Duration,
+    /// When to ask for more at the earliest, where none were free.
+    pub ask_after: Duration,
+    /// Gates that wait for the same slots ask at different times within this.
+    pub ask_within: Duration,
+    /// The period in which gates that reserve slots were counted.
+    pub epoch: u64,
+}
+
+impl GateReport {
+    /// The arguments of the script that holds the shared state, in its order.
+    pub fn arguments(&self) -> Vec<i64> {
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let limit = |limit: Option<u64>| limit.map_or(0, |limit| number(limit.max(1)));
+        vec![
+            number(self.epoch),
+            number(self.wanted),
+            number(self.tokens_each),
+            self.token_debt,
+            limit(self.limits.rpm),
+            limit(self.limits.tpm),
+        ]
+    }
+}
+
+impl SlotGrant {
+    /// Reads the script's reply; `None` if it has another form.
+    pub fn from_reply(numbers: &[i64]) -> Option<SlotGrant> {
+        let [epoch, start, step, slots, after, within] = *numbers else {
+            return None;
+        };
+        let micros = |micros: i64| u64::try_from(micros).ok().map(Duration::from_micros);
+        Some(SlotGrant {
+            slots: slots.try_into().ok()?,
+            start: micros(start)?,
+            step: micros(step)?,
+            ask_after: micros(after)?,
+            ask_within: micros(within)?,
+            epoch: epoch.try_into().ok()?,
+        })
+    }
+}
+
+/// A digest of parts that may contain anything.
+fn digest(parts: &[&str]) -> String {
+    let mut sha256 = Sha256::new();
+    for part in parts {
+        sha256.update((part.len() as u64).to_be_bytes());
+        sha256.update(part);
+    }
+    hex(&sha256.finalize()[..16])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_keys_differ_with_every_part() {
+        let keys = [
+            SharedKey::new(&["a", "bc"], &["m"]),
+            SharedKey::new(&["ab", "c"], &["m"]),
+            SharedKey::new(&["a", "bc"], &["n"]),
+            SharedKey::new(&["a", "bc", ""], &["m"]),
+        ];
+        for (i, key) in keys.iter().enumerate() {
+            assert!(!keys[..i].contains(key), "{i}");
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! The slots that a gate has reserved in the account's shared state: each lets one request through, at its time or a little later.
+
+use super::shared_accounts::{GateReport, SlotGrant};
+use std::collections::VecDeque;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long after its time a slot can be used. Together with the way to the server it stays below what the shared state allows for.
+const VALID: Duration = Duration::from_millis(750);
+
+/// The next slots are reserved when the last one is this near.
+const AHEAD: Duration = Duration::from_millis(100);
+
+/// The time for which slots are reserved at once, as in the shared state.
+const BLOCK: Duration = Duration::from_millis(700);
+
+/// How often a gate in use reports at least.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// The pause after a report that was not answered.
+const AFTER_ERROR: Duration = Duration::from_millis(500);
+
+/// The slots of one gate, and what it has to report.
+#[derive(Debug)]
+pub(super) struct SharedSlots {
+    blocks: VecDeque<SlotBlock>,
+    epoch: u64,
+    /// No slots are asked for before this time.
+    ask_from: Instant,
+    last_report: Instant,
+    /// Tokens used in addition to those reserved, not yet reported.
+    token_debt: f64,
+}
+
+/// Slots at equal distances.
+#[derive(Debug)]
+struct SlotBlock {
+    left: u64,
+    /// The time of the first that is left.
+    next: Instant,
+    step: Duration,
+    /// How long after its time each is valid.
+    valid: Duration,
+    /// Tokens reserved for each.
+    tokens: f64,
+}
+
+/// What calls want of the slots.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SlotDemand {
+    /// Calls that wait and have a permit as soon as they are let through.
+    pub(super) waiting: u64,
+    /// Calls in flight.
+    pub(super) in_flight: u64,
+    /// Requests sent lately, a second.
+    pub(super) sent_per_sec: f64,
+}
+
+impl SharedSlots {
+    pub(super) fn new(now: Instant) -> SharedSlots {
+        SharedSlots {
+            blocks: VecDeque::new(),
+            epoch: 0,
+            ask_from: now,
+            last_report: now,
+            token_debt: 0.0,
+        }
+    }
+
+    /// When the next request may be sent; `None` without a slot.
+    pub(super) fn ready_at(&mut self, now: Instant) -> Option<Instant> {
+        self.drop_lapsed(now);
+        self.blocks.front().map(|block| block.next.max(now))
+    }
+
+    /// Uses a slot for a request with so many tokens. Without one, as after a change of the limits, the request counts as a debt only.
+    pub(super) fn take(&mut self, tokens: f64) {
+        let Some(block) = self.blocks.front_mut() else {
+            self.token_debt += tokens;
+            return;
+        };
+        self.token_debt += tokens - block.tokens;
+        block.pass();
+        if block.left == 0 {
+            self.blocks.pop_front();
+        }
+    }
+
+    /// Counts tokens that a request had taken and did not use; a negative number was used in addition.
+    pub(super) fn give_back(&mut self, tokens: f64) {
+        self.token_debt -= tokens;
+    }
+
+    /// When the gate should report or reserve again; `None` for not before a call wants it.
+    pub(super) fn due(&self, demand: SlotDemand, now: Instant) -> Option<Instant> {
+        let reserve = self.wanted(demand).map(|_| {
+            let last = self.blocks.back().map(SlotBlock::last);
+            let near = last.map_or(now, |last| last.checked_sub(AHEAD).unwrap_or(now));
+            self.ask_from.max(near)
+        });
+        let is_in_use = demand.in_flight > 0 || demand.waiting > 0 || self.token_debt.abs() >= 1.0;
+        let report = is_in_use.then(|| self.ask_from.max(self.last_report + REPORT_EVERY));
+        reserve.into_iter().chain(report).min()
+    }
+
+    /// The report that is due, with so many tokens for each request. What it contains is not reported again.
+    pub(super) fn report(&mut self, demand: SlotDemand, tokens_each: f64, now: Instant) -> GateReport {
+        self.drop_lapsed(now);
+        let token_debt = self.token_debt.round();
+        self.token_debt -= token_debt;
+        self.last_report = now;
+        let last = self.blocks.back().map(SlotBlock::last);
+        let is_near = last.is_none_or(|last| last <= now + AHEAD);
+        let wanted = self.wanted(demand).filter(|_| is_near && self.ask_from <= now);
+        GateReport {
+            epoch: self.epoch,
+            wanted: wanted.unwrap_or(0),
+            tokens_each: tokens_each.round() as u64,
+            token_debt: token_debt as i64,
+            ..GateReport::default()
+        }
+    }
+
+    /// Takes over the answer to a report that was sent at `asked`.
+    pub(super) fn granted(&mut self, report: &GateReport, grant: &SlotGrant, asked: Instant, now: Instant) {
+        self.epoch = grant.epoch;
+        if report.wanted > 0 && grant.slots == 0 {
+            self.ask_from = now + grant.ask_after + grant.ask_within.mul_f64(fastrand::f64());
+        }
+        // The shared clock was read between `asked` and `now`: no slot begins early, and none is valid too long.
+        let Some(valid) = VALID.checked_sub(now.saturating_duration_since(asked)) else {
+            self.token_debt -= (grant.slots * report.tokens_each) as f64;
+            return;
+        };
+        if grant.slots > 0 {
+            self.blocks.push_back(SlotBlock {
+                left: grant.slots,
+                next: now + grant.start,
+                step: grant.step,
+                valid,
+                tokens: report.tokens_each as f64,
+            });
+        }
+    }
+
+    /// Keeps what a report contained that was not answered. It may have been counted, so only a debt is reported again.
+    pub(super) fn not_reported(&mut self, report: &GateReport, now: Instant) {
+        self.token_debt += report.token_debt.max(0) as f64;
+        self.ask_from = now + AFTER_ERROR;
+    }
+
+    /// Requests that can be sent until about the next report, beyond the slots that are left; `None` while no call waits.
+    fn wanted(&self, demand: SlotDemand) -> Option<u64> {
+        if demand.waiting == 0 {
+            return None;
+        }
+        let coming = (demand.sent_per_sec * BLOCK.as_secs_f64()).ceil() as u64;
+        let reserved: u64 = self.blocks.iter().map(|block| block.left).sum();
+        (demand.waiting + coming)
+            .checked_sub(reserved)
+            .filter(|wanted| *wanted > 0)
+    }
+
+    fn drop_lapsed(&mut self, now: Instant) {
+        while let Some(block) = self.blocks.front_mut() {
+            while block.left > 0 && block.next + block.valid < now {
+                // The tokens of a request that was never sent are free; its time has passed.
+                self.token_debt -= block.tokens;
+                block.pass();
+            }
+            if block.left > 0 {
+                return;
+            }
+            self.blocks.pop_front();
+        }
+    }
+}
+
+impl SlotBlock {
+    fn pass(&mut self) {
+        self.left -= 1;
+        self.next += self.step;
+    }
+
+    fn last(&self) -> Instant {
+        let steps = u32::try_from(self.left.saturating_sub(1)).unwrap_or(u32::MAX);
+        self.next + self.step.saturating_mul(steps)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    const HUNGRY: SlotDemand = SlotDemand {
+        waiting: 5,
+        in_flight: 0,
+        sent_per_sec: 0.0,
+    };
+
+    /// With three slots, 10 ms apart, the first after 20 ms.
+    fn three_slots(now: Instant) -> SharedSlots {
+        let mut slots = SharedSlots::new(now);
+        let report = slots.report(HUNGRY, 100.0, now);
+        assert_eq!((report.wanted, report.tokens_each), (5, 100));
+        let grant = SlotGrant {
+            slots: 3,
+            start: 20 * MS,
+            step: 10 * MS,
+            ..SlotGrant::default()
+        };
+        slots.granted(&report, &grant, now, now);
+        slots
+    }
+
+    #[test]
+    fn slots_are_used_at_their_times_and_the_next_are_reserved_near_the_last() {
+        let now = Instant::now();
+        let mut slots = three_slots(now);
+        for ms in [20, 30, 40] {
+            assert_eq!(slots.ready_at(now), Some(now + ms * MS));
+            slots.take(100.0);
+        }
+        assert_eq!(slots.ready_at(now), None);
+        let slots = three_slots(now);
+        assert!(slots.due(HUNGRY, now).unwrap() <= now);
+    }
+
+    #[test]
+    fn a_slot_lapses_and_its_tokens_are_given_back() {
+        let now = Instant::now();
+        let mut slots = three_slots(now);
+        assert_eq!(slots.ready_at(now + 785 * MS), Some(now + 785 * MS));
+        // Two have lapsed.
+        let report = slots.report(HUNGRY, 100.0, now + 785 * MS);
+        assert_eq!(report.token_debt, -200);
+        assert_eq!(slots.ready_at(now + 1000 * MS), None);
+    }
+
+    #[test]
+    fn tokens_beyond_the_reservation_are_reported_once_or_again_after_an_error() {
+        let now = Instant::now();
+        let mut slots = three_slots(now);
+        slots.take(250.0);
+        slots.give_back(-30.0);
+        let report = slots.report(HUNGRY, 100.0, now);
+        assert_eq!(report.token_debt, 180);
+        slots.not_reported(&report, now);
+        assert_eq!(slots.report(HUNGRY, 100.0, now).token_debt, 180);
+        assert_eq!(slots.report(HUNGRY, 100.0, now).token_debt, 0);
+        slots.give_back(40.0);
+        let report = slots.report(HUNGRY, 100.0, now);
+        assert_eq!(report.token_debt, -40);
+        slots.not_reported(&report, now);
+        assert_eq!(slots.report(HUNGRY, 100.0, now).token_debt, 0);
+    }
+
+    #[test]
+    fn slots_that_came_too_late_are_not_used() {
+        let now = Instant::now();
+        let mut slots = SharedSlots::new(now);
+        let report = slots.report(HUNGRY, 0.0, now);
+        let grant = SlotGrant {
+            slots: 3,
+            ..SlotGrant::default()
+        };
+        slots.granted(&report, &grant, now, now + 800 * MS);
+        assert_eq!(slots.ready_at(now + 800 * MS), None);
+    }
+
+    #[test]
+    fn a_gate_without_calls_asks_for_nothing() {
+        let now = Instant::now();
+        let slots = SharedSlots::new(now);
+        let idle = SlotDemand {
+            waiting: 0,
+            in_flight: 0,
+            sent_per_sec: 0.0,
+        };
+        assert_eq!(slots.due(idle, now), None);
+        let busy = SlotDemand { in_flight: 1, ..idle };
+        assert_eq!(slots.due(busy, now), Some(now + REPORT_EVERY));
+    }
+}

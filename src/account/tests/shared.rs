@@ -1,0 +1,296 @@
+//! Workers that share an account: together they use its limits up and never pass them.
+
+use super::limited_lm::{Behavior, LimitedLm, Report, Seen};
+use super::shared_state::SharedState;
+use super::{ask_until, within};
+use crate::account::{Accounts, GatedLm};
+use crate::lm::AccountLimits;
+use crate::lm::testing;
+use crate::metrics::Metrics;
+use crate::shutdown::Shutdown;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+/// Requests a second that the server allows, so 6,000 a minute.
+const LIMIT: f64 = 100.0;
+
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// A queue of questions, an LM, and the state that its workers share.
+struct Workers {
+    lm: Arc<LimitedLm>,
+    state: Arc<SharedState>,
+    declared: AccountLimits,
+    concurrency: usize,
+    questions: Arc<Mutex<VecDeque<u64>>>,
+    asked: u64,
+}
+
+/// One worker. Dropped, it is gone as after `kill -9`: its questions return to the queue.
+struct Worker {
+    accounts: Arc<Accounts>,
+    shutdown: Shutdown,
+    tasks: JoinSet<()>,
+}
+
+/// A question that returns to the queue unless it is answered.
+struct Taken {
+    question: Option<u64>,
+    questions: Arc<Mutex<VecDeque<u64>>>,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let Some(question) = self.question {
+            self.questions.lock().unwrap().push_back(question);
+        }
+    }
+}
+
+impl Workers {
+    fn new(behavior: Behavior, declared: AccountLimits, questions: u64, concurrency: usize) -> Workers {
+        fastrand::seed(7);
+        Workers {
+            lm: Arc::new(LimitedLm::new(behavior, 7)),
+            state: Arc::new(SharedState::new()),
+            declared,
+            concurrency,
+            questions: Arc::new(Mutex::new((0..questions).collect())),
+            asked: questions,
+        }
+    }
+
+    fn start(&self) -> Worker {
+        let accounts = Arc::new(Accounts::shared(Arc::clone(&self.state) as _));
+        let mut settings = testing::settings("http://127.0.0.1:1/v1");
+        settings.account = Some("limited".to_owned());
+        let gate = accounts.gate(&settings, Some(self.declared));
+        let metrics = settings.metrics(&Metrics::new());
+        let lm = Arc::new(GatedLm::new(
+            vec![(Arc::clone(&self.lm) as _, gate)],
+            &settings,
+            metrics,
+        ));
+        let (permits, shutdown) = (Arc::new(Semaphore::new(self.concurrency)), Shutdown::new());
+        let mut tasks = JoinSet::new();
+        // As a worker that prefetches a quarter more than it can send.
+        for _ in 0..self.concurrency.div_ceil(4) * 5 {
+            let (lm, permits, shutdown) = (Arc::clone(&lm), Arc::clone(&permits), shutdown.clone());
+            let questions = Arc::clone(&self.questions);
+            tasks.spawn(async move {
+                while !shutdown.is_draining() {
+                    let Some(question) = questions.lock().unwrap().pop_front() else {
+                        return;
+                    };
+                    let mut taken = Taken {
+                        question: Some(question),
+                        questions: Arc::clone(&questions),
+                    };
+                    if ask_until(&lm, &permits, question, &shutdown).await.is_ok() {
+                        taken.question = None;
+                    }
+                }
+            });
+        }
+        Worker {
+            accounts,
+            shutdown,
+            tasks,
+        }
+    }
+
+    fn start_many(&self, number: usize) -> Vec<Worker> {
+        (0..number).map(|_| self.start()).collect()
+    }
+
+    /// Every question was answered, none was refused.
+    fn assert_complete(&self) {
+        self.lm.seen(|seen| {
+            assert_eq!(seen.refused.len(), 0);
+            assert_eq!(seen.answered.len() as u64, self.asked);
+        });
+    }
+}
+
+impl Worker {
+    /// SIGTERM: it sends no more requests, and those in flight end.
+    async fn drain(mut self) {
+        self.shutdown.drain();
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    async fn end(mut self) {
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.unwrap();
+        }
+    }
+}
+
+async fn end(workers: Vec<Worker>) {
+    for worker in workers {
+        worker.end().await;
+    }
+}
+
+/// The most of these times in any window.
+fn most_in_window(times: &[Duration]) -> usize {
+    let (mut most, mut first) = (0, 0);
+    for (last, time) in times.iter().enumerate() {
+        while *time >= WINDOW + times[first] {
+            first += 1;
+        }
+        most = most.max(last - first + 1);
+    }
+    most
+}
+
+/// The part of the limit that was used between these seconds.
+fn used(seen: &Seen, from: u64, to: u64) -> f64 {
+    within(&seen.accepted, from, to) as f64 / (to - from) as f64 / LIMIT
+}
+
+fn limited() -> Behavior {
+    Behavior {
+        per_sec: Some(LIMIT),
+        report: Report::RetryAfter,
+        ..Behavior::default()
+    }
+}
+
+fn rpm(rpm: u64) -> AccountLimits {
+    AccountLimits {
+        rpm: Some(rpm),
+        ..AccountLimits::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_declared_rate_is_used_up_by_1_2_8_and_50_workers_and_nothing_is_refused() {
+    for number in [1, 2, 8, 50] {
+        let workers = Workers::new(limited(), rpm(6000), 9000, 512 / number);
+        end(workers.start_many(number)).await;
+        workers.assert_complete();
+        workers.lm.seen(|seen| {
+            let most = most_in_window(&seen.accepted);
+            assert!(most <= 6000, "{number} workers: {most} in a minute");
+            let used = used(seen, 5, 85);
+            assert!(used >= 0.97, "{number} workers: {used}");
+        });
+        let calls = workers.state.calls() as f64 / 9000.0;
+        let most = if number <= 10 { 0.2 } else { 1.5 };
+        assert!(calls <= most, "{number} workers: {calls} calls a request");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_limit_is_kept_while_workers_join_die_and_drain() {
+    let workers = Workers::new(limited(), rpm(6000), 12_000, 64);
+    let mut running = workers.start_many(2);
+    for second in 0..90 {
+        sleep(Duration::from_secs(1)).await;
+        match second % 6 {
+            1 | 3 => running.push(workers.start()),
+            2 => drop(running.remove(0)),
+            4 => running.remove(0).drain().await,
+            _ => {}
+        }
+    }
+    end(running).await;
+    workers.lm.seen(|seen| {
+        assert_eq!(seen.refused.len(), 0);
+        assert_eq!(seen.answered.len(), 12_000);
+        let most = most_in_window(&seen.accepted);
+        assert!(most <= 6000, "{most} in a minute");
+        let used = used(seen, 5, 85);
+        // Each worker that is gone took the slots of at most 0.7 s with it.
+        assert!(used >= 0.9, "{used}");
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_limit_is_kept_when_the_shared_state_is_lost_or_goes_back_in_time() {
+    let workers = Workers::new(limited(), rpm(6000), 15_000, 64);
+    let running = workers.start_many(8);
+    for second in 0..120 {
+        sleep(Duration::from_secs(1)).await;
+        match second % 30 {
+            10 => workers.state.restore(HashMap::new()),
+            20 => {
+                let earlier = workers.state.stored();
+                sleep(Duration::from_secs(1)).await;
+                workers.state.restore(earlier);
+            }
+            _ => {}
+        }
+    }
+    end(running).await;
+    workers.assert_complete();
+    workers.lm.seen(|seen| {
+        let most = most_in_window(&seen.accepted);
+        assert!(most <= 6000, "{most} in a minute");
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_request_is_sent_while_the_shared_state_is_away() {
+    let workers = Workers::new(limited(), rpm(6000), 3000, 64);
+    let running = workers.start_many(8);
+    sleep(Duration::from_secs(10)).await;
+    workers.state.set_away(true);
+    sleep(Duration::from_secs(3)).await;
+    let sent = workers.lm.seen(|seen| seen.sent.len());
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(workers.lm.seen(|seen| seen.sent.len()), sent);
+    workers.state.set_away(false);
+    let back = Instant::now();
+    end(running).await;
+    workers.assert_complete();
+    let left = (3000 - sent) as f64 / LIMIT;
+    assert!(back.elapsed().as_secs_f64() <= left + 2.0, "{:?}", back.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn declared_tokens_are_used_up_by_workers() {
+    const TOKENS: f64 = 100_000.0;
+    for number in [1, 2, 8] {
+        let behavior = Behavior {
+            tokens_per_sec: Some(TOKENS),
+            most_tokens: 2000,
+            ..Behavior::default()
+        };
+        let tpm = AccountLimits {
+            tpm: Some(6_000_000),
+            ..AccountLimits::default()
+        };
+        let workers = Workers::new(behavior, tpm, 8000, 512 / number);
+        end(workers.start_many(number)).await;
+        workers.lm.seen(|seen| {
+            assert_eq!(seen.answered.len(), 8000);
+            let refused = seen.refused.len() as f64 / seen.sent.len() as f64;
+            // Before the first answers each worker reserves too few.
+            assert!(refused <= 0.01, "{number} workers: {refused}");
+            let used = seen.tokens as f64 / seen.accepted.last().unwrap().as_secs_f64() / TOKENS;
+            assert!(used >= 0.95, "{number} workers: {used}");
+        });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_joins_gets_its_share_within_seconds() {
+    let workers = Workers::new(limited(), rpm(6000), 4000, 256);
+    let first = workers.start();
+    sleep(Duration::from_secs(10)).await;
+    let second = workers.start();
+    sleep(Duration::from_secs(5)).await;
+    let answered = |worker: &Worker| worker.accounts.statuses()[0].answered;
+    let before = [&first, &second].map(answered);
+    sleep(Duration::from_secs(10)).await;
+    let after = [&first, &second].map(answered);
+    let [one, other] = [0, 1].map(|place| after[place] - before[place]);
+    assert!(one.abs_diff(other) <= 150, "{one} and {other}");
+    drop((first, second));
+}
