@@ -7,6 +7,7 @@ pub mod account;
 pub mod artifacts;
 mod backoff;
 pub mod broker;
+pub mod calls_in_flight;
 pub mod cli;
 mod command_name;
 pub mod coordination;

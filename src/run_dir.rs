@@ -45,6 +45,11 @@ impl RunDir {
         self.root.join("spend.jsonl")
     }
 
+    /// Marks of the LM calls in flight.
+    pub fn calls_in_flight(&self) -> PathBuf {
+        self.root.join("calls-in-flight")
+    }
+
     /// What happened to the run: its rates, LMs, workers and services.
     pub fn events(&self) -> PathBuf {
         self.root.join("events.jsonl")

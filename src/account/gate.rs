@@ -263,6 +263,11 @@ impl Gate {
         }
     }
 
+    /// Whether no server answers.
+    pub(super) fn is_simulated(&self) -> bool {
+        self.address.is_empty()
+    }
+
     /// Answers so far.
     pub(super) fn answered(&self) -> u64 {
         self.counts.answered.load(Ordering::Relaxed)

@@ -3,6 +3,7 @@
 use super::endpoints::{Endpoints, Entered, HeldBack};
 use super::gate::{Gate, HandedBack, Standing, Suspicion};
 use super::health::CONFIRMED_BY_OTHERS;
+use crate::calls_in_flight::CallMark;
 use crate::http::retry;
 use crate::lm::{ClosedAccount, DEFAULT_RETRIES, Lm, LmError, LmRequest, LmResponse, LmSettings, Verdict};
 use crate::metrics::LmMetrics;
@@ -34,6 +35,14 @@ pub struct GatedLm {
     /// How often a call may fail on the server's side while others are answered.
     retries: u32,
     metrics: LmMetrics,
+}
+
+/// An answer, and how long it took.
+#[derive(Debug)]
+pub struct GatedAnswer {
+    pub answer: LmResponse,
+    /// From the request that was answered; `None` for a simulated LM.
+    pub latency: Option<Duration>,
 }
 
 /// Why a call has no answer.
@@ -105,7 +114,13 @@ impl GatedLm {
         }
     }
 
-    /// Completes a request with a permit for each try; waits as long as the account asks for.
+    /// Whether no server answers.
+    pub fn is_simulated(&self) -> bool {
+        self.endpoints.gates().all(Gate::is_simulated)
+    }
+
+    /// Completes a request with a permit for each try; waits as long as the account asks for. `mark` shows while a request is in flight,
+    /// and that its answer is not recorded yet.
     ///
     /// # Errors
     ///
@@ -116,7 +131,8 @@ impl GatedLm {
         request: LmRequest<'_>,
         permits: &Semaphore,
         shutdown: &Shutdown,
-    ) -> Result<LmResponse, GateError> {
+        mut mark: Option<&mut CallMark<'_>>,
+    ) -> Result<GatedAnswer, GateError> {
         let endpoints = &self.endpoints;
         let mut tries = Tries::new(endpoints);
         loop {
@@ -135,12 +151,20 @@ impl GatedLm {
                 self.metrics.retried();
             }
             tries.made += 1;
+            if let Some(mark) = &mut mark {
+                mark.sent(request.body);
+            }
             let reply = endpoint.lm.complete(request).await;
             let hints = reply.hints;
+            let is_answered = matches!(reply.verdict, Verdict::Answer(_));
+            if let Some(mark) = mark.as_mut().filter(|_| !is_answered) {
+                mark.ended();
+            }
             match reply.verdict {
                 Verdict::Answer(answer) => {
-                    slot.answered(answer.usage, &hints);
-                    return Ok(answer);
+                    let latency = slot.answered(answer.usage, &hints);
+                    let latency = (!gate.is_simulated()).then_some(latency);
+                    return Ok(GatedAnswer { answer, latency });
                 }
                 Verdict::Failed(error) => {
                     slot.failed(&hints);

@@ -29,7 +29,7 @@ mod token_bucket;
 mod token_estimate;
 
 pub use gate::Gate;
-pub use gated_lm::{GateError, GatedLm};
+pub use gated_lm::{GateError, GatedAnswer, GatedLm};
 pub use shared_accounts::{GateReport, SharedAccounts, SharedKey, SlotGrant};
 
 use crate::lm::{AccountLimits, LmSettings, LmStatus};

@@ -6,6 +6,7 @@ use crate::account::Accounts;
 use crate::artifacts::DirArtifacts;
 use crate::broker::embedded::EmbeddedBroker;
 use crate::broker::rabbitmq::RabbitMqBroker;
+use crate::calls_in_flight::CallsInFlight;
 use crate::coordination::SingleProcess;
 use crate::coordinator::{Backends, Workers};
 use crate::metrics::Metrics;
@@ -46,12 +47,18 @@ pub(super) struct ConnectedBackends {
 impl ConnectedBackends {
     /// Everything in this process, durable in DIR.
     pub(super) fn embedded(dir: &RunDir, metrics: Arc<Metrics>) -> Result<ConnectedBackends, StoreError> {
+        let path = dir.calls_in_flight();
+        let calls_in_flight = CallsInFlight::open(&path).map_err(|error| StoreError::Failed {
+            place: path.display().to_string(),
+            message: error.to_string(),
+        })?;
         Ok(ConnectedBackends {
             backends: Backends {
                 broker: Arc::new(EmbeddedBroker::new()),
                 store: Arc::new(EmbeddedStore::open(&dir.store())?),
                 coordination: Arc::new(SingleProcess::default()),
                 artifacts: Arc::new(DirArtifacts::new(dir.root().join("data"))),
+                calls_in_flight: Some(Arc::new(calls_in_flight)),
                 store_location: EMBEDDED.to_owned(),
                 previous_store: None,
             },
@@ -79,6 +86,7 @@ impl ConnectedBackends {
                 store: connected.retrying_store(shutdown, &metrics),
                 coordination: Arc::clone(&connected.store) as _,
                 artifacts: connected.retrying_artifacts(shutdown, &metrics),
+                calls_in_flight: None,
                 store_location: connected.store.place().to_owned(),
                 previous_store,
             },

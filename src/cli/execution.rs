@@ -63,6 +63,7 @@ fn start_workers(coordinator: &Coordinator, accounts: &Arc<Accounts>, flags: &Wo
             coordination: Arc::clone(&backends.coordination),
             artifacts: Arc::clone(&backends.artifacts),
             providers: Providers::new(coordinator.trainers.clone()),
+            calls_in_flight: backends.calls_in_flight.clone(),
             accounts: Arc::clone(accounts),
             queues: TaskQueues::ALL,
             concurrency: flags.concurrency,

@@ -66,6 +66,7 @@ async fn connected(
         coordination: Arc::clone(&connected.store) as _,
         artifacts: connected.retrying_artifacts(&shutdown, metrics),
         providers: providers.clone(),
+        calls_in_flight: None,
         accounts: Arc::new(Accounts::shared(Arc::clone(&connected.store) as _)),
         queues,
         concurrency: flags.concurrency,

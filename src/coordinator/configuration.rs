@@ -5,6 +5,7 @@ use super::retry_command::{Retry, retry_command};
 use super::workers::Workers;
 use crate::artifacts::ArtifactStore;
 use crate::broker::Broker;
+use crate::calls_in_flight::CallsInFlight;
 use crate::coordination::Coordination;
 use crate::finetune::Trainers;
 use crate::metrics::Metrics;
@@ -57,6 +58,8 @@ pub struct Backends {
     pub coordination: Arc<dyn Coordination>,
     /// Holds the training files that workers upload from.
     pub artifacts: Arc<dyn ArtifactStore>,
+    /// Marks of the LM calls in flight of the workers in this process. `None` if workers may be elsewhere.
+    pub calls_in_flight: Option<Arc<CallsInFlight>>,
     /// The store's URL without its password, or its file: `store` in `run.json`.
     pub store_location: String,
     /// The store that an earlier process of the run left in the run directory, if `store` is another one.

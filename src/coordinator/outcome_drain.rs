@@ -7,7 +7,7 @@ use super::outstanding_tasks::OutstandingTasks;
 use super::task_plan::{LineOrigin, TaskPlan};
 use crate::store::{Position, Store, Stored};
 use crate::task::TaskId;
-use crate::trace::{FailureIndex, LineIndex, Outcome};
+use crate::trace::{AnswerNotes, FailureIndex, LineIndex, Outcome};
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -56,8 +56,8 @@ pub(super) struct OutcomeDrain<'a> {
 enum Fetched {
     /// The first outcome of this task.
     New(usize),
-    /// The log has an outcome of its task: outcomes may be fetched twice.
-    Repeated,
+    /// The log has an outcome of this task: outcomes may be fetched twice.
+    Repeated(usize),
     /// It is of an earlier form of the job.
     Stale,
 }
@@ -109,10 +109,10 @@ impl<'a> OutcomeDrain<'a> {
         {
             self.position = position;
             match Outcome::decode(outcome) {
-                Ok(Outcome::Trace(line)) => self.enter_trace(log, &line)?,
-                Ok(Outcome::Failure(line)) => self.enter_failure(log, &line)?,
+                Ok((Outcome::Trace(line), notes)) => self.enter_trace(log, &line, &notes)?,
+                Ok((Outcome::Failure(line), notes)) => self.enter_failure(log, &line, &notes)?,
                 // The train phase looks these up by their task.
-                Ok(Outcome::Training(_)) => continue,
+                Ok((Outcome::Training(_), _)) => continue,
                 Err(error) => self.skip_unreadable(task, &error),
             }
             self.unsynced.push((position, task));
@@ -151,37 +151,42 @@ impl<'a> OutcomeDrain<'a> {
         Ok(())
     }
 
-    fn enter_trace(&mut self, log: &mut OutcomeLog, line: &str) -> Result<(), RunError> {
+    fn enter_trace(&mut self, log: &mut OutcomeLog, line: &str, notes: &AnswerNotes) -> Result<(), RunError> {
         let index = LineIndex::of(line).ok();
         match index.map(|index| (self.classify(log, (&index).into()), index)) {
             Some((Fetched::New(task), index)) => {
                 let is_kept = index.kept;
-                log.append_trace(task, line, index)?;
+                log.append_trace(task, line, index, notes)?;
                 self.ended.push(EndedTask {
                     task,
                     is_kept,
                     failure: None,
                 });
             }
-            Some((Fetched::Repeated, _)) => {}
-            Some((Fetched::Stale, _)) | None => log.append_stale(line)?,
+            Some((Fetched::Repeated(task), _)) => log.append_notes(task, notes),
+            Some((Fetched::Stale, _)) | None => log.append_stale(line, notes)?,
         }
         Ok(())
     }
 
-    fn enter_failure(&mut self, log: &mut OutcomeLog, line: &str) -> Result<(), RunError> {
+    fn enter_failure(
+        &mut self,
+        log: &mut OutcomeLog,
+        line: &str,
+        notes: &AnswerNotes,
+    ) -> Result<(), RunError> {
         let failure = FailureIndex::of(line).ok();
         match failure.map(|failure| (self.classify(log, (&failure).into()), failure)) {
             Some((Fetched::New(task), failure)) => {
-                log.append_failure(task, line, failure.clone())?;
+                log.append_failure(task, line, failure.clone(), notes)?;
                 self.ended.push(EndedTask {
                     task,
                     is_kept: false,
                     failure: Some(failure),
                 });
             }
-            Some((Fetched::Repeated, _)) => {}
-            Some((Fetched::Stale, _)) | None => log.append_stale(line)?,
+            Some((Fetched::Repeated(task), _)) => log.append_notes(task, notes),
+            Some((Fetched::Stale, _)) | None => log.append_stale(line, notes)?,
         }
         Ok(())
     }
@@ -192,7 +197,7 @@ impl<'a> OutcomeDrain<'a> {
         };
         self.outstanding.done(task);
         if log.has(task) {
-            Fetched::Repeated
+            Fetched::Repeated(task)
         } else {
             Fetched::New(task)
         }

@@ -12,16 +12,17 @@ mod spend_log;
 pub use jsonl_file::OutcomeLogError;
 
 use super::task_plan::LineOrigin;
+use crate::calls_in_flight::SentCall;
 use crate::dataset::RowIndex;
 use crate::report::{CommonFailure, FailureMessages, OutcomeCounts};
 use crate::run_dir::RunDir;
 use crate::task::TaskId;
-use crate::trace::{FailureIndex, LineIndex, RecordedAnswer, Spent};
+use crate::trace::{AnswerNotes, FailureIndex, LineIndex, RecordedAnswer, Spent};
 use archive::Archive;
 use jsonl_file::{JsonlFile, for_each_line};
 use line::OutcomeLine;
 use spend_log::{EnteredOutcomes, SpendLog};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 
 /// The place of a line. `len` is 0 if there is none.
@@ -43,6 +44,8 @@ pub(super) struct OutcomeLog {
     failed: Vec<LineSlot>,
     counts: OutcomeCounts,
     messages: FailureMessages,
+    /// Tasks whose outcomes were entered in the spend log without their notes, which only the store has.
+    without_notes: HashSet<usize>,
     /// How many lines were archived on start.
     stale: usize,
 }
@@ -77,6 +80,7 @@ impl OutcomeLog {
             failed: vec![LineSlot::default(); tasks],
             counts,
             messages: FailureMessages::default(),
+            without_notes: HashSet::new(),
             stale: 0,
         };
         let mut opening = Opening {
@@ -188,9 +192,10 @@ impl OutcomeLog {
         task: usize,
         line: &str,
         index: LineIndex,
+        notes: &AnswerNotes,
     ) -> Result<(), OutcomeLogError> {
         let offset = self.traces.push(line);
-        self.append(task, offset, line, &OutcomeLine::Trace(index))
+        self.append(task, offset, line, &OutcomeLine::Trace(index), notes)
     }
 
     /// Appends a task's failure to the buffer.
@@ -199,17 +204,38 @@ impl OutcomeLog {
         task: usize,
         line: &str,
         index: FailureIndex,
+        notes: &AnswerNotes,
     ) -> Result<(), OutcomeLogError> {
         let offset = self.failures.push(line);
-        self.append(task, offset, line, &OutcomeLine::Failure(index))
+        self.append(task, offset, line, &OutcomeLine::Failure(index), notes)
     }
 
     /// Appends an outcome that the job no longer fits to the archive's buffer.
-    pub(super) fn append_stale(&mut self, line: &str) -> Result<(), OutcomeLogError> {
+    pub(super) fn append_stale(&mut self, line: &str, notes: &AnswerNotes) -> Result<(), OutcomeLogError> {
         if let Some(outcome) = OutcomeLine::of(line) {
-            self.spend(&outcome, &outcome.spent());
+            self.spend(&outcome, &outcome.spent(), notes);
         }
         self.archive.push(line)
+    }
+
+    /// Enters the notes of an outcome that the log has, if the process that appended it was killed before it entered them.
+    pub(super) fn append_notes(&mut self, task: usize, notes: &AnswerNotes) {
+        if self.without_notes.remove(&task)
+            && !notes.is_empty()
+            && let Ok(text) = self.text(task)
+            && let Some(line) = OutcomeLine::of(&text)
+        {
+            self.spend(&line, &[], notes);
+        }
+    }
+
+    /// Enters calls that a killed process had in flight, and waits until the disk has them. Those that are entered already are skipped.
+    pub(super) async fn append_sent(&mut self, calls: &[SentCall]) -> Result<(), OutcomeLogError> {
+        for call in calls {
+            self.spend.enter_sent(call, &mut self.counts);
+        }
+        self.spend.flush()?;
+        self.spend.sync().await
     }
 
     /// Hands the buffers of the outcomes to the operating system. Returns how many bytes they held.
@@ -291,11 +317,12 @@ impl OutcomeLog {
         offset: u64,
         text: &str,
         line: &OutcomeLine,
+        notes: &AnswerNotes,
     ) -> Result<(), OutcomeLogError> {
         let len = text.len() as u32;
         self.enter(task, LineSlot { offset, len }, line);
         let paid = self.archive.paid(text, line, self.archive.replay(task))?;
-        self.spend(line, &paid);
+        self.spend(line, &paid, notes);
         Ok(())
     }
 
@@ -314,9 +341,10 @@ impl OutcomeLog {
         }
     }
 
-    fn spend(&mut self, line: &OutcomeLine, paid: &[Spent]) {
+    fn spend(&mut self, line: &OutcomeLine, paid: &[Spent], notes: &AnswerNotes) {
         paid.iter().for_each(|spent| self.counts.spend(spent));
-        self.spend.enter(line.origin(), line.is_failure(), paid);
+        notes.unsettled.iter().for_each(|call| self.counts.unsettle(call));
+        self.spend.enter(line.origin(), line.is_failure(), paid, notes);
     }
 
     /// Takes up a line that is in one of the files when they are opened.
@@ -344,7 +372,7 @@ impl OutcomeLog {
                 stale.push(slot);
                 // With the whole archive, if the spend log is new.
                 if !is_entered && !opening.entered.is_first {
-                    self.spend(line, &line.spent());
+                    self.spend(line, &line.spent(), &AnswerNotes::default());
                 }
             }
         }
@@ -387,7 +415,7 @@ impl OutcomeLog {
             if entered.is_first {
                 let paid = archive.paid(text, &line, archived.get(&task).copied())?;
                 paid.iter().for_each(|spent| counts.spend(spent));
-                spend.enter(line.origin(), line.is_failure(), &paid);
+                spend.enter(line.origin(), line.is_failure(), &paid, &AnswerNotes::default());
                 spend.flush_when_large()?;
             }
             let is_wanted = entered.is_first || not_entered.contains_key(&task);
@@ -402,7 +430,8 @@ impl OutcomeLog {
             let text = self.text(task)?;
             if let Some(line) = OutcomeLine::of(&text) {
                 let paid = self.archive.paid(&text, &line, archived.get(&id).copied())?;
-                self.spend(&line, &paid);
+                self.spend(&line, &paid, &AnswerNotes::default());
+                self.without_notes.insert(task);
                 self.spend.flush_when_large()?;
             }
         }

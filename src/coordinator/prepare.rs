@@ -9,6 +9,7 @@ use super::outcome_drain::OutcomeDrain;
 use super::outcome_log::OutcomeLog;
 use super::run_json;
 use super::task_plan::TaskPlan;
+use crate::calls_in_flight::CallsInFlight;
 use crate::coordination::Process;
 use crate::job::Job;
 use crate::report::{Manifest, Phase};
@@ -63,6 +64,7 @@ pub(super) async fn prepare(
     if coordinator.retry.examples() {
         (tasks, log) = take_failures_back(run, tasks, log).await?;
     }
+    settle_calls_in_flight(run, &mut log).await?;
     log_earlier_outcomes(&log, tasks.len(), previous.is_some());
     // Reading a large log may have outlasted the lease.
     run.leadership.confirm().await?;
@@ -140,6 +142,33 @@ async fn take_failures_back(
         Ok((tasks, log))
     })
     .await
+}
+
+/// Enters the calls that a killed process had in flight: those without a recorded answer may have been paid.
+async fn settle_calls_in_flight(run: RunContext<'_>, log: &mut OutcomeLog) -> Result<(), RunError> {
+    let path = run.coordinator.dir.calls_in_flight();
+    let left = CallsInFlight::left(&path).map_err(RunError::with_path(&path))?;
+    let backends = run.backends();
+    let mut unsettled = Vec::new();
+    for call in left {
+        let mut is_recorded = false;
+        for store in backends.previous_store.iter().chain([&backends.store]) {
+            let records = store.records(run.id, call.task).await?;
+            is_recorded |= records.iter().any(|(slot, _)| *slot == call.call);
+        }
+        if !is_recorded {
+            unsettled.push(call);
+        }
+    }
+    if !unsettled.is_empty() {
+        let calls = unsettled.len();
+        info!(
+            calls,
+            "a killed process had LM calls in flight; they may have been paid"
+        );
+        log.append_sent(&unsettled).await?;
+    }
+    CallsInFlight::clear(&path).map_err(RunError::with_path(&path))
 }
 
 fn log_earlier_outcomes(log: &OutcomeLog, tasks: usize, is_resumed: bool) {

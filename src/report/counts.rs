@@ -1,10 +1,12 @@
 //! Counts over a run's outcomes and its LM calls, from every process that worked on it.
 
+use super::figures::count;
 use crate::lm::Price;
-use crate::trace::{FailureKind, Spent};
+use crate::trace::{FailureKind, Spent, UnsettledCall};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
 /// Counts over the outcomes so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -17,6 +19,21 @@ pub struct OutcomeCounts {
     pub failures: BTreeMap<FailureKind, usize>,
     /// What was paid, by LM in order of first use: also for outcomes that no longer count.
     pub lms: IndexMap<String, LmTotals>,
+    /// Calls that may have been paid: what came of them died with a process. By LM.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub unsettled: IndexMap<String, UnsettledTotals>,
+}
+
+/// Calls of one LM that may have been paid, and the most that they cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnsettledTotals {
+    pub calls: u64,
+    /// The most tokens of their prompts: a token is at least a byte.
+    pub prompt_tokens: u64,
+    /// The most tokens of their answers, apart from calls without `max_tokens`.
+    pub completion_tokens: u64,
+    /// Calls without `max_tokens`.
+    pub unbounded: u64,
 }
 
 /// The usage of one LM.
@@ -54,6 +71,15 @@ impl OutcomeCounts {
         totals.completion_tokens += spent.usage.completion_tokens;
     }
 
+    /// Counts a call that may have been paid.
+    pub fn unsettle(&mut self, call: &UnsettledCall) {
+        let totals = self.unsettled.entry(call.lm.clone()).or_default();
+        totals.calls += 1;
+        totals.prompt_tokens += call.bound.prompt_tokens;
+        totals.completion_tokens += call.bound.completion_tokens.unwrap_or(0);
+        totals.unbounded += u64::from(call.bound.completion_tokens.is_none());
+    }
+
     /// Failed tasks of every kind.
     pub fn failed(&self) -> usize {
         self.failures.values().sum()
@@ -85,5 +111,21 @@ impl LmTotals {
     /// The cost in US dollars at this price.
     pub fn cost(&self, price: Price) -> f64 {
         (self.prompt_tokens as f64 * price.input + self.completion_tokens as f64 * price.output) / 1e6
+    }
+}
+
+impl fmt::Display for UnsettledTotals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (calls, tokens) = (count(self.calls), self.prompt_tokens + self.completion_tokens);
+        let plural = if self.calls == 1 { "" } else { "s" };
+        write!(
+            f,
+            "{calls} call{plural} unsettled, at most {} tokens",
+            count(tokens)
+        )?;
+        match self.unbounded {
+            0 => Ok(()),
+            unbounded => write!(f, " and the answers of {} without max_tokens", count(unbounded)),
+        }
     }
 }

@@ -11,7 +11,7 @@ mod status;
 mod summary;
 
 pub use common_failure::{CommonFailure, FailureMessages};
-pub use counts::{LmTotals, OutcomeCounts};
+pub use counts::{LmTotals, OutcomeCounts, UnsettledTotals};
 pub(crate) use figures::{count, time};
 pub use last_minute::LastMinute;
 pub use manifest::{FileReport, Manifest, Phase, ShardReport, TrainingReport};

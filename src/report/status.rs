@@ -100,6 +100,9 @@ impl fmt::Display for RunStatus {
                 write!(f, "\n  {limit}")?;
             }
         }
+        for (lm, unsettled) in &manifest.counts.unsettled {
+            write!(f, "\n  lm {lm}: {unsettled}")?;
+        }
         if let Some(failure) = &manifest.commonest_failure {
             write!(f, "\n  commonest failure: {failure}")?;
         }

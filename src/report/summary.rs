@@ -52,6 +52,8 @@ fn outcome_lines(manifest: &Manifest) -> Vec<String> {
             dollars(manifest.cost.get(lm).copied()),
         )
     }));
+    let unsettled = counts.unsettled.iter();
+    lines.extend(unsettled.map(|(lm, totals)| format!("  lm {lm}: {totals}")));
     lines
 }
 
@@ -106,6 +108,10 @@ pub(crate) fn summary_fields(manifest: &Manifest, dir: &RunDir) -> Fields {
         .with("prompt_tokens", total(|lm| lm.prompt_tokens))
         .with("completion_tokens", total(|lm| lm.completion_tokens))
         .with("cost_usd", manifest.total_cost())
+        .with(
+            "unsettled_calls",
+            counts.unsettled.values().map(|lm| lm.calls).sum::<u64>(),
+        )
         .with("student", dir.compiled().display().to_string())
         .with("manifest", dir.manifest().display().to_string())
 }

@@ -100,6 +100,7 @@ impl LineExchange<'_> {
                 text: self.raw_answer,
                 usage: self.usage,
             },
+            latency_ms: None,
         }
     }
 }

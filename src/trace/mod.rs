@@ -3,6 +3,7 @@
 //! A trace is written once, by the worker, as a line of `traces.jsonl`; everything later (training files, resume) works on byte ranges
 //! of that line, found by [`LineIndex`].
 
+mod answer_notes;
 mod failure;
 mod failure_index;
 mod index;
@@ -14,6 +15,7 @@ mod spent;
 #[cfg(test)]
 mod tests;
 
+pub use answer_notes::{AnswerNotes, TokenBound, UnsettledCall};
 pub use bsft_dspy::program::{Call, Exchange, UnparsedCall};
 pub use failure::{Answered, Failure, FailureKind};
 pub use failure_index::FailureIndex;

@@ -14,6 +14,9 @@ pub struct RecordedAnswer {
     pub lm: String,
     /// What came back.
     pub answer: LmResponse,
+    /// How long it took, in milliseconds; `None` if that is not known, or the LM is simulated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<u32>,
 }
 
 impl RecordedAnswer {

@@ -103,6 +103,7 @@ fn recorded(lm: &str, exchange: &Exchange) -> RecordedAnswer {
             text: exchange.raw_answer.clone(),
             usage: exchange.usage,
         },
+        latency_ms: None,
     }
 }
 
@@ -243,9 +244,17 @@ fn an_outcome_is_read_as_it_was_written_and_nothing_else_is() {
         Outcome::Failure(String::new()),
         Outcome::Training("x".into()),
     ] {
-        assert_eq!(Outcome::decode(outcome.clone().encode()).ok(), Some(outcome));
+        let plain = (outcome.clone(), AnswerNotes::default());
+        assert_eq!(Outcome::decode(outcome.clone().encode()).ok(), Some(plain));
+        if matches!(outcome, Outcome::Training(_)) {
+            continue;
+        }
+        let mut notes = AnswerNotes::default();
+        notes.answered("teacher", 250);
+        let read = Outcome::decode(outcome.clone().encode_with(&notes));
+        assert_eq!(read.ok(), Some((outcome, notes)));
     }
-    for foreign in [&b""[..], b"{}", b"\xffT"] {
+    for foreign in [&b""[..], b"{}", b"\xffT", b"{}t", b"{}\n{t"] {
         assert!(Outcome::decode(foreign.to_vec()).is_err());
     }
 }

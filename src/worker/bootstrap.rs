@@ -2,7 +2,7 @@
 
 use super::built_jobs::{BuiltJob, JobError};
 use super::lease::{LEASE, under_lease};
-use super::recorded_answers::{Ending, Interruption, RecordedAnswers};
+use super::recorded_answers::{EarlierAttempts, Ending, Interruption, RecordedAnswers};
 use super::task_failure::TaskFailure;
 use super::{HELD, RETURN_AFTER, WorkerContext, resolve};
 use crate::broker::{Delivery, Disposition, Queue};
@@ -14,7 +14,7 @@ use crate::spec::trace_fingerprint;
 use crate::store::{Claim, Store, StoreError};
 use crate::task::{AttemptRef, RunId, TaskId};
 use crate::telemetry::spans;
-use crate::trace::{Answered, Call, Failure, FailureKind, Outcome, Trace};
+use crate::trace::{AnswerNotes, Answered, Call, Failure, FailureKind, Outcome, Trace};
 use crate::value::{Record, Value};
 use futures_util::FutureExt as _;
 use std::panic::AssertUnwindSafe;
@@ -97,14 +97,14 @@ async fn attempt(
 ) -> Result<AttemptEnd, StoreError> {
     let store = context.store.as_ref();
     let run = &message.run;
-    let (attempt, failures, records) = match store.claim(run, message.task, LEASE).await? {
+    let (attempt, earlier) = match store.claim(run, message.task, LEASE).await? {
         Claim::Done => return Ok(AttemptEnd::Done),
         Claim::Held => return Ok(AttemptEnd::Held),
         Claim::Run {
             attempt,
-            failures,
+            failures: lost,
             records,
-        } => (attempt, failures, records),
+        } => (attempt, EarlierAttempts { lost, records }),
     };
     let reference = AttemptRef {
         task: message.task,
@@ -112,7 +112,7 @@ async fn attempt(
     };
     trace!(task = %message.task, attempt = %attempt, "task claimed");
     let span = spans::bootstrap_task(run, reference, message.teacher, message.example);
-    let ended = run_attempt(context, job, &message, reference, failures, records, &span)
+    let ended = run_attempt(context, job, &message, reference, earlier, &span)
         .instrument(span.clone())
         .await;
     match &ended {
@@ -131,16 +131,15 @@ async fn run_attempt(
     job: &BuiltJob,
     message: &BootstrapTask,
     reference: AttemptRef,
-    failures: u32,
-    records: Vec<(u32, Vec<u8>)>,
+    earlier: EarlierAttempts,
     span: &Span,
 ) -> Result<AttemptEnd, StoreError> {
     let (store, run) = (context.store.as_ref(), &message.run);
-    let outcome: Result<Trace, TaskFailure> = if failures > MAX_LOST_ATTEMPTS {
-        Err(lost(failures))
+    let mut notes = AnswerNotes::default();
+    let outcome: Result<Trace, TaskFailure> = if earlier.lost > MAX_LOST_ATTEMPTS {
+        Err(lost(earlier.lost))
     } else {
-        let (calls, shutdown) = (&context.calls, &context.shutdown);
-        let mut answers = RecordedAnswers::new(job, store, calls, shutdown, run, reference, records);
+        let mut answers = RecordedAnswers::new(context, job, run, reference, earlier);
         let work = AssertUnwindSafe(teach(job, message, &mut answers)).catch_unwind();
         let ended = tokio::select! {
             ended = under_lease(store, run, reference, work) => ended?,
@@ -149,6 +148,7 @@ async fn run_attempt(
                 return Ok(AttemptEnd::Interrupted);
             }
         };
+        notes = answers.into_notes();
         match ended {
             Ok(Ok(trace)) => Ok(trace),
             Ok(Err(Ending::Failed(failure))) => Err(failure),
@@ -175,7 +175,7 @@ async fn run_attempt(
             (TaskEnd::Failed, failed(job, message, failure, answered))
         }
     };
-    store.finish(run, reference, outcome.encode()).await?;
+    store.finish(run, reference, outcome.encode_with(&notes)).await?;
     trace!(task = %message.task, attempt = %reference.attempt, "outcome stored");
     debug!(task = %message.task, example = message.example, outcome = end.name(), "task ended");
     match kind {

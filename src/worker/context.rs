@@ -7,6 +7,7 @@ use super::orphan_timer::OrphanTimer;
 use super::rate_limited_log::RateLimitedLog;
 use crate::artifacts::ArtifactStore;
 use crate::broker::{Broker, Delivery};
+use crate::calls_in_flight::CallsInFlight;
 use crate::coordination::{Process, WorkerInfo};
 use crate::finetune::Providers;
 use crate::metrics::Metrics;
@@ -24,6 +25,8 @@ pub(super) struct WorkerContext {
     pub(super) jobs: BuiltJobs,
     pub(super) heartbeats: Heartbeats,
     pub(super) log: RateLimitedLog,
+    /// Marks of the LM calls in flight, where a run directory is at hand.
+    pub(super) calls_in_flight: Option<Arc<CallsInFlight>>,
     /// A permit for each LM call in flight.
     pub(super) calls: Semaphore,
     /// A permit for each training on this machine.
@@ -54,6 +57,7 @@ impl WorkerContext {
             ),
             heartbeats: Heartbeats::new(worker.coordination, info, worker.accounts),
             log: RateLimitedLog::default(),
+            calls_in_flight: worker.calls_in_flight,
             calls: Semaphore::new(calls),
             local: Semaphore::new(worker.providers.at_once()),
             orphan_timer: OrphanTimer::default(),

@@ -25,6 +25,7 @@ mod task_failure;
 use crate::account::Accounts;
 use crate::artifacts::ArtifactStore;
 use crate::broker::{Broker, BrokerError, Queue};
+use crate::calls_in_flight::CallsInFlight;
 use crate::coordination::Coordination;
 use crate::error_action::ErrorAction;
 use crate::finetune::Providers;
@@ -63,6 +64,8 @@ pub struct Worker {
     /// Holds the training files.
     pub artifacts: Arc<dyn ArtifactStore>,
     pub providers: Providers,
+    /// Marks of the LM calls in flight; `None` if the leases of the store show what a dead worker may have asked.
+    pub calls_in_flight: Option<Arc<CallsInFlight>>,
     /// The gates of the LMs, shared by the workers of a process.
     pub accounts: Arc<Accounts>,
     /// The queues to consume.

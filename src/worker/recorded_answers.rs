@@ -1,16 +1,15 @@
 //! Answers that are recorded before they are used, so that a restarted task does not repeat paid LM calls.
 
 use super::built_jobs::BuiltJob;
-use crate::account::GateError;
+use super::context::WorkerContext;
+use crate::account::{GateError, GatedAnswer, GatedLm};
 use crate::lm::{LmError, LmRequest, LmResponse, RequestContext};
 use crate::program::CallRequest;
-use crate::shutdown::Shutdown;
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 use crate::task::{AttemptRef, RunId};
 use crate::telemetry::spans;
-use crate::trace::{RecordedAnswer, question};
+use crate::trace::{AnswerNotes, RecordedAnswer, TokenBound, UnsettledCall, question};
 use std::collections::HashMap;
-use tokio::sync::Semaphore;
 use tracing::{Instrument as _, Span, trace};
 
 /// Why a step ended without a result.
@@ -33,39 +32,56 @@ pub(super) enum Interruption {
 
 /// The answers of one attempt.
 pub(super) struct RecordedAnswers<'a> {
+    context: &'a WorkerContext,
     job: &'a BuiltJob,
-    store: &'a dyn Store,
-    calls: &'a Semaphore,
-    shutdown: &'a Shutdown,
     run: &'a RunId,
     attempt: AttemptRef,
     /// Records of earlier attempts, by slot.
     known: HashMap<u32, Vec<u8>>,
+    /// Earlier attempts that ended with their worker, as long as it is open what they had asked.
+    lost: u32,
     /// The slot of the next call: a task makes its calls in a fixed order.
     next: u32,
+    notes: AnswerNotes,
+}
+
+/// What earlier attempts of a task left.
+pub(super) struct EarlierAttempts {
+    /// How many ended with their worker.
+    pub(super) lost: u32,
+    /// Their records, by slot.
+    pub(super) records: Vec<(u32, Vec<u8>)>,
 }
 
 impl<'a> RecordedAnswers<'a> {
     pub(super) fn new(
+        context: &'a WorkerContext,
         job: &'a BuiltJob,
-        store: &'a dyn Store,
-        calls: &'a Semaphore,
-        shutdown: &'a Shutdown,
         run: &'a RunId,
         attempt: AttemptRef,
-        records: Vec<(u32, Vec<u8>)>,
+        earlier: EarlierAttempts,
     ) -> Self {
-        let known = records.into_iter().collect();
+        // Where calls are marked, the marks show what was asked.
+        let lost = if context.calls_in_flight.is_some() {
+            0
+        } else {
+            earlier.lost
+        };
         RecordedAnswers {
+            context,
             job,
-            store,
-            calls,
-            shutdown,
             run,
             attempt,
-            known,
+            known: earlier.records.into_iter().collect(),
+            lost,
             next: 0,
+            notes: AnswerNotes::default(),
         }
+    }
+
+    /// What the spend log gets to know beside the outcome.
+    pub(super) fn into_notes(self) -> AnswerNotes {
+        self.notes
     }
 }
 
@@ -102,6 +118,9 @@ impl RecordedAnswers<'_> {
             && recorded.question == question
         {
             lm.metrics.cache_hit();
+            if let Some(latency_ms) = recorded.latency_ms {
+                self.notes.answered(request.lm, latency_ms);
+            }
             spans::answered(call, "recorded", recorded.answer.usage);
             return Ok(recorded.answer);
         }
@@ -113,8 +132,13 @@ impl RecordedAnswers<'_> {
                 example: request.example,
             },
         };
-        let answer = lm.lm.complete(lm_request, self.calls, self.shutdown).await;
-        let answer = answer.map_err(|error| match error {
+        self.unsettle(slot, &request, &lm.lm);
+        let (calls, shutdown) = (&self.context.calls, &self.context.shutdown);
+        let mut mark = (self.context.calls_in_flight.as_ref())
+            .filter(|_| !lm.lm.is_simulated())
+            .map(|marks| marks.call(self.attempt.task, slot, request.lm));
+        let answer = lm.lm.complete(lm_request, calls, shutdown, mark.as_mut()).await;
+        let GatedAnswer { answer, latency } = answer.map_err(|error| match error {
             GateError::Failed(error) => {
                 spans::unanswered(call, &error);
                 Ending::Failed(error)
@@ -126,12 +150,36 @@ impl RecordedAnswers<'_> {
             question,
             lm: request.lm.to_owned(),
             answer,
+            latency_ms: latency.map(|latency| u32::try_from(latency.as_millis()).unwrap_or(u32::MAX)),
         };
-        self.store
+        self.context
+            .store
             .record(self.run, self.attempt, slot, recorded.encode())
             .await
             .map_err(|error| Ending::Interrupted(Interruption::Store(error)))?;
+        if let Some(mark) = &mut mark {
+            mark.ended();
+        }
+        if let Some(latency_ms) = recorded.latency_ms {
+            self.notes.answered(request.lm, latency_ms);
+        }
         trace!(task = %self.attempt.task, slot, question = recorded.question, "answer recorded");
         Ok(recorded.answer)
+    }
+
+    /// Each lost attempt may have asked the first question that has no record.
+    fn unsettle(&mut self, slot: u32, request: &CallRequest<'_>, lm: &GatedLm) {
+        let lost = std::mem::take(&mut self.lost);
+        if lost == 0 || lm.is_simulated() {
+            return;
+        }
+        let call = UnsettledCall {
+            call: slot,
+            lm: request.lm.to_owned(),
+            bound: TokenBound::of(request.body),
+        };
+        self.notes
+            .unsettled
+            .extend(std::iter::repeat_n(call, lost as usize));
     }
 }

@@ -19,6 +19,7 @@ mod screens;
 mod secrets;
 mod simulated_lm;
 mod training;
+mod unsettled;
 mod upgrade;
 mod usage;
 mod validation_rows;

@@ -424,6 +424,7 @@ async fn live(folder: &Folder, service: &Arc<Service>, plan: &Arc<Plan>) -> bool
         artifacts: Arc::clone(&artifacts) as _,
         // The clock that a start is marked by is not the one that runs ahead.
         providers: Providers::only(Arc::new(provider)).with_visibility_delay(Duration::ZERO),
+        calls_in_flight: None,
         accounts: Arc::new(Accounts::default()),
         queues: TaskQueues::ALL,
         concurrency: NonZeroUsize::new(2).unwrap(),
@@ -436,6 +437,7 @@ async fn live(folder: &Folder, service: &Arc<Service>, plan: &Arc<Plan>) -> bool
             store,
             coordination: Arc::new(SingleProcess::default()),
             artifacts,
+            calls_in_flight: None,
             store_location: "state.redb".into(),
             previous_store: None,
         },

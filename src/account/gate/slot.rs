@@ -71,14 +71,13 @@ impl<'a> Slot<'a> {
         Slot::new(gate, permit, bytes, ticket)
     }
 
-    /// The request was answered.
-    pub(in crate::account) fn answered(mut self, usage: Usage, hints: &Hints) {
+    /// The request was answered. Returns how long that took.
+    pub(in crate::account) fn answered(mut self, usage: Usage, hints: &Hints) -> Duration {
         let (gate, now) = (self.gate, Instant::now());
         gate.counts.answered.fetch_add(1, Relaxed);
         gate.counts.answered_by_second.count(gate.second(now));
-        gate.counts
-            .latencies
-            .add(now.saturating_duration_since(self.sent));
+        let latency = now.saturating_duration_since(self.sent);
+        gate.counts.latencies.add(latency);
         self.used = Some((usage.prompt_tokens + usage.completion_tokens) as f64);
         self.is_alive(hints, |slot, state, now| {
             state.accepted(&slot.ticket, now);
@@ -95,6 +94,7 @@ impl<'a> Slot<'a> {
                 _ => {}
             }
         });
+        latency
     }
 
     /// The request was refused for the rate.

@@ -148,7 +148,7 @@ async fn ask_until(
             example: &Record::new(),
         },
     };
-    lm.complete(request, permits, shutdown).await.map(|_| ())
+    lm.complete(request, permits, shutdown, None).await.map(|_| ())
 }
 
 /// How many of the times are within these seconds.

@@ -1,15 +1,16 @@
 //! `spend.jsonl`: what was paid, whatever became of it. Lines are only ever appended.
 //!
 //! A line has the answers that were new in an outcome: a task that runs again uses answers of its earlier outcome, and they are entered
-//! once. Lines are written after the outcomes are on the disk, so the log never has more than was paid. Outcomes that a killed process
+//! once. Another line has a call that may have been paid: what came of it died with its process. Lines are written after the outcomes are on the disk, so the log never has more than was paid. Outcomes that a killed process
 //! did not enter are entered by the next one.
 
 use super::LineOrigin;
 use super::jsonl_file::{FLUSH_BYTES, JsonlFile, OutcomeLogError, for_each_line};
+use crate::calls_in_flight::SentCall;
 use crate::lm::Usage;
 use crate::report::OutcomeCounts;
 use crate::task::TaskId;
-use crate::trace::Spent;
+use crate::trace::{AnswerNotes, Spent, UnsettledCall};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -21,6 +22,8 @@ use std::path::PathBuf;
 enum SpendEntry {
     /// The new answers of an outcome.
     Outcome(OutcomeEntry),
+    /// A call that may have been answered and paid.
+    Unsettled(UnsettledEntry),
     /// `retry` took so many failures back: later outcomes of their tasks are new ones.
     Retry { failures: usize },
 }
@@ -42,10 +45,27 @@ struct PaidEntry {
     answers: u64,
     prompt_tokens: u64,
     completion_tokens: u64,
+    /// How long each answer took, as far as that is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    latency_ms: Vec<u32>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct UnsettledEntry {
+    task: TaskId,
+    #[serde(flatten)]
+    call: UnsettledCall,
+    /// When it was sent; missing if that is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sent_ms: Option<u64>,
 }
 
 /// The file, open for appending.
-pub(super) struct SpendLog(JsonlFile);
+pub(super) struct SpendLog {
+    file: JsonlFile,
+    /// Marked calls that are entered.
+    sent: HashSet<(TaskId, u32, u64)>,
+}
 
 /// The outcomes that a log has when it is opened.
 #[derive(Default)]
@@ -71,6 +91,7 @@ impl SpendLog {
         counts: &mut OutcomeCounts,
     ) -> Result<(SpendLog, EnteredOutcomes), OutcomeLogError> {
         let mut file = JsonlFile::open(path.clone())?;
+        let mut sent = HashSet::new();
         let mut entered = EnteredOutcomes {
             is_first: true,
             ..EnteredOutcomes::default()
@@ -87,24 +108,69 @@ impl SpendLog {
                     }
                     outcome.paid.iter().for_each(|paid| counts.spend(&paid.into()));
                 }
+                Ok(SpendEntry::Unsettled(UnsettledEntry { task, call, sent_ms })) => {
+                    counts.unsettle(&call);
+                    sent.extend(sent_ms.map(|sent_ms| (task, call.call, sent_ms)));
+                }
                 Ok(SpendEntry::Retry { .. }) => entered.failures.clear(),
                 // Written by a later version.
                 Err(_) => {}
             }
         })?;
         file.truncate(end)?;
-        Ok((SpendLog(file), entered))
+        Ok((SpendLog { file, sent }, entered))
     }
 
-    /// Enters the new answers of an outcome.
-    pub(super) fn enter(&mut self, outcome: LineOrigin<'_>, is_failure: bool, paid: &[Spent]) {
+    /// Enters the new answers of an outcome, and the calls of its task that are unsettled.
+    pub(super) fn enter(
+        &mut self,
+        outcome: LineOrigin<'_>,
+        is_failure: bool,
+        paid: &[Spent],
+        notes: &AnswerNotes,
+    ) {
+        let mut paid: Vec<PaidEntry> = paid.iter().map(PaidEntry::from).collect();
+        for (lm, latency_ms) in &notes.latency_ms {
+            match paid.iter_mut().find(|entry| entry.lm == *lm) {
+                Some(entry) => entry.latency_ms.clone_from(latency_ms),
+                None => paid.push(PaidEntry {
+                    latency_ms: latency_ms.clone(),
+                    ..PaidEntry::of(lm)
+                }),
+            }
+        }
         let entry = SpendEntry::Outcome(OutcomeEntry {
             task: outcome.task,
             made_by: outcome.trace_fingerprint.to_owned(),
             failed: is_failure,
-            paid: paid.iter().map(PaidEntry::from).collect(),
+            paid,
         });
         self.push(&entry);
+        for call in &notes.unsettled {
+            self.push(&SpendEntry::Unsettled(UnsettledEntry {
+                task: outcome.task,
+                call: call.clone(),
+                sent_ms: None,
+            }));
+        }
+    }
+
+    /// Enters a call that was in flight when its process was killed, and counts it, unless it is entered already.
+    pub(super) fn enter_sent(&mut self, sent: &SentCall, counts: &mut OutcomeCounts) {
+        if !self.sent.insert((sent.task, sent.call, sent.sent_ms)) {
+            return;
+        }
+        let call = UnsettledCall {
+            call: sent.call,
+            lm: sent.lm.clone(),
+            bound: sent.bound,
+        };
+        counts.unsettle(&call);
+        self.push(&SpendEntry::Unsettled(UnsettledEntry {
+            task: sent.task,
+            call,
+            sent_ms: Some(sent.sent_ms),
+        }));
     }
 
     /// Notes that these failures are taken back.
@@ -114,12 +180,12 @@ impl SpendLog {
 
     fn push(&mut self, entry: &SpendEntry) {
         let line = serde_json::to_string(entry).expect("strings and numbers serialise");
-        self.0.push(&line);
+        self.file.push(&line);
     }
 
     /// Writes the entered lines if there are many.
     pub(super) fn flush_when_large(&mut self) -> Result<(), OutcomeLogError> {
-        if self.0.buffered() > FLUSH_BYTES {
+        if self.file.buffered() > FLUSH_BYTES {
             self.flush()?;
         }
         Ok(())
@@ -127,12 +193,12 @@ impl SpendLog {
 
     /// Writes the entered lines.
     pub(super) fn flush(&mut self) -> Result<(), OutcomeLogError> {
-        self.0.flush()
+        self.file.flush()
     }
 
     /// Waits until the written lines are on the disk.
     pub(super) async fn sync(&self) -> Result<(), OutcomeLogError> {
-        self.0.sync().await
+        self.file.sync().await
     }
 }
 
@@ -143,13 +209,25 @@ fn key(task: TaskId, made_by: &str) -> u64 {
     hasher.finish()
 }
 
+impl PaidEntry {
+    fn of(lm: &str) -> PaidEntry {
+        PaidEntry {
+            lm: lm.to_owned(),
+            answers: 0,
+            prompt_tokens: 0,
+            completion_tokens: 0,
+            latency_ms: Vec::new(),
+        }
+    }
+}
+
 impl From<&Spent> for PaidEntry {
     fn from(spent: &Spent) -> PaidEntry {
         PaidEntry {
-            lm: spent.lm.clone(),
             answers: spent.answers,
             prompt_tokens: spent.usage.prompt_tokens,
             completion_tokens: spent.usage.completion_tokens,
+            ..PaidEntry::of(&spent.lm)
         }
     }
 }

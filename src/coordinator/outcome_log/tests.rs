@@ -1,7 +1,9 @@
 //! The outcome log on real files: order, half a line at the end, stale outcomes.
 
 use super::*;
+use crate::report::UnsettledTotals;
 use crate::task::TaskId;
+use crate::trace::{TokenBound, UnsettledCall};
 use std::fs;
 use std::path::PathBuf;
 
@@ -47,7 +49,8 @@ fn fill(log: &mut OutcomeLog, traces: &[usize], failures: &[usize]) {
     for task in traces {
         let line = trace(*task, "now");
         let index = LineIndex::of(&line).expect("a good line");
-        log.append_trace(*task, &line, index).expect("a disk with room");
+        log.append_trace(*task, &line, index, &AnswerNotes::default())
+            .expect("a disk with room");
     }
     for task in failures {
         fail(log, *task, "?");
@@ -58,7 +61,8 @@ fn fill(log: &mut OutcomeLog, traces: &[usize], failures: &[usize]) {
 fn fail(log: &mut OutcomeLog, task: usize, raw_answer: &str) {
     let line = failure(task, raw_answer);
     let index = FailureIndex::of(&line).expect("a good line");
-    log.append_failure(task, &line, index).expect("a disk with room");
+    log.append_failure(task, &line, index, &AnswerNotes::default())
+        .expect("a disk with room");
 }
 
 /// Answers and prompt tokens that were paid.
@@ -221,4 +225,86 @@ async fn spend_log_is_made_from_the_outcomes_of_a_version_without_it() {
     fs::remove_file(dir.spend()).expect("a file");
     assert_eq!(paid(&open(&dir)), before);
     assert_eq!(paid(&open(&dir)), before);
+}
+
+/// A call that a process sent, and did not settle.
+fn sent(task: usize, completion_tokens: Option<u64>) -> SentCall {
+    SentCall {
+        task: id(task),
+        call: 1,
+        lm: "l".to_owned(),
+        sent_ms: 17,
+        bound: TokenBound {
+            prompt_tokens: 100,
+            completion_tokens,
+        },
+    }
+}
+
+fn unsettled(log: &OutcomeLog) -> Option<UnsettledTotals> {
+    log.counts().unsettled.get("l").copied()
+}
+
+#[tokio::test]
+async fn calls_in_flight_of_a_killed_process_are_entered_once() {
+    let (_temp, dir) = folder();
+    let mut log = open(&dir);
+    fill(&mut log, &[0], &[]);
+    let left = [sent(1, Some(50)), sent(2, None)];
+    let expected = UnsettledTotals {
+        calls: 2,
+        prompt_tokens: 200,
+        completion_tokens: 50,
+        unbounded: 1,
+    };
+    log.append_sent(&left).await.expect("a disk with room");
+    assert_eq!(unsettled(&log), Some(expected));
+    // Killed before the marks were cleared.
+    let mut log = open(&dir);
+    log.append_sent(&left).await.expect("a disk with room");
+    assert_eq!(unsettled(&log), Some(expected));
+    assert_eq!(unsettled(&open(&dir)), Some(expected));
+    assert_eq!(
+        expected.to_string(),
+        "2 calls unsettled, at most 250 tokens and the answers of 1 without max_tokens"
+    );
+    assert_eq!(paid(&log), (1, 1), "they are counted apart");
+}
+
+#[tokio::test]
+async fn notes_of_an_outcome_are_entered_once_whenever_the_process_is_killed() {
+    let (_temp, dir) = folder();
+    let mut notes = AnswerNotes {
+        unsettled: vec![UnsettledCall {
+            call: 0,
+            lm: "l".to_owned(),
+            bound: sent(0, Some(50)).bound,
+        }],
+        ..AnswerNotes::default()
+    };
+    notes.answered("l", 250);
+    let line = trace(0, "now");
+    let mut log = open(&dir);
+    let index = LineIndex::of(&line).expect("a good line");
+    log.append_trace(0, &line, index, &notes)
+        .expect("a disk with room");
+    log.flush().expect("a disk with room");
+    drop(log);
+    // Killed before the spend log was written; the store still has the outcome.
+    let mut log = open(&dir);
+    assert_eq!((paid(&log), unsettled(&log)), ((1, 1), None));
+    for _ in 0..2 {
+        log.append_notes(0, &notes);
+    }
+    log.sync().await.expect("a disk with room");
+    let mut log = open(&dir);
+    log.append_notes(0, &notes);
+    log.sync().await.expect("a disk with room");
+    let log = open(&dir);
+    assert_eq!(
+        (paid(&log), unsettled(&log).map(|lm| lm.calls)),
+        ((1, 1), Some(1))
+    );
+    let text = fs::read_to_string(dir.spend()).expect("a file");
+    assert_eq!(text.matches("\"latency_ms\":[250]").count(), 1, "{text}");
 }

@@ -185,7 +185,7 @@ async fn stored_outcome(run: RunContext<'_>, task: TaskId) -> Result<Option<Trai
         return Ok(None);
     };
     Ok(match Outcome::decode(bytes) {
-        Ok(Outcome::Training(json)) => serde_json::from_str(&json).ok(),
+        Ok((Outcome::Training(json), _)) => serde_json::from_str(&json).ok(),
         _ => None,
     })
 }

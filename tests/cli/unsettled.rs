@@ -1,0 +1,152 @@
+//! LM calls that were in flight when their process was killed: they stay in the books, apart from what is known to be paid.
+
+use crate::cli::cluster::Cluster;
+use crate::support::{Folder, JobFile, Line, LmServer, lines, until};
+
+const EXAMPLES: usize = 150;
+
+/// The first example whose answers are held back.
+const HELD: usize = 60;
+
+/// Calls in flight at the default `--concurrency`.
+const IN_FLIGHT: usize = 64;
+
+const COMPILE: [&str; 4] = ["compile", "job.toml", "--out", "run"];
+
+fn job(server: &LmServer) -> Folder {
+    let folder = Folder::new();
+    let mut job = JobFile::at(&server.base());
+    job.teacher.push_str("\nmax_tokens = 100");
+    job.write(&folder, EXAMPLES);
+    folder
+}
+
+/// Every example before [`HELD`] has its trace, and so many calls wait for their answers.
+fn until_still(folder: &Folder, server: &LmServer, held: usize) {
+    until("the calls to wait", || {
+        (folder.traced("run") == HELD && server.held() == held).then_some(())
+    });
+}
+
+fn entries(folder: &Folder, kind: &str) -> Vec<Line> {
+    let lines = lines(&folder.read("run/spend.jsonl"));
+    lines.iter().filter_map(|line| line.get(kind).cloned()).collect()
+}
+
+/// The sums of `run.json` are those of `spend.jsonl`, and what is known to be paid is what the server was paid.
+#[track_caller]
+fn assert_books(folder: &Folder, server: &LmServer) -> usize {
+    let manifest: Line = serde_json::from_str(&folder.read("run/run.json")).unwrap();
+    let (tally, paid) = (&manifest["tally"], server.paid());
+    let known = &tally["lms"]["teacher"];
+    assert_eq!(known["answers"], paid.answers);
+    assert_eq!(known["prompt_tokens"], paid.prompt_tokens);
+    assert_eq!(known["completion_tokens"], paid.completion_tokens);
+    let unsettled = entries(folder, "unsettled");
+    let sum = |key: &str| {
+        unsettled
+            .iter()
+            .map(|call| call[key].as_u64().unwrap())
+            .sum::<u64>()
+    };
+    let totals = &tally["unsettled"]["teacher"];
+    assert_eq!(totals["calls"], unsettled.len());
+    assert_eq!(totals["prompt_tokens"], sum("prompt_tokens"));
+    assert_eq!(totals["completion_tokens"], sum("completion_tokens"));
+    assert_eq!(sum("completion_tokens"), 100 * unsettled.len() as u64);
+    unsettled.len()
+}
+
+#[test]
+fn calls_in_flight_at_a_kill_are_unsettled_and_no_others() {
+    let server = LmServer::start("clean");
+    let folder = job(&server);
+    server.hold_from(HELD);
+    let mut killed = 0;
+    for _ in 0..2 {
+        let mut running = folder.start(&COMPILE);
+        until_still(&folder, &server, IN_FLIGHT);
+        // The next process has them in the books before it asks anything.
+        assert_eq!(entries(&folder, "unsettled").len(), killed);
+        running.kill();
+        killed += IN_FLIGHT;
+        until("the server to notice", || (server.held() == 0).then_some(()));
+    }
+    server.release();
+    let ended = folder.run(&COMPILE).with(0);
+    assert_eq!(assert_books(&folder, &server), killed);
+    let count = server.count();
+    // Each of them was asked once more than it was answered, and no other was.
+    assert_eq!(
+        (count.requests, count.distinct),
+        (2 * EXAMPLES + killed, 2 * EXAMPLES)
+    );
+    ended.saying(&format!("{killed} calls unsettled, at most "));
+    let status = folder.run(&["status", "run"]).with(0).stdout;
+    assert!(status.contains(&format!("{killed} calls unsettled")), "{status}");
+}
+
+#[test]
+fn undisturbed_run_has_a_latency_for_each_answer_and_nothing_unsettled() {
+    let server = LmServer::start("mild");
+    let folder = job(&server);
+    folder.run(&COMPILE).with(0);
+    assert_eq!(entries(&folder, "unsettled"), Vec::<Line>::new());
+    let outcomes = entries(&folder, "outcome");
+    let paid = outcomes
+        .iter()
+        .flat_map(|outcome| outcome["paid"].as_array().unwrap());
+    let mut answers = 0;
+    for paid in paid {
+        let latencies = paid["latency_ms"].as_array().unwrap().len() as u64;
+        assert_eq!(paid["answers"], latencies, "{paid}");
+        answers += latencies;
+    }
+    assert_eq!(answers, server.paid().answers);
+    assert_eq!(
+        folder
+            .read("run/calls-in-flight")
+            .trim()
+            .replace([' ', '\n'], "")
+            .find("{\"task"),
+        None
+    );
+    // Neither shows in the results.
+    assert!(!folder.read("run/traces.jsonl").contains("latency"));
+}
+
+#[test]
+fn drained_run_has_nothing_unsettled() {
+    let server = LmServer::start("clean");
+    let folder = job(&server);
+    server.hold_from(HELD);
+    let running = folder.start(&COMPILE);
+    until_still(&folder, &server, IN_FLIGHT);
+    running.signal("TERM");
+    running.until_draining();
+    server.release();
+    running.end().with(3);
+    folder.run(&COMPILE).with(0);
+    assert_eq!(entries(&folder, "unsettled"), Vec::<Line>::new());
+    assert_eq!(server.count().repeated, 0);
+}
+
+#[test]
+fn calls_of_a_killed_worker_are_unsettled() {
+    let Some(cluster) = Cluster::start() else { return };
+    let server = LmServer::start("clean");
+    let folder = job(&server);
+    server.hold_from(HELD);
+    let mut worker = cluster.worker(&["--concurrency", "8"]);
+    let coordinator = cluster.start_in(&folder, &COMPILE);
+    until_still(&folder, &server, 8);
+    worker.kill();
+    until("the server to notice", || (server.held() == 0).then_some(()));
+    server.release();
+    let _next = cluster.worker(&["--concurrency", "8"]);
+    coordinator.end().with(0);
+    let unsettled = assert_books(&folder, &server);
+    assert_eq!(server.count().repeated, 8);
+    // A task that had been taken, and waited for one of the calls to end, may count as one.
+    assert!((8..=10).contains(&unsettled), "{unsettled}");
+}
