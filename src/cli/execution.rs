@@ -30,10 +30,9 @@ pub(super) async fn execute(
     let shutdown = &coordinator.shutdown;
     let mut workers = start_workers(coordinator, accounts, flags);
     let ended = tokio::select! {
-        // The coordinator first: its reason counts where workers drain because of it.
         biased;
         ended = coordinator::run(coordinator, job) => ended,
-        ended = workers.join_next(), if !workers.is_empty() => Err(worker_ended(shutdown, ended)),
+        error = worker_failed(shutdown, &mut workers) => Err(error),
         ended = signals::listen(shutdown.clone()) => {
             let source = ended.err().unwrap_or_else(|| std::io::Error::other("the signal stream ended"));
             Err(RunError::File { path: PathBuf::from("signals"), source })
@@ -75,16 +74,37 @@ fn start_workers(coordinator: &Coordinator, accounts: &Arc<Accounts>, flags: &Wo
     running
 }
 
-/// Why a worker ended before the coordinator.
-fn worker_ended(
-    shutdown: &Shutdown,
-    ended: Option<Result<Result<(), WorkerError>, tokio::task::JoinError>>,
-) -> RunError {
-    match ended {
-        Some(Ok(Ok(()))) if shutdown.is_draining() => RunError::Interrupted,
-        Some(Ok(Err(WorkerError::Broker(error)))) => RunError::Broker(error),
-        Some(Ok(Err(WorkerError::Store(error)))) => RunError::Store(error),
-        Some(Err(panicked)) => RunError::Worker(panicked.to_string()),
-        Some(Ok(Ok(()))) | None => RunError::Worker("no reason given".to_owned()),
+/// Returns when a worker ends before the coordinator, for another reason than a drain: of a drain the coordinator has the cause.
+async fn worker_failed(shutdown: &Shutdown, workers: &mut RunningWorkers) -> RunError {
+    loop {
+        match workers.join_next().await {
+            Some(Ok(Ok(()))) if shutdown.is_draining() => {}
+            Some(Ok(Ok(()))) => return RunError::Worker("no reason given".to_owned()),
+            Some(Ok(Err(WorkerError::Broker(error)))) => return RunError::Broker(error),
+            Some(Ok(Err(WorkerError::Store(error)))) => return RunError::Store(error),
+            Some(Err(panicked)) => return RunError::Worker(panicked.to_string()),
+            None => return std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The failure that a worker's end is taken for; `None` if it is none.
+    async fn failure(shutdown: &Shutdown) -> Option<RunError> {
+        let mut workers = RunningWorkers::new();
+        workers.spawn(async { Ok(()) });
+        let failed = worker_failed(shutdown, &mut workers);
+        tokio::time::timeout(Duration::from_secs(60), failed).await.ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn worker_that_ends_in_a_drain_leaves_the_cause_to_the_coordinator() {
+        let shutdown = Shutdown::default();
+        assert!(failure(&shutdown).await.is_some());
+        shutdown.drain();
+        assert!(failure(&shutdown).await.is_none());
     }
 }
