@@ -1,6 +1,7 @@
 //! One append-only file of JSON lines: buffered appends, reads by offset, and a rewrite into task order.
 
 use crate::run_dir::{take_place, unfinished};
+use serde::Serialize;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
 use std::os::unix::fs::FileExt as _;
@@ -70,6 +71,12 @@ impl JsonlFile {
         self.buffer.extend_from_slice(line.as_bytes());
         self.buffer.push(b'\n');
         offset
+    }
+
+    /// Adds a value as a line to the buffer.
+    pub(super) fn push_json(&mut self, value: &impl Serialize) {
+        serde_json::to_writer(&mut self.buffer, value).expect("strings and numbers serialise");
+        self.buffer.push(b'\n');
     }
 
     /// How many bytes the buffer holds.

@@ -12,6 +12,7 @@ use crate::report::OutcomeCounts;
 use crate::task::TaskId;
 use crate::trace::{AnswerNotes, Spent, UnsettledCall};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::PathBuf;
@@ -19,9 +20,10 @@ use std::path::PathBuf;
 /// A line.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum SpendEntry {
+enum SpendEntry<'a> {
     /// The new answers of an outcome.
-    Outcome(OutcomeEntry),
+    #[serde(borrow)]
+    Outcome(OutcomeEntry<'a>),
     /// A call that may have been answered and paid.
     Unsettled(UnsettledEntry),
     /// `retry` took so many failures back: later outcomes of their tasks are new ones.
@@ -29,19 +31,22 @@ enum SpendEntry {
 }
 
 #[derive(Serialize, Deserialize)]
-struct OutcomeEntry {
+struct OutcomeEntry<'a> {
     task: TaskId,
-    made_by: String,
+    #[serde(borrow)]
+    made_by: Cow<'a, str>,
     /// Whether the outcome is a failure.
     #[serde(default)]
     failed: bool,
-    paid: Vec<PaidEntry>,
+    #[serde(borrow)]
+    paid: Vec<PaidEntry<'a>>,
 }
 
 /// Answers of one LM.
 #[derive(Serialize, Deserialize)]
-struct PaidEntry {
-    lm: String,
+struct PaidEntry<'a> {
+    #[serde(borrow)]
+    lm: Cow<'a, str>,
     answers: u64,
     prompt_tokens: u64,
     completion_tokens: u64,
@@ -129,7 +134,7 @@ impl SpendLog {
         paid: &[Spent],
         notes: &AnswerNotes,
     ) {
-        let mut paid: Vec<PaidEntry> = paid.iter().map(PaidEntry::from).collect();
+        let mut paid: Vec<PaidEntry<'_>> = paid.iter().map(PaidEntry::from).collect();
         for (lm, latency_ms) in &notes.latency_ms {
             match paid.iter_mut().find(|entry| entry.lm == *lm) {
                 Some(entry) => entry.latency_ms.clone_from(latency_ms),
@@ -141,7 +146,7 @@ impl SpendLog {
         }
         let entry = SpendEntry::Outcome(OutcomeEntry {
             task: outcome.task,
-            made_by: outcome.trace_fingerprint.to_owned(),
+            made_by: outcome.trace_fingerprint.into(),
             failed: is_failure,
             paid,
         });
@@ -178,9 +183,8 @@ impl SpendLog {
         self.push(&SpendEntry::Retry { failures });
     }
 
-    fn push(&mut self, entry: &SpendEntry) {
-        let line = serde_json::to_string(entry).expect("strings and numbers serialise");
-        self.file.push(&line);
+    fn push(&mut self, entry: &SpendEntry<'_>) {
+        self.file.push_json(entry);
     }
 
     /// Writes the entered lines if there are many.
@@ -209,10 +213,10 @@ fn key(task: TaskId, made_by: &str) -> u64 {
     hasher.finish()
 }
 
-impl PaidEntry {
-    fn of(lm: &str) -> PaidEntry {
+impl PaidEntry<'_> {
+    fn of(lm: &str) -> PaidEntry<'_> {
         PaidEntry {
-            lm: lm.to_owned(),
+            lm: lm.into(),
             answers: 0,
             prompt_tokens: 0,
             completion_tokens: 0,
@@ -221,9 +225,10 @@ impl PaidEntry {
     }
 }
 
-impl From<&Spent> for PaidEntry {
-    fn from(spent: &Spent) -> PaidEntry {
+impl<'a> From<&'a Spent> for PaidEntry<'a> {
+    fn from(spent: &'a Spent) -> PaidEntry<'a> {
         PaidEntry {
+            lm: spent.lm.as_str().into(),
             answers: spent.answers,
             prompt_tokens: spent.usage.prompt_tokens,
             completion_tokens: spent.usage.completion_tokens,
@@ -232,10 +237,10 @@ impl From<&Spent> for PaidEntry {
     }
 }
 
-impl From<&PaidEntry> for Spent {
-    fn from(paid: &PaidEntry) -> Spent {
+impl From<&PaidEntry<'_>> for Spent {
+    fn from(paid: &PaidEntry<'_>) -> Spent {
         Spent {
-            lm: paid.lm.clone(),
+            lm: paid.lm.clone().into_owned(),
             answers: paid.answers,
             usage: Usage {
                 prompt_tokens: paid.prompt_tokens,
