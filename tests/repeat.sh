@@ -14,7 +14,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Integration tests, and the unit tests that start a process, open a connection or run on a clock.
-waiting='binary(system) | test(/^finetune::command::|^finetune::http::|^lm::openai::|^telemetry::|^worker::|^metrics::|^broker::|^store::|^coordinator::/)'
+waiting='binary(system) | test(/^account::|^finetune::command::|^finetune::http::|^lm::openai::|^telemetry::|^worker::|^metrics::|^broker::|^store::|^coordinator::/)'
 
 usage() {
     sed -n 's/^#   //p' "$0" >&2

@@ -104,6 +104,8 @@ else
 fi
 if cargo deny --version >/dev/null 2>&1; then
     step cargo deny check
+else
+    echo "SKIPPED: licences and advisories were not checked (cargo deny is not installed)"
 fi
 step tests/deploy/image.py
 step tests/deploy/kubernetes.sh

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long the first request of all goes alone, so that its headers tell what the server allows.
+/// How long the first request of all goes alone, so that its headers show what the server allows.
 const FIRST_ALONE: Duration = Duration::from_secs(1);
 
 /// The least pause after the first refusal.

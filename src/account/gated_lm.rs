@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-/// So often a call may be told to try again at once; from then on such an answer limits as others do.
+/// So often a server may ask a call to try again at once; from then on such an answer limits as others do.
 const AT_ONCE: u32 = 3;
 
 /// So often a call asks again after another call has shown that the account is accepted.
@@ -65,7 +65,7 @@ impl From<HandedBack> for GateError {
 /// What a call remembers of its tries.
 struct Tries {
     made: u32,
-    /// Those that are the call's own fault, as far as one can tell.
+    /// Those that are the call's own fault, as far as its answers show.
     own: u32,
     /// What it remembers of the first endpoint, and of each further one.
     first: TriesAt,

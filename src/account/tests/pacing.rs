@@ -87,7 +87,7 @@ async fn a_rate_in_headers_is_followed_from_the_first_answer_on() {
     }
 }
 
-/// Runs 60 seconds' worth against a server that does not tell its limit: the part of it that was used, and the part that was refused after
+/// Runs 60 seconds' worth against a server that does not report its limit: the part of it that was used, and the part that was refused after
 /// the first ten seconds.
 async fn learnt(behavior: Behavior, concurrency: usize, seed: u64) -> (f64, f64) {
     let load = Load {
@@ -106,7 +106,7 @@ async fn learnt(behavior: Behavior, concurrency: usize, seed: u64) -> (f64, f64)
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rate_that_is_not_told_is_learnt() {
+async fn a_rate_that_is_not_reported_is_learnt() {
     for report in [Report::Nothing, Report::RetryAfter] {
         for concurrency in [64, 256, 1024] {
             let (used, refused) = learnt(limited(report), concurrency, 7).await;

@@ -183,7 +183,7 @@ fn text(text: &str) -> LmResponse {
 }
 
 #[tokio::test]
-async fn rate_limits_and_server_errors_are_told_apart_with_the_wait_that_the_server_asks_for() {
+async fn rate_limits_and_server_errors_differ_in_their_verdict_with_the_wait_that_the_server_asks_for() {
     const SOON: &str = "Retry-After: 2\r\n";
     let wanted = Some(Duration::from_secs(2));
     for status in [429, 503, 529] {
