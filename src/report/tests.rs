@@ -144,6 +144,7 @@ fn manifest_keeps_the_field_names_of_run_json() {
         "job_sha256",
         "trainset_sha256",
         "tasks",
+        "server_in_ids",
         "tally",
         "cost",
         "seconds",
