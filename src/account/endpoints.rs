@@ -4,7 +4,7 @@
 //! takes the first that lets it through. An endpoint that is away or refused gets one call at a time, which finds out whether it is back;
 //! the others leave it alone.
 
-use super::gate::{Gate, HandedBack, Head, Slot, permit};
+use super::gate::{Gate, HandedBack, Head, RunQueue, Slot, permit};
 use crate::lm::Lm;
 use crate::shutdown::Shutdown;
 use futures_util::stream::FuturesUnordered;
@@ -22,6 +22,8 @@ const CLOSED_AGAIN: Duration = Duration::from_secs(5);
 pub(super) struct Endpoint {
     pub(super) lm: Arc<dyn Lm>,
     pub(super) gate: Arc<Gate>,
+    /// The calls of the run that wait at the gate.
+    queue: RunQueue,
     /// Whether a call finds out if it is back.
     is_probed: AtomicBool,
     /// Notified when `is_probed` changes.
@@ -57,6 +59,7 @@ impl Endpoints {
         let endpoint = |(lm, gate)| Endpoint {
             lm,
             gate,
+            queue: RunQueue::default(),
             is_probed: AtomicBool::new(false),
             probes: Notify::new(),
             is_wanted: AtomicBool::new(false),
@@ -94,7 +97,10 @@ impl Endpoints {
         shutdown: &Shutdown,
     ) -> Result<Entered<'a>, HandedBack> {
         if let [endpoint] = &*self.0 {
-            let slot = endpoint.gate.enter(bytes, permits, shutdown).await?;
+            let slot = endpoint
+                .gate
+                .enter(&endpoint.queue, bytes, permits, shutdown)
+                .await?;
             return Ok(Entered {
                 number: 0,
                 endpoint,
@@ -241,7 +247,7 @@ impl Endpoint {
             }
             tokio::select! {
                 biased;
-                head = self.gate.head(bytes, permits, shutdown) => return head,
+                head = self.gate.head(&self.queue, bytes, permits, shutdown) => return head,
                 () = changed => {}
             }
         }

@@ -35,7 +35,7 @@ pub struct Gate {
     state: Mutex<GateState>,
     /// The last request that was not answered: the server's words, and when.
     last_error: Mutex<Option<(String, Instant)>>,
-    /// Its holder is the head of the queue of calls that wait. Fair: calls are released in the order in which they came.
+    /// Its holder is the head of the queue of calls that wait: one call of each run, in the order in which they came.
     queue: tokio::sync::Mutex<()>,
     /// Notified when `state` may let a call through that it did not let through before.
     changed: Notify,
@@ -45,6 +45,11 @@ pub struct Gate {
     free_permits: AtomicU64,
     state_changes: watch::Sender<()>,
 }
+
+/// The calls of one run that wait at a gate, in the order in which they came. Only the first of them is in the queue of the gate, so that
+/// runs take turns, however many calls each of them has.
+#[derive(Debug, Default)]
+pub(super) struct RunQueue(tokio::sync::Mutex<()>);
 
 /// Why a call is handed back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +135,7 @@ impl Gate {
     /// Cancel safe: a call that is dropped leaves the queue.
     pub(super) async fn enter<'a>(
         &'a self,
+        run: &'a RunQueue,
         bytes: usize,
         permits: &'a Semaphore,
         shutdown: &Shutdown,
@@ -141,7 +147,7 @@ impl Gate {
                 return Ok(self.pass(permit, bytes));
             }
         }
-        let _head = self.head(bytes, permits, shutdown).await?;
+        let _head = self.head(run, bytes, permits, shutdown).await?;
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
@@ -164,21 +170,26 @@ impl Gate {
     /// Waits in the queue until a request of so many bytes may be sent.
     ///
     /// Cancel safe: a call that is dropped leaves the queue.
-    pub(super) async fn head(
-        &self,
+    pub(super) async fn head<'a>(
+        &'a self,
+        run: &'a RunQueue,
         bytes: usize,
         permits: &Semaphore,
         shutdown: &Shutdown,
-    ) -> Result<Head<'_>, HandedBack> {
+    ) -> Result<Head<'a>, HandedBack> {
         let waiting = Waiting::new(&self.counts.waiting);
-        let queue = tokio::select! {
+        let places = async {
+            let of_run = run.0.lock().await;
+            (self.queue.lock().await, of_run)
+        };
+        let places = tokio::select! {
             biased;
-            queue = self.queue.lock() => queue,
+            places = places => places,
             () = shutdown.draining() => return Err(HandedBack::Draining),
         };
         self.ready(bytes, permits, shutdown).await?;
         Ok(Head {
-            _queue: queue,
+            _places: places,
             _waiting: waiting,
         })
     }
@@ -379,7 +390,8 @@ impl Gate {
 
 /// The place at the head of a gate's queue.
 pub(super) struct Head<'a> {
-    _queue: tokio::sync::MutexGuard<'a, ()>,
+    /// In the queue of the gate, and in that of its run.
+    _places: (tokio::sync::MutexGuard<'a, ()>, tokio::sync::MutexGuard<'a, ()>),
     _waiting: Waiting<'a>,
 }
 

@@ -53,12 +53,14 @@ pub(super) struct BuiltJobs {
     store: Arc<dyn Store>,
     accounts: Arc<Accounts>,
     metrics: Arc<Metrics>,
-    /// By digest of the spec. Few entries; locked for look-ups only, never across an await.
-    built: Mutex<HashMap<String, Built>>,
+    /// Few entries; locked for look-ups only, never across an await.
+    built: Mutex<HashMap<RunId, Built>>,
 }
 
 struct Built {
     job: Arc<BuiltJob>,
+    /// Of the spec.
+    digest: String,
     last_used: Instant,
 }
 
@@ -75,7 +77,9 @@ impl BuiltJobs {
     /// Returns the run's job with that digest. Two first tasks at the same time may both build it; one of
     /// the two is kept.
     pub(super) async fn get(&self, run: &RunId, digest: &str) -> Result<Arc<BuiltJob>, JobError> {
-        if let Some(built) = self.lock().get_mut(digest) {
+        if let Some(built) = self.lock().get_mut(run)
+            && built.digest == digest
+        {
             built.last_used = Instant::now();
             return Ok(Arc::clone(&built.job));
         }
@@ -90,14 +94,20 @@ impl BuiltJobs {
         let job = Arc::new(build(run, &bytes, &self.accounts, &self.metrics)?);
         let mut built = self.lock();
         built.retain(|_, built| built.last_used.elapsed() < KEPT_UNUSED);
-        let kept = built.entry(digest.to_owned()).or_insert(Built {
-            job,
+        let known = built.get(run).filter(|known| known.digest == digest);
+        if let Some(known) = known {
+            return Ok(Arc::clone(&known.job));
+        }
+        let kept = Built {
+            job: Arc::clone(&job),
+            digest: digest.to_owned(),
             last_used: Instant::now(),
-        });
-        Ok(Arc::clone(&kept.job))
+        };
+        built.insert(run.clone(), kept);
+        Ok(job)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Built>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<RunId, Built>> {
         self.built.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,6 +1,7 @@
 //! The gate against an LM with exact limits, on a clock that the tests turn.
 
 mod endpoints;
+mod fairness;
 mod limited_lm;
 mod outages;
 mod pacing;
