@@ -1,13 +1,11 @@
-//! Lock-free counters of a gate: totals, counts per second, latencies of the last answers.
+//! Lock-free counters of a gate: totals, counts per second, the last answers.
 
+use super::last_answers::LastAnswers;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Seconds that are kept.
 const SECONDS: u64 = 64;
-
-/// Latencies that are kept.
-const LATENCIES: u64 = 64;
 
 /// What a gate counts of its LM.
 #[derive(Debug, Default)]
@@ -22,7 +20,7 @@ pub(super) struct Counts {
     /// Requests that were not accepted.
     pub(super) refused_by_second: PerSecond,
     pub(super) answered_by_second: PerSecond,
-    pub(super) latencies: Latencies,
+    pub(super) last_answers: LastAnswers,
 }
 
 impl Counts {
@@ -101,38 +99,6 @@ impl PerSecond {
     }
 }
 
-/// The latencies of the last answers.
-#[derive(Debug)]
-pub(super) struct Latencies {
-    next: AtomicU64,
-    ms: [AtomicU32; LATENCIES as usize],
-}
-
-impl Default for Latencies {
-    fn default() -> Latencies {
-        Latencies {
-            next: AtomicU64::new(0),
-            ms: [const { AtomicU32::new(0) }; LATENCIES as usize],
-        }
-    }
-}
-
-impl Latencies {
-    pub(super) fn add(&self, latency: Duration) {
-        let next = self.next.fetch_add(1, Relaxed);
-        let ms = u32::try_from(latency.as_millis()).unwrap_or(u32::MAX);
-        self.ms[(next % LATENCIES) as usize].store(ms, Relaxed);
-    }
-
-    /// The median in milliseconds; `None` before the first answer.
-    pub(super) fn median(&self) -> Option<u64> {
-        let kept = self.next.load(Relaxed).min(LATENCIES) as usize;
-        let mut ms: Vec<u32> = self.ms[..kept].iter().map(|ms| ms.load(Relaxed)).collect();
-        ms.sort_unstable();
-        ms.get(kept / 2).map(|ms| u64::from(*ms))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,19 +128,5 @@ mod tests {
         assert!((rate - 80.0).abs() < 0.01, "{rate}");
         let rate = counts.accepted_per_sec(Duration::from_millis(8_000));
         assert!((rate - 100.0).abs() < 0.01, "{rate}");
-    }
-
-    #[test]
-    fn the_median_is_that_of_the_last_latencies() {
-        let latencies = Latencies::default();
-        assert_eq!(latencies.median(), None);
-        for ms in [5000, 1, 2, 3] {
-            latencies.add(Duration::from_millis(ms));
-        }
-        assert_eq!(latencies.median(), Some(3));
-        for _ in 0..64 {
-            latencies.add(Duration::from_millis(9));
-        }
-        assert_eq!(latencies.median(), Some(9));
     }
 }

@@ -5,12 +5,14 @@ mod shared;
 mod slot;
 
 pub(super) use shared::ReportDue;
-pub(super) use slot::{Slot, Standing};
+pub(super) use slot::{Lateness, Slot, Standing};
 
 use super::counts::Counts;
 use super::declared_limits::DeclaredLimits;
 use super::gate_state::{FirstRequest, GateState, Readiness};
 use super::health::{CONFIRMED_BY_OTHERS, ServerHealth};
+use super::learnt_concurrency::{BATCH, LearntConcurrency, View};
+use super::learnt_timeout;
 use super::lock;
 use crate::lm::{LmSettings, LmState, LmStatus};
 use crate::shutdown::Shutdown;
@@ -74,12 +76,12 @@ impl Gate {
     pub(super) fn new(settings: &LmSettings, is_shared: bool, state_changes: watch::Sender<()>) -> Gate {
         let address = settings.shown_address();
         // A simulated LM has no limits to learn.
-        let first_request = if address.is_empty() {
-            FirstRequest::Done
+        let state = if !address.is_empty() {
+            let concurrency = LearntConcurrency::new(settings.timeout(), Instant::now());
+            GateState::new(FirstRequest::Unsent, Some(concurrency), is_shared)
         } else {
-            FirstRequest::Unsent
+            GateState::new(FirstRequest::Done, None, is_shared)
         };
-        let state = GateState::new(first_request, is_shared);
         Gate {
             model: settings.model.clone(),
             address,
@@ -109,6 +111,7 @@ impl Gate {
         let (now, counts) = (Instant::now(), &self.counts);
         let state = lock(&self.state);
         let (lm_state, limit) = (state.health.state(now), state.limit_per_sec());
+        let in_flight_limit = state.saturated_at();
         drop(state);
         let last_error = lock(&self.last_error).clone();
         LmStatus {
@@ -122,7 +125,8 @@ impl Gate {
             waiting: load(&counts.waiting),
             answers_per_min: counts.answered_by_second.minute(self.second(now)),
             limit_per_min: limit.map(|per_sec| (per_sec * 60.0).round() as u64),
-            latency_ms: counts.latencies.median(),
+            in_flight_limit,
+            latency_ms: counts.last_answers.median_ms(),
             last_error_secs: last_error
                 .as_ref()
                 .map(|(_, at)| now.saturating_duration_since(*at).as_secs()),
@@ -151,6 +155,9 @@ impl Gate {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
+            if permits.available_permits() == 0 {
+                self.reached_ceiling();
+            }
             tokio::select! {
                 biased;
                 permit = permit(permits) => {
@@ -313,6 +320,43 @@ impl Gate {
         let changed = self.update(change);
         self.changed.notify_waiters();
         changed
+    }
+
+    /// Looks at the last answers if it is time to, after so many.
+    pub(super) fn watch(&self, answers: u64) {
+        if !self.is_simulated() && answers.is_multiple_of(BATCH) {
+            self.update(|state, now| {
+                if let Some(concurrency) = &mut state.concurrency {
+                    concurrency.watch(self.view(now));
+                }
+            });
+        }
+    }
+
+    /// What an answer of now is measured by.
+    pub(super) fn view(&self, now: Instant) -> View<'_> {
+        View {
+            answers: &self.counts.last_answers,
+            in_flight: self.counts.in_flight.load(Ordering::Relaxed),
+            is_awaited: self.counts.waiting.load(Ordering::Relaxed) > 0,
+            now,
+        }
+    }
+
+    /// How long a request is waited for that had so many tokens at most and was given up so often: `None` for as long as its LM allows.
+    pub(super) fn learnt_timeout(&self, most_tokens: Option<u64>, given_up: u32) -> Option<Duration> {
+        let learnt = learnt_timeout::learnt(&self.counts.last_answers.all(), most_tokens)?;
+        Some(learnt_timeout::after(given_up, learnt))
+    }
+
+    fn reached_ceiling(&self) {
+        self.update(|state, now| {
+            if state.in_flight_limit().is_some()
+                && let Some(concurrency) = &mut state.concurrency
+            {
+                concurrency.reached_ceiling(self.view(now));
+            }
+        });
     }
 
     fn readiness(&self, bytes: usize) -> Readiness {

@@ -4,11 +4,13 @@ use super::counts::Counts;
 use super::declared_limits::{DeclaredAdmission, DeclaredLimits};
 use super::health::{HealthAdmission, ServerHealth};
 use super::hinted_limits::HintedLimits;
+use super::learnt_concurrency::LearntConcurrency;
 use super::learnt_rate::{LearntRate, RefusalEffect, Release};
 use super::shared_slots::SharedSlots;
 use super::token_estimate::TokenEstimate;
 use crate::lm::{AccountLimits, ClosedAccount, ClosedCause, Hints};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -48,6 +50,8 @@ pub(super) struct GateState {
     strikes: (u32, Instant),
     pub(super) first_request: FirstRequest,
     pub(super) estimate: TokenEstimate,
+    /// `None` for a simulated LM.
+    pub(super) concurrency: Option<LearntConcurrency>,
 }
 
 /// The rate learnt from refusals.
@@ -92,7 +96,11 @@ pub(super) struct Ticket {
 }
 
 impl GateState {
-    pub(super) fn new(first_request: FirstRequest, is_shared: bool) -> GateState {
+    pub(super) fn new(
+        first_request: FirstRequest,
+        concurrency: Option<LearntConcurrency>,
+        is_shared: bool,
+    ) -> GateState {
         GateState {
             health: ServerHealth::Open,
             health_era: 1,
@@ -107,6 +115,7 @@ impl GateState {
             strikes: (0, Instant::now()),
             first_request,
             estimate: TokenEstimate::default(),
+            concurrency,
         }
     }
 
@@ -118,6 +127,30 @@ impl GateState {
             && matches!(self.learnt, Learnt::Unlimited)
             && self.hold_until.is_none()
             && self.first_request == FirstRequest::Done
+            && self.in_flight_limit().is_none()
+    }
+
+    /// The most in flight, as learnt; `None` where a rate limits, and where the permits do.
+    pub(super) fn in_flight_limit(&self) -> Option<u64> {
+        let concurrency = self.concurrency.as_ref()?;
+        concurrency
+            .limit()
+            .filter(|_| concurrency.is_forced() || !self.is_paced())
+    }
+
+    /// The same, if the server is saturated by so many.
+    pub(super) fn saturated_at(&self) -> Option<u64> {
+        let saturated = self.concurrency.as_ref()?.saturated_at();
+        saturated.filter(|_| self.in_flight_limit().is_some())
+    }
+
+    /// Whether a limit that was declared, reported or learnt holds calls back.
+    fn is_paced(&self) -> bool {
+        !matches!(self.learnt, Learnt::Unlimited)
+            || self.hinted.is_known()
+            || self
+                .declared_limits()
+                .is_some_and(|limits| limits.rpm.or(limits.tpm).or(limits.concurrent).is_some())
     }
 
     /// Moves to another health; requests from before belong to an older era.
@@ -186,6 +219,10 @@ impl GateState {
             ready = ready.max(rate.ready_at(now));
         }
         ready = ready.max(self.hinted.ready_at(tokens, now));
+        let in_flight = counts.in_flight.load(Relaxed);
+        if self.in_flight_limit().is_some_and(|most| in_flight >= most) {
+            return Readiness::Full;
+        }
         match slot {
             Some(None) if ready <= now => return Readiness::NoSlot,
             Some(Some(slot)) => ready = ready.max(slot),

@@ -1,23 +1,29 @@
 //! A call through a gate: sent again for what is not its own fault, until it is answered or its example has failed.
 
 use super::endpoints::{Endpoints, Entered, HeldBack};
-use super::gate::{Gate, HandedBack, Standing, Suspicion};
+use super::gate::{Gate, HandedBack, Lateness, Standing, Suspicion};
 use super::health::CONFIRMED_BY_OTHERS;
+use super::learnt_timeout;
 use crate::calls_in_flight::CallMark;
 use crate::http::retry;
-use crate::lm::{ClosedAccount, DEFAULT_RETRIES, Lm, LmError, LmRequest, LmResponse, LmSettings, Verdict};
+use crate::lm::{
+    ClosedAccount, DEFAULT_RETRIES, Lm, LmError, LmRequest, LmResponse, LmSettings, Reply, Verdict,
+};
 use crate::metrics::LmMetrics;
 use crate::shutdown::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 /// So often a server may ask a call to try again at once; from then on such an answer limits as others do.
 const AT_ONCE: u32 = 3;
 
 /// So often a call asks again after another call has shown that the account is accepted.
 const ASKED_AGAIN: u32 = 1;
+
+/// So often a call may be late because the server is saturated; from then on it is the call's own fault.
+const OVERLOADS: u32 = 10;
 
 /// The longest pause of a call after its first failure on the server's side, doubled for each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -34,6 +40,8 @@ pub struct GatedLm {
     endpoints: Endpoints,
     /// How often a call may fail on the server's side while others are answered.
     retries: u32,
+    timeout: Duration,
+    max_tokens: Option<u64>,
     metrics: LmMetrics,
 }
 
@@ -72,6 +80,11 @@ struct Tries {
     others: Vec<TriesAt>,
     /// Endpoints at which it has failed, where there are several.
     held_back: Vec<HeldBack>,
+    /// Given up before the longest time that a request may take.
+    given_up: u32,
+    is_given_up: bool,
+    /// Late because the server was saturated.
+    overloads: u32,
     /// Told to try again at once, in a row.
     at_once: u32,
     /// The suspicion that it raised itself: the endpoint, and the era of its gate.
@@ -110,6 +123,8 @@ impl GatedLm {
             name: settings.name.clone(),
             endpoints: Endpoints::new(endpoints),
             retries: settings.num_retries.unwrap_or(DEFAULT_RETRIES),
+            timeout: settings.timeout(),
+            max_tokens: settings.max_tokens,
             metrics,
         }
     }
@@ -154,7 +169,10 @@ impl GatedLm {
             if let Some(mark) = &mut mark {
                 mark.sent(request.body);
             }
-            let reply = endpoint.lm.complete(request).await;
+            let reply = tokio::select! {
+                reply = endpoint.lm.complete(request) => reply,
+                waited = self.overdue(gate, tries.given_up) => tries.give_up(waited),
+            };
             let hints = reply.hints;
             let is_answered = matches!(reply.verdict, Verdict::Answer(_));
             if let Some(mark) = mark.as_mut().filter(|_| !is_answered) {
@@ -175,6 +193,12 @@ impl GatedLm {
                     self.log(&tries, wait, &message);
                     slot.throttled(&message, wait, &hints);
                 }
+                Verdict::Late { message, wait } => {
+                    let lateness = slot.late(&message);
+                    tries.late(lateness, number, endpoints);
+                    let pause = self.pause(&tries, message, wait)?;
+                    tries.rest(number, pause, endpoints, shutdown).await?;
+                }
                 Verdict::Away {
                     status,
                     message,
@@ -183,37 +207,52 @@ impl GatedLm {
                     slot.away(&message);
                     tries.away(number, status, endpoints);
                     let pause = self.pause(&tries, message, wait)?;
-                    if endpoints.are_several() {
-                        tries.hold_back(number, pause);
-                    } else if !pause.is_zero() {
-                        tokio::select! {
-                            () = tokio::time::sleep(pause) => {}
-                            () = shutdown.draining() => return Err(GateError::HandedBack),
+                    tries.rest(number, pause, endpoints, shutdown).await?;
+                }
+                Verdict::Closed(account) => {
+                    match slot.refused(&account, tries.suspicion_at(number), tries.unfounded > 0) {
+                        Standing::Closed if endpoints.are_several() => {}
+                        Standing::Closed => return Err(GateError::HandedBack),
+                        Standing::Own => return Err(self.refused(account)),
+                        // Another call settles the suspicion.
+                        Standing::Pending(_) if endpoints.has_other(number, &tries.held_back) => {
+                            tries.hold_back(number, CONFIRMED_BY_OTHERS);
+                        }
+                        Standing::Pending(era) => {
+                            // Another call may settle it.
+                            drop(probe);
+                            match gate.settled(era, shutdown).await {
+                                Ok(Suspicion::Unconfirmed) => tries.suspicion = Some((number, era)),
+                                Ok(Suspicion::Unfounded) if tries.unfounded >= ASKED_AGAIN => {
+                                    return Err(self.refused(account));
+                                }
+                                Ok(Suspicion::Unfounded) => tries.unfounded += 1,
+                                Err(HandedBack::Closed) if endpoints.are_several() => {}
+                                Err(handed_back) => return Err(handed_back.into()),
+                            }
                         }
                     }
                 }
-                Verdict::Closed(account) => match slot.refused(&account, tries.suspicion_at(number)) {
-                    Standing::Closed if endpoints.are_several() => {}
-                    Standing::Closed => return Err(GateError::HandedBack),
-                    Standing::Own => return Err(self.refused(account)),
-                    // Another call settles the suspicion.
-                    Standing::Pending(_) if endpoints.has_other(number, &tries.held_back) => {
-                        tries.hold_back(number, CONFIRMED_BY_OTHERS);
-                    }
-                    Standing::Pending(era) => {
-                        // Another call may settle it.
-                        drop(probe);
-                        match gate.settled(era, shutdown).await {
-                            Ok(Suspicion::Unconfirmed) => tries.suspicion = Some((number, era)),
-                            Ok(Suspicion::Unfounded) if tries.unfounded >= ASKED_AGAIN => {
-                                return Err(self.refused(account));
-                            }
-                            Ok(Suspicion::Unfounded) => tries.unfounded += 1,
-                            Err(HandedBack::Closed) if endpoints.are_several() => {}
-                            Err(handed_back) => return Err(handed_back.into()),
-                        }
-                    }
-                },
+            }
+        }
+    }
+
+    /// Returns when a request takes longer than the last answers lead one to expect, with the time that it was waited for. What is learnt
+    /// while it is in flight counts, too.
+    async fn overdue(&self, gate: &Gate, given_up: u32) -> Duration {
+        if gate.is_simulated() || self.timeout <= learnt_timeout::LEAST {
+            return std::future::pending().await;
+        }
+        let sent = Instant::now();
+        let mut waited = learnt_timeout::LEAST;
+        loop {
+            sleep_until(sent + waited).await;
+            let learnt = gate.learnt_timeout(self.max_tokens, given_up);
+            match learnt.filter(|learnt| *learnt < self.timeout) {
+                Some(learnt) if learnt <= waited => return waited,
+                Some(learnt) => waited = learnt.min(waited + learnt_timeout::LEAST),
+                // The client itself keeps to the longest time.
+                None => waited += learnt_timeout::LEAST,
             }
         }
     }
@@ -264,6 +303,9 @@ impl Tries {
             first,
             others: all.collect(),
             held_back: Vec::new(),
+            given_up: 0,
+            is_given_up: false,
+            overloads: 0,
             at_once: 0,
             suspicion: None,
             unfounded: 0,
@@ -279,6 +321,46 @@ impl Tries {
         }
         self.at_once += 1;
         wait.filter(|_| self.at_once <= AT_ONCE)
+    }
+
+    /// Pauses before the next try at this endpoint; another one may take the call meanwhile.
+    async fn rest(
+        &mut self,
+        number: usize,
+        pause: Duration,
+        endpoints: &Endpoints,
+        shutdown: &Shutdown,
+    ) -> Result<(), GateError> {
+        if endpoints.are_several() {
+            self.hold_back(number, pause);
+        } else if !pause.is_zero() {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = shutdown.draining() => return Err(GateError::HandedBack),
+            }
+        }
+        Ok(())
+    }
+
+    /// The call is given up for now.
+    fn give_up(&mut self, waited: Duration) -> Reply {
+        self.given_up += 1;
+        self.is_given_up = true;
+        let message = format!("no answer in {} s", waited.as_secs());
+        Verdict::Late { message, wait: None }.into()
+    }
+
+    /// Counts an answer that did not come in time. It is the call's own if it was waited for as long as a request may take, and the server
+    /// is not saturated.
+    fn late(&mut self, lateness: Lateness, number: usize, endpoints: &Endpoints) {
+        let is_given_up = std::mem::take(&mut self.is_given_up);
+        if lateness == Lateness::Overload {
+            self.overloads += 1;
+        }
+        let is_overload = lateness == Lateness::Overload && self.overloads <= OVERLOADS;
+        if !is_given_up && !is_overload {
+            self.away(number, None, endpoints);
+        }
     }
 
     /// Counts a failure on the server's side. It is the call's own if others were answered there since its last one; or if they were once,

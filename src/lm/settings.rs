@@ -1,11 +1,12 @@
 //! The settings of an LM in a job file.
 
-use super::{OPENAI_BASE, OPENAI_KEY};
+use super::{DEFAULT_TIMEOUT, OPENAI_BASE, OPENAI_KEY};
 use crate::http;
 use crate::metrics::{DollarsPerMillion, LmMetrics, Metrics};
 use bsft_dspy::lm::LmArguments;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
+use std::time::Duration;
 
 /// One `[lm.NAME]` table, checked. Holds the name of the key's variable, never the key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -118,6 +119,15 @@ impl LmSettings {
         let address = self.api_base.as_deref().unwrap_or(OPENAI_BASE);
         let is_openai = address.trim_end_matches('/') == OPENAI_BASE;
         self.api_key_env.as_deref().or(is_openai.then_some(OPENAI_KEY))
+    }
+
+    /// The longest time that a request may take.
+    pub fn timeout(&self) -> Duration {
+        let secs = self
+            .timeout_secs
+            .and_then(|secs| Duration::try_from_secs_f64(secs).ok());
+        secs.filter(|timeout| !timeout.is_zero())
+            .unwrap_or(DEFAULT_TIMEOUT)
     }
 
     /// What is counted of it.

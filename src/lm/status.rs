@@ -24,6 +24,9 @@ pub struct LmStatus {
     pub answers_per_min: u64,
     /// The rate at which requests are released, a minute; `None` if nothing limits it.
     pub limit_per_min: Option<u64>,
+    /// The most requests in flight, where the server has shown that more bring nothing; `None` if that does not limit.
+    #[serde(default)]
+    pub in_flight_limit: Option<u64>,
     /// The median latency of the last answers, in milliseconds; `None` before the first.
     pub latency_ms: Option<u64>,
     /// The last request that was not answered, with the server's words; `None` if there is none.

@@ -22,7 +22,14 @@ pub enum Verdict {
         /// How long the server asks to wait; zero if another try may be made at once.
         wait: Option<Duration>,
     },
-    /// No answer: refused or broken connection, timeout, 408, 5xx.
+    /// No answer in time: after the request's timeout, or a proxy's (408, 504).
+    Late {
+        /// The address and the cause.
+        message: String,
+        /// How long the server asks to wait.
+        wait: Option<Duration>,
+    },
+    /// No answer: refused or broken connection, 5xx.
     Away {
         /// The HTTP status; `None` if no response arrived.
         status: Option<u16>,

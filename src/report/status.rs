@@ -163,10 +163,13 @@ fn fmt_lm(lm: &LmStatus, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         LmState::Away { secs } => write!(f, ": away for {}", time(Duration::from_secs(*secs)))?,
         LmState::Closed(account) => write!(f, ": refused (HTTP {}: {})", account.status, account.message)?,
     }
+    write!(f, ": {} in flight", count(lm.in_flight))?;
+    if let Some(limit) = lm.in_flight_limit {
+        write!(f, " of {} that saturate it", count(limit))?;
+    }
     write!(
         f,
-        ": {} in flight, {} waiting, {} answers/min",
-        count(lm.in_flight),
+        ", {} waiting, {} answers/min",
         count(lm.waiting),
         count(lm.answers_per_min)
     )?;

@@ -53,7 +53,7 @@ impl Gate {
         let mut recent = second.saturating_sub(RECENT_SECS)..=second;
         let is_recent =
             self.in_flight() > 0 || recent.any(|second| self.counts.answered_by_second.at(second) > 0);
-        let median = self.counts.latencies.median().filter(|_| is_recent)?;
+        let median = self.counts.last_answers.median_ms().filter(|_| is_recent)?;
         Some(Duration::from_millis(median))
     }
 }

@@ -3,6 +3,7 @@
 use super::Gate;
 use crate::account::gate_state::{FirstRequest, GateState, Ticket};
 use crate::account::health::{AWAY_AFTER, AWAY_AFTER_NO_ANSWER, ServerHealth, closes_alone};
+use crate::account::latency_model::TimedAnswer;
 use crate::lm::{ClosedAccount, Hints, Usage};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -18,9 +19,22 @@ pub(in crate::account) struct Slot<'a> {
     ticket: Ticket,
     bytes: usize,
     sent: Instant,
+    /// Answers before it was sent.
+    answers_before: u64,
     /// Tokens that were used; `None` while the request is in flight.
     used: Option<f64>,
     _permit: SemaphorePermit<'a>,
+}
+
+/// Whose fault it is that there was no answer in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::account) enum Lateness {
+    /// Too many requests are in flight: fewer are from now on.
+    Overload,
+    /// The server has answered no request that was sent later, either.
+    Away,
+    /// The call's own, as far as one can tell.
+    Own,
 }
 
 /// What the refusal of an account means for the refused call.
@@ -49,6 +63,7 @@ impl<'a> Slot<'a> {
             ticket,
             bytes,
             sent,
+            answers_before: gate.answered(),
             used: None,
             _permit: permit,
         }
@@ -77,10 +92,20 @@ impl<'a> Slot<'a> {
         gate.counts.answered.fetch_add(1, Relaxed);
         gate.counts.answered_by_second.count(gate.second(now));
         let latency = now.saturating_duration_since(self.sent);
-        gate.counts.latencies.add(latency);
+        let before = gate.counts.last_answers.add(latency, usage.completion_tokens);
+        gate.watch(before + 1);
         self.used = Some((usage.prompt_tokens + usage.completion_tokens) as f64);
         self.is_alive(hints, |slot, state, now| {
             state.accepted(&slot.ticket, now);
+            if state.in_flight_limit().is_some()
+                && let Some(concurrency) = &mut state.concurrency
+            {
+                let answer = TimedAnswer {
+                    secs: latency.as_secs_f64(),
+                    tokens: usage.completion_tokens as f64,
+                };
+                concurrency.answered(answer, slot.sent, slot.gate.view(now));
+            }
             if state.limits_tokens() {
                 state.estimate.observe(slot.bytes, usage);
             }
@@ -112,8 +137,35 @@ impl<'a> Slot<'a> {
         });
     }
 
+    /// There was no answer in time. The server is not away while it answers other requests.
+    pub(in crate::account) fn late(mut self, message: &str) -> Lateness {
+        let gate = self.gate;
+        let waited = self.sent.elapsed();
+        if gate.answered() == self.answers_before {
+            self.no_answer(message, true);
+            return Lateness::Away;
+        }
+        self.is_not_accepted(message);
+        gate.change(|state, now| {
+            state.not_accepted(&self.ticket);
+            self.showed_nothing(state, NEXT_PROBE, now);
+            let view = gate.view(now);
+            match &mut state.concurrency {
+                Some(concurrency) if concurrency.is_overload(waited, view) => {
+                    concurrency.overloaded(self.sent, view);
+                    Lateness::Overload
+                }
+                _ => Lateness::Own,
+            }
+        })
+    }
+
     /// The server failed, or did not answer.
-    pub(in crate::account) fn away(mut self, message: &str) {
+    pub(in crate::account) fn away(self, message: &str) {
+        self.no_answer(message, false);
+    }
+
+    fn no_answer(mut self, message: &str, is_late: bool) {
         self.is_not_accepted(message);
         let failures = self.gate.counts.failures_in_row.fetch_add(1, Relaxed) + 1;
         let most = if self.gate.answered() > 0 {
@@ -131,6 +183,10 @@ impl<'a> Slot<'a> {
             match &state.health {
                 ServerHealth::Open | ServerHealth::Suspect { .. } if failures >= most => {
                     state.turn(ServerHealth::away(since, now));
+                    // It may have been too slow for what was in flight.
+                    if is_late && let Some(concurrency) = &mut state.concurrency {
+                        concurrency.restart(self.gate.view(now));
+                    }
                 }
                 _ => self.showed_nothing(state, NEXT_PROBE, now),
             }
@@ -143,17 +199,25 @@ impl<'a> Slot<'a> {
         self.is_alive(hints, |slot, state, now| state.accepted(&slot.ticket, now));
     }
 
-    /// The account was refused. `own` is the suspicion that this call has raised itself.
-    pub(in crate::account) fn refused(mut self, account: &ClosedAccount, own: Option<u64>) -> Standing {
+    /// The account was refused. `own` is the suspicion that this call has raised itself; one of it may have been unfounded before.
+    pub(in crate::account) fn refused(
+        mut self,
+        account: &ClosedAccount,
+        own: Option<u64>,
+        was_unfounded: bool,
+    ) -> Standing {
         self.is_not_accepted(&format!("HTTP {}: {}", account.status, account.message));
         let was_answered = self.gate.answered() > 0;
         self.gate.change(|state, now| {
             state.not_accepted(&self.ticket);
             self.was_alive(state, &Hints::default(), now);
+            let closes_alone = closes_alone(account.cause) && !was_unfounded;
+            let own = own.filter(|_| !closes_alone);
             self.accuse(state, account, own, was_answered, now)
         })
     }
 
+    /// `own` is the suspicion that this refusal settles as the call's own.
     fn accuse(
         &self,
         state: &mut GateState,
@@ -168,7 +232,7 @@ impl<'a> Slot<'a> {
                 return Standing::Closed;
             }
             ServerHealth::Suspect { .. } if self.ticket.health_era < state.health_era => {}
-            ServerHealth::Suspect { .. } if own == Some(state.health_era) && !closes_alone(account.cause) => {
+            ServerHealth::Suspect { .. } if own == Some(state.health_era) => {
                 state.last_cleared = state.health_era;
                 state.turn(ServerHealth::Open);
                 return Standing::Own;

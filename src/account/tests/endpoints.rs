@@ -5,6 +5,7 @@ use super::{Accounts, GateError, GatedLm, ask, within};
 use crate::lm::{AccountLimits, ClosedCause, LmEndpoint, LmState, LmStatus, testing};
 use crate::metrics::Metrics;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -177,9 +178,9 @@ async fn a_free_endpoint_takes_what_a_limited_one_does_not() {
     };
     let ended = load.run().await;
     ended.assert_complete(2000);
-    // All permits are in use all the time.
+    // All permits are in use all the time, after the first few round trips.
     let ideal = 2000.0 * 0.2 / 64.0;
-    assert!(ended.secs <= ideal * 1.15, "{} s", ended.secs);
+    assert!(ended.secs <= ideal * 1.15 + 0.4, "{} s", ended.secs);
     let limited = ended.answered(0) as f64 / ended.secs;
     assert!(limited >= 0.8 * LIMIT, "{limited} a second");
 }
@@ -249,7 +250,7 @@ async fn an_endpoint_whose_key_is_refused_is_left_out() {
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_hangs_holds_few_calls() {
     let hangs = Behavior {
-        hangs: Some(1),
+        hangs: Some((1, Duration::from_secs(60))),
         ..Behavior::default()
     };
     let load = Load {

@@ -1,7 +1,10 @@
 //! An LM with exact limits, on the clock of the tests: what it refuses, and what it counts.
 
+use super::shared_capacity::Capacity;
+use super::shared_capacity::SharedProcessor;
 use crate::lm::{
-    ClosedAccount, ClosedCause, Hints, LimitHint, Lm, LmError, LmRequest, LmResponse, Reply, Usage, Verdict,
+    ClosedAccount, ClosedCause, DEFAULT_TIMEOUT, Hints, LimitHint, Lm, LmError, LmRequest, LmResponse, Reply,
+    Usage, Verdict,
 };
 use async_trait::async_trait;
 use std::collections::{HashMap, HashSet};
@@ -38,8 +41,12 @@ pub(super) struct Behavior {
     pub(super) poisoned: Option<(u64, Poison)>,
     /// Answers take so many times as long.
     pub(super) slowness: Option<f64>,
-    /// One of so many requests hangs for a minute at its first try, then it breaks off.
-    pub(super) hangs: Option<u64>,
+    /// One of so many requests hangs for this time at its first try, then it breaks off.
+    pub(super) hangs: Option<(u64, Duration)>,
+    /// All requests in flight share a capacity.
+    pub(super) shared: Option<Capacity>,
+    /// After this time the capacity is so much a second.
+    pub(super) slower: Option<(Duration, f64)>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -73,11 +80,15 @@ pub(super) struct Seen {
     /// Answers by question.
     pub(super) answered: HashMap<u64, u32>,
     hung: HashSet<u64>,
+    in_flight: usize,
+    pub(super) most_in_flight: usize,
 }
 
 pub(super) struct LimitedLm {
     behavior: Behavior,
     state: Mutex<State>,
+    processor: Option<SharedProcessor>,
+    timeout: Duration,
 }
 
 struct State {
@@ -122,6 +133,11 @@ impl Bucket {
 
 impl LimitedLm {
     pub(super) fn new(behavior: Behavior, seed: u64) -> LimitedLm {
+        LimitedLm::with_timeout(behavior, seed, DEFAULT_TIMEOUT)
+    }
+
+    /// With the timeout of its client.
+    pub(super) fn with_timeout(behavior: Behavior, seed: u64, timeout: Duration) -> LimitedLm {
         let state = State {
             seen: Seen::default(),
             started: None,
@@ -130,8 +146,10 @@ impl LimitedLm {
             random: fastrand::Rng::with_seed(seed),
         };
         LimitedLm {
+            processor: behavior.shared.map(SharedProcessor::new),
             behavior,
             state: Mutex::new(state),
+            timeout,
         }
     }
 
@@ -227,9 +245,22 @@ impl LimitedLm {
         if is_poisoned(Poison::Away) {
             return (LATENCY, away("HTTP 500").into());
         }
-        let is_hung = self.behavior.hangs.is_some_and(|of| random.u64(..of) == 0);
-        if is_hung && seen.hung.insert(question) {
-            return (Duration::from_secs(60), away("timed out").into());
+        if let Some((of, time)) = self.behavior.hangs
+            && random.u64(..of) == 0
+            && seen.hung.insert(question)
+        {
+            return (time, away("broke off").into());
+        }
+        if self.processor.is_some() {
+            // Judged when it ends.
+            let answer = LmResponse {
+                text: String::new(),
+                usage: Usage {
+                    prompt_tokens: PROMPT_TOKENS,
+                    completion_tokens: amount - PROMPT_TOKENS,
+                },
+            };
+            return (Duration::ZERO, Verdict::Answer(answer).into());
         }
         *seen.answered.entry(question).or_default() += 1;
         let answer = LmResponse {
@@ -244,15 +275,61 @@ impl LimitedLm {
         let latency = LATENCY.mul_f64(slowness * (0.8 + 0.4 * random.f64()));
         (latency, Reply { verdict, hints })
     }
+
+    async fn answer(&self, question: u64) -> Reply {
+        let _in_flight = InFlight::new(self);
+        let (latency, reply) = self.arrive(question);
+        match (&self.processor, &reply.verdict) {
+            (Some(processor), Verdict::Answer(_)) => {
+                if let Some((after, per_sec)) = self.behavior.slower
+                    && self.seen(|seen| seen.sent.last().is_some_and(|at| *at >= after))
+                {
+                    processor.slow_down(per_sec);
+                }
+                processor.work().await;
+                *self
+                    .state
+                    .lock()
+                    .unwrap()
+                    .seen
+                    .answered
+                    .entry(question)
+                    .or_default() += 1;
+            }
+            _ => sleep(latency).await,
+        }
+        reply
+    }
+}
+
+/// A request in flight.
+struct InFlight<'a>(&'a LimitedLm);
+
+impl<'a> InFlight<'a> {
+    fn new(lm: &'a LimitedLm) -> InFlight<'a> {
+        let seen = &mut lm.state.lock().unwrap().seen;
+        seen.in_flight += 1;
+        seen.most_in_flight = seen.most_in_flight.max(seen.in_flight);
+        InFlight(lm)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().unwrap().seen.in_flight -= 1;
+    }
 }
 
 #[async_trait]
 impl Lm for LimitedLm {
     async fn complete(&self, request: LmRequest<'_>) -> Reply {
         let question = request.body.trim_end().parse();
-        let (latency, reply) = self.arrive(question.unwrap_or_else(|_| panic!("{}", request.body)));
-        sleep(latency).await;
-        reply
+        let question = question.unwrap_or_else(|_| panic!("{}", request.body));
+        let reply = tokio::time::timeout(self.timeout, self.answer(question));
+        reply.await.unwrap_or_else(|_| {
+            let message = "timed out".to_owned();
+            Verdict::Late { message, wait: None }.into()
+        })
     }
 }
 

@@ -6,12 +6,14 @@ mod limited_lm;
 mod outages;
 mod pacing;
 mod refusals;
+mod saturation;
 mod shared;
+mod shared_capacity;
 mod shared_state;
 
 use super::{Accounts, GateError, GatedLm};
 use crate::lm::testing::{self, NoAdapter};
-use crate::lm::{AccountLimits, LmRequest, LmStatus, RequestContext};
+use crate::lm::{AccountLimits, LmRequest, LmSettings, LmStatus, RequestContext};
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
 use crate::signature::Signature;
@@ -30,6 +32,7 @@ struct Load {
     questions: u64,
     concurrency: usize,
     seed: u64,
+    timeout_secs: Option<f64>,
 }
 
 /// How a run ended.
@@ -49,23 +52,35 @@ impl Load {
             questions: 2000,
             concurrency: 256,
             seed: 1,
+            timeout_secs: None,
         }
     }
 
     /// The LM behind its gate, and the permits.
     fn connect(&self, lm: &Arc<LimitedLm>, accounts: &Accounts) -> (Arc<GatedLm>, Arc<Semaphore>) {
         fastrand::seed(self.seed);
-        let settings = testing::settings("http://127.0.0.1:1/v1");
+        let settings = self.settings();
         let gate = accounts.gate(&settings, self.declared);
         let metrics = settings.metrics(&Metrics::new());
         let gated = GatedLm::new(vec![(Arc::clone(lm) as _, gate)], &settings, metrics);
         (Arc::new(gated), Arc::new(Semaphore::new(self.concurrency)))
     }
 
+    fn settings(&self) -> LmSettings {
+        LmSettings {
+            timeout_secs: self.timeout_secs,
+            ..testing::settings("http://127.0.0.1:1/v1")
+        }
+    }
+
     /// For tests that ask themselves.
     fn parts(self) -> (Arc<Accounts>, Arc<GatedLm>, Arc<Semaphore>) {
         let accounts = Arc::new(Accounts::default());
-        let lm = Arc::new(LimitedLm::new(self.behavior.clone(), self.seed));
+        let lm = Arc::new(LimitedLm::with_timeout(
+            self.behavior.clone(),
+            self.seed,
+            self.settings().timeout(),
+        ));
         let (gated, permits) = self.connect(&lm, &accounts);
         (accounts, gated, permits)
     }
@@ -73,7 +88,11 @@ impl Load {
     /// Asks all questions, the first one alone as a coordinator does, the others all at once.
     async fn run(self) -> Ended {
         let accounts = Arc::new(Accounts::default());
-        let lm = Arc::new(LimitedLm::new(self.behavior.clone(), self.seed));
+        let lm = Arc::new(LimitedLm::with_timeout(
+            self.behavior.clone(),
+            self.seed,
+            self.settings().timeout(),
+        ));
         let (gated, permits) = self.connect(&lm, &accounts);
         let mut ended = Ended {
             lm,

@@ -86,7 +86,7 @@ async fn calls_that_hang_hold_up_no_other() {
         questions: 6000,
         concurrency: 64,
         ..Load::new(Behavior {
-            hangs: Some(100),
+            hangs: Some((100, Duration::from_secs(60))),
             ..Behavior::default()
         })
     };

@@ -28,6 +28,7 @@ fn status() -> LmStatus {
         waiting: 0,
         answers_per_min: 600,
         limit_per_min: None,
+        in_flight_limit: None,
         latency_ms: Some(250),
         last_error: None,
         last_error_secs: None,

@@ -22,6 +22,8 @@ pub(super) enum LmStand {
     Open {
         /// The rate at which all workers together release requests, a minute; `None` if nothing holds calls back.
         limit_per_min: Option<u64>,
+        /// The most requests that all workers together have in flight, since more saturate the server; `None` if that holds no call back.
+        in_flight_limit: Option<u64>,
         /// Workers whose account is closed, and why.
         closed: Option<(usize, ClosedAccount)>,
     },
@@ -84,7 +86,8 @@ impl LmStand {
             (true, None, Some(account)) => LmStand::Closed((*account).clone()),
             (true, None, None) => LmStand::Uncalled,
             (_, _, first) => LmStand::Open {
-                limit_per_min: limit_per_min(&open),
+                limit_per_min: sum(&open, |status| status.limit_per_min),
+                in_flight_limit: sum(&open, |status| status.in_flight_limit),
                 closed: first.map(|account| (closed.len(), (*account).clone())),
             },
         }
@@ -97,13 +100,20 @@ fn is_of_this_run(report: &LmReport<'_>, run_secs: u64) -> bool {
     error_secs.is_none_or(|secs| secs + report.age_secs + ROUNDED_SECS <= run_secs)
 }
 
-/// The sum of the workers' rates. `None` if a worker has no limit, or if no call waits.
-fn limit_per_min(open: &[&LmReport<'_>]) -> Option<u64> {
+/// The sum of the workers' limits. `None` if a worker has none, or if no call waits.
+fn sum(open: &[&LmReport<'_>], limit: fn(&LmStatus) -> Option<u64>) -> Option<u64> {
     let is_held_back = open.iter().any(|report| report.status.waiting > 0);
-    total_limit(open.iter().map(|report| report.status)).filter(|_| is_held_back)
+    total(open.iter().map(|report| report.status), limit).filter(|_| is_held_back)
 }
 
 /// The rate at which workers with these statuses release requests together, a minute; `None` if one of them has no limit.
 pub(in crate::coordinator) fn total_limit<'a>(statuses: impl Iterator<Item = &'a LmStatus>) -> Option<u64> {
-    statuses.map(|status| status.limit_per_min).sum()
+    total(statuses, |status| status.limit_per_min)
+}
+
+fn total<'a>(
+    statuses: impl Iterator<Item = &'a LmStatus>,
+    limit: fn(&LmStatus) -> Option<u64>,
+) -> Option<u64> {
+    statuses.map(limit).sum()
 }

@@ -34,6 +34,7 @@ fn status(state: LmState, answered: u64) -> LmStatus {
         waiting: 0,
         answers_per_min: 0,
         limit_per_min: None,
+        in_flight_limit: None,
         latency_ms: None,
         last_error: Some(
             "http://127.0.0.1:8000/v1/chat/completions: error sending request: client error (Connect): tcp connect error: connection refused"
@@ -287,6 +288,17 @@ fn limits_name_what_holds_calls_back() {
     assert_eq!(
         update(vec![limited(1), limited(0)]),
         ["teacher: limited to 180/min by the server"]
+    );
+    let saturated = |limit, waiting| LmStatus {
+        in_flight_limit: limit,
+        waiting,
+        ..status(LmState::Open, 1)
+    };
+    assert_eq!(update(vec![saturated(Some(30), 0)]), [""; 0]);
+    assert_eq!(update(vec![saturated(Some(30), 1), saturated(None, 0)]), [""; 0]);
+    assert_eq!(
+        update(vec![saturated(Some(30), 1), saturated(Some(4), 0)]),
+        ["teacher: server is saturated at 34 requests in flight"]
     );
 }
 

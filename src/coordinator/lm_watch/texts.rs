@@ -2,7 +2,7 @@
 
 use super::stand::LmStand;
 use crate::lm::{ClosedAccount, ClosedCause};
-use crate::report::time;
+use crate::report::{count, time};
 use std::time::Duration;
 
 /// Rates from here on are shown a second.
@@ -41,8 +41,16 @@ pub(super) fn limit(
             Some(format!("{name}: {} on {workers}", closed(account)))
         }
         LmStand::Open {
-            limit_per_min: None, ..
-        } => None,
+            limit_per_min: None,
+            in_flight_limit,
+            ..
+        } => in_flight_limit.map(|limit| {
+            let requests = if limit == 1 { "request" } else { "requests" };
+            format!(
+                "{name}: server is saturated at {} {requests} in flight",
+                count(limit)
+            )
+        }),
         LmStand::Open {
             limit_per_min: Some(per_min),
             ..

@@ -152,11 +152,17 @@ impl OpenAi {
                     wait,
                 }
             }
-            Blame::Server => Verdict::Away {
-                status: Some(status),
-                message: message(),
-                wait: wait.map(|wait| wait.min(retry::LONGEST_IMPOSED)),
-            },
+            Blame::Server => {
+                let (message, wait) = (message(), wait.map(|wait| wait.min(retry::LONGEST_IMPOSED)));
+                match status {
+                    408 | 504 => Verdict::Late { message, wait },
+                    _ => Verdict::Away {
+                        status: Some(status),
+                        message,
+                        wait,
+                    },
+                }
+            }
             Blame::Account(account) => Verdict::Closed(account),
             Blame::Request => Verdict::Failed(LmError::Refused {
                 lm: self.name.clone(),
@@ -168,10 +174,15 @@ impl OpenAi {
 
     /// A request that could not be sent, or an answer that did not arrive whole.
     fn broken(&self, error: reqwest::Error) -> Verdict {
+        let is_late = error.is_timeout() && !error.is_connect();
         let cause = self.redact(&chain(&error.without_url()));
+        let message = format!("{}: {cause}", self.shown_url);
+        if is_late {
+            return Verdict::Late { message, wait: None };
+        }
         Verdict::Away {
             status: None,
-            message: format!("{}: {cause}", self.shown_url),
+            message,
             wait: None,
         }
     }

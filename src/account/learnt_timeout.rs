@@ -1,0 +1,84 @@
+//! How long a request is waited for: learnt from the latencies of the last answers.
+//!
+//! A request that hangs must not hold a place for the ten minutes that the longest answers may take. But an answer that is only slow is
+//! paid, so the learnt time is a generous one, and a request that was given up is waited for longer the next time.
+
+use super::latency_model::{LatencyModel, TimedAnswer};
+use std::time::Duration;
+
+/// No request is given up earlier for what was learnt.
+pub(super) const LEAST: Duration = Duration::from_secs(30);
+
+/// Answers from which a time is learnt.
+const LEAST_ANSWERS: usize = 32;
+
+/// How much longer than 99 % of the last answers a request is waited for.
+const BEYOND_LAST: f64 = 10.0;
+
+/// How much longer than an answer with the most tokens takes by the line through the last answers.
+const BEYOND_LONGEST: f64 = 3.0;
+
+/// How much longer a request is waited for that was given up before.
+const AGAIN: u32 = 4;
+
+/// The time to wait for an answer with at most so many tokens; `None` of too few answers.
+pub(super) fn learnt(answers: &[TimedAnswer], most_tokens: Option<u64>) -> Option<Duration> {
+    if answers.len() < LEAST_ANSWERS {
+        return None;
+    }
+    let mut latencies: Vec<f64> = answers.iter().map(|answer| answer.secs).collect();
+    latencies.sort_unstable_by(f64::total_cmp);
+    let long = latencies[latencies.len() * 99 / 100];
+    let longest = match (most_tokens, LatencyModel::fit(answers)) {
+        (Some(tokens), Some(model)) => model.secs(tokens as f64),
+        _ => 0.0,
+    };
+    let secs = (BEYOND_LAST * long).max(BEYOND_LONGEST * longest);
+    let learnt = Duration::try_from_secs_f64(secs).unwrap_or(Duration::MAX);
+    Some(learnt.max(LEAST))
+}
+
+/// The time for a request that was given up so often.
+pub(super) fn after(given_up: u32, learnt: Duration) -> Duration {
+    learnt.saturating_mul(AGAIN.saturating_pow(given_up))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answers(count: usize, secs: impl Fn(usize) -> f64) -> Vec<TimedAnswer> {
+        let answer = |i| TimedAnswer {
+            secs: secs(i),
+            tokens: i as f64,
+        };
+        (0..count).map(answer).collect()
+    }
+
+    #[test]
+    fn timeout_is_ten_times_the_99th_percentile_and_never_below_30_s() {
+        let secs = |answers: &[TimedAnswer]| learnt(answers, None).map(|time| time.as_secs_f64());
+        assert_eq!(secs(&answers(31, |_| 4.0)), None);
+        assert_eq!(secs(&answers(32, |_| 4.0)), Some(40.0));
+        assert_eq!(secs(&answers(256, |_| 0.2)), Some(30.0));
+        // Two of 256 are beyond the percentile.
+        assert_eq!(
+            secs(&answers(256, |i| if i < 2 { 90.0 } else { 4.0 })),
+            Some(40.0)
+        );
+    }
+
+    #[test]
+    fn timeout_leaves_room_for_an_answer_with_max_tokens() {
+        let answers = answers(100, |i| 0.01 * i as f64);
+        let time = learnt(&answers, Some(4000)).unwrap();
+        assert!((time.as_secs_f64() - 120.0).abs() < 0.1, "{time:?}");
+    }
+
+    #[test]
+    fn request_that_was_given_up_is_waited_for_longer() {
+        assert_eq!(after(0, LEAST), LEAST);
+        assert_eq!(after(1, LEAST), LEAST * 4);
+        assert_eq!(after(200, LEAST), Duration::from_secs(30 * u64::from(u32::MAX)));
+    }
+}
