@@ -4,7 +4,6 @@ mod candidate;
 mod shared;
 mod slot;
 
-pub(super) use shared::ReportDue;
 pub(super) use slot::{Lateness, Slot, Standing};
 
 use super::counts::Counts;
@@ -41,8 +40,8 @@ pub struct Gate {
     queue: tokio::sync::Mutex<()>,
     /// Notified when `state` may let a call through that it did not let through before.
     changed: Notify,
-    /// Notified when a call finds no slot in a shared account.
-    slots_wanted: Notify,
+    /// Notified when a report to the shared state may be due.
+    report_wanted: Notify,
     /// Permits that the last such call found.
     free_permits: AtomicU64,
     state_changes: watch::Sender<()>,
@@ -94,7 +93,7 @@ impl Gate {
             last_error: Mutex::default(),
             queue: tokio::sync::Mutex::default(),
             changed: Notify::new(),
-            slots_wanted: Notify::new(),
+            report_wanted: Notify::new(),
             free_permits: AtomicU64::new(0),
             state_changes,
         }
@@ -235,7 +234,7 @@ impl Gate {
                     continue;
                 }
                 Readiness::NoSlot => {
-                    self.want_slots(permits.available_permits());
+                    self.want_report(permits.available_permits());
                     None
                 }
             };
@@ -373,6 +372,7 @@ impl Gate {
         self.publish(&state);
         drop(state);
         if let Some(lm_state) = turned {
+            self.report_wanted.notify_one();
             self.report(&lm_state);
         }
         changed

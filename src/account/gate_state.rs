@@ -6,7 +6,8 @@ use super::health::{HealthAdmission, ServerHealth};
 use super::hinted_limits::HintedLimits;
 use super::learnt_concurrency::LearntConcurrency;
 use super::learnt_rate::{LearntRate, RefusalEffect, Release};
-use super::shared_slots::SharedSlots;
+use super::shared_accounts::HealthTurn;
+use super::shared_gate::{HealthHint, SharedGate};
 use super::token_estimate::TokenEstimate;
 use crate::lm::{AccountLimits, ClosedAccount, ClosedCause, Hints};
 use std::sync::Arc;
@@ -40,8 +41,8 @@ pub(super) struct GateState {
     /// The first of the failures in a row.
     pub(super) first_failure: Option<Instant>,
     pub(super) declared: Option<Arc<DeclaredLimits>>,
-    /// The slots of the declared limits; `None` in a process alone, where `declared` paces.
-    pub(super) slots: Option<SharedSlots>,
+    /// What is shared with the other workers of a cluster; `None` in a process alone.
+    pub(super) shared: Option<SharedGate>,
     pub(super) hinted: HintedLimits,
     pub(super) learnt: Learnt,
     /// Counts cuts and pauses: refusals of requests from before are old news.
@@ -107,7 +108,7 @@ impl GateState {
             last_cleared: 0,
             first_failure: None,
             declared: None,
-            slots: is_shared.then(|| SharedSlots::new(Instant::now())),
+            shared: is_shared.then(|| SharedGate::new(Instant::now())),
             hinted: HintedLimits::default(),
             learnt: Learnt::Unlimited,
             pace_era: 1,
@@ -126,6 +127,7 @@ impl GateState {
             && !self.hinted.is_known()
             && matches!(self.learnt, Learnt::Unlimited)
             && self.hold_until.is_none()
+            && self.shared.as_ref().is_none_or(SharedGate::is_known)
             && self.first_request == FirstRequest::Done
             && self.in_flight_limit().is_none()
     }
@@ -155,8 +157,32 @@ impl GateState {
 
     /// Moves to another health; requests from before belong to an older era.
     pub(super) fn turn(&mut self, health: ServerHealth) {
+        if let Some(shared) = &mut self.shared {
+            match (&self.health, &health) {
+                (ServerHealth::Closed { .. }, ServerHealth::Closed { .. }) => {}
+                (_, ServerHealth::Closed { .. }) => shared.turned(HealthTurn::Closed),
+                (ServerHealth::Away { .. } | ServerHealth::Closed { .. }, ServerHealth::Open) => {
+                    shared.turned(HealthTurn::Opened);
+                }
+                (_, ServerHealth::Open) if shared.is_contradicted() => shared.turned(HealthTurn::Opened),
+                _ => {}
+            }
+        }
         self.health = health;
         self.health_era += 1;
+    }
+
+    /// Finds out what another worker has found: by one request, before which no other is sent.
+    pub(super) fn hint(&mut self, hint: HealthHint, now: Instant) {
+        match (hint, &self.health) {
+            (HealthHint::Closed, ServerHealth::Open) => {
+                self.turn(ServerHealth::suspect_elsewhere(now));
+            }
+            (HealthHint::Open, ServerHealth::Away { .. } | ServerHealth::Closed { .. }) => {
+                self.health.probe_now(now);
+            }
+            _ => {}
+        }
     }
 
     /// Whether a call of so many bytes may be released now.
@@ -178,15 +204,22 @@ impl GateState {
             }
             return Readiness::Shut;
         }
-        let slot = if self.is_paced_by_slots() {
-            self.slots.as_mut().map(|slots| slots.ready_at(now))
-        } else {
-            None
-        };
+        let is_paced = self.is_paced_by_slots();
+        let mut slot = None;
+        if let Some(shared) = &mut self.shared {
+            if !shared.is_known() {
+                return Readiness::NoSlot;
+            }
+            slot = is_paced.then(|| shared.slots.ready_at(now));
+        }
         match self.health.admission(now) {
             HealthAdmission::Shut => return Readiness::Shut,
             HealthAdmission::NotBefore(time) => return Readiness::NotBefore(time),
             HealthAdmission::Probe => {
+                let is_away = matches!(self.health, ServerHealth::Away { .. });
+                if is_away && self.shared.as_mut().is_some_and(|shared| !shared.may_probe(now)) {
+                    return Readiness::NoSlot;
+                }
                 // Other workers send requests: a probe counts, too.
                 return match slot {
                     None => Readiness::Ready,
@@ -240,6 +273,11 @@ impl GateState {
     pub(super) fn release(&mut self, bytes: usize, waiting: u64, now: Instant) -> Ticket {
         let tokens = self.tokens(bytes);
         self.health.probed(now);
+        if let Some(shared) = &mut self.shared
+            && !self.health.is_open()
+        {
+            shared.probed();
+        }
         if self.first_request == FirstRequest::Unsent {
             self.first_request = FirstRequest::Sent(now);
         }
@@ -255,9 +293,9 @@ impl GateState {
             declared.take(tokens, now);
         }
         if self.is_paced_by_slots()
-            && let Some(slots) = &mut self.slots
+            && let Some(shared) = &mut self.shared
         {
-            slots.take(tokens);
+            shared.slots.take(tokens);
         }
         Ticket {
             health_era: self.health_era,
@@ -328,10 +366,12 @@ impl GateState {
         }
     }
 
-    /// Requests a second that are released at most; `None` if nothing limits them.
+    /// Requests a second that this process releases at most; `None` if nothing limits them.
     pub(super) fn limit_per_sec(&self) -> Option<f64> {
         let declared = self.declared_limits();
-        let per_sec = |per_minute: u64| per_minute as f64 / 60.0;
+        // The gates of other workers have the rest.
+        let gates = self.shared.as_ref().map_or(1, SharedGate::gates) as f64;
+        let per_sec = |per_minute: u64| per_minute as f64 / 60.0 / gates;
         let (hinted_requests, hinted_tokens) = self.hinted.per_sec();
         let learnt = match &self.learnt {
             Learnt::Rate(rate) => Some(rate.per_sec()),
@@ -358,7 +398,7 @@ impl GateState {
     /// Whether a call needs a slot of the shared account.
     pub(super) fn is_paced_by_slots(&self) -> bool {
         let is_paced = |limits: AccountLimits| limits.rpm.or(limits.tpm).is_some();
-        self.slots.is_some() && self.declared_limits().is_some_and(is_paced)
+        self.shared.is_some() && self.declared_limits().is_some_and(is_paced)
     }
 
     /// Tokens of a call, for slots that are reserved before the calls are known; 0 if tokens are not limited.

@@ -86,6 +86,16 @@ impl ServerHealth {
         }
     }
 
+    /// Another process has found the account refused.
+    pub(super) fn suspect_elsewhere(now: Instant) -> ServerHealth {
+        ServerHealth::Suspect {
+            since: now,
+            next_probe: now,
+            agreed: 0,
+            needed: 1,
+        }
+    }
+
     pub(super) fn closed(account: ClosedAccount, now: Instant) -> ServerHealth {
         let next = now + Duration::from_secs(10);
         ServerHealth::Closed {
@@ -126,6 +136,13 @@ impl ServerHealth {
                 let secs = 10 * u64::from(probes.made + 1);
                 probes.next = now + Duration::from_secs(secs.min(LONGEST_CLOSED_PROBE));
             }
+        }
+    }
+
+    /// The next probe of a server that is away, or of a closed account, is due now.
+    pub(super) fn probe_now(&mut self, now: Instant) {
+        if let ServerHealth::Away { probes, .. } | ServerHealth::Closed { probes, .. } = self {
+            probes.next = now;
         }
     }
 

@@ -6,7 +6,8 @@
 //!
 //! - [`Gate`] releases calls one at a time; `health` decides whether, the pacers decide when.
 //! - The pacers: `declared_limits` of the job file, `hinted_limits` from headers, `learnt_rate` from refusals; `token_bucket` does their sums.
-//! - In a cluster `shared_link` reserves slots of the declared limits in the state that all workers share (`shared_accounts`).
+//! - In a cluster `shared_link` reserves slots in the state that all workers share (`shared_accounts`), and passes on what each has found
+//!   out; `shared_gate` and `shared_slots` are a gate's part of it.
 //! - [`GatedLm`] is one call through a gate, with its retries; `endpoints` chooses among the gates of an LM with several servers.
 //!
 //! While nothing limits, a call costs a few atomic operations: no lock, no allocation.
@@ -25,6 +26,7 @@ mod learnt_concurrency;
 mod learnt_rate;
 mod learnt_timeout;
 mod shared_accounts;
+mod shared_gate;
 mod shared_link;
 mod shared_slots;
 #[cfg(test)]
@@ -34,7 +36,7 @@ mod token_estimate;
 
 pub use gate::Gate;
 pub use gated_lm::{GateError, GatedAnswer, GatedLm};
-pub use shared_accounts::{GateReport, SharedAccounts, SharedKey, SlotGrant};
+pub use shared_accounts::{GateGrant, GateReport, HealthTurn, SharedAccounts, SharedKey};
 
 use crate::lm::{AccountLimits, LmSettings, LmStatus};
 use declared_limits::DeclaredLimits;
@@ -141,9 +143,11 @@ impl Accounts {
         });
         let mut gates = lock(&self.gates);
         let gate = gates.entry(key).or_insert_with_key(|key| {
-            let gate = Gate::new(settings, self.shared.is_some(), self.changes.clone());
-            let gate = Arc::new(gate);
-            if let Some(shared) = &self.shared {
+            // A simulated LM has no state to share.
+            let is_simulated = key.address.is_empty() && declared.is_none();
+            let shared = self.shared.as_ref().filter(|_| !is_simulated);
+            let gate = Arc::new(Gate::new(settings, shared.is_some(), self.changes.clone()));
+            if let Some(shared) = shared {
                 lock(&self.links).spawn(link(Arc::clone(&gate), Arc::clone(shared), key.shared()));
             }
             gate

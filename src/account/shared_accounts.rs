@@ -16,7 +16,7 @@ pub trait SharedAccounts: fmt::Debug + Send + Sync {
     /// Reports what a gate has done since its last call, and reserves slots for it.
     ///
     /// After an error the report may have been taken into account or not; slots that were reserved are lost.
-    async fn sync(&self, key: &SharedKey, report: &GateReport) -> Result<SlotGrant, StoreError>;
+    async fn sync(&self, key: &SharedKey, report: &GateReport) -> Result<GateGrant, StoreError>;
 }
 
 /// Names the shared state of a gate by digests: no secret and no address is in it.
@@ -42,7 +42,7 @@ impl SharedKey {
 pub struct GateReport {
     /// The declared limits of the account.
     pub limits: AccountLimits,
-    /// The [`SlotGrant::epoch`] of the gate's last reservation.
+    /// The [`GateGrant::epoch`] of the gate's last reservation.
     pub epoch: u64,
     /// Requests that it wants to send; 0 if it only reports.
     pub wanted: u64,
@@ -50,11 +50,25 @@ pub struct GateReport {
     pub tokens_each: u64,
     /// Tokens that requests used in addition to what was reserved for them; negative if they used less.
     pub token_debt: i64,
+    /// What the gate has found out of the server since its last report.
+    pub turn: Option<HealthTurn>,
+    /// Whether it wants to send one request to a server that is away.
+    pub wants_probe: bool,
 }
 
-/// The answer to a report: slots for requests, the first at `start`, each `step` after the one before.
+/// What a gate has found out by its own requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HealthTurn {
+    /// The account is closed.
+    Closed,
+    /// A server that was away, or an account that was closed, answers again.
+    Opened,
+}
+
+/// The answer to a report: slots for requests, the first at `start`, each `step` after the one before; and what other gates have found
+/// out.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct SlotGrant {
+pub struct GateGrant {
     pub slots: u64,
     /// From the moment at which the state was asked.
     pub start: Duration,
@@ -65,6 +79,16 @@ pub struct SlotGrant {
     pub ask_within: Duration,
     /// The period in which gates that reserve slots were counted.
     pub epoch: u64,
+    /// So many gates do so.
+    pub gates: u64,
+    /// Counts the turns that gates have reported.
+    pub version: u64,
+    /// Whether the last of them closed the account.
+    pub is_closed: bool,
+    /// Whether the gate may send one request to a server that is away.
+    pub may_probe: bool,
+    /// If not, when to ask again at the earliest.
+    pub probe_after: Duration,
 }
 
 impl GateReport {
@@ -79,24 +103,47 @@ impl GateReport {
             self.token_debt,
             limit(self.limits.rpm),
             limit(self.limits.tpm),
+            match self.turn {
+                None => 0,
+                Some(HealthTurn::Closed) => 1,
+                Some(HealthTurn::Opened) => 2,
+            },
+            self.wants_probe.into(),
         ]
     }
 }
 
-impl SlotGrant {
+impl GateGrant {
     /// Reads the script's reply; `None` if it has another form.
-    pub fn from_reply(numbers: &[i64]) -> Option<SlotGrant> {
-        let [epoch, start, step, slots, after, within] = *numbers else {
+    pub fn from_reply(numbers: &[i64]) -> Option<GateGrant> {
+        let [
+            epoch,
+            gates,
+            start,
+            step,
+            slots,
+            after,
+            within,
+            version,
+            is_closed,
+            probe_after,
+        ] = *numbers
+        else {
             return None;
         };
         let micros = |micros: i64| u64::try_from(micros).ok().map(Duration::from_micros);
-        Some(SlotGrant {
+        Some(GateGrant {
             slots: slots.try_into().ok()?,
             start: micros(start)?,
             step: micros(step)?,
             ask_after: micros(after)?,
             ask_within: micros(within)?,
             epoch: epoch.try_into().ok()?,
+            gates: gates.try_into().ok()?,
+            version: version.try_into().ok()?,
+            is_closed: is_closed == 1,
+            may_probe: probe_after == 0,
+            probe_after: micros(probe_after)?,
         })
     }
 }

@@ -1,20 +1,26 @@
 //! The task beside a gate that reports to the shared state of its account, and reserves slots there.
 
-use super::gate::{Gate, ReportDue};
+use super::gate::Gate;
 use super::shared_accounts::{SharedAccounts, SharedKey};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
+
+/// How often an idle gate is looked at: its calls do not notify the task while nothing limits them.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs for as long as the gate is used.
 pub(super) async fn link(gate: Arc<Gate>, shared: Arc<dyn SharedAccounts>, key: SharedKey) {
     loop {
-        match gate.report_due() {
-            ReportDue::At(due) if due <= Instant::now() => sync(&gate, &*shared, &key).await,
-            ReportDue::At(due) => tokio::select! {
-                () = sleep_until(due) => {}
-                () = gate.slots_wanted() => {}
-            },
-            ReportDue::OnDemand => gate.slots_wanted().await,
+        let now = Instant::now();
+        let due = gate.report_due().unwrap_or(now + LOOK_EVERY);
+        if due <= now {
+            sync(&gate, &*shared, &key).await;
+            continue;
+        }
+        tokio::select! {
+            () = sleep_until(due) => {}
+            () = gate.report_wanted() => {}
         }
     }
 }
@@ -25,7 +31,7 @@ async fn sync(gate: &Gate, shared: &dyn SharedAccounts, key: &SharedKey) {
     match shared.sync(key, &report).await {
         Ok(grant) => gate.granted(&report, &grant, asked),
         Err(error) => {
-            tracing::debug!(%error, "no slots: the shared state of the account is away");
+            tracing::debug!(%error, "the shared state of an account is away");
             gate.not_reported(&report);
         }
     }

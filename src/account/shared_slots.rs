@@ -1,6 +1,6 @@
 //! The slots that a gate has reserved in the account's shared state: each lets one request through, at its time or a little later.
 
-use super::shared_accounts::{GateReport, SlotGrant};
+use super::shared_accounts::{GateGrant, GateReport};
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -14,12 +14,6 @@ const AHEAD: Duration = Duration::from_millis(100);
 /// The time for which slots are reserved at once, as in the shared state.
 const BLOCK: Duration = Duration::from_millis(700);
 
-/// How often a gate in use reports at least.
-const REPORT_EVERY: Duration = Duration::from_secs(1);
-
-/// The pause after a report that was not answered.
-const AFTER_ERROR: Duration = Duration::from_millis(500);
-
 /// The slots of one gate, and what it has to report.
 #[derive(Debug)]
 pub(super) struct SharedSlots {
@@ -27,7 +21,6 @@ pub(super) struct SharedSlots {
     epoch: u64,
     /// No slots are asked for before this time.
     ask_from: Instant,
-    last_report: Instant,
     /// Tokens used in addition to those reserved, not yet reported.
     token_debt: f64,
 }
@@ -50,8 +43,6 @@ struct SlotBlock {
 pub(super) struct SlotDemand {
     /// Calls that wait and have a permit as soon as they are let through.
     pub(super) waiting: u64,
-    /// Calls in flight.
-    pub(super) in_flight: u64,
     /// Requests sent lately, a second.
     pub(super) sent_per_sec: f64,
 }
@@ -62,7 +53,6 @@ impl SharedSlots {
             blocks: VecDeque::new(),
             epoch: 0,
             ask_from: now,
-            last_report: now,
             token_debt: 0.0,
         }
     }
@@ -91,27 +81,35 @@ impl SharedSlots {
         self.token_debt -= tokens;
     }
 
-    /// When the gate should report or reserve again; `None` for not before a call wants it.
+    /// When to reserve again; `None` for not before a call wants it.
     pub(super) fn due(&self, demand: SlotDemand, now: Instant) -> Option<Instant> {
-        let reserve = self.wanted(demand).map(|_| {
-            let last = self.blocks.back().map(SlotBlock::last);
-            let near = last.map_or(now, |last| last.checked_sub(AHEAD).unwrap_or(now));
-            self.ask_from.max(near)
-        });
-        let is_in_use = demand.in_flight > 0 || demand.waiting > 0 || self.token_debt.abs() >= 1.0;
-        let report = is_in_use.then(|| self.ask_from.max(self.last_report + REPORT_EVERY));
-        reserve.into_iter().chain(report).min()
+        self.wanted(demand)?;
+        let last = self.blocks.back().map(SlotBlock::last);
+        let near = last.map_or(now, |last| last.checked_sub(AHEAD).unwrap_or(now));
+        Some(self.ask_from.max(near))
     }
 
-    /// The report that is due, with so many tokens for each request. What it contains is not reported again.
-    pub(super) fn report(&mut self, demand: SlotDemand, tokens_each: f64, now: Instant) -> GateReport {
+    /// Whether there are tokens to report.
+    pub(super) fn has_debt(&self) -> bool {
+        self.token_debt.abs() >= 1.0
+    }
+
+    /// What there is to report, with so many tokens for each request; slots are wanted only if requests need them.
+    pub(super) fn report(
+        &mut self,
+        demand: SlotDemand,
+        are_needed: bool,
+        tokens_each: f64,
+        now: Instant,
+    ) -> GateReport {
         self.drop_lapsed(now);
         let token_debt = self.token_debt.round();
         self.token_debt -= token_debt;
-        self.last_report = now;
         let last = self.blocks.back().map(SlotBlock::last);
         let is_near = last.is_none_or(|last| last <= now + AHEAD);
-        let wanted = self.wanted(demand).filter(|_| is_near && self.ask_from <= now);
+        let wanted = self
+            .wanted(demand)
+            .filter(|_| are_needed && is_near && self.ask_from <= now);
         GateReport {
             epoch: self.epoch,
             wanted: wanted.unwrap_or(0),
@@ -122,7 +120,7 @@ impl SharedSlots {
     }
 
     /// Takes over the answer to a report that was sent at `asked`.
-    pub(super) fn granted(&mut self, report: &GateReport, grant: &SlotGrant, asked: Instant, now: Instant) {
+    pub(super) fn granted(&mut self, report: &GateReport, grant: &GateGrant, asked: Instant, now: Instant) {
         self.epoch = grant.epoch;
         if report.wanted > 0 && grant.slots == 0 {
             self.ask_from = now + grant.ask_after + grant.ask_within.mul_f64(fastrand::f64());
@@ -144,9 +142,8 @@ impl SharedSlots {
     }
 
     /// Keeps what a report contained that was not answered. It may have been counted, so only a debt is reported again.
-    pub(super) fn not_reported(&mut self, report: &GateReport, now: Instant) {
+    pub(super) fn not_reported(&mut self, report: &GateReport) {
         self.token_debt += report.token_debt.max(0) as f64;
-        self.ask_from = now + AFTER_ERROR;
     }
 
     /// Requests that can be sent until about the next report, beyond the slots that are left; `None` while no call waits.
@@ -196,20 +193,19 @@ mod tests {
 
     const HUNGRY: SlotDemand = SlotDemand {
         waiting: 5,
-        in_flight: 0,
         sent_per_sec: 0.0,
     };
 
     /// With three slots, 10 ms apart, the first after 20 ms.
     fn three_slots(now: Instant) -> SharedSlots {
         let mut slots = SharedSlots::new(now);
-        let report = slots.report(HUNGRY, 100.0, now);
+        let report = slots.report(HUNGRY, true, 100.0, now);
         assert_eq!((report.wanted, report.tokens_each), (5, 100));
-        let grant = SlotGrant {
+        let grant = GateGrant {
             slots: 3,
             start: 20 * MS,
             step: 10 * MS,
-            ..SlotGrant::default()
+            ..GateGrant::default()
         };
         slots.granted(&report, &grant, now, now);
         slots
@@ -234,7 +230,7 @@ mod tests {
         let mut slots = three_slots(now);
         assert_eq!(slots.ready_at(now + 785 * MS), Some(now + 785 * MS));
         // Two have lapsed.
-        let report = slots.report(HUNGRY, 100.0, now + 785 * MS);
+        let report = slots.report(HUNGRY, true, 100.0, now + 785 * MS);
         assert_eq!(report.token_debt, -200);
         assert_eq!(slots.ready_at(now + 1000 * MS), None);
     }
@@ -245,26 +241,26 @@ mod tests {
         let mut slots = three_slots(now);
         slots.take(250.0);
         slots.give_back(-30.0);
-        let report = slots.report(HUNGRY, 100.0, now);
+        let report = slots.report(HUNGRY, true, 100.0, now);
         assert_eq!(report.token_debt, 180);
-        slots.not_reported(&report, now);
-        assert_eq!(slots.report(HUNGRY, 100.0, now).token_debt, 180);
-        assert_eq!(slots.report(HUNGRY, 100.0, now).token_debt, 0);
+        slots.not_reported(&report);
+        assert_eq!(slots.report(HUNGRY, true, 100.0, now).token_debt, 180);
+        assert_eq!(slots.report(HUNGRY, true, 100.0, now).token_debt, 0);
         slots.give_back(40.0);
-        let report = slots.report(HUNGRY, 100.0, now);
+        let report = slots.report(HUNGRY, true, 100.0, now);
         assert_eq!(report.token_debt, -40);
-        slots.not_reported(&report, now);
-        assert_eq!(slots.report(HUNGRY, 100.0, now).token_debt, 0);
+        slots.not_reported(&report);
+        assert_eq!(slots.report(HUNGRY, true, 100.0, now).token_debt, 0);
     }
 
     #[test]
     fn slots_that_came_too_late_are_not_used() {
         let now = Instant::now();
         let mut slots = SharedSlots::new(now);
-        let report = slots.report(HUNGRY, 0.0, now);
-        let grant = SlotGrant {
+        let report = slots.report(HUNGRY, true, 0.0, now);
+        let grant = GateGrant {
             slots: 3,
-            ..SlotGrant::default()
+            ..GateGrant::default()
         };
         slots.granted(&report, &grant, now, now + 800 * MS);
         assert_eq!(slots.ready_at(now + 800 * MS), None);
@@ -273,14 +269,7 @@ mod tests {
     #[test]
     fn a_gate_without_calls_asks_for_nothing() {
         let now = Instant::now();
-        let slots = SharedSlots::new(now);
-        let idle = SlotDemand {
-            waiting: 0,
-            in_flight: 0,
-            sent_per_sec: 0.0,
-        };
-        assert_eq!(slots.due(idle, now), None);
-        let busy = SlotDemand { in_flight: 1, ..idle };
-        assert_eq!(slots.due(busy, now), Some(now + REPORT_EVERY));
+        let idle = SlotDemand { waiting: 0, ..HUNGRY };
+        assert_eq!(SharedSlots::new(now).due(idle, now), None);
     }
 }

@@ -2,33 +2,22 @@
 
 use super::Gate;
 use crate::account::lock;
-use crate::account::shared_accounts::{GateReport, SlotGrant};
+use crate::account::shared_accounts::{GateGrant, GateReport};
 use crate::account::shared_slots::SlotDemand;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::time::Instant;
 
-/// When a gate looks at the shared state again.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::account) enum ReportDue {
-    At(Instant),
-    /// When a call wants a slot.
-    OnDemand,
-}
-
 impl Gate {
-    /// When the next report is due.
-    pub(in crate::account) fn report_due(&self) -> ReportDue {
+    /// When the next report is due; `None` while there is nothing to report.
+    pub(in crate::account) fn report_due(&self) -> Option<Instant> {
         let now = Instant::now();
         let demand = self.slot_demand(now);
+        let counts = &self.counts;
+        let has_calls = counts.in_flight.load(Relaxed) + counts.waiting.load(Relaxed) > 0;
         let state = lock(&self.state);
-        let due = state.slots.as_ref().and_then(|slots| {
-            if state.is_paced_by_slots() {
-                slots.due(demand, now)
-            } else {
-                None
-            }
-        });
-        due.map_or(ReportDue::OnDemand, ReportDue::At)
+        let is_in_use = has_calls || !state.health.is_open();
+        let shared = state.shared.as_ref()?;
+        shared.due(demand, state.is_paced_by_slots(), is_in_use, now)
     }
 
     /// What there is to report now; `None` if the gate shares nothing.
@@ -37,15 +26,19 @@ impl Gate {
         let demand = self.slot_demand(now);
         let mut state = lock(&self.state);
         let (limits, tokens) = (state.declared_limits().unwrap_or_default(), state.mean_tokens());
-        let report = state.slots.as_mut()?.report(demand, tokens, now);
+        let has_slots = state.is_paced_by_slots();
+        let shared = state.shared.as_mut()?;
+        let report = shared.report(demand, has_slots, tokens, now);
         Some(GateReport { limits, ..report })
     }
 
     /// Takes over the answer to a report that was made at `asked`, and wakes the calls that wait for it.
-    pub(in crate::account) fn granted(&self, report: &GateReport, grant: &SlotGrant, asked: Instant) {
+    pub(in crate::account) fn granted(&self, report: &GateReport, grant: &GateGrant, asked: Instant) {
         self.change(|state, now| {
-            if let Some(slots) = &mut state.slots {
-                slots.granted(report, grant, asked, now);
+            let shared = state.shared.as_mut();
+            let hint = shared.and_then(|shared| shared.granted(report, grant, asked, now));
+            if let Some(hint) = hint {
+                state.hint(hint, now);
             }
         });
     }
@@ -53,29 +46,28 @@ impl Gate {
     /// A report was not answered.
     pub(in crate::account) fn not_reported(&self, report: &GateReport) {
         self.change(|state, now| {
-            if let Some(slots) = &mut state.slots {
-                slots.not_reported(report, now);
+            if let Some(shared) = &mut state.shared {
+                shared.not_reported(report, now);
             }
         });
     }
 
-    /// Returns when a call has wanted a slot since the last time.
-    pub(in crate::account) async fn slots_wanted(&self) {
-        self.slots_wanted.notified().await;
+    /// Returns when a report may have become due since the last time.
+    pub(in crate::account) async fn report_wanted(&self) {
+        self.report_wanted.notified().await;
     }
 
-    /// The head of the queue found no slot, and so many permits for calls.
-    pub(super) fn want_slots(&self, permits: usize) {
+    /// The head of the queue cannot go on without the shared state, and finds so many permits.
+    pub(super) fn want_report(&self, permits: usize) {
         self.free_permits.store(permits as u64, Relaxed);
-        self.slots_wanted.notify_one();
+        self.report_wanted.notify_one();
     }
 
     fn slot_demand(&self, now: Instant) -> SlotDemand {
-        let (counts, at) = (&self.counts, self.since_made(now));
+        let (counts, permits) = (&self.counts, self.free_permits.load(Relaxed));
         SlotDemand {
-            waiting: counts.waiting.load(Relaxed).min(self.free_permits.load(Relaxed)),
-            in_flight: counts.in_flight.load(Relaxed),
-            sent_per_sec: counts.sent_per_sec(at),
+            waiting: counts.waiting.load(Relaxed).min(permits),
+            sent_per_sec: counts.sent_per_sec(self.since_made(now)),
         }
     }
 }

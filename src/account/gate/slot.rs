@@ -306,8 +306,8 @@ impl Drop for Slot<'_> {
         self.gate.change(|state, now| {
             if self.ticket.tokens > 0.0 {
                 state.hinted.give_back(unused);
-                if let Some(slots) = &mut state.slots {
-                    slots.give_back(unused);
+                if let Some(shared) = &mut state.shared {
+                    shared.slots.give_back(unused);
                 }
             }
             if is_abandoned {

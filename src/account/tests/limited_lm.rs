@@ -35,6 +35,8 @@ pub(super) struct Behavior {
     pub(super) down: Option<[u64; 2]>,
     /// 503 with `Retry-After: 5` in this time, in seconds.
     pub(super) busy: Option<[u64; 2]>,
+    /// The account is refused in this time, in seconds.
+    pub(super) refused: Option<[u64; 2]>,
     /// The account is refused from this request on.
     pub(super) closed_after: Option<(u64, ClosedCause)>,
     /// This request is refused in this way, whenever it comes.
@@ -205,6 +207,10 @@ impl LimitedLm {
         {
             seen.dead.push(at);
             return (Duration::from_millis(1), closed(cause, 401).into());
+        }
+        if within(self.behavior.refused) {
+            seen.dead.push(at);
+            return (Duration::from_millis(1), closed(ClosedCause::Key, 401).into());
         }
         let is_poisoned = |kind| self.behavior.poisoned == Some((question, kind));
         if is_poisoned(Poison::Forbidden) {

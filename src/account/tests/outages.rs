@@ -11,7 +11,7 @@ const LIMIT: f64 = 100.0;
 
 /// Asserts that the server was asked at most once a second within these seconds, after the calls that were in flight, and that the full
 /// rate was back within five.
-fn assert_waited_for(seen: &super::Seen, [from, to]: [u64; 2], in_flight: usize, full: f64) {
+pub(super) fn assert_waited_for(seen: &super::Seen, [from, to]: [u64; 2], in_flight: usize, full: f64) {
     let dead = seen.dead.len();
     let probes = within(&seen.dead, from + 1, to);
     assert!(dead <= in_flight + (to - from) as usize, "{dead}");

@@ -1,6 +1,7 @@
 //! Workers that share an account: together they use its limits up and never pass them.
 
 use super::limited_lm::{Behavior, LimitedLm, Report, Seen};
+use super::outages::assert_waited_for;
 use super::shared_state::SharedState;
 use super::{ask_until, within};
 use crate::account::{Accounts, GatedLm};
@@ -92,6 +93,9 @@ impl Workers {
                     };
                     if ask_until(&lm, &permits, question, &shutdown).await.is_ok() {
                         taken.question = None;
+                    } else {
+                        // A task that is handed back is delivered again after a while.
+                        sleep(Duration::from_secs(2)).await;
                     }
                 }
             });
@@ -293,4 +297,77 @@ async fn a_worker_that_joins_gets_its_share_within_seconds() {
     let [one, other] = [0, 1].map(|place| after[place] - before[place]);
     assert!(one.abs_diff(other) <= 150, "{one} and {other}");
     drop((first, second));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_away_is_probed_once_a_second_by_all_workers_together() {
+    for (number, concurrency) in [(8, 8), (50, 1)] {
+        let behavior = Behavior {
+            down: Some([10, 100]),
+            ..Behavior::default()
+        };
+        let in_flight = number * concurrency;
+        let full = in_flight as f64 / 0.2;
+        let questions = (full * 30.0) as u64;
+        let workers = Workers::new(behavior, AccountLimits::default(), questions, concurrency);
+        end(workers.start_many(number)).await;
+        workers.assert_complete();
+        // Each worker finds out by itself that the server is away: by five failures in a row, and by calls that are sent meanwhile.
+        let most = in_flight + 8 * number;
+        workers
+            .lm
+            .seen(|seen| assert_waited_for(seen, [10, 100], most, full));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_account_costs_a_worker_that_joins_one_request_and_opens_for_all_at_once() {
+    let behavior = Behavior {
+        refused: Some([10, 45]),
+        ..Behavior::default()
+    };
+    let workers = Workers::new(behavior, AccountLimits::default(), 8000, 4);
+    let mut running = workers.start_many(8);
+    sleep(Duration::from_secs(25)).await;
+    let dead = || workers.lm.seen(|seen| seen.dead.len());
+    let before = dead();
+    // In flight, one that confirms it, and a probe after ten seconds.
+    assert!(before <= 8 * (4 + 2), "{before}");
+    running.push(workers.start());
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(dead() - before, 1);
+    end(running).await;
+    workers.assert_complete();
+    workers.lm.seen(|seen| {
+        // The ninth worker's second probe is answered after 55 seconds, those of the others would be after 70.
+        assert_eq!(within(&seen.accepted, 11, 54), 0);
+        let after = within(&seen.accepted, 58, 61) as f64 / 3.0;
+        assert!(after >= 0.9 * 9.0 * 4.0 / 0.2, "{after} a second");
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_with_a_refused_key_does_not_close_the_account_of_the_others() {
+    let workers = Workers::new(Behavior::default(), AccountLimits::default(), 3000, 16);
+    let refused = Workers {
+        lm: Arc::new(LimitedLm::new(
+            Behavior {
+                closed_after: Some((0, crate::lm::ClosedCause::Key)),
+                ..Behavior::default()
+            },
+            7,
+        )),
+        state: Arc::clone(&workers.state),
+        questions: Arc::clone(&workers.questions),
+        ..Workers::new(Behavior::default(), AccountLimits::default(), 0, 16)
+    };
+    let running = workers.start_many(2);
+    let with_another_key = refused.start();
+    end(running).await;
+    with_another_key.drain().await;
+    let last = workers.lm.seen(|seen| *seen.accepted.last().unwrap());
+    // 32 in flight, 200 ms each.
+    assert!(last.as_secs_f64() <= 3000.0 / 160.0 * 1.1, "{last:?}");
+    let dead = refused.lm.seen(|seen| seen.dead.len());
+    assert!(dead <= 2 + 10, "{dead}");
 }

@@ -1,6 +1,6 @@
 //! The shared state of accounts without Redis: its script on an interpreter, on the clock of the tests.
 
-use crate::account::{GateReport, SharedAccounts, SharedKey, SlotGrant};
+use crate::account::{GateGrant, GateReport, SharedAccounts, SharedKey};
 use crate::store_error::StoreError;
 use async_trait::async_trait;
 use mlua::{Lua, LuaString, Table, Value, Variadic};
@@ -78,7 +78,9 @@ impl SharedState {
 
     fn run(&self, key: &SharedKey, report: &GateReport, is_new_server: bool) -> Vec<i64> {
         let lua = self.lua.lock().unwrap();
-        let keys = lua.create_sequence_from([key.account.clone()]).unwrap();
+        let keys = lua
+            .create_sequence_from([key.account.clone(), key.gate.clone()])
+            .unwrap();
         let first = [i64::from(is_new_server), 1000];
         let arguments = first.into_iter().chain(report.arguments());
         let arguments = lua
@@ -94,7 +96,7 @@ impl SharedState {
 
 #[async_trait]
 impl SharedAccounts for SharedState {
-    async fn sync(&self, key: &SharedKey, report: &GateReport) -> Result<SlotGrant, StoreError> {
+    async fn sync(&self, key: &SharedKey, report: &GateReport) -> Result<GateGrant, StoreError> {
         sleep(ROUND_TRIP / 2).await;
         let is_new_server = {
             let mut calls = self.calls.lock().unwrap();
@@ -109,7 +111,7 @@ impl SharedAccounts for SharedState {
         };
         let reply = self.run(key, report, is_new_server);
         sleep(ROUND_TRIP / 2).await;
-        Ok(SlotGrant::from_reply(&reply).unwrap())
+        Ok(GateGrant::from_reply(&reply).unwrap())
     }
 }
 

@@ -2,23 +2,23 @@
 
 use super::script::{ACCOUNT, ScriptCall};
 use super::{KEPT, RedisStore, reply};
-use crate::account::{GateReport, SharedAccounts, SharedKey, SlotGrant};
+use crate::account::{GateGrant, GateReport, SharedAccounts, SharedKey};
 use crate::store::StoreError;
 use async_trait::async_trait;
 
 #[async_trait]
 impl SharedAccounts for RedisStore {
-    async fn sync(&self, key: &SharedKey, report: &GateReport) -> Result<SlotGrant, StoreError> {
+    async fn sync(&self, key: &SharedKey, report: &GateReport) -> Result<GateGrant, StoreError> {
         let call = |is_new_server| self.account_call(key, report, is_new_server);
         let reply = self.link.run_or(&call(false), &call(true)).await?;
-        self.read(reply, |reply| SlotGrant::from_reply(&reply::integers(reply)?))
+        self.read(reply, |reply| GateGrant::from_reply(&reply::integers(reply)?))
     }
 }
 
 impl RedisStore {
     fn account_call(&self, key: &SharedKey, report: &GateReport, is_new_server: bool) -> ScriptCall<'static> {
         let call = ACCOUNT
-            .call([self.keys.account(key)])
+            .call([self.keys.account(key), self.keys.account_gate(key)])
             .number(is_new_server.into())
             .number(KEPT.as_secs());
         let arguments = report.arguments().into_iter();

@@ -101,6 +101,11 @@ impl Keys {
         format!("{}:{LAYOUT}:{{account:{}}}", self.namespace, key.account)
     }
 
+    /// A hash: the same of one model at one address of the account.
+    pub(super) fn account_gate(&self, key: &SharedKey) -> String {
+        format!("{}:{}", self.account(key), key.gate)
+    }
+
     /// A hash whose fields are the runs of the namespace; the values are unused. It belongs to no run.
     pub(super) fn runs(&self) -> String {
         format!("{}:{LAYOUT}:runs", self.namespace)

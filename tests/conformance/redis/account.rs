@@ -2,7 +2,7 @@
 
 use super::{NAMESPACE, connect, keys, server};
 use crate::support::redis_server::{RedisServer, is_installed};
-use bsft::account::{GateReport, SharedAccounts, SharedKey, SlotGrant};
+use bsft::account::{GateGrant, GateReport, SharedAccounts, SharedKey};
 use bsft::lm::AccountLimits;
 use bsft::store::redis::RedisStore;
 use std::time::Duration;
@@ -29,7 +29,7 @@ fn wants_twenty() -> GateReport {
 
 /// Slots reserved, with the earliest time of the first and the latest time of the last.
 struct Reserved {
-    grant: SlotGrant,
+    grant: GateGrant,
     first: Instant,
     last: Instant,
 }

@@ -1,0 +1,277 @@
+//! What a gate keeps of the state that it shares with the other workers: slots, and hints about the server.
+//!
+//! A hint never decides: another worker may have another key, or another way to the server. It makes the gate find out, by one request.
+
+use super::shared_accounts::{GateGrant, GateReport, HealthTurn};
+use super::shared_slots::{SharedSlots, SlotDemand};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often a gate in use reports at least.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// The pause after a report that was not answered.
+const AFTER_ERROR: Duration = Duration::from_millis(500);
+
+/// How long the right to probe is kept for a call.
+const PROBE_KEPT: Duration = Duration::from_secs(1);
+
+/// Gates that were refused a probe ask again at different times within this.
+const PROBE_WITHIN: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub(super) struct SharedGate {
+    pub(super) slots: SharedSlots,
+    /// Whether a report has been answered: before, nothing is known of the account.
+    is_known: bool,
+    next_report: Instant,
+    /// No report before this time.
+    not_before: Instant,
+    /// A turn of the gate's health that is not yet reported.
+    turn: Option<HealthTurn>,
+    /// The version of the shared health that the gate has seen.
+    version: u64,
+    /// Whether the account was closed in it.
+    is_closed: bool,
+    probe: ProbeRight,
+    /// Gates that share the slots.
+    gates: u64,
+}
+
+/// The right to find out whether a server is back: few of all workers have it at a time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum ProbeRight {
+    /// No call wants it.
+    Unwanted,
+    /// To be asked for from this time on.
+    Wanted(Instant),
+    /// Until this time.
+    Granted(Instant),
+}
+
+/// What other workers have found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HealthHint {
+    /// The account is closed.
+    Closed,
+    /// The server answers.
+    Open,
+}
+
+impl SharedGate {
+    pub(super) fn new(now: Instant) -> SharedGate {
+        SharedGate {
+            slots: SharedSlots::new(now),
+            is_known: false,
+            next_report: now,
+            not_before: now,
+            turn: None,
+            version: 0,
+            is_closed: false,
+            probe: ProbeRight::Unwanted,
+            gates: 1,
+        }
+    }
+
+    pub(super) fn is_known(&self) -> bool {
+        self.is_known
+    }
+
+    /// Gates that share the slots.
+    pub(super) fn gates(&self) -> u64 {
+        self.gates
+    }
+
+    /// The gate's own requests have shown something that the others should know.
+    pub(super) fn turned(&mut self, turn: HealthTurn) {
+        self.turn = Some(turn);
+    }
+
+    /// The account turned out to be accepted, in spite of what another worker has found.
+    pub(super) fn is_contradicted(&self) -> bool {
+        self.is_closed
+    }
+
+    /// Whether a call may probe the server now; if not, the right to do so is asked for.
+    pub(super) fn may_probe(&mut self, now: Instant) -> bool {
+        match self.probe {
+            ProbeRight::Granted(until) if now <= until => return true,
+            ProbeRight::Unwanted | ProbeRight::Granted(_) => self.probe = ProbeRight::Wanted(now),
+            ProbeRight::Wanted(_) => {}
+        }
+        false
+    }
+
+    pub(super) fn probed(&mut self) {
+        self.probe = ProbeRight::Unwanted;
+    }
+
+    /// When the next report is due. `has_slots`: requests need slots. `is_in_use`: there are calls, or the server is not simply open.
+    pub(super) fn due(
+        &self,
+        demand: SlotDemand,
+        has_slots: bool,
+        is_in_use: bool,
+        now: Instant,
+    ) -> Option<Instant> {
+        let slots = if has_slots {
+            self.slots.due(demand, now)
+        } else {
+            None
+        };
+        let probe = match self.probe {
+            ProbeRight::Wanted(from) => Some(from),
+            ProbeRight::Unwanted | ProbeRight::Granted(_) => None,
+        };
+        let is_urgent = self.turn.is_some() || (!self.is_known && demand.waiting > 0);
+        let regular = (is_in_use || self.slots.has_debt()).then_some(self.next_report);
+        let due = [slots, probe, is_urgent.then_some(now), regular];
+        let due = due.into_iter().flatten().min();
+        due.map(|due| due.max(self.not_before))
+    }
+
+    /// The report that is due. What it contains is not reported again.
+    pub(super) fn report(
+        &mut self,
+        demand: SlotDemand,
+        has_slots: bool,
+        tokens_each: f64,
+        now: Instant,
+    ) -> GateReport {
+        self.next_report = now + REPORT_EVERY;
+        let slots = self.slots.report(demand, has_slots, tokens_each, now);
+        GateReport {
+            turn: self.turn.take(),
+            wants_probe: matches!(self.probe, ProbeRight::Wanted(from) if from <= now),
+            ..slots
+        }
+    }
+
+    /// Takes over the answer to a report that was sent at `asked`. Returns what other workers have found out since the last one.
+    pub(super) fn granted(
+        &mut self,
+        report: &GateReport,
+        grant: &GateGrant,
+        asked: Instant,
+        now: Instant,
+    ) -> Option<HealthHint> {
+        self.slots.granted(report, grant, asked, now);
+        self.gates = grant.gates.max(1);
+        if report.wants_probe {
+            self.probe = if grant.may_probe {
+                ProbeRight::Granted(now + PROBE_KEPT)
+            } else {
+                ProbeRight::Wanted(now + grant.probe_after + PROBE_WITHIN.mul_f64(fastrand::f64()))
+            };
+        }
+        let is_first = !std::mem::replace(&mut self.is_known, true);
+        let is_news = grant.version != self.version;
+        (self.version, self.is_closed) = (grant.version, grant.is_closed);
+        if !is_news || report.turn.is_some() {
+            return None;
+        }
+        if grant.is_closed {
+            return Some(HealthHint::Closed);
+        }
+        if is_first {
+            return None;
+        }
+        // The server is there: all may find out at once.
+        self.probe = ProbeRight::Granted(now + PROBE_KEPT);
+        Some(HealthHint::Open)
+    }
+
+    /// Keeps what a report contained that was not answered.
+    pub(super) fn not_reported(&mut self, report: &GateReport, now: Instant) {
+        self.slots.not_reported(report);
+        self.turn = self.turn.or(report.turn);
+        self.not_before = now + AFTER_ERROR;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDLE: SlotDemand = SlotDemand {
+        waiting: 0,
+        sent_per_sec: 0.0,
+    };
+
+    fn known(now: Instant) -> SharedGate {
+        let mut shared = SharedGate::new(now);
+        exchange(&mut shared, GateGrant::default(), now);
+        shared
+    }
+
+    fn exchange(shared: &mut SharedGate, grant: GateGrant, now: Instant) -> Option<HealthHint> {
+        let report = shared.report(IDLE, false, 0.0, now);
+        shared.granted(&report, &grant, now, now)
+    }
+
+    fn version(version: u64, is_closed: bool) -> GateGrant {
+        GateGrant {
+            version,
+            is_closed,
+            ..GateGrant::default()
+        }
+    }
+
+    #[test]
+    fn a_gate_that_joins_hears_of_a_closed_account_and_not_of_old_news() {
+        let now = Instant::now();
+        let mut joins = SharedGate::new(now);
+        assert_eq!(
+            exchange(&mut joins, version(3, true), now),
+            Some(HealthHint::Closed)
+        );
+        let mut joins = SharedGate::new(now);
+        assert_eq!(exchange(&mut joins, version(4, false), now), None);
+        assert_eq!(exchange(&mut joins, version(4, false), now), None);
+        assert_eq!(
+            exchange(&mut joins, version(5, true), now),
+            Some(HealthHint::Closed)
+        );
+        assert_eq!(
+            exchange(&mut joins, version(6, false), now),
+            Some(HealthHint::Open)
+        );
+    }
+
+    #[test]
+    fn a_gate_gets_no_hint_of_its_own_turn_and_repeats_one_that_was_not_answered() {
+        let now = Instant::now();
+        let mut shared = known(now);
+        shared.turned(HealthTurn::Closed);
+        assert_eq!(shared.due(IDLE, false, false, now), Some(now));
+        let report = shared.report(IDLE, false, 0.0, now);
+        assert_eq!(report.turn, Some(HealthTurn::Closed));
+        shared.not_reported(&report, now);
+        assert_eq!(shared.due(IDLE, false, false, now), Some(now + AFTER_ERROR));
+        assert_eq!(exchange(&mut shared, version(1, true), now), None);
+        assert_eq!(shared.due(IDLE, false, false, now), None);
+    }
+
+    #[test]
+    fn a_probe_needs_a_right_that_is_asked_for_and_used_once() {
+        let now = Instant::now();
+        let mut shared = known(now);
+        assert!(!shared.may_probe(now));
+        assert_eq!(shared.due(IDLE, false, false, now), Some(now));
+        let refused = GateGrant {
+            probe_after: Duration::from_secs(1),
+            ..GateGrant::default()
+        };
+        exchange(&mut shared, refused, now);
+        let due = shared.due(IDLE, false, false, now).unwrap();
+        assert!(due >= now + Duration::from_secs(1), "{:?}", due - now);
+        let granted = GateGrant {
+            may_probe: true,
+            ..GateGrant::default()
+        };
+        exchange(&mut shared, granted, due);
+        assert!(shared.may_probe(due));
+        shared.probed();
+        assert!(!shared.may_probe(due));
+    }
+}
