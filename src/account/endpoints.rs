@@ -22,6 +22,8 @@ const CLOSED_AGAIN: Duration = Duration::from_secs(5);
 pub(super) struct Endpoint {
     pub(super) lm: Arc<dyn Lm>,
     pub(super) gate: Arc<Gate>,
+    /// As answers name it; `None` if it is the only one.
+    pub(super) label: Option<Arc<str>>,
     /// The calls of the run that wait at the gate.
     queue: RunQueue,
     /// Whether a call finds out if it is back.
@@ -55,16 +57,19 @@ pub(super) struct HeldBack {
 pub(super) struct Probe<'a>(&'a Endpoint);
 
 impl Endpoints {
-    pub(super) fn new(endpoints: Vec<(Arc<dyn Lm>, Arc<Gate>)>) -> Endpoints {
-        let endpoint = |(lm, gate)| Endpoint {
+    /// `labels`: one for each.
+    pub(super) fn new(endpoints: Vec<(Arc<dyn Lm>, Arc<Gate>)>, labels: Vec<String>) -> Endpoints {
+        let are_several = endpoints.len() > 1;
+        let endpoint = |((lm, gate), label): ((Arc<dyn Lm>, Arc<Gate>), String)| Endpoint {
             lm,
             gate,
+            label: are_several.then(|| label.into()),
             queue: RunQueue::default(),
             is_probed: AtomicBool::new(false),
             probes: Notify::new(),
             is_wanted: AtomicBool::new(false),
         };
-        Endpoints(endpoints.into_iter().map(endpoint).collect())
+        Endpoints(endpoints.into_iter().zip(labels).map(endpoint).collect())
     }
 
     pub(super) fn all(&self) -> &[Endpoint] {

@@ -51,6 +51,8 @@ pub struct GatedAnswer {
     pub answer: LmResponse,
     /// From the request that was answered; `None` for a simulated LM.
     pub latency: Option<Duration>,
+    /// The endpoint that gave it; `None` if there is only one.
+    pub endpoint: Option<Arc<str>>,
 }
 
 /// Why a call has no answer.
@@ -121,7 +123,7 @@ impl GatedLm {
     ) -> GatedLm {
         GatedLm {
             name: settings.name.clone(),
-            endpoints: Endpoints::new(endpoints),
+            endpoints: Endpoints::new(endpoints, settings.endpoint_labels()),
             retries: settings.num_retries.unwrap_or(DEFAULT_RETRIES),
             timeout: settings.timeout(),
             max_tokens: settings.max_tokens,
@@ -182,7 +184,12 @@ impl GatedLm {
                 Verdict::Answer(answer) => {
                     let latency = slot.answered(answer.usage, &hints);
                     let latency = (!gate.is_simulated()).then_some(latency);
-                    return Ok(GatedAnswer { answer, latency });
+                    let endpoint = endpoint.label.clone();
+                    return Ok(GatedAnswer {
+                        answer,
+                        latency,
+                        endpoint,
+                    });
                 }
                 Verdict::Failed(error) => {
                     slot.failed(&hints);

@@ -344,6 +344,8 @@ impl OutcomeLog {
     fn spend(&mut self, line: &OutcomeLine, paid: &[Spent], notes: &AnswerNotes) {
         paid.iter().for_each(|spent| self.counts.spend(spent));
         notes.unsettled.iter().for_each(|call| self.counts.unsettle(call));
+        let endpoints = notes.endpoints.iter();
+        endpoints.for_each(|(lm, answers)| self.counts.serve(lm, answers));
         self.spend.enter(line.origin(), line.is_failure(), paid, notes);
     }
 

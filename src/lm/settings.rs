@@ -73,6 +73,20 @@ impl LmSettings {
         [first].into_iter().chain(more).collect()
     }
 
+    /// The name of each of its [endpoints](Self::endpoints): the address, and with it the key's variable where two have the same address.
+    pub fn endpoint_labels(&self) -> Vec<String> {
+        let endpoints = self.endpoints();
+        let addresses: Vec<String> = endpoints.iter().map(LmSettings::shown_address).collect();
+        let label = |(endpoint, address): (&LmSettings, &String)| {
+            let is_repeated = addresses.iter().filter(|other| *other == address).count() > 1;
+            match endpoint.key_variable() {
+                Some(variable) if is_repeated => format!("{address} with {variable}"),
+                _ => address.clone(),
+            }
+        };
+        endpoints.iter().zip(&addresses).map(label).collect()
+    }
+
     /// The part of the settings that DSPy's own `LM` has.
     pub fn arguments(&self) -> LmArguments<'_> {
         LmArguments {

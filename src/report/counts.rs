@@ -19,6 +19,9 @@ pub struct OutcomeCounts {
     pub failures: BTreeMap<FailureKind, usize>,
     /// What was paid, by LM in order of first use: also for outcomes that no longer count.
     pub lms: IndexMap<String, LmTotals>,
+    /// Answers by LM and endpoint, of LMs with several endpoints, as far as it is known which one gave them.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub endpoints: IndexMap<String, IndexMap<String, u64>>,
     /// Calls that may have been paid: what came of them died with a process. By LM.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub unsettled: IndexMap<String, UnsettledTotals>,
@@ -71,6 +74,17 @@ impl OutcomeCounts {
         totals.completion_tokens += spent.usage.completion_tokens;
     }
 
+    /// Counts answers of an LM by its endpoints.
+    pub fn serve(&mut self, lm: &str, answers: &IndexMap<String, u64>) {
+        if answers.is_empty() {
+            return;
+        }
+        let endpoints = self.endpoints.entry(lm.to_owned()).or_default();
+        for (endpoint, answers) in answers {
+            *endpoints.entry(endpoint.clone()).or_default() += answers;
+        }
+    }
+
     /// Counts a call that may have been paid.
     pub fn unsettle(&mut self, call: &UnsettledCall) {
         let totals = self.unsettled.entry(call.lm.clone()).or_default();
@@ -78,6 +92,13 @@ impl OutcomeCounts {
         totals.prompt_tokens += call.bound.prompt_tokens;
         totals.completion_tokens += call.bound.completion_tokens.unwrap_or(0);
         totals.unbounded += u64::from(call.bound.completion_tokens.is_none());
+    }
+
+    /// How many answers each endpoint of the LM gave: `400 from http://a/v1, 200 from http://b/v1`. `None` if it has only one.
+    pub fn by_endpoint(&self, lm: &str) -> Option<String> {
+        let endpoints = self.endpoints.get(lm)?.iter();
+        let texts = endpoints.map(|(endpoint, answers)| format!("{} from {endpoint}", count(*answers)));
+        Some(texts.collect::<Vec<_>>().join(", "))
     }
 
     /// Failed tasks of every kind.

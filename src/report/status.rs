@@ -100,6 +100,11 @@ impl fmt::Display for RunStatus {
                 write!(f, "\n  {limit}")?;
             }
         }
+        for lm in manifest.counts.endpoints.keys() {
+            if let Some(answers) = manifest.counts.by_endpoint(lm) {
+                write!(f, "\n  lm {lm}: {answers}")?;
+            }
+        }
         for (lm, unsettled) in &manifest.counts.unsettled {
             write!(f, "\n  lm {lm}: {unsettled}")?;
         }

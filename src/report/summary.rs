@@ -43,14 +43,18 @@ fn outcome_lines(manifest: &Manifest) -> Vec<String> {
         let failed = count(*failed as u64);
         format!("             {failed} {} failed", kind.name())
     }));
-    lines.extend(counts.lms.iter().map(|(lm, totals)| {
-        format!(
+    lines.extend(counts.lms.iter().flat_map(|(lm, totals)| {
+        let line = format!(
             "  lm {lm}: {} answers, {} + {} tokens, {}",
             count(totals.answers),
             short(totals.prompt_tokens),
             short(totals.completion_tokens),
             dollars(manifest.cost.get(lm).copied()),
-        )
+        );
+        let endpoints = counts.by_endpoint(lm);
+        [line]
+            .into_iter()
+            .chain(endpoints.map(|answers| format!("             {answers}")))
     }));
     let unsettled = counts.unsettled.iter();
     lines.extend(unsettled.map(|(lm, totals)| format!("  lm {lm}: {totals}")));

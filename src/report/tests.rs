@@ -30,13 +30,18 @@ fn manifest(phase: &str, updated: u64) -> Manifest {
 fn summary_lists_outcomes_usage_rows_and_files() {
     let temp = tempfile::tempdir().expect("a folder");
     let dir = RunDir::create(temp.path()).expect("a folder");
-    let text = summary(&manifest("compiled", 0), &dir, "bsft retry DIR");
+    let mut manifest = manifest("compiled", 0);
+    let answers = [("http://a/v1", 1500), ("http://b/v1", 100)];
+    let answers = answers.map(|(endpoint, answers)| (endpoint.to_owned(), answers));
+    manifest.counts.serve("teacher", &answers.into());
+    let text = summary(&manifest, &dir, "bsft retry DIR");
     let text = text.replace(&temp.path().display().to_string(), "DIR");
     let expected = "\
 compiled intents in 1m15s
   examples   1,500 ran, 1,250 kept (83.3 %), 100 failed
              100 lm failed
   lm teacher: 1,600 answers, 123.5k + 7890 tokens, $12.35
+             1,500 from http://a/v1, 100 from http://b/v1
   1,200 rows, 50 for validation data/student.jsonl -> ft:m
   1,200 rows, 50 for validation data/student.jsonl -> not trained: train on the rows yourself
   student    DIR/compiled.json

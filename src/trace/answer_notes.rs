@@ -10,6 +10,9 @@ pub struct AnswerNotes {
     /// How long answers took, in milliseconds, by LM in the order of their calls.
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     pub latency_ms: IndexMap<String, Vec<u32>>,
+    /// Answers by LM and endpoint, of LMs with several endpoints.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub endpoints: IndexMap<String, IndexMap<String, u64>>,
     /// Calls that were sent by attempts which ended with their worker.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unsettled: Vec<UnsettledCall>,
@@ -38,7 +41,7 @@ pub struct TokenBound {
 impl AnswerNotes {
     /// Whether nothing is noted.
     pub fn is_empty(&self) -> bool {
-        self.latency_ms.is_empty() && self.unsettled.is_empty()
+        self.latency_ms.is_empty() && self.endpoints.is_empty() && self.unsettled.is_empty()
     }
 
     /// Notes how long an answer took.
@@ -47,6 +50,12 @@ impl AnswerNotes {
             Some(latencies) => latencies.push(latency_ms),
             None => drop(self.latency_ms.insert(lm.to_owned(), vec![latency_ms])),
         }
+    }
+
+    /// Notes which endpoint gave an answer.
+    pub fn served(&mut self, lm: &str, endpoint: &str) {
+        let endpoints = self.endpoints.entry(lm.to_owned()).or_default();
+        *endpoints.entry(endpoint.to_owned()).or_default() += 1;
     }
 }
 

@@ -101,6 +101,7 @@ impl LineExchange<'_> {
                 usage: self.usage,
             },
             latency_ms: None,
+            endpoint: None,
         }
     }
 }

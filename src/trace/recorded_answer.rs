@@ -17,6 +17,9 @@ pub struct RecordedAnswer {
     /// How long it took, in milliseconds; `None` if that is not known, or the LM is simulated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<u32>,
+    /// The endpoint that gave it; `None` if the LM has only one, or that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
 }
 
 impl RecordedAnswer {

@@ -104,6 +104,7 @@ fn recorded(lm: &str, exchange: &Exchange) -> RecordedAnswer {
             usage: exchange.usage,
         },
         latency_ms: None,
+        endpoint: None,
     }
 }
 

@@ -118,9 +118,7 @@ impl RecordedAnswers<'_> {
             && recorded.question == question
         {
             lm.metrics.cache_hit();
-            if let Some(latency_ms) = recorded.latency_ms {
-                self.notes.answered(request.lm, latency_ms);
-            }
+            self.note(&recorded);
             spans::answered(call, "recorded", recorded.answer.usage);
             return Ok(recorded.answer);
         }
@@ -138,19 +136,25 @@ impl RecordedAnswers<'_> {
             .filter(|_| !lm.lm.is_simulated())
             .map(|marks| marks.call(self.attempt.task, slot, request.lm));
         let answer = lm.lm.complete(lm_request, calls, shutdown, mark.as_mut()).await;
-        let GatedAnswer { answer, latency } = answer.map_err(|error| match error {
+        let answer = answer.map_err(|error| match error {
             GateError::Failed(error) => {
                 spans::unanswered(call, &error);
                 Ending::Failed(error)
             }
             GateError::HandedBack => Ending::Interrupted(Interruption::HandedBack),
         })?;
+        let GatedAnswer {
+            answer,
+            latency,
+            endpoint,
+        } = answer;
         spans::answered(call, "ok", answer.usage);
         let recorded = RecordedAnswer {
             question,
             lm: request.lm.to_owned(),
             answer,
             latency_ms: latency.map(|latency| u32::try_from(latency.as_millis()).unwrap_or(u32::MAX)),
+            endpoint: endpoint.map(|label| label.to_string()),
         };
         self.context
             .store
@@ -160,11 +164,18 @@ impl RecordedAnswers<'_> {
         if let Some(mark) = &mut mark {
             mark.ended();
         }
-        if let Some(latency_ms) = recorded.latency_ms {
-            self.notes.answered(request.lm, latency_ms);
-        }
+        self.note(&recorded);
         trace!(task = %self.attempt.task, slot, question = recorded.question, "answer recorded");
         Ok(recorded.answer)
+    }
+
+    fn note(&mut self, answer: &RecordedAnswer) {
+        if let Some(latency_ms) = answer.latency_ms {
+            self.notes.answered(&answer.lm, latency_ms);
+        }
+        if let Some(endpoint) = &answer.endpoint {
+            self.notes.served(&answer.lm, endpoint);
+        }
     }
 
     /// Each lost attempt may have asked the first question that has no record.

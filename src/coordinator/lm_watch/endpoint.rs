@@ -34,25 +34,17 @@ pub(super) struct ServedRun {
 impl WatchedEndpoint {
     /// The endpoints of an LM.
     pub(super) fn all(lm: &LmSettings, now: Instant) -> Vec<WatchedEndpoint> {
-        let endpoints = lm.endpoints();
-        let addresses: Vec<String> = endpoints.iter().map(LmSettings::shown_address).collect();
-        let watched = |(settings, address): (LmSettings, &String)| {
-            let is_repeated = addresses.iter().filter(|other| *other == address).count() > 1;
-            let label = match settings.key_variable() {
-                Some(variable) if is_repeated => format!("{address} with {variable}"),
-                _ => address.clone(),
-            };
-            WatchedEndpoint {
-                settings,
-                label,
-                before: HashMap::new(),
-                answers: 0,
-                stand: LmStand::Uncalled,
-                throttled: LastMinute::new(0, now),
-                answered: LastMinute::new(0, now),
-            }
+        let watched = |(settings, label): (LmSettings, String)| WatchedEndpoint {
+            settings,
+            label,
+            before: HashMap::new(),
+            answers: 0,
+            stand: LmStand::Uncalled,
+            throttled: LastMinute::new(0, now),
+            answered: LastMinute::new(0, now),
         };
-        endpoints.into_iter().zip(&addresses).map(watched).collect()
+        let endpoints = lm.endpoints().into_iter().zip(lm.endpoint_labels());
+        endpoints.map(watched).collect()
     }
 
     /// Takes the workers' present heartbeats. Returns the state before.

@@ -11,6 +11,7 @@ use crate::lm::Usage;
 use crate::report::OutcomeCounts;
 use crate::task::TaskId;
 use crate::trace::{AnswerNotes, Spent, UnsettledCall};
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -53,6 +54,9 @@ struct PaidEntry<'a> {
     /// How long each answer took, as far as that is known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     latency_ms: Vec<u32>,
+    /// Answers by endpoint, if the LM has several, as far as that is known.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    endpoints: IndexMap<String, u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -111,7 +115,10 @@ impl SpendLog {
                     } else {
                         entered.traces.insert(key);
                     }
-                    outcome.paid.iter().for_each(|paid| counts.spend(&paid.into()));
+                    for paid in &outcome.paid {
+                        counts.spend(&paid.into());
+                        counts.serve(&paid.lm, &paid.endpoints);
+                    }
                 }
                 Ok(SpendEntry::Unsettled(UnsettledEntry { task, call, sent_ms })) => {
                     counts.unsettle(&call);
@@ -136,13 +143,10 @@ impl SpendLog {
     ) {
         let mut paid: Vec<PaidEntry<'_>> = paid.iter().map(PaidEntry::from).collect();
         for (lm, latency_ms) in &notes.latency_ms {
-            match paid.iter_mut().find(|entry| entry.lm == *lm) {
-                Some(entry) => entry.latency_ms.clone_from(latency_ms),
-                None => paid.push(PaidEntry {
-                    latency_ms: latency_ms.clone(),
-                    ..PaidEntry::of(lm)
-                }),
-            }
+            entry_of(&mut paid, lm).latency_ms.clone_from(latency_ms);
+        }
+        for (lm, endpoints) in &notes.endpoints {
+            entry_of(&mut paid, lm).endpoints.clone_from(endpoints);
         }
         let entry = SpendEntry::Outcome(OutcomeEntry {
             task: outcome.task,
@@ -213,6 +217,16 @@ fn key(task: TaskId, made_by: &str) -> u64 {
     hasher.finish()
 }
 
+/// The entry of an LM, which is made if it is missing.
+fn entry_of<'a, 'b>(paid: &'b mut Vec<PaidEntry<'a>>, lm: &'a str) -> &'b mut PaidEntry<'a> {
+    let number = paid.iter().position(|entry| entry.lm == lm);
+    let number = number.unwrap_or_else(|| {
+        paid.push(PaidEntry::of(lm));
+        paid.len() - 1
+    });
+    &mut paid[number]
+}
+
 impl PaidEntry<'_> {
     fn of(lm: &str) -> PaidEntry<'_> {
         PaidEntry {
@@ -221,6 +235,7 @@ impl PaidEntry<'_> {
             prompt_tokens: 0,
             completion_tokens: 0,
             latency_ms: Vec::new(),
+            endpoints: IndexMap::new(),
         }
     }
 }

@@ -283,6 +283,7 @@ async fn notes_of_an_outcome_are_entered_once_whenever_the_process_is_killed() {
         ..AnswerNotes::default()
     };
     notes.answered("l", 250);
+    notes.served("l", "http://a/v1");
     let line = trace(0, "now");
     let mut log = open(&dir);
     let index = LineIndex::of(&line).expect("a good line");
@@ -305,6 +306,8 @@ async fn notes_of_an_outcome_are_entered_once_whenever_the_process_is_killed() {
         (paid(&log), unsettled(&log).map(|lm| lm.calls)),
         ((1, 1), Some(1))
     );
+    let answers = log.counts().by_endpoint("l");
+    assert_eq!(answers.as_deref(), Some("1 from http://a/v1"));
     let text = fs::read_to_string(dir.spend()).expect("a file");
     assert_eq!(text.matches("\"latency_ms\":[250]").count(), 1, "{text}");
 }
