@@ -29,6 +29,9 @@ pub(super) fn export_manifest(metrics: &RunMetrics, manifest: &Manifest) {
     for (lm, totals) in &counts.lms {
         metrics.tokens(lm, totals.prompt_tokens, totals.completion_tokens);
     }
+    for (lm, totals) in &counts.unsettled {
+        metrics.unsettled(lm, totals.calls, totals.prompt_tokens + totals.completion_tokens);
+    }
     metrics.cost(manifest.total_cost());
 }
 

@@ -63,6 +63,19 @@ pub struct ClosedAccount {
     pub reset_secs: Option<u64>,
 }
 
+impl ClosedCause {
+    /// Its name in events and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            ClosedCause::Key => "key",
+            ClosedCause::Quota => "quota",
+            ClosedCause::DailyQuota => "daily_quota",
+            ClosedCause::Model => "model",
+            ClosedCause::Request => "request",
+        }
+    }
+}
+
 /// What a person has to mend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -3,6 +3,7 @@
 //! Every module may use this one; it uses no part of the pipeline. Counting is always on and costs a few atomic additions: each
 //! part of the program keeps the counters that it needs, looked up once by their labels. The server runs on request only.
 
+mod account;
 mod health;
 mod lm;
 pub mod names;
@@ -10,6 +11,7 @@ mod run;
 mod server;
 mod worker;
 
+pub use account::{AccountMetrics, AccountReading};
 pub use health::{Health, Need, Watchdog};
 pub use lm::{DollarsPerMillion, LmMetrics, RequestTimer};
 pub use run::{Done, JobCounts, RunMetrics, TrainingMetrics};
@@ -48,6 +50,8 @@ pub struct Metrics {
     registry: Registry,
     /// The metrics of the run that this process coordinates.
     pub run: RunMetrics,
+    /// The accounts behind the LMs of this process's workers.
+    pub account: AccountMetrics,
     /// Whether the process is alive and ready for work.
     pub health: Health,
     lm: LmFamilies,
@@ -74,6 +78,7 @@ impl Metrics {
             worker_families: WorkerFamilies::new(&registry),
             worker: OnceLock::new(),
             run: RunMetrics::new(&registry),
+            account: AccountMetrics::new(&registry),
             health: Health::default(),
             lm: LmFamilies::new(&registry),
             service_up: registry.gauges(&names::SERVICE_UP),

@@ -67,6 +67,19 @@ table! {
     LM_CACHE_HITS: Counter "bsft_lm_cache_hits_total" ["lm", "model"]
         "answers that were read from the store instead of requested again";
 
+    ACCOUNT_WAITING: Gauge "bsft_account_waiting_calls" ["model", "address", "key"]
+        "calls that wait for their turn at the gate of a model at this address; key is the name of the variable with its key";
+    ACCOUNT_LIMIT: Gauge "bsft_account_limit_requests_per_second" ["model", "address", "key"]
+        "requests a second that this process releases at most, declared or learnt; absent while nothing limits";
+    ACCOUNT_THROTTLES: Counter "bsft_account_throttles_total" ["model", "address", "key"]
+        "requests that the server refused for a rate limit";
+    ACCOUNT_AWAY: Gauge "bsft_account_away_seconds" ["model", "address", "key"]
+        "how long the server has not answered, while it counts as away and is probed; 0 while it answers";
+    ACCOUNT_CLOSED: Gauge "bsft_account_closed" ["model", "address", "key", "cause"]
+        "1 while the account is refused and calls are handed back (cause: key, quota, daily_quota, model, request); absent otherwise";
+    ACCOUNT_LATENCY: Gauge "bsft_account_latency_seconds" ["model", "address", "key"]
+        "median latency of the last answers; absent before the first";
+
     WORKER_TASKS: Counter "bsft_worker_tasks_total" ["lane", "outcome"]
         "tasks by what became of them here: kept, dropped (the metric refused the trace) or failed in the queue bootstrap; trained or failed \
          in finetune; in both interrupted (handed back while stopping), fenced (another attempt took over), refused (a message that is not \
@@ -99,6 +112,10 @@ table! {
         "tokens of the outcomes in DIR (kind: prompt, completion), those of earlier processes included";
     RUN_COST: Gauge "bsft_run_cost_dollars" []
         "US dollars for these tokens; absent if the price of an LM is unknown";
+    RUN_UNSETTLED_CALLS: Gauge "bsft_run_unsettled_calls" ["lm"]
+        "calls that were in flight when a process of the run was killed: they may have been paid, and were made again";
+    RUN_UNSETTLED_TOKENS: Gauge "bsft_run_unsettled_tokens" ["lm"]
+        "the most tokens that these calls can have cost, apart from answers without max_tokens";
     RUN_WORKERS: Gauge "bsft_run_workers" []
         "workers with a recent heartbeat; absent while unknown";
     RUN_DIR_AVAILABLE: Gauge "bsft_run_dir_available_bytes" []

@@ -13,6 +13,8 @@ pub struct RunMetrics {
     republished: IntCounterVec,
     tokens: IntGaugeVec,
     cost: GaugeVec,
+    unsettled_calls: IntGaugeVec,
+    unsettled_tokens: IntGaugeVec,
     workers: IntGaugeVec,
     available: IntGaugeVec,
     messages: IntGaugeVec,
@@ -64,6 +66,8 @@ impl RunMetrics {
             republished: registry.counters(&names::RUN_TASKS_REPUBLISHED),
             tokens: registry.gauges(&names::RUN_TOKENS),
             cost: registry.float_gauges(&names::RUN_COST),
+            unsettled_calls: registry.gauges(&names::RUN_UNSETTLED_CALLS),
+            unsettled_tokens: registry.gauges(&names::RUN_UNSETTLED_TOKENS),
             workers: registry.gauges(&names::RUN_WORKERS),
             available: registry.gauges(&names::RUN_DIR_AVAILABLE),
             messages: registry.gauges(&names::QUEUE_MESSAGES),
@@ -126,6 +130,12 @@ impl RunMetrics {
     /// Sets the cost of all answers, or `None` if unknown.
     pub fn cost(&self, dollars: Option<f64>) {
         known(&self.cost, &[], dollars);
+    }
+
+    /// Sets the calls of an LM that may have been paid, and the most tokens that they can have cost.
+    pub fn unsettled(&self, lm: &str, calls: u64, tokens: u64) {
+        known_count(&self.unsettled_calls, &[lm], Some(calls));
+        known_count(&self.unsettled_tokens, &[lm], Some(tokens));
     }
 
     /// Sets the number of workers with a recent heartbeat, or `None` if unknown.

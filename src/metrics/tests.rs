@@ -36,6 +36,13 @@ fn full() -> Metrics {
     run.outstanding(0);
     run.tokens("teacher", 1, 2);
     run.cost(Some(0.5));
+    run.unsettled("teacher", 1, 100);
+    metrics.account.export(&AccountReading {
+        limit_per_sec: Some(2.0),
+        closed: Some("key"),
+        latency_secs: Some(0.25),
+        ..account(3)
+    });
     run.workers(Some(1));
     run.available(Some(1));
     run.messages("bootstrap", Some(0));
@@ -50,6 +57,40 @@ fn full() -> Metrics {
     metrics.needs(Service::Redis);
     metrics.waits(Service::Redis).waited();
     metrics
+}
+
+fn account(throttled: u64) -> AccountReading<'static> {
+    AccountReading {
+        model: "openai/x",
+        address: "http://a",
+        key: "KEY",
+        throttled,
+        ..AccountReading::default()
+    }
+}
+
+#[test]
+fn account_gauges_follow_the_state_and_refusals_are_counted_once() {
+    let metrics = full();
+    let of = "address=\"http://a\",key=\"KEY\",model=\"openai/x\"";
+    let closed = "address=\"http://a\",cause=\"key\",key=\"KEY\",model=\"openai/x\"";
+    assert!(has(&metrics, &format!("bsft_account_closed{{{closed}}} 1")));
+    assert!(has(
+        &metrics,
+        &format!("bsft_account_limit_requests_per_second{{{of}}} 2")
+    ));
+    metrics.account.export(&AccountReading {
+        away_secs: Some(7),
+        ..account(5)
+    });
+    assert!(has(&metrics, &format!("bsft_account_throttles_total{{{of}}} 5")));
+    assert!(has(&metrics, &format!("bsft_account_away_seconds{{{of}}} 7")));
+    let text = metrics.text().expect("it is encoded");
+    assert!(!text.contains("bsft_account_closed{"), "{text}");
+    assert!(
+        !text.contains("bsft_account_limit_requests_per_second{"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -55,7 +55,12 @@ impl WorkerContext {
                 Arc::clone(&worker.accounts),
                 Arc::clone(&worker.metrics),
             ),
-            heartbeats: Heartbeats::new(worker.coordination, info, worker.accounts),
+            heartbeats: Heartbeats::new(
+                worker.coordination,
+                info,
+                worker.accounts,
+                Arc::clone(&worker.metrics),
+            ),
             log: RateLimitedLog::default(),
             calls_in_flight: worker.calls_in_flight,
             calls: Semaphore::new(calls),

@@ -3,6 +3,8 @@
 use super::lease::{HEARTBEAT, LEASE};
 use crate::account::Accounts;
 use crate::coordination::{Coordination, Process, WorkerInfo};
+use crate::lm::{LmState, LmStatus};
+use crate::metrics::{AccountReading, Metrics};
 use crate::task::RunId;
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -25,6 +27,7 @@ pub(super) struct Heartbeats {
     info: WorkerInfo,
     /// What the process sees of its LMs.
     accounts: Arc<Accounts>,
+    metrics: Arc<Metrics>,
     /// Locked for look-ups only, never across an await.
     runs: Mutex<HashMap<RunId, ActiveRun>>,
     /// Notified when a run is added.
@@ -42,11 +45,13 @@ impl Heartbeats {
         coordination: Arc<dyn Coordination>,
         info: WorkerInfo,
         accounts: Arc<Accounts>,
+        metrics: Arc<Metrics>,
     ) -> Heartbeats {
         Heartbeats {
             coordination,
             info,
             accounts,
+            metrics,
             runs: Mutex::default(),
             run_added: Notify::new(),
         }
@@ -109,6 +114,7 @@ impl Heartbeats {
                 lms: self.accounts.statuses(),
                 ..self.info.clone()
             };
+            self.export(&info.lms);
             for run in runs {
                 self.beat(&run, &info).await;
             }
@@ -117,6 +123,28 @@ impl Heartbeats {
                 () = self.run_added.notified() => {}
                 () = changes.changed() => {}
             }
+        }
+    }
+
+    fn export(&self, lms: &[LmStatus]) {
+        for lm in lms.iter().filter(|lm| !lm.address.is_empty()) {
+            self.metrics.account.export(&AccountReading {
+                model: &lm.model,
+                address: &lm.address,
+                key: lm.key_variable.as_deref().unwrap_or_default(),
+                waiting: lm.waiting,
+                limit_per_sec: lm.limit_per_min.map(|per_min| per_min as f64 / 60.0),
+                throttled: lm.throttled,
+                away_secs: match lm.state {
+                    LmState::Away { secs } => Some(secs),
+                    LmState::Open | LmState::Closed(_) => None,
+                },
+                closed: match &lm.state {
+                    LmState::Closed(account) => Some(account.cause.name()),
+                    LmState::Open | LmState::Away { .. } => None,
+                },
+                latency_secs: lm.latency_ms.map(|ms| ms as f64 / 1000.0),
+            });
         }
     }
 
