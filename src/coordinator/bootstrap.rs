@@ -26,6 +26,9 @@ const DRAIN_WAIT: Duration = Duration::from_millis(200);
 /// How long a store that is away may delay the exit of a run that stops early.
 const LAST_SYNC: Duration = Duration::from_secs(5);
 
+/// How many of the most frequent failures the summary names.
+const SHOWN_FAILURES: usize = 3;
+
 /// How often `run.json` is written, for `status`.
 const MANIFEST_EVERY: Duration = Duration::from_secs(2);
 
@@ -187,6 +190,8 @@ impl Rounds<'_> {
             self.record_changes(&heartbeats);
             self.first.enter_answered(&self.lms.answered());
             self.manifest.limits = self.lms.limits();
+            let away = self.run.coordinator.events.services_away();
+            self.manifest.limits.extend(away);
             self.manifest.heartbeats = heartbeats;
         }
     }
@@ -260,7 +265,8 @@ impl Rounds<'_> {
 
     async fn publish_counts(&mut self) -> Result<(), RunError> {
         self.manifest.record_counts(self.log.counts(), &self.tasks.job);
-        self.manifest.commonest_failure = self.log.commonest_failure().cloned();
+        self.manifest.common_failures = self.log.most_common_failures(SHOWN_FAILURES);
+        self.manifest.commonest_failure = self.manifest.common_failures.first().cloned();
         run_json::publish(self.run, self.manifest).await
     }
 

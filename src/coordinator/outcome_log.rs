@@ -171,6 +171,11 @@ impl OutcomeLog {
         self.messages.commonest()
     }
 
+    /// So many of the most frequent failures.
+    pub(super) fn most_common_failures(&self, most: usize) -> Vec<CommonFailure> {
+        self.messages.most_common(most)
+    }
+
     /// How many lines were archived on start.
     pub(super) fn stale(&self) -> usize {
         self.stale

@@ -58,6 +58,13 @@ impl FailureMessages {
         let failures = self.0.values();
         failures.max_by_key(|failure| (failure.failures, std::cmp::Reverse(failure.example)))
     }
+
+    /// So many of the most frequent failures, in this order.
+    pub fn most_common(&self, most: usize) -> Vec<CommonFailure> {
+        let mut failures: Vec<&CommonFailure> = self.0.values().collect();
+        failures.sort_by_key(|failure| (std::cmp::Reverse(failure.failures), failure.example));
+        failures.into_iter().take(most).cloned().collect()
+    }
 }
 
 #[cfg(test)]
@@ -81,6 +88,13 @@ mod tests {
         messages.enter(&failure(9, "6001 tokens are too many"));
         let commonest = messages.commonest().expect("three failures");
         assert_eq!(commonest.to_string(), "2 × 5123 tokens are too many (example 5)");
+        let all: Vec<u32> = messages
+            .most_common(9)
+            .iter()
+            .map(|failure| failure.example)
+            .collect();
+        assert_eq!(all, [5, 3]);
+        assert_eq!(messages.most_common(1).len(), 1);
     }
 
     #[test]

@@ -86,6 +86,9 @@ pub struct Manifest {
     /// The failure that most failed tasks have in common.
     #[serde(default)]
     pub commonest_failure: Option<CommonFailure>,
+    /// The most frequent failures, each with the first example.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub common_failures: Vec<CommonFailure>,
     /// The last heartbeats of the workers, during the bootstrap phase.
     #[serde(default)]
     pub heartbeats: Vec<Heartbeat>,
@@ -285,6 +288,7 @@ impl Manifest {
             rate: 0.0,
             limits: Vec::new(),
             commonest_failure: None,
+            common_failures: Vec::new(),
             heartbeats: Vec::new(),
             stopped: None,
             load: None,

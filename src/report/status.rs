@@ -53,7 +53,8 @@ impl RunStatus {
         let live = manifest.phase != Phase::Compiled && age < FRESH;
         let left = manifest.tasks.saturating_sub(manifest.counts.done());
         let eta_seconds = eta_seconds(left, manifest.rate).filter(|_| live);
-        let reported = Some(manifest.heartbeats.clone()).filter(|reported| live && !reported.is_empty());
+        let reported = Some(&manifest.heartbeats).filter(|reported| live && !reported.is_empty());
+        let reported = reported.map(|reported| aged(reported, age.as_secs()));
         RunStatus {
             name,
             manifest,
@@ -64,6 +65,17 @@ impl RunStatus {
             queues: None,
         }
     }
+}
+
+/// Heartbeats of a manifest that was written so long ago.
+fn aged(heartbeats: &[Heartbeat], secs: u64) -> Vec<Heartbeat> {
+    let heartbeats = heartbeats.iter().cloned();
+    heartbeats
+        .map(|heartbeat| Heartbeat {
+            age_secs: heartbeat.age_secs + secs,
+            ..heartbeat
+        })
+        .collect()
 }
 
 impl fmt::Display for RunStatus {

@@ -43,6 +43,8 @@ fn outcome_lines(manifest: &Manifest) -> Vec<String> {
         let failed = count(*failed as u64);
         format!("             {failed} {} failed", kind.name())
     }));
+    let common = manifest.common_failures.iter();
+    lines.extend(common.map(|failure| format!("             {failure}")));
     lines.extend(counts.lms.iter().flat_map(|(lm, totals)| {
         let line = format!(
             "  lm {lm}: {} answers, {} + {} tokens, {}",

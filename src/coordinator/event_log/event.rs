@@ -6,6 +6,7 @@ use crate::coordination::WorkerInfo;
 use crate::lm::{ClosedAccount, ClosedCause};
 use crate::metrics::Service;
 use serde::{Serialize, Serializer};
+use std::fmt;
 
 /// What happened to a run. The field `event` of a line has the variant's name in snake case.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -123,6 +124,15 @@ pub struct TrainingOfEvent {
 /// A service by its name.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NamedService(pub(super) Service);
+
+impl fmt::Display for NamedService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Service::RabbitMq => "RabbitMQ",
+            Service::Redis => "Redis",
+        })
+    }
+}
 
 impl Serialize for NamedService {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

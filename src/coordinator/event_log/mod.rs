@@ -21,14 +21,16 @@ pub(super) use heartbeat_changes::HeartbeatChanges;
 pub(super) use rates::RunRates;
 pub(super) use service_watch::watch_services;
 
-use crate::report::Manifest;
+use crate::report::{Manifest, time};
 use crate::run_dir::RunDir;
 use bounded_file::BoundedFile;
+use event::NamedService;
 use manifest_changes::ManifestChanges;
 use serde::Serialize;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::time::Instant;
 use tracing::warn;
 
 /// The event log of a run directory, open for appending.
@@ -42,6 +44,8 @@ pub struct EventLog {
 struct LogState {
     file: BoundedFile,
     manifest: ManifestChanges,
+    /// Services that do not answer.
+    away: Vec<(NamedService, Instant)>,
     /// Whether a line could not be written.
     has_failed: bool,
 }
@@ -62,6 +66,7 @@ impl EventLog {
         let state = LogState {
             file,
             manifest: ManifestChanges::default(),
+            away: Vec::new(),
             has_failed: false,
         };
         Ok(EventLog {
@@ -82,6 +87,14 @@ impl EventLog {
         }
     }
 
+    /// The services that do not answer, a text for each.
+    pub(super) fn services_away(&self) -> Vec<String> {
+        let state = self.state();
+        let away = state.away.iter();
+        away.map(|(service, since)| format!("waiting for {service} ({})", time(since.elapsed())))
+            .collect()
+    }
+
     fn state(&self) -> MutexGuard<'_, LogState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -89,6 +102,11 @@ impl EventLog {
 
 impl LogState {
     fn record(&mut self, event: &Event) {
+        match event {
+            Event::ServiceAway { service } => self.away.push((*service, Instant::now())),
+            Event::ServiceBack { service, .. } => self.away.retain(|(away, _)| away != service),
+            _ => {}
+        }
         let at = unix_milliseconds() as f64 / 1000.0;
         let line = serde_json::to_string(&TimedEvent { at, event });
         let line = line.expect("an event is plain data with string keys");

@@ -249,6 +249,22 @@ fn outage_of_a_service_is_recorded_at_its_ends() {
     assert_eq!(after(true, 9), None);
 }
 
+#[tokio::test(start_paused = true)]
+async fn services_away_are_named_until_they_are_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = EventLog::open(&RunDir::create(folder.path()).expect("a folder")).expect("a log");
+    let mut rabbitmq = ServiceOutage::new(Service::RabbitMq);
+    let mut after = |answers| {
+        let event = rabbitmq.update(answers, Instant::now());
+        event.iter().for_each(|event| log.record(event));
+    };
+    after(false);
+    tokio::time::advance(Duration::from_secs(42)).await;
+    assert_eq!(log.services_away(), ["waiting for RabbitMQ (42s)"]);
+    after(true);
+    assert_eq!(log.services_away(), Vec::<String>::new());
+}
+
 #[test]
 fn lines_have_the_time_and_survive_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
