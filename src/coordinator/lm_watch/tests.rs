@@ -160,9 +160,9 @@ fn account_that_closed_before_the_run_does_not_stop_it() {
 #[test]
 fn lm_that_never_answered_is_waited_for_a_few_seconds_only() {
     let (mut watch, _) = watch(WAITING, true);
-    assert_eq!(verdict(&mut watch, [status(away(7), 0)], 7), None);
+    assert_eq!(verdict(&mut watch, [status(away(4), 0)], 4), None);
     assert_eq!(
-        verdict(&mut watch, [status(away(8), 0)], 8).as_deref(),
+        verdict(&mut watch, [status(away(5), 0)], 5).as_deref(),
         Some(
             "lm teacher: http://127.0.0.1:8000/v1 cannot be reached, and has not answered in this run: \
              connection refused; start the server, correct lm.teacher.api_base, or wait for the server \
@@ -215,8 +215,8 @@ fn answers_in_the_log_count_for_an_lm_that_is_away() {
 #[test]
 fn outage_before_the_run_does_not_count() {
     let (mut watch, _) = watch(WAITING, false);
-    assert_eq!(verdict(&mut watch, [status(away(9999), 5)], 7), None);
-    assert!(verdict(&mut watch, [status(away(9999), 5)], 8).is_some());
+    assert_eq!(verdict(&mut watch, [status(away(9999), 5)], 4), None);
+    assert!(verdict(&mut watch, [status(away(9999), 5)], 5).is_some());
 }
 
 #[test]
