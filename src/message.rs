@@ -24,6 +24,9 @@ pub struct BootstrapTask {
     pub example: u32,
     /// Digest of the example's labels: a trace is stale when they have changed.
     pub labels: u64,
+    /// Whether the teacher's LMs answered before the coordinator started.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub answered: bool,
     /// The example's columns, labels included: a JSON object, Python's NaN and Infinity included.
     #[serde(skip)]
     pub data: String,

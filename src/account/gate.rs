@@ -34,6 +34,8 @@ pub struct Gate {
     eras: [AtomicU64; 2],
     pub(super) counts: Counts,
     state: Mutex<GateState>,
+    /// Whether an earlier process of a run got answers.
+    was_accepted_before: AtomicBool,
     /// The last request that was not answered: the server's words, and when.
     last_error: Mutex<Option<(String, Instant)>>,
     /// Its holder is the head of the queue of calls that wait: one call of each run, in the order in which they came.
@@ -90,6 +92,7 @@ impl Gate {
             eras: [state.health_era, state.pace_era].map(AtomicU64::new),
             counts: Counts::default(),
             state: Mutex::new(state),
+            was_accepted_before: AtomicBool::new(false),
             last_error: Mutex::default(),
             queue: tokio::sync::Mutex::default(),
             changed: Notify::new(),
@@ -283,6 +286,16 @@ impl Gate {
     /// Whether no server answers.
     pub(super) fn is_simulated(&self) -> bool {
         self.address.is_empty()
+    }
+
+    /// Another process of the run has got answers.
+    pub(super) fn accepted_before(&self) {
+        self.was_accepted_before.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the account has been accepted, in this process or an earlier one.
+    pub(super) fn was_accepted(&self) -> bool {
+        self.answered() > 0 || self.was_accepted_before.load(Ordering::Relaxed)
     }
 
     /// Answers so far.

@@ -136,6 +136,11 @@ impl GatedLm {
         self.endpoints.gates().all(Gate::is_simulated)
     }
 
+    /// An earlier process of the run has got answers: a refusal of a single call need not be the account's.
+    pub fn accepted_before(&self) {
+        self.endpoints.gates().for_each(Gate::accepted_before);
+    }
+
     /// Completes a request with a permit for each try; waits as long as the account asks for. `mark` shows while a request is in flight,
     /// and that its answer is not recorded yet.
     ///

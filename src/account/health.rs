@@ -77,7 +77,7 @@ impl ServerHealth {
     }
 
     pub(super) fn suspect(refusal: &ClosedAccount, was_answered: bool, now: Instant) -> ServerHealth {
-        let is_ambiguous = matches!(refusal.status, 400 | 403) && was_answered;
+        let is_ambiguous = may_be_content(refusal) && was_answered;
         ServerHealth::Suspect {
             since: now,
             next_probe: now,
@@ -183,6 +183,11 @@ impl ServerHealth {
             ServerHealth::Closed { account, .. } => LmState::Closed(account.clone()),
         }
     }
+}
+
+/// Whether the refusal may be due to the content of the example.
+pub(super) fn may_be_content(refusal: &ClosedAccount) -> bool {
+    matches!(refusal.status, 400 | 403)
 }
 
 /// Whether the same call, refused twice with no other call to ask, closes the account.

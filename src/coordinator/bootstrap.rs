@@ -78,10 +78,10 @@ pub(super) async fn bootstrap(run: RunContext<'_>, prepared: Prepared) -> Result
         first: FirstExamples::new(&tasks, &log),
         guard: FailureGuard::new(tasks.job.max_failure_rate, log.counts().kept > 0),
         ended: LastMinute::new(log.counts().done() as u64, now),
+        publisher: TaskPublisher::new(run, &tasks, spec, &log),
         log: &mut log,
         manifest: &mut manifest,
         drain,
-        publisher: TaskPublisher::new(run, &tasks, spec),
         published_at: now,
         is_manifest_due: false,
     };

@@ -47,6 +47,8 @@ const LOST_AFTER: Duration = Duration::from_secs(10);
 
 /// Publishes tasks in order, skipping those with an outcome.
 pub(super) struct TaskPublisher<'a> {
+    /// By teacher: whether its LMs have answered an earlier process of the run.
+    answered: Vec<bool>,
     run: RunContext<'a>,
     tasks: &'a TaskPlan,
     spec: StoredSpec,
@@ -61,8 +63,16 @@ pub(super) struct TaskPublisher<'a> {
 }
 
 impl<'a> TaskPublisher<'a> {
-    pub(super) fn new(run: RunContext<'a>, tasks: &'a TaskPlan, spec: StoredSpec) -> TaskPublisher<'a> {
+    pub(super) fn new(
+        run: RunContext<'a>,
+        tasks: &'a TaskPlan,
+        spec: StoredSpec,
+        log: &OutcomeLog,
+    ) -> TaskPublisher<'a> {
+        let teachers = 0..tasks.job.spec.teachers.len();
+        let answered = teachers.map(|teacher| tasks.of_teacher(teacher).any(|task| log.has_trace(task)));
         TaskPublisher {
+            answered: answered.collect(),
             run,
             tasks,
             spec,
@@ -266,6 +276,7 @@ impl<'a> TaskPublisher<'a> {
             teacher,
             example,
             labels: trainset.label_digest(example as usize).unwrap_or_default(),
+            answered: self.answered[teacher as usize],
             data: trainset.json(example as usize)?,
         };
         Ok(message.encode())

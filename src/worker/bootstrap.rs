@@ -48,6 +48,9 @@ pub(super) async fn execute(context: Arc<WorkerContext>, delivery: Delivery) {
         }
         Err(why) => return context.log.hand_back(delivery, &why).await,
     };
+    if message.answered {
+        job.accepted_before(message.teacher);
+    }
     match attempt(&context, &job, message).await {
         Ok(AttemptEnd::Done) => resolve(delivery, Disposition::Ack).await,
         Ok(AttemptEnd::Stored(end)) => {

@@ -30,6 +30,19 @@ pub(super) struct ConnectedLm {
     pub(super) metrics: LmMetrics,
 }
 
+impl BuiltJob {
+    /// The teacher's LMs have answered an earlier process of the run.
+    pub(super) fn accepted_before(&self, teacher: u32) {
+        let teacher = self.spec.teachers.get(teacher as usize);
+        let predictors = teacher.into_iter().flat_map(|teacher| &teacher.predictors);
+        for predictor in predictors {
+            if let Some(connected) = self.lms.get(&predictor.lm) {
+                connected.lm.accepted_before();
+            }
+        }
+    }
+}
+
 /// Why a worker cannot execute a job's tasks.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum JobError {

@@ -125,6 +125,7 @@ impl Cluster {
             teacher: 0,
             example: 0,
             labels: 0,
+            answered: false,
             data: "{}".to_owned(),
         };
         let runtime = tokio::runtime::Runtime::new().unwrap();

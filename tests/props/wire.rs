@@ -22,6 +22,7 @@ fn bootstrap_task() -> impl Strategy<Value = BootstrapTask> {
                 teacher,
                 example,
                 labels,
+                answered: false,
                 data,
             },
         )

@@ -2,7 +2,7 @@
 
 use super::Gate;
 use crate::account::gate_state::{FirstRequest, GateState, Ticket};
-use crate::account::health::{AWAY_AFTER, AWAY_AFTER_NO_ANSWER, ServerHealth, closes_alone};
+use crate::account::health::{AWAY_AFTER, AWAY_AFTER_NO_ANSWER, ServerHealth, closes_alone, may_be_content};
 use crate::account::latency_model::TimedAnswer;
 use crate::lm::{ClosedAccount, Hints, Usage};
 use std::sync::atomic::Ordering::Relaxed;
@@ -207,11 +207,12 @@ impl<'a> Slot<'a> {
         was_unfounded: bool,
     ) -> Standing {
         self.is_not_accepted(&format!("HTTP {}: {}", account.status, account.message));
-        let was_answered = self.gate.answered() > 0;
+        let was_answered = self.gate.was_accepted();
         self.gate.change(|state, now| {
             state.not_accepted(&self.ticket);
             self.was_alive(state, &Hints::default(), now);
-            let closes_alone = closes_alone(account.cause) && !was_unfounded;
+            let is_own = was_unfounded || self.is_alone_with(account, was_answered);
+            let closes_alone = closes_alone(account.cause) && !is_own;
             let own = own.filter(|_| !closes_alone);
             self.accuse(state, account, own, was_answered, now)
         })
@@ -248,6 +249,14 @@ impl<'a> Slot<'a> {
             }
         }
         Standing::Pending(state.health_era)
+    }
+
+    /// Whether the account was accepted before, this call is the only one at the gate, and its content may be the reason: then nothing but
+    /// its refusals speaks against the account.
+    fn is_alone_with(&self, account: &ClosedAccount, was_answered: bool) -> bool {
+        let counts = &self.gate.counts;
+        let others = counts.in_flight.load(Relaxed).saturating_sub(1) + counts.waiting.load(Relaxed);
+        was_answered && may_be_content(account) && others == 0
     }
 
     /// The server has answered in some way: it is not away. Costs nothing but a look while nothing limits.

@@ -109,3 +109,28 @@ async fn a_call_that_waits_is_handed_back_when_the_process_drains() {
         () = drain => unreachable!(),
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_forbidden_call_alone_is_the_example_s_if_the_account_was_accepted_before() {
+    let forbidden = Behavior {
+        poisoned: Some((7, Poison::Forbidden)),
+        ..Behavior::default()
+    };
+    // The last one of a process that got answers.
+    let (accounts, gated, permits) = Load::new(forbidden.clone()).parts();
+    ask(&gated, &permits, 0).await.unwrap();
+    let ended = ask(&gated, &permits, 7).await;
+    assert!(matches!(ended, Err(GateError::Failed(_))), "{ended:?}");
+    assert_eq!(accounts.statuses()[0].state, LmState::Open);
+    // The only one of a process, where an earlier one got answers.
+    let (accounts, gated, permits) = Load::new(forbidden.clone()).parts();
+    gated.accepted_before();
+    let ended = ask(&gated, &permits, 7).await;
+    assert!(matches!(ended, Err(GateError::Failed(_))), "{ended:?}");
+    assert_eq!(accounts.statuses()[0].state, LmState::Open);
+    // The first one of all.
+    let (accounts, gated, permits) = Load::new(forbidden).parts();
+    let ended = ask(&gated, &permits, 7).await;
+    assert!(matches!(ended, Err(GateError::HandedBack)), "{ended:?}");
+    assert!(matches!(accounts.statuses()[0].state, LmState::Closed(_)));
+}
