@@ -177,6 +177,7 @@ impl GatedLm {
                 mark.sent(request.body);
             }
             let reply = tokio::select! {
+                biased;
                 reply = endpoint.lm.complete(request) => reply,
                 waited = self.overdue(gate, tries.given_up) => tries.give_up(waited),
             };

@@ -72,6 +72,9 @@ fn status_of_a_live_run_shows_what_limits_it_and_what_each_worker_sees() {
             "model": "openai/m", "address": "http://lm/v1", "key_variable": null, "state": state, "answered": 9, "throttled": 3,
             "in_flight": 4, "waiting": 60, "answers_per_min": 5880, "limit_per_min": 5900, "latency_ms": 250,
         });
+        if error.is_some() {
+            lm["in_flight_limit"] = json!(30);
+        }
         lm["last_error"] = json!(error);
         lm["last_error_secs"] = json!(error.map(|_| 42));
         lm
@@ -103,7 +106,7 @@ runs/intents  Bootstrap  1,600 of 2,000 tasks, 1,250 kept (83.3 %), 100 failed (
   worker process 7 on h: bootstrap, 64 calls in flight at most, heartbeat 2 s ago
     openai/m at http://lm/v1: 4 in flight, 60 waiting, 5,880 answers/min of 5,900 allowed, p50 0.2s, 3 × 429
   worker process 8 on h: bootstrap, 64 calls in flight at most, heartbeat 5 s ago
-    openai/m at http://lm/v1: away for 42s: 4 in flight, 60 waiting, 5,880 answers/min of 5,900 allowed, p50 0.2s, 3 × 429; \
+    openai/m at http://lm/v1: away for 42s: 4 in flight of 30 that saturate it, 60 waiting, 5,880 answers/min of 5,900 allowed, p50 0.2s, 3 × 429; \
 last error 42s ago: connection refused";
     assert_eq!(status.to_string(), expected);
 }

@@ -9,6 +9,7 @@ mod events;
 mod example;
 mod learnt;
 mod outage;
+mod saturated;
 mod scene;
 mod shared_limits;
 mod workers;
