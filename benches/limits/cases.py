@@ -76,4 +76,21 @@ CASES = [
         in_flight=1024,
         who=("bsft", "designer"),
     ),
+    case(
+        "100/s shared, knee at 30 in flight, thrashes from 256",
+        {"saturation": {"peak_rps": 100, "base_s": 0.3, "thrash_from": 256}},
+        3000,
+        in_flight=1024,
+        who=("bsft",),
+        quick=True,
+    ),
+    # Row 10.
+    case(
+        "the same, timeout of 5 s",
+        {"saturation": {"peak_rps": 100, "base_s": 0.3, "thrash_from": 256}},
+        3000,
+        in_flight=1024,
+        lm="timeout_secs = 5",
+        who=("bsft",),
+    ),
 ]

@@ -28,6 +28,9 @@ const LARGE_BROUGHT_NOTHING: f64 = 0.33;
 const SMALL_BROUGHT_NOTHING: f64 = 0.13;
 const HAS_ROOM: f64 = 0.85;
 
+/// What is held of the requests of a level after a large step beyond it: some are on their way between client and server.
+const ROOM: f64 = 1.125;
+
 /// The elasticity below which a step down costs nothing.
 const COSTS_NOTHING: f64 = 0.09;
 
@@ -140,11 +143,16 @@ impl LearntConcurrency {
         if level.latency < SHORT {
             self.steady(Some(level), view);
         } else if change.value < SMALL_BROUGHT_NOTHING {
-            self.set_limit(below.in_flight as f64);
             if !below.is_rough() {
                 self.next_probe = view.now;
             }
-            self.steady(Some(below), view);
+            if is_large {
+                self.set_limit(below.in_flight as f64 * ROOM);
+                self.steady(None, view);
+            } else {
+                self.set_limit(below.in_flight as f64);
+                self.steady(Some(below), view);
+            }
         } else {
             // The capacity is between the two.
             self.go_down(level, view);
