@@ -66,7 +66,7 @@ CASES = [
     case("unknown model", {"unknown_model": True}, who=("bsft",), quick=True),
     # Row 9.
     case("1 % of the calls hang, timeout of 10 s", {"hang": 0.01}, lm="timeout_secs = 10", who=("bsft",), quick=True),
-    case("1 % of the calls hang, default timeout", {"hang": 0.01}, who=("bsft",), patience=700),
+    case("1 % of the calls hang, default timeout", {"hang": 0.01}, who=("bsft",), patience=120),
     # Row 11.
     case("one poisoned example", {"poison": "Question 333,"}, who=("bsft",), quick=True),
     # Row 6.
