@@ -1,6 +1,7 @@
 //! The limits that the job file declares for an account, shared by the gates of all its models.
 
 use super::lock;
+use super::shared_accounts::ProcessCalls;
 use super::token_bucket::TokenBucket;
 use crate::lm::AccountLimits;
 use std::sync::Mutex;
@@ -16,8 +17,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// What one process has used of an account's declared limits.
 #[derive(Debug)]
 pub(super) struct DeclaredLimits {
-    /// Whether the limits of a minute are kept by the slots of the shared account.
-    has_slots: bool,
+    /// The part of this process in a shared account, whose slots keep the limits of a minute and of a day; `None` in a process alone.
+    share: Option<ProcessShare>,
     used: Mutex<Used>,
     /// Notified when a request has ended.
     pub(super) freed: Notify,
@@ -31,6 +32,14 @@ struct Used {
     /// Requests of a day, and when the day began.
     day: (u64, Option<Instant>),
     in_flight: u64,
+}
+
+/// What a process may have in flight of a shared account.
+#[derive(Debug)]
+struct ProcessShare {
+    id: u64,
+    /// Requests in flight, and until when.
+    granted: Mutex<(u64, Instant)>,
 }
 
 /// Whether the declared limits let a request through.
@@ -49,9 +58,13 @@ pub(super) enum DeclaredAdmission {
 }
 
 impl DeclaredLimits {
-    pub(super) fn new(has_slots: bool) -> DeclaredLimits {
+    pub(super) fn new(is_shared: bool) -> DeclaredLimits {
+        let share = || ProcessShare {
+            id: fastrand::u64(..1 << 53),
+            granted: Mutex::new((0, Instant::now())),
+        };
         DeclaredLimits {
-            has_slots,
+            share: is_shared.then(share),
             used: Mutex::default(),
             freed: Notify::default(),
         }
@@ -67,7 +80,7 @@ impl DeclaredLimits {
         // With its burst a bucket releases no more than the limit in any 60 seconds.
         let secs = 60.0 + BURST.as_secs_f64();
         let bucket = |per_minute: Option<u64>| {
-            let per_minute = per_minute.filter(|_| !self.has_slots);
+            let per_minute = per_minute.filter(|_| self.share.is_none());
             per_minute.map(|limit| TokenBucket::new(limit.max(1) as f64 / secs, BURST, now))
         };
         used.requests = bucket(limits.rpm);
@@ -82,7 +95,7 @@ impl DeclaredLimits {
     /// Whether a request with so many tokens may be sent. Takes what it needs if `is_sent` and it is ready.
     pub(super) fn admit(&self, tokens: f64, now: Instant, is_sent: bool) -> DeclaredAdmission {
         let mut used = lock(&self.used);
-        if let (Some(limit), Some(began)) = (used.limits.rpd, used.day.1) {
+        if let (Some(limit), Some(began), None) = (used.limits.rpd, used.day.1, &self.share) {
             let passed = now.saturating_duration_since(began);
             if passed >= DAY {
                 used.day = (0, None);
@@ -96,7 +109,7 @@ impl DeclaredLimits {
         if used
             .limits
             .concurrent
-            .is_some_and(|most| used.in_flight >= most.max(1))
+            .is_some_and(|most| used.in_flight >= self.most_in_flight(most.max(1), now))
         {
             return DeclaredAdmission::Full;
         }
@@ -114,6 +127,36 @@ impl DeclaredLimits {
             used.take(tokens, now);
         }
         DeclaredAdmission::Ready
+    }
+
+    /// The calls of this process, so many of which wait at the reporting gate; `None` unless the account is shared and limits them.
+    pub(super) fn process_calls(&self, waiting: u64) -> Option<ProcessCalls> {
+        let share = self.share.as_ref()?;
+        let used = lock(&self.used);
+        used.limits.concurrent?;
+        Some(ProcessCalls {
+            id: share.id,
+            in_flight: used.in_flight,
+            wanted: used.in_flight + waiting,
+        })
+    }
+
+    /// This process may have so many requests in flight until then.
+    pub(super) fn grant(&self, in_flight: u64, until: Instant) {
+        if let Some(share) = &self.share {
+            *lock(&share.granted) = (in_flight, until);
+            self.freed.notify_waiters();
+        }
+    }
+
+    fn most_in_flight(&self, declared: u64, now: Instant) -> u64 {
+        match &self.share {
+            None => declared,
+            Some(share) => {
+                let (granted, until) = *lock(&share.granted);
+                if now < until { declared.min(granted) } else { 0 }
+            }
+        }
     }
 
     /// Counts a request that is sent whatever the limits say.

@@ -225,7 +225,10 @@ impl Gate {
                 Readiness::Shut => return Err(HandedBack::Closed),
                 Readiness::Ready => return Ok(()),
                 Readiness::NotBefore(until) => Some(until),
-                Readiness::Full => None,
+                Readiness::Full => {
+                    self.want_report(permits.available_permits().max(1));
+                    None
+                }
                 Readiness::NoSlot if permits.available_permits() == 0 => {
                     // Slots are reserved for calls that can use them.
                     tokio::select! {

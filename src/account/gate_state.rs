@@ -172,6 +172,12 @@ impl GateState {
         self.health_era += 1;
     }
 
+    /// The requests of a day that all workers may send are used up.
+    pub(super) fn use_up_day(&mut self, reset: Duration, now: Instant) {
+        let limit = self.declared_limits().and_then(|limits| limits.rpd);
+        self.turn(ServerHealth::closed(day_used_up(limit.unwrap_or(0), reset), now));
+    }
+
     /// Finds out what another worker has found: by one request, before which no other is sent.
     pub(super) fn hint(&mut self, hint: HealthHint, now: Instant) {
         match (hint, &self.health) {
@@ -262,7 +268,12 @@ impl GateState {
             Some(None) | None => {}
         }
         match declared {
-            Some(DeclaredAdmission::Full) => Readiness::Full,
+            Some(DeclaredAdmission::Full) => {
+                if let Some(shared) = &mut self.shared {
+                    shared.want_in_flight(now);
+                }
+                Readiness::Full
+            }
             Some(DeclaredAdmission::At(time)) => Readiness::NotBefore(ready.max(time)),
             _ if ready > now => Readiness::NotBefore(ready),
             _ => Readiness::Ready,
@@ -397,7 +408,7 @@ impl GateState {
 
     /// Whether a call needs a slot of the shared account.
     pub(super) fn is_paced_by_slots(&self) -> bool {
-        let is_paced = |limits: AccountLimits| limits.rpm.or(limits.tpm).is_some();
+        let is_paced = |limits: AccountLimits| limits.rpm.or(limits.tpm).or(limits.rpd).is_some();
         self.shared.is_some() && self.declared_limits().is_some_and(is_paced)
     }
 

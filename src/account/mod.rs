@@ -36,7 +36,7 @@ mod token_estimate;
 
 pub use gate::Gate;
 pub use gated_lm::{GateError, GatedAnswer, GatedLm};
-pub use shared_accounts::{GateGrant, GateReport, HealthTurn, SharedAccounts, SharedKey};
+pub use shared_accounts::{GateGrant, GateReport, HealthTurn, ProcessCalls, SharedAccounts, SharedKey};
 
 use crate::lm::{AccountLimits, LmSettings, LmStatus};
 use declared_limits::DeclaredLimits;

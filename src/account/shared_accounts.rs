@@ -19,6 +19,9 @@ pub trait SharedAccounts: fmt::Debug + Send + Sync {
     async fn sync(&self, key: &SharedKey, report: &GateReport) -> Result<GateGrant, StoreError>;
 }
 
+/// How long a process may use [`GateGrant::in_flight`] from its question on; less than the shared state keeps it for the process.
+pub(super) const IN_FLIGHT_VALID: Duration = Duration::from_secs(3);
+
 /// Names the shared state of a gate by digests: no secret and no address is in it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SharedKey {
@@ -54,6 +57,20 @@ pub struct GateReport {
     pub turn: Option<HealthTurn>,
     /// Whether it wants to send one request to a server that is away.
     pub wants_probe: bool,
+    /// Slots that were reserved and not used.
+    pub lapsed: u64,
+    /// The calls of the whole process to the account.
+    pub process: ProcessCalls,
+}
+
+/// The calls of a process to an account, where the requests in flight are limited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessCalls {
+    /// Tells the processes apart.
+    pub id: u64,
+    pub in_flight: u64,
+    /// Requests that would be in flight without the limit.
+    pub wanted: u64,
 }
 
 /// What a gate has found out by its own requests.
@@ -89,6 +106,10 @@ pub struct GateGrant {
     pub may_probe: bool,
     /// If not, when to ask again at the earliest.
     pub probe_after: Duration,
+    /// How long until the next day, if the requests of this one are used up; else 0.
+    pub day_reset: Duration,
+    /// Requests that the process may have in flight, for [`IN_FLIGHT_VALID`].
+    pub in_flight: u64,
 }
 
 impl GateReport {
@@ -109,6 +130,12 @@ impl GateReport {
                 Some(HealthTurn::Opened) => 2,
             },
             self.wants_probe.into(),
+            limit(self.limits.rpd),
+            number(self.lapsed),
+            limit(self.limits.concurrent),
+            number(self.process.id),
+            number(self.process.in_flight),
+            number(self.process.wanted),
         ]
     }
 }
@@ -127,6 +154,8 @@ impl GateGrant {
             version,
             is_closed,
             probe_after,
+            day_reset,
+            in_flight,
         ] = *numbers
         else {
             return None;
@@ -144,6 +173,8 @@ impl GateGrant {
             is_closed: is_closed == 1,
             may_probe: probe_after == 0,
             probe_after: micros(probe_after)?,
+            day_reset: micros(day_reset)?,
+            in_flight: in_flight.try_into().ok()?,
         })
     }
 }

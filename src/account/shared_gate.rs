@@ -10,6 +10,9 @@ use tokio::time::Instant;
 /// How often a gate in use reports at least.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
+/// How soon after a report a gate asks for more requests in flight.
+const IN_FLIGHT_AGAIN: Duration = Duration::from_millis(500);
+
 /// The pause after a report that was not answered.
 const AFTER_ERROR: Duration = Duration::from_millis(500);
 
@@ -36,6 +39,8 @@ pub(super) struct SharedGate {
     probe: ProbeRight,
     /// Gates that share the slots.
     gates: u64,
+    /// When to ask again for requests in flight, if calls wait for them.
+    in_flight_from: Option<Instant>,
 }
 
 /// The right to find out whether a server is back: few of all workers have it at a time.
@@ -70,6 +75,7 @@ impl SharedGate {
             is_closed: false,
             probe: ProbeRight::Unwanted,
             gates: 1,
+            in_flight_from: None,
         }
     }
 
@@ -102,6 +108,12 @@ impl SharedGate {
         false
     }
 
+    /// A call waits until the process may have more in flight.
+    pub(super) fn want_in_flight(&mut self, now: Instant) {
+        let last_report = self.next_report.checked_sub(REPORT_EVERY).unwrap_or(now);
+        self.in_flight_from.get_or_insert(last_report + IN_FLIGHT_AGAIN);
+    }
+
     pub(super) fn probed(&mut self) {
         self.probe = ProbeRight::Unwanted;
     }
@@ -125,7 +137,13 @@ impl SharedGate {
         };
         let is_urgent = self.turn.is_some() || (!self.is_known && demand.waiting > 0);
         let regular = (is_in_use || self.slots.has_debt()).then_some(self.next_report);
-        let due = [slots, probe, is_urgent.then_some(now), regular];
+        let due = [
+            slots,
+            probe,
+            self.in_flight_from,
+            is_urgent.then_some(now),
+            regular,
+        ];
         let due = due.into_iter().flatten().min();
         due.map(|due| due.max(self.not_before))
     }
@@ -139,6 +157,7 @@ impl SharedGate {
         now: Instant,
     ) -> GateReport {
         self.next_report = now + REPORT_EVERY;
+        self.in_flight_from = None;
         let slots = self.slots.report(demand, has_slots, tokens_each, now);
         GateReport {
             turn: self.turn.take(),

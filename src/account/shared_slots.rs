@@ -23,6 +23,8 @@ pub(super) struct SharedSlots {
     ask_from: Instant,
     /// Tokens used in addition to those reserved, not yet reported.
     token_debt: f64,
+    /// Slots that were not used, not yet reported.
+    lapsed: u64,
 }
 
 /// Slots at equal distances.
@@ -54,6 +56,7 @@ impl SharedSlots {
             epoch: 0,
             ask_from: now,
             token_debt: 0.0,
+            lapsed: 0,
         }
     }
 
@@ -115,6 +118,7 @@ impl SharedSlots {
             wanted: wanted.unwrap_or(0),
             tokens_each: tokens_each.round() as u64,
             token_debt: token_debt as i64,
+            lapsed: std::mem::take(&mut self.lapsed),
             ..GateReport::default()
         }
     }
@@ -128,6 +132,7 @@ impl SharedSlots {
         // The shared clock was read between `asked` and `now`: no slot begins early, and none is valid too long.
         let Some(valid) = VALID.checked_sub(now.saturating_duration_since(asked)) else {
             self.token_debt -= (grant.slots * report.tokens_each) as f64;
+            self.lapsed += grant.slots;
             return;
         };
         if grant.slots > 0 {
@@ -163,6 +168,7 @@ impl SharedSlots {
             while block.left > 0 && block.next + block.valid < now {
                 // The tokens of a request that was never sent are free; its time has passed.
                 self.token_debt -= block.tokens;
+                self.lapsed += 1;
                 block.pass();
             }
             if block.left > 0 {

@@ -2,7 +2,7 @@
 
 use super::Gate;
 use crate::account::lock;
-use crate::account::shared_accounts::{GateGrant, GateReport};
+use crate::account::shared_accounts::{GateGrant, GateReport, IN_FLIGHT_VALID};
 use crate::account::shared_slots::SlotDemand;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::time::Instant;
@@ -27,9 +27,15 @@ impl Gate {
         let mut state = lock(&self.state);
         let (limits, tokens) = (state.declared_limits().unwrap_or_default(), state.mean_tokens());
         let has_slots = state.is_paced_by_slots();
+        let declared = state.declared.as_ref();
+        let process = declared.and_then(|declared| declared.process_calls(demand.waiting));
         let shared = state.shared.as_mut()?;
         let report = shared.report(demand, has_slots, tokens, now);
-        Some(GateReport { limits, ..report })
+        Some(GateReport {
+            limits,
+            process: process.unwrap_or_default(),
+            ..report
+        })
     }
 
     /// Takes over the answer to a report that was made at `asked`, and wakes the calls that wait for it.
@@ -39,6 +45,12 @@ impl Gate {
             let hint = shared.and_then(|shared| shared.granted(report, grant, asked, now));
             if let Some(hint) = hint {
                 state.hint(hint, now);
+            }
+            if !grant.day_reset.is_zero() {
+                state.use_up_day(grant.day_reset, now);
+            }
+            if let Some(declared) = &state.declared {
+                declared.grant(grant.in_flight, asked + IN_FLIGHT_VALID);
             }
         });
     }

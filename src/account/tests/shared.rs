@@ -371,3 +371,60 @@ async fn a_worker_with_a_refused_key_does_not_close_the_account_of_the_others() 
     let dead = refused.lm.seen(|seen| seen.dead.len());
     assert!(dead <= 2 + 10, "{dead}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn requests_in_flight_are_limited_over_all_workers_and_shared_fairly() {
+    let concurrent = AccountLimits {
+        concurrent: Some(12),
+        ..AccountLimits::default()
+    };
+    let workers = Workers::new(Behavior::default(), concurrent, 4000, 16);
+    let mut running = workers.start_many(2);
+    sleep(Duration::from_secs(10)).await;
+    running.push(workers.start());
+    sleep(Duration::from_secs(10)).await;
+    let in_flight: Vec<u64> = running
+        .iter()
+        .map(|worker| worker.accounts.statuses()[0].in_flight)
+        .collect();
+    assert!(
+        in_flight.iter().all(|calls| (3..=5).contains(calls)),
+        "{in_flight:?}"
+    );
+    // One dies: its part is free when its lease is over.
+    drop(running.remove(0));
+    sleep(Duration::from_secs(10)).await;
+    workers.state.restore(HashMap::new());
+    end(running).await;
+    workers.assert_complete();
+    workers.lm.seen(|seen| {
+        assert!(seen.most_in_flight <= 12, "{}", seen.most_in_flight);
+        let secs = seen.accepted.last().unwrap().as_secs_f64();
+        let ideal = 4000.0 / (12.0 / 0.2);
+        assert!(secs <= ideal * 1.25, "{secs} of {ideal}");
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_of_a_day_are_counted_over_all_workers_and_their_restarts() {
+    let rpd = AccountLimits {
+        rpd: Some(300),
+        ..AccountLimits::default()
+    };
+    let workers = Workers::new(Behavior::default(), rpd, 1000, 8);
+    let first = workers.start_many(2);
+    sleep(Duration::from_secs(3)).await;
+    drop(first);
+    let running = workers.start_many(3);
+    sleep(Duration::from_secs(60)).await;
+    let sent = workers.lm.seen(|seen| seen.sent.len());
+    assert!((270..=300).contains(&sent), "{sent}");
+    let status = serde_json::to_value(&running[0].accounts.statuses()[0]).unwrap();
+    assert_eq!(status["state"]["cause"], "daily_quota", "{status}");
+    drop(running);
+    sleep(Duration::from_secs(86_400)).await;
+    let _running = workers.start_many(2);
+    sleep(Duration::from_secs(20)).await;
+    let sent = workers.lm.seen(|seen| seen.sent.len());
+    assert!((500..=600).contains(&sent), "{sent}");
+}

@@ -79,7 +79,7 @@ impl SharedState {
     fn run(&self, key: &SharedKey, report: &GateReport, is_new_server: bool) -> Vec<i64> {
         let lua = self.lua.lock().unwrap();
         let keys = lua
-            .create_sequence_from([key.account.clone(), key.gate.clone()])
+            .create_sequence_from([key.account.clone(), key.gate.clone(), "members".to_owned()])
             .unwrap();
         let first = [i64::from(is_new_server), 1000];
         let arguments = first.into_iter().chain(report.arguments());
@@ -138,6 +138,16 @@ fn answer(lua: &Lua, hashes: &mut Hashes, arguments: &[String], began: Instant) 
             for pair in arguments[2..].chunks(2) {
                 hash.insert(pair[0].clone(), pair[1].clone());
             }
+            Ok(Value::Integer(1))
+        }
+        "HGETALL" => {
+            let fields = hashes.get(arguments[1].as_str()).into_iter().flatten();
+            lua.create_sequence_from(fields.flat_map(|(name, value)| [name.clone(), value.clone()]))
+                .map(Value::Table)
+        }
+        "HDEL" => {
+            let hash = hashes.entry(arguments[1].clone()).or_default();
+            hash.remove(arguments[2].as_str());
             Ok(Value::Integer(1))
         }
         "EXPIRE" => Ok(Value::Integer(1)),

@@ -18,7 +18,11 @@ impl SharedAccounts for RedisStore {
 impl RedisStore {
     fn account_call(&self, key: &SharedKey, report: &GateReport, is_new_server: bool) -> ScriptCall<'static> {
         let call = ACCOUNT
-            .call([self.keys.account(key), self.keys.account_gate(key)])
+            .call([
+                self.keys.account(key),
+                self.keys.account_gate(key),
+                self.keys.account_members(key),
+            ])
             .number(is_new_server.into())
             .number(KEPT.as_secs());
         let arguments = report.arguments().into_iter();

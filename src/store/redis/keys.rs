@@ -106,6 +106,11 @@ impl Keys {
         format!("{}:{}", self.account(key), key.gate)
     }
 
+    /// A hash: the processes that have requests of the account in flight.
+    pub(super) fn account_members(&self, key: &SharedKey) -> String {
+        format!("{}:members", self.account(key))
+    }
+
     /// A hash whose fields are the runs of the namespace; the values are unused. It belongs to no run.
     pub(super) fn runs(&self) -> String {
         format!("{}:{LAYOUT}:runs", self.namespace)

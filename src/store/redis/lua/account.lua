@@ -1,28 +1,42 @@
--- Reserves slots for requests of an account, and passes on what its gates have found out. KEYS: account, gate. ARGV: 1 if the server did not know this script, as after a restart; seconds
--- kept; epoch of the gate's last reservation; requests wanted; tokens for each; tokens used beyond those reserved; rpm; tpm (0: not
--- declared); turn of the gate (1: closed, 2: opened); 1 if it wants to probe. Returns {epoch, gates that reserve slots, microseconds from now to the first slot, from each slot to the next, slots, microseconds before asking again, and
--- within which to ask; turns so far, 1 if the last one closed the account, microseconds before the gate may probe}.
+-- Reserves what requests of an account need, and passes on what its gates have found out. KEYS: account, gate, members. ARGV: 1 if the
+-- server did not know this script, as after a restart; seconds kept; then of the gate: epoch of its last reservation; requests wanted;
+-- tokens for each; tokens used beyond those reserved; rpm; tpm; its turn (1: closed, 2: opened); 1 if it wants to probe; rpd; slots that
+-- lapsed; concurrent; its process; requests in flight there; requests that would be in flight without a limit. A limit of 0 is none.
+-- Returns {epoch, gates that reserve slots, microseconds from now to the first slot, from each slot to the next, slots, microseconds
+-- before asking again, and within which to ask; turns so far, 1 if the last one closed the account, microseconds before the gate may
+-- probe; microseconds until the next day if the requests of this one are used up; requests that may be in flight}.
 -- The account is a hash; times are in microseconds: r, k = when the requests and the tokens reserved so far have been paid for,
--- s = no slot before, e = epoch, c, p = gates that reserved slots in it and in the one before.
--- The gate is a hash: v = turns so far, h = 1 if the last one closed the account, b = no probe before.
+-- s = no slot before, e = epoch, c, p = gates that reserved slots in it and in the one before, d = start of the day, n = requests of it,
+-- m = nothing more in flight before. The gate is a hash: v = turns so far, h = 1 if the last one closed the account, b = no probe before.
+-- The members are a hash: for each process what it may have in flight, until when, and what it would have.
 -- A slot may be used until VALID after its time: slots that are spaced for a minute and VALID keep every minute within the limit.
--- Tokens that are not used are kept for BURST.
+-- Tokens that are not used are kept for BURST. A process stops using what it may have in flight before LEASE is over.
 local VALID, HORIZON, BLOCK, BURST, EPOCH, MINUTE = 1000000, 1000000, 700000, 200000, 5000000, 60000000
-local PROBE_EVERY = 1000000
-local is_new_server, epoch, wanted, each = ARGV[1] == '1', tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local debt, rpm, tpm = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local PROBE_EVERY, DAY, LEASE, REPORTED = 1000000, 86400000000, 5000000, 2000000
+local argument = {}
+for i = 3, 13 do
+    argument[i] = tonumber(ARGV[i])
+end
+local epoch, wanted, each, debt, rpm, tpm = unpack(argument, 3, 8)
+local turn, wants_probe, rpd, lapsed, concurrent = argument[9], argument[10] == 1, argument[11], argument[12], argument[13]
+local process, in_flight, would_have = ARGV[14], tonumber(ARGV[15]), tonumber(ARGV[16])
 local now = micros()
-local known = redis.call('HMGET', KEYS[1], 'r', 'k', 's', 'e', 'c', 'p')
-local requests, tokens, from = tonumber(known[1] or 0), tonumber(known[2] or 0), tonumber(known[3] or 0)
-local this_epoch, gates, gates_before = tonumber(known[4] or 0), tonumber(known[5] or 0), tonumber(known[6] or 0)
+local known = redis.call('HMGET', KEYS[1], 'r', 'k', 's', 'e', 'c', 'p', 'd', 'n', 'm')
+local is_new = ARGV[1] == '1' or not known[1]
+for i = 1, 9 do
+    known[i] = tonumber(known[i] or 0)
+end
+local requests, tokens, from, this_epoch, gates, gates_before, day, of_day, members_from = unpack(known, 1, 9)
 
 local for_request = rpm > 0 and (MINUTE + VALID) / rpm or 0
 local for_token = tpm > 0 and (MINUTE + VALID + BURST) / tpm or 0
 local step = math.max(for_request, each * for_token)
 
--- Slots may have been reserved that are not known here: none is later than the horizon and a block.
-if is_new_server or not known[1] then
+-- Slots may have been reserved that are not known here: none is later than the horizon and a block. Requests in flight have been reported
+-- after a while.
+if is_new then
     from = math.max(from, now + HORIZON + BLOCK + step)
+    members_from = now + REPORTED
 end
 tokens = math.max(tokens + debt * for_token, now - BURST)
 
@@ -33,6 +47,18 @@ if current ~= this_epoch then
 end
 if wanted > 0 and epoch ~= current then
     gates, epoch = gates + 1, current
+end
+
+local day_reset = 0
+if rpd > 0 then
+    of_day = math.max(of_day - lapsed, 0)
+    if now - day >= DAY then
+        day, of_day = now, 0
+    end
+    if wanted > 0 and of_day >= rpd then
+        day_reset = day + DAY - now
+    end
+    wanted = math.min(wanted, math.max(rpd - of_day, 0))
 end
 
 local start, slots, after, within = math.max(now, requests, tokens, from), 0, 0, 0
@@ -48,11 +74,11 @@ if wanted > 0 and step > 0 then
 elseif wanted > 0 then
     slots = wanted
 end
+of_day = of_day + slots
 redis.call('HSET', KEYS[1], 'r', whole(math.ceil(requests)), 'k', whole(math.ceil(tokens)), 's', whole(math.ceil(from)),
-    'e', whole(this_epoch), 'c', whole(gates), 'p', whole(gates_before))
+    'e', whole(this_epoch), 'c', whole(gates), 'p', whole(gates_before), 'd', whole(day), 'n', whole(of_day), 'm', whole(members_from))
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 
-local turn, wants_probe = tonumber(ARGV[9]), ARGV[10] == '1'
 local gate = redis.call('HMGET', KEYS[2], 'v', 'h', 'b')
 local version, is_closed, probe = tonumber(gate[1] or 0), tonumber(gate[2] or 0), tonumber(gate[3] or 0)
 if turn > 0 then
@@ -66,5 +92,31 @@ if turn > 0 or wants_probe then
     redis.call('HSET', KEYS[2], 'v', whole(version), 'h', whole(is_closed), 'b', whole(probe))
     redis.call('EXPIRE', KEYS[2], ARGV[2])
 end
+
+-- Each process gets what it would have in flight, as far as the others leave it, and no more than its share while another one wants more.
+local may_have = 0
+if concurrent > 0 then
+    local others, processes, is_wanted = 0, 1, false
+    local members = redis.call('HGETALL', KEYS[3])
+    for i = 1, #members, 2 do
+        local has, till, would = string.match(members[i + 1], '^(%d+) (%d+) (%d+)$')
+        if members[i] ~= process and now < tonumber(till) then
+            others, processes = others + has, processes + 1
+            is_wanted = is_wanted or tonumber(would) > tonumber(has)
+        elseif members[i] ~= process then
+            redis.call('HDEL', KEYS[3], members[i])
+        end
+    end
+    may_have = math.min(would_have, math.max(concurrent - others, 0))
+    if is_wanted then
+        may_have = math.min(may_have, math.ceil(concurrent / processes))
+    end
+    if now < members_from then
+        may_have = 0
+    end
+    local has = math.max(may_have, in_flight)
+    redis.call('HSET', KEYS[3], process, whole(has) .. ' ' .. whole(now + LEASE) .. ' ' .. whole(would_have))
+    redis.call('EXPIRE', KEYS[3], ARGV[2])
+end
 return {epoch, math.max(gates, gates_before, 1), math.ceil(start - now), math.ceil(step), slots, math.ceil(after), math.ceil(within),
-    version, is_closed, math.ceil(probe_after)}
+    version, is_closed, math.ceil(probe_after), math.ceil(day_reset), may_have}
