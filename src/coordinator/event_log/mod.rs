@@ -46,6 +46,8 @@ struct LogState {
     manifest: ManifestChanges,
     /// Services that do not answer.
     away: Vec<(NamedService, Instant)>,
+    /// Whether this process has taken up the run: otherwise its end is none of the run's.
+    has_started: bool,
     /// Whether a line could not be written.
     has_failed: bool,
 }
@@ -67,6 +69,7 @@ impl EventLog {
             file,
             manifest: ManifestChanges::default(),
             away: Vec::new(),
+            has_started: false,
             has_failed: false,
         };
         Ok(EventLog {
@@ -103,6 +106,8 @@ impl EventLog {
 impl LogState {
     fn record(&mut self, event: &Event) {
         match event {
+            Event::Started { .. } => self.has_started = true,
+            Event::Stopped { .. } if !self.has_started => return,
             Event::ServiceAway { service } => self.away.push((*service, Instant::now())),
             Event::ServiceBack { service, .. } => self.away.retain(|(away, _)| away != service),
             _ => {}
@@ -113,7 +118,7 @@ impl LogState {
         if let Err(error) = self.file.append(&line)
             && !std::mem::replace(&mut self.has_failed, true)
         {
-            warn!(%error, "events.jsonl is incomplete: a line could not be written");
+            warn!(%error, "events.jsonl lacks lines");
         }
     }
 }

@@ -269,16 +269,18 @@ async fn services_away_are_named_until_they_are_back() {
 fn lines_have_the_time_and_survive_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
     let dir = RunDir::create(folder.path()).expect("a folder");
-    for exit in [3, 0] {
+    for phase in ["bootstrap", "train"] {
         let log = EventLog::open(&dir).expect("a log");
-        log.record(&Event::Stopped { exit, why: None });
+        log.record(&Event::Phase { phase });
+        // It has not taken up the run.
+        log.record(&Event::Stopped { exit: 2, why: None });
     }
     let text = std::fs::read_to_string(dir.events()).expect("a file");
     let lines: Vec<Value> = text
         .lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect();
-    let exits: Vec<&Value> = lines.iter().map(|line| &line["exit"]).collect();
-    assert_eq!(exits, [3, 0]);
+    let phases: Vec<&Value> = lines.iter().map(|line| &line["phase"]).collect();
+    assert_eq!(phases, ["bootstrap", "train"]);
     assert!(lines[0]["at"].as_f64() <= lines[1]["at"].as_f64() && lines[0]["at"].as_f64() > Some(1.7e9));
 }
