@@ -123,7 +123,7 @@ impl CallsInFlight {
         if let Err(error) = written
             && !self.has_failed.swap(true, Ordering::Relaxed)
         {
-            warn!(%error, "calls in flight are not on record; those of a killed process will be missing in spend.jsonl");
+            warn!(%error, "LM calls in flight are not marked");
         }
     }
 }

@@ -162,10 +162,7 @@ async fn settle_calls_in_flight(run: RunContext<'_>, log: &mut OutcomeLog) -> Re
     }
     if !unsettled.is_empty() {
         let calls = unsettled.len();
-        info!(
-            calls,
-            "a killed process had LM calls in flight; they may have been paid"
-        );
+        info!(calls, "LM calls of a killed process are unsettled");
         log.append_sent(&unsettled).await?;
     }
     CallsInFlight::clear(&path).map_err(RunError::with_path(&path))

@@ -25,7 +25,8 @@ fn unreadable_answers_are_in_failures_jsonl_and_compile_goes_on() {
     job.teachers
         .push_str("\n[teacher.program]\npredictors = [{ name = \"plan\", module = \"Predict\", signature = \"question -> plan\", instructions = \"Otherwise.\" }, { name = \"answer\", module = \"ChainOfThought\", signature = \"question, plan -> answer\" }]");
     job.write(&folder, EXAMPLES);
-    folder.compile("run").with(0);
+    // With the commonest messages, and an example of each.
+    folder.compile("run").with(0).saying(" × ").saying("(example ");
     let failures = lines(&folder.read("run/failures.jsonl"));
     let traces = lines(&folder.read("run/traces.jsonl"));
     assert_eq!(traces.len() + failures.len(), 2 * EXAMPLES);

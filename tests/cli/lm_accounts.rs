@@ -177,6 +177,16 @@ fn status_answers_while_rabbitmq_is_away_and_shows_each_worker() {
         .with(0)
         .saying("the queues are unknown");
     assert!(ended.stdout.contains("answers/min"), "{}", ended.stdout);
+    until("the coordinator to name what it waits for", || {
+        let shown = cluster.run_in(&folder, &["status", "run"]).with(0).stdout;
+        shown.contains("waiting for RabbitMQ").then_some(())
+    });
+    let events = folder.read("run/events.jsonl");
+    assert!(
+        events.contains(r#""event":"service_away","service":"rabbitmq""#),
+        "{events}"
+    );
+    assert!(events.contains(r#""event":"worker_joined""#), "{events}");
     running.signal("KILL");
     running.end();
 }

@@ -8,10 +8,13 @@ const EXAMPLES: usize = 150;
 /// The first example whose answers are held back.
 const HELD: usize = 60;
 
-/// Calls in flight at the default `--concurrency`.
-const IN_FLIGHT: usize = 64;
+/// Calls in flight: so few that a server is not slowed down for.
+const IN_FLIGHT: usize = 4;
 
-const COMPILE: [&str; 4] = ["compile", "job.toml", "--out", "run"];
+const COMPILE: [&str; 6] = ["compile", "job.toml", "--out", "run", "--concurrency", "4"];
+
+/// Without workers here.
+const COORDINATE: [&str; 4] = ["compile", "job.toml", "--out", "run"];
 
 fn job(server: &LmServer) -> Folder {
     let folder = Folder::new();
@@ -138,7 +141,7 @@ fn calls_of_a_killed_worker_are_unsettled() {
     let folder = job(&server);
     server.hold_from(HELD);
     let mut worker = cluster.worker(&["--concurrency", "8"]);
-    let coordinator = cluster.start_in(&folder, &COMPILE);
+    let coordinator = cluster.start_in(&folder, &COORDINATE);
     until_still(&folder, &server, 8);
     worker.kill();
     until("the server to notice", || (server.held() == 0).then_some(()));

@@ -1,5 +1,6 @@
 //! Failures that belong to one example: that one fails, and the others do not.
 
+use super::scene::KEY;
 use super::{CALLS, EXAMPLES, Scene};
 use bsft_limited_lm::{ServedCounts, ServerBehaviour};
 
@@ -9,7 +10,11 @@ const MARKED: &str = "Question 150,";
 /// One example fails; returns its line.
 #[track_caller]
 fn one_failure(behaviour: ServerBehaviour) -> (serde_json::Value, ServedCounts) {
-    let scene = Scene::new(behaviour);
+    one_failure_in(&Scene::new(behaviour))
+}
+
+#[track_caller]
+fn one_failure_in(scene: &Scene) -> (serde_json::Value, ServedCounts) {
     scene.compile(&[]).with(0);
     let counts = scene.server.counts();
     let mut failures = scene.failures();
@@ -46,4 +51,25 @@ fn example_that_is_refused_with_403_is_the_only_failure() {
     });
     assert_eq!(failure["kind"], "lm", "{failure}");
     assert!(counts.status(403) <= 3, "{counts:?}");
+}
+
+#[test]
+fn example_that_is_refused_with_403_fails_again_when_it_is_the_only_one_of_a_process() {
+    let scene = Scene::new(ServerBehaviour {
+        latency_ms: 20.0,
+        forbidden: Some(MARKED.to_owned()),
+        ..ServerBehaviour::default()
+    });
+    let (first, _) = one_failure_in(&scene);
+    let retry = || {
+        scene
+            .folder
+            .start_with(&["retry", "run"], &[(KEY, "first")])
+            .end()
+    };
+    retry().with(0);
+    assert_eq!(scene.failures()[0]["message"], first["message"]);
+    scene.server.change(super::closed::quick());
+    retry().with(0);
+    scene.assert_complete();
 }
