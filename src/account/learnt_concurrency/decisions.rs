@@ -68,14 +68,12 @@ impl LearntConcurrency {
             return;
         };
         let stays_short = |step: f64| level.latency * step < SHORT;
+        let has_room = level.is_precise()
+            && self.may_grow(&level, view.now)
+            && (below.is_none() || self.is_flat(&level));
         if stays_short(SHORT_STEP) {
             self.grow(SHORT_STEP, level, view);
-        } else if stays_short(FLAT_STEP) {
-            self.grow(FLAT_STEP, level, view);
-        } else if level.is_precise()
-            && self.may_grow(&level, view.now)
-            && (below.is_none() || self.is_flat(&level))
-        {
+        } else if stays_short(FLAT_STEP) || has_room {
             self.grow(FLAT_STEP, level, view);
         }
     }
