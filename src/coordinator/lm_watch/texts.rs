@@ -9,9 +9,10 @@ use std::time::Duration;
 const SHOWN_PER_SECOND: u64 = 600;
 
 /// What the HTTP client says before the cause.
-const CLIENT_WORDS: [&str; 3] = [
+const CLIENT_WORDS: [&str; 4] = [
     "error sending request: ",
     "client error (Connect): ",
+    "client error (SendRequest): ",
     "tcp connect error: ",
 ];
 
