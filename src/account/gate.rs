@@ -170,7 +170,6 @@ impl Gate {
                     }
                 }
                 () = changed => {}
-                () = shutdown.draining() => return Err(HandedBack::Draining),
             }
             self.ready(bytes, permits, shutdown).await?;
         }
@@ -187,15 +186,9 @@ impl Gate {
         shutdown: &Shutdown,
     ) -> Result<Head<'a>, HandedBack> {
         let waiting = Waiting::new(&self.counts.waiting);
-        let places = async {
-            let of_run = run.0.lock().await;
-            (self.queue.lock().await, of_run)
-        };
-        let places = tokio::select! {
-            biased;
-            places = places => places,
-            () = shutdown.draining() => return Err(HandedBack::Draining),
-        };
+        // In a drain, too: each head before it is released or handed back at once.
+        let of_run = run.0.lock().await;
+        let places = (self.queue.lock().await, of_run);
         self.ready(bytes, permits, shutdown).await?;
         Ok(Head {
             _places: places,
@@ -203,7 +196,8 @@ impl Gate {
         })
     }
 
-    /// The head of the queue waits until a request of so many bytes may be sent.
+    /// The head of the queue waits until a request of so many bytes may be sent. In a drain it is handed back if it would have to wait:
+    /// tasks in flight end with the calls that the account lets through.
     async fn ready(&self, bytes: usize, permits: &Semaphore, shutdown: &Shutdown) -> Result<(), HandedBack> {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
@@ -218,12 +212,10 @@ impl Gate {
             let mut freed = std::pin::pin!(freed);
             // The first poll registers it for notifications.
             let _ = futures_util::poll!(freed.as_mut());
-            if shutdown.is_draining() {
-                return Err(HandedBack::Draining);
-            }
             let until = match self.readiness(bytes) {
                 Readiness::Shut => return Err(HandedBack::Closed),
                 Readiness::Ready => return Ok(()),
+                _ if shutdown.is_draining() => return Err(HandedBack::Draining),
                 Readiness::NotBefore(until) => Some(until),
                 Readiness::Full => {
                     self.want_report(permits.available_permits().max(1));

@@ -5,6 +5,7 @@ use super::{Load, ask};
 use crate::account::GateError;
 use crate::lm::{ClosedCause, LmState};
 use crate::shutdown::Shutdown;
+use futures_util::future::join_all;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -107,6 +108,23 @@ async fn a_call_that_waits_is_handed_back_when_the_process_drains() {
     tokio::select! {
         ended = call => assert!(matches!(ended, Err(GateError::HandedBack))),
         () = drain => unreachable!(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_need_not_wait_is_sent_while_the_process_drains() {
+    let load = Load {
+        concurrency: 4,
+        ..Load::new(Behavior::default())
+    };
+    let (_accounts, gated, permits) = load.parts();
+    ask(&gated, &permits, 0).await.unwrap();
+    let shutdown = Shutdown::new();
+    shutdown.drain();
+    // One waits for a permit, and the limit on calls in flight is learnt: the gate is not free.
+    let calls = (1..=5).map(|question| super::ask_until(&gated, &permits, question, &shutdown));
+    for ended in join_all(calls).await {
+        ended.unwrap();
     }
 }
 
