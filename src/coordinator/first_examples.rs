@@ -6,9 +6,15 @@ use super::outcome_log::OutcomeLog;
 use super::task_plan::TaskPlan;
 use crate::trace::FailureKind;
 use std::collections::HashSet;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How many examples may fail for lack of an answer: the first one may be bad.
 const MAX_TRIES: usize = 3;
+
+/// After so long without an outcome the further ones are published, too: the request of the first may hang, and no answer has shown yet
+/// how long to wait for one.
+const LONE: Duration = Duration::from_secs(30);
 
 /// Each teacher's first examples.
 pub(super) struct FirstExamples {
@@ -23,6 +29,8 @@ struct FirstExample {
     is_answered: bool,
     /// Examples that were published for it.
     published: usize,
+    /// When the first of them was; `None` before.
+    since: Option<Instant>,
     /// Examples that ended without an answer.
     failed: usize,
     /// The last failure.
@@ -39,6 +47,7 @@ impl FirstExamples {
                 .collect(),
             is_answered: tasks.of_teacher(teacher).any(|task| log.has_trace(task)),
             published: 0,
+            since: None,
             failed: 0,
             message: String::new(),
         });
@@ -52,20 +61,26 @@ impl FirstExamples {
         self.teachers.iter().all(|teacher| teacher.is_answered)
     }
 
-    /// How many more examples of each teacher to publish: the first, and all further ones once it failed.
-    pub(super) fn due(&self) -> impl Iterator<Item = (usize, usize)> {
+    /// How many more examples of each teacher to publish: the first, and all further ones once it failed or has taken long.
+    pub(super) fn due(&self, now: Instant) -> impl Iterator<Item = (usize, usize)> {
         let teachers = self.teachers.iter().enumerate();
-        teachers.filter_map(|(teacher, first)| {
-            let wanted = if first.failed == 0 { 1 } else { MAX_TRIES };
+        teachers.filter_map(move |(teacher, first)| {
+            let is_late = first.since.is_some_and(|since| now >= since + LONE);
+            let wanted = if first.failed == 0 && !is_late {
+                1
+            } else {
+                MAX_TRIES
+            };
             let due = wanted.saturating_sub(first.published);
             (due > 0 && !first.is_answered).then_some((teacher, due))
         })
     }
 
     /// Enters examples of a teacher that were published for it. With fewer than were due it has no others, and is not waited for.
-    pub(super) fn published(&mut self, teacher: usize, examples: usize, due: usize) {
+    pub(super) fn published(&mut self, teacher: usize, examples: usize, due: usize, now: Instant) {
         let first = &mut self.teachers[teacher];
         first.published += examples;
+        first.since.get_or_insert(now);
         first.is_answered |= examples < due;
     }
 
@@ -111,6 +126,7 @@ mod tests {
             lms: lms.iter().map(|lm| (*lm).to_owned()).collect(),
             is_answered: false,
             published: 0,
+            since: None,
             failed: 0,
             message: String::new(),
         });
@@ -119,17 +135,18 @@ mod tests {
         }
     }
 
-    fn due(first: &FirstExamples) -> Vec<(usize, usize)> {
-        first.due().collect()
+    fn due(first: &FirstExamples, now: Instant) -> Vec<(usize, usize)> {
+        first.due(now).collect()
     }
 
     #[test]
     fn each_teacher_has_one_first_example() {
+        let now = Instant::now();
         let mut first = first(&[&["a"], &["b"]]);
-        assert_eq!(due(&first), [(0, 1), (1, 1)]);
-        first.published(0, 1, 1);
-        first.published(1, 1, 1);
-        assert_eq!(due(&first), []);
+        assert_eq!(due(&first, now), [(0, 1), (1, 1)]);
+        first.published(0, 1, 1, now);
+        first.published(1, 1, 1, now);
+        assert_eq!(due(&first, now), []);
         first.enter(0, &dropped(0));
         assert!(!first.are_answered());
         first.enter(1, &failed_by(FailureKind::Parse, 9));
@@ -138,11 +155,12 @@ mod tests {
 
     #[test]
     fn three_examples_without_an_answer_stop_the_run() {
+        let now = Instant::now();
         let mut first = first(&[&["a"]]);
-        first.published(0, 1, 1);
+        first.published(0, 1, 1, now);
         first.enter(0, &failed(0));
-        assert_eq!(due(&first), [(0, 2)]);
-        first.published(0, 2, 2);
+        assert_eq!(due(&first, now), [(0, 2)]);
+        first.published(0, 2, 2, now);
         first.enter(0, &failed(1));
         assert!(first.verdict().is_none());
         first.enter(0, &failed(2));
@@ -155,10 +173,11 @@ mod tests {
 
     #[test]
     fn an_answer_after_a_failure_opens_the_window() {
+        let now = Instant::now();
         let mut first = first(&[&["a"]]);
-        first.published(0, 1, 1);
+        first.published(0, 1, 1, now);
         first.enter(0, &failed(0));
-        first.published(0, 2, 2);
+        first.published(0, 2, 2, now);
         first.enter(0, &dropped(1));
         assert!(first.are_answered() && first.verdict().is_none());
         first.enter(0, &failed(2));
@@ -167,10 +186,11 @@ mod tests {
 
     #[test]
     fn a_teacher_without_further_examples_is_not_waited_for() {
+        let now = Instant::now();
         let mut first = first(&[&["a"]]);
-        first.published(0, 1, 1);
+        first.published(0, 1, 1, now);
         first.enter(0, &failed(0));
-        first.published(0, 0, 2);
+        first.published(0, 0, 2, now);
         assert!(first.are_answered());
     }
 
@@ -180,6 +200,19 @@ mod tests {
         first.enter_answered(&HashSet::from(["a"]));
         assert!(!first.are_answered());
         first.enter_answered(&HashSet::from(["a", "b"]));
+        assert!(first.are_answered());
+    }
+
+    #[test]
+    fn first_example_that_hangs_holds_the_others_for_half_a_minute() {
+        let now = Instant::now();
+        let mut first = first(&[&["a"]]);
+        first.published(0, 1, 1, now);
+        assert_eq!(due(&first, now + LONE / 2), []);
+        assert_eq!(due(&first, now + LONE), [(0, 2)]);
+        first.published(0, 2, 2, now + LONE);
+        assert_eq!(due(&first, now + 2 * LONE), []);
+        first.enter(0, &dropped(1));
         assert!(first.are_answered());
     }
 }

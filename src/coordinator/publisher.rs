@@ -109,13 +109,14 @@ impl<'a> TaskPublisher<'a> {
             return Ok(());
         }
         let mut batch = Vec::new();
-        let due: Vec<(usize, usize)> = first.due().collect();
+        let now = Instant::now();
+        let due: Vec<(usize, usize)> = first.due(now).collect();
         for (teacher, due) in due {
             let asks_lm = |task: &usize| !log.has(*task) && !outstanding.has(*task) && !log.is_replay(*task);
             let examples = self.tasks.of_teacher(teacher).filter(asks_lm).take(due);
             let before = batch.len();
             batch.extend(examples);
-            first.published(teacher, batch.len() - before, due);
+            first.published(teacher, batch.len() - before, due, now);
         }
         if batch.is_empty() {
             return Ok(());
