@@ -108,7 +108,7 @@ pub struct GateGrant {
     pub probe_after: Duration,
     /// How long until the next day, if the requests of this one are used up; else 0.
     pub day_reset: Duration,
-    /// Requests that the process may have in flight, for [`IN_FLIGHT_VALID`].
+    /// Requests that the process may have in flight, for three seconds.
     pub in_flight: u64,
 }
 
