@@ -3,7 +3,7 @@
 use crate::{Arguments, BoxError};
 use async_trait::async_trait;
 use bsft::adapter::{Adapter, FormatError, Message, ParseFailure};
-use bsft::lm::{Lm, LmRequest, LmSettings, OpenAi, RequestContext, Simulation, Verdict};
+use bsft::lm::{Lm, LmRequest, LmSettings, OpenAi, RequestContext, Verdict};
 use bsft::metrics::Metrics;
 use bsft::signature::Signature;
 use bsft::value::Record;
@@ -120,19 +120,8 @@ pub(crate) async fn drive(base: &str, flags: &Arguments) -> Result<(), BoxError>
 
 fn target(name: &str, base: &str) -> Result<Arc<dyn Target>, BoxError> {
     let settings = LmSettings {
-        name: "bench".to_owned(),
-        model: "openai/m".to_owned(),
         api_base: Some(base.to_owned()),
-        api_key_env: None,
-        account: None,
-        more_endpoints: Vec::new(),
-        temperature: None,
-        max_tokens: None,
-        extra: serde_json::Map::new(),
-        timeout_secs: None,
-        num_retries: None,
-        price: None,
-        simulate: Simulation::default(),
+        ..LmSettings::new("bench", "openai/m")
     };
     // Making it also sets the TLS provider, without which reqwest builds nothing.
     let openai = OpenAi::new(&settings, None, settings.metrics(&Metrics::new()))?;

@@ -54,6 +54,25 @@ pub struct LmEndpoint {
 }
 
 impl LmSettings {
+    /// An LM of which no more is set than its name and its model.
+    pub fn new(name: impl Into<String>, model: impl Into<String>) -> LmSettings {
+        LmSettings {
+            name: name.into(),
+            model: model.into(),
+            api_base: None,
+            api_key_env: None,
+            account: None,
+            more_endpoints: Vec::new(),
+            temperature: None,
+            max_tokens: None,
+            extra: Map::new(),
+            timeout_secs: None,
+            num_retries: None,
+            price: None,
+            simulate: Simulation::default(),
+        }
+    }
+
     /// The settings for each of its endpoints, in the order of the job file; each result has one endpoint.
     pub fn endpoints(&self) -> Vec<LmSettings> {
         let first = LmSettings {

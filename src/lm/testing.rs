@@ -1,6 +1,6 @@
 //! What tests of LM clients and gates share: settings of an LM, and an adapter for requests whose answers are not parsed.
 
-use super::{LmSettings, Simulation};
+use super::LmSettings;
 use crate::adapter::{Adapter, FormatError, Message, ParseFailure};
 use crate::signature::Signature;
 use crate::value::Record;
@@ -8,19 +8,8 @@ use crate::value::Record;
 /// The LM `teacher` with the model `openai/m` at this address, and defaults for the rest.
 pub(crate) fn settings(base: &str) -> LmSettings {
     LmSettings {
-        name: "teacher".to_owned(),
-        model: "openai/m".to_owned(),
         api_base: Some(base.to_owned()),
-        api_key_env: None,
-        account: None,
-        more_endpoints: Vec::new(),
-        temperature: None,
-        max_tokens: None,
-        extra: serde_json::Map::new(),
-        timeout_secs: None,
-        num_retries: None,
-        price: None,
-        simulate: Simulation::default(),
+        ..LmSettings::new("teacher", "openai/m")
     }
 }
 

@@ -53,19 +53,8 @@ fn signature(outputs: &[(&str, Type)]) -> Signature {
 
 fn lm(simulate: Simulation, job_seed: u64) -> SimulatedLm {
     let settings = LmSettings {
-        name: "teacher".to_owned(),
-        model: "simulated/teacher".to_owned(),
-        api_base: None,
-        api_key_env: None,
-        account: None,
-        more_endpoints: Vec::new(),
-        temperature: None,
-        max_tokens: None,
-        extra: serde_json::Map::new(),
-        timeout_secs: None,
-        num_retries: None,
-        price: None,
         simulate,
+        ..LmSettings::new("teacher", "simulated/teacher")
     };
     SimulatedLm::new(&settings, job_seed, settings.metrics(&Metrics::new()))
 }
