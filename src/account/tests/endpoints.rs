@@ -1,14 +1,12 @@
 //! Several endpoints of one LM: which one takes a call, and which one is left out.
 
-use super::limited_lm::{Behavior, LimitedLm, Poison, Report, Seen, describes};
-use super::{Accounts, GateError, GatedLm, ask, within};
+use super::limited_lm::{Behavior, LimitedLm, Poison, Report, Seen};
+use super::{Accounts, Asked, GatedLm, ask_all, within};
 use crate::lm::{AccountLimits, ClosedCause, LmEndpoint, LmState, LmStatus, testing};
 use crate::metrics::Metrics;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 /// Requests a second of a limited endpoint.
 const LIMIT: f64 = 50.0;
@@ -61,38 +59,22 @@ impl Load {
         let metrics = settings.metrics(&Metrics::new());
         let gated = Arc::new(GatedLm::new(endpoints, &settings, metrics));
         let permits = Arc::new(Semaphore::new(self.concurrency));
-        let mut ended = Ended {
+        let Asked {
+            failed,
+            handed_back,
+            wall,
+        } = ask_all(&gated, &permits, self.questions).await;
+        Ended {
             lms,
             accounts,
-            failed: Vec::new(),
-            handed_back: 0,
-            secs: 0.0,
-        };
-        let started = Instant::now();
-        ended.count(0, ask(&gated, &permits, 0).await);
-        let mut calls = JoinSet::new();
-        for question in 1..self.questions {
-            let (gated, permits) = (Arc::clone(&gated), Arc::clone(&permits));
-            calls.spawn(async move { (question, ask(&gated, &permits, question).await) });
+            failed,
+            handed_back,
+            secs: wall.as_secs_f64(),
         }
-        while let Some(call) = calls.join_next().await {
-            let (question, result) = call.unwrap();
-            ended.count(question, result);
-        }
-        ended.secs = started.elapsed().as_secs_f64();
-        ended
     }
 }
 
 impl Ended {
-    fn count(&mut self, question: u64, result: Result<(), GateError>) {
-        match result {
-            Ok(()) => {}
-            Err(GateError::Failed(error)) => self.failed.push((question, describes(&error))),
-            Err(GateError::HandedBack) => self.handed_back += 1,
-        }
-    }
-
     fn seen<T>(&self, endpoint: usize, look: impl FnOnce(&Seen) -> T) -> T {
         self.lms[endpoint].seen(look)
     }

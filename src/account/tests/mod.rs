@@ -94,30 +94,51 @@ impl Load {
             self.settings().timeout(),
         ));
         let (gated, permits) = self.connect(&lm, &accounts);
-        let mut ended = Ended {
+        let Asked {
+            failed,
+            handed_back,
+            wall,
+        } = ask_all(&gated, &permits, self.questions).await;
+        Ended {
             lm,
             accounts,
-            failed: Vec::new(),
-            handed_back: 0,
-            wall: Duration::ZERO,
-        };
-        let started = Instant::now();
-        ended.count(0, ask(&gated, &permits, 0).await);
-        let mut calls = JoinSet::new();
-        for question in 1..self.questions {
-            let (gated, permits) = (Arc::clone(&gated), Arc::clone(&permits));
-            calls.spawn(async move { (question, ask(&gated, &permits, question).await) });
+            failed,
+            handed_back,
+            wall,
         }
-        while let Some(call) = calls.join_next().await {
-            let (question, result) = call.unwrap();
-            ended.count(question, result);
-        }
-        ended.wall = started.elapsed();
-        ended
     }
 }
 
-impl Ended {
+/// What became of questions.
+struct Asked {
+    failed: Vec<(u64, String)>,
+    handed_back: u64,
+    wall: Duration,
+}
+
+/// Asks all questions, the first one alone as a coordinator does, the others all at once.
+async fn ask_all(gated: &Arc<GatedLm>, permits: &Arc<Semaphore>, questions: u64) -> Asked {
+    let mut asked = Asked {
+        failed: Vec::new(),
+        handed_back: 0,
+        wall: Duration::ZERO,
+    };
+    let started = Instant::now();
+    asked.count(0, ask(gated, permits, 0).await);
+    let mut calls = JoinSet::new();
+    for question in 1..questions {
+        let (gated, permits) = (Arc::clone(gated), Arc::clone(permits));
+        calls.spawn(async move { (question, ask(&gated, &permits, question).await) });
+    }
+    while let Some(call) = calls.join_next().await {
+        let (question, result) = call.unwrap();
+        asked.count(question, result);
+    }
+    asked.wall = started.elapsed();
+    asked
+}
+
+impl Asked {
     fn count(&mut self, question: u64, result: Result<(), GateError>) {
         match result {
             Ok(()) => {}
@@ -125,7 +146,9 @@ impl Ended {
             Err(GateError::HandedBack) => self.handed_back += 1,
         }
     }
+}
 
+impl Ended {
     fn seen<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
         self.lm.seen(look)
     }
