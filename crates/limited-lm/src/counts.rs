@@ -3,8 +3,8 @@
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 
-/// Seconds of the window in which admitted requests and arrivals are counted.
-const WINDOW_S: f64 = 60.0;
+/// The interval, in seconds, for which the most admissions and arrivals are reported.
+const INTERVAL_S: f64 = 60.0;
 
 /// Counters since the start. Times are in server time.
 #[derive(Clone, Debug, Serialize)]
@@ -53,7 +53,7 @@ pub struct ServedCounts {
 
 /// How the counters are kept.
 #[derive(Debug, Default)]
-pub(crate) struct CountsLedger {
+pub(crate) struct RequestCounts {
     bodies: HashMap<u64, BodyCounts>,
     by_status: BTreeMap<u16, u64>,
     by_key: BTreeMap<String, u64>,
@@ -77,7 +77,7 @@ struct BodyCounts {
     answers: u64,
 }
 
-impl CountsLedger {
+impl RequestCounts {
     /// Counts a request; returns how often its body has come, this time included.
     pub(crate) fn arrived(&mut self, digest: u64, key: &str, now: f64) -> u64 {
         self.arrived_at.push(now);
@@ -147,10 +147,10 @@ impl CountsLedger {
         self.admitted_at.len() as u64
     }
 
-    pub(crate) fn counts(&self) -> ServedCounts {
+    pub(crate) fn served(&self) -> ServedCounts {
         let first = self.arrived_at.first().copied().unwrap_or_default();
-        let settled = self.refused_at.first().map(|refused| refused + 10.0);
-        let later = |at: &&f64| settled.is_some_and(|settled| **at > settled);
+        let later_from = self.refused_at.first().map(|refused| refused + 10.0);
+        let later = |at: &&f64| later_from.is_some_and(|later_from| **at > later_from);
         ServedCounts {
             arrivals: self.arrived_at.len() as u64,
             distinct: self.bodies.len() as u64,
@@ -166,8 +166,8 @@ impl CountsLedger {
             halved: self.halved,
             resets: self.resets,
             tokens: self.tokens,
-            most_admitted_in_window: most_in_window(&self.admitted_at),
-            most_arrived_in_window: most_in_window(&self.arrived_at),
+            most_admitted_in_window: most_in_interval(&self.admitted_at),
+            most_arrived_in_window: most_in_interval(&self.arrived_at),
             arrivals_by_second: by_second(&self.arrived_at, first),
             answers_by_second: by_second(&self.answered_at, first),
             answered_for_s: self.answered_at.last().map_or(0.0, |last| last - first),
@@ -183,12 +183,12 @@ impl ServedCounts {
     }
 }
 
-/// The most of these sorted times in any half-open window.
-fn most_in_window(times: &[f64]) -> u64 {
+/// The most of these sorted times within any half-open interval of 60 s.
+fn most_in_interval(times: &[f64]) -> u64 {
     let mut most = 0;
     let mut first = 0;
     for (last, time) in times.iter().enumerate() {
-        while times[first] <= time - WINDOW_S {
+        while times[first] <= time - INTERVAL_S {
             first += 1;
         }
         most = most.max(last - first + 1);
@@ -210,13 +210,13 @@ fn by_second(times: &[f64], first: f64) -> Vec<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CountsLedger, by_second, most_in_window};
+    use super::{RequestCounts, by_second, most_in_interval};
 
     #[test]
-    fn most_in_window_counts_half_open_windows() {
-        assert_eq!(most_in_window(&[]), 0);
-        assert_eq!(most_in_window(&[0.0, 59.0, 60.0, 61.0]), 3);
-        assert_eq!(most_in_window(&[0.0, 0.0, 59.9, 119.0, 119.5]), 3);
+    fn most_in_interval_counts_half_open_intervals() {
+        assert_eq!(most_in_interval(&[]), 0);
+        assert_eq!(most_in_interval(&[0.0, 59.0, 60.0, 61.0]), 3);
+        assert_eq!(most_in_interval(&[0.0, 0.0, 59.9, 119.0, 119.5]), 3);
     }
 
     #[test]
@@ -226,13 +226,13 @@ mod tests {
 
     #[test]
     fn answered_twice_counts_the_answers_after_the_first() {
-        let mut ledger = CountsLedger::default();
+        let mut counts = RequestCounts::default();
         for digest in [1, 1, 2, 1] {
-            ledger.arrived(digest, "-", 0.0);
-            ledger.admitted(0.0);
-            ledger.answered(digest, 10, 0.0);
+            counts.arrived(digest, "-", 0.0);
+            counts.admitted(0.0);
+            counts.answered(digest, 10, 0.0);
         }
-        let counts = ledger.counts();
+        let counts = counts.served();
         let totals = (
             counts.arrivals,
             counts.distinct,

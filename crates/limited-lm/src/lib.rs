@@ -12,7 +12,7 @@ mod bucket;
 mod connection;
 mod counts;
 mod http;
-mod processor;
+mod processor_sharing;
 mod refusal;
 mod server;
 mod server_clock;

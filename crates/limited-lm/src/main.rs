@@ -5,9 +5,7 @@
 use bsft_limited_lm::{LimitedServer, ServerBehaviour};
 use std::io::{Read as _, Write as _};
 
-type BoxError = Box<dyn std::error::Error>;
-
-fn main() -> Result<(), BoxError> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let behaviour: ServerBehaviour = match arguments.next() {
         Some(json) => serde_json::from_str(&json)?,

@@ -73,7 +73,7 @@ impl LimitedServer {
 
     /// What it saw so far.
     pub fn counts(&self) -> ServedCounts {
-        self.shared.account().ledger.counts()
+        self.shared.account().counts.served()
     }
 
     /// Other limits and faults of the account from now on; speed, saturation and outage stay as they are.
@@ -131,7 +131,7 @@ async fn accept(shared: &Arc<SharedServer>, address: SocketAddr, listener: TcpLi
         };
         tokio::select! {
             accepted = listening.accept() => match accepted {
-                Ok(_) if how == Some(OutageKind::Reset) => shared.account().ledger.reset(),
+                Ok(_) if how == Some(OutageKind::Reset) => shared.account().counts.reset(),
                 Ok((stream, _)) => {
                     // Only the latency suffers.
                     let _ = stream.set_nodelay(true);

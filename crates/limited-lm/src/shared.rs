@@ -3,7 +3,7 @@
 use crate::account::{AdmittedRequest, AnswerEnding, LimitedAccount, ServerReaction};
 use crate::behaviour::{OutageKind, ServerBehaviour, SharedCapacity};
 use crate::http::{HttpReply, HttpRequest};
-use crate::processor::SharedProcessor;
+use crate::processor_sharing::SharedProcessor;
 use crate::refusal;
 use crate::server_clock::ServerClock;
 use std::future::pending;
@@ -31,9 +31,9 @@ pub(crate) enum ReplySending {
 }
 
 /// A request in flight: dropped, it counts as one that was not answered.
-struct InFlight<'a> {
+struct PendingRequest<'a> {
     shared: &'a SharedServer,
-    is_settled: bool,
+    is_ended: bool,
 }
 
 impl SharedServer {
@@ -58,7 +58,7 @@ impl SharedServer {
     /// Answers a request after the time that it takes; never, if it hangs.
     pub(crate) async fn reply(&self, request: &HttpRequest) -> ReplySending {
         if request.path.ends_with("/_counts") {
-            let counts = self.account().ledger.counts();
+            let counts = self.account().counts.served();
             return ReplySending::Whole(HttpReply::ok(serde_json::to_string(&counts).unwrap_or_default()));
         }
         if request.path.ends_with("/models") {
@@ -78,9 +78,9 @@ impl SharedServer {
     }
 
     async fn work(&self, admission: AdmittedRequest) -> ReplySending {
-        let mut in_flight = InFlight {
+        let mut in_flight = PendingRequest {
             shared: self,
-            is_settled: false,
+            is_ended: false,
         };
         if admission.ending == AnswerEnding::Never {
             pending::<()>().await;
@@ -95,30 +95,30 @@ impl SharedServer {
                 let _ = ended.await;
             }
         }
-        in_flight.is_settled = true;
-        self.settle(admission)
+        in_flight.is_ended = true;
+        self.finish(admission)
     }
 
-    fn settle(&self, admission: AdmittedRequest) -> ReplySending {
+    fn finish(&self, admission: AdmittedRequest) -> ReplySending {
         let mut account = self.account();
-        let ledger = &mut account.ledger;
+        let counts = &mut account.counts;
         let reply = HttpReply {
             headers: admission.headers,
             ..HttpReply::ok(admission.question.completion(admission.answer_tokens))
         };
         match admission.ending {
             AnswerEnding::Half => {
-                ledger.halved();
+                counts.halved();
                 ReplySending::Half(reply)
             }
             AnswerEnding::Crashed => {
                 let reply = refusal::crashed();
-                ledger.broken(reply.status);
+                counts.broken(reply.status);
                 ReplySending::Whole(reply)
             }
             AnswerEnding::Whole | AnswerEnding::Never => {
                 let tokens = admission.question.prompt_tokens + admission.answer_tokens;
-                ledger.answered(admission.question.digest, tokens, self.clock.now());
+                counts.answered(admission.question.digest, tokens, self.clock.now());
                 drop(account);
                 self.happened.notify_waiters();
                 ReplySending::Whole(reply)
@@ -177,8 +177,8 @@ impl SharedServer {
             // From here on no notification is missed.
             happened.as_mut().enable();
             let reached = {
-                let ledger = &self.account().ledger;
-                condition(ledger.arrivals(), ledger.answers())
+                let counts = &self.account().counts;
+                condition(counts.arrivals(), counts.answers())
             };
             if reached {
                 return;
@@ -196,10 +196,10 @@ impl SharedServer {
     }
 }
 
-impl Drop for InFlight<'_> {
+impl Drop for PendingRequest<'_> {
     fn drop(&mut self) {
-        if !self.is_settled {
-            self.shared.account().ledger.dropped();
+        if !self.is_ended {
+            self.shared.account().counts.dropped();
             self.shared.processor_changed.notify_one();
         }
     }

@@ -6,7 +6,7 @@ mod tests;
 use crate::answer::AskedQuestion;
 use crate::behaviour::{RateHint, ServerBehaviour};
 use crate::bucket::RateBucket;
-use crate::counts::CountsLedger;
+use crate::counts::RequestCounts;
 use crate::http::{HttpReply, HttpRequest};
 use crate::refusal;
 use crate::server_clock::ServerClock;
@@ -30,7 +30,7 @@ pub(crate) struct LimitedAccount {
     /// Admissions and answers before the present behaviour.
     admissions_before: u64,
     answers_before: u64,
-    pub(crate) ledger: CountsLedger,
+    pub(crate) counts: RequestCounts,
 }
 
 /// What follows from a request.
@@ -75,7 +75,7 @@ impl LimitedAccount {
             first_key: None,
             admissions_before: 0,
             answers_before: 0,
-            ledger: CountsLedger::default(),
+            counts: RequestCounts::default(),
         };
         account.change(behaviour);
         account
@@ -88,19 +88,19 @@ impl LimitedAccount {
         self.requests = bucket(behaviour.rpm);
         self.tokens = bucket(behaviour.tpm);
         self.first_key = None;
-        self.admissions_before = self.ledger.admissions();
-        self.answers_before = self.ledger.answers();
+        self.admissions_before = self.counts.admissions();
+        self.answers_before = self.counts.answers();
         self.behaviour = behaviour;
     }
 
     /// Decides about a request that has just arrived.
     pub(crate) fn arrive(&mut self, request: &HttpRequest, is_overloaded: bool, now: f64) -> ServerReaction {
         let question = AskedQuestion::read(&request.body);
-        let times_asked = self.ledger.arrived(question.digest, &request.key, now);
+        let times_asked = self.counts.arrived(question.digest, &request.key, now);
         let first_key = self.first_key.get_or_insert_with(|| request.key.clone());
         let has_first_key = *first_key == request.key;
         if let Some(reply) = self.closed(&request.body, has_first_key, is_overloaded) {
-            self.ledger.refused(reply.status);
+            self.counts.refused(reply.status);
             return ServerReaction::Refused(reply);
         }
         let answer_tokens = question.draw(self.behaviour.answer_tokens);
@@ -118,10 +118,10 @@ impl LimitedAccount {
                 bucket.take(units, now);
             }
         }
-        self.ledger.admitted(now);
+        self.counts.admitted(now);
         let ending = self.ending(&request.body, &question, times_asked);
         if ending == AnswerEnding::Never {
-            self.ledger.hung();
+            self.counts.hung();
         }
         let spread = LATENCY_SPREAD * (2.0 * question.share("latency") - 1.0);
         ServerReaction::Admitted(AdmittedRequest {
@@ -142,7 +142,7 @@ impl LimitedAccount {
         if behaviour.unknown_model {
             return Some(refusal::unknown_model());
         }
-        let admissions = self.ledger.admissions() - self.admissions_before;
+        let admissions = self.counts.admissions() - self.admissions_before;
         if has_first_key
             && behaviour
                 .revoke_after
@@ -155,7 +155,7 @@ impl LimitedAccount {
         {
             return Some(refusal::forbidden());
         }
-        let answers = self.ledger.answers() - self.answers_before + self.ledger.in_flight;
+        let answers = self.counts.answers() - self.answers_before + self.counts.in_flight;
         let quota = behaviour.quota.filter(|quota| answers >= *quota)?;
         Some(if behaviour.quota_is_daily {
             refusal::no_daily_quota(quota, DAILY_RESET_S)
@@ -165,7 +165,7 @@ impl LimitedAccount {
     }
 
     fn rate_refused(&mut self, wait: f64, now: f64) -> HttpReply {
-        self.ledger.rate_refused(now);
+        self.counts.rate_refused(now);
         if self.behaviour.charge_refused
             && let Some(requests) = &mut self.requests
         {

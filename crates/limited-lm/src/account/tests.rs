@@ -37,7 +37,7 @@ fn rpm_admits_what_burst_s_saves_up_and_then_the_rate() {
     let at = [100.0, 100.0, 100.0, 100.0, 100.5, 101.0, 101.0];
     let statuses = at.map(|now| status(&mut account, "k", now));
     assert_eq!(statuses, [200, 200, 200, 429, 429, 200, 429]);
-    assert_eq!(account.ledger.counts().rate_refused, 3);
+    assert_eq!(account.counts.served().rate_refused, 3);
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn quota_counts_answers_and_requests_in_flight() {
         [0.0; 3].map(|now| status(&mut account, "k", now)),
         [200, 200, 429]
     );
-    account.ledger.dropped();
+    account.counts.dropped();
     assert_eq!([0.0; 2].map(|now| status(&mut account, "k", now)), [200, 429]);
     account.change(ServerBehaviour::default());
     assert_eq!(status(&mut account, "k", 0.0), 200);
