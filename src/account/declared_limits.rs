@@ -1,7 +1,7 @@
 //! The limits that the job file declares for an account, shared by the gates of all its models.
 
 use super::lock;
-use super::shared_accounts::ProcessCalls;
+use super::shared::ProcessCalls;
 use super::token_bucket::TokenBucket;
 use crate::lm::AccountLimits;
 use std::sync::Mutex;

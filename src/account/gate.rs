@@ -1,7 +1,7 @@
 //! The gate of one model at one address with one key: releases calls, one at a time where something limits them.
 
 mod candidate;
-mod shared;
+mod reports;
 mod slot;
 
 pub(super) use slot::{Lateness, Slot, Standing};

@@ -6,8 +6,8 @@
 //!
 //! - [`Gate`] releases calls one at a time; `health` decides whether, the pacers decide when.
 //! - The pacers: `declared_limits` of the job file, `hinted_limits` from headers, `learnt_rate` from refusals; `token_bucket` does their sums.
-//! - In a cluster `shared_link` reserves slots in the state that all workers share (`shared_accounts`), and passes on what each has found
-//!   out; `shared_gate` and `shared_slots` are a gate's part of it.
+//! - In a cluster the workers share the state of their accounts (`shared`). `gate_sync` reports a gate's requests there and reserves
+//!   slots for it.
 //! - [`GatedLm`] is one call through a gate, with its retries; `endpoints` chooses among the gates of an LM with several servers.
 //!
 //! While nothing limits, a call costs a few atomic operations: no lock, no allocation.
@@ -17,6 +17,7 @@ mod declared_limits;
 mod endpoints;
 mod gate;
 mod gate_state;
+mod gate_sync;
 mod gated_lm;
 mod health;
 mod hinted_limits;
@@ -25,10 +26,7 @@ mod latency_model;
 mod learnt_concurrency;
 mod learnt_rate;
 mod learnt_timeout;
-mod shared_accounts;
-mod shared_gate;
-mod shared_link;
-mod shared_slots;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod token_bucket;
@@ -36,11 +34,11 @@ mod token_estimate;
 
 pub use gate::Gate;
 pub use gated_lm::{GateError, GatedAnswer, GatedLm};
-pub use shared_accounts::{GateGrant, GateReport, HealthTurn, ProcessCalls, SharedAccounts, SharedKey};
+pub use shared::{GateGrant, GateReport, HealthTurn, ProcessCalls, SharedAccounts, SharedKey};
 
 use crate::lm::{AccountLimits, LmSettings, LmStatus};
 use declared_limits::DeclaredLimits;
-use shared_link::link;
+use gate_sync::sync_gate;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -53,10 +51,10 @@ pub struct Accounts {
     gates: Mutex<HashMap<GateKey, Arc<Gate>>>,
     declared: Mutex<HashMap<AccountKey, Arc<DeclaredLimits>>>,
     changes: watch::Sender<()>,
-    /// What the workers of a cluster share; `None` in a process alone.
+    /// The state that the workers of a cluster share; `None` in a process alone.
     shared: Option<Arc<dyn SharedAccounts>>,
-    /// The tasks between the gates and `shared`; they end with this.
-    links: Mutex<JoinSet<()>>,
+    /// One task per gate, which keeps it in sync with `shared`. The tasks end when the accounts are dropped.
+    syncs: Mutex<JoinSet<()>>,
 }
 
 /// Whose limits count: the `[account.NAME]` of the job file, or an address with a key.
@@ -101,7 +99,7 @@ impl Default for Accounts {
             declared: Mutex::default(),
             changes: watch::Sender::new(()),
             shared: None,
-            links: Mutex::default(),
+            syncs: Mutex::default(),
         }
     }
 }
@@ -148,7 +146,7 @@ impl Accounts {
             let shared = self.shared.as_ref().filter(|_| !is_simulated);
             let gate = Arc::new(Gate::new(settings, shared.is_some(), self.changes.clone()));
             if let Some(shared) = shared {
-                lock(&self.links).spawn(link(Arc::clone(&gate), Arc::clone(shared), key.shared()));
+                lock(&self.syncs).spawn(sync_gate(Arc::clone(&gate), Arc::clone(shared), key.shared()));
             }
             gate
         });

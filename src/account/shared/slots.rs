@@ -1,6 +1,6 @@
 //! The slots that a gate has reserved in the account's shared state: each lets one request through, at its time or a little later.
 
-use super::shared_accounts::{GateGrant, GateReport};
+use super::{GateGrant, GateReport};
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ const BLOCK: Duration = Duration::from_millis(700);
 
 /// The slots of one gate, and what it has to report.
 #[derive(Debug)]
-pub(super) struct SharedSlots {
+pub(in crate::account) struct SharedSlots {
     blocks: VecDeque<SlotBlock>,
     epoch: u64,
     /// No slots are asked for before this time.
@@ -42,15 +42,15 @@ struct SlotBlock {
 
 /// What calls want of the slots.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct SlotDemand {
+pub(in crate::account) struct SlotDemand {
     /// Calls that wait and have a permit as soon as they are let through.
-    pub(super) waiting: u64,
+    pub(in crate::account) waiting: u64,
     /// Requests sent lately, a second.
-    pub(super) sent_per_sec: f64,
+    pub(in crate::account) sent_per_sec: f64,
 }
 
 impl SharedSlots {
-    pub(super) fn new(now: Instant) -> SharedSlots {
+    pub(in crate::account) fn new(now: Instant) -> SharedSlots {
         SharedSlots {
             blocks: VecDeque::new(),
             epoch: 0,
@@ -61,13 +61,13 @@ impl SharedSlots {
     }
 
     /// When the next request may be sent; `None` without a slot.
-    pub(super) fn ready_at(&mut self, now: Instant) -> Option<Instant> {
+    pub(in crate::account) fn ready_at(&mut self, now: Instant) -> Option<Instant> {
         self.drop_lapsed(now);
         self.blocks.front().map(|block| block.next.max(now))
     }
 
     /// Uses a slot for a request with so many tokens. Without one, as after a change of the limits, the request counts as a debt only.
-    pub(super) fn take(&mut self, tokens: f64) {
+    pub(in crate::account) fn take(&mut self, tokens: f64) {
         let Some(block) = self.blocks.front_mut() else {
             self.token_debt += tokens;
             return;
@@ -80,12 +80,12 @@ impl SharedSlots {
     }
 
     /// Counts tokens that a request had taken and did not use; a negative number was used in addition.
-    pub(super) fn give_back(&mut self, tokens: f64) {
+    pub(in crate::account) fn give_back(&mut self, tokens: f64) {
         self.token_debt -= tokens;
     }
 
     /// When to reserve again; `None` for not before a call wants it.
-    pub(super) fn due(&self, demand: SlotDemand, now: Instant) -> Option<Instant> {
+    pub(in crate::account) fn due(&self, demand: SlotDemand, now: Instant) -> Option<Instant> {
         self.wanted(demand)?;
         let last = self.blocks.back().map(SlotBlock::last);
         let near = last.map_or(now, |last| last.checked_sub(AHEAD).unwrap_or(now));
@@ -93,12 +93,12 @@ impl SharedSlots {
     }
 
     /// Whether there are tokens to report.
-    pub(super) fn has_debt(&self) -> bool {
+    pub(in crate::account) fn has_debt(&self) -> bool {
         self.token_debt.abs() >= 1.0
     }
 
     /// What there is to report, with so many tokens for each request; slots are wanted only if requests need them.
-    pub(super) fn report(
+    pub(in crate::account) fn report(
         &mut self,
         demand: SlotDemand,
         are_needed: bool,
@@ -124,7 +124,13 @@ impl SharedSlots {
     }
 
     /// Takes over the answer to a report that was sent at `asked`.
-    pub(super) fn granted(&mut self, report: &GateReport, grant: &GateGrant, asked: Instant, now: Instant) {
+    pub(in crate::account) fn granted(
+        &mut self,
+        report: &GateReport,
+        grant: &GateGrant,
+        asked: Instant,
+        now: Instant,
+    ) {
         self.epoch = grant.epoch;
         if report.wanted > 0 && grant.slots == 0 {
             self.ask_from = now + grant.ask_after + grant.ask_within.mul_f64(fastrand::f64());
@@ -147,7 +153,7 @@ impl SharedSlots {
     }
 
     /// Keeps what a report contained that was not answered. It may have been counted, so only a debt is reported again.
-    pub(super) fn not_reported(&mut self, report: &GateReport) {
+    pub(in crate::account) fn not_reported(&mut self, report: &GateReport) {
         self.token_debt += report.token_debt.max(0) as f64;
     }
 

@@ -2,6 +2,12 @@
 //!
 //! One process alone needs none of it: its own pacers know all requests.
 
+mod gate;
+mod slots;
+
+pub(super) use gate::{HealthHint, SharedGate};
+pub(super) use slots::SlotDemand;
+
 use crate::hex::hex;
 use crate::lm::AccountLimits;
 use crate::store_error::StoreError;

@@ -2,8 +2,7 @@
 
 use super::Gate;
 use crate::account::lock;
-use crate::account::shared_accounts::{GateGrant, GateReport, IN_FLIGHT_VALID};
-use crate::account::shared_slots::SlotDemand;
+use crate::account::shared::{GateGrant, GateReport, IN_FLIGHT_VALID, SlotDemand};
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::time::Instant;
 

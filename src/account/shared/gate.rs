@@ -2,8 +2,8 @@
 //!
 //! A hint never decides: another worker may have another key, or another way to the server. It makes the gate find out, by one request.
 
-use super::shared_accounts::{GateGrant, GateReport, HealthTurn};
-use super::shared_slots::{SharedSlots, SlotDemand};
+use super::slots::{SharedSlots, SlotDemand};
+use super::{GateGrant, GateReport, HealthTurn};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -23,8 +23,8 @@ const PROBE_KEPT: Duration = Duration::from_secs(1);
 const PROBE_WITHIN: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
-pub(super) struct SharedGate {
-    pub(super) slots: SharedSlots,
+pub(in crate::account) struct SharedGate {
+    pub(in crate::account) slots: SharedSlots,
     /// Whether a report has been answered: before, nothing is known of the account.
     is_known: bool,
     next_report: Instant,
@@ -56,7 +56,7 @@ enum ProbeRight {
 
 /// What other workers have found out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HealthHint {
+pub(in crate::account) enum HealthHint {
     /// The account is closed.
     Closed,
     /// The server answers.
@@ -64,7 +64,7 @@ pub(super) enum HealthHint {
 }
 
 impl SharedGate {
-    pub(super) fn new(now: Instant) -> SharedGate {
+    pub(in crate::account) fn new(now: Instant) -> SharedGate {
         SharedGate {
             slots: SharedSlots::new(now),
             is_known: false,
@@ -79,27 +79,27 @@ impl SharedGate {
         }
     }
 
-    pub(super) fn is_known(&self) -> bool {
+    pub(in crate::account) fn is_known(&self) -> bool {
         self.is_known
     }
 
     /// Gates that share the slots.
-    pub(super) fn gates(&self) -> u64 {
+    pub(in crate::account) fn gates(&self) -> u64 {
         self.gates
     }
 
     /// The gate's own requests have shown something that the others should know.
-    pub(super) fn turned(&mut self, turn: HealthTurn) {
+    pub(in crate::account) fn turned(&mut self, turn: HealthTurn) {
         self.turn = Some(turn);
     }
 
     /// The account turned out to be accepted, in spite of what another worker has found.
-    pub(super) fn is_contradicted(&self) -> bool {
+    pub(in crate::account) fn is_contradicted(&self) -> bool {
         self.is_closed
     }
 
     /// Whether a call may probe the server now; if not, the right to do so is asked for.
-    pub(super) fn may_probe(&mut self, now: Instant) -> bool {
+    pub(in crate::account) fn may_probe(&mut self, now: Instant) -> bool {
         match self.probe {
             ProbeRight::Granted(until) if now <= until => return true,
             ProbeRight::Unwanted | ProbeRight::Granted(_) => self.probe = ProbeRight::Wanted(now),
@@ -109,17 +109,17 @@ impl SharedGate {
     }
 
     /// A call waits until the process may have more in flight.
-    pub(super) fn want_in_flight(&mut self, now: Instant) {
+    pub(in crate::account) fn want_in_flight(&mut self, now: Instant) {
         let last_report = self.next_report.checked_sub(REPORT_EVERY).unwrap_or(now);
         self.in_flight_from.get_or_insert(last_report + IN_FLIGHT_AGAIN);
     }
 
-    pub(super) fn probed(&mut self) {
+    pub(in crate::account) fn probed(&mut self) {
         self.probe = ProbeRight::Unwanted;
     }
 
     /// When the next report is due. `has_slots`: requests need slots. `is_in_use`: there are calls, or the server is not simply open.
-    pub(super) fn due(
+    pub(in crate::account) fn due(
         &self,
         demand: SlotDemand,
         has_slots: bool,
@@ -149,7 +149,7 @@ impl SharedGate {
     }
 
     /// The report that is due. What it contains is not reported again.
-    pub(super) fn report(
+    pub(in crate::account) fn report(
         &mut self,
         demand: SlotDemand,
         has_slots: bool,
@@ -167,7 +167,7 @@ impl SharedGate {
     }
 
     /// Takes over the answer to a report that was sent at `asked`. Returns what other workers have found out since the last one.
-    pub(super) fn granted(
+    pub(in crate::account) fn granted(
         &mut self,
         report: &GateReport,
         grant: &GateGrant,
@@ -201,7 +201,7 @@ impl SharedGate {
     }
 
     /// Keeps what a report contained that was not answered.
-    pub(super) fn not_reported(&mut self, report: &GateReport, now: Instant) {
+    pub(in crate::account) fn not_reported(&mut self, report: &GateReport, now: Instant) {
         self.slots.not_reported(report);
         self.turn = self.turn.or(report.turn);
         self.not_before = now + AFTER_ERROR;

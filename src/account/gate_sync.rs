@@ -1,21 +1,21 @@
 //! The task beside a gate that reports to the shared state of its account, and reserves slots there.
 
 use super::gate::Gate;
-use super::shared_accounts::{SharedAccounts, SharedKey};
+use super::shared::{SharedAccounts, SharedKey};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 /// How often an idle gate is looked at: its calls do not notify the task while nothing limits them.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs for as long as the gate is used.
-pub(super) async fn link(gate: Arc<Gate>, shared: Arc<dyn SharedAccounts>, key: SharedKey) {
+pub(super) async fn sync_gate(gate: Arc<Gate>, shared: Arc<dyn SharedAccounts>, key: SharedKey) {
     loop {
         let now = Instant::now();
-        let due = gate.report_due().unwrap_or(now + LOOK_EVERY);
+        let due = gate.report_due().unwrap_or(now + CHECK_EVERY);
         if due <= now {
-            sync(&gate, &*shared, &key).await;
+            sync_once(&gate, &*shared, &key).await;
             continue;
         }
         tokio::select! {
@@ -25,7 +25,7 @@ pub(super) async fn link(gate: Arc<Gate>, shared: Arc<dyn SharedAccounts>, key: 
     }
 }
 
-async fn sync(gate: &Gate, shared: &dyn SharedAccounts, key: &SharedKey) {
+async fn sync_once(gate: &Gate, shared: &dyn SharedAccounts, key: &SharedKey) {
     let asked = Instant::now();
     let Some(report) = gate.take_report() else { return };
     match shared.sync(key, &report).await {
