@@ -50,22 +50,22 @@ fn lately(at: Duration, of_second: impl Fn(u64) -> f64) -> f64 {
 #[derive(Debug)]
 pub(super) struct PerSecond {
     /// Each holds its second in the upper half and the count in the lower half.
-    slots: [AtomicU64; SECONDS as usize],
+    cells: [AtomicU64; SECONDS as usize],
 }
 
 impl Default for PerSecond {
     fn default() -> PerSecond {
         PerSecond {
-            slots: [const { AtomicU64::new(0) }; SECONDS as usize],
+            cells: [const { AtomicU64::new(0) }; SECONDS as usize],
         }
     }
 }
 
 impl PerSecond {
     pub(super) fn count(&self, second: u64) {
-        let slot = self.slot(second);
-        if slot.load(Relaxed) >> 32 == second {
-            slot.fetch_add(1, Relaxed);
+        let cell = self.cell(second);
+        if cell.load(Relaxed) >> 32 == second {
+            cell.fetch_add(1, Relaxed);
             return;
         }
         // Another thread may have turned the slot to this second meanwhile.
@@ -74,12 +74,12 @@ impl PerSecond {
             Some(if is_turned { seen + 1 } else { second << 32 | 1 })
         };
         // It never fails: `turned` always has a value.
-        let _ = slot.fetch_update(Relaxed, Relaxed, turned);
+        let _ = cell.fetch_update(Relaxed, Relaxed, turned);
     }
 
     /// The count of that second; 0 if it is no longer kept.
     pub(super) fn at(&self, second: u64) -> u64 {
-        let seen = self.slot(second).load(Relaxed);
+        let seen = self.cell(second).load(Relaxed);
         if seen >> 32 == second {
             seen & u64::from(u32::MAX)
         } else {
@@ -94,8 +94,8 @@ impl PerSecond {
             .sum()
     }
 
-    fn slot(&self, second: u64) -> &AtomicU64 {
-        &self.slots[(second % SECONDS) as usize]
+    fn cell(&self, second: u64) -> &AtomicU64 {
+        &self.cells[(second % SECONDS) as usize]
     }
 }
 

@@ -4,7 +4,7 @@
 //! takes the first that lets it through. An endpoint that is away or refused gets one call at a time, which finds out whether it is back;
 //! the others leave it alone.
 
-use super::gate::{Gate, HandedBack, Head, RunQueue, Slot, permit};
+use super::gate::{Gate, HandedBack, Head, RequestInFlight, RunQueue, permit};
 use crate::lm::Lm;
 use crate::shutdown::Shutdown;
 use futures_util::stream::FuturesUnordered;
@@ -41,7 +41,7 @@ pub(super) struct Endpoints(Box<[Endpoint]>);
 pub(super) struct Entered<'a> {
     pub(super) number: usize,
     pub(super) endpoint: &'a Endpoint,
-    pub(super) slot: Slot<'a>,
+    pub(super) in_flight: RequestInFlight<'a>,
     /// Held as long as the request is in flight.
     pub(super) probe: Option<Probe<'a>>,
 }
@@ -102,14 +102,14 @@ impl Endpoints {
         shutdown: &Shutdown,
     ) -> Result<Entered<'a>, HandedBack> {
         if let [endpoint] = &*self.0 {
-            let slot = endpoint
+            let in_flight = endpoint
                 .gate
                 .enter(&endpoint.queue, bytes, permits, shutdown)
                 .await?;
             return Ok(Entered {
                 number: 0,
                 endpoint,
-                slot,
+                in_flight,
                 probe: None,
             });
         }
@@ -131,11 +131,11 @@ impl Endpoints {
             let endpoint = &self.0[number];
             let is_head = heads.iter().any(|(head, _)| *head == number);
             match endpoint.try_enter(bytes, permit, is_head) {
-                Ok(slot) => {
+                Ok(in_flight) => {
                     return Some(Entered {
                         number,
                         endpoint,
-                        slot,
+                        in_flight,
                         probe: endpoint.probe(),
                     });
                 }
@@ -263,7 +263,7 @@ impl Endpoint {
         bytes: usize,
         permit: SemaphorePermit<'a>,
         is_head: bool,
-    ) -> Result<Slot<'a>, SemaphorePermit<'a>> {
+    ) -> Result<RequestInFlight<'a>, SemaphorePermit<'a>> {
         let is_wanted = self.is_wanted.load(Ordering::Relaxed);
         let entered = self.gate.try_enter(bytes, permit, is_head, is_wanted);
         if entered.is_ok() == is_wanted {

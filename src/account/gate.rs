@@ -2,9 +2,9 @@
 
 mod candidate;
 mod reports;
-mod slot;
+mod request_in_flight;
 
-pub(super) use slot::{Lateness, Slot, Standing};
+pub(super) use request_in_flight::{Lateness, RefusalScope, RequestInFlight};
 
 use super::counts::Counts;
 use super::declared_limits::DeclaredLimits;
@@ -145,7 +145,7 @@ impl Gate {
         bytes: usize,
         permits: &'a Semaphore,
         shutdown: &Shutdown,
-    ) -> Result<Slot<'a>, HandedBack> {
+    ) -> Result<RequestInFlight<'a>, HandedBack> {
         if self.is_free() {
             let permit = permit(permits).await;
             // The wait for the permit may have been long.
@@ -165,8 +165,8 @@ impl Gate {
                 permit = permit(permits) => {
                     // The head itself is one of those that wait.
                     let behind = self.counts.waiting.load(Ordering::Relaxed).saturating_sub(1);
-                    if let Ok(slot) = self.release(permit, bytes, behind) {
-                        return Ok(slot);
+                    if let Ok(request) = self.release(permit, bytes, behind) {
+                        return Ok(request);
                     }
                 }
                 () = changed => {}
@@ -185,7 +185,7 @@ impl Gate {
         permits: &Semaphore,
         shutdown: &Shutdown,
     ) -> Result<Head<'a>, HandedBack> {
-        let waiting = Waiting::new(&self.counts.waiting);
+        let waiting = WaitingCall::new(&self.counts.waiting);
         // In a drain, too: each head before it is released or handed back at once.
         let of_run = run.0.lock().await;
         let places = (self.queue.lock().await, of_run);
@@ -247,7 +247,7 @@ impl Gate {
     }
 
     /// Waits until the suspicion of this era is settled, or no other call could be asked.
-    pub(super) async fn settled(&self, era: u64, shutdown: &Shutdown) -> Result<Suspicion, HandedBack> {
+    pub(super) async fn resolved(&self, era: u64, shutdown: &Shutdown) -> Result<Suspicion, HandedBack> {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
@@ -386,11 +386,11 @@ impl Gate {
         changed
     }
 
-    /// A slot, while nothing limits.
-    fn pass<'a>(&'a self, permit: SemaphorePermit<'a>, bytes: usize) -> Slot<'a> {
+    /// A request in flight, while nothing limits.
+    fn pass<'a>(&'a self, permit: SemaphorePermit<'a>, bytes: usize) -> RequestInFlight<'a> {
         let [health_era, pace_era] = &self.eras;
         let eras = [health_era, pace_era].map(|era| era.load(Ordering::Acquire));
-        Slot::unlimited(self, permit, bytes, eras)
+        RequestInFlight::unlimited(self, permit, bytes, eras)
     }
 
     /// Releases the call if it is still ready: the wait for the permit may have been long. So many calls wait behind it.
@@ -399,7 +399,7 @@ impl Gate {
         permit: SemaphorePermit<'a>,
         bytes: usize,
         behind: u64,
-    ) -> Result<Slot<'a>, SemaphorePermit<'a>> {
+    ) -> Result<RequestInFlight<'a>, SemaphorePermit<'a>> {
         let now = Instant::now();
         let mut state = lock(&self.state);
         if state.readiness(bytes, &self.counts, self.since_made(now), now) != Readiness::Ready {
@@ -408,7 +408,7 @@ impl Gate {
         let ticket = state.release(bytes, behind, now);
         self.publish(&state);
         drop(state);
-        Ok(Slot::new(self, permit, bytes, ticket))
+        Ok(RequestInFlight::new(self, permit, bytes, ticket))
     }
 
     /// Lets calls that do not look into the state know of it.
@@ -444,20 +444,20 @@ impl Gate {
 pub(super) struct Head<'a> {
     /// In the queue of the gate, and in that of its run.
     _places: (tokio::sync::MutexGuard<'a, ()>, tokio::sync::MutexGuard<'a, ()>),
-    _waiting: Waiting<'a>,
+    _waiting: WaitingCall<'a>,
 }
 
 /// Counts a call that waits.
-struct Waiting<'a>(&'a AtomicU64);
+struct WaitingCall<'a>(&'a AtomicU64);
 
-impl<'a> Waiting<'a> {
-    fn new(count: &'a AtomicU64) -> Waiting<'a> {
+impl<'a> WaitingCall<'a> {
+    fn new(count: &'a AtomicU64) -> WaitingCall<'a> {
         count.fetch_add(1, Ordering::Relaxed);
-        Waiting(count)
+        WaitingCall(count)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingCall<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

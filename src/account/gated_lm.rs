@@ -1,7 +1,7 @@
 //! A call through a gate: sent again for what is not its own fault, until it is answered or its example has failed.
 
 use super::endpoints::{Endpoints, Entered, HeldBack};
-use super::gate::{Gate, HandedBack, Lateness, Standing, Suspicion};
+use super::gate::{Gate, HandedBack, Lateness, RefusalScope, Suspicion};
 use super::health::CONFIRMED_BY_OTHERS;
 use super::learnt_timeout;
 use crate::calls_in_flight::CallMark;
@@ -165,7 +165,7 @@ impl GatedLm {
             let Entered {
                 number,
                 endpoint,
-                slot,
+                in_flight,
                 probe,
             } = entered;
             let gate = &endpoint.gate;
@@ -188,7 +188,7 @@ impl GatedLm {
             }
             match reply.verdict {
                 Verdict::Answer(answer) => {
-                    let latency = slot.answered(answer.usage, &hints);
+                    let latency = in_flight.answered(answer.usage, &hints);
                     let latency = (!gate.is_simulated()).then_some(latency);
                     let endpoint = endpoint.label.clone();
                     return Ok(GatedAnswer {
@@ -198,16 +198,16 @@ impl GatedLm {
                     });
                 }
                 Verdict::Failed(error) => {
-                    slot.failed(&hints);
+                    in_flight.failed(&hints);
                     return Err(GateError::Failed(error));
                 }
                 Verdict::Throttled { message, wait } => {
                     let wait = tries.throttled(wait);
                     self.log(&tries, wait, &message);
-                    slot.throttled(&message, wait, &hints);
+                    in_flight.throttled(&message, wait, &hints);
                 }
                 Verdict::Late { message, wait } => {
-                    let lateness = slot.late(&message);
+                    let lateness = in_flight.late(&message);
                     tries.late(lateness, number, endpoints);
                     let pause = self.pause(&tries, message, wait)?;
                     tries.rest(number, pause, endpoints, shutdown).await?;
@@ -217,24 +217,24 @@ impl GatedLm {
                     message,
                     wait,
                 } => {
-                    slot.away(&message);
+                    in_flight.away(&message);
                     tries.away(number, status, endpoints);
                     let pause = self.pause(&tries, message, wait)?;
                     tries.rest(number, pause, endpoints, shutdown).await?;
                 }
                 Verdict::Closed(account) => {
-                    match slot.refused(&account, tries.suspicion_at(number), tries.unfounded > 0) {
-                        Standing::Closed if endpoints.are_several() => {}
-                        Standing::Closed => return Err(GateError::HandedBack),
-                        Standing::Own => return Err(self.refused(account)),
+                    match in_flight.refused(&account, tries.suspicion_at(number), tries.unfounded > 0) {
+                        RefusalScope::Account if endpoints.are_several() => {}
+                        RefusalScope::Account => return Err(GateError::HandedBack),
+                        RefusalScope::Request => return Err(self.refused(account)),
                         // Another call settles the suspicion.
-                        Standing::Pending(_) if endpoints.has_other(number, &tries.held_back) => {
+                        RefusalScope::Pending(_) if endpoints.has_other(number, &tries.held_back) => {
                             tries.hold_back(number, CONFIRMED_BY_OTHERS);
                         }
-                        Standing::Pending(era) => {
+                        RefusalScope::Pending(era) => {
                             // Another call may settle it.
                             drop(probe);
-                            match gate.settled(era, shutdown).await {
+                            match gate.resolved(era, shutdown).await {
                                 Ok(Suspicion::Unconfirmed) => tries.suspicion = Some((number, era)),
                                 Ok(Suspicion::Unfounded) if tries.unfounded >= ASKED_AGAIN => {
                                     return Err(self.refused(account));

@@ -1,6 +1,6 @@
 //! A gate as one of several that may take a call: what the choice looks at, and the try to enter without a wait.
 
-use super::{Gate, Slot};
+use super::{Gate, RequestInFlight};
 use crate::account::health::HealthAdmission;
 use crate::account::lock;
 use std::sync::atomic::Ordering;
@@ -20,7 +20,7 @@ impl Gate {
         permit: SemaphorePermit<'a>,
         is_head: bool,
         is_wanted: bool,
-    ) -> Result<Slot<'a>, SemaphorePermit<'a>> {
+    ) -> Result<RequestInFlight<'a>, SemaphorePermit<'a>> {
         if self.is_free() {
             return Ok(self.pass(permit, bytes));
         }

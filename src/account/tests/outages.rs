@@ -93,7 +93,7 @@ async fn calls_that_hang_hold_up_no_other() {
     let ended = load.run().await;
     ended.assert_complete(6000);
     let secs = ended.wall.as_secs_f64();
-    // Each of the 64 slots is held by a hung call for a part of the time.
+    // Each of the 64 permits is held by a hung call for a part of the time.
     assert!(secs <= 6000.0 / 64.0 * (0.2 + 0.6) + 65.0, "{secs}");
 }
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 const NEXT_PROBE: Duration = Duration::from_secs(1);
 
 /// The right to send one request. Dropping it unused, as with a task that is cancelled, gives back what it took.
-pub(in crate::account) struct Slot<'a> {
+pub(in crate::account) struct RequestInFlight<'a> {
     gate: &'a Gate,
     ticket: Ticket,
     bytes: usize,
@@ -39,26 +39,26 @@ pub(in crate::account) enum Lateness {
 
 /// What the refusal of an account means for the refused call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::account) enum Standing {
-    /// The suspicion of this era has to be settled first.
+pub(in crate::account) enum RefusalScope {
+    /// The suspicion of this era has to be resolved first.
     Pending(u64),
     /// The account is closed.
-    Closed,
-    /// The refusal is the call's own.
-    Own,
+    Account,
+    /// Only this request is refused.
+    Request,
 }
 
-impl<'a> Slot<'a> {
+impl<'a> RequestInFlight<'a> {
     pub(in crate::account) fn new(
         gate: &'a Gate,
         permit: SemaphorePermit<'a>,
         bytes: usize,
         ticket: Ticket,
-    ) -> Slot<'a> {
+    ) -> RequestInFlight<'a> {
         let sent = Instant::now();
         gate.counts.in_flight.fetch_add(1, Relaxed);
         gate.counts.sent_by_second.count(gate.second(sent));
-        Slot {
+        RequestInFlight {
             gate,
             ticket,
             bytes,
@@ -69,13 +69,13 @@ impl<'a> Slot<'a> {
         }
     }
 
-    /// A slot of a gate that limits nothing, in these eras of health and pace.
+    /// A request of a gate that limits nothing, in these eras of health and pace.
     pub(in crate::account) fn unlimited(
         gate: &'a Gate,
         permit: SemaphorePermit<'a>,
         bytes: usize,
         [health_era, pace_era]: [u64; 2],
-    ) -> Slot<'a> {
+    ) -> RequestInFlight<'a> {
         let ticket = Ticket {
             health_era,
             pace_era,
@@ -83,7 +83,7 @@ impl<'a> Slot<'a> {
             tokens: 0.0,
             declared: None,
         };
-        Slot::new(gate, permit, bytes, ticket)
+        RequestInFlight::new(gate, permit, bytes, ticket)
     }
 
     /// The request was answered. Returns how long that took.
@@ -95,8 +95,8 @@ impl<'a> Slot<'a> {
         let before = gate.counts.last_answers.add(latency, usage.completion_tokens);
         gate.watch(before + 1);
         self.used = Some((usage.prompt_tokens + usage.completion_tokens) as f64);
-        self.is_alive(hints, |slot, state, now| {
-            state.accepted(&slot.ticket, now);
+        self.record_alive(hints, |request, state, now| {
+            state.accepted(&request.ticket, now);
             if state.in_flight_limit().is_some()
                 && let Some(concurrency) = &mut state.concurrency
             {
@@ -104,12 +104,12 @@ impl<'a> Slot<'a> {
                     secs: latency.as_secs_f64(),
                     tokens: usage.completion_tokens as f64,
                 };
-                concurrency.answered(answer, slot.sent, slot.gate.view(now));
+                concurrency.answered(answer, request.sent, request.gate.view(now));
             }
             if state.limits_tokens() {
-                state.estimate.observe(slot.bytes, usage);
+                state.estimate.observe(request.bytes, usage);
             }
-            let is_later = slot.ticket.health_era == state.health_era;
+            let is_later = request.ticket.health_era == state.health_era;
             match &state.health {
                 ServerHealth::Suspect { .. } if is_later => {
                     state.last_cleared = state.health_era;
@@ -126,13 +126,13 @@ impl<'a> Slot<'a> {
     pub(in crate::account) fn throttled(mut self, message: &str, wait: Option<Duration>, hints: &Hints) {
         let gate = self.gate;
         gate.counts.throttled.fetch_add(1, Relaxed);
-        self.is_not_accepted(message);
+        self.record_error(message);
         if wait == Some(Duration::ZERO) && gate.is_free() {
             gate.counts.failures_in_row.store(0, Relaxed);
             return;
         }
         gate.change(|state, now| {
-            self.was_alive(state, hints, now);
+            self.apply_alive(state, hints, now);
             state.throttled(&self.ticket, wait, now);
         });
     }
@@ -145,10 +145,10 @@ impl<'a> Slot<'a> {
             self.no_answer(message, true);
             return Lateness::Away;
         }
-        self.is_not_accepted(message);
+        self.record_error(message);
         gate.change(|state, now| {
             state.not_accepted(&self.ticket);
-            self.showed_nothing(state, NEXT_PROBE, now);
+            self.reschedule_probe(state, NEXT_PROBE, now);
             let view = gate.view(now);
             match &mut state.concurrency {
                 Some(concurrency) if concurrency.is_overload(waited, view) => {
@@ -166,7 +166,7 @@ impl<'a> Slot<'a> {
     }
 
     fn no_answer(mut self, message: &str, is_late: bool) {
-        self.is_not_accepted(message);
+        self.record_error(message);
         let failures = self.gate.counts.failures_in_row.fetch_add(1, Relaxed) + 1;
         let most = if self.gate.answered() > 0 {
             AWAY_AFTER
@@ -188,7 +188,7 @@ impl<'a> Slot<'a> {
                         concurrency.restart(self.gate.view(now));
                     }
                 }
-                _ => self.showed_nothing(state, NEXT_PROBE, now),
+                _ => self.reschedule_probe(state, NEXT_PROBE, now),
             }
         });
     }
@@ -196,7 +196,7 @@ impl<'a> Slot<'a> {
     /// The request itself was refused, or its answer was not a completion: the server works.
     pub(in crate::account) fn failed(mut self, hints: &Hints) {
         self.used = Some(0.0);
-        self.is_alive(hints, |slot, state, now| state.accepted(&slot.ticket, now));
+        self.record_alive(hints, |request, state, now| state.accepted(&request.ticket, now));
     }
 
     /// The account was refused. `own` is the suspicion that this call has raised itself; one of it may have been unfounded before.
@@ -205,50 +205,50 @@ impl<'a> Slot<'a> {
         account: &ClosedAccount,
         own: Option<u64>,
         was_unfounded: bool,
-    ) -> Standing {
-        self.is_not_accepted(&format!("HTTP {}: {}", account.status, account.message));
+    ) -> RefusalScope {
+        self.record_error(&format!("HTTP {}: {}", account.status, account.message));
         let was_answered = self.gate.was_accepted();
         self.gate.change(|state, now| {
             state.not_accepted(&self.ticket);
-            self.was_alive(state, &Hints::default(), now);
+            self.apply_alive(state, &Hints::default(), now);
             let is_own = was_unfounded || self.is_alone_with(account, was_answered);
             let closes_alone = closes_alone(account.cause) && !is_own;
             let own = own.filter(|_| !closes_alone);
-            self.accuse(state, account, own, was_answered, now)
+            self.suspect_account(state, account, own, was_answered, now)
         })
     }
 
     /// `own` is the suspicion that this refusal settles as the call's own.
-    fn accuse(
+    fn suspect_account(
         &self,
         state: &mut GateState,
         account: &ClosedAccount,
         own: Option<u64>,
         was_answered: bool,
         now: Instant,
-    ) -> Standing {
+    ) -> RefusalScope {
         match &mut state.health {
             ServerHealth::Closed { account: known, .. } => {
                 known.clone_from(account);
-                return Standing::Closed;
+                return RefusalScope::Account;
             }
             ServerHealth::Suspect { .. } if self.ticket.health_era < state.health_era => {}
             ServerHealth::Suspect { .. } if own == Some(state.health_era) => {
                 state.last_cleared = state.health_era;
                 state.turn(ServerHealth::Open);
-                return Standing::Own;
+                return RefusalScope::Request;
             }
             health @ ServerHealth::Suspect { .. } => {
                 if let Some(account) = health.agree(account.clone(), now) {
                     state.turn(ServerHealth::closed(account, now));
-                    return Standing::Closed;
+                    return RefusalScope::Account;
                 }
             }
             ServerHealth::Open | ServerHealth::Away { .. } => {
                 state.turn(ServerHealth::suspect(account, was_answered, now));
             }
         }
-        Standing::Pending(state.health_era)
+        RefusalScope::Pending(state.health_era)
     }
 
     /// Whether the account was accepted before, this call is the only one at the gate, and its content may be the reason: then nothing but
@@ -260,7 +260,7 @@ impl<'a> Slot<'a> {
     }
 
     /// The server has answered in some way: it is not away. Costs nothing but a look while nothing limits.
-    fn is_alive(&self, hints: &Hints, and: impl FnOnce(&Self, &mut GateState, Instant)) {
+    fn record_alive(&self, hints: &Hints, and: impl FnOnce(&Self, &mut GateState, Instant)) {
         let gate = self.gate;
         if gate.is_free() && *hints == Hints::default() {
             if gate.counts.failures_in_row.load(Relaxed) > 0 {
@@ -269,31 +269,31 @@ impl<'a> Slot<'a> {
             return;
         }
         gate.change(|state, now| {
-            self.was_alive(state, hints, now);
+            self.apply_alive(state, hints, now);
             and(self, state, now);
         });
     }
 
-    fn was_alive(&self, state: &mut GateState, hints: &Hints, now: Instant) {
+    fn apply_alive(&self, state: &mut GateState, hints: &Hints, now: Instant) {
         self.gate.counts.failures_in_row.store(0, Relaxed);
         state.first_failure = None;
         state.first_request = FirstRequest::Done;
         if matches!(state.health, ServerHealth::Away { .. }) {
             state.turn(ServerHealth::Open);
         } else {
-            self.showed_nothing(state, NEXT_PROBE, now);
+            self.reschedule_probe(state, NEXT_PROBE, now);
         }
         state.follow(hints, now);
     }
 
     /// If this was the probe of a suspicion, another one follows after this time.
-    fn showed_nothing(&self, state: &mut GateState, after: Duration, now: Instant) {
+    fn reschedule_probe(&self, state: &mut GateState, after: Duration, now: Instant) {
         if self.ticket.health_era == state.health_era {
             state.health.probe_again(after, now);
         }
     }
 
-    fn is_not_accepted(&mut self, message: &str) {
+    fn record_error(&mut self, message: &str) {
         self.used = Some(0.0);
         self.gate.failed_with(message);
         let second = self.gate.second(self.sent);
@@ -301,7 +301,7 @@ impl<'a> Slot<'a> {
     }
 }
 
-impl Drop for Slot<'_> {
+impl Drop for RequestInFlight<'_> {
     fn drop(&mut self) {
         self.gate.counts.in_flight.fetch_sub(1, Relaxed);
         let unused = self.ticket.tokens - self.used.unwrap_or(0.0);
@@ -324,7 +324,7 @@ impl Drop for Slot<'_> {
                 if matches!(state.first_request, FirstRequest::Sent(_)) {
                     state.first_request = FirstRequest::Unsent;
                 }
-                self.showed_nothing(state, Duration::ZERO, now);
+                self.reschedule_probe(state, Duration::ZERO, now);
             }
         });
     }
