@@ -68,7 +68,7 @@ impl PerSecond {
             cell.fetch_add(1, Relaxed);
             return;
         }
-        // Another thread may have turned the slot to this second meanwhile.
+        // Another thread may have turned the cell to this second meanwhile.
         let turned = |seen: u64| {
             let is_turned = seen >> 32 == second;
             Some(if is_turned { seen + 1 } else { second << 32 | 1 })

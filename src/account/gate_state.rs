@@ -26,9 +26,9 @@ const KNOWN_PAUSE: Duration = Duration::from_millis(250);
 /// The shortest `Retry-After`, in whole seconds, that servers can state: a rate that was cut needs no pause for it.
 const SHORTEST_STATED: Duration = Duration::from_secs(1);
 
-/// So many refusals within [`STRIKE_WINDOW`] show that a known limit is not the one that the server enforces.
+/// So many refusals within [`STRIKE_INTERVAL`] show that a known limit is not the one that the server enforces.
 const STRIKES: u32 = 5;
-const STRIKE_WINDOW: Duration = Duration::from_secs(10);
+const STRIKE_INTERVAL: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct GateState {
@@ -439,7 +439,7 @@ impl GateState {
 
     /// Counts a refusal in spite of a known limit; returns whether there were too many.
     fn strike(&mut self, now: Instant) -> bool {
-        if now.saturating_duration_since(self.strikes.1) >= STRIKE_WINDOW {
+        if now.saturating_duration_since(self.strikes.1) >= STRIKE_INTERVAL {
             self.strikes = (0, now);
         }
         self.strikes.0 += 1;

@@ -56,7 +56,7 @@ pub(super) struct LearntConcurrency {
     limit: u64,
     /// Whether the permits of the workers hold calls back, and not the limit.
     is_at_ceiling: bool,
-    phase: Phase,
+    search: Search,
     round: Round,
     /// Answers in a row while the limit was not reached.
     unfilled: u64,
@@ -78,7 +78,7 @@ pub(super) struct LearntConcurrency {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Phase {
+enum Search {
     /// More than `below`; `None` for the first level.
     Grow { below: Option<Level> },
     /// As measured before, if it was.
@@ -104,7 +104,7 @@ impl LearntConcurrency {
         LearntConcurrency {
             limit: FIRST,
             is_at_ceiling: false,
-            phase: Phase::Grow { below: None },
+            search: Search::Grow { below: None },
             round: Round::new(FIRST, now),
             unfilled: 0,
             least: None,
@@ -137,7 +137,7 @@ impl LearntConcurrency {
 
     /// The permits hold calls back while this limit would let them through.
     pub(super) fn reached_ceiling(&mut self, view: View<'_>) {
-        if !self.is_at_ceiling && !matches!(self.phase, Phase::Down { .. }) {
+        if !self.is_at_ceiling && !matches!(self.search, Search::Down { .. }) {
             self.is_at_ceiling = true;
             self.is_saturated = false;
             self.begin_round(view.in_flight, view);
@@ -204,7 +204,7 @@ impl LearntConcurrency {
         self.is_saturated = false;
         self.limit = FIRST;
         self.least = None;
-        self.phase = Phase::Grow { below: None };
+        self.search = Search::Grow { below: None };
         self.begin_round(FIRST, view);
     }
 
@@ -217,7 +217,7 @@ impl LearntConcurrency {
         match self.round.add(sample, view.now) {
             RoundProgress::Nothing => {}
             RoundProgress::Early(level) => self.judge_early(level, view),
-            RoundProgress::Settled { level, answers } => {
+            RoundProgress::Steady { level, answers } => {
                 let age = view.now.saturating_duration_since(self.round.began);
                 let is_last = answers >= MOST_ANSWERS || age >= LONGEST_ROUND;
                 self.judge(level, answers, is_last, view);

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 const BURST: Duration = Duration::from_millis(20);
 
 /// The least time between two cuts, and between two steps of growth.
-const WINDOW: Duration = Duration::from_millis(500);
+const INTERVAL: Duration = Duration::from_millis(500);
 
 /// The time without refusals before the rate grows again.
 const QUIET: Duration = Duration::from_secs(2);
@@ -20,7 +20,7 @@ const QUIET: Duration = Duration::from_secs(2);
 /// The part of the accepted rate that is sent after a cut.
 const BELOW: f64 = 0.97;
 
-/// Growth per [`WINDOW`] until the second refusal, and after it.
+/// Growth per [`INTERVAL`] until the second refusal, and after it.
 const FAST: f64 = 1.1;
 const SLOW: f64 = 1.01;
 
@@ -193,7 +193,7 @@ impl LearntRate {
             return self.pause();
         }
         let measured_since = self.era.measured_since.unwrap_or(now);
-        if now.saturating_duration_since(measured_since) < WINDOW {
+        if now.saturating_duration_since(measured_since) < INTERVAL {
             return RefusalEffect::None;
         }
         match self.accepted_per_sec(now) {
@@ -240,7 +240,7 @@ impl LearntRate {
     }
 
     fn grow(&mut self, now: Instant) {
-        let is_due = now.saturating_duration_since(self.last_growth) >= WINDOW;
+        let is_due = now.saturating_duration_since(self.last_growth) >= INTERVAL;
         let quiet = now.saturating_duration_since(self.last_cut);
         let is_quiet = self.growth == FAST || quiet >= QUIET;
         if is_due && is_quiet {

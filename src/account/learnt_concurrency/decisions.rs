@@ -1,7 +1,7 @@
 //! What a measurement leads to: more in flight, fewer, or as many.
 
 use super::level::Level;
-use super::{AFTER_TIMEOUT, BATCH, LearntConcurrency, NEAR_TIMEOUT, Phase, TOO_NEAR_TIMEOUT, View};
+use super::{AFTER_TIMEOUT, BATCH, LearntConcurrency, NEAR_TIMEOUT, Search, TOO_NEAR_TIMEOUT, View};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -64,7 +64,7 @@ const PROBE_REST: u32 = 5;
 impl LearntConcurrency {
     /// Goes on at once where it is clear that the server has room.
     pub(super) fn judge_early(&mut self, level: Level, view: View<'_>) {
-        let Phase::Grow { below } = self.phase else {
+        let Search::Grow { below } = self.search else {
             return;
         };
         let stays_short = |step: f64| level.latency * step < SHORT;
@@ -79,18 +79,18 @@ impl LearntConcurrency {
     }
 
     pub(super) fn judge(&mut self, level: Level, answers: u64, is_last: bool, view: View<'_>) {
-        match self.phase {
-            Phase::Grow { below: None } if !level.is_rough() && !is_last => {}
-            Phase::Grow { below: None } if self.may_grow(&level, view.now) => {
+        match self.search {
+            Search::Grow { below: None } if !level.is_rough() && !is_last => {}
+            Search::Grow { below: None } if self.may_grow(&level, view.now) => {
                 self.grow(FLAT_STEP, level, view);
             }
-            Phase::Grow { below: None } => self.steady(Some(level), view),
-            Phase::Grow { below: Some(below) } => self.judge_growth(below, level, is_last, view),
-            Phase::Steady { level: before } if is_last || answers >= BATCH.max(2 * level.in_flight) => {
+            Search::Grow { below: None } => self.steady(Some(level), view),
+            Search::Grow { below: Some(below) } => self.judge_growth(below, level, is_last, view),
+            Search::Steady { level: before } if is_last || answers >= BATCH.max(2 * level.in_flight) => {
                 self.judge_steady(before, level, view);
             }
-            Phase::Steady { .. } => {}
-            Phase::Down { from, was_at_ceiling } => {
+            Search::Steady { .. } => {}
+            Search::Down { from, was_at_ceiling } => {
                 self.judge_descent(from, was_at_ceiling, level, is_last, view);
             }
         }
@@ -230,7 +230,7 @@ impl LearntConcurrency {
             return self.steady(Some(level), view);
         }
         self.limit = ((self.limit as f64 * step) as u64).max(self.limit + 1);
-        self.phase = Phase::Grow { below: Some(level) };
+        self.search = Search::Grow { below: Some(level) };
         self.begin_round(self.limit, view);
     }
 
@@ -244,7 +244,7 @@ impl LearntConcurrency {
         let queue_free = self.least.map_or(1.0, |least| 1.2 * least / from.slowness);
         let step = queue_free.clamp(LARGE_DOWN_STEP, DOWN_STEP);
         self.set_limit(from.in_flight as f64 * step);
-        self.phase = Phase::Down { from, was_at_ceiling };
+        self.search = Search::Down { from, was_at_ceiling };
         self.begin_round(self.limit, view);
     }
 
@@ -252,7 +252,7 @@ impl LearntConcurrency {
         if let Some(level) = &level {
             self.measured(level);
         }
-        self.phase = Phase::Steady { level };
+        self.search = Search::Steady { level };
         self.is_changed = false;
         self.is_saturated = !self.is_at_ceiling;
         let in_flight = if self.is_at_ceiling {

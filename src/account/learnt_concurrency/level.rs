@@ -87,9 +87,9 @@ pub(super) struct Round {
     in_flight: u64,
     early: Sums,
     /// Answers before the throughput has settled.
-    unsettled: u64,
-    settled: Sums,
-    settled_since: Instant,
+    warm_up: u64,
+    steady: Sums,
+    steady_since: Instant,
 }
 
 /// What one more answer has shown.
@@ -99,7 +99,7 @@ pub(super) enum RoundProgress {
     /// By the latencies of the first answers.
     Early(Level),
     /// By the throughput over so many answers, as many for each place.
-    Settled {
+    Steady {
         level: Level,
         answers: u64,
     },
@@ -107,7 +107,7 @@ pub(super) enum RoundProgress {
 
 /// The fewest answers that show something.
 const LEAST_EARLY: f64 = 8.0;
-const LEAST_SETTLED: u64 = 16;
+const LEAST_STEADY: u64 = 16;
 
 /// The standard deviation of latencies of one length that are much the same: by Little's law their mean gives the throughput. Of others
 /// the long ones come too late to be counted, and the throughput itself is the better measure.
@@ -119,9 +119,9 @@ impl Round {
             began: now,
             in_flight,
             early: Sums::default(),
-            unsettled: in_flight,
-            settled: Sums::default(),
-            settled_since: now,
+            warm_up: in_flight,
+            steady: Sums::default(),
+            steady_since: now,
         }
     }
 
@@ -135,35 +135,35 @@ impl Round {
                 progress = RoundProgress::Early(self.early.level(self.in_flight, throughput));
             }
         }
-        if self.unsettled > 0 {
-            self.unsettled -= 1;
-            self.settled_since = now;
+        if self.warm_up > 0 {
+            self.warm_up -= 1;
+            self.steady_since = now;
             return progress;
         }
-        self.settled.add(sample);
-        let answers = self.settled.count as u64;
+        self.steady.add(sample);
+        let answers = self.steady.count as u64;
         if matches!(progress, RoundProgress::Nothing)
-            && answers >= LEAST_SETTLED
+            && answers >= LEAST_STEADY
             && answers.is_multiple_of(self.in_flight)
         {
-            let secs = now.saturating_duration_since(self.settled_since).as_secs_f64();
-            let counted = self.settled.weight / secs.max(1e-9);
-            let level = self.settled.level(self.in_flight, counted);
-            let throughput = if level.variance * self.settled.count < ALIKE * ALIKE {
+            let secs = now.saturating_duration_since(self.steady_since).as_secs_f64();
+            let counted = self.steady.weight / secs.max(1e-9);
+            let level = self.steady.level(self.in_flight, counted);
+            let throughput = if level.variance * self.steady.count < ALIKE * ALIKE {
                 self.in_flight as f64 / level.slowness
             } else {
                 counted
             };
             let level = Level { throughput, ..level };
-            progress = RoundProgress::Settled { level, answers };
+            progress = RoundProgress::Steady { level, answers };
         }
         progress
     }
 
     /// Too few were in flight meanwhile: measures again.
     pub(super) fn interrupt(&mut self, now: Instant) {
-        self.settled = Sums::default();
-        self.settled_since = now;
+        self.steady = Sums::default();
+        self.steady_since = now;
     }
 }
 

@@ -174,7 +174,7 @@ impl LimitedLm {
         let number = seen.sent.len() as u64;
         seen.sent.push(at);
         let within =
-            |window: Option<[u64; 2]>| window.is_some_and(|[from, to]| (from..to).contains(&at.as_secs()));
+            |period: Option<[u64; 2]>| period.is_some_and(|[from, to]| (from..to).contains(&at.as_secs()));
         let away = |message: &str| Verdict::Away {
             status: message
                 .strip_prefix("HTTP ")

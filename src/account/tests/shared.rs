@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep};
 /// Requests a second that the server allows, so 6,000 a minute.
 const LIMIT: f64 = 100.0;
 
-const WINDOW: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// A queue of questions, an LM, and the state that its workers share.
 struct Workers {
@@ -141,10 +141,10 @@ async fn end(workers: Vec<Worker>) {
 }
 
 /// The most of these times in any window.
-fn most_in_window(times: &[Duration]) -> usize {
+fn most_in_a_minute(times: &[Duration]) -> usize {
     let (mut most, mut first) = (0, 0);
     for (last, time) in times.iter().enumerate() {
-        while *time >= WINDOW + times[first] {
+        while *time >= MINUTE + times[first] {
             first += 1;
         }
         most = most.max(last - first + 1);
@@ -179,7 +179,7 @@ async fn a_declared_rate_is_used_up_by_1_2_8_and_50_workers_and_nothing_is_refus
         end(workers.start_many(number)).await;
         workers.assert_complete();
         workers.lm.seen(|seen| {
-            let most = most_in_window(&seen.accepted);
+            let most = most_in_a_minute(&seen.accepted);
             assert!(most <= 6000, "{number} workers: {most} in a minute");
             let used = used(seen, 5, 85);
             assert!(used >= 0.97, "{number} workers: {used}");
@@ -207,7 +207,7 @@ async fn the_limit_is_kept_while_workers_join_die_and_drain() {
     workers.lm.seen(|seen| {
         assert_eq!(seen.refused.len(), 0);
         assert_eq!(seen.answered.len(), 12_000);
-        let most = most_in_window(&seen.accepted);
+        let most = most_in_a_minute(&seen.accepted);
         assert!(most <= 6000, "{most} in a minute");
         let used = used(seen, 5, 85);
         // Each worker that is gone took the slots of at most 0.7 s with it.
@@ -234,7 +234,7 @@ async fn the_limit_is_kept_when_the_shared_state_is_lost_or_goes_back_in_time() 
     end(running).await;
     workers.assert_complete();
     workers.lm.seen(|seen| {
-        let most = most_in_window(&seen.accepted);
+        let most = most_in_a_minute(&seen.accepted);
         assert!(most <= 6000, "{most} in a minute");
     });
 }
