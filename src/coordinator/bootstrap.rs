@@ -277,10 +277,10 @@ impl Rounds<'_> {
 
     /// Why the run cannot go on, if it cannot.
     fn verdict(&mut self) -> Option<RunError> {
-        let hopeless = self.guard.judge(self.census.in_flight());
+        let failure_limit = self.guard.judge(self.census.in_flight());
         let dir = &self.run.coordinator.dir;
         (self.lms.verdict())
             .or_else(|| self.first.verdict())
-            .or_else(|| hopeless.map(|hopeless| hopeless.error(self.tasks, self.log, dir)))
+            .or_else(|| failure_limit.map(|limit| limit.error(self.tasks, self.log, dir)))
     }
 }

@@ -1,6 +1,6 @@
-//! Stops a hopeless run: most of the examples that ended lately failed, or the metric keeps none of them.
+//! Stops a run whose latest examples mostly failed, or of whose traces the metric keeps none.
 //!
-//! Both guards look at the outcomes of this process only, so that the same command goes on with a fresh window after the cause was mended.
+//! Both limits count the outcomes of this process only. So the same command resumes with a fresh count after the cause was removed.
 
 use super::error::RunError;
 use super::outcome_drain::EndedTask;
@@ -11,35 +11,35 @@ use crate::run_dir::RunDir;
 use serde_json::Value as Json;
 use std::collections::VecDeque;
 
-/// The fewest outcomes that are judged.
-const MIN_WINDOW: usize = 50;
+/// The least number of outcomes before the failure rate is compared with its limit.
+const MIN_RECENT: usize = 50;
 
-/// After so many traces without a kept one the run stops.
+/// The number of dropped traces, without a kept one, that stops the run.
 const NONE_KEPT: usize = 200;
 
-/// A `max_failure_rate` that switches both guards off.
+/// The value of `max_failure_rate` that switches both limits off.
 const OFF: f64 = 1.0;
 
-/// Why a run is hopeless.
+/// The limit that stops a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hopeless {
-    /// So many of the last outcomes are failures.
+pub(super) enum FailureLimit {
+    /// `failed` of the last `ended` outcomes are failures.
     Failing { failed: usize, ended: usize },
-    /// So many traces, and none was kept. One of their tasks is the example to show.
+    /// None of `traces` traces was kept. `task` is the task of the last one, for the message.
     NoneKept { traces: usize, task: usize },
 }
 
-impl Hopeless {
+impl FailureLimit {
     /// The error that ends the run.
     pub(super) fn error(self, tasks: &TaskPlan, log: &OutcomeLog, dir: &RunDir) -> RunError {
         match self {
-            Hopeless::Failing { failed, ended } => RunError::TooManyFailures {
+            FailureLimit::Failing { failed, ended } => RunError::TooManyFailures {
                 failed,
                 ended,
                 allowed: tasks.job.max_failure_rate,
                 dir: dir.clone(),
             },
-            Hopeless::NoneKept { traces, task } => RunError::NoneKept {
+            FailureLimit::NoneKept { traces, task } => RunError::NoneKept {
                 metric: metric(tasks),
                 traces,
                 example: prediction_and_label(tasks, log, task),
@@ -48,7 +48,7 @@ impl Hopeless {
     }
 }
 
-/// The metric as the job file has it.
+/// The metric in the job file's notation, such as `metric = "answer"`.
 fn metric(tasks: &TaskPlan) -> String {
     let Some(metric) = &tasks.job.spec.metric else {
         return String::new();
@@ -57,7 +57,7 @@ fn metric(tasks: &TaskPlan) -> String {
     format!("{} = \"{}\"", kind.as_str().unwrap_or_default(), metric.field)
 }
 
-/// What the metric compared on a task's example.
+/// The text with the two values that the metric compared for a task's example.
 fn prediction_and_label(tasks: &TaskPlan, log: &OutcomeLog, task: usize) -> String {
     let (_, example) = tasks.teacher_and_example(task);
     let field = tasks
@@ -87,13 +87,13 @@ fn prediction_and_label(tasks: &TaskPlan, log: &OutcomeLog, task: usize) -> Stri
     )
 }
 
-/// Judges outcomes in the order of their arrival.
+/// Counts outcomes in the order of their arrival.
 pub(super) struct FailureGuard {
     allowed: f64,
     /// Whether each of the last outcomes is a failure.
-    lately: VecDeque<bool>,
+    recent: VecDeque<bool>,
     failed: usize,
-    /// `None` once a trace was kept.
+    /// Dropped traces; `None` once a trace was kept.
     dropped: Option<usize>,
     last_dropped: usize,
 }
@@ -103,17 +103,17 @@ impl FailureGuard {
     pub(super) fn new(allowed: f64, has_kept: bool) -> FailureGuard {
         FailureGuard {
             allowed,
-            lately: VecDeque::new(),
+            recent: VecDeque::new(),
             failed: 0,
             dropped: (!has_kept).then_some(0),
             last_dropped: 0,
         }
     }
 
-    /// Enters an outcome.
+    /// Counts an outcome.
     pub(super) fn enter(&mut self, ended: &EndedTask) {
         let has_failed = ended.failure.is_some();
-        self.lately.push_back(has_failed);
+        self.recent.push_back(has_failed);
         self.failed += usize::from(has_failed);
         if ended.is_kept {
             self.dropped = None;
@@ -125,25 +125,27 @@ impl FailureGuard {
         }
     }
 
-    /// Judges the last outcomes. The window is twice the calls in flight, at least [`MIN_WINDOW`]: examples that fail at once overtake
-    /// those that take long. If a share below one half fails at once, fewer failures than calls in flight come before the first success.
-    pub(super) fn judge(&mut self, in_flight: usize) -> Option<Hopeless> {
+    /// Returns the limit that the latest outcomes have passed; `None` if the run may continue.
+    ///
+    /// The failure rate is that of the last `2 * in_flight` outcomes, at least [`MIN_RECENT`]: examples that fail at once overtake those
+    /// that take long. If less than half of the examples fail at once, fewer failures than calls in flight precede the first success.
+    pub(super) fn judge(&mut self, in_flight: usize) -> Option<FailureLimit> {
         if self.allowed >= OFF {
             return None;
         }
-        let window = MIN_WINDOW.max(2 * in_flight);
-        while self.lately.len() > window {
-            self.failed -= usize::from(self.lately.pop_front() == Some(true));
+        let recent = MIN_RECENT.max(2 * in_flight);
+        while self.recent.len() > recent {
+            self.failed -= usize::from(self.recent.pop_front() == Some(true));
         }
-        let ended = self.lately.len();
-        if ended == window && self.failed as f64 > self.allowed * ended as f64 {
-            return Some(Hopeless::Failing {
+        let ended = self.recent.len();
+        if ended == recent && self.failed as f64 > self.allowed * ended as f64 {
+            return Some(FailureLimit::Failing {
                 failed: self.failed,
                 ended,
             });
         }
         let traces = self.dropped.filter(|dropped| *dropped >= NONE_KEPT)?;
-        Some(Hopeless::NoneKept {
+        Some(FailureLimit::NoneKept {
             traces,
             task: self.last_dropped,
         })
@@ -155,19 +157,22 @@ mod tests {
     use super::*;
     use crate::coordinator::outcome_drain::tests::{dropped, failed, kept};
 
-    fn judged(guard: &mut FailureGuard, outcomes: impl IntoIterator<Item = EndedTask>) -> Option<Hopeless> {
+    fn judged(
+        guard: &mut FailureGuard,
+        outcomes: impl IntoIterator<Item = EndedTask>,
+    ) -> Option<FailureLimit> {
         outcomes.into_iter().for_each(|ended| guard.enter(&ended));
         guard.judge(4)
     }
 
     #[test]
-    fn failures_count_among_the_last_outcomes_only() {
+    fn max_failure_rate_applies_to_the_latest_outcomes() {
         let mut guard = FailureGuard::new(0.5, false);
         assert_eq!(judged(&mut guard, (0..49).map(failed)), None);
         assert_eq!(judged(&mut guard, (0..25).map(kept)), None);
         assert_eq!(judged(&mut guard, (0..10_000).map(kept)), None);
         assert_eq!(judged(&mut guard, (0..25).map(failed)), None);
-        let expected = Hopeless::Failing {
+        let expected = FailureLimit::Failing {
             failed: 26,
             ended: 50,
         };
@@ -175,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn window_follows_the_calls_in_flight() {
+    fn failure_rate_counts_twice_the_calls_in_flight() {
         let mut guard = FailureGuard::new(0.5, false);
         (0..127).for_each(|task| guard.enter(&failed(task)));
         assert_eq!(guard.judge(64), None);
@@ -184,10 +189,10 @@ mod tests {
     }
 
     #[test]
-    fn no_kept_trace_among_200_is_hopeless() {
+    fn none_kept_of_200_traces_is_a_failure_limit() {
         let mut guard = FailureGuard::new(0.5, false);
         assert_eq!(judged(&mut guard, (0..199).map(dropped)), None);
-        let expected = Hopeless::NoneKept {
+        let expected = FailureLimit::NoneKept {
             traces: 200,
             task: 199,
         };
@@ -195,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn one_kept_trace_of_this_or_an_earlier_process_gives_hope() {
+    fn kept_trace_of_this_or_an_earlier_process_lifts_the_limit() {
         let mut guard = FailureGuard::new(0.5, false);
         guard.enter(&kept(0));
         assert_eq!(judged(&mut guard, (1..1000).map(dropped)), None);
@@ -204,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn rate_of_1_switches_both_guards_off() {
+    fn max_failure_rate_of_1_switches_both_limits_off() {
         let mut guard = FailureGuard::new(1.0, false);
         assert_eq!(judged(&mut guard, (0..1000).map(failed)), None);
         assert_eq!(judged(&mut guard, (0..1000).map(dropped)), None);
