@@ -137,7 +137,7 @@ impl CallMark<'_> {
             call: self.call,
             lm: shortened(self.lm).to_owned(),
             sent_ms: unix_milliseconds(),
-            bound: TokenBound::of(body),
+            bound: TokenBound::from_body(body),
         };
         let mut mark = serde_json::to_vec(&sent).expect("a mark is plain data");
         // A name with many escapes may not fit.

@@ -414,7 +414,7 @@ impl GateState {
     /// Tokens of a call, for slots that are reserved before the calls are known; 0 if tokens are not limited.
     pub(super) fn mean_tokens(&self) -> f64 {
         if self.limits_tokens() {
-            self.estimate.mean().unwrap_or_else(|| self.estimate.of(0))
+            self.estimate.mean().unwrap_or_else(|| self.estimate.tokens(0))
         } else {
             0.0
         }
@@ -422,7 +422,7 @@ impl GateState {
 
     fn tokens(&self, bytes: usize) -> f64 {
         if self.limits_tokens() {
-            self.estimate.of(bytes)
+            self.estimate.tokens(bytes)
         } else {
             0.0
         }

@@ -43,7 +43,7 @@ impl Default for TokenEstimate {
 
 impl TokenEstimate {
     /// The tokens to reserve for a request of so many bytes and its answer.
-    pub(super) fn of(&self, bytes: usize) -> f64 {
+    pub(super) fn tokens(&self, bytes: usize) -> f64 {
         bytes as f64 * self.tokens_per_byte + self.answer
     }
 
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn the_estimate_follows_the_usage_of_answers() {
         let mut estimate = TokenEstimate::default();
-        assert_eq!(estimate.of(400), 600.0);
+        assert_eq!(estimate.tokens(400), 600.0);
         for tokens in 1..=64 {
             let usage = Usage {
                 prompt_tokens: 200,
@@ -87,7 +87,7 @@ mod tests {
             };
             estimate.observe(400, usage);
         }
-        let of = estimate.of(800);
-        assert!((of - (400.0 + 58.0)).abs() < 1.5, "{of}");
+        let tokens = estimate.tokens(800);
+        assert!((tokens - (400.0 + 58.0)).abs() < 1.5, "{tokens}");
     }
 }

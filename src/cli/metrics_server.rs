@@ -84,14 +84,14 @@ impl Monitor {
 
 async fn probe_broker(metrics: &Metrics, broker: &RabbitMqBroker) {
     loop {
-        metrics.heard_of(Service::RabbitMq, answer(broker.probe()).await);
+        metrics.service_answered(Service::RabbitMq, answer(broker.probe()).await);
         tokio::time::sleep(PROBE_EVERY).await;
     }
 }
 
 async fn probe_store(metrics: &Metrics, store: &RedisStore) {
     loop {
-        metrics.heard_of(Service::Redis, answer(store.probe()).await);
+        metrics.service_answered(Service::Redis, answer(store.probe()).await);
         tokio::time::sleep(PROBE_EVERY).await;
     }
 }

@@ -64,7 +64,7 @@ pub(super) async fn prepare(
     if coordinator.retry.examples() {
         (tasks, log) = take_failures_back(run, tasks, log).await?;
     }
-    settle_calls_in_flight(run, &mut log).await?;
+    enter_calls_in_flight(run, &mut log).await?;
     log_earlier_outcomes(&log, tasks.len(), previous.is_some());
     // Reading a large log may have outlasted the lease.
     run.leadership.confirm().await?;
@@ -145,7 +145,7 @@ async fn take_failures_back(
 }
 
 /// Enters the calls that a killed process had in flight: those without a recorded answer may have been paid.
-async fn settle_calls_in_flight(run: RunContext<'_>, log: &mut OutcomeLog) -> Result<(), RunError> {
+async fn enter_calls_in_flight(run: RunContext<'_>, log: &mut OutcomeLog) -> Result<(), RunError> {
     let path = run.coordinator.dir.calls_in_flight();
     let left = CallsInFlight::left(&path).map_err(RunError::with_path(&path))?;
     let backends = run.backends();

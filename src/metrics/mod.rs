@@ -96,7 +96,7 @@ impl Metrics {
     }
 
     /// Records whether the service just answered, or why it did not.
-    pub fn heard_of(&self, service: Service, answer: Result<(), String>) {
+    pub fn service_answered(&self, service: Service, answer: Result<(), String>) {
         let up = self.service_up.with_label_values(&[service.name()]);
         up.set(i64::from(answer.is_ok()));
         match answer {

@@ -252,7 +252,7 @@ async fn readyz_lists_each_missing_need_while_healthz_is_200() {
     assert_eq!(served.status("GET /readyz").await, 200);
     served
         .metrics
-        .heard_of(Service::Redis, Err("gone\naway".to_owned()));
+        .service_answered(Service::Redis, Err("gone\naway".to_owned()));
     served.metrics.health.needs(Need::Worker);
     served.shutdown.drain();
     let answer = served.asked("GET /readyz").await;

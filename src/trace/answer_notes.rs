@@ -60,8 +60,8 @@ impl AnswerNotes {
 }
 
 impl TokenBound {
-    /// Of a request with this body.
-    pub fn of(body: &str) -> TokenBound {
+    /// The bound of a request with this body.
+    pub fn from_body(body: &str) -> TokenBound {
         TokenBound {
             prompt_tokens: body.len() as u64,
             completion_tokens: max_tokens(body),

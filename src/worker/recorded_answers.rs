@@ -187,7 +187,7 @@ impl RecordedAnswers<'_> {
         let call = UnsettledCall {
             call: slot,
             lm: request.lm.to_owned(),
-            bound: TokenBound::of(request.body),
+            bound: TokenBound::from_body(request.body),
         };
         self.notes
             .unsettled
