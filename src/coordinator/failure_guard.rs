@@ -48,7 +48,7 @@ impl FailureLimit {
     }
 }
 
-/// The metric in the job file's notation, such as `metric = "answer"`.
+/// The metric in the job file's notation: its kind and its field.
 fn metric(tasks: &TaskPlan) -> String {
     let Some(metric) = &tasks.job.spec.metric else {
         return String::new();

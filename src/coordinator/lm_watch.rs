@@ -5,10 +5,10 @@
 //!   unless `--wait` was given.
 
 mod endpoint;
-mod stand;
-mod texts;
+mod overall_state;
+mod status_text;
 
-pub(super) use stand::total_limit;
+pub(super) use overall_state::total_limit;
 
 use super::error::RunError;
 use super::lm_stopped::{self, AwayLm, ClosedLm};
@@ -17,7 +17,7 @@ use crate::job::Job;
 use crate::lm::{LmSettings, LmStatus};
 use crate::report::OutcomeCounts;
 use endpoint::{ServedRun, WatchedEndpoint};
-use stand::LmStand;
+use overall_state::OverallLmState;
 use std::collections::HashSet;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -58,10 +58,10 @@ impl LmWatch {
         let called: HashSet<&str> = teachers.map(|predictor| predictor.lm.as_str()).collect();
         let settings = job.spec.lms.values();
         let settings = settings.filter(|lm| called.contains(lm.name.as_str()));
-        LmWatch::of(settings.cloned(), waiting, is_alone, now)
+        LmWatch::from_settings(settings.cloned(), waiting, is_alone, now)
     }
 
-    fn of(
+    fn from_settings(
         lms: impl IntoIterator<Item = LmSettings>,
         waiting: Waiting,
         is_alone: bool,
@@ -136,7 +136,7 @@ impl WatchedLm {
     ) -> Vec<String> {
         let was_out = self.is_out();
         let endpoints = self.endpoints.iter_mut();
-        let before: Vec<LmStand> = endpoints
+        let before: Vec<OverallLmState> = endpoints
             .map(|endpoint| endpoint.update(heartbeats, served, now))
             .collect();
         let reported = self.endpoints.iter().map(|endpoint| endpoint.answers).sum();
@@ -145,24 +145,24 @@ impl WatchedLm {
         self.answers = self.answers.max(reported).max(in_log);
         let name = &self.settings.name;
         if let ([endpoint], [before]) = (&*self.endpoints, &*before) {
-            let change = texts::change(name, &endpoint.address(), before, &endpoint.stand);
+            let change = status_text::change(name, &endpoint.address(), before, &endpoint.state);
             return change.into_iter().collect();
         }
         let pairs = self.endpoints.iter().zip(&before);
         let changes = pairs.filter_map(|(endpoint, before)| {
-            let (label, stand) = (&endpoint.label, &endpoint.stand);
-            texts::endpoint_change(name, label, &endpoint.address(), before, stand)
+            let (label, state) = (&endpoint.label, &endpoint.state);
+            status_text::endpoint_change(name, label, &endpoint.address(), before, state)
         });
         let mut changes: Vec<String> = changes.collect();
         if self.is_out() && !was_out {
-            changes.push(texts::all_out(name));
+            changes.push(status_text::all_out(name));
         }
         changes
     }
 
     /// Whether no endpoint takes calls.
     fn is_out(&self) -> bool {
-        self.endpoints.iter().all(|endpoint| endpoint.stand.is_out())
+        self.endpoints.iter().all(|endpoint| endpoint.state.is_out())
     }
 
     /// Endpoints that are left out are no reason, as long as another one takes the calls.
@@ -175,8 +175,8 @@ impl WatchedLm {
 
     /// Every account is closed.
     fn closed(&self) -> Option<RunError> {
-        let closed = self.endpoints.iter().map(|endpoint| match &endpoint.stand {
-            LmStand::Closed(account) => Some((endpoint, account)),
+        let closed = self.endpoints.iter().map(|endpoint| match &endpoint.state {
+            OverallLmState::Closed(account) => Some((endpoint, account)),
             _ => None,
         });
         let closed: Vec<_> = closed.collect::<Option<_>>()?;
@@ -195,7 +195,7 @@ impl WatchedLm {
             account: account.clone(),
             answers: self.answers,
             others: others
-                .map(|(endpoint, account)| texts::left_out(&endpoint.label, account))
+                .map(|(endpoint, account)| status_text::left_out(&endpoint.label, account))
                 .collect(),
         })))
     }
@@ -205,8 +205,8 @@ impl WatchedLm {
         let away = self
             .endpoints
             .iter()
-            .filter_map(|endpoint| match &endpoint.stand {
-                LmStand::Away { secs, error } => Some((endpoint, *secs, error)),
+            .filter_map(|endpoint| match &endpoint.state {
+                OverallLmState::Away { secs, error } => Some((endpoint, *secs, error)),
                 _ => None,
             });
         let away: Vec<_> = away.collect();
@@ -221,7 +221,7 @@ impl WatchedLm {
         (secs >= longest).then(|| {
             RunError::LmAway(Box::new(AwayLm {
                 lm: self.settings.name.clone(),
-                error: texts::cause(&last.address(), error).to_owned(),
+                error: status_text::cause(&last.address(), error).to_owned(),
                 addresses,
                 secs,
                 has_answered,
@@ -233,18 +233,24 @@ impl WatchedLm {
     fn limits(&self) -> Vec<String> {
         let name = &self.settings.name;
         let has_several = self.endpoints.len() > 1;
-        let are_limited = self.endpoints.iter().all(|endpoint| endpoint.stand.is_limited());
+        let are_limited = self.endpoints.iter().all(|endpoint| endpoint.state.is_limited());
         let limit = |endpoint: &WatchedEndpoint| {
             let (refused, all) = endpoint.last_minute();
             let account = endpoint.settings.account.as_deref();
             if !has_several {
-                return texts::limit(name, account, &endpoint.address(), &endpoint.stand, refused, all);
+                return status_text::limit(name, account, &endpoint.address(), &endpoint.state, refused, all);
             }
-            if endpoint.stand.is_out() {
-                return texts::endpoint_out(name, &endpoint.label, &endpoint.address(), &endpoint.stand);
+            if endpoint.state.is_out() {
+                return status_text::endpoint_out(
+                    name,
+                    &endpoint.label,
+                    &endpoint.address(),
+                    &endpoint.state,
+                );
             }
             let name = format!("{name} at {}", endpoint.label);
-            let limit = texts::limit(&name, account, &endpoint.address(), &endpoint.stand, refused, all);
+            let limit =
+                status_text::limit(&name, account, &endpoint.address(), &endpoint.state, refused, all);
             limit.filter(|_| are_limited)
         };
         self.endpoints.iter().filter_map(limit).collect()

@@ -1,6 +1,6 @@
 //! One endpoint of an LM that is watched: what the workers have reported of it.
 
-use super::stand::{LmReport, LmStand};
+use super::overall_state::{LmReport, OverallLmState};
 use crate::coordination::Heartbeat;
 use crate::lm::{LmSettings, LmStatus};
 use crate::report::LastMinute;
@@ -17,7 +17,7 @@ pub(super) struct WatchedEndpoint {
     before: HashMap<(String, u32), u64>,
     /// Answers in this run, as far as workers have reported them.
     pub(super) answers: u64,
-    pub(super) stand: LmStand,
+    pub(super) state: OverallLmState,
     throttled: LastMinute,
     answered: LastMinute,
 }
@@ -39,7 +39,7 @@ impl WatchedEndpoint {
             label,
             before: HashMap::new(),
             answers: 0,
-            stand: LmStand::Uncalled,
+            state: OverallLmState::Uncalled,
             throttled: LastMinute::new(0, now),
             answered: LastMinute::new(0, now),
         };
@@ -48,7 +48,12 @@ impl WatchedEndpoint {
     }
 
     /// Takes the workers' present heartbeats. Returns the state before.
-    pub(super) fn update(&mut self, heartbeats: &[Heartbeat], served: ServedRun, now: Instant) -> LmStand {
+    pub(super) fn update(
+        &mut self,
+        heartbeats: &[Heartbeat],
+        served: ServedRun,
+        now: Instant,
+    ) -> OverallLmState {
         let mut reports = Vec::new();
         let mut answers = 0;
         // The workers of a process share its gates.
@@ -76,8 +81,8 @@ impl WatchedEndpoint {
         let total = |count: fn(&LmStatus) -> u64| reports.iter().map(|report| count(report.status)).sum();
         self.throttled.enter(total(|status| status.throttled), now);
         self.answered.enter(total(|status| status.answered), now);
-        let stand = LmStand::of(&reports, served.run_secs);
-        std::mem::replace(&mut self.stand, stand)
+        let state = OverallLmState::from_reports(&reports, served.run_secs);
+        std::mem::replace(&mut self.state, state)
     }
 
     /// Requests of the last minute: those that were refused for the rate, and all that got an answer or such a refusal.

@@ -77,7 +77,10 @@ fn heartbeats(statuses: impl IntoIterator<Item = LmStatus>) -> Vec<Heartbeat> {
 
 fn watch(waiting: Waiting, is_alone: bool) -> (LmWatch, Instant) {
     let now = Instant::now();
-    (LmWatch::of([settings("teacher")], waiting, is_alone, now), now)
+    (
+        LmWatch::from_settings([settings("teacher")], waiting, is_alone, now),
+        now,
+    )
 }
 
 /// The verdict on these statuses so long after the start.

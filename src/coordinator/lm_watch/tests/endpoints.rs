@@ -17,7 +17,7 @@ fn with_two_endpoints() -> LmSettings {
 }
 
 fn watch_two(waiting: Waiting) -> LmWatch {
-    LmWatch::of([with_two_endpoints()], waiting, true, Instant::now())
+    LmWatch::from_settings([with_two_endpoints()], waiting, true, Instant::now())
 }
 
 /// The heartbeat of one process with a status of each endpoint.

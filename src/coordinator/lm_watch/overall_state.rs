@@ -15,7 +15,7 @@ pub(super) struct LmReport<'a> {
 
 /// The state of an LM over all workers of the run.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum LmStand {
+pub(super) enum OverallLmState {
     /// No worker of this run has called it.
     Uncalled,
     /// At least one worker sends requests.
@@ -38,27 +38,27 @@ pub(super) enum LmStand {
     Closed(ClosedAccount),
 }
 
-impl LmStand {
+impl OverallLmState {
     /// Whether no worker gets answers.
     pub(super) fn is_out(&self) -> bool {
         match self {
-            LmStand::Away { .. } | LmStand::Closed(_) => true,
-            LmStand::Uncalled | LmStand::Open { .. } => false,
+            OverallLmState::Away { .. } | OverallLmState::Closed(_) => true,
+            OverallLmState::Uncalled | OverallLmState::Open { .. } => false,
         }
     }
 
     /// Whether it can take no more calls than it gets.
     pub(super) fn is_limited(&self) -> bool {
         match self {
-            LmStand::Uncalled => false,
-            LmStand::Open { limit_per_min, .. } => limit_per_min.is_some(),
-            LmStand::Away { .. } | LmStand::Closed(_) => true,
+            OverallLmState::Uncalled => false,
+            OverallLmState::Open { limit_per_min, .. } => limit_per_min.is_some(),
+            OverallLmState::Away { .. } | OverallLmState::Closed(_) => true,
         }
     }
 
     /// `run_secs`: seconds for which the workers may have served this run. A worker may serve many runs: what it saw before this one does
     /// not count.
-    pub(super) fn of(reports: &[LmReport<'_>], run_secs: u64) -> LmStand {
+    pub(super) fn from_reports(reports: &[LmReport<'_>], run_secs: u64) -> OverallLmState {
         let (mut open, mut closed) = (Vec::new(), Vec::new());
         let mut away: Option<(u64, &LmReport<'_>)> = None;
         for report in reports {
@@ -75,7 +75,7 @@ impl LmStand {
             }
         }
         match (open.is_empty(), away, closed.first()) {
-            (true, Some((secs, report)), _) => LmStand::Away {
+            (true, Some((secs, report)), _) => OverallLmState::Away {
                 secs,
                 error: report
                     .status
@@ -83,9 +83,9 @@ impl LmStand {
                     .clone()
                     .unwrap_or_else(|| "no answer".to_owned()),
             },
-            (true, None, Some(account)) => LmStand::Closed((*account).clone()),
-            (true, None, None) => LmStand::Uncalled,
-            (_, _, first) => LmStand::Open {
+            (true, None, Some(account)) => OverallLmState::Closed((*account).clone()),
+            (true, None, None) => OverallLmState::Uncalled,
+            (_, _, first) => OverallLmState::Open {
                 limit_per_min: sum(&open, |status| status.limit_per_min),
                 in_flight_limit: sum(&open, |status| status.in_flight_limit),
                 closed: first.map(|account| (closed.len(), (*account).clone())),

@@ -1,6 +1,6 @@
 //! What the screen and the log say about an LM that limits the run.
 
-use super::stand::LmStand;
+use super::overall_state::OverallLmState;
 use crate::lm::{ClosedAccount, ClosedCause};
 use crate::report::{count, time};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 const SHOWN_PER_SECOND: u64 = 600;
 
 /// What the HTTP client says before the cause.
-const CLIENT_WORDS: [&str; 4] = [
+const CLIENT_PREFIXES: [&str; 4] = [
     "error sending request: ",
     "client error (Connect): ",
     "client error (SendRequest): ",
@@ -21,17 +21,17 @@ pub(super) fn limit(
     name: &str,
     account: Option<&str>,
     address: &str,
-    stand: &LmStand,
+    state: &OverallLmState,
     refused: u64,
     all: u64,
 ) -> Option<String> {
-    match stand {
-        LmStand::Uncalled => None,
-        LmStand::Away { secs, error } => {
+    match state {
+        OverallLmState::Uncalled => None,
+        OverallLmState::Away { secs, error } => {
             Some(format!("{name}: waiting for {}", outage(address, *secs, error)))
         }
-        LmStand::Closed(account) => Some(format!("{name}: {}", closed(account))),
-        LmStand::Open {
+        OverallLmState::Closed(account) => Some(format!("{name}: {}", closed(account))),
+        OverallLmState::Open {
             closed: Some((workers, account)),
             ..
         } => {
@@ -41,7 +41,7 @@ pub(super) fn limit(
             };
             Some(format!("{name}: {} on {workers}", closed(account)))
         }
-        LmStand::Open {
+        OverallLmState::Open {
             limit_per_min: None,
             in_flight_limit,
             ..
@@ -52,7 +52,7 @@ pub(super) fn limit(
                 count(limit)
             )
         }),
-        LmStand::Open {
+        OverallLmState::Open {
             limit_per_min: Some(per_min),
             ..
         } => {
@@ -70,14 +70,14 @@ pub(super) fn limit(
 }
 
 /// Why one of several endpoints is left out. `None` if it is not.
-pub(super) fn endpoint_out(name: &str, label: &str, address: &str, stand: &LmStand) -> Option<String> {
-    let why = match stand {
-        LmStand::Uncalled | LmStand::Open { .. } => return None,
-        LmStand::Away { secs, error } => {
+pub(super) fn endpoint_out(name: &str, label: &str, address: &str, state: &OverallLmState) -> Option<String> {
+    let why = match state {
+        OverallLmState::Uncalled | OverallLmState::Open { .. } => return None,
+        OverallLmState::Away { secs, error } => {
             let took = time(Duration::from_secs(*secs));
             format!("{}, {took}", cause(address, error))
         }
-        LmStand::Closed(account) => closed(account).to_owned(),
+        OverallLmState::Closed(account) => closed(account).to_owned(),
     };
     Some(format!("{name}: {label} is left out ({why})"))
 }
@@ -87,20 +87,20 @@ pub(super) fn endpoint_change(
     name: &str,
     label: &str,
     address: &str,
-    before: &LmStand,
-    now: &LmStand,
+    before: &OverallLmState,
+    now: &OverallLmState,
 ) -> Option<String> {
     match (before.is_out(), now) {
-        (false, LmStand::Away { error, .. }) => {
+        (false, OverallLmState::Away { error, .. }) => {
             let error = cause(address, error);
             Some(format!("lm {name}: endpoint {label} is left out ({error})"))
         }
-        (false, LmStand::Closed(account)) => {
+        (false, OverallLmState::Closed(account)) => {
             Some(format!("lm {name}: endpoint {}", left_out(label, account)))
         }
-        (true, LmStand::Open { .. }) => {
+        (true, OverallLmState::Open { .. }) => {
             let after = match before {
-                LmStand::Away { secs, .. } => format!(" after {}", time(Duration::from_secs(*secs))),
+                OverallLmState::Away { secs, .. } => format!(" after {}", time(Duration::from_secs(*secs))),
                 _ => String::new(),
             };
             Some(format!("lm {name}: endpoint {label} is back{after}"))
@@ -124,20 +124,25 @@ pub(super) fn all_out(name: &str) -> String {
 }
 
 /// The line for the log when the state has changed.
-pub(super) fn change(name: &str, address: &str, before: &LmStand, now: &LmStand) -> Option<String> {
+pub(super) fn change(
+    name: &str,
+    address: &str,
+    before: &OverallLmState,
+    now: &OverallLmState,
+) -> Option<String> {
     match (before, now) {
-        (LmStand::Away { .. }, LmStand::Away { .. }) => None,
-        (_, LmStand::Away { secs, error }) => {
+        (OverallLmState::Away { .. }, OverallLmState::Away { .. }) => None,
+        (_, OverallLmState::Away { secs, error }) => {
             let outage = outage(address, *secs, error);
             Some(format!("lm {name} does not answer; waiting for {outage}"))
         }
-        (LmStand::Away { secs, .. }, LmStand::Open { .. }) => {
+        (OverallLmState::Away { secs, .. }, OverallLmState::Open { .. }) => {
             let took = time(Duration::from_secs(*secs));
             Some(format!("lm {name} answers again after {took}"))
         }
         (
-            LmStand::Open { closed: None, .. } | LmStand::Uncalled,
-            LmStand::Open {
+            OverallLmState::Open { closed: None, .. } | OverallLmState::Uncalled,
+            OverallLmState::Open {
                 closed: Some((_, account)),
                 ..
             },
@@ -163,8 +168,10 @@ pub(super) fn cause<'a>(address: &str, error: &'a str) -> &'a str {
         Some((_path, error)) => error,
         None => error,
     };
-    CLIENT_WORDS.iter().fold(error, |error, words| {
-        error.rfind(words).map_or(error, |at| &error[at + words.len()..])
+    CLIENT_PREFIXES.iter().fold(error, |error, prefix| {
+        error
+            .rfind(prefix)
+            .map_or(error, |at| &error[at + prefix.len()..])
     })
 }
 
