@@ -1,6 +1,6 @@
 //! The lines of `events.jsonl`.
 
-use super::lm_of_event::LmOfEvent;
+use super::event_lm::EventLm;
 use super::rates::Rates;
 use crate::coordination::WorkerInfo;
 use crate::lm::{ClosedAccount, ClosedCause};
@@ -34,39 +34,39 @@ pub enum Event {
     /// Another phase has begun.
     Phase { phase: &'static str },
     /// A worker has sent its first heartbeat to this process.
-    WorkerJoined(WorkerOfEvent),
+    WorkerJoined(EventWorker),
     /// The heartbeat of a worker has expired.
-    WorkerGone(WorkerOfEvent),
+    WorkerGone(EventWorker),
     /// No worker gets an answer from the server.
     LmAway {
         #[serde(flatten)]
-        lm: LmOfEvent,
+        lm: EventLm,
         /// The last error that a worker saw.
         error: Option<String>,
     },
     /// A server that was away answers.
     LmBack {
         #[serde(flatten)]
-        lm: LmOfEvent,
+        lm: EventLm,
         /// How long it was away.
         secs: u64,
     },
     /// Every worker that uses the account finds it closed.
     AccountClosed {
         #[serde(flatten)]
-        lm: LmOfEvent,
+        lm: EventLm,
         #[serde(flatten)]
-        refusal: RefusalOfEvent,
+        refusal: EventRefusal,
     },
     /// A closed account is accepted.
     AccountOpen {
         #[serde(flatten)]
-        lm: LmOfEvent,
+        lm: EventLm,
     },
     /// The limit that holds calls back is known, has changed by a tenth, or is gone (null).
     Limit {
         #[serde(flatten)]
-        lm: LmOfEvent,
+        lm: EventLm,
         /// Requests a minute, over all workers.
         per_min: Option<u64>,
     },
@@ -75,11 +75,11 @@ pub enum Event {
     /// It answers.
     ServiceBack { service: NamedService, secs: u64 },
     /// A provider has accepted a training.
-    TrainingStarted(TrainingOfEvent),
+    TrainingStarted(EventTraining),
     /// A training has ended.
     TrainingEnded {
         #[serde(flatten)]
-        training: TrainingOfEvent,
+        training: EventTraining,
         /// `succeeded`, `failed` or `cancelled`.
         ending: &'static str,
         /// The model, or why there is none.
@@ -92,7 +92,7 @@ pub enum Event {
 
 /// A worker in an event.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct WorkerOfEvent {
+pub struct EventWorker {
     /// Random, drawn at its start.
     worker: String,
     host: String,
@@ -103,7 +103,7 @@ pub struct WorkerOfEvent {
 
 /// Why an account is closed, in the server's words.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct RefusalOfEvent {
+pub struct EventRefusal {
     cause: ClosedCause,
     status: u16,
     message: String,
@@ -111,7 +111,7 @@ pub struct RefusalOfEvent {
 
 /// A training in an event.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct TrainingOfEvent {
+pub struct EventTraining {
     pub(super) lm: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) predictor: Option<String>,
@@ -140,9 +140,9 @@ impl Serialize for NamedService {
     }
 }
 
-impl From<&WorkerInfo> for WorkerOfEvent {
-    fn from(worker: &WorkerInfo) -> WorkerOfEvent {
-        WorkerOfEvent {
+impl From<&WorkerInfo> for EventWorker {
+    fn from(worker: &WorkerInfo) -> EventWorker {
+        EventWorker {
             worker: worker.process.id.clone(),
             host: worker.process.host.clone(),
             pid: worker.process.pid,
@@ -152,9 +152,9 @@ impl From<&WorkerInfo> for WorkerOfEvent {
     }
 }
 
-impl From<&ClosedAccount> for RefusalOfEvent {
-    fn from(account: &ClosedAccount) -> RefusalOfEvent {
-        RefusalOfEvent {
+impl From<&ClosedAccount> for EventRefusal {
+    fn from(account: &ClosedAccount) -> EventRefusal {
+        EventRefusal {
             cause: account.cause,
             status: account.status,
             message: account.message.clone(),

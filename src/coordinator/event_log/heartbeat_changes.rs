@@ -1,7 +1,7 @@
 //! The events that heartbeats show: workers that come and go, servers that are away, accounts that are closed, limits and rates.
 
-use super::event::{Event, RefusalOfEvent, WorkerOfEvent};
-use super::lm_of_event::LmOfEvent;
+use super::event::{Event, EventRefusal, EventWorker};
+use super::event_lm::EventLm;
 use super::rates::{LmRates, RatesRecorder, RunRates};
 use crate::coordination::{Heartbeat, WorkerInfo};
 use crate::coordinator::lm_watch::total_limit;
@@ -12,10 +12,10 @@ use tokio::time::Instant;
 /// What the last heartbeats showed.
 pub(in crate::coordinator) struct HeartbeatChanges {
     /// Workers, by id.
-    workers: BTreeMap<String, WorkerOfEvent>,
+    workers: BTreeMap<String, EventWorker>,
     /// Processes with what they had counted, by host and pid: the workers of a process share its gates.
-    processes: HashMap<(String, u32), HashMap<LmOfEvent, SeenCounts>>,
-    lms: BTreeMap<LmOfEvent, SeenLm>,
+    processes: HashMap<(String, u32), HashMap<EventLm, SeenCounts>>,
+    lms: BTreeMap<EventLm, SeenLm>,
     rates: RatesRecorder,
     /// Whether every process started with the run, so that all its counts are of this run.
     is_alone: bool,
@@ -68,7 +68,7 @@ impl HeartbeatChanges {
     ) -> Vec<Event> {
         let workers = heartbeats.iter().map(|heartbeat| &heartbeat.worker);
         let mut events = self.workers_changed(workers.clone());
-        let mut by_lm: BTreeMap<LmOfEvent, Vec<&LmStatus>> = BTreeMap::new();
+        let mut by_lm: BTreeMap<EventLm, Vec<&LmStatus>> = BTreeMap::new();
         let mut seen = HashSet::new();
         for worker in workers {
             let process = (worker.process.host.clone(), worker.process.pid);
@@ -78,7 +78,7 @@ impl HeartbeatChanges {
             let statuses = worker.lms.iter().filter(|status| is_of_run(status));
             self.count(process, statuses.clone());
             for status in statuses {
-                by_lm.entry(LmOfEvent::from(status)).or_default().push(status);
+                by_lm.entry(EventLm::from(status)).or_default().push(status);
             }
         }
         for (lm, statuses) in &by_lm {
@@ -99,7 +99,7 @@ impl HeartbeatChanges {
     }
 
     fn workers_changed<'a>(&mut self, workers: impl Iterator<Item = &'a WorkerInfo>) -> Vec<Event> {
-        let now: BTreeMap<String, WorkerOfEvent> = workers
+        let now: BTreeMap<String, EventWorker> = workers
             .map(|worker| (worker.process.id.clone(), worker.into()))
             .collect();
         let joined = now.iter().filter(|(id, _)| !self.workers.contains_key(*id));
@@ -116,7 +116,7 @@ impl HeartbeatChanges {
         let is_new = !self.is_alone && !self.processes.contains_key(&process);
         let before = self.processes.entry(process).or_default();
         for status in statuses {
-            let lm = LmOfEvent::from(status);
+            let lm = EventLm::from(status);
             let counts = SeenCounts {
                 answered: status.answered,
                 throttled: status.throttled,
@@ -132,9 +132,9 @@ impl HeartbeatChanges {
 }
 
 impl SeenLm {
-    fn changed(&mut self, lm: &LmOfEvent, statuses: &[&LmStatus], events: &mut Vec<Event>) {
+    fn changed(&mut self, lm: &EventLm, statuses: &[&LmStatus], events: &mut Vec<Event>) {
         let lm = || lm.clone();
-        let now = SeenState::of(statuses);
+        let now = SeenState::from_statuses(statuses);
         let before = std::mem::replace(&mut self.state, now.clone());
         match (&before, &now) {
             (SeenState::Open, SeenState::Open)
@@ -156,7 +156,7 @@ impl SeenLm {
             }
             SeenState::Closed if before != SeenState::Closed => {
                 let refusal = statuses.iter().find_map(|status| match &status.state {
-                    LmState::Closed(account) => Some(RefusalOfEvent::from(account)),
+                    LmState::Closed(account) => Some(EventRefusal::from(account)),
                     LmState::Open | LmState::Away { .. } => None,
                 });
                 events.extend(refusal.map(|refusal| Event::AccountClosed { lm: lm(), refusal }));
@@ -173,7 +173,7 @@ impl SeenLm {
 }
 
 impl SeenState {
-    fn of(statuses: &[&LmStatus]) -> SeenState {
+    fn from_statuses(statuses: &[&LmStatus]) -> SeenState {
         let mut away = None;
         for status in statuses {
             match status.state {

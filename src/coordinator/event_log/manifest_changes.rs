@@ -1,6 +1,6 @@
 //! The events that the manifest shows: another phase, a training that started or ended.
 
-use super::event::{Event, TrainingOfEvent};
+use super::event::{Event, EventTraining};
 use crate::finetune::{TrainingId, TrainingState};
 use crate::report::{Manifest, Phase, TrainingReport};
 use std::collections::HashMap;
@@ -53,8 +53,8 @@ impl ManifestChanges {
     }
 }
 
-fn training(report: &TrainingReport) -> TrainingOfEvent {
-    TrainingOfEvent {
+fn training(report: &TrainingReport) -> EventTraining {
+    EventTraining {
         lm: report.lm.clone(),
         predictor: report.predictor.clone(),
         provider: report.provider.clone(),

@@ -8,8 +8,8 @@
 
 mod bounded_file;
 mod event;
+mod event_lm;
 mod heartbeat_changes;
-mod lm_of_event;
 mod manifest_changes;
 mod rates;
 mod service_watch;

@@ -1,6 +1,6 @@
 //! The lines of rates: one a second while something changes, one a minute while nothing does.
 
-use super::lm_of_event::LmOfEvent;
+use super::event_lm::EventLm;
 use crate::coordinator::lm_watch::total_limit;
 use crate::lm::LmStatus;
 use serde::Serialize;
@@ -33,7 +33,7 @@ pub(in crate::coordinator) struct RunRates {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct LmRates {
     #[serde(flatten)]
-    lm: LmOfEvent,
+    lm: EventLm,
     /// Answers, and refusals for the rate, since this process took up the run.
     answers: u64,
     throttled: u64,
@@ -48,7 +48,7 @@ pub(super) struct LmRates {
 }
 
 impl LmRates {
-    pub(super) fn new(lm: &LmOfEvent, statuses: &[&LmStatus], answers: u64, throttled: u64) -> LmRates {
+    pub(super) fn new(lm: &EventLm, statuses: &[&LmStatus], answers: u64, throttled: u64) -> LmRates {
         let sum = |count: fn(&LmStatus) -> u64| statuses.iter().map(|status| count(status)).sum();
         LmRates {
             lm: lm.clone(),

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 /// One model at one address with one key in an event.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-pub struct LmOfEvent {
+pub struct EventLm {
     pub(super) model: String,
     /// Absent for a simulated LM.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -15,9 +15,9 @@ pub struct LmOfEvent {
     pub(super) key_variable: Option<String>,
 }
 
-impl From<&LmStatus> for LmOfEvent {
-    fn from(status: &LmStatus) -> LmOfEvent {
-        LmOfEvent {
+impl From<&LmStatus> for EventLm {
+    fn from(status: &LmStatus) -> EventLm {
+        EventLm {
             model: status.model.clone(),
             address: status.address.clone(),
             key_variable: status.key_variable.clone(),
