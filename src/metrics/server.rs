@@ -31,7 +31,7 @@ const ASK_WITHIN: Duration = Duration::from_secs(5);
 const DONE_WITHIN: Duration = Duration::from_secs(15);
 
 /// The pause after a failed accept, which usually means that there are no free file descriptors.
-const BREATHE: Duration = Duration::from_millis(200);
+const ACCEPT_RETRY: Duration = Duration::from_millis(200);
 
 /// The content type of Prometheus' text format.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -46,7 +46,7 @@ pub struct MetricsServer {
 }
 
 /// The state that all requests read.
-struct Desk {
+struct ServedState {
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
 }
@@ -64,8 +64,8 @@ impl MetricsServer {
         metrics
             .is_served
             .store(true, std::sync::atomic::Ordering::Relaxed);
-        let desk = Arc::new(Desk { metrics, shutdown });
-        let task = tokio::spawn(accept(listener, desk));
+        let state = Arc::new(ServedState { metrics, shutdown });
+        let task = tokio::spawn(accept(listener, state));
         Ok(MetricsServer {
             address,
             _task: AbortOnDropHandle::new(task),
@@ -78,15 +78,15 @@ impl MetricsServer {
     }
 }
 
-async fn accept(listener: TcpListener, desk: Arc<Desk>) {
+async fn accept(listener: TcpListener, state: Arc<ServedState>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
-                Ok((stream, _)) => { connections.spawn(serve(stream, Arc::clone(&desk))); }
+                Ok((stream, _)) => { connections.spawn(serve(stream, Arc::clone(&state))); }
                 Err(error) => {
                     warn!(%error, "a connection for metrics cannot be accepted");
-                    tokio::time::sleep(BREATHE).await;
+                    tokio::time::sleep(ACCEPT_RETRY).await;
                 }
             },
             Some(ended) = connections.join_next() => if let Err(panicked) = ended {
@@ -96,9 +96,9 @@ async fn accept(listener: TcpListener, desk: Arc<Desk>) {
     }
 }
 
-async fn serve(stream: TcpStream, desk: Arc<Desk>) {
+async fn serve(stream: TcpStream, state: Arc<ServedState>) {
     let answer = service_fn(|request| {
-        let answer = desk.answer(&request);
+        let answer = state.answer(&request);
         async { Ok::<_, Infallible>(answer) }
     });
     let connection = http1::Builder::new()
@@ -113,12 +113,12 @@ async fn serve(stream: TcpStream, desk: Arc<Desk>) {
     }
 }
 
-impl Desk {
+impl ServedState {
     fn answer(&self, request: &Request<Incoming>) -> Response<String> {
-        let answer: fn(&Desk) -> Response<String> = match request.uri().path() {
-            "/metrics" => Desk::metrics,
-            "/healthz" => Desk::health,
-            "/readyz" => Desk::readiness,
+        let answer: fn(&ServedState) -> Response<String> = match request.uri().path() {
+            "/metrics" => ServedState::metrics,
+            "/healthz" => ServedState::health,
+            "/readyz" => ServedState::readiness,
             _ => {
                 let paths = "there are /metrics, /healthz and /readyz\n".to_owned();
                 return response(StatusCode::NOT_FOUND, PLAIN, paths);

@@ -41,7 +41,7 @@ const ACCOUNT_KINDS: [(&str, ClosedCause); 12] = [
 ];
 
 /// Words of a 400 or 403 that is the account's, where the server sends no code for it.
-const ACCOUNT_WORDS: [(&str, ClosedCause); 4] = [
+const ACCOUNT_PHRASES: [(&str, ClosedCause); 4] = [
     ("api key not valid", ClosedCause::Key),
     ("invalid api key", ClosedCause::Key),
     ("incorrect api key", ClosedCause::Key),
@@ -49,12 +49,12 @@ const ACCOUNT_WORDS: [(&str, ClosedCause); 4] = [
 ];
 
 /// Words that say that a limit is one of a day.
-const DAILY_WORDS: [&str; 4] = ["per day", "(rpd)", "(tpd)", "daily"];
+const DAILY_PHRASES: [&str; 4] = ["per day", "(rpd)", "(tpd)", "daily"];
 
 /// Judges an answer that is an error. `message` is the server's, without the key; `wait` is what its headers ask for.
 pub(super) fn judge(status: u16, error: &ServerError, message: &str, wait: Option<Duration>) -> Blame {
     let is = |kind: &str| error.kinds.iter().any(|k| k == kind);
-    let words = message.to_lowercase();
+    let text = message.to_lowercase();
     let closed = |cause: ClosedCause, reset: Option<Duration>| {
         Blame::Account(ClosedAccount {
             cause,
@@ -63,7 +63,7 @@ pub(super) fn judge(status: u16, error: &ServerError, message: &str, wait: Optio
             reset_secs: reset.map(|reset| reset.as_secs()),
         })
     };
-    let is_daily = DAILY_WORDS.iter().any(|word| words.contains(word));
+    let is_daily = DAILY_PHRASES.iter().any(|phrase| text.contains(phrase));
     if let Some((_, cause)) = ACCOUNT_KINDS.iter().find(|(kind, _)| is(kind)) {
         return match cause {
             ClosedCause::Quota if is_daily => closed(ClosedCause::DailyQuota, wait),
@@ -84,8 +84,8 @@ pub(super) fn judge(status: u16, error: &ServerError, message: &str, wait: Optio
             _ => Blame::Rate(wait),
         };
     }
-    let by_words = ACCOUNT_WORDS.iter().find(|(word, _)| words.contains(word));
-    match (status, by_words) {
+    let by_phrase = ACCOUNT_PHRASES.iter().find(|(phrase, _)| text.contains(phrase));
+    match (status, by_phrase) {
         (401, _) => closed(ClosedCause::Key, None),
         (402, _) => closed(ClosedCause::Quota, None),
         (400 | 403, Some((_, cause))) => closed(*cause, None),
@@ -136,14 +136,14 @@ mod tests {
 
     #[test]
     fn a_limit_of_a_day_is_a_quota_unless_it_passes_within_minutes() {
-        let words = "Limit reached on requests per day (RPD): Limit 200, Used 200.";
+        let message = "Limit reached on requests per day (RPD): Limit 200, Used 200.";
         assert_eq!(
-            cause(judged(429, "rate_limit_exceeded", words, None)),
+            cause(judged(429, "rate_limit_exceeded", message, None)),
             Some(ClosedCause::DailyQuota)
         );
         let soon = Blame::Rate(Some(Duration::from_secs(40)));
-        assert_eq!(judged(429, "rate_limit_exceeded", words, Some(40)), soon);
-        let stated = format!("{words} Please try again in 7h12m0s.");
+        assert_eq!(judged(429, "rate_limit_exceeded", message, Some(40)), soon);
+        let stated = format!("{message} Please try again in 7h12m0s.");
         let Blame::Account(account) = judged(429, "", &stated, None) else {
             panic!("a quota")
         };

@@ -97,7 +97,7 @@ impl OpenAi {
         let status = response.status();
         let hints = headers::hints(response.headers());
         if status != StatusCode::OK {
-            let verdict = self.no_success(status, response).await;
+            let verdict = self.error_response(status, response).await;
             request.answered(status.as_u16());
             return Ok(Reply { verdict, hints });
         }
@@ -126,7 +126,7 @@ impl OpenAi {
         }
     }
 
-    async fn no_success(&self, status: StatusCode, response: Response) -> Verdict {
+    async fn error_response(&self, status: StatusCode, response: Response) -> Verdict {
         let wait = retry::requested(response.headers(), SystemTime::now());
         // An error without its body is still that error.
         let body = collect(response, LARGEST_ERROR)
@@ -140,9 +140,9 @@ impl OpenAi {
             Some(status) if http_status == 200 => status,
             _ => http_status,
         };
-        let words = self.redact(&error.message);
-        let message = || format!("{}: HTTP {status}: {words}", self.shown_url);
-        match blame::judge(status, error, &words, wait) {
+        let server_message = self.redact(&error.message);
+        let message = || format!("{}: HTTP {status}: {server_message}", self.shown_url);
+        match blame::judge(status, error, &server_message, wait) {
             Blame::Rate(wait) => {
                 if status == 429 || error.kinds.iter().any(|kind| kind == "rate_limit_exceeded") {
                     self.metrics.throttled();
@@ -167,7 +167,7 @@ impl OpenAi {
             Blame::Request => Verdict::Failed(LmError::Refused {
                 lm: self.name.clone(),
                 status,
-                message: format!("{}: {words}", self.shown_url),
+                message: format!("{}: {server_message}", self.shown_url),
             }),
         }
     }

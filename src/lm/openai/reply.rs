@@ -17,7 +17,7 @@ pub(super) enum BadBody {
 #[derive(Deserialize)]
 struct ChatCompletion<'a> {
     #[serde(borrow, default)]
-    choices: Option<Vec<Choice<'a>>>,
+    choices: Option<Vec<CompletionChoice<'a>>>,
     #[serde(borrow, default)]
     usage: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -25,7 +25,7 @@ struct ChatCompletion<'a> {
 }
 
 #[derive(Deserialize)]
-struct Choice<'a> {
+struct CompletionChoice<'a> {
     #[serde(borrow, default)]
     message: Option<ChoiceMessage<'a>>,
 }

@@ -17,7 +17,7 @@ const GOOD: &str = r#"{"choices":[{"message":{"role":"assistant","content":"hi"}
 /// One scripted answer.
 enum Play {
     /// A status, further header lines, a body.
-    Say(u16, &'static str, String),
+    Respond(u16, &'static str, String),
     /// A good answer cut off in its middle, and the connection closed.
     Half,
     /// Nothing, until the client goes away.
@@ -56,9 +56,9 @@ async fn serve(mut stream: TcpStream, script: Arc<Mutex<std::vec::IntoIter<Play>
             .lock()
             .unwrap()
             .next()
-            .unwrap_or_else(|| Play::Say(200, "", GOOD.to_owned()));
+            .unwrap_or_else(|| Play::Respond(200, "", GOOD.to_owned()));
         match play {
-            Play::Say(status, headers, body) => {
+            Play::Respond(status, headers, body) => {
                 let len = body.len();
                 let text = format!("HTTP/1.1 {status} X\r\n{headers}content-length: {len}\r\n\r\n{body}");
                 stream.write_all(text.as_bytes()).await.unwrap();
@@ -168,8 +168,8 @@ fn away(verdict: Verdict) -> String {
     }
 }
 
-fn say(status: u16, body: &str) -> Play {
-    Play::Say(status, "", body.to_owned())
+fn respond(status: u16, body: &str) -> Play {
+    Play::Respond(status, "", body.to_owned())
 }
 
 fn text(text: &str) -> LmResponse {
@@ -187,7 +187,7 @@ async fn rate_limits_and_server_errors_differ_in_their_verdict_with_the_wait_tha
     const SOON: &str = "Retry-After: 2\r\n";
     let wanted = Some(Duration::from_secs(2));
     for status in [429, 503, 529] {
-        let verdict = play(Play::Say(status, SOON, "busy".to_owned())).await.0;
+        let verdict = play(Play::Respond(status, SOON, "busy".to_owned())).await.0;
         let Verdict::Throttled { message, wait } = verdict else {
             panic!("{status}: {verdict:?}")
         };
@@ -195,21 +195,21 @@ async fn rate_limits_and_server_errors_differ_in_their_verdict_with_the_wait_tha
         assert_eq!(wait, wanted, "{status}");
     }
     for status in [500, 502] {
-        let verdict = play(Play::Say(status, SOON, "busy".to_owned())).await.0;
+        let verdict = play(Play::Respond(status, SOON, "busy".to_owned())).await.0;
         let Verdict::Away { message, wait, .. } = verdict else {
             panic!("{status}: {verdict:?}")
         };
         assert!(message.contains(&format!("HTTP {status}: busy")), "{message}");
         assert_eq!(wait, wanted, "{status}");
     }
-    let verdict = play(say(503, "busy")).await.0;
+    let verdict = play(respond(503, "busy")).await.0;
     assert!(matches!(verdict, Verdict::Away { wait: None, .. }), "{verdict:?}");
 }
 
 #[tokio::test]
 async fn refusals_are_the_request_s_or_the_account_s() {
     for status in [301, 400, 409, 413, 422] {
-        let error = failed(play(say(status, r#"{"detail":"no"}"#)).await.0);
+        let error = failed(play(respond(status, r#"{"detail":"no"}"#)).await.0);
         assert!(
             matches!(&error, LmError::Refused { status: s, .. } if *s == status),
             "{error}"
@@ -228,7 +228,7 @@ async fn refusals_are_the_request_s_or_the_account_s() {
             ClosedCause::Quota,
         ),
     ] {
-        let verdict = play(say(status, body)).await.0;
+        let verdict = play(respond(status, body)).await.0;
         let Verdict::Closed(account) = verdict else {
             panic!("{status}: {verdict:?}")
         };
@@ -240,7 +240,7 @@ async fn refusals_are_the_request_s_or_the_account_s() {
 async fn limits_are_read_from_the_headers_of_answers_and_refusals() {
     const HEADERS: &str = "x-ratelimit-limit-requests: 600\r\nx-ratelimit-remaining-requests: 7\r\n";
     for status in [200, 429] {
-        let (base, _) = server(vec![Play::Say(status, HEADERS, GOOD.to_owned())]).await;
+        let (base, _) = server(vec![Play::Respond(status, HEADERS, GOOD.to_owned())]).await;
         let hints = reply(&client(&settings(&base))).await.hints;
         let requests = hints.requests.unwrap();
         assert_eq!((requests.limit, requests.remaining), (600, 7));
@@ -290,7 +290,7 @@ async fn empty_null_and_listed_contents_are_texts() {
             text: wanted.to_owned(),
             usage: Usage::default(),
         };
-        assert_eq!(answer(play(say(200, body)).await.0), wanted);
+        assert_eq!(answer(play(respond(200, body)).await.0), wanted);
     }
 }
 
@@ -303,18 +303,18 @@ async fn what_is_no_completion_is_garbled_and_its_tokens_are_counted() {
         "",
         r#"{"choices":[{"message":{"content":5}}]}"#,
     ] {
-        let error = failed(play(say(200, body)).await.0);
+        let error = failed(play(respond(200, body)).await.0);
         assert!(matches!(error, LmError::Garbled { .. }), "{body}");
     }
     let body = r#"{"choices":[{},{}],"usage":{"prompt_tokens":5}}"#;
-    let (verdict, totals) = play(say(200, body)).await;
+    let (verdict, totals) = play(respond(200, body)).await;
     assert!(matches!(failed(verdict), LmError::Garbled { .. }));
     assert_eq!(totals.usage.prompt_tokens, 5);
 }
 
 #[tokio::test]
 async fn an_error_in_a_200_counts_as_the_status_that_it_names() {
-    let error = |code: u16| say(200, &format!(r#"{{"error":{{"code":{code},"message":"no"}}}}"#));
+    let error = |code: u16| respond(200, &format!(r#"{{"error":{{"code":{code},"message":"no"}}}}"#));
     let verdict = play(error(429)).await.0;
     assert!(matches!(verdict, Verdict::Throttled { .. }), "{verdict:?}");
     let verdict = play(error(404)).await.0;
@@ -333,7 +333,11 @@ async fn a_huge_body_is_refused() {
 #[tokio::test]
 async fn the_key_is_sent_and_never_said() {
     let echo = format!("{} {KEY} {}", "x".repeat(SHOWN_BEFORE_KEY), "y".repeat(5000));
-    let (base, seen) = server(vec![say(400, &format!(r#"{{"error":{{"message":"{echo}"}}}}"#))]).await;
+    let (base, seen) = server(vec![respond(
+        400,
+        &format!(r#"{{"error":{{"message":"{echo}"}}}}"#),
+    )])
+    .await;
     let lm = client(&settings(&base));
     let error = failed(ask(&lm).await);
     for shown in [format!("{error} {error:?}"), format!("{lm:?}")] {

@@ -1,9 +1,9 @@
 //! The simulated LM: answers from an example's own labels, right or wrong by a seeded draw, with no server behind it.
 
 mod draw;
+mod random_values;
 #[cfg(test)]
 mod tests;
-mod wrong;
 
 use super::{Lm, LmError, LmRequest, LmResponse, LmSettings, Reply, Simulation, Usage, UsageTotals, Verdict};
 use crate::metrics::{LmMetrics, RequestTimer};
@@ -77,8 +77,8 @@ impl SimulatedLm {
             let right = draw.chance(self.simulation.accuracy);
             let value = match label {
                 Some(label) if right => label.clone(),
-                Some(label) => wrong::wrong(&field.ty, label, draw),
-                None => wrong::plausible(&field.ty, draw),
+                Some(label) => random_values::wrong_value(&field.ty, label, draw),
+                None => random_values::plausible_value(&field.ty, draw),
             };
             (field.name.clone(), value)
         });

@@ -257,9 +257,9 @@ fn every_value_is_valid_for_its_type_and_a_wrong_one_is_not_the_label() {
     let mut let_through = 0;
     for _ in 0..3000 {
         let ty = any_type(&mut draw, 3);
-        let label = wrong::plausible(&ty, &mut draw);
+        let label = random_values::plausible_value(&ty, &mut draw);
         assert!(valid(&ty, &label), "{ty:?} {label:?}");
-        let other = wrong::wrong(&ty, &label, &mut draw);
+        let other = random_values::wrong_value(&ty, &label, &mut draw);
         assert!(valid(&ty, &other), "{ty:?} {other:?}");
         let_through += u32::from(other == label);
     }
@@ -279,7 +279,7 @@ fn a_wrong_enum_member_is_not_the_one_whose_value_the_label_is() {
     }));
     let mut draw = Draw::new(1);
     for _ in 0..5 {
-        let Value::Enum(member) = wrong::wrong(&ty, &"red".into(), &mut draw) else {
+        let Value::Enum(member) = random_values::wrong_value(&ty, &"red".into(), &mut draw) else {
             panic!("no member")
         };
         assert_eq!(&*member.name, "BLUE");

@@ -14,7 +14,7 @@ const WORDS: [&str; 16] = [
 const DRAWS: usize = 8;
 
 /// A value of the type that is not the label.
-pub(super) fn wrong(ty: &Type, label: &Value, draw: &mut Draw) -> Value {
+pub(super) fn wrong_value(ty: &Type, label: &Value, draw: &mut Draw) -> Value {
     match (ty, label) {
         (Type::Bool, Value::Bool(label)) => return Value::Bool(!label),
         (Type::Literal(members), _) => {
@@ -40,21 +40,21 @@ pub(super) fn wrong(ty: &Type, label: &Value, draw: &mut Draw) -> Value {
         _ => {}
     }
     for _ in 0..DRAWS {
-        let value = plausible(ty, draw);
+        let value = plausible_value(ty, draw);
         if value != *label {
             return value;
         }
     }
-    plausible(ty, draw)
+    plausible_value(ty, draw)
 }
 
 /// A value that is valid for the type.
-pub(super) fn plausible(ty: &Type, draw: &mut Draw) -> Value {
+pub(super) fn plausible_value(ty: &Type, draw: &mut Draw) -> Value {
     match ty {
-        Type::Any | Type::Str => Value::Str(words(draw)),
+        Type::Any | Type::Str => Value::Str(random_text(draw)),
         Type::None => Value::None,
-        Type::Int => Value::Int(number(draw)),
-        Type::Float => Value::Float(number(draw) as f64 / 4.0),
+        Type::Int => Value::Int(random_number(draw)),
+        Type::Float => Value::Float(random_number(draw) as f64 / 4.0),
         Type::Bool => Value::Bool(draw.chance(0.5)),
         Type::Literal(members) => draw.pick(members).cloned().unwrap_or(Value::None),
         Type::Enum(class) => draw
@@ -64,15 +64,15 @@ pub(super) fn plausible(ty: &Type, draw: &mut Draw) -> Value {
             let fields = class
                 .fields
                 .iter()
-                .map(|field| (field.name.clone(), plausible(&field.ty, draw)));
+                .map(|field| (field.name.clone(), plausible_value(&field.ty, draw)));
             Value::Model(ModelInstance {
                 class: class.name.clone(),
                 fields: fields.collect(),
             })
         }
-        Type::List(item) => Value::List(several(item.as_deref(), draw)),
+        Type::List(item) => Value::List(random_items(item.as_deref(), draw)),
         Type::Set(item) => {
-            let mut members = several(item.as_deref(), draw);
+            let mut members = random_items(item.as_deref(), draw);
             dedup(&mut members, |value| value);
             Value::Set(members)
         }
@@ -81,21 +81,21 @@ pub(super) fn plausible(ty: &Type, draw: &mut Draw) -> Value {
                 .as_deref()
                 .map_or((&Type::Str, &Type::Str), |(key, value)| (key, value));
             let mut entries: Vec<_> = (0..=draw.below(2))
-                .map(|_| (plausible(key, draw), plausible(value, draw)))
+                .map(|_| (plausible_value(key, draw), plausible_value(value, draw)))
                 .collect();
             dedup(&mut entries, |(key, _)| key);
             Value::Dict(entries)
         }
-        Type::Tuple(TupleItems::Bare) => Value::Tuple(several(None, draw)),
-        Type::Tuple(TupleItems::Repeated(item)) => Value::Tuple(several(Some(item), draw)),
+        Type::Tuple(TupleItems::Bare) => Value::Tuple(random_items(None, draw)),
+        Type::Tuple(TupleItems::Repeated(item)) => Value::Tuple(random_items(Some(item), draw)),
         Type::Tuple(TupleItems::Fixed(items)) => {
-            Value::Tuple(items.iter().map(|item| plausible(item, draw)).collect())
+            Value::Tuple(items.iter().map(|item| plausible_value(item, draw)).collect())
         }
         Type::Union(members) => {
             let index = draw.below(members.len().max(1));
             members
                 .get(index)
-                .map_or(Value::None, |member| plausible(member, draw))
+                .map_or(Value::None, |member| plausible_value(member, draw))
         }
     }
 }
@@ -108,20 +108,20 @@ fn member(class: &EnumClass, name: &Arc<str>, value: &Value) -> Value {
     })
 }
 
-fn words(draw: &mut Draw) -> String {
+fn random_text(draw: &mut Draw) -> String {
     let words: Vec<&str> = (0..=draw.below(3))
         .map(|_| WORDS[draw.below(WORDS.len())])
         .collect();
     words.join(" ")
 }
 
-fn number(draw: &mut Draw) -> i64 {
+fn random_number(draw: &mut Draw) -> i64 {
     i64::try_from(draw.below(1000)).expect("below 1000")
 }
 
-fn several(item: Option<&Type>, draw: &mut Draw) -> Vec<Value> {
+fn random_items(item: Option<&Type>, draw: &mut Draw) -> Vec<Value> {
     (0..=draw.below(3))
-        .map(|_| plausible(item.unwrap_or(&Type::Str), draw))
+        .map(|_| plausible_value(item.unwrap_or(&Type::Str), draw))
         .collect()
 }
 
