@@ -1,35 +1,35 @@
-//! Lock-free counters of a gate: totals, counts per second, the last answers.
+//! Lock-free counters of a gate: totals, counts per second, and the last answers.
 
 use super::last_answers::LastAnswers;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Seconds that are kept.
+/// The number of seconds that are kept.
 const SECONDS: u64 = 64;
 
-/// What a gate counts of its LM.
+/// The counters of one gate.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) answered: AtomicU64,
     pub(super) throttled: AtomicU64,
     pub(super) in_flight: AtomicU64,
     pub(super) waiting: AtomicU64,
-    /// Failures of the server since its last answer.
+    /// Consecutive failures of the server since its last answer.
     pub(super) failures_in_row: AtomicU32,
     pub(super) sent_by_second: PerSecond,
-    /// Requests that were not accepted.
+    /// Requests that were not accepted, by the second in which they were sent.
     pub(super) refused_by_second: PerSecond,
     pub(super) answered_by_second: PerSecond,
     pub(super) last_answers: LastAnswers,
 }
 
 impl Counts {
-    /// Requests that were sent lately, a second, at this time since the gate was made.
+    /// Requests sent per second, at the time `at` since the gate was created.
     pub(super) fn sent_per_sec(&self, at: Duration) -> f64 {
         lately(at, |second| self.sent_by_second.at(second) as f64)
     }
 
-    /// Requests per second that the server accepted lately, at this time since the gate was made.
+    /// Requests per second that the server accepted, at the time `at` since the gate was created.
     pub(super) fn accepted_per_sec(&self, at: Duration) -> f64 {
         lately(at, |second| {
             let (sent, refused) = (self.sent_by_second.at(second), self.refused_by_second.at(second));
@@ -38,7 +38,7 @@ impl Counts {
     }
 }
 
-/// The mean of this second, as far as it has passed, and of the one before.
+/// The mean per second over the current second, as far as it has passed, and the one before.
 fn lately(at: Duration, of_second: impl Fn(u64) -> f64) -> f64 {
     let second = at.as_secs();
     let part = at.as_secs_f64() - second as f64;
@@ -46,10 +46,10 @@ fn lately(at: Duration, of_second: impl Fn(u64) -> f64) -> f64 {
     (of_second(second) + before) / (1.0 + part)
 }
 
-/// Counts by second, for the last minute.
+/// Counts per second for the last minute.
 #[derive(Debug)]
 pub(super) struct PerSecond {
-    /// Each holds its second in the upper half and the count in the lower half.
+    /// The second in the upper half of a cell, the count in the lower half.
     cells: [AtomicU64; SECONDS as usize],
 }
 
@@ -68,16 +68,16 @@ impl PerSecond {
             cell.fetch_add(1, Relaxed);
             return;
         }
-        // Another thread may have turned the cell to this second meanwhile.
+        // Another thread may have reset the cell to this second meanwhile.
         let turned = |seen: u64| {
             let is_turned = seen >> 32 == second;
             Some(if is_turned { seen + 1 } else { second << 32 | 1 })
         };
-        // It never fails: `turned` always has a value.
+        // The update cannot fail, because `turned` always returns a value.
         let _ = cell.fetch_update(Relaxed, Relaxed, turned);
     }
 
-    /// The count of that second; 0 if it is no longer kept.
+    /// The count of a second; 0 if it is no longer kept.
     pub(super) fn at(&self, second: u64) -> u64 {
         let seen = self.cell(second).load(Relaxed);
         if seen >> 32 == second {
@@ -87,7 +87,7 @@ impl PerSecond {
         }
     }
 
-    /// The sum of the minute that ends with this second.
+    /// The sum over the 60 seconds that end with `second`.
     pub(super) fn minute(&self, second: u64) -> u64 {
         (second.saturating_sub(59)..=second)
             .map(|second| self.at(second))

@@ -1,4 +1,4 @@
-//! The limits that the job file declares for an account, shared by the gates of all its models.
+//! The limits that the job file declares for an account. The gates of all its models share them.
 
 use super::lock;
 use super::shared::ProcessCalls;
@@ -9,15 +9,16 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// How much of a minute's limit may be released at once, as a time.
+/// The burst: the share of a limit per minute that may be sent at once, as a duration.
 const BURST: Duration = Duration::from_millis(200);
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// What one process has used of an account's declared limits.
+/// The declared limits of an account, and the part of them that this process has used.
 #[derive(Debug)]
 pub(super) struct DeclaredLimits {
-    /// The part of this process in a shared account, whose slots keep the limits of a minute and of a day; `None` in a process alone.
+    /// The share of this process in a shared account, where slots enforce the limits per minute and per day. `None` if the process is
+    /// alone.
     share: Option<ProcessShare>,
     used: Mutex<Used>,
     /// Notified when a request has ended.
@@ -29,16 +30,16 @@ struct Used {
     limits: AccountLimits,
     requests: Option<TokenBucket>,
     tokens: Option<TokenBucket>,
-    /// Requests of a day, and when the day began.
+    /// Requests since the day began, and when it began: at the first request.
     day: (u64, Option<Instant>),
     in_flight: u64,
 }
 
-/// What a process may have in flight of a shared account.
+/// The requests in flight that this process is granted in a shared account.
 #[derive(Debug)]
 struct ProcessShare {
     id: u64,
-    /// Requests in flight, and until when.
+    /// The number of requests, and the time at which the grant expires.
     granted: Mutex<(u64, Instant)>,
 }
 
@@ -46,11 +47,11 @@ struct ProcessShare {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum DeclaredAdmission {
     Ready,
-    /// Not before this time.
+    /// The request has to wait until this time.
     At(Instant),
-    /// Not before another request has ended.
+    /// The request has to wait until another one has ended.
     Full,
-    /// The requests of a day are used up; how long until the next day.
+    /// The requests of the day are used up. `reset` is the time until the next day.
     DayUsedUp {
         limit: u64,
         reset: Duration,
@@ -70,14 +71,14 @@ impl DeclaredLimits {
         }
     }
 
-    /// Sets the limits; the same ones again change nothing.
+    /// Sets the limits. Setting the same limits again changes nothing.
     pub(super) fn set(&self, limits: AccountLimits) {
         let mut used = lock(&self.used);
         if used.limits == limits {
             return;
         }
         let now = Instant::now();
-        // With its burst a bucket releases no more than the limit in any 60 seconds.
+        // With this rate, the burst included, a bucket releases no more than the limit in any 60 seconds.
         let secs = 60.0 + BURST.as_secs_f64();
         let bucket = |per_minute: Option<u64>| {
             let per_minute = per_minute.filter(|_| self.share.is_none());
@@ -92,7 +93,7 @@ impl DeclaredLimits {
         lock(&self.used).limits
     }
 
-    /// Whether a request with so many tokens may be sent. Takes what it needs if `is_sent` and it is ready.
+    /// Returns whether a request with `tokens` tokens may be sent. If it is ready and `is_sent` is true, also counts it as sent.
     pub(super) fn admit(&self, tokens: f64, now: Instant, is_sent: bool) -> DeclaredAdmission {
         let mut used = lock(&self.used);
         if let (Some(limit), Some(began), None) = (used.limits.rpd, used.day.1, &self.share) {
@@ -129,7 +130,8 @@ impl DeclaredLimits {
         DeclaredAdmission::Ready
     }
 
-    /// The calls of this process, so many of which wait at the reporting gate; `None` unless the account is shared and limits them.
+    /// The calls of this process to the account, `waiting` of which wait at the reporting gate. `None` unless the account is shared and
+    /// limits the requests in flight.
     pub(super) fn process_calls(&self, waiting: u64) -> Option<ProcessCalls> {
         let share = self.share.as_ref()?;
         let used = lock(&self.used);
@@ -141,7 +143,7 @@ impl DeclaredLimits {
         })
     }
 
-    /// This process may have so many requests in flight until then.
+    /// Sets the requests that this process may have in flight until the time `until`.
     pub(super) fn grant(&self, in_flight: u64, until: Instant) {
         if let Some(share) = &self.share {
             *lock(&share.granted) = (in_flight, until);
@@ -159,12 +161,12 @@ impl DeclaredLimits {
         }
     }
 
-    /// Counts a request that is sent whatever the limits say.
+    /// Counts a request that is sent, without a check of the limits.
     pub(super) fn take(&self, tokens: f64, now: Instant) {
         lock(&self.used).take(tokens, now);
     }
 
-    /// Counts the end of a request that used so many tokens less than it had taken.
+    /// Counts the end of a request that used `unused_tokens` fewer tokens than were reserved for it.
     pub(super) fn ended(&self, unused_tokens: f64) {
         let mut used = lock(&self.used);
         used.in_flight = used.in_flight.saturating_sub(1);

@@ -1,8 +1,7 @@
-//! The endpoints of an LM: which of them takes a call.
+//! The endpoints of an LM, and the choice of one for each call.
 //!
-//! A call goes to the endpoint that is likely to answer first, of those that are ready. If none is, it waits at all of their gates and
-//! takes the first that lets it through. An endpoint that is away or refused gets one call at a time, which finds out whether it is back;
-//! the others leave it alone.
+//! A call goes to the ready endpoint with the shortest expected time to an answer. If none is ready, the call waits at all gates and takes
+//! the first that lets it through. An endpoint that is away or refused gets one call at a time as a probe; other calls avoid it.
 
 use super::gate::{Gate, HandedBack, Head, RequestInFlight, RunQueue, permit};
 use crate::lm::Lm;
@@ -15,26 +14,26 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until};
 
-/// How soon a call that waits elsewhere asks again at the gate of a closed account.
+/// The interval after which a call that waits at other gates tries a closed account again.
 const CLOSED_AGAIN: Duration = Duration::from_secs(5);
 
-/// One server of an LM, behind its gate.
+/// One server of an LM and its gate.
 pub(super) struct Endpoint {
     pub(super) lm: Arc<dyn Lm>,
     pub(super) gate: Arc<Gate>,
-    /// As answers name it; `None` if it is the only one.
+    /// The name of the endpoint in recorded answers; `None` if it is the only one.
     pub(super) label: Option<Arc<str>>,
     /// The calls of the run that wait at the gate.
     queue: RunQueue,
-    /// Whether a call finds out if it is back.
+    /// Whether a call is probing the endpoint.
     is_probed: AtomicBool,
     /// Notified when `is_probed` changes.
     probes: Notify,
-    /// Whether it has turned a call away since it took one: it could do more if its limit grew.
+    /// Whether the endpoint has turned a call away since it last took one. If so, a higher limit would bring it more calls.
     is_wanted: AtomicBool,
 }
 
-/// All of them, at least one.
+/// The endpoints of an LM, at least one.
 pub(super) struct Endpoints(Box<[Endpoint]>);
 
 /// A call that an endpoint has taken.
@@ -42,22 +41,22 @@ pub(super) struct Entered<'a> {
     pub(super) number: usize,
     pub(super) endpoint: &'a Endpoint,
     pub(super) in_flight: RequestInFlight<'a>,
-    /// Held as long as the request is in flight.
+    /// Held while the request is in flight, if the call is a probe.
     pub(super) probe: Option<Probe<'a>>,
 }
 
-/// An endpoint at which a call has failed, and when it may ask there again.
+/// An endpoint at which a call has failed, and the time until which the call avoids it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HeldBack {
     pub(super) number: usize,
     pub(super) until: Instant,
 }
 
-/// Marks an endpoint as probed.
+/// Marks the endpoint as probed until it is dropped.
 pub(super) struct Probe<'a>(&'a Endpoint);
 
 impl Endpoints {
-    /// `labels`: one for each.
+    /// `labels` has one name per endpoint.
     pub(super) fn new(endpoints: Vec<(Arc<dyn Lm>, Arc<Gate>)>, labels: Vec<String>) -> Endpoints {
         let are_several = endpoints.len() > 1;
         let endpoint = |((lm, gate), label): ((Arc<dyn Lm>, Arc<Gate>), String)| Endpoint {
@@ -84,14 +83,14 @@ impl Endpoints {
         self.0.len() > 1
     }
 
-    /// Whether an endpoint but this one takes calls now.
+    /// Whether another endpoint than `number` takes calls now.
     pub(super) fn has_other(&self, number: usize, held_back: &[HeldBack]) -> bool {
         let now = Instant::now();
         let mut others = self.0.iter().enumerate().filter(|(other, _)| *other != number);
         others.any(|(other, endpoint)| endpoint.gate.is_open() && until(held_back, other, now).is_none())
     }
 
-    /// Waits until an endpoint takes a request of so many bytes, and for a permit. A call that waits for gates holds no permit.
+    /// Waits until an endpoint takes a request of `bytes` bytes, and for a permit. A call that waits at gates holds no permit.
     ///
     /// Cancel safe, as [`Gate::enter`] is.
     pub(super) async fn enter<'a>(
@@ -119,7 +118,7 @@ impl Endpoints {
         }
     }
 
-    /// The best endpoint that is ready now takes the call, which is the head of these queues.
+    /// Enters the best endpoint that is ready now. `heads` are the queues at whose head the call is.
     fn take_ready<'a>(
         &'a self,
         held_back: &[HeldBack],
@@ -145,7 +144,7 @@ impl Endpoints {
         None
     }
 
-    /// The endpoints that may be ready: those that are due for a probe, then the others by the time until they are likely to answer.
+    /// The endpoints that may be ready: first those that are due for a probe, then the others by their expected time to an answer.
     fn by_expected_time(&self, held_back: &[HeldBack]) -> Vec<usize> {
         let now = Instant::now();
         let latencies: Vec<Option<f64>> = self.0.iter().map(Endpoint::latency).collect();
@@ -155,7 +154,7 @@ impl Endpoints {
             .filter(|(number, _)| until(held_back, *number, now).is_none())
             .filter_map(|(number, (endpoint, latency))| {
                 if endpoint.gate.is_open() {
-                    // One that is not known yet may be as fast as the best.
+                    // An endpoint whose latency is unknown is assumed to be as fast as the fastest.
                     let latency = latency.or(least).unwrap_or(1.0).max(1.0);
                     let before = endpoint.gate.in_flight() as f64;
                     Some(((before + 1.0) * latency, number))
@@ -169,7 +168,7 @@ impl Endpoints {
         expected.into_iter().map(|(_, number)| number).collect()
     }
 
-    /// Waits at all gates until one lets the call through; by then, another one may be better.
+    /// Waits at all gates until one lets the call through, then enters the best endpoint, which may be another one.
     async fn first_to_let_in<'a>(
         &'a self,
         held_back: &[HeldBack],
@@ -225,7 +224,7 @@ impl Endpoints {
 }
 
 impl Endpoint {
-    /// Waits at its gate, from a given time on. Leaves the queue while another call finds out whether the server is back.
+    /// Waits at the gate of this endpoint, starting at `from`. Leaves the queue while another call probes the server.
     async fn head(
         &self,
         from: Option<Instant>,
@@ -272,13 +271,13 @@ impl Endpoint {
         entered
     }
 
-    /// Its latency in milliseconds, if it is known: an endpoint that has been idle for long may be faster by now.
+    /// The latency in milliseconds. `None` if it is unknown, or too old because the endpoint has been idle.
     fn latency(&self) -> Option<f64> {
         let latency = self.gate.recent_latency()?;
         Some(latency.as_secs_f64() * 1000.0)
     }
 
-    /// Marks it as probed if it does not take calls.
+    /// Marks the endpoint as probed if it does not take calls.
     fn probe(&self) -> Option<Probe<'_>> {
         if self.gate.is_open() || self.is_probed.swap(true, Ordering::AcqRel) {
             return None;
@@ -287,7 +286,7 @@ impl Endpoint {
         Some(Probe(self))
     }
 
-    /// Whether it does not take calls, and another call finds out when it does again.
+    /// Whether the endpoint does not take calls and another call is probing it.
     fn is_left_alone(&self) -> bool {
         self.is_probed.load(Ordering::Acquire) && !self.gate.is_open()
     }
@@ -301,7 +300,7 @@ impl Drop for Probe<'_> {
     }
 }
 
-/// Until when the call does not ask there, if that is not over.
+/// The time until which the call avoids the endpoint `number`; `None` if that time has passed.
 fn until(held_back: &[HeldBack], number: usize, now: Instant) -> Option<Instant> {
     let held_back = held_back.iter().rfind(|held_back| held_back.number == number);
     held_back

@@ -1,4 +1,4 @@
-//! The gate of one model at one address with one key: releases calls, one at a time where something limits them.
+//! The gate of one model at one address with one key. It releases calls one at a time where something limits them.
 
 mod candidate;
 mod reports;
@@ -21,36 +21,36 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until};
 
-/// Through it go all calls of a process to one model at one address with one key.
+/// All calls of a process to one model at one address with one key pass through its gate.
 #[derive(Debug)]
 pub struct Gate {
     model: String,
     address: String,
     key_variable: Option<String>,
     made: Instant,
-    /// Whether nothing limits. Written under the lock of `state` only.
+    /// Whether nothing limits the calls. Written under the lock of `state` only.
     is_free: AtomicBool,
-    /// The eras of `state`, for calls that do not look into it.
+    /// The eras of `state`: of its health and of its pace. Calls read them without the lock.
     eras: [AtomicU64; 2],
     pub(super) counts: Counts,
     state: Mutex<GateState>,
-    /// Whether an earlier process of a run got answers.
+    /// Whether the account was accepted in an earlier process of the run.
     was_accepted_before: AtomicBool,
-    /// The last request that was not answered: the server's words, and when.
+    /// The message of the last request that was not answered, and when it ended.
     last_error: Mutex<Option<(String, Instant)>>,
-    /// Its holder is the head of the queue of calls that wait: one call of each run, in the order in which they came.
+    /// Its holder is the head of the queue of waiting calls. The queue has one call of each run, first come, first served.
     queue: tokio::sync::Mutex<()>,
-    /// Notified when `state` may let a call through that it did not let through before.
+    /// Notified when a change of `state` may let a waiting call through.
     changed: Notify,
     /// Notified when a report to the shared state may be due.
     report_wanted: Notify,
-    /// Permits that the last such call found.
+    /// Free permits, as counted when a report was last requested.
     free_permits: AtomicU64,
     state_changes: watch::Sender<()>,
 }
 
-/// The calls of one run that wait at a gate, in the order in which they came. Only the first of them is in the queue of the gate, so that
-/// runs take turns, however many calls each of them has.
+/// The calls of one run that wait at a gate, first come, first served. Only the first of them is in the queue of the gate. So runs take
+/// turns, whatever their numbers of calls.
 #[derive(Debug, Default)]
 pub(super) struct RunQueue(tokio::sync::Mutex<()>);
 
@@ -63,17 +63,17 @@ pub(super) enum HandedBack {
     Draining,
 }
 
-/// What became of a suspicion.
+/// The result of waiting until a suspicion is resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Suspicion {
-    /// Other calls are answered: it is the call's own.
+    /// Other calls are answered, so only this call is refused.
     Unfounded,
-    /// It is open; no other call could be asked. The call asks again, as the probe.
+    /// The suspicion is open, and no other call could test it. The call sends its request again as the probe.
     Unconfirmed,
 }
 
 impl Gate {
-    /// `is_shared`: slots come from the state that the workers of a cluster share.
+    /// `is_shared`: whether slots come from the state that the workers of a cluster share.
     pub(super) fn new(settings: &LmSettings, is_shared: bool, state_changes: watch::Sender<()>) -> Gate {
         let address = settings.shown_address();
         // A simulated LM has no limits to learn.
@@ -102,12 +102,12 @@ impl Gate {
         }
     }
 
-    /// Sets the declared limits of its account.
+    /// Sets the declared limits of the account.
     pub(super) fn declare(&self, declared: Option<Arc<DeclaredLimits>>) {
         self.change(|state, _| state.declared = declared);
     }
 
-    /// What the process sees of the LM.
+    /// The status of the LM in this process.
     pub fn status(&self) -> LmStatus {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let (now, counts) = (Instant::now(), &self.counts);
@@ -136,9 +136,13 @@ impl Gate {
         }
     }
 
-    /// Waits until a request of so many bytes may be sent, and for a permit. A call that waits for the gate holds no permit.
+    /// Waits until a request of `bytes` bytes may be sent, and for a permit. A call that waits for the gate holds no permit.
     ///
     /// Cancel safe: a call that is dropped leaves the queue.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`HandedBack`] if the account is closed, or if a drain began while the call waited.
     pub(super) async fn enter<'a>(
         &'a self,
         run: &'a RunQueue,
@@ -148,7 +152,7 @@ impl Gate {
     ) -> Result<RequestInFlight<'a>, HandedBack> {
         if self.is_free() {
             let permit = permit(permits).await;
-            // The wait for the permit may have been long.
+            // The limits may have changed during the wait for the permit.
             if self.is_free() {
                 return Ok(self.pass(permit, bytes));
             }
@@ -163,7 +167,7 @@ impl Gate {
             tokio::select! {
                 biased;
                 permit = permit(permits) => {
-                    // The head itself is one of those that wait.
+                    // The head of the queue is counted in `waiting`, too.
                     let behind = self.counts.waiting.load(Ordering::Relaxed).saturating_sub(1);
                     if let Ok(request) = self.release(permit, bytes, behind) {
                         return Ok(request);
@@ -175,9 +179,13 @@ impl Gate {
         }
     }
 
-    /// Waits in the queue until a request of so many bytes may be sent.
+    /// Waits in the queue until a request of `bytes` bytes may be sent.
     ///
     /// Cancel safe: a call that is dropped leaves the queue.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::enter`].
     pub(super) async fn head<'a>(
         &'a self,
         run: &'a RunQueue,
@@ -186,7 +194,7 @@ impl Gate {
         shutdown: &Shutdown,
     ) -> Result<Head<'a>, HandedBack> {
         let waiting = WaitingCall::new(&self.counts.waiting);
-        // In a drain, too: each head before it is released or handed back at once.
+        // Waits for the queue during a drain, too: each head before this call is then released or handed back at once.
         let of_run = run.0.lock().await;
         let places = (self.queue.lock().await, of_run);
         self.ready(bytes, permits, shutdown).await?;
@@ -196,8 +204,8 @@ impl Gate {
         })
     }
 
-    /// The head of the queue waits until a request of so many bytes may be sent. In a drain it is handed back if it would have to wait:
-    /// tasks in flight end with the calls that the account lets through.
+    /// Waits, as the head of the queue, until a request of `bytes` bytes may be sent. During a drain, a call that would have to wait is
+    /// handed back. So tasks in flight end with the calls that the account lets through.
     async fn ready(&self, bytes: usize, permits: &Semaphore, shutdown: &Shutdown) -> Result<(), HandedBack> {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
@@ -210,7 +218,7 @@ impl Gate {
                 }
             };
             let mut freed = std::pin::pin!(freed);
-            // The first poll registers it for notifications.
+            // The first poll registers the future for notifications.
             let _ = futures_util::poll!(freed.as_mut());
             let until = match self.readiness(bytes) {
                 Readiness::Shut => return Err(HandedBack::Closed),
@@ -222,7 +230,7 @@ impl Gate {
                     None
                 }
                 Readiness::NoSlot if permits.available_permits() == 0 => {
-                    // Slots are reserved for calls that can use them.
+                    // A slot is reserved only for a call that has a permit for it.
                     tokio::select! {
                         biased;
                         permit = permit(permits) => drop(permit),
@@ -246,7 +254,11 @@ impl Gate {
         }
     }
 
-    /// Waits until the suspicion of this era is settled, or no other call could be asked.
+    /// Waits until the suspicion of this era is resolved, or until no other call can test it.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`HandedBack`] if the account was closed, or if a drain began.
     pub(super) async fn resolved(&self, era: u64, shutdown: &Shutdown) -> Result<Suspicion, HandedBack> {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
@@ -278,33 +290,33 @@ impl Gate {
         }
     }
 
-    /// Whether no server answers.
+    /// Whether the LM is simulated, without a server.
     pub(super) fn is_simulated(&self) -> bool {
         self.address.is_empty()
     }
 
-    /// Another process of the run has got answers.
+    /// Records that an earlier process of the run got answers.
     pub(super) fn accepted_before(&self) {
         self.was_accepted_before.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the account has been accepted, in this process or an earlier one.
+    /// Whether the account was accepted, in this process or in an earlier one of the run.
     pub(super) fn was_accepted(&self) -> bool {
         self.answered() > 0 || self.was_accepted_before.load(Ordering::Relaxed)
     }
 
-    /// Answers so far.
+    /// The number of answers so far.
     pub(super) fn answered(&self) -> u64 {
         self.counts.answered.load(Ordering::Relaxed)
     }
 
-    /// Whether no call but this one, which is not in flight, is at the gate.
+    /// Whether the gate has no other call. The calling one must not be in flight.
     pub(super) fn is_idle(&self) -> bool {
         let at_gate = [&self.counts.in_flight, &self.counts.waiting];
         at_gate.iter().all(|count| count.load(Ordering::Relaxed) == 0)
     }
 
-    /// Failures of the server since its last answer.
+    /// Consecutive failures of the server since its last answer.
     pub(super) fn failures_in_row(&self) -> u32 {
         self.counts.failures_in_row.load(Ordering::Relaxed)
     }
@@ -313,7 +325,7 @@ impl Gate {
         self.is_free.load(Ordering::Acquire)
     }
 
-    /// The second of the time since the gate was made.
+    /// The whole seconds from the creation of the gate to `at`.
     pub(super) fn second(&self, at: Instant) -> u64 {
         self.since_made(at).as_secs()
     }
@@ -322,14 +334,14 @@ impl Gate {
         *lock(&self.last_error) = Some((message.to_owned(), Instant::now()));
     }
 
-    /// Changes the state, and wakes the calls that wait for it.
+    /// Changes the state, and wakes the calls that wait for a change.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut GateState, Instant) -> T) -> T {
         let changed = self.update(change);
         self.changed.notify_waiters();
         changed
     }
 
-    /// Looks at the last answers if it is time to, after so many.
+    /// Evaluates the last answers after each [`BATCH`] of them. `answers` is their total number.
     pub(super) fn watch(&self, answers: u64) {
         if !self.is_simulated() && answers.is_multiple_of(BATCH) {
             self.update(|state, now| {
@@ -340,7 +352,7 @@ impl Gate {
         }
     }
 
-    /// What an answer of now is measured by.
+    /// The facts by which an answer at the time `now` is evaluated.
     pub(super) fn view(&self, now: Instant) -> View<'_> {
         View {
             answers: &self.counts.last_answers,
@@ -350,7 +362,8 @@ impl Gate {
         }
     }
 
-    /// How long a request is waited for that had so many tokens at most and was given up so often: `None` for as long as its LM allows.
+    /// The learnt timeout of a request with at most `most_tokens` completion tokens that was given up `given_up` times before. `None` if
+    /// none is learnt: then the LM's own timeout applies.
     pub(super) fn learnt_timeout(&self, most_tokens: Option<u64>, given_up: u32) -> Option<Duration> {
         let learnt = learnt_timeout::learnt(&self.counts.last_answers.all(), most_tokens)?;
         Some(learnt_timeout::after(given_up, learnt))
@@ -370,7 +383,7 @@ impl Gate {
         self.update(|state, now| state.readiness(bytes, &self.counts, self.since_made(now), now))
     }
 
-    /// Changes the state, and reports a change of the health.
+    /// Changes the state. If this changes the health, logs it and notifies the listeners.
     fn update<T>(&self, change: impl FnOnce(&mut GateState, Instant) -> T) -> T {
         let now = Instant::now();
         let mut state = lock(&self.state);
@@ -393,7 +406,8 @@ impl Gate {
         RequestInFlight::unlimited(self, permit, bytes, eras)
     }
 
-    /// Releases the call if it is still ready: the wait for the permit may have been long. So many calls wait behind it.
+    /// Releases the call if it is still ready after its wait for the permit; otherwise returns the permit. `behind` is the number of calls
+    /// that wait behind it.
     fn release<'a>(
         &'a self,
         permit: SemaphorePermit<'a>,
@@ -411,7 +425,7 @@ impl Gate {
         Ok(RequestInFlight::new(self, permit, bytes, ticket))
     }
 
-    /// Lets calls that do not look into the state know of it.
+    /// Copies the parts of the state that calls read without the lock.
     fn publish(&self, state: &MutexGuard<'_, GateState>) {
         let [health_era, pace_era] = &self.eras;
         health_era.store(state.health_era, Ordering::Release);
@@ -440,14 +454,14 @@ impl Gate {
     }
 }
 
-/// The place at the head of a gate's queue.
+/// The right of the call at the head of a gate's queue to be released next.
 pub(super) struct Head<'a> {
-    /// In the queue of the gate, and in that of its run.
+    /// The locks of the gate's queue and of its run's queue.
     _places: (tokio::sync::MutexGuard<'a, ()>, tokio::sync::MutexGuard<'a, ()>),
     _waiting: WaitingCall<'a>,
 }
 
-/// Counts a call that waits.
+/// Counts a waiting call until it is dropped.
 struct WaitingCall<'a>(&'a AtomicU64);
 
 impl<'a> WaitingCall<'a> {

@@ -1,4 +1,4 @@
-//! What a gate keeps under its lock: health, pacers and what it has learnt of tokens.
+//! The state of a gate under its lock: health, pacers, and the token estimate.
 
 use super::counts::Counts;
 use super::declared_limits::{DeclaredAdmission, DeclaredLimits};
@@ -14,37 +14,37 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long the first request of all goes alone, so that its headers show what the server allows.
+/// How long the very first request is sent alone, so that its response headers can report the limits.
 const FIRST_ALONE: Duration = Duration::from_secs(1);
 
-/// The least pause after the first refusal.
+/// The shortest pause after the first refusal.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The least pause after a refusal while a known limit paces.
+/// The shortest pause after a refusal while a known limit paces the requests.
 const KNOWN_PAUSE: Duration = Duration::from_millis(250);
 
-/// The shortest `Retry-After`, in whole seconds, that servers can state: a rate that was cut needs no pause for it.
+/// The shortest `Retry-After` that a server can send, in whole seconds. After a cut of the rate it needs no pause of its own.
 const SHORTEST_STATED: Duration = Duration::from_secs(1);
 
-/// So many refusals within [`STRIKE_INTERVAL`] show that a known limit is not the one that the server enforces.
+/// The number of refusals within [`STRIKE_INTERVAL`] after which a known limit is not the one that the server enforces.
 const STRIKES: u32 = 5;
 const STRIKE_INTERVAL: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct GateState {
     pub(super) health: ServerHealth,
-    /// Counts the changes of `health`: a request belongs to the era in which it was sent.
+    /// Counts the changes of `health`. A request belongs to the era in which it was sent.
     pub(super) health_era: u64,
-    /// The last suspicion that turned out to be unfounded, by its era.
+    /// The era of the last suspicion that turned out to be unfounded.
     pub(super) last_cleared: u64,
-    /// The first of the failures in a row.
+    /// When the first of the consecutive failures occurred.
     pub(super) first_failure: Option<Instant>,
     pub(super) declared: Option<Arc<DeclaredLimits>>,
-    /// What is shared with the other workers of a cluster; `None` in a process alone.
+    /// The gate's part of the shared account; `None` if the process is alone.
     pub(super) shared: Option<SharedGate>,
     pub(super) hinted: HintedLimits,
     pub(super) learnt: Learnt,
-    /// Counts cuts and pauses: refusals of requests from before are old news.
+    /// Counts cuts of the rate and pauses. A refusal of a request of an earlier era does not cut the rate again.
     pub(super) pace_era: u64,
     pub(super) hold_until: Option<Instant>,
     strikes: (u32, Instant),
@@ -57,14 +57,14 @@ pub(super) struct GateState {
 /// The rate learnt from refusals.
 #[derive(Debug)]
 pub(super) enum Learnt {
-    /// None: no refusal so far.
+    /// No rate: nothing was refused so far.
     Unlimited,
-    /// The rate starts when the pause after this first refusal is over.
+    /// The first refusal came at this time. The rate starts when the pause after it is over.
     Starts(Instant),
     Rate(LearntRate),
 }
 
-/// The first request of all.
+/// The state of the very first request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum FirstRequest {
     Unsent,
@@ -85,7 +85,7 @@ pub(super) enum Readiness {
     Shut,
 }
 
-/// What a released request has taken.
+/// What a released request has taken from the limits, and in which eras.
 #[derive(Debug)]
 pub(super) struct Ticket {
     pub(super) health_era: u64,
@@ -119,7 +119,7 @@ impl GateState {
         }
     }
 
-    /// Whether nothing limits: calls need not look into this state.
+    /// Whether nothing limits the calls, so that they need not lock this state.
     pub(super) fn is_free(&self) -> bool {
         self.health.is_open()
             && self.declared.is_none()
@@ -131,7 +131,7 @@ impl GateState {
             && self.in_flight_limit().is_none()
     }
 
-    /// The most in flight, as learnt; `None` where a rate limits, and where the permits do.
+    /// The learnt limit of requests in flight. `None` where a rate or the permits limit the calls instead.
     pub(super) fn in_flight_limit(&self) -> Option<u64> {
         let concurrency = self.concurrency.as_ref()?;
         concurrency
@@ -139,13 +139,13 @@ impl GateState {
             .filter(|_| concurrency.is_forced() || !self.is_paced())
     }
 
-    /// The same, if the server is saturated by so many.
+    /// The learnt limit of requests in flight, if more of them would saturate the server.
     pub(super) fn saturated_at(&self) -> Option<u64> {
         let saturated = self.concurrency.as_ref()?.saturated_at();
         saturated.filter(|_| self.in_flight_limit().is_some())
     }
 
-    /// Whether a limit that was declared, reported or learnt holds calls back.
+    /// Whether a declared, reported or learnt limit paces the calls.
     fn is_paced(&self) -> bool {
         !matches!(self.learnt, Learnt::Unlimited)
             || self.hinted.is_known()
@@ -154,7 +154,7 @@ impl GateState {
                 .is_some_and(|limits| limits.rpm.or(limits.tpm).or(limits.concurrent).is_some())
     }
 
-    /// Moves to another health; requests from before belong to an older era.
+    /// Changes the health and begins a new era of it.
     pub(super) fn turn(&mut self, health: ServerHealth) {
         if let Some(shared) = &mut self.shared {
             match (&self.health, &health) {
@@ -171,13 +171,13 @@ impl GateState {
         self.health_era += 1;
     }
 
-    /// The requests of a day that all workers may send are used up.
+    /// Closes the account until the next day, because all workers together have used up the requests of a day.
     pub(super) fn use_up_day(&mut self, reset: Duration, now: Instant) {
         let limit = self.declared_limits().and_then(|limits| limits.rpd);
         self.turn(ServerHealth::closed(day_used_up(limit.unwrap_or(0), reset), now));
     }
 
-    /// Finds out what another worker has found: by one request, before which no other is sent.
+    /// Schedules one request that checks what another worker reported. No other request is sent before it.
     pub(super) fn hint(&mut self, hint: HealthHint, now: Instant) {
         match (hint, &self.health) {
             (HealthHint::Closed, ServerHealth::Open) => {
@@ -190,7 +190,7 @@ impl GateState {
         }
     }
 
-    /// Whether a call of so many bytes may be released now.
+    /// Returns whether a call of `bytes` bytes may be released now. `at` is the time since the gate was created.
     pub(super) fn readiness(
         &mut self,
         bytes: usize,
@@ -225,7 +225,7 @@ impl GateState {
                 if is_away && self.shared.as_mut().is_some_and(|shared| !shared.may_probe(now)) {
                     return Readiness::NoSlot;
                 }
-                // Other workers send requests: a probe counts, too.
+                // Other workers send requests, too, so a probe needs a slot.
                 return match slot {
                     None => Readiness::Ready,
                     Some(None) => Readiness::NoSlot,
@@ -249,7 +249,7 @@ impl GateState {
         }
         let mut ready = now;
         if let Learnt::Starts(refused) = self.learnt {
-            // By now all requests from before the refusal have come to their verdict, but for those that were accepted.
+            // By now every request that was sent before the refusal has its verdict, except for those that were accepted.
             let then = at.saturating_sub(now.saturating_duration_since(refused));
             self.learnt = Learnt::Rate(LearntRate::new(counts.accepted_per_sec(then), now));
         }
@@ -279,7 +279,7 @@ impl GateState {
         }
     }
 
-    /// Takes what a call of so many bytes needs; it is [`Readiness::Ready`]. So many calls wait behind it.
+    /// Takes what a call of `bytes` bytes needs; it must be [`Readiness::Ready`]. `waiting` is the number of calls that wait behind it.
     pub(super) fn release(&mut self, bytes: usize, waiting: u64, now: Instant) -> Ticket {
         let tokens = self.tokens(bytes);
         self.health.probed(now);
@@ -316,7 +316,7 @@ impl GateState {
         }
     }
 
-    /// A request was refused for the rate.
+    /// Records a refusal for the rate, with the wait that the server asks for.
     pub(super) fn throttled(&mut self, ticket: &Ticket, wait: Option<Duration>, now: Instant) {
         if let (Learnt::Rate(rate), Some(release)) = (&mut self.learnt, ticket.release) {
             rate.not_accepted(release);
@@ -353,14 +353,14 @@ impl GateState {
         }
     }
 
-    /// A request ended without being accepted, and not for the rate.
+    /// Records a request that ended without being accepted, for another reason than the rate.
     pub(super) fn not_accepted(&mut self, ticket: &Ticket) {
         if let (Learnt::Rate(rate), Some(release)) = (&mut self.learnt, ticket.release) {
             rate.not_accepted(release);
         }
     }
 
-    /// A request was answered.
+    /// Records an answer.
     pub(super) fn accepted(&mut self, ticket: &Ticket, now: Instant) {
         if let Learnt::Rate(rate) = &mut self.learnt
             && ticket.pace_era == self.pace_era
@@ -369,17 +369,18 @@ impl GateState {
         }
     }
 
-    /// Follows the limits in the headers of any answer. The first report makes refusals of earlier requests old news.
+    /// Updates the limits from the headers of any response. The first report begins a new era of the pace, so refusals of earlier requests
+    /// do not cut the rate.
     pub(super) fn follow(&mut self, hints: &Hints, now: Instant) {
         if self.hinted.follow(hints, now) {
             self.pace_era += 1;
         }
     }
 
-    /// Requests a second that this process releases at most; `None` if nothing limits them.
+    /// The most requests per second that this process releases; `None` if nothing limits them.
     pub(super) fn limit_per_sec(&self) -> Option<f64> {
         let declared = self.declared_limits();
-        // The gates of other workers have the rest.
+        // The gates of other workers have the rest of the limit.
         let gates = self.shared.as_ref().map_or(1, SharedGate::gates) as f64;
         let per_sec = |per_minute: u64| per_minute as f64 / 60.0 / gates;
         let (hinted_requests, hinted_tokens) = self.hinted.per_sec();
@@ -399,7 +400,7 @@ impl GateState {
         all.min_by(f64::total_cmp)
     }
 
-    /// Whether tokens are limited, so that their use is learnt.
+    /// Whether tokens are limited. Only then is their use estimated.
     pub(super) fn limits_tokens(&self) -> bool {
         let declared = self.declared_limits();
         self.hinted.per_sec().1.is_some() || declared.is_some_and(|limits| limits.tpm.is_some())
@@ -411,7 +412,7 @@ impl GateState {
         self.shared.is_some() && self.declared_limits().is_some_and(is_paced)
     }
 
-    /// Tokens of a call, for slots that are reserved before the calls are known; 0 if tokens are not limited.
+    /// The tokens to reserve per slot, before the call that will use it is known; 0 if tokens are not limited.
     pub(super) fn mean_tokens(&self) -> f64 {
         if self.limits_tokens() {
             self.estimate.mean().unwrap_or_else(|| self.estimate.tokens(0))
@@ -437,7 +438,7 @@ impl GateState {
         self.hinted.is_known() || declared.is_some_and(|limits| limits.rpm.or(limits.tpm).is_some())
     }
 
-    /// Counts a refusal in spite of a known limit; returns whether there were too many.
+    /// Counts a refusal that came in spite of a known limit. Returns whether there were more than [`STRIKES`] of them.
     fn strike(&mut self, now: Instant) -> bool {
         if now.saturating_duration_since(self.strikes.1) >= STRIKE_INTERVAL {
             self.strikes = (0, now);
@@ -446,7 +447,7 @@ impl GateState {
         self.strikes.0 > STRIKES
     }
 
-    /// Releases nothing for this time; a longer hold stays.
+    /// Releases nothing for the duration `pause`, or longer if an earlier hold ends later.
     fn hold(&mut self, pause: Option<Duration>, now: Instant) {
         if let Some(pause) = pause {
             self.hold_until = self.hold_until.max(Some(now + pause));

@@ -1,4 +1,4 @@
-//! The task beside a gate that reports to the shared state of its account, and reserves slots there.
+//! The task that keeps one gate in sync with the shared state of its account: it reports requests and reserves slots.
 
 use super::gate::Gate;
 use super::shared::{SharedAccounts, SharedKey};
@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-/// How often an idle gate is looked at: its calls do not notify the task while nothing limits them.
+/// How often a gate without waiting calls is checked: its calls do not notify the task while nothing limits them.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// Runs for as long as the gate is used.
+/// Reports to the shared state whenever a report is due. Never returns.
 pub(super) async fn sync_gate(gate: Arc<Gate>, shared: Arc<dyn SharedAccounts>, key: SharedKey) {
     loop {
         let now = Instant::now();

@@ -1,4 +1,4 @@
-//! A call through a gate: sent again for what is not its own fault, until it is answered or its example has failed.
+//! A call through a gate. It is sent again after any failure that is not its own, until it is answered or its example has failed.
 
 use super::endpoints::{Endpoints, Entered, HeldBack};
 use super::gate::{Gate, HandedBack, Lateness, RefusalScope, Suspicion};
@@ -16,52 +16,52 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
-/// So often a server may ask a call to try again at once; from then on such an answer limits as others do.
+/// The number of consecutive refusals with a wait of zero that are retried at once. A further one counts as an ordinary rate limit.
 const AT_ONCE: u32 = 3;
 
-/// So often a call asks again after another call has shown that the account is accepted.
+/// How often a call is sent again after another call has shown that the account is accepted.
 const ASKED_AGAIN: u32 = 1;
 
-/// So often a call may be late because the server is saturated; from then on it is the call's own fault.
+/// How often a call may be late because the server is saturated. Further late answers count as failures of the call.
 const OVERLOADS: u32 = 10;
 
-/// The longest pause of a call after its first failure on the server's side, doubled for each further one.
+/// The longest pause of a call after its first server failure. It doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The status by which a server reports that this request made it fail. Servers that are away or overloaded send 502, 503 or 504.
 const INTERNAL_ERROR: u16 = 500;
 
-/// How long a call alone is asked again after 500 before it fails: longer than a restart takes that shows as 500.
+/// How long a call without other calls is retried after status 500 before it fails. A restart that returns 500 takes less time.
 const ALONE: Duration = Duration::from_secs(30);
 
 /// An LM of a job: its endpoints, each behind its gate.
 pub struct GatedLm {
     name: String,
     endpoints: Endpoints,
-    /// How often a call may fail on the server's side while others are answered.
+    /// How often a call may fail on the server's side while other calls are answered.
     retries: u32,
     timeout: Duration,
     max_tokens: Option<u64>,
     metrics: LmMetrics,
 }
 
-/// An answer, and how long it took.
+/// An answer and its latency.
 #[derive(Debug)]
 pub struct GatedAnswer {
     pub answer: LmResponse,
-    /// From the request that was answered; `None` for a simulated LM.
+    /// The time from sending the answered request to the answer; `None` for a simulated LM.
     pub latency: Option<Duration>,
-    /// The endpoint that gave it; `None` if there is only one.
+    /// The endpoint that answered; `None` if the LM has only one.
     pub endpoint: Option<Arc<str>>,
 }
 
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum GateError {
-    /// It is the example's fault.
+    /// The request failed for a reason that belongs to its example.
     #[error(transparent)]
     Failed(LmError),
-    /// The account is refused, or the process stops: the call is to be made another time.
+    /// The account is closed or the process is draining: the call has to be made again later.
     #[error("the call was handed back")]
     HandedBack,
 }
@@ -72,36 +72,36 @@ impl From<HandedBack> for GateError {
     }
 }
 
-/// What a call remembers of its tries.
+/// The tries of one call.
 struct Tries {
     made: u32,
-    /// Those that are the call's own fault, as far as its answers show.
+    /// Failures that count against the call itself, as far as the other answers show.
     own: u32,
-    /// What it remembers of the first endpoint, and of each further one.
+    /// The tries at the first endpoint, then at each further one.
     first: TriesAt,
     others: Vec<TriesAt>,
-    /// Endpoints at which it has failed, where there are several.
+    /// Endpoints that the call avoids for a while, if there are several.
     held_back: Vec<HeldBack>,
-    /// Given up before the longest time that a request may take.
+    /// Requests given up before the LM's own timeout.
     given_up: u32,
     is_given_up: bool,
-    /// Late because the server was saturated.
+    /// Late answers while the server was saturated.
     overloads: u32,
-    /// Told to try again at once, in a row.
+    /// Consecutive refusals with a wait of zero.
     at_once: u32,
-    /// The suspicion that it raised itself: the endpoint, and the era of its gate.
+    /// The suspicion that this call raised: the endpoint, and the era of its gate.
     suspicion: Option<(usize, u64)>,
-    /// How often its refusal was shown to be its own.
+    /// How often another call has refuted that suspicion.
     unfounded: u32,
-    /// Since when the call has got nothing but 500, with no other call at the gate.
+    /// The time since which the call got nothing but status 500, with no other call at the gates.
     alone_since: Option<Instant>,
 }
 
-/// What a call remembers of its tries at one endpoint.
+/// The tries of one call at one endpoint.
 struct TriesAt {
-    /// Answers to other calls when it last failed.
+    /// The number of answers to other calls at the last failure.
     answers: u64,
-    /// Its failures since then.
+    /// Failures of this call since then.
     since_answers: u32,
 }
 
@@ -115,7 +115,7 @@ impl TriesAt {
 }
 
 impl GatedLm {
-    /// `endpoints`: at least one, each with its gate.
+    /// `endpoints` has at least one element, each with its gate.
     pub fn new(
         endpoints: Vec<(Arc<dyn Lm>, Arc<Gate>)>,
         settings: &LmSettings,
@@ -131,23 +131,23 @@ impl GatedLm {
         }
     }
 
-    /// Whether no server answers.
+    /// Whether the LM is simulated, without a server.
     pub fn is_simulated(&self) -> bool {
         self.endpoints.gates().all(Gate::is_simulated)
     }
 
-    /// An earlier process of the run has got answers: a refusal of a single call need not be the account's.
+    /// Records that an earlier process of the run got answers. A refusal of a single call then need not concern the account.
     pub fn accepted_before(&self) {
         self.endpoints.gates().for_each(Gate::accepted_before);
     }
 
-    /// Completes a request with a permit for each try; waits as long as the account asks for. `mark` shows while a request is in flight,
-    /// and that its answer is not recorded yet.
+    /// Completes a request, with a permit for each try. Waits as long as the account requires. `mark` is set while a request is in flight
+    /// and while its answer is not recorded.
     ///
     /// # Errors
     ///
-    /// [`GateError::Failed`] if the request itself is at fault, [`GateError::HandedBack`] if the account is refused or a drain began
-    /// while the call waited.
+    /// [`GateError::Failed`] if the request itself failed, [`GateError::HandedBack`] if the account is closed or if a drain began while the
+    /// call waited.
     pub async fn complete(
         &self,
         request: LmRequest<'_>,
@@ -227,12 +227,12 @@ impl GatedLm {
                         RefusalScope::Account if endpoints.are_several() => {}
                         RefusalScope::Account => return Err(GateError::HandedBack),
                         RefusalScope::Request => return Err(self.refused(account)),
-                        // Another call settles the suspicion.
+                        // Another call resolves the suspicion.
                         RefusalScope::Pending(_) if endpoints.has_other(number, &tries.held_back) => {
                             tries.hold_back(number, CONFIRMED_BY_OTHERS);
                         }
                         RefusalScope::Pending(era) => {
-                            // Another call may settle it.
+                            // Another call may resolve the suspicion.
                             drop(probe);
                             match gate.resolved(era, shutdown).await {
                                 Ok(Suspicion::Unconfirmed) => tries.suspicion = Some((number, era)),
@@ -250,8 +250,8 @@ impl GatedLm {
         }
     }
 
-    /// Returns when a request takes longer than the last answers lead one to expect, with the time that it was waited for. What is learnt
-    /// while it is in flight counts, too.
+    /// Returns when a request exceeds the timeout that was learnt from the last answers, with the time since it was sent. Answers that
+    /// arrive meanwhile change the timeout.
     async fn overdue(&self, gate: &Gate, given_up: u32) -> Duration {
         if gate.is_simulated() || self.timeout <= learnt_timeout::LEAST {
             return std::future::pending().await;
@@ -264,13 +264,17 @@ impl GatedLm {
             match learnt.filter(|learnt| *learnt < self.timeout) {
                 Some(learnt) if learnt <= waited => return waited,
                 Some(learnt) => waited = learnt.min(waited + learnt_timeout::LEAST),
-                // The client itself keeps to the longest time.
+                // The HTTP client enforces the LM's own timeout.
                 None => waited += learnt_timeout::LEAST,
             }
         }
     }
 
-    /// The pause before the next try at the same server, unless the call has failed too often while others were answered.
+    /// Returns the pause before the next try at the same server.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError::Failed`] if the call has failed too often while other calls were answered.
     fn pause(&self, tries: &Tries, message: String, wait: Option<Duration>) -> Result<Duration, GateError> {
         if tries.own > self.retries || tries.was_long_alone() {
             return Err(GateError::Failed(LmError::Unavailable {
@@ -326,7 +330,7 @@ impl Tries {
         }
     }
 
-    /// The wait that counts: a server that keeps asking for another try at once is not believed for ever.
+    /// Returns the wait to apply. After [`AT_ONCE`] consecutive waits of zero a further one is ignored.
     fn throttled(&mut self, wait: Option<Duration>) -> Option<Duration> {
         if wait != Some(Duration::ZERO) {
             self.at_once = 0;
@@ -336,7 +340,7 @@ impl Tries {
         wait.filter(|_| self.at_once <= AT_ONCE)
     }
 
-    /// Pauses before the next try at this endpoint; another one may take the call meanwhile.
+    /// Pauses before the next try at this endpoint. If there are several, the call avoids this one meanwhile.
     async fn rest(
         &mut self,
         number: usize,
@@ -355,7 +359,7 @@ impl Tries {
         Ok(())
     }
 
-    /// The call is given up for now.
+    /// Gives up a request that exceeds the learnt timeout.
     fn give_up(&mut self, waited: Duration) -> Reply {
         self.given_up += 1;
         self.is_given_up = true;
@@ -363,8 +367,7 @@ impl Tries {
         Verdict::Late { message, wait: None }.into()
     }
 
-    /// Counts an answer that did not come in time. It is the call's own if it was waited for as long as a request may take, and the server
-    /// is not saturated.
+    /// Counts a late answer. It counts against the call if the LM's own timeout has passed and the server is not saturated.
     fn late(&mut self, lateness: Lateness, number: usize, endpoints: &Endpoints) {
         let is_given_up = std::mem::take(&mut self.is_given_up);
         if lateness == Lateness::Overload {
@@ -376,8 +379,8 @@ impl Tries {
         }
     }
 
-    /// Counts a failure on the server's side. It is the call's own if others were answered there since its last one; or if they were once,
-    /// and now the call fails alone, with no other to compare it with.
+    /// Counts a server failure. It counts against the call if other calls were answered there since its last failure. It also does if they
+    /// were answered once and the call now fails with no other call at the gates.
     fn away(&mut self, number: usize, status: Option<u16>, endpoints: &Endpoints) {
         let gate = &endpoints.all()[number].gate;
         let is_alone = endpoints.gates().all(Gate::is_idle);
@@ -406,14 +409,14 @@ impl Tries {
         own.map(|(_, era)| era)
     }
 
-    /// The call goes to other endpoints for this time.
+    /// Avoids the endpoint `number` for the duration `pause`.
     fn hold_back(&mut self, number: usize, pause: Duration) {
         let until = Instant::now() + pause;
         self.held_back.retain(|held_back| held_back.number != number);
         self.held_back.push(HeldBack { number, until });
     }
 
-    /// A server that returns 500 is there: to a call that has been alone for [`ALONE`] it is an answer about this call.
+    /// Whether the call alone got status 500 for [`ALONE`]. Such a server is running, so the status concerns this call.
     fn was_long_alone(&self) -> bool {
         self.alone_since.is_some_and(|since| since.elapsed() >= ALONE)
     }

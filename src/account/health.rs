@@ -1,28 +1,28 @@
-//! Whether the server answers and the account is accepted: what a gate knows of the other side, apart from rates.
+//! The health of a server and its account, as a gate knows it: open, away, suspected or closed. Rates are not part of it.
 
 use crate::lm::{ClosedAccount, ClosedCause, LmState};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Failures in a row, over all calls, after which the server counts as away.
+/// Consecutive failures, over all calls, after which the server counts as away.
 pub(super) const AWAY_AFTER: u32 = 5;
 
-/// The same for a server that has never answered: nothing speaks for it.
+/// The same limit for a server that has never answered: its address may simply be wrong.
 pub(super) const AWAY_AFTER_NO_ANSWER: u32 = 3;
 
-/// The longest time between two probes of a server that is away: within it the full rate is back.
+/// The longest interval between two probes of a server that is away, in seconds. It bounds the delay until the full rate is back.
 const LONGEST_AWAY_PROBE: u64 = 4;
 
-/// The longest time between two probes of a closed account.
+/// The longest interval between two probes of a closed account, in seconds.
 const LONGEST_CLOSED_PROBE: u64 = 30;
 
-/// How long a refused call waits for another call to confirm the refusal.
+/// How long a refused call waits for other calls to confirm or refute the refusal.
 pub(super) const CONFIRMED_BY_OTHERS: Duration = Duration::from_secs(1);
 
-/// How long a suspicion waits for its probe before it sends another one.
+/// How long a suspicion waits for the reply to its probe before it sends another probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Refused probes that close an account that has been accepted before, where the status may be due to the content of the example.
+/// Refused probes that close an account, if the account was accepted before and the status may be due to the content of the example.
 const AGREED_DESPITE_ANSWERS: u32 = 2;
 
 #[derive(Debug)]
@@ -31,39 +31,39 @@ pub(super) enum ServerHealth {
     Open,
     /// The server does not answer.
     Away {
-        /// The first of the failures.
+        /// When the first of the failures occurred.
         since: Instant,
         probes: Probes,
     },
-    /// One call was refused as an account is: another one shows whether it was the account.
+    /// One call got a refusal that may apply to the whole account. A probe shows whether it does.
     Suspect {
         since: Instant,
         next_probe: Instant,
-        /// Probes that were refused in the same way.
+        /// Probes that got the same refusal.
         agreed: u32,
-        /// So many close the account.
+        /// The value of `agreed` that closes the account.
         needed: u32,
     },
     /// The account is refused.
     Closed { account: ClosedAccount, probes: Probes },
 }
 
-/// When single requests are sent to find out whether a state has ended.
+/// The schedule of single requests that test whether the server or the account is back.
 #[derive(Debug)]
 pub(super) struct Probes {
     next: Instant,
     made: u32,
 }
 
-/// Whether the health lets a request through.
+/// Whether the health of the server lets a request through.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum HealthAdmission {
     Pass,
-    /// As a probe.
+    /// The request passes as a probe.
     Probe,
-    /// Not before this time.
+    /// The request has to wait until this time.
     NotBefore(Instant),
-    /// Not at all: the call is handed back.
+    /// No request passes: the call is handed back.
     Shut,
 }
 
@@ -86,7 +86,7 @@ impl ServerHealth {
         }
     }
 
-    /// Another process has found the account refused.
+    /// The state after another process found the account refused.
     pub(super) fn suspect_elsewhere(now: Instant) -> ServerHealth {
         ServerHealth::Suspect {
             since: now,
@@ -121,7 +121,7 @@ impl ServerHealth {
         }
     }
 
-    /// A probe is sent now: schedules the next one. A probe that hangs does not hold back the others.
+    /// Records that a probe is sent, and schedules the next one. So a probe that hangs does not delay the next.
     pub(super) fn probed(&mut self, now: Instant) {
         match self {
             ServerHealth::Open => {}
@@ -139,21 +139,22 @@ impl ServerHealth {
         }
     }
 
-    /// The next probe of a server that is away, or of a closed account, is due now.
+    /// Makes the next probe of a server that is away, or of a closed account, due now.
     pub(super) fn probe_now(&mut self, now: Instant) {
         if let ServerHealth::Away { probes, .. } | ServerHealth::Closed { probes, .. } = self {
             probes.next = now;
         }
     }
 
-    /// A probe has shown nothing: another one follows after this time.
+    /// Schedules another probe of a suspicion in `after`, because the last probe was inconclusive.
     pub(super) fn probe_again(&mut self, after: Duration, now: Instant) {
         if let ServerHealth::Suspect { next_probe, .. } = self {
             *next_probe = now + after;
         }
     }
 
-    /// Counts a probe that was refused as the suspicion says. Returns the account if that is enough to close it.
+    /// Counts a probe that got the same refusal as the call that raised the suspicion. Returns the account if these are enough to close it;
+    /// `None` if not, or if there is no suspicion.
     pub(super) fn agree(&mut self, refusal: ClosedAccount, now: Instant) -> Option<ClosedAccount> {
         let ServerHealth::Suspect {
             agreed,
@@ -173,7 +174,7 @@ impl ServerHealth {
         matches!(self, ServerHealth::Open)
     }
 
-    /// As statuses show it: a suspicion is none of their business.
+    /// The state that [`LmStatus`](crate::lm::LmStatus) reports. A suspicion is reported as open, because it usually ends within a second.
     pub(super) fn state(&self, now: Instant) -> LmState {
         match self {
             ServerHealth::Open | ServerHealth::Suspect { .. } => LmState::Open,
@@ -185,12 +186,12 @@ impl ServerHealth {
     }
 }
 
-/// Whether the refusal may be due to the content of the example.
+/// Whether the refusal may be due to the content of the example (HTTP 400 or 403).
 pub(super) fn may_be_content(refusal: &ClosedAccount) -> bool {
     matches!(refusal.status, 400 | 403)
 }
 
-/// Whether the same call, refused twice with no other call to ask, closes the account.
+/// Whether two refusals of the same call close the account if no other call is in flight to confirm them.
 pub(super) fn closes_alone(cause: ClosedCause) -> bool {
     match cause {
         ClosedCause::Key | ClosedCause::Quota | ClosedCause::DailyQuota | ClosedCause::Model => true,
@@ -198,7 +199,7 @@ pub(super) fn closes_alone(cause: ClosedCause) -> bool {
     }
 }
 
-/// So many seconds, up to a quarter less: the processes of a cluster do not probe together.
+/// A duration of 75 % to 100 % of `secs` seconds. The jitter keeps the processes of a cluster from probing at the same time.
 fn jittered(secs: u64) -> Duration {
     Duration::from_secs(secs).mul_f64(1.0 - 0.25 * fastrand::f64())
 }

@@ -1,17 +1,17 @@
-//! The limits that a server reports in its headers, followed as if they were declared.
+//! Limits that a server reports in its response headers. The gate keeps to them as to declared ones.
 
 use super::token_bucket::TokenBucket;
 use crate::lm::{Hints, LimitHint};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How much of a minute's limit may be released at once, as a time.
+/// The burst: the share of the limit that may be sent at once, as a duration.
 const BURST: Duration = Duration::from_millis(200);
 
-/// A limit that is whole again only after this time is not one of a minute, and says nothing of the rate.
+/// A limit that takes longer than this to reset is not one per minute. It is ignored, because its rate is unknown.
 const LONGEST_RESET: Duration = Duration::from_secs(90);
 
-/// The reported limits; `None` where none is reported.
+/// The reported limits; `None` if the server reports none.
 #[derive(Debug, Default)]
 pub(super) struct HintedLimits {
     requests: Option<TokenBucket>,
@@ -19,7 +19,7 @@ pub(super) struct HintedLimits {
 }
 
 impl HintedLimits {
-    /// Follows what an answer reports. Returns whether it is the first report.
+    /// Updates the limits from the headers of a response. Returns whether these are the first limits that the server reports.
     pub(super) fn follow(&mut self, hints: &Hints, now: Instant) -> bool {
         let was_known = self.is_known();
         follow_one(&mut self.requests, hints.requests, now);
@@ -31,7 +31,7 @@ impl HintedLimits {
         self.requests.is_some() || self.tokens.is_some()
     }
 
-    /// When a request with so many tokens may be sent.
+    /// The earliest time at which a request with `tokens` tokens may be sent.
     pub(super) fn ready_at(&mut self, tokens: f64, now: Instant) -> Instant {
         let mut ready = now;
         if let Some(bucket) = &mut self.requests {
@@ -58,14 +58,14 @@ impl HintedLimits {
         }
     }
 
-    /// Requests and tokens a second.
+    /// The limits in requests per second and in tokens per second; `None` for a limit that is not reported.
     pub(super) fn per_sec(&self) -> (Option<f64>, Option<f64>) {
         let rate = |bucket: &Option<TokenBucket>| bucket.as_ref().map(TokenBucket::per_sec);
         (rate(&self.requests), rate(&self.tokens))
     }
 }
 
-/// `remaining` below the own account means that another client uses the key: its requests count here, too.
+/// Updates one limit. The level is capped at the reported `remaining`: if another client uses the same key, its requests count, too.
 fn follow_one(bucket: &mut Option<TokenBucket>, hint: Option<LimitHint>, now: Instant) {
     let Some(hint) = hint.filter(|hint| hint.reset.is_none_or(|reset| reset < LONGEST_RESET)) else {
         return;

@@ -1,19 +1,19 @@
-//! The last answers of an LM, without a lock: how long each took, and how many tokens it has.
+//! Latency and tokens of the last answers of an LM, without a lock.
 
 use super::latency_model::TimedAnswer;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Answers that are kept.
+/// The number of answers that are kept.
 const KEPT: u64 = 256;
 
-/// Answers whose median is shown.
+/// The number of answers whose median latency is reported.
 const SHOWN: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct LastAnswers {
     next: AtomicU64,
-    /// Microseconds in the upper half, tokens in the lower half.
+    /// The latency in microseconds in the upper half, the tokens in the lower half.
     answers: [AtomicU64; KEPT as usize],
 }
 
@@ -27,7 +27,7 @@ impl Default for LastAnswers {
 }
 
 impl LastAnswers {
-    /// Returns how many there were before.
+    /// Adds an answer. Returns the number of answers before it.
     pub(super) fn add(&self, latency: Duration, tokens: u64) -> u64 {
         let next = self.next.fetch_add(1, Relaxed);
         let micros = latency.as_micros().min(u128::from(u32::MAX)) as u64;
@@ -36,7 +36,7 @@ impl LastAnswers {
         next
     }
 
-    /// The median latency in milliseconds; `None` before the first answer.
+    /// The median latency in milliseconds of the last answers; `None` before the first.
     pub(super) fn median_ms(&self) -> Option<u64> {
         let mut latencies: Vec<f64> = self.last(SHOWN).iter().map(|answer| answer.secs).collect();
         latencies.sort_unstable_by(f64::total_cmp);
@@ -44,12 +44,12 @@ impl LastAnswers {
         Some((median * 1e3).round() as u64)
     }
 
-    /// All that are kept, in no order.
+    /// All answers that are kept, in no particular order.
     pub(super) fn all(&self) -> Vec<TimedAnswer> {
         self.last(KEPT as usize)
     }
 
-    /// The last ones, at most so many.
+    /// The latest answers, at most `most` of them.
     pub(super) fn last(&self, most: usize) -> Vec<TimedAnswer> {
         let next = self.next.load(Relaxed);
         let first = next.saturating_sub((most as u64).min(KEPT));

@@ -1,30 +1,30 @@
-//! How the latency of an answer depends on its tokens: a line through the last answers.
+//! Predicts the latency of an answer from its tokens, by linear regression over the last answers.
 //!
-//! Where answers differ in length, latency per token makes them comparable; where a server takes as long for one token as for a
-//! thousand, it would only add noise. The line covers both and what is between them.
+//! Where the latency grows with the length of the answer, latency per token makes answers comparable. Where it does not, latency per token
+//! would only add noise. The regression line covers both cases and those between.
 
-/// One answer.
+/// The latency and the length of one answer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct TimedAnswer {
     pub(super) secs: f64,
-    /// Tokens of the answer alone.
+    /// Tokens of the completion, without those of the prompt.
     pub(super) tokens: f64,
 }
 
-/// Answers from which a line is drawn.
+/// The fewest answers from which a line is fitted.
 const LEAST_ANSWERS: usize = 16;
 
-/// A line of latency by tokens.
+/// A regression line of latency over tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct LatencyModel {
     mean_secs: f64,
     mean_tokens: f64,
-    /// The part of the mean latency that grows with the tokens: 0 to 1.
+    /// The share of the mean latency that grows with the tokens, from 0 to 1.
     proportional: f64,
 }
 
 impl LatencyModel {
-    /// The least squares; `None` of too few answers.
+    /// Fits the line by least squares. `None` if there are fewer than [`LEAST_ANSWERS`] answers.
     pub(super) fn fit(answers: &[TimedAnswer]) -> Option<LatencyModel> {
         if answers.len() < LEAST_ANSWERS {
             return None;
@@ -56,7 +56,7 @@ impl LatencyModel {
         })
     }
 
-    /// The latency of an answer with so many tokens.
+    /// The predicted latency, in seconds, of an answer with `tokens` tokens.
     pub(super) fn secs(&self, tokens: f64) -> f64 {
         self.mean_secs * self.weight(tokens, self.mean_tokens)
     }
@@ -65,7 +65,7 @@ impl LatencyModel {
         self.mean_tokens
     }
 
-    /// The latency of an answer with so many tokens in relation to that of an answer with `reference` tokens.
+    /// The predicted latency of an answer with `tokens` tokens, as a multiple of that of an answer with `reference` tokens.
     pub(super) fn weight(&self, tokens: f64, reference: f64) -> f64 {
         if reference <= 0.0 {
             return 1.0;

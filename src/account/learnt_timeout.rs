@@ -1,27 +1,28 @@
-//! How long a request is waited for: learnt from the latencies of the last answers.
+//! The timeout of a request, learnt from the latencies of the last answers.
 //!
-//! A request that hangs must not hold a place for the ten minutes that the longest answers may take. But an answer that is only slow is
-//! paid, so the learnt time is a generous one, and a request that was given up is waited for longer the next time.
+//! A request that hangs must not hold a permit for the ten minutes of the default timeout. But a request that is only slow is paid for even
+//! if it is given up. So the learnt timeout is generous, and it is longer for a request that was given up before.
 
 use super::latency_model::{LatencyModel, TimedAnswer};
 use std::time::Duration;
 
-/// No request is given up earlier for what was learnt.
+/// The shortest learnt timeout.
 pub(super) const LEAST: Duration = Duration::from_secs(30);
 
-/// Answers from which a time is learnt.
+/// The fewest answers from which a timeout is learnt.
 const LEAST_ANSWERS: usize = 32;
 
-/// How much longer than 99 % of the last answers a request is waited for.
+/// The timeout in relation to the 99th percentile of the latencies.
 const BEYOND_LAST: f64 = 10.0;
 
-/// How much longer than an answer with the most tokens takes by the line through the last answers.
+/// The timeout in relation to the predicted latency of an answer with `max_tokens` tokens.
 const BEYOND_LONGEST: f64 = 3.0;
 
-/// How much longer a request is waited for that was given up before.
+/// The factor by which the timeout grows each time the same request is given up.
 const AGAIN: u32 = 4;
 
-/// The time to wait for an answer with at most so many tokens; `None` of too few answers.
+/// Returns the timeout of a request whose answer has at most `most_tokens` tokens. `None` if there are fewer than [`LEAST_ANSWERS`]
+/// answers.
 pub(super) fn learnt(answers: &[TimedAnswer], most_tokens: Option<u64>) -> Option<Duration> {
     if answers.len() < LEAST_ANSWERS {
         return None;
@@ -38,7 +39,7 @@ pub(super) fn learnt(answers: &[TimedAnswer], most_tokens: Option<u64>) -> Optio
     Some(learnt.max(LEAST))
 }
 
-/// The time for a request that was given up so often.
+/// Returns the timeout of a request that was given up `given_up` times, from the `learnt` one.
 pub(super) fn after(given_up: u32, learnt: Duration) -> Duration {
     learnt.saturating_mul(AGAIN.saturating_pow(given_up))
 }

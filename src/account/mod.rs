@@ -1,11 +1,12 @@
 //! The accounts behind the LMs of a process: each model at an address with a key has one gate, through which all calls go.
 //!
-//! An LM client sends one request and judges what came back. Everything that the account decides happens here: how fast requests are
-//! released, whether the server is away, whether the key, the quota or the model is refused. None of it fails an example: a call waits,
+//! An LM client sends one request and classifies the reply. This module does everything that depends on the account: it paces the requests,
+//! probes a server that is away, and closes an account whose key, quota or model is refused. None of this fails an example: a call waits,
 //! or it is handed back.
 //!
-//! - [`Gate`] releases calls one at a time; `health` decides whether, the pacers decide when.
-//! - The pacers: `declared_limits` of the job file, `hinted_limits` from headers, `learnt_rate` from refusals; `token_bucket` does their sums.
+//! - [`Gate`] releases calls one at a time. `health` decides whether a call may be sent, the pacers decide when.
+//! - The pacers are `declared_limits` from the job file, `hinted_limits` from response headers, and `learnt_rate` from refusals. They use
+//!   `token_bucket`.
 //! - In a cluster the workers share the state of their accounts (`shared`). `gate_sync` reports a gate's requests there and reserves
 //!   slots for it.
 //! - [`GatedLm`] is one call through a gate, with its retries; `endpoints` chooses among the gates of an LM with several servers.
@@ -57,7 +58,7 @@ pub struct Accounts {
     syncs: Mutex<JoinSet<()>>,
 }
 
-/// Whose limits count: the `[account.NAME]` of the job file, or an address with a key.
+/// The account whose limits apply: an `[account.NAME]` of the job file, or an address with a key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum AccountKey {
     Named(String),
@@ -71,7 +72,7 @@ enum AccountKey {
 struct GateKey {
     account: AccountKey,
     address: String,
-    /// Endpoints of one account may have keys of their own.
+    /// Endpoints of one account can have different keys.
     key_variable: Option<String>,
     model: String,
 }
@@ -105,7 +106,7 @@ impl Default for Accounts {
 }
 
 impl Accounts {
-    /// The gates of one of many workers, whose limits are shared.
+    /// Gates whose limits are shared with the other workers of a cluster.
     pub fn shared(shared: Arc<dyn SharedAccounts>) -> Accounts {
         Accounts {
             shared: Some(shared),
@@ -113,8 +114,8 @@ impl Accounts {
         }
     }
 
-    /// The gate of the LM; the first call makes it. Limits that differ from those declared before replace them. Where accounts are
-    /// shared, it must be called on a runtime.
+    /// Returns the gate of the LM, and creates it at the first call. `limits` replace limits that were declared before. Where accounts are
+    /// shared, call it within a Tokio runtime.
     pub fn gate(&self, settings: &LmSettings, limits: Option<AccountLimits>) -> Arc<Gate> {
         let address = settings.shown_address();
         let key_variable = settings.key_variable().map(str::to_owned);
@@ -154,7 +155,7 @@ impl Accounts {
         Arc::clone(gate)
     }
 
-    /// What the process sees of its LMs, ordered by model and address.
+    /// The status of every LM of the process, ordered by model and address.
     pub fn statuses(&self) -> Vec<LmStatus> {
         let gates: Vec<Arc<Gate>> = lock(&self.gates).values().cloned().collect();
         let mut statuses: Vec<LmStatus> = gates.iter().map(|gate| gate.status()).collect();
@@ -162,18 +163,18 @@ impl Accounts {
         statuses
     }
 
-    /// A listener to changes of the [`state`](LmStatus::state) of any LM, from now on.
+    /// A listener for changes of the [`state`](LmStatus::state) of any LM, starting now.
     pub fn state_changes(&self) -> StateChanges {
         StateChanges(self.changes.subscribe())
     }
 }
 
-/// Reports changes of the state of LMs. No change is lost between two calls of [`Self::changed`]; several may be reported as one.
+/// Reports changes of the state of LMs. No change is lost between two calls of [`Self::changed`]. Several changes may be reported as one.
 #[derive(Debug)]
 pub struct StateChanges(watch::Receiver<()>);
 
 impl StateChanges {
-    /// Returns when a state has changed since the last call; never, once the accounts are gone. Cancel safe.
+    /// Returns when a state has changed since the last call. Never returns after the accounts are dropped. Cancel safe.
     pub async fn changed(&mut self) {
         if self.0.changed().await.is_err() {
             std::future::pending().await

@@ -1,23 +1,23 @@
-//! A token bucket that is filled at a steady rate, for requests and for tokens.
+//! A token bucket that fills at a constant rate, for requests and for LM tokens.
 
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Never asks to wait longer than this at once; the caller looks again.
+/// The longest wait that is returned. The caller then asks again.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// A bucket that starts full. It may be overdrawn: an amount larger than the bucket needs a full one and leaves a debt.
+/// A bucket that starts full. It may be overdrawn: a request for more than the capacity needs a full bucket and leaves a negative level.
 #[derive(Clone, Debug)]
 pub(super) struct TokenBucket {
     per_sec: f64,
-    /// The most that the bucket holds.
+    /// The capacity.
     burst: f64,
     level: f64,
     filled: Instant,
 }
 
 impl TokenBucket {
-    /// A full bucket for what the rate gives in `burst`, and for one at least.
+    /// A full bucket that holds what flows in during `burst`, at least 1.
     pub(super) fn new(per_sec: f64, burst: Duration, now: Instant) -> TokenBucket {
         let burst = (per_sec * burst.as_secs_f64()).max(1.0);
         TokenBucket {
@@ -32,7 +32,7 @@ impl TokenBucket {
         self.per_sec
     }
 
-    /// Changes the rate from now on; what is in the bucket stays, as far as it has room.
+    /// Changes the rate and the capacity. The level stays, up to the new capacity.
     pub(super) fn set_rate(&mut self, per_sec: f64, burst: Duration, now: Instant) {
         self.fill(now);
         self.per_sec = per_sec;
@@ -40,11 +40,11 @@ impl TokenBucket {
         self.level = self.level.min(self.burst);
     }
 
-    /// When the amount can be taken.
+    /// The earliest time at which `amount` can be taken.
     pub(super) fn ready_at(&mut self, amount: f64, now: Instant) -> Instant {
         self.fill(now);
         let missing = amount.min(self.burst) - self.level;
-        // Rounding must not cost a turn of the clock.
+        // A rounding error must not cost a tick of the clock.
         if missing < 1e-6 {
             return now;
         }
@@ -57,12 +57,12 @@ impl TokenBucket {
         self.level -= amount;
     }
 
-    /// Returns what was taken and not used; a negative amount was used in addition.
+    /// Puts back what was taken and not used. A negative amount is taken in addition.
     pub(super) fn give_back(&mut self, amount: f64) {
         self.level = (self.level + amount).min(self.burst);
     }
 
-    /// Lowers the level to at most this.
+    /// Lowers the level to `most` if it is higher.
     pub(super) fn cap_level(&mut self, most: f64, now: Instant) {
         self.fill(now);
         self.level = self.level.min(most);
@@ -81,7 +81,7 @@ mod tests {
 
     const BURST: Duration = Duration::from_millis(200);
 
-    /// How many of one each the bucket gives within the time.
+    /// How often one unit can be taken from the bucket within `time`.
     fn given(bucket: &mut TokenBucket, start: Instant, time: Duration) -> u32 {
         let (mut now, mut given) = (start, 0);
         loop {

@@ -1,31 +1,31 @@
-//! Estimates the tokens of a call before its answer: learnt from the usage of earlier answers.
+//! Estimates the tokens of a call before it is sent, from the usage of earlier answers.
 
 use crate::lm::Usage;
 
-/// Tokens a byte of a request before the first answer.
+/// Prompt tokens per byte of the request, before the first answer.
 const FIRST_RATIO: f64 = 0.25;
 
-/// Tokens of an answer before the first one.
+/// Completion tokens of an answer, before the first answer.
 const FIRST_ANSWER: f64 = 500.0;
 
-/// Weight of the newest request in the learnt ratio.
+/// The weight of the newest answer in the moving averages.
 const WEIGHT: f64 = 0.1;
 
-/// Answers from which the estimate is made.
+/// The number of answers from which the completion tokens are estimated.
 const ANSWERS: usize = 64;
 
-/// Answers after which the estimate is made again.
+/// The number of answers after which that estimate is updated.
 const RENEWED_EVERY: usize = 8;
 
-/// Learns what calls of one LM cost.
+/// Estimates the tokens of calls to one LM.
 #[derive(Debug)]
 pub(super) struct TokenEstimate {
     tokens_per_byte: f64,
     answers: Vec<u64>,
     seen: usize,
-    /// The 90th percentile of the answers' tokens.
+    /// The 90th percentile of the completion tokens.
     answer: f64,
-    /// The mean of all tokens of a call.
+    /// The moving average of prompt and completion tokens of a call.
     mean: f64,
 }
 
@@ -42,12 +42,12 @@ impl Default for TokenEstimate {
 }
 
 impl TokenEstimate {
-    /// The tokens to reserve for a request of so many bytes and its answer.
+    /// The tokens to reserve for a request of `bytes` bytes and its answer.
     pub(super) fn tokens(&self, bytes: usize) -> f64 {
         bytes as f64 * self.tokens_per_byte + self.answer
     }
 
-    /// The mean tokens of a call; `None` before the first answer.
+    /// The mean of prompt and completion tokens of a call; `None` before the first answer.
     pub(super) fn mean(&self) -> Option<f64> {
         (self.mean > 0.0).then_some(self.mean)
     }

@@ -1,4 +1,4 @@
-//! A gate as one of several that may take a call: what the choice looks at, and the try to enter without a wait.
+//! A gate as one of several that may take a call: the facts for the choice, and entering without a wait.
 
 use super::{Gate, RequestInFlight};
 use crate::account::health::HealthAdmission;
@@ -8,12 +8,12 @@ use std::time::Duration;
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
-/// A server without requests in flight and without answers for so long may be as fast as any by now.
+/// The time, in seconds without requests in flight or answers, after which the latency of a server is no longer known.
 const RECENT_SECS: u64 = 10;
 
 impl Gate {
-    /// Releases the call now if it need not wait; otherwise returns the permit. `is_head`: it is the head of the queue. `is_wanted`: more
-    /// calls would come if the limit grew.
+    /// Releases the call if it need not wait; otherwise returns the permit. `is_head`: the call is the head of the queue. `is_wanted`: a
+    /// higher limit would bring more calls.
     pub(in crate::account) fn try_enter<'a>(
         &'a self,
         bytes: usize,
@@ -31,12 +31,12 @@ impl Gate {
         self.release(permit, bytes, u64::from(is_wanted))
     }
 
-    /// Whether requests are sent: the server is not away, and the account neither refused nor suspected.
+    /// Whether requests are sent: the server is not away, and the account is neither closed nor suspected.
     pub(in crate::account) fn is_open(&self) -> bool {
         self.is_free() || lock(&self.state).health.is_open()
     }
 
-    /// Whether a request would find out now if a server that is away, or an account that is refused, is back.
+    /// Whether a probe is due, of a server that is away or of a closed or suspected account.
     pub(in crate::account) fn is_probe_due(&self) -> bool {
         let admission = lock(&self.state).health.admission(Instant::now());
         admission == HealthAdmission::Probe
@@ -47,7 +47,7 @@ impl Gate {
         self.counts.in_flight.load(Ordering::Relaxed)
     }
 
-    /// The median latency of the last answers. `None` before the first, and after a while without calls.
+    /// The median latency of the last answers. `None` before the first answer, and after [`RECENT_SECS`] without calls.
     pub(in crate::account) fn recent_latency(&self) -> Option<Duration> {
         let second = self.second(Instant::now());
         let mut recent = second.saturating_sub(RECENT_SECS)..=second;

@@ -1,4 +1,4 @@
-//! The gate's side of the shared state: what it reports of its calls, and what it takes from the answer.
+//! The reports of a gate to the shared state of its account, and the grants in reply.
 
 use super::Gate;
 use crate::account::lock;
@@ -19,7 +19,7 @@ impl Gate {
         shared.due(demand, state.is_paced_by_slots(), is_in_use, now)
     }
 
-    /// What there is to report now; `None` if the gate shares nothing.
+    /// Takes the report that is due now; `None` if the gate is not shared.
     pub(in crate::account) fn take_report(&self) -> Option<GateReport> {
         let now = Instant::now();
         let demand = self.slot_demand(now);
@@ -37,7 +37,7 @@ impl Gate {
         })
     }
 
-    /// Takes over the answer to a report that was made at `asked`, and wakes the calls that wait for it.
+    /// Applies the reply to a report that was sent at `asked`, and wakes the calls that wait for it.
     pub(in crate::account) fn granted(&self, report: &GateReport, grant: &GateGrant, asked: Instant) {
         self.change(|state, now| {
             let shared = state.shared.as_mut();
@@ -54,7 +54,7 @@ impl Gate {
         });
     }
 
-    /// A report was not answered.
+    /// Keeps the content of a report that got no reply for the next one.
     pub(in crate::account) fn not_reported(&self, report: &GateReport) {
         self.change(|state, now| {
             if let Some(shared) = &mut state.shared {
@@ -63,12 +63,12 @@ impl Gate {
         });
     }
 
-    /// Returns when a report may have become due since the last time.
+    /// Returns when a report may have become due.
     pub(in crate::account) async fn report_wanted(&self) {
         self.report_wanted.notified().await;
     }
 
-    /// The head of the queue cannot go on without the shared state, and finds so many permits.
+    /// Requests a report for the head of the queue, which waits for the shared state. `permits` is the number of free permits.
     pub(super) fn want_report(&self, permits: usize) {
         self.free_permits.store(permits as u64, Relaxed);
         self.report_wanted.notify_one();

@@ -1,4 +1,4 @@
-//! A request in flight, and what its end teaches the gate.
+//! A request in flight. When it ends, the gate learns from its result.
 
 use super::Gate;
 use crate::account::gate_state::{FirstRequest, GateState, Ticket};
@@ -10,39 +10,39 @@ use std::time::Duration;
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
-/// The time before another probe, where one has shown nothing.
+/// The interval to the next probe after a probe without a conclusive result.
 const NEXT_PROBE: Duration = Duration::from_secs(1);
 
-/// The right to send one request. Dropping it unused, as with a task that is cancelled, gives back what it took.
+/// A released request. Dropping it without a result, as when a task is cancelled, gives back what it took.
 pub(in crate::account) struct RequestInFlight<'a> {
     gate: &'a Gate,
     ticket: Ticket,
     bytes: usize,
     sent: Instant,
-    /// Answers before it was sent.
+    /// The number of answers when it was sent.
     answers_before: u64,
     /// Tokens that were used; `None` while the request is in flight.
     used: Option<f64>,
     _permit: SemaphorePermit<'a>,
 }
 
-/// Whose fault it is that there was no answer in time.
+/// The cause of a missing answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::account) enum Lateness {
-    /// Too many requests are in flight: fewer are from now on.
+    /// Too many requests are in flight, so the gate now allows fewer.
     Overload,
-    /// The server has answered no request that was sent later, either.
+    /// The server has answered no other request since this one was sent.
     Away,
-    /// The call's own, as far as one can tell.
+    /// Probably this request alone.
     Own,
 }
 
-/// What the refusal of an account means for the refused call.
+/// The scope of a refusal: the account or the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::account) enum RefusalScope {
-    /// The suspicion of this era has to be resolved first.
+    /// Unknown until the suspicion of this era is resolved.
     Pending(u64),
-    /// The account is closed.
+    /// The account is refused and now closed.
     Account,
     /// Only this request is refused.
     Request,
@@ -69,7 +69,7 @@ impl<'a> RequestInFlight<'a> {
         }
     }
 
-    /// A request of a gate that limits nothing, in these eras of health and pace.
+    /// A request of a gate that limits nothing, with the current eras of health and pace.
     pub(in crate::account) fn unlimited(
         gate: &'a Gate,
         permit: SemaphorePermit<'a>,
@@ -86,7 +86,7 @@ impl<'a> RequestInFlight<'a> {
         RequestInFlight::new(gate, permit, bytes, ticket)
     }
 
-    /// The request was answered. Returns how long that took.
+    /// Records an answer. Returns its latency.
     pub(in crate::account) fn answered(mut self, usage: Usage, hints: &Hints) -> Duration {
         let (gate, now) = (self.gate, Instant::now());
         gate.counts.answered.fetch_add(1, Relaxed);
@@ -122,7 +122,7 @@ impl<'a> RequestInFlight<'a> {
         latency
     }
 
-    /// The request was refused for the rate.
+    /// Records a refusal for the rate, with the wait that the server asks for.
     pub(in crate::account) fn throttled(mut self, message: &str, wait: Option<Duration>, hints: &Hints) {
         let gate = self.gate;
         gate.counts.throttled.fetch_add(1, Relaxed);
@@ -137,7 +137,7 @@ impl<'a> RequestInFlight<'a> {
         });
     }
 
-    /// There was no answer in time. The server is not away while it answers other requests.
+    /// Records that no answer came in time, and returns the probable cause. A server that answered another request meanwhile is not away.
     pub(in crate::account) fn late(mut self, message: &str) -> Lateness {
         let gate = self.gate;
         let waited = self.sent.elapsed();
@@ -160,7 +160,7 @@ impl<'a> RequestInFlight<'a> {
         })
     }
 
-    /// The server failed, or did not answer.
+    /// Records a failure of the server, or of the connection to it.
     pub(in crate::account) fn away(self, message: &str) {
         self.no_answer(message, false);
     }
@@ -183,7 +183,7 @@ impl<'a> RequestInFlight<'a> {
             match &state.health {
                 ServerHealth::Open | ServerHealth::Suspect { .. } if failures >= most => {
                     state.turn(ServerHealth::away(since, now));
-                    // It may have been too slow for what was in flight.
+                    // The server may have been too slow for the requests in flight.
                     if is_late && let Some(concurrency) = &mut state.concurrency {
                         concurrency.restart(self.gate.view(now));
                     }
@@ -193,13 +193,14 @@ impl<'a> RequestInFlight<'a> {
         });
     }
 
-    /// The request itself was refused, or its answer was not a completion: the server works.
+    /// Records that the request itself was refused, or that its answer was not a completion: the server works.
     pub(in crate::account) fn failed(mut self, hints: &Hints) {
         self.used = Some(0.0);
         self.record_alive(hints, |request, state, now| state.accepted(&request.ticket, now));
     }
 
-    /// The account was refused. `own` is the suspicion that this call has raised itself; one of it may have been unfounded before.
+    /// Records a refusal of the account. `own` is the era of the suspicion that this call raised itself, if it did. `was_unfounded`:
+    /// another call has refuted such a suspicion before.
     pub(in crate::account) fn refused(
         mut self,
         account: &ClosedAccount,
@@ -218,7 +219,7 @@ impl<'a> RequestInFlight<'a> {
         })
     }
 
-    /// `own` is the suspicion that this refusal settles as the call's own.
+    /// Applies a refusal to the health of the account. `own` is the suspicion that this refusal resolves as one of the call alone.
     fn suspect_account(
         &self,
         state: &mut GateState,
@@ -251,15 +252,15 @@ impl<'a> RequestInFlight<'a> {
         RefusalScope::Pending(state.health_era)
     }
 
-    /// Whether the account was accepted before, this call is the only one at the gate, and its content may be the reason: then nothing but
-    /// its refusals speaks against the account.
+    /// Whether this call is the only one at the gate, the account was accepted before, and the refusal may be due to the call's content.
+    /// Then its refusals alone do not close the account.
     fn is_alone_with(&self, account: &ClosedAccount, was_answered: bool) -> bool {
         let counts = &self.gate.counts;
         let others = counts.in_flight.load(Relaxed).saturating_sub(1) + counts.waiting.load(Relaxed);
         was_answered && may_be_content(account) && others == 0
     }
 
-    /// The server has answered in some way: it is not away. Costs nothing but a look while nothing limits.
+    /// Records that the server responded: it is not away. While nothing limits, this reads one atomic.
     fn record_alive(&self, hints: &Hints, and: impl FnOnce(&Self, &mut GateState, Instant)) {
         let gate = self.gate;
         if gate.is_free() && *hints == Hints::default() {
@@ -286,7 +287,7 @@ impl<'a> RequestInFlight<'a> {
         state.follow(hints, now);
     }
 
-    /// If this was the probe of a suspicion, another one follows after this time.
+    /// Schedules the next probe if this request was the probe of a suspicion.
     fn reschedule_probe(&self, state: &mut GateState, after: Duration, now: Instant) {
         if self.ticket.health_era == state.health_era {
             state.health.probe_again(after, now);

@@ -1,60 +1,61 @@
-//! What a gate keeps of the state that it shares with the other workers: slots, and hints about the server.
+//! A gate's part of the shared state: its slots, and hints about the server from other workers.
 //!
-//! A hint never decides: another worker may have another key, or another way to the server. It makes the gate find out, by one request.
+//! A hint decides nothing, because another worker may have another key or another route to the server. It makes the gate send one request,
+//! whose result decides.
 
 use super::slots::{SharedSlots, SlotDemand};
 use super::{GateGrant, GateReport, HealthTurn};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How often a gate in use reports at least.
+/// The longest interval between two reports of a gate in use.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
-/// How soon after a report a gate asks for more requests in flight.
+/// The shortest interval from a report to a request for more requests in flight.
 const IN_FLIGHT_AGAIN: Duration = Duration::from_millis(500);
 
-/// The pause after a report that was not answered.
+/// The pause after a report that got no reply.
 const AFTER_ERROR: Duration = Duration::from_millis(500);
 
-/// How long the right to probe is kept for a call.
+/// How long a granted right to probe is valid.
 const PROBE_KEPT: Duration = Duration::from_secs(1);
 
-/// Gates that were refused a probe ask again at different times within this.
+/// The time over which gates whose probe was refused spread their next requests for it.
 const PROBE_WITHIN: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(in crate::account) struct SharedGate {
     pub(in crate::account) slots: SharedSlots,
-    /// Whether a report has been answered: before, nothing is known of the account.
+    /// Whether a report was answered. Before, nothing is known of the account.
     is_known: bool,
     next_report: Instant,
-    /// No report before this time.
+    /// The time before which no report is sent.
     not_before: Instant,
-    /// A turn of the gate's health that is not yet reported.
+    /// A change of the gate's health that is not reported yet.
     turn: Option<HealthTurn>,
-    /// The version of the shared health that the gate has seen.
+    /// The version of the shared health that the gate has applied.
     version: u64,
-    /// Whether the account was closed in it.
+    /// Whether the account was closed in that version.
     is_closed: bool,
     probe: ProbeRight,
-    /// Gates that share the slots.
+    /// The number of gates that share the slots.
     gates: u64,
-    /// When to ask again for requests in flight, if calls wait for them.
+    /// When to ask again for more requests in flight; `None` if no call waits for them.
     in_flight_from: Option<Instant>,
 }
 
-/// The right to find out whether a server is back: few of all workers have it at a time.
+/// The right to probe a server that is away. Few workers have it at a time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum ProbeRight {
-    /// No call wants it.
+    /// No call needs it.
     Unwanted,
-    /// To be asked for from this time on.
+    /// To be requested at this time.
     Wanted(Instant),
-    /// Until this time.
+    /// Valid until this time.
     Granted(Instant),
 }
 
-/// What other workers have found out.
+/// A hint from another worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::account) enum HealthHint {
     /// The account is closed.
@@ -83,22 +84,22 @@ impl SharedGate {
         self.is_known
     }
 
-    /// Gates that share the slots.
+    /// The number of gates that share the slots.
     pub(in crate::account) fn gates(&self) -> u64 {
         self.gates
     }
 
-    /// The gate's own requests have shown something that the others should know.
+    /// Stores a change of the gate's health for the next report.
     pub(in crate::account) fn turned(&mut self, turn: HealthTurn) {
         self.turn = Some(turn);
     }
 
-    /// The account turned out to be accepted, in spite of what another worker has found.
+    /// Whether the shared state has the account as closed. A gate whose request was accepted contradicts this.
     pub(in crate::account) fn is_contradicted(&self) -> bool {
         self.is_closed
     }
 
-    /// Whether a call may probe the server now; if not, the right to do so is asked for.
+    /// Whether a call may probe the server now. If not, requests the right to do so.
     pub(in crate::account) fn may_probe(&mut self, now: Instant) -> bool {
         match self.probe {
             ProbeRight::Granted(until) if now <= until => return true,
@@ -108,7 +109,7 @@ impl SharedGate {
         false
     }
 
-    /// A call waits until the process may have more in flight.
+    /// Requests more requests in flight for this process, because a call waits for them.
     pub(in crate::account) fn want_in_flight(&mut self, now: Instant) {
         let last_report = self.next_report.checked_sub(REPORT_EVERY).unwrap_or(now);
         self.in_flight_from.get_or_insert(last_report + IN_FLIGHT_AGAIN);
@@ -118,7 +119,8 @@ impl SharedGate {
         self.probe = ProbeRight::Unwanted;
     }
 
-    /// When the next report is due. `has_slots`: requests need slots. `is_in_use`: there are calls, or the server is not simply open.
+    /// When the next report is due; `None` if there is nothing to report. `has_slots`: requests need slots. `is_in_use`: the gate has
+    /// calls, or its health is not open.
     pub(in crate::account) fn due(
         &self,
         demand: SlotDemand,
@@ -148,7 +150,7 @@ impl SharedGate {
         due.map(|due| due.max(self.not_before))
     }
 
-    /// The report that is due. What it contains is not reported again.
+    /// Takes the report that is due. Its content is not reported again.
     pub(in crate::account) fn report(
         &mut self,
         demand: SlotDemand,
@@ -166,7 +168,8 @@ impl SharedGate {
         }
     }
 
-    /// Takes over the answer to a report that was sent at `asked`. Returns what other workers have found out since the last one.
+    /// Applies the reply to a report that was sent at `asked`. Returns a hint if another worker has changed the shared health since the
+    /// last reply.
     pub(in crate::account) fn granted(
         &mut self,
         report: &GateReport,
@@ -195,12 +198,12 @@ impl SharedGate {
         if is_first {
             return None;
         }
-        // The server is there: all may find out at once.
+        // The server is back: every worker may probe at once.
         self.probe = ProbeRight::Granted(now + PROBE_KEPT);
         Some(HealthHint::Open)
     }
 
-    /// Keeps what a report contained that was not answered.
+    /// Keeps the content of a report that got no reply.
     pub(in crate::account) fn not_reported(&mut self, report: &GateReport, now: Instant) {
         self.slots.not_reported(report);
         self.turn = self.turn.or(report.turn);

@@ -1,6 +1,6 @@
-//! What the workers of a cluster share of an account: the seam, implemented by the store on Redis.
+//! The state of an account that the workers of a cluster share. The trait is implemented by the store on Redis.
 //!
-//! One process alone needs none of it: its own pacers know all requests.
+//! A process alone needs no shared state: its own pacers see all requests.
 
 mod gate;
 mod slots;
@@ -19,21 +19,21 @@ use std::time::Duration;
 /// The state of accounts that the gates of all workers share.
 #[async_trait]
 pub trait SharedAccounts: fmt::Debug + Send + Sync {
-    /// Reports what a gate has done since its last call, and reserves slots for it.
+    /// Reports the requests of a gate since its last report, and reserves slots for it.
     ///
-    /// After an error the report may have been taken into account or not; slots that were reserved are lost.
+    /// After an error it is unknown whether the report was counted. Slots that it reserved are lost.
     async fn sync(&self, key: &SharedKey, report: &GateReport) -> Result<GateGrant, StoreError>;
 }
 
-/// How long a process may use [`GateGrant::in_flight`] from its question on; less than the shared state keeps it for the process.
+/// How long a process may use [`GateGrant::in_flight`], counted from sending the report. The shared state keeps the grant for longer.
 pub(super) const IN_FLIGHT_VALID: Duration = Duration::from_secs(3);
 
-/// Names the shared state of a gate by digests: no secret and no address is in it.
+/// The key of a gate's shared state. It consists of digests, so it contains no secret and no address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SharedKey {
-    /// Of the account, whose declared limits all its models share.
+    /// A digest of the account. All its models share the declared limits.
     pub account: String,
-    /// Of one model at one address, within the account.
+    /// A digest of one model at one address within the account.
     pub gate: String,
 }
 
@@ -46,40 +46,40 @@ impl SharedKey {
     }
 }
 
-/// What a gate reports and asks for.
+/// The report of a gate, with its request for slots.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct GateReport {
     /// The declared limits of the account.
     pub limits: AccountLimits,
     /// The [`GateGrant::epoch`] of the gate's last reservation.
     pub epoch: u64,
-    /// Requests that it wants to send; 0 if it only reports.
+    /// The number of slots to reserve; 0 if the gate only reports.
     pub wanted: u64,
-    /// Tokens to reserve for each.
+    /// Tokens to reserve for each slot.
     pub tokens_each: u64,
-    /// Tokens that requests used in addition to what was reserved for them; negative if they used less.
+    /// Tokens that requests used beyond those reserved for them; negative if they used fewer.
     pub token_debt: i64,
-    /// What the gate has found out of the server since its last report.
+    /// A change of the gate's health since its last report.
     pub turn: Option<HealthTurn>,
-    /// Whether it wants to send one request to a server that is away.
+    /// Whether the gate asks for the right to probe a server that is away.
     pub wants_probe: bool,
-    /// Slots that were reserved and not used.
+    /// Reserved slots that were not used.
     pub lapsed: u64,
     /// The calls of the whole process to the account.
     pub process: ProcessCalls,
 }
 
-/// The calls of a process to an account, where the requests in flight are limited.
+/// The calls of a process to an account that limits the requests in flight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProcessCalls {
-    /// Tells the processes apart.
+    /// Identifies the process.
     pub id: u64,
     pub in_flight: u64,
-    /// Requests that would be in flight without the limit.
+    /// Requests that the process would have in flight without the limit.
     pub wanted: u64,
 }
 
-/// What a gate has found out by its own requests.
+/// A change of health that a gate found by its own requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HealthTurn {
     /// The account is closed.
@@ -88,38 +88,38 @@ pub enum HealthTurn {
     Opened,
 }
 
-/// The answer to a report: slots for requests, the first at `start`, each `step` after the one before; and what other gates have found
-/// out.
+/// The reply to a report: slots for requests, and changes that other gates reported. The first slot is at `start`, each further one `step`
+/// later.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct GateGrant {
     pub slots: u64,
-    /// From the moment at which the state was asked.
+    /// Counted from the moment at which the state was asked.
     pub start: Duration,
     pub step: Duration,
-    /// When to ask for more at the earliest, where none were free.
+    /// If no slots were free: the shortest time until the next request for some.
     pub ask_after: Duration,
-    /// Gates that wait for the same slots ask at different times within this.
+    /// Gates that wait for the same slots spread their requests over this time after `ask_after`.
     pub ask_within: Duration,
-    /// The period in which gates that reserve slots were counted.
+    /// The number of the period in which the gates that reserve slots were counted.
     pub epoch: u64,
-    /// So many gates do so.
+    /// The number of gates that reserve slots.
     pub gates: u64,
-    /// Counts the turns that gates have reported.
+    /// Counts the changes of health that gates have reported.
     pub version: u64,
-    /// Whether the last of them closed the account.
+    /// Whether the last such change closed the account.
     pub is_closed: bool,
     /// Whether the gate may send one request to a server that is away.
     pub may_probe: bool,
-    /// If not, when to ask again at the earliest.
+    /// The shortest time until the next request for a probe; zero if the gate may probe.
     pub probe_after: Duration,
-    /// How long until the next day, if the requests of this one are used up; else 0.
+    /// The time until the next day if the requests of this day are used up; zero if not.
     pub day_reset: Duration,
-    /// Requests that the process may have in flight, for three seconds.
+    /// The most requests that the process may have in flight, for the next three seconds.
     pub in_flight: u64,
 }
 
 impl GateReport {
-    /// The arguments of the script that holds the shared state, in its order.
+    /// The arguments of the script that holds the shared state, in the script's order.
     pub fn arguments(&self) -> Vec<i64> {
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let limit = |limit: Option<u64>| limit.map_or(0, |limit| number(limit.max(1)));
@@ -147,7 +147,7 @@ impl GateReport {
 }
 
 impl GateGrant {
-    /// Reads the script's reply; `None` if it has another form.
+    /// Parses the reply of the script. `None` if it has another form.
     pub fn from_reply(numbers: &[i64]) -> Option<GateGrant> {
         let [
             epoch,
@@ -185,7 +185,7 @@ impl GateGrant {
     }
 }
 
-/// A digest of parts that may contain anything.
+/// A digest of the parts. Their lengths are included, so that no two lists have the same digest.
 fn digest(parts: &[&str]) -> String {
     let mut sha256 = Sha256::new();
     for part in parts {

@@ -1,51 +1,51 @@
-//! The slots that a gate has reserved in the account's shared state: each lets one request through, at its time or a little later.
+//! The slots that a gate has reserved in the shared state of its account. A slot lets one request through, at its time or shortly after it.
 
 use super::{GateGrant, GateReport};
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long after its time a slot can be used. Together with the way to the server it stays below what the shared state allows for.
+/// How long after its time a slot can be used. With the latency of the request to the server this stays below what the shared state allows.
 const VALID: Duration = Duration::from_millis(750);
 
-/// The next slots are reserved when the last one is this near.
+/// The next slots are reserved when the last one is due within this time.
 const AHEAD: Duration = Duration::from_millis(100);
 
-/// The time for which slots are reserved at once, as in the shared state.
+/// The time span for which slots are reserved at once, as in the shared state.
 const BLOCK: Duration = Duration::from_millis(700);
 
-/// The slots of one gate, and what it has to report.
+/// The slots of one gate, and what it has to report about them.
 #[derive(Debug)]
 pub(in crate::account) struct SharedSlots {
     blocks: VecDeque<SlotBlock>,
     epoch: u64,
-    /// No slots are asked for before this time.
+    /// The time before which no slots are requested.
     ask_from: Instant,
-    /// Tokens used in addition to those reserved, not yet reported.
+    /// Tokens used beyond those reserved, not reported yet.
     token_debt: f64,
-    /// Slots that were not used, not yet reported.
+    /// Slots that were not used, not reported yet.
     lapsed: u64,
 }
 
-/// Slots at equal distances.
+/// Slots at equal intervals.
 #[derive(Debug)]
 struct SlotBlock {
     left: u64,
-    /// The time of the first that is left.
+    /// The time of the first slot that is left.
     next: Instant,
     step: Duration,
-    /// How long after its time each is valid.
+    /// How long after its time each slot is valid.
     valid: Duration,
-    /// Tokens reserved for each.
+    /// Tokens reserved for each slot.
     tokens: f64,
 }
 
-/// What calls want of the slots.
+/// The demand for slots.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::account) struct SlotDemand {
-    /// Calls that wait and have a permit as soon as they are let through.
+    /// Waiting calls that get a permit as soon as they are released.
     pub(in crate::account) waiting: u64,
-    /// Requests sent lately, a second.
+    /// Requests sent per second, over the last one or two seconds.
     pub(in crate::account) sent_per_sec: f64,
 }
 
@@ -60,13 +60,14 @@ impl SharedSlots {
         }
     }
 
-    /// When the next request may be sent; `None` without a slot.
+    /// The earliest time at which the next request may be sent; `None` without a slot.
     pub(in crate::account) fn ready_at(&mut self, now: Instant) -> Option<Instant> {
         self.drop_lapsed(now);
         self.blocks.front().map(|block| block.next.max(now))
     }
 
-    /// Uses a slot for a request with so many tokens. Without one, as after a change of the limits, the request counts as a debt only.
+    /// Uses a slot for a request with `tokens` tokens. Without a slot, as after a change of the limits, the tokens are only counted as a
+    /// debt.
     pub(in crate::account) fn take(&mut self, tokens: f64) {
         let Some(block) = self.blocks.front_mut() else {
             self.token_debt += tokens;
@@ -79,12 +80,12 @@ impl SharedSlots {
         }
     }
 
-    /// Counts tokens that a request had taken and did not use; a negative number was used in addition.
+    /// Returns tokens that a request had reserved and did not use. A negative number was used in addition.
     pub(in crate::account) fn give_back(&mut self, tokens: f64) {
         self.token_debt -= tokens;
     }
 
-    /// When to reserve again; `None` for not before a call wants it.
+    /// When to reserve slots again; `None` while no call needs one.
     pub(in crate::account) fn due(&self, demand: SlotDemand, now: Instant) -> Option<Instant> {
         self.wanted(demand)?;
         let last = self.blocks.back().map(SlotBlock::last);
@@ -97,7 +98,7 @@ impl SharedSlots {
         self.token_debt.abs() >= 1.0
     }
 
-    /// What there is to report, with so many tokens for each request; slots are wanted only if requests need them.
+    /// Takes the report that is due, with a reservation of `tokens_each` tokens per request. It asks for slots only if `are_needed`.
     pub(in crate::account) fn report(
         &mut self,
         demand: SlotDemand,
@@ -123,7 +124,7 @@ impl SharedSlots {
         }
     }
 
-    /// Takes over the answer to a report that was sent at `asked`.
+    /// Applies the reply to a report that was sent at `asked`.
     pub(in crate::account) fn granted(
         &mut self,
         report: &GateReport,
@@ -135,7 +136,7 @@ impl SharedSlots {
         if report.wanted > 0 && grant.slots == 0 {
             self.ask_from = now + grant.ask_after + grant.ask_within.mul_f64(fastrand::f64());
         }
-        // The shared clock was read between `asked` and `now`: no slot begins early, and none is valid too long.
+        // The shared clock was read between `asked` and `now`. So no slot starts early, and none is valid for too long.
         let Some(valid) = VALID.checked_sub(now.saturating_duration_since(asked)) else {
             self.token_debt -= (grant.slots * report.tokens_each) as f64;
             self.lapsed += grant.slots;
@@ -152,12 +153,12 @@ impl SharedSlots {
         }
     }
 
-    /// Keeps what a report contained that was not answered. It may have been counted, so only a debt is reported again.
+    /// Keeps the content of a report that got no reply. It may have been counted, so only a positive debt is reported again.
     pub(in crate::account) fn not_reported(&mut self, report: &GateReport) {
         self.token_debt += report.token_debt.max(0) as f64;
     }
 
-    /// Requests that can be sent until about the next report, beyond the slots that are left; `None` while no call waits.
+    /// The number of slots for the requests until about the next report, beyond those that are left. `None` while no call waits.
     fn wanted(&self, demand: SlotDemand) -> Option<u64> {
         if demand.waiting == 0 {
             return None;
@@ -172,7 +173,7 @@ impl SharedSlots {
     fn drop_lapsed(&mut self, now: Instant) {
         while let Some(block) = self.blocks.front_mut() {
             while block.left > 0 && block.next + block.valid < now {
-                // The tokens of a request that was never sent are free; its time has passed.
+                // Gives back the tokens of a slot whose time has passed: no request was sent.
                 self.token_debt -= block.tokens;
                 self.lapsed += 1;
                 block.pass();
@@ -208,7 +209,7 @@ mod tests {
         sent_per_sec: 0.0,
     };
 
-    /// With three slots, 10 ms apart, the first after 20 ms.
+    /// Three slots, 10 ms apart, the first in 20 ms.
     fn three_slots(now: Instant) -> SharedSlots {
         let mut slots = SharedSlots::new(now);
         let report = slots.report(HUNGRY, true, 100.0, now);
@@ -241,7 +242,7 @@ mod tests {
         let now = Instant::now();
         let mut slots = three_slots(now);
         assert_eq!(slots.ready_at(now + 785 * MS), Some(now + 785 * MS));
-        // Two have lapsed.
+        // Two slots have lapsed.
         let report = slots.report(HUNGRY, true, 100.0, now + 785 * MS);
         assert_eq!(report.token_debt, -200);
         assert_eq!(slots.ready_at(now + 1000 * MS), None);
