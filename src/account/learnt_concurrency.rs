@@ -1,16 +1,18 @@
-//! The requests that a server bears which never refuses: learnt from throughput and latency.
+//! The limit of requests in flight for a server that never refuses any, learnt from throughput and latency.
 //!
-//! A server such as vLLM accepts everything and only becomes slower. Beyond its capacity more requests in flight add nothing but waiting
-//! time; far beyond, its memory thrashes and it answers fewer. With a queue that is never empty, Little's law gives the throughput of a
-//! level from the latency of its answers, so two levels compare by their [`Elasticity`](level::Elasticity).
+//! A server such as vLLM accepts every request and becomes slower. Beyond its capacity, more requests in flight only wait. Far beyond it,
+//! the server's memory thrashes and throughput falls. While calls wait, Little's law gives the throughput at a number of requests in flight
+//! from their latency. Two such measurements are compared by their [`Elasticity`](level::Elasticity).
 //!
-//! Limits by latency alone, such as Vegas and Gradient2, hold a server near its least latency. For a batch that is too few: a GPU that
-//! answers 16 requests at once takes longer for each than for one, and still gains. So throughput decides, and latency only how large the
-//! steps are:
+//! Limits by latency alone, such as Vegas and Gradient2, keep a server near its least latency. For a batching server this is too low: a GPU
+//! that answers 16 requests at once takes longer for each of them, yet its throughput is higher. So throughput decides, and latency sets
+//! the size of the steps:
 //!
-//! - *Grow* from a few in flight, doubled while the latency stays flat, in smaller steps when it rises, until throughput does not follow.
-//! - *Steady*: hold the fewest that reached the best throughput. Now and then, or when the latency changes, *probe* above and below.
-//! - The *ceiling*: where the permits of the workers hold calls back, nothing is limited, and every [`BATCH`] answers are looked at.
+//! - *Grow*: start with a few requests in flight. Double the limit while the latency stays flat, and take smaller steps when it rises. Stop
+//!   when the throughput no longer grows.
+//! - *Steady*: keep the lowest limit that reached the best throughput. From time to time, or when the latency changes, *probe* a higher and
+//!   a lower limit.
+//! - At the *ceiling* the permits of the workers hold calls back, so no limit applies. The latency is evaluated every [`BATCH`] answers.
 
 mod decisions;
 mod level;
@@ -23,83 +25,83 @@ use level::{Level, Round, RoundProgress, Sample};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// In flight at first.
+/// The limit at the start.
 const FIRST: u64 = 8;
 
-/// The part of the limit that is in flight when it counts as reached.
+/// The share of the limit that is in flight when the limit counts as reached.
 const FULL: f64 = 0.8;
 
-/// So many answers per place without reaching the limit show that it limits nothing.
+/// Answers below the limit, as a multiple of the limit, after which it no longer limits.
 const UNFILLED: u64 = 4;
 
-/// The part of the timeout beyond which latency stops growth, and beyond which fewer are sent.
+/// The latency, as a share of the timeout, above which the limit does not grow, and above which it is lowered.
 const NEAR_TIMEOUT: f64 = 1.0 / 3.0;
 const TOO_NEAR_TIMEOUT: f64 = 0.5;
 
-/// So many answers show how long they take now.
+/// The number of answers whose mean latency is the current one.
 const LATEST: usize = 16;
 
-/// The part that is left after timeouts, and how long nothing grows then.
+/// The limit after timeouts, as a share of the one before, and the time for which it then does not grow.
 const AFTER_TIMEOUT: f64 = 0.7;
 const QUIET_AFTER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Answers, and the time, after which a comparison is decided, certain or not.
+/// The answers, and the time, after which a comparison is decided even if it is not significant.
 const MOST_ANSWERS: u64 = 1024;
 const LONGEST_ROUND: Duration = Duration::from_secs(20);
 
-/// At the ceiling, answers are looked at in such numbers.
+/// The number of answers after which the latency is evaluated at the ceiling.
 pub(super) const BATCH: u64 = 64;
 
 #[derive(Debug)]
 pub(super) struct LearntConcurrency {
-    /// The most in flight.
+    /// The most requests in flight.
     limit: u64,
-    /// Whether the permits of the workers hold calls back, and not the limit.
+    /// Whether the permits of the workers hold calls back instead of the limit.
     is_at_ceiling: bool,
     search: Search,
     round: Round,
-    /// Answers in a row while the limit was not reached.
+    /// Consecutive answers while the limit was not reached.
     unfilled: u64,
-    /// The least slowness that was measured well.
+    /// The least slowness that was measured precisely.
     least: Option<f64>,
     model: LatencyModel,
-    /// The tokens of an answer of weight 1; `None` before the first model.
+    /// The tokens of an answer of weight 1; `None` before the first regression.
     reference: Option<f64>,
     timeout: f64,
     grows_after: Option<Instant>,
     next_probe: Instant,
     is_next_up: bool,
-    /// Whether latency has just grown: fewer are tried as soon as it is measured again.
+    /// Whether the latency has just grown. Then a lower limit is tried after the next measurement.
     is_changed: bool,
-    /// Whether more than the limit have brought nothing.
+    /// Whether a higher limit has not raised the throughput.
     is_saturated: bool,
-    /// Whether it limits whatever else does: requests were timed out.
+    /// Whether the limit applies even where a rate limits, because requests timed out.
     is_forced: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Search {
-    /// More than `below`; `None` for the first level.
+    /// Testing a higher limit than that of `below`; `None` for the first measurement.
     Grow { below: Option<Level> },
-    /// As measured before, if it was.
+    /// Keeping the limit. `level` is its last measurement, if there is one.
     Steady { level: Option<Level> },
-    /// Fewer than `from`.
+    /// Testing a lower limit than that of `from`.
     Down { from: Level, was_at_ceiling: bool },
 }
 
-/// What is known when an answer comes.
+/// The state of the gate when an answer arrives.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct View<'a> {
     pub(super) answers: &'a LastAnswers,
-    /// Requests in flight, that of the answer included.
+    /// Requests in flight, including the answered one.
     pub(super) in_flight: u64,
-    /// Whether calls wait.
+    /// Whether calls wait at the gate.
     pub(super) is_awaited: bool,
     pub(super) now: Instant,
 }
 
 impl LearntConcurrency {
-    /// With the longest time that a request may take.
+    /// `timeout` is the LM's own timeout of a request.
     pub(super) fn new(timeout: Duration, now: Instant) -> LearntConcurrency {
         LearntConcurrency {
             limit: FIRST,
@@ -120,22 +122,22 @@ impl LearntConcurrency {
         }
     }
 
-    /// The most requests in flight; `None` if the permits are what limits.
+    /// The most requests in flight; `None` if the permits limit instead.
     pub(super) fn limit(&self) -> Option<u64> {
         (!self.is_at_ceiling).then_some(self.limit)
     }
 
-    /// The same, once the server has shown that more bring nothing.
+    /// The most requests in flight, if a higher limit has not raised the throughput.
     pub(super) fn saturated_at(&self) -> Option<u64> {
         self.limit().filter(|_| self.is_saturated)
     }
 
-    /// Whether it limits even where a rate is known.
+    /// Whether the limit applies even where a rate limits.
     pub(super) fn is_forced(&self) -> bool {
         self.is_forced
     }
 
-    /// The permits hold calls back while this limit would let them through.
+    /// Records that the permits hold calls back while this limit would let them through.
     pub(super) fn reached_ceiling(&mut self, view: View<'_>) {
         if !self.is_at_ceiling && !matches!(self.search, Search::Down { .. }) {
             self.is_at_ceiling = true;
@@ -144,7 +146,7 @@ impl LearntConcurrency {
         }
     }
 
-    /// A request that was sent at that time was answered.
+    /// Records an answer to a request that was sent at `sent`.
     pub(super) fn answered(&mut self, answer: TimedAnswer, sent: Instant, view: View<'_>) {
         if self.is_at_ceiling || view.in_flight > self.limit {
             return;
@@ -161,7 +163,7 @@ impl LearntConcurrency {
         self.add(answer, sent >= self.round.began, view);
     }
 
-    /// At the ceiling: [`BATCH`] more answers have come.
+    /// Evaluates the last [`BATCH`] answers, if at the ceiling.
     pub(super) fn watch(&mut self, view: View<'_>) {
         if !self.is_at_ceiling {
             return;
@@ -175,15 +177,16 @@ impl LearntConcurrency {
         }
     }
 
-    /// Whether a request had no answer after this time because the server is saturated: others, too, take a good part of it, and would be
-    /// answered sooner with fewer in flight.
+    /// Whether a request timed out after `waited` because the server is saturated. Then other answers, too, take a large part of that time,
+    /// and fewer requests in flight would shorten it.
     pub(super) fn is_overload(&self, waited: Duration, view: View<'_>) -> bool {
         let last = view.answers.last(LATEST);
         let mean = last.iter().map(|answer| answer.secs).sum::<f64>() / last.len().max(1) as f64;
         view.in_flight > 1 && mean > NEAR_TIMEOUT * waited.as_secs_f64()
     }
 
-    /// Requests were timed out because the server is saturated: fewer are sent. A request from before the last change is old news.
+    /// Lowers the limit, because a request sent at `sent` timed out on a saturated server. A request from before the last change of the
+    /// limit does not lower it again.
     pub(super) fn overloaded(&mut self, sent: Instant, view: View<'_>) {
         self.is_forced = true;
         self.grows_after = Some(view.now + QUIET_AFTER_TIMEOUT);
@@ -198,7 +201,7 @@ impl LearntConcurrency {
         }
     }
 
-    /// The server has answered nothing for a while, because it was slow: begins again.
+    /// Starts again with the first limit, because a slow server stopped answering.
     pub(super) fn restart(&mut self, view: View<'_>) {
         self.is_at_ceiling = false;
         self.is_saturated = false;

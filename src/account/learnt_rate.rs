@@ -1,48 +1,48 @@
-//! The rate of a server that refuses and does not say what it allows: learnt from what it accepts.
+//! The rate limit of a server that returns 429 without reporting its limit, learnt from the requests that it accepts.
 //!
-//! A server with a limit accepts exactly that limit between two refusals. So a refusal cuts the rate to what was accepted, a little
-//! below; without refusals the rate grows. Refusals are not counted: where they use up the limit, too, a rate that follows their number
-//! falls without end.
+//! Between two refusals, a server with a limit accepts requests at exactly that limit. So a refusal cuts the rate to slightly below the
+//! accepted rate, and without refusals the rate grows. The number of refusals is not used: where refused requests count against the limit,
+//! a rate that follows their number would fall without end.
 
 use super::token_bucket::TokenBucket;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How much may be released at once, as a time: what a late timer misses.
+/// The burst: the share of the rate that may be sent at once, as a duration. It covers the delay of a late timer.
 const BURST: Duration = Duration::from_millis(20);
 
-/// The least time between two cuts, and between two steps of growth.
+/// The shortest interval between two cuts, and between two steps of growth.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// The time without refusals before the rate grows again.
+/// The time without refusals after which the rate grows again.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// The part of the accepted rate that is sent after a cut.
+/// The rate after a cut, in relation to the accepted rate.
 const BELOW: f64 = 0.97;
 
-/// Growth per [`INTERVAL`] until the second refusal, and after it.
+/// Growth per [`INTERVAL`], before the second refusal and after it.
 const FAST: f64 = 1.1;
 const SLOW: f64 = 1.01;
 
-/// Without refusals for so long, the server allows much more than it did: the slow growth becomes ten times as fast.
+/// The time without refusals after which the limit has probably been raised: then the rate grows by [`FAST`] again.
 const LONG_QUIET: Duration = Duration::from_secs(15);
 
-/// The least part of the rate that is left by one cut: what was accepted in a moment is not always what is accepted.
+/// The largest cut, as the share of the rate that is left: the rate accepted over a short time may be too low.
 const LEAST_LEFT: f64 = 0.5;
 
-/// A rate that has grown so far without a refusal limits nothing.
+/// The growth, since the start and without a refusal, after which the rate no longer limits.
 const OUTGROWN: f64 = 8.0;
 
-/// The lowest rate, a second.
+/// The lowest rate, in requests per second.
 const LEAST: f64 = 0.2;
 
-/// What was accepted is measured over one to two of these.
+/// Accepted requests are counted over one to two of these periods.
 const PERIOD: Duration = Duration::from_millis(2500);
 
-/// How long the first request after a refused one goes alone, unless it is answered earlier.
+/// How long the first request after a refused one is sent alone, unless it is answered earlier.
 const ALONE: Duration = Duration::from_secs(1);
 
-/// The first and the longest pause where the server accepts nothing and does not say for how long.
+/// The first and the longest pause when the server accepts nothing and sends no `Retry-After`.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
@@ -50,18 +50,18 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 pub(super) struct LearntRate {
     bucket: TokenBucket,
     growth: f64,
-    /// The rate at which it is outgrown.
+    /// The rate, in requests per second, above which it no longer limits.
     outgrown: f64,
     period: Period,
     previous: Option<Period>,
     last_cut: Instant,
     last_growth: Instant,
     era: Era,
-    /// Eras in a row whose first request was refused.
+    /// Consecutive eras whose first request was refused.
     refused_eras: u32,
 }
 
-/// A time over which accepted requests are counted.
+/// A period over which accepted requests are counted.
 #[derive(Debug)]
 struct Period {
     number: u64,
@@ -83,31 +83,31 @@ impl Period {
 #[derive(Debug, Default)]
 struct Era {
     first_release: Option<Instant>,
-    /// Since when releases are not held back by more than the rate.
+    /// The time since which nothing but the rate has delayed releases.
     measured_since: Option<Instant>,
     is_answered: bool,
 }
 
-/// One released request, as the rate remembers it.
+/// A released request: the period that counts it, and whether it is the first of its era.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Release {
     period: u64,
     is_first: bool,
 }
 
-/// What a refusal changed.
+/// The effect of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum RefusalEffect {
-    /// Nothing: the rate was cut for the same cause a moment ago.
+    /// None: a cut for the same cause was made a moment ago.
     None,
-    /// The rate was cut; a new era began.
+    /// The rate was cut, and a new era began.
     Cut,
     /// The server accepts nothing: a new era begins after this pause.
     Pause(Duration),
 }
 
 impl LearntRate {
-    /// Starts at what the server accepted before its first refusal.
+    /// Starts at the rate that the server accepted before its first refusal.
     pub(super) fn new(accepted_per_sec: f64, now: Instant) -> LearntRate {
         let per_sec = accepted_per_sec.max(LEAST);
         LearntRate {
@@ -131,12 +131,12 @@ impl LearntRate {
         self.bucket.per_sec()
     }
 
-    /// Whether it has grown so far that it limits nothing.
+    /// Whether the rate has grown so much that it no longer limits.
     pub(super) fn is_outgrown(&self) -> bool {
         self.growth == FAST && self.per_sec() > self.outgrown
     }
 
-    /// When the next request may be released.
+    /// The earliest time at which the next request may be released.
     pub(super) fn ready_at(&mut self, now: Instant) -> Instant {
         let ready = self.bucket.ready_at(1.0, now);
         match self.era.first_release {
@@ -145,7 +145,7 @@ impl LearntRate {
         }
     }
 
-    /// Releases a request; the rate grows only while calls wait behind it.
+    /// Releases a request. The rate grows only while calls wait behind it.
     pub(super) fn release(&mut self, waiting: u64, now: Instant) -> Release {
         if waiting > 0 {
             self.grow(now);
@@ -167,17 +167,17 @@ impl LearntRate {
         }
     }
 
-    /// A request of this era was answered.
+    /// Records an answer to a request of this era.
     pub(super) fn answered(&mut self, now: Instant) {
         if self.refused_eras > 0 {
-            // The first request went alone until now.
+            // Until now, the first request was sent alone.
             self.measure(now);
         }
         self.era.is_answered = true;
         self.refused_eras = 0;
     }
 
-    /// A request was not accepted, whatever the reason.
+    /// Records that a request was not accepted, for whatever reason.
     pub(super) fn not_accepted(&mut self, release: Release) {
         let periods = [Some(&mut self.period), self.previous.as_mut()];
         for period in periods.into_iter().flatten() {
@@ -187,7 +187,7 @@ impl LearntRate {
         }
     }
 
-    /// A request of this era was refused; [`Self::not_accepted`] has been called.
+    /// Records that a request of this era was refused. [`Self::not_accepted`] must have been called for it.
     pub(super) fn refused(&mut self, release: Release, now: Instant) -> RefusalEffect {
         if release.is_first {
             return self.pause();
@@ -212,7 +212,7 @@ impl LearntRate {
         }
     }
 
-    /// Measures from now on: what was accepted before, and a pause, say nothing of the time to come.
+    /// Restarts the measurement: the requests accepted before, and the time of a pause, would distort the rate.
     fn measure(&mut self, now: Instant) {
         self.period = self.period.next(now);
         self.previous = None;
@@ -228,7 +228,7 @@ impl LearntRate {
         RefusalEffect::Pause(pause)
     }
 
-    /// What was accepted since the last cut, at most two periods ago; `None` if nothing was.
+    /// The rate, in requests per second, that the server accepted in the current and the previous period. `None` if it accepted nothing.
     fn accepted_per_sec(&self, now: Instant) -> Option<f64> {
         let (mut accepted, mut began) = (self.period.accepted, self.period.began);
         if let Some(previous) = &self.previous {

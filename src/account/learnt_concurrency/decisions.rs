@@ -1,68 +1,71 @@
-//! What a measurement leads to: more in flight, fewer, or as many.
+//! Decides after each measurement whether more, fewer or as many requests may be in flight.
 
 use super::level::Level;
 use super::{AFTER_TIMEOUT, BATCH, LearntConcurrency, NEAR_TIMEOUT, Search, TOO_NEAR_TIMEOUT, View};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Growth where latency is too short to matter even if it grows as much; while it is flat; and else.
+/// Factors of growth: while the latency is so short that it stays short after the step, while it is flat, and otherwise.
 const SHORT_STEP: f64 = 4.0;
 const FLAT_STEP: f64 = 2.0;
 const LONG_STEP: f64 = 1.5;
 
-/// Growth that probes.
+/// The factor of growth in a probe.
 const UP_STEP: f64 = 1.25;
 
-/// The largest and the smallest step down.
+/// The largest and the smallest step down, as factors.
 const LARGE_DOWN_STEP: f64 = 0.5;
 const DOWN_STEP: f64 = 0.8;
 
-/// The capacity may be where throughput stopped to follow: no step goes further beyond it.
+/// The largest step beyond the estimated capacity, as a factor.
 const BEYOND_CAPACITY: f64 = 1.9;
 
-/// Steps beyond this are large: after one, a little throughput does not show that the next step will bring any.
+/// The factor above which a step is large. After a large step, a small gain does not show that the next step will bring any.
 const LARGE: f64 = 1.35;
 
-/// The elasticities below which a large and a small step have brought nothing, and from which on there is room for a flat step.
+/// The elasticities below which a large and a small step count as without gain, and the one from which a flat step may follow.
 const LARGE_BROUGHT_NOTHING: f64 = 0.33;
 const SMALL_BROUGHT_NOTHING: f64 = 0.13;
 const HAS_ROOM: f64 = 0.85;
 
-/// What is held of the requests of a level after a large step beyond it: some are on their way between client and server.
+/// The limit after a large step without gain, as a multiple of the one before the step: some requests are in transit between client and
+/// server.
 const ROOM: f64 = 1.125;
 
-/// The elasticity below which a step down costs nothing.
+/// The elasticity below which a step down costs no throughput.
 const COSTS_NOTHING: f64 = 0.09;
 
-/// The elasticity of a server on which latency does not depend on what is in flight.
+/// The elasticity above which the latency does not depend on the requests in flight.
 const INDEPENDENT: f64 = 0.9;
 
-/// How much longer than the least a flat latency may be.
+/// The slowness, as a multiple of the least, up to which the latency counts as flat.
 const FLAT: f64 = 1.05;
 
-/// The same, where a request may be timed out.
+/// The slowness, as a multiple of the least, up to which fewer requests in flight would not shorten the latency.
 const UNLOADED: f64 = 1.2;
 
-/// The longest latency in relation to the least: several workers that share a server each gain by growing, at the cost of the others.
+/// The slowness, as a multiple of the least, above which the limit does not grow. Without it, each of several workers on one server would
+/// gain by growing at the cost of the others.
 const SLOWEST: f64 = 4.0;
 
-/// A mean latency in seconds that does not matter: such calls harm no server, and their time is often the client's.
+/// The mean latency in seconds below which no limit is needed. Such calls overload no server, and much of their time is spent in the
+/// client.
 const SHORT: f64 = 0.1;
 
-/// Changes of the latency by which another look is due: at the limit, and at the ceiling.
+/// Changes of the slowness, as factors, after which the limit is tested again: slower at the limit, slower at the ceiling, faster.
 const SLOWER: f64 = 1.3;
 const SLOWER_AT_CEILING: f64 = 1.5;
 const FASTER: f64 = 0.77;
 
-/// How much longer the latency at the ceiling may be after each look.
+/// The factor by which the accepted slowness at the ceiling may grow per measurement.
 const FORGETTING: f64 = 1.05;
 
-/// The least time between two probes, and the same as a multiple of what the last one took.
+/// The shortest interval between two probes, in seconds and as a multiple of the duration of the last one.
 const PROBE_EVERY: Duration = Duration::from_secs(20);
 const PROBE_REST: u32 = 5;
 
 impl LearntConcurrency {
-    /// Goes on at once where it is clear that the server has room.
+    /// Grows at once, after the first answers of a round, if the server clearly has room.
     pub(super) fn judge_early(&mut self, level: Level, view: View<'_>) {
         let Search::Grow { below } = self.search else {
             return;
@@ -110,7 +113,7 @@ impl LearntConcurrency {
         } else {
             SMALL_BROUGHT_NOTHING
         };
-        // A step too far shows at the next level; a large one that is not made costs throughput.
+        // A step too far is corrected after the next measurement, while a missed large step costs throughput.
         let is_worth = if is_large {
             change.is_above(bound, 0.5) || is_last && !change.is_below(bound, 1.0)
         } else {
@@ -152,7 +155,7 @@ impl LearntConcurrency {
                 self.steady(Some(below), view);
             }
         } else {
-            // The capacity is between the two.
+            // The capacity is between the two levels.
             self.go_down(level, view);
         }
     }
@@ -197,7 +200,7 @@ impl LearntConcurrency {
             SLOWER
         };
         if level.slowdown(before.slowness) > bound && level.latency >= SHORT {
-            // The server has changed within this round: the next one measures it as it is now.
+            // The server has changed within this round, so the next round measures it again.
             self.steady(None, view);
             self.is_changed = true;
             return;
@@ -240,7 +243,7 @@ impl LearntConcurrency {
             return self.steady(Some(from), view);
         }
         let was_at_ceiling = self.is_at_ceiling;
-        // Near the throughput of now at the least latency.
+        // The limit at which the least latency would give the present throughput.
         let queue_free = self.least.map_or(1.0, |least| 1.2 * least / from.slowness);
         let step = queue_free.clamp(LARGE_DOWN_STEP, DOWN_STEP);
         self.set_limit(from.in_flight as f64 * step);
@@ -263,7 +266,7 @@ impl LearntConcurrency {
         self.begin_round(in_flight, view);
     }
 
-    /// The next probe is due after a rest.
+    /// Schedules the next probe.
     fn probed(&mut self, now: Instant) {
         let took = now.saturating_duration_since(self.round.began);
         self.next_probe = now + (took * PROBE_REST).max(PROBE_EVERY);
@@ -281,7 +284,7 @@ impl LearntConcurrency {
             && self.least.is_none_or(|least| level.slowness <= SLOWEST * least)
     }
 
-    /// Whether fewer in flight would not be answered sooner.
+    /// Whether fewer requests in flight would not shorten the latency.
     fn is_unloaded(&self, level: &Level) -> bool {
         self.least.is_none_or(|least| level.slowness <= UNLOADED * least)
     }

@@ -1,23 +1,23 @@
-//! What was measured with one number of requests in flight, and how two such measurements compare.
+//! The measurement of throughput and latency at one number of requests in flight, and the comparison of two measurements.
 
 use tokio::time::Instant;
 
-/// What was measured with one number of requests in flight.
+/// The measurement at one number of requests in flight.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Level {
     pub(super) in_flight: u64,
-    /// Answers of the reference length a second.
+    /// Answers of the reference length per second.
     pub(super) throughput: f64,
-    /// Seconds for an answer of the reference length.
+    /// Seconds per answer of the reference length.
     pub(super) slowness: f64,
-    /// The mean latency in seconds, whatever the length.
+    /// The mean latency in seconds, over answers of any length.
     pub(super) latency: f64,
     /// The relative variance of throughput and slowness.
     pub(super) variance: f64,
 }
 
-/// The relative change of the throughput for a relative change of what is in flight: 1 where the server has room, 0 where it is
-/// saturated, negative where it thrashes.
+/// The relative change of the throughput per relative change of the requests in flight. It is 1 where the server has room, 0 where it is
+/// saturated, and negative where it thrashes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Elasticity {
     pub(super) value: f64,
@@ -25,12 +25,12 @@ pub(super) struct Elasticity {
     deviation: f64,
 }
 
-/// The standard deviation of a good measurement, and of one that is of some use.
+/// The relative standard deviations below which a measurement counts as precise, and as rough.
 const PRECISE: f64 = 0.05;
 const ROUGH: f64 = 0.2;
 
 impl Level {
-    /// From one of two levels to the other, in either order; `None` if they do not differ.
+    /// The elasticity between two levels, in either order. `None` if both have the same number of requests in flight.
     pub(super) fn elasticity(&self, other: &Level) -> Option<Elasticity> {
         if self.in_flight == other.in_flight {
             return None;
@@ -42,24 +42,24 @@ impl Level {
         })
     }
 
-    /// The slowness in relation to another one, as far as it is certain.
+    /// The slowness as a multiple of `slowness`, lowered by one standard deviation.
     pub(super) fn slowdown(&self, slowness: f64) -> f64 {
         self.slowness / slowness / (1.0 + self.variance.sqrt())
     }
 
-    /// Whether a difference of a few percent is one.
+    /// Whether a difference of a few percent is significant.
     pub(super) fn is_precise(&self) -> bool {
         self.variance < PRECISE * PRECISE
     }
 
-    /// Whether a difference of a half is one.
+    /// Whether a difference of a half is significant.
     pub(super) fn is_rough(&self) -> bool {
         self.variance < ROUGH * ROUGH
     }
 }
 
 impl Elasticity {
-    /// Whether it is above, by so many standard deviations.
+    /// Whether the value is above `bound` by at least `deviations` standard deviations.
     pub(super) fn is_above(&self, bound: f64, deviations: f64) -> bool {
         self.value - deviations * self.deviation > bound
     }
@@ -69,48 +69,48 @@ impl Elasticity {
     }
 }
 
-/// One answer.
+/// One answer in a measurement.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sample {
     pub(super) secs: f64,
-    /// Its length in relation to the reference, as the latency depends on it.
+    /// The length of the answer as a multiple of the reference, by its effect on the latency.
     pub(super) weight: f64,
-    /// Whether its request was sent in this round.
+    /// Whether the request was sent in this round.
     pub(super) is_of_round: bool,
 }
 
-/// A measurement. First come the answers to requests that are sent at once when more are let through: their latencies show early whether
-/// the server has room. After one answer for each place the throughput has settled and is measured.
+/// One measurement. After a higher limit, the first answers belong to requests that were sent at once: their latency shows early whether
+/// the server has room. After as many answers as requests in flight, the throughput is steady and its measurement starts.
 #[derive(Debug)]
 pub(super) struct Round {
     pub(super) began: Instant,
     in_flight: u64,
     early: Sums,
-    /// Answers before the throughput has settled.
+    /// Answers that are left until the throughput is steady.
     warm_up: u64,
     steady: Sums,
     steady_since: Instant,
 }
 
-/// What one more answer has shown.
+/// The result of one more answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum RoundProgress {
     Nothing,
-    /// By the latencies of the first answers.
+    /// A first measurement, from the latencies of the first answers.
     Early(Level),
-    /// By the throughput over so many answers, as many for each place.
+    /// A measurement of the steady throughput over `answers` answers, a multiple of the requests in flight.
     Steady {
         level: Level,
         answers: u64,
     },
 }
 
-/// The fewest answers that show something.
+/// The fewest answers for a first measurement, and for one of the steady throughput.
 const LEAST_EARLY: f64 = 8.0;
 const LEAST_STEADY: u64 = 16;
 
-/// The standard deviation of latencies of one length that are much the same: by Little's law their mean gives the throughput. Of others
-/// the long ones come too late to be counted, and the throughput itself is the better measure.
+/// The relative standard deviation of latencies below which the throughput follows from their mean, by Little's law. If they vary more, the
+/// longest answers come too late to be counted, and the counted throughput is the better measure.
 const ALIKE: f64 = 0.35;
 
 impl Round {
@@ -160,7 +160,7 @@ impl Round {
         progress
     }
 
-    /// Too few were in flight meanwhile: measures again.
+    /// Restarts the measurement of the steady throughput, because too few requests were in flight.
     pub(super) fn interrupt(&mut self, now: Instant) {
         self.steady = Sums::default();
         self.steady_since = now;
@@ -188,7 +188,7 @@ impl Sums {
     }
 
     fn slowness(&self) -> f64 {
-        // A latency below the clock's resolution is one all the same.
+        // A latency below the resolution of the clock must not become zero.
         self.secs.max(1e-9) / self.weight.max(1e-9)
     }
 

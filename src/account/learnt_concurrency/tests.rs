@@ -1,4 +1,4 @@
-//! The limit against models of servers: how much of the best throughput is reached, and with how many in flight.
+//! The limit against models of servers: the throughput that it reaches, and the requests in flight that it needs.
 
 mod server;
 
@@ -7,7 +7,7 @@ use server::{Load, Run, ServerKind, Work};
 
 const SEEDS: std::ops::Range<u64> = 0..5;
 
-/// 100 a second at most, reached by 30 in flight, thrashing from 256: the server of `limited-lm`.
+/// At most 100 answers per second, reached with 30 requests in flight, thrashing from 256: as the server of `limited-lm`.
 const KNEE: ServerKind = shared(100.0);
 
 const fn shared(per_sec: f64) -> ServerKind {
@@ -19,7 +19,7 @@ const fn shared(per_sec: f64) -> ServerKind {
 }
 
 impl Load {
-    /// The runs with some seeds, after so many seconds.
+    /// Runs with several seeds, for `secs` seconds.
     fn runs(&self, secs: f64) -> impl Iterator<Item = Run> {
         SEEDS.map(move |seed| {
             let mut run = self.clone().start(seed);
@@ -29,7 +29,7 @@ impl Load {
     }
 }
 
-/// In each of the runs at least this part of the best throughput, and so many in flight.
+/// Asserts that each run reaches the share `least` of the best throughput with at most `most_in_flight` requests in flight.
 #[track_caller]
 fn assert_used(load: &Load, best: f64, least: f64, most_in_flight: u64) {
     for run in load.runs(60.0) {
@@ -47,7 +47,7 @@ fn assert_used(load: &Load, best: f64, least: f64, most_in_flight: u64) {
 #[test]
 fn best_throughput_is_reached_with_twice_the_knee_at_most() {
     assert_used(&Load::new(KNEE, Work::Equal, 1024), 100.0, 0.95, 60);
-    // Where latencies scatter, a step may be too long.
+    // Where latencies vary, a step may be too large.
     assert_used(&Load::new(KNEE, Work::Varied(0.2), 1024), 100.0, 0.95, 66);
     let queue = ServerKind::Queue {
         places: 30.0,
@@ -82,7 +82,7 @@ fn server_with_few_places_gets_few_requests() {
 
 #[test]
 fn latency_that_grows_with_the_batch_is_borne_while_throughput_grows() {
-    // At the ceiling 256 / 2.28 a second, at 16 in flight an eighth of it.
+    // At the ceiling 256 / 2.28 answers per second; with 16 in flight an eighth of that.
     let batch = ServerKind::Batch {
         base: 1.0,
         gentle: 200.0,

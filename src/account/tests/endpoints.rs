@@ -1,4 +1,4 @@
-//! Several endpoints of one LM: which one takes a call, and which one is left out.
+//! Several endpoints of one LM: which of them takes a call, and which is left out.
 
 use super::limited_lm::{Behavior, LimitedLm, Poison, Report, Seen};
 use super::{Accounts, Asked, GatedLm, ask_all, within};
@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// Requests a second of a limited endpoint.
+/// Requests per second of a limited endpoint.
 const LIMIT: f64 = 50.0;
 
-/// So many questions to an LM with these endpoints, so many calls in flight.
+/// A load of `questions` calls, at most `concurrency` of them in flight, on an LM with these endpoints.
 struct Load {
     endpoints: Vec<Behavior>,
     declared: Vec<Option<AccountLimits>>,
@@ -37,7 +37,7 @@ impl Load {
         }
     }
 
-    /// Asks all questions, the first one alone as a coordinator does.
+    /// Makes all calls: the first one alone as a coordinator does, then the others at once.
     async fn run(self) -> Ended {
         fastrand::seed(1);
         let accounts = Arc::new(Accounts::default());
@@ -87,7 +87,7 @@ impl Ended {
         self.accounts.statuses().remove(endpoint)
     }
 
-    /// No call failed, none was handed back, and each question was answered once.
+    /// Asserts that no call failed or was handed back, and that each question was answered once.
     fn assert_complete(&self, questions: usize) {
         assert_eq!(self.failed, []);
         assert_eq!(self.handed_back, 0);
@@ -160,7 +160,7 @@ async fn a_free_endpoint_takes_what_a_limited_one_does_not() {
     };
     let ended = load.run().await;
     ended.assert_complete(2000);
-    // All permits are in use all the time, after the first few round trips.
+    // After the first few round trips all permits are always in use.
     let ideal = 2000.0 * 0.2 / 64.0;
     assert!(ended.secs <= ideal * 1.15 + 0.4, "{} s", ended.secs);
     let limited = ended.answered(0) as f64 / ended.secs;
@@ -177,7 +177,7 @@ async fn the_faster_of_two_endpoints_takes_more_calls() {
     ended.assert_complete(2000);
     let (slow, fast) = (ended.answered(0), ended.answered(1));
     assert!(fast > 8 * slow, "{fast} and {slow}");
-    // As fast as with the fast one alone, apart from three answers of the slow one: the first of all, the first ones under load, the last.
+    // As fast as the fast endpoint alone, apart from three answers of the slow one: the very first, the first under load, and the last.
     let ideal = 2000.0 * 0.2 / 64.0;
     assert!(ended.secs <= ideal * 1.1 + 3.0 * 2.4, "{} s", ended.secs);
 }
@@ -223,7 +223,7 @@ async fn an_endpoint_whose_key_is_refused_is_left_out() {
             ended.assert_complete(2000);
             assert!(matches!(ended.status(0).state, LmState::Closed(_)), "{after}");
             let dead = ended.seen(0, |seen| seen.dead.len());
-            // The calls in flight, a few that confirm, and probes of the closed account.
+            // The calls in flight, a few confirmations, and the probes of the closed account.
             assert!(dead <= 64 + 8, "{dead} requests with a dead key");
         }
     }
@@ -243,7 +243,7 @@ async fn an_endpoint_that_hangs_holds_few_calls() {
     };
     let ended = load.run().await;
     ended.assert_complete(20_000);
-    // From the first time-outs on, one call at a time finds out whether it is back.
+    // After the first timeouts, one call at a time probes the server.
     let probes = ended.seen(0, |seen| within(&seen.sent, 70, 370));
     assert!(probes <= 6, "{probes} in 300 s, each of which takes 60 s");
     let other = ended.seen(1, |seen| within(&seen.accepted, 70, 370) as f64 / 300.0);

@@ -1,4 +1,4 @@
-//! Two runs that share an account take turns, however many calls each of them has.
+//! Runs that share an account take turns, whatever their numbers of calls.
 
 use super::limited_lm::{Behavior, LimitedLm};
 use super::{Accounts, GatedLm, ask};
@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// Requests a second that the account allows.
+/// Requests per second that the account allows.
 const LIMIT: u64 = 50;
 
 #[tokio::test(start_paused = true)]
@@ -50,7 +50,7 @@ async fn a_run_with_many_calls_does_not_hold_up_one_with_few() {
     let mut ended = calls.join_all().await;
     ended.retain(|(question, _)| *question > 2000);
     let last = ended.iter().map(|(_, secs)| *secs).fold(0.0, f64::max);
-    // It has half of the limit; behind the other one it would have ended after 42 s.
+    // The small run gets half of the limit. Behind the large one it would have ended after 42 s.
     let share = 100.0 / (LIMIT as f64 / 2.0);
     assert!(last <= share + 1.0, "{last} s");
 }

@@ -1,4 +1,4 @@
-//! An LM with exact limits, on the clock of the tests: what it refuses, and what it counts.
+//! An LM with exact limits and counters, on the paused clock of the tests.
 
 use super::shared_capacity::Capacity;
 use super::shared_capacity::SharedProcessor;
@@ -12,42 +12,42 @@ use std::sync::Mutex;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// What an answer takes.
+/// The mean latency of an answer.
 const LATENCY: Duration = Duration::from_millis(200);
 
-/// Tokens of every request.
+/// Prompt tokens of every request.
 const PROMPT_TOKENS: u64 = 100;
 
-/// How it behaves; `Default` answers everything.
+/// Limits and faults of the LM. The default answers everything.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Behavior {
-    /// Requests a second, with a bucket for one second.
+    /// Requests per second, with a bucket for one second.
     pub(super) per_sec: Option<f64>,
-    /// Tokens a second, likewise.
+    /// Tokens per second, with a bucket for one second.
     pub(super) tokens_per_sec: Option<f64>,
-    /// The most tokens of an answer; each has 1 up to this.
+    /// The most completion tokens of an answer. The tokens of an answer are uniform from 1 to this number.
     pub(super) most_tokens: u64,
-    /// Refused requests use up the limit, too.
+    /// Whether refused requests count against the limit.
     pub(super) charges_refusals: bool,
     /// How a refusal reports the limit.
     pub(super) report: Report,
-    /// No connection is accepted in this time, in seconds.
+    /// The period, in seconds, in which connections are refused.
     pub(super) down: Option<[u64; 2]>,
-    /// 503 with `Retry-After: 5` in this time, in seconds.
+    /// The period, in seconds, in which every request gets 503 with `Retry-After: 5`.
     pub(super) busy: Option<[u64; 2]>,
-    /// The account is refused in this time, in seconds.
+    /// The period, in seconds, in which the account is refused.
     pub(super) refused: Option<[u64; 2]>,
-    /// The account is refused from this request on.
+    /// The number of requests after which the account is refused, and the cause.
     pub(super) closed_after: Option<(u64, ClosedCause)>,
-    /// This request is refused in this way, whenever it comes.
+    /// The question that is always refused, and how.
     pub(super) poisoned: Option<(u64, Poison)>,
-    /// Answers take so many times as long.
+    /// The factor on the latency.
     pub(super) slowness: Option<f64>,
-    /// One of so many requests hangs for this time at its first try, then it breaks off.
+    /// One of this number of requests hangs at its first try for the duration, then the connection breaks.
     pub(super) hangs: Option<(u64, Duration)>,
-    /// All requests in flight share a capacity.
+    /// A capacity that all requests in flight share.
     pub(super) shared: Option<Capacity>,
-    /// After this time the capacity is so much a second.
+    /// The time after which the capacity changes, and the new answers per second.
     pub(super) slower: Option<(Duration, f64)>,
 }
 
@@ -61,23 +61,23 @@ pub(super) enum Report {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Poison {
-    /// The server dies of it.
+    /// The request makes the server fail with status 500.
     Away,
-    /// It looks like a refusal of the account.
+    /// The refusal looks like one of the account: status 403.
     Forbidden,
 }
 
-/// What the server has seen.
+/// The counters of the server.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    /// When each request came, since the first one.
+    /// The arrival of each request, since the first one.
     pub(super) sent: Vec<Duration>,
-    /// When each request was accepted or refused for the rate.
+    /// The arrivals of the requests that were accepted, and of those refused for the rate.
     pub(super) accepted: Vec<Duration>,
     pub(super) refused: Vec<Duration>,
-    /// Requests that found no server, or a refused account.
+    /// The arrivals of the requests that found no server, or a refused account.
     pub(super) dead: Vec<Duration>,
-    /// Tokens of accepted requests.
+    /// Tokens of the accepted requests.
     pub(super) tokens: u64,
     /// Answers by question.
     pub(super) answered: HashMap<u64, u32>,
@@ -138,7 +138,7 @@ impl LimitedLm {
         LimitedLm::with_timeout(behavior, seed, DEFAULT_TIMEOUT)
     }
 
-    /// With the timeout of its client.
+    /// With the timeout of the client.
     pub(super) fn with_timeout(behavior: Behavior, seed: u64, timeout: Duration) -> LimitedLm {
         let state = State {
             seen: Seen::default(),
@@ -155,12 +155,12 @@ impl LimitedLm {
         }
     }
 
-    /// What it has seen so far.
+    /// Reads the counters.
     pub(super) fn seen<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
         look(&self.state.lock().unwrap().seen)
     }
 
-    /// Judges a request on its arrival: the verdict, after so long, and the hints.
+    /// Returns the reply to a request on its arrival, and the latency of the reply.
     fn arrive(&self, question: u64) -> (Duration, Reply) {
         let mut state = self.state.lock().unwrap();
         let State {
@@ -258,7 +258,7 @@ impl LimitedLm {
             return (time, away("broke off").into());
         }
         if self.processor.is_some() {
-            // Judged when it ends.
+            // Counted as answered when it ends.
             let answer = LmResponse {
                 text: String::new(),
                 usage: Usage {
@@ -308,7 +308,7 @@ impl LimitedLm {
     }
 }
 
-/// A request in flight.
+/// Counts a request in flight until it is dropped.
 struct InFlight<'a>(&'a LimitedLm);
 
 impl<'a> InFlight<'a> {
@@ -339,7 +339,7 @@ impl Lm for LimitedLm {
     }
 }
 
-/// The error of a call that has failed for its example.
+/// The message of an error that failed a call.
 pub(super) fn describes(error: &LmError) -> String {
     error.to_string()
 }

@@ -1,4 +1,4 @@
-//! The gate against an LM with exact limits, on a clock that the tests turn.
+//! The gate against an LM with exact limits, on a paused clock.
 
 mod endpoints;
 mod fairness;
@@ -25,7 +25,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// A run of the tests: so many questions, so many calls in flight.
+/// A load of `questions` calls, at most `concurrency` of them in flight.
 struct Load {
     behavior: Behavior,
     declared: Option<AccountLimits>,
@@ -35,7 +35,7 @@ struct Load {
     timeout_secs: Option<f64>,
 }
 
-/// How a run ended.
+/// The result of a load.
 struct Ended {
     lm: Arc<LimitedLm>,
     accounts: Arc<Accounts>,
@@ -73,7 +73,7 @@ impl Load {
         }
     }
 
-    /// For tests that ask themselves.
+    /// The parts for tests that make their own calls.
     fn parts(self) -> (Arc<Accounts>, Arc<GatedLm>, Arc<Semaphore>) {
         let accounts = Arc::new(Accounts::default());
         let lm = Arc::new(LimitedLm::with_timeout(
@@ -85,7 +85,7 @@ impl Load {
         (accounts, gated, permits)
     }
 
-    /// Asks all questions, the first one alone as a coordinator does, the others all at once.
+    /// Makes all calls: the first one alone as a coordinator does, then the others at once.
     async fn run(self) -> Ended {
         let accounts = Arc::new(Accounts::default());
         let lm = Arc::new(LimitedLm::with_timeout(
@@ -109,14 +109,14 @@ impl Load {
     }
 }
 
-/// What became of questions.
+/// The results of the calls.
 struct Asked {
     failed: Vec<(u64, String)>,
     handed_back: u64,
     wall: Duration,
 }
 
-/// Asks all questions, the first one alone as a coordinator does, the others all at once.
+/// Makes all calls: the first one alone as a coordinator does, then the others at once.
 async fn ask_all(gated: &Arc<GatedLm>, permits: &Arc<Semaphore>, questions: u64) -> Asked {
     let mut asked = Asked {
         failed: Vec::new(),
@@ -157,7 +157,7 @@ impl Ended {
         self.accounts.statuses().remove(0)
     }
 
-    /// No call failed, none was handed back, and each question was answered once.
+    /// Asserts that no call failed or was handed back, and that each question was answered once.
     fn assert_complete(&self, questions: u64) {
         assert_eq!(self.failed, []);
         assert_eq!(self.handed_back, 0);
@@ -194,7 +194,7 @@ async fn ask_until(
     lm.complete(request, permits, shutdown, None).await.map(|_| ())
 }
 
-/// How many of the times are within these seconds.
+/// The number of times from the second `from` to the second `to`.
 fn within(times: &[Duration], from: u64, to: u64) -> usize {
     let seconds = Duration::from_secs(from)..Duration::from_secs(to);
     times.iter().filter(|time| seconds.contains(*time)).count()

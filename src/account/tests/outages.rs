@@ -1,16 +1,16 @@
-//! Servers that are away: waited for, with few requests, and at the full rate as soon as they are back.
+//! Servers that are away are probed with few requests, and get the full rate as soon as they are back.
 
 use super::limited_lm::{Behavior, Poison, Report};
 use super::{Load, within};
 use std::time::Duration;
 
-/// Enough questions to last beyond an outage.
+/// Enough questions to outlast an outage.
 const QUESTIONS: u64 = 8000;
 
 const LIMIT: f64 = 100.0;
 
-/// Asserts that the server was asked at most once a second within these seconds, after the calls that were in flight, and that the full
-/// rate was back within five.
+/// Asserts that the server got at most one request per second in this period, after those in flight, and that the full rate was back within
+/// five seconds.
 pub(super) fn assert_waited_for(seen: &super::Seen, [from, to]: [u64; 2], in_flight: usize, full: f64) {
     let dead = seen.dead.len();
     let probes = within(&seen.dead, from + 1, to);
@@ -63,7 +63,7 @@ async fn a_server_that_is_busy_for_minutes_fails_no_example() {
 
 #[tokio::test(start_paused = true)]
 async fn exactly_the_example_that_kills_the_server_fails() {
-    // Number 0 is asked alone, with no other call to compare it with.
+    // Question 0 is asked alone, so no other call shows that the server works.
     for poisoned in [0, 3, 1000, 1998] {
         let load = Load {
             concurrency: 64,

@@ -1,10 +1,10 @@
-//! Rates: declared, reported in headers, and learnt from refusals.
+//! Rate limits: declared, reported in headers, and learnt from refusals.
 
 use super::limited_lm::{Behavior, Report};
 use super::{Load, within};
 use crate::lm::AccountLimits;
 
-/// Requests a second that the server allows, so 6,000 a minute.
+/// Requests per second that the server allows: 6,000 a minute.
 const LIMIT: f64 = 100.0;
 
 fn limited(report: Report) -> Behavior {
@@ -87,8 +87,8 @@ async fn a_rate_in_headers_is_followed_from_the_first_answer_on() {
     }
 }
 
-/// Runs 60 seconds' worth against a server that does not report its limit: the part of it that was used, and the part that was refused after
-/// the first ten seconds.
+/// Makes 6,000 calls, a minute's worth, to a server that does not report its limit. Returns the share of the limit that was used, and the
+/// share of requests that were refused after the first ten seconds.
 async fn learnt(behavior: Behavior, concurrency: usize, seed: u64) -> (f64, f64) {
     let load = Load {
         questions: 6000,
@@ -142,7 +142,7 @@ async fn no_more_than_the_declared_number_is_in_flight() {
     };
     let ended = load.run().await;
     ended.assert_complete(200);
-    // 8 at once, 200 ms ± 20 % each: 25 rounds.
+    // 8 at once, 200 ms ± 20 % each: 25 round trips.
     let secs = ended.wall.as_secs_f64();
     assert!((4.0..6.2).contains(&secs), "{secs}");
 }

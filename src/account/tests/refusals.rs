@@ -1,4 +1,4 @@
-//! Accounts that are refused: confirmed by another call, then closed, and tried again from time to time.
+//! Accounts that are refused: another call confirms the refusal, then the account is closed and probed.
 
 use super::limited_lm::{Behavior, Poison};
 use super::{Load, ask};
@@ -121,7 +121,7 @@ async fn a_call_that_need_not_wait_is_sent_while_the_process_drains() {
     ask(&gated, &permits, 0).await.unwrap();
     let shutdown = Shutdown::new();
     shutdown.drain();
-    // One waits for a permit, and the limit on calls in flight is learnt: the gate is not free.
+    // One call waits for a permit, and the limit on calls in flight is learnt: the gate limits.
     let calls = (1..=5).map(|question| super::ask_until(&gated, &permits, question, &shutdown));
     for ended in join_all(calls).await {
         ended.unwrap();
@@ -134,19 +134,19 @@ async fn a_forbidden_call_alone_is_the_example_s_if_the_account_was_accepted_bef
         poisoned: Some((7, Poison::Forbidden)),
         ..Behavior::default()
     };
-    // The last one of a process that got answers.
+    // The last call of a process that got answers.
     let (accounts, gated, permits) = Load::new(forbidden.clone()).parts();
     ask(&gated, &permits, 0).await.unwrap();
     let ended = ask(&gated, &permits, 7).await;
     assert!(matches!(ended, Err(GateError::Failed(_))), "{ended:?}");
     assert_eq!(accounts.statuses()[0].state, LmState::Open);
-    // The only one of a process, where an earlier one got answers.
+    // The only call of a process, after an earlier process got answers.
     let (accounts, gated, permits) = Load::new(forbidden.clone()).parts();
     gated.accepted_before();
     let ended = ask(&gated, &permits, 7).await;
     assert!(matches!(ended, Err(GateError::Failed(_))), "{ended:?}");
     assert_eq!(accounts.statuses()[0].state, LmState::Open);
-    // The first one of all.
+    // The very first call.
     let (accounts, gated, permits) = Load::new(forbidden).parts();
     let ended = ask(&gated, &permits, 7).await;
     assert!(matches!(ended, Err(GateError::HandedBack)), "{ended:?}");

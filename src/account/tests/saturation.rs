@@ -1,11 +1,11 @@
-//! Servers that refuse nothing: slowed down for, and not timed out.
+//! Servers that never refuse: the gate keeps them below saturation, and their calls do not time out.
 
 use super::Load;
 use super::limited_lm::Behavior;
 use super::shared_capacity::Capacity;
 use std::time::Duration;
 
-/// 100 a second at most, reached with 30 in flight, thrashing from 256.
+/// At most 100 answers per second, reached with 30 requests in flight, thrashing from 256.
 const SHARED: Capacity = Capacity {
     per_sec: 100.0,
     base: Duration::from_millis(300),
@@ -67,7 +67,7 @@ async fn server_that_is_not_saturated_is_used_with_all_permits() {
         ended.assert_complete(20_000);
         assert_eq!(ended.status().in_flight_limit, None);
         let ideal = 20_000.0 / concurrency as f64 * 0.2;
-        // The first calls, the growth, and the last of those in flight.
+        // The first calls, the growth of the limit, and the last calls in flight.
         let secs = ended.wall.as_secs_f64();
         assert!(secs <= ideal + 3.5, "{concurrency} in flight: {secs} of {ideal}");
     }
@@ -94,7 +94,7 @@ async fn calls_that_hang_are_given_up_early_at_the_default_timeout() {
 
 #[tokio::test(start_paused = true)]
 async fn short_timeout_fails_no_call_of_a_slow_server() {
-    // Alone, a request takes 2 s of the 5 that it may; 51 at once take longer than half of it.
+    // Alone, a request takes 2 s of its timeout of 5 s; with 51 in flight it takes more than half of it.
     let slow = Capacity {
         per_sec: 20.0,
         base: Duration::from_secs(2),
@@ -116,7 +116,7 @@ async fn short_timeout_fails_no_call_of_a_slow_server() {
 
 #[tokio::test(start_paused = true)]
 async fn server_that_slows_down_times_out_few_calls_and_fails_none() {
-    // At first far more in flight than it can bear later.
+    // At first, more requests are in flight than the slow server can answer in time.
     let load = Load {
         questions: 8000,
         concurrency: 256,

@@ -1,4 +1,4 @@
-//! Workers that share an account: together they use its limits up and never pass them.
+//! Workers that share an account use its limits up together and never exceed them.
 
 use super::limited_lm::{Behavior, LimitedLm, Report, Seen};
 use super::outages::assert_waited_for;
@@ -16,12 +16,12 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-/// Requests a second that the server allows, so 6,000 a minute.
+/// Requests per second that the server allows: 6,000 a minute.
 const LIMIT: f64 = 100.0;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A queue of questions, an LM, and the state that its workers share.
+/// A queue of questions, an LM, and the state that the workers share.
 struct Workers {
     lm: Arc<LimitedLm>,
     state: Arc<SharedState>,
@@ -31,7 +31,7 @@ struct Workers {
     asked: u64,
 }
 
-/// One worker. Dropped, it is gone as after `kill -9`: its questions return to the queue.
+/// One worker. Dropping it is `kill -9`: its questions return to the queue.
 struct Worker {
     accounts: Arc<Accounts>,
     shutdown: Shutdown,
@@ -78,7 +78,7 @@ impl Workers {
         ));
         let (permits, shutdown) = (Arc::new(Semaphore::new(self.concurrency)), Shutdown::new());
         let mut tasks = JoinSet::new();
-        // As a worker that prefetches a quarter more than it can send.
+        // A worker prefetches a quarter more tasks than it has permits.
         for _ in 0..self.concurrency.div_ceil(4) * 5 {
             let (lm, permits, shutdown) = (Arc::clone(&lm), Arc::clone(&permits), shutdown.clone());
             let questions = Arc::clone(&self.questions);
@@ -94,7 +94,7 @@ impl Workers {
                     if ask_until(&lm, &permits, question, &shutdown).await.is_ok() {
                         taken.question = None;
                     } else {
-                        // A task that is handed back is delivered again after a while.
+                        // A task that is handed back is redelivered after a delay.
                         sleep(Duration::from_secs(2)).await;
                     }
                 }
@@ -111,7 +111,7 @@ impl Workers {
         (0..number).map(|_| self.start()).collect()
     }
 
-    /// Every question was answered, none was refused.
+    /// Asserts that every question was answered and no request was refused.
     fn assert_complete(&self) {
         self.lm.seen(|seen| {
             assert_eq!(seen.refused.len(), 0);
@@ -121,7 +121,7 @@ impl Workers {
 }
 
 impl Worker {
-    /// SIGTERM: it sends no more requests, and those in flight end.
+    /// SIGTERM: the worker sends no more requests, and those in flight end.
     async fn drain(mut self) {
         self.shutdown.drain();
         while self.tasks.join_next().await.is_some() {}
@@ -140,7 +140,7 @@ async fn end(workers: Vec<Worker>) {
     }
 }
 
-/// The most of these times in any window.
+/// The most of these times in any minute.
 fn most_in_a_minute(times: &[Duration]) -> usize {
     let (mut most, mut first) = (0, 0);
     for (last, time) in times.iter().enumerate() {
@@ -152,7 +152,7 @@ fn most_in_a_minute(times: &[Duration]) -> usize {
     most
 }
 
-/// The part of the limit that was used between these seconds.
+/// The share of the limit that was used from the second `from` to the second `to`.
 fn used(seen: &Seen, from: u64, to: u64) -> f64 {
     within(&seen.accepted, from, to) as f64 / (to - from) as f64 / LIMIT
 }
@@ -210,7 +210,7 @@ async fn the_limit_is_kept_while_workers_join_die_and_drain() {
         let most = most_in_a_minute(&seen.accepted);
         assert!(most <= 6000, "{most} in a minute");
         let used = used(seen, 5, 85);
-        // Each worker that is gone took the slots of at most 0.7 s with it.
+        // Each dead worker took the slots of at most 0.7 s with it.
         assert!(used >= 0.9, "{used}");
     });
 }
@@ -275,7 +275,7 @@ async fn declared_tokens_are_used_up_by_workers() {
         workers.lm.seen(|seen| {
             assert_eq!(seen.answered.len(), 8000);
             let refused = seen.refused.len() as f64 / seen.sent.len() as f64;
-            // Before the first answers each worker reserves too few.
+            // Before the first answers each worker reserves too few tokens.
             assert!(refused <= 0.01, "{number} workers: {refused}");
             let used = seen.tokens as f64 / seen.accepted.last().unwrap().as_secs_f64() / TOKENS;
             assert!(used >= 0.95, "{number} workers: {used}");
@@ -312,7 +312,7 @@ async fn a_server_that_is_away_is_probed_once_a_second_by_all_workers_together()
         let workers = Workers::new(behavior, AccountLimits::default(), questions, concurrency);
         end(workers.start_many(number)).await;
         workers.assert_complete();
-        // Each worker finds out by itself that the server is away: by five failures in a row, and by calls that are sent meanwhile.
+        // Each worker finds by itself that the server is away: by five consecutive failures, and by the calls that are sent meanwhile.
         let most = in_flight + 8 * number;
         workers
             .lm
@@ -331,7 +331,7 @@ async fn a_closed_account_costs_a_worker_that_joins_one_request_and_opens_for_al
     sleep(Duration::from_secs(25)).await;
     let dead = || workers.lm.seen(|seen| seen.dead.len());
     let before = dead();
-    // In flight, one that confirms it, and a probe after ten seconds.
+    // Those in flight, one confirmation, and one probe after ten seconds.
     assert!(before <= 8 * (4 + 2), "{before}");
     running.push(workers.start());
     sleep(Duration::from_secs(5)).await;
@@ -339,7 +339,7 @@ async fn a_closed_account_costs_a_worker_that_joins_one_request_and_opens_for_al
     end(running).await;
     workers.assert_complete();
     workers.lm.seen(|seen| {
-        // The ninth worker's second probe is answered after 55 seconds, those of the others would be after 70.
+        // The ninth worker's second probe is answered after 55 seconds; those of the others would be after 70.
         assert_eq!(within(&seen.accepted, 11, 54), 0);
         let after = within(&seen.accepted, 58, 61) as f64 / 3.0;
         assert!(after >= 0.9 * 9.0 * 4.0 / 0.2, "{after} a second");
@@ -391,7 +391,7 @@ async fn requests_in_flight_are_limited_over_all_workers_and_shared_fairly() {
         in_flight.iter().all(|calls| (3..=5).contains(calls)),
         "{in_flight:?}"
     );
-    // One dies: its part is free when its lease is over.
+    // One worker dies: its share is free when its lease has expired.
     drop(running.remove(0));
     sleep(Duration::from_secs(10)).await;
     workers.state.restore(HashMap::new());

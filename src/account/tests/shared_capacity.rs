@@ -1,4 +1,4 @@
-//! A capacity that all requests in flight share, as on a GPU, on the clock of the tests.
+//! A capacity that all requests in flight share, as on a GPU, on the paused clock of the tests.
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -7,15 +7,15 @@ use tokio::time::{Instant, sleep_until};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Capacity {
-    /// The most answers a second.
+    /// The most answers per second.
     pub(super) per_sec: f64,
-    /// What an answer takes alone.
+    /// The latency of a request alone.
     pub(super) base: Duration,
-    /// Requests in flight from which the capacity shrinks.
+    /// Requests in flight above which the capacity shrinks.
     pub(super) thrashes_from: f64,
 }
 
-/// Equal requests, of which each gets the same share.
+/// Processor sharing of equal requests.
 pub(super) struct SharedProcessor {
     work: Mutex<Work>,
     changed: Notify,
@@ -24,7 +24,7 @@ pub(super) struct SharedProcessor {
 struct Work {
     capacity: Capacity,
     in_flight: usize,
-    /// What each request has got since the start; an answer takes one.
+    /// The work that each request has received since the start; an answer takes one unit.
     progress: f64,
     advanced: Instant,
 }
@@ -43,12 +43,12 @@ impl SharedProcessor {
         }
     }
 
-    /// From now on with this capacity a second.
+    /// Changes the capacity to `per_sec` answers per second.
     pub(super) fn slow_down(&self, per_sec: f64) {
         self.change(|work| work.capacity.per_sec = per_sec);
     }
 
-    /// Takes as long as the answer to one request.
+    /// Returns after the latency of one request.
     pub(super) async fn work(&self) {
         let _place = Place::take(self);
         let end = self.lock().progress + 1.0;
@@ -62,7 +62,7 @@ impl SharedProcessor {
                     return;
                 }
                 let secs = (end - work.progress) / work.speed();
-                // The clock has whole milliseconds.
+                // The clock has a resolution of one millisecond.
                 Instant::now() + Duration::from_secs_f64(secs).max(Duration::from_millis(1))
             };
             tokio::select! {
@@ -93,7 +93,7 @@ impl Work {
         self.advanced = Instant::now();
     }
 
-    /// Work a second for each request.
+    /// Work per second for each request.
     fn speed(&self) -> f64 {
         let in_flight = self.in_flight as f64;
         let thrash = (self.capacity.thrashes_from / in_flight).sqrt().min(1.0);
@@ -101,7 +101,7 @@ impl Work {
     }
 }
 
-/// A request in flight: one that is dropped is gone.
+/// A request in flight. Dropping it ends it.
 struct Place<'a>(&'a SharedProcessor);
 
 impl<'a> Place<'a> {

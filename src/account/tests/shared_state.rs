@@ -1,4 +1,4 @@
-//! The shared state of accounts without Redis: its script on an interpreter, on the clock of the tests.
+//! The shared state of accounts without Redis: its Lua script on an interpreter, on the paused clock of the tests.
 
 use crate::account::{GateGrant, GateReport, SharedAccounts, SharedKey};
 use crate::store_error::StoreError;
@@ -14,12 +14,12 @@ const SCRIPT: &str = concat!(
     include_str!("../../store/redis/lua/account.lua")
 );
 
-/// The way to the state and back.
+/// The latency of a call to the state.
 const ROUND_TRIP: Duration = Duration::from_millis(2);
 
 type Hashes = HashMap<String, HashMap<String, String>>;
 
-/// The state, as Redis would hold it.
+/// The state, as Redis would store it.
 #[derive(Debug)]
 pub(super) struct SharedState {
     lua: Mutex<Lua>,
@@ -55,23 +55,23 @@ impl SharedState {
         }
     }
 
-    /// Calls so far.
+    /// The number of calls so far.
     pub(super) fn calls(&self) -> u64 {
         self.calls.lock().unwrap().made
     }
 
-    /// Calls are not answered from now on, or answered again.
+    /// Makes calls fail from now on, or answers them again.
     pub(super) fn set_away(&self, is_away: bool) {
         self.calls.lock().unwrap().is_away = is_away;
     }
 
-    /// What a restart of the server does that loses its last changes, or all of them.
+    /// Simulates a restart of the server that lost its last changes, or all of them.
     pub(super) fn restore(&self, hashes: Hashes) {
         *self.hashes.lock().unwrap() = hashes;
         self.calls.lock().unwrap().is_new_server = true;
     }
 
-    /// What is stored now.
+    /// The stored hashes.
     pub(super) fn stored(&self) -> Hashes {
         self.hashes.lock().unwrap().clone()
     }
@@ -89,7 +89,7 @@ impl SharedState {
         lua.globals().set("KEYS", keys).unwrap();
         lua.globals().set("ARGV", arguments).unwrap();
         let reply: Vec<f64> = lua.load(SCRIPT).eval().unwrap();
-        // Redis cuts fractions off.
+        // Redis truncates numbers to integers.
         reply.into_iter().map(|number| number as i64).collect()
     }
 }
@@ -115,7 +115,7 @@ impl SharedAccounts for SharedState {
     }
 }
 
-/// The commands that the script uses.
+/// Executes the Redis commands that the script uses.
 fn answer(lua: &Lua, hashes: &mut Hashes, arguments: &[String], began: Instant) -> mlua::Result<Value> {
     let text = |text: &str| lua.create_string(text).map(Value::String);
     let hash = |hashes: &Hashes, name: &str| hashes.get(arguments[1].as_str())?.get(name).cloned();

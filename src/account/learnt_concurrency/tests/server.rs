@@ -1,4 +1,4 @@
-//! Models of servers that never refuse, and a client with a call for every place: a simulation of both, event by event.
+//! Discrete-event simulation of servers that never refuse, and of a client with a waiting call for every permit.
 
 use super::LearntConcurrency;
 use crate::account::last_answers::LastAnswers;
@@ -8,34 +8,34 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How a server works.
+/// A model of a server.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ServerKind {
-    /// As long for each request, however many there are.
+    /// A constant latency for any number of requests.
     Flat { latency: f64 },
-    /// All in flight share a capacity, which shrinks from a number on.
+    /// All requests in flight share a capacity, which shrinks above a number of requests.
     Shared {
         per_sec: f64,
         base: f64,
         thrashes_from: f64,
     },
-    /// A batch: each further request makes all slower, by `base / gentle` each.
+    /// A batch: each further request slows all of them down, by `base / gentle` seconds.
     Batch { base: f64, gentle: f64 },
-    /// So many are worked at, the others wait.
+    /// `places` requests are processed at a time, the others wait.
     Queue { places: f64, base: f64 },
 }
 
-/// How much work a request is.
+/// The distribution of the work per request.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Work {
     Equal,
-    /// Uniform, by up to this part more or less.
+    /// Uniform, within this share of the mean.
     Varied(f64),
     /// Log-normal.
     Skewed(f64),
-    /// In proportion to its tokens, 1 up to this.
+    /// In proportion to the tokens, which are uniform from 1 to this number.
     Tokens(u64),
-    /// Equal, with 1 up to so many tokens.
+    /// Constant, although the tokens are uniform from 1 to this number.
     TokensWithoutMeaning(u64),
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Load {
     pub(super) work: Work,
     pub(super) ceiling: u64,
     pub(super) timeout: f64,
-    /// From this time on the server is of another kind.
+    /// The time at which the model of the server changes, and the new one.
     pub(super) change: Option<(f64, ServerKind)>,
 }
 
@@ -87,17 +87,17 @@ pub(super) struct Run {
     pub(super) concurrency: LearntConcurrency,
     began: Instant,
     now: f64,
-    /// Work that each request has got.
+    /// The work that each request has received.
     progress: f64,
-    /// By the progress at which they end, in billionths, and by number.
+    /// Keyed by the progress at which they end, in billionths, and by number.
     requests: BTreeMap<(u64, u64), Request>,
     number: u64,
     last_answers: LastAnswers,
     answered_at: Vec<f64>,
     pub(super) most_in_flight: u64,
-    /// Since when the permits are what limits.
+    /// The time since which the permits limit instead of the learnt limit.
     pub(super) free_since: Option<f64>,
-    /// Each limit, and since when.
+    /// The changes of the limit, with their times.
     pub(super) log: Vec<(f64, Option<u64>)>,
     random: fastrand::Rng,
 }
@@ -108,7 +108,7 @@ struct Request {
 }
 
 impl Run {
-    /// Goes on until this time in seconds.
+    /// Simulates until the time `end`, in seconds.
     pub(super) fn until(&mut self, end: f64) {
         loop {
             self.send();
@@ -135,7 +135,7 @@ impl Run {
         }
     }
 
-    /// Answers from one time to another.
+    /// The number of answers between two times.
     pub(super) fn answers(&self, from: f64, to: f64) -> f64 {
         let within = self.answered_at.iter().filter(|at| (from..to).contains(*at));
         within.count() as f64
@@ -145,7 +145,7 @@ impl Run {
         self.requests.len() as u64
     }
 
-    /// Work a second of each request.
+    /// Work per second for each request.
     fn speed(&self) -> f64 {
         let count = self.requests.len() as f64;
         match self.kind {
@@ -159,7 +159,7 @@ impl Run {
                 (per_sec * thrash / count).min(1.0 / base)
             }
             ServerKind::Batch { base, gentle } => 1.0 / (base * (1.0 + count / gentle)),
-            // All that are worked at have the same speed; the others are behind them in `requests`.
+            // The requests that are processed have the same speed; the waiting ones come after them in `requests`.
             ServerKind::Queue { base, .. } => 1.0 / base,
         }
     }
@@ -190,7 +190,7 @@ impl Run {
             }
             let (work, tokens) = self.draw();
             let begins = match self.kind {
-                // The first place that is free: the end of the request so many before.
+                // A waiting request starts when the request `places` before it ends.
                 ServerKind::Queue { places, .. } if in_flight >= places as u64 => {
                     let before = self.requests.keys().rev().nth(places as usize - 1);
                     before.map_or(self.progress, |(ends, _)| *ends as f64 / 1e9)
