@@ -1,8 +1,8 @@
-//! `calls-in-flight` in DIR: the LM calls whose answers are not recorded yet, so that those of a killed process stay in the books.
+//! `calls-in-flight` in DIR: the LM calls whose answers are not recorded yet. The next process counts those of a killed one.
 //!
-//! A call is marked before its request is sent, and its mark is erased when its answer is durable, or when the server has refused it. A
-//! mark is one write to the page cache, which survives `kill -9` and not a power loss. The next process of the run reads the marks that
-//! are left, enters them in `spend.jsonl`, and clears the file.
+//! A call is marked before its request is sent. The mark is erased when the answer is durable, or when the server has refused the request.
+//! A mark is one write to the page cache: it survives `kill -9`, but not a power loss. The next process of the run reads the marks that are
+//! left, enters them in `spend.jsonl`, and clears the file.
 
 use crate::task::TaskId;
 use crate::trace::TokenBound;
@@ -16,21 +16,21 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tracing::warn;
 
-/// Bytes of a mark, its line feed included.
+/// Bytes of a mark, with its line feed.
 const WIDTH: usize = 256;
 
 /// The most bytes of an LM's name in a mark.
 const NAME: usize = 64;
 
-/// A call that was sent, and whose end is unknown.
+/// A call that was sent and whose result is unknown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SentCall {
     pub task: TaskId,
-    /// The place of the call in its task.
+    /// The number of the call in its task.
     pub call: u32,
     /// The LM's name in the job file, shortened.
     pub lm: String,
-    /// When it was sent, in milliseconds of the Unix clock.
+    /// When it was sent, in milliseconds since the Unix epoch.
     pub sent_ms: u64,
     #[serde(flatten)]
     pub bound: TokenBound,
@@ -53,7 +53,7 @@ struct FreePlaces {
     next: u32,
 }
 
-/// The place of one call in the file. Dropped without an end it keeps its mark: the answer was not recorded.
+/// The place of one call in the file. If it is dropped before [`CallMark::ended`], the mark stays: the answer was not recorded.
 #[derive(Debug)]
 pub struct CallMark<'a> {
     calls: &'a CallsInFlight,
@@ -65,7 +65,11 @@ pub struct CallMark<'a> {
 }
 
 impl CallsInFlight {
-    /// Opens the file, without touching the marks in it.
+    /// Opens the file and leaves the marks in it.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of opening the file.
     pub fn open(path: &Path) -> io::Result<CallsInFlight> {
         let file = OpenOptions::new()
             .create(true)
@@ -73,7 +77,7 @@ impl CallsInFlight {
             .read(true)
             .write(true)
             .open(path)?;
-        // Marks that are there are read and cleared before this process makes a call.
+        // Existing marks are read and cleared before this process makes a call.
         Ok(CallsInFlight {
             file,
             free: Mutex::default(),
@@ -81,7 +85,11 @@ impl CallsInFlight {
         })
     }
 
-    /// The calls that earlier processes left. What is no mark of this version is skipped.
+    /// The calls that earlier processes left. Skips lines that are not marks of this version.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the file exists and cannot be read.
     pub fn left(path: &Path) -> io::Result<Vec<SentCall>> {
         match fs::read(path) {
             Ok(bytes) => {
@@ -94,6 +102,10 @@ impl CallsInFlight {
     }
 
     /// Erases all marks, before this process makes a call.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the file exists and cannot be truncated.
     pub fn clear(path: &Path) -> io::Result<()> {
         match OpenOptions::new().write(true).open(path) {
             Ok(file) => file.set_len(0),
@@ -117,7 +129,7 @@ impl CallsInFlight {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A mark that cannot be written stops no call: a full disk ends the run anyway.
+    /// Writes a mark or erases it. A failed write stops no call, because a full disk ends the run anyway.
     fn write(&self, place: u32, bytes: &[u8]) {
         let written = self.file.write_all_at(bytes, u64::from(place) * WIDTH as u64);
         if let Err(error) = written
@@ -129,7 +141,7 @@ impl CallsInFlight {
 }
 
 impl CallMark<'_> {
-    /// Marks the call before its request with this body is sent.
+    /// Marks the call, before its request with this body is sent.
     pub fn sent(&mut self, body: &str) {
         let place = *self.place.get_or_insert_with(|| self.calls.free().take());
         let sent = SentCall {
@@ -140,16 +152,16 @@ impl CallMark<'_> {
             bound: TokenBound::from_body(body),
         };
         let mut mark = serde_json::to_vec(&sent).expect("a mark is plain data");
-        // A name with many escapes may not fit.
+        // The resized line cuts off a name with many escapes; such a mark is skipped later.
         mark.resize(WIDTH - 1, b' ');
         mark.push(b'\n');
         self.calls.write(place, &mark);
     }
 
-    /// Erases the mark: the answer is durable, or there is none to pay for.
+    /// Erases the mark: the answer is durable, or the request was refused without cost.
     pub fn ended(&mut self) {
         if let Some(place) = self.place.take() {
-            // What does not begin as a mark is none.
+            // A line that does not begin as a mark is skipped.
             self.calls.write(place, b" ");
             self.calls.free().erased.push(place);
         }
@@ -165,14 +177,14 @@ impl FreePlaces {
     }
 }
 
-/// The call of a line. An erased mark, or what is no mark of this version, is `None`.
+/// The call of a line; `None` for an erased mark and for a line that is not a mark of this version.
 fn mark(line: &[u8]) -> Option<SentCall> {
     serde_json::from_slice(line)
         .ok()
         .filter(|_| line.first() == Some(&b'{'))
 }
 
-/// The first [`NAME`] bytes, or a little less.
+/// The first [`NAME`] bytes, up to a character boundary.
 fn shortened(name: &str) -> &str {
     let mut end = name.len().min(NAME);
     while !name.is_char_boundary(end) {

@@ -1,4 +1,4 @@
-//! Which LM a job's `model` stands for.
+//! Connects the LM that a job's `model` names.
 
 use super::openai::OpenAi;
 use super::simulated::SimulatedLm;
@@ -7,7 +7,12 @@ use crate::http::Secret;
 use crate::metrics::Metrics;
 use std::sync::Arc;
 
-/// The LM that `settings.model` stands for, counted in these metrics; reads the key from the environment, opens no connection.
+/// Returns the client of the LM that `settings.model` names, with its counters in `metrics`. Reads the API key from the environment, and
+/// opens no connection.
+///
+/// # Errors
+///
+/// Returns [`ConnectError`] if the settings name no usable LM, or if the key is missing.
 pub fn connect(settings: &LmSettings, job_seed: u64, metrics: &Metrics) -> Result<Arc<dyn Lm>, ConnectError> {
     match settings.model.split_once('/') {
         Some(("simulated", _)) => Ok(Arc::new(SimulatedLm::new(
@@ -26,7 +31,7 @@ pub fn connect(settings: &LmSettings, job_seed: u64, metrics: &Metrics) -> Resul
     }
 }
 
-/// The key for the LM's address. A variable that the job names must be set, whatever the address.
+/// The API key for the LM's address. A variable that the job file names must be set, even if the address needs no key.
 fn key(settings: &LmSettings) -> Result<Option<Secret>, ConnectError> {
     let Some(variable) = settings.key_variable() else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! Why an LM of the job cannot be asked at all.
+//! The errors of creating the client of an LM.
 
 /// Why the client of an LM cannot be built.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -46,7 +46,7 @@ pub enum ConnectError {
         /// The LM's name in the job file.
         lm: String,
     },
-    /// The timeout is no length of time.
+    /// The timeout is not a positive number of seconds.
     #[error("lm `{lm}`: a timeout of {secs} seconds cannot be kept; give a positive number")]
     Timeout {
         /// The LM's name in the job file.

@@ -57,13 +57,13 @@ pub struct LmResponse {
     pub usage: Usage,
 }
 
-/// An LM. Retries are up to the caller.
+/// An LM. It sends each request once; the caller retries.
 #[async_trait]
 pub trait Lm: Send + Sync {
-    /// Sends one request and judges what came back.
+    /// Sends one request and classifies the reply.
     async fn complete(&self, request: LmRequest<'_>) -> Reply;
 
-    /// The totals since the LM was connected; a decorator returns those of the LM inside.
+    /// The totals since the LM was connected. A decorator returns those of the LM inside.
     fn usage_totals(&self) -> UsageTotals {
         UsageTotals::default()
     }
@@ -72,7 +72,7 @@ pub trait Lm: Send + Sync {
 /// Totals of an LM since it was connected, unusable answers included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UsageTotals {
-    /// Requests; a simulated LM repeats some inside.
+    /// Requests. A simulated LM counts those that it repeats itself, too.
     pub requests: u64,
     /// Tokens of all answers with status 200.
     pub usage: Usage,
@@ -91,7 +91,7 @@ pub enum LmError {
         /// The server's message, shortened.
         message: String,
     },
-    /// The server failed at this request again and again, while it answered others.
+    /// The server failed at this request several times, while it answered others.
     #[error("{lm} gave no answer in {attempts} attempts: {message}")]
     Unavailable {
         /// The LM's name in the job file.
@@ -130,5 +130,5 @@ pub const OPENAI_KEY: &str = "OPENAI_API_KEY";
 /// Timeout of a request, unless `timeout_secs` is set.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// How often a request may fail on the server's side while others are answered, as many as DSPy's retries.
+/// How often a request may fail on the server's side while others are answered. The same number as DSPy's retries.
 pub const DEFAULT_RETRIES: u32 = 3;

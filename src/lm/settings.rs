@@ -22,7 +22,7 @@ pub struct LmSettings {
     /// The `[account.NAME]` that it belongs to; `None` for an account of its own address and key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
-    /// Further servers of the same model. A worker of an earlier version, which ignores them, uses the first endpoint.
+    /// Further servers of the same model. Workers of earlier versions ignore them and use the first endpoint.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub more_endpoints: Vec<LmEndpoint>,
     /// Sampling temperature; `None` for the server's default.
@@ -33,9 +33,9 @@ pub struct LmSettings {
     pub extra: Map<String, Json>,
     /// Timeout of a request in seconds; `None` for [`super::DEFAULT_TIMEOUT`].
     pub timeout_secs: Option<f64>,
-    /// How often a request may fail on the server's side while others are answered; `None` for 3, DSPy's retries.
+    /// How often a request may fail on the server's side while others are answered; `None` for 3, as in DSPy.
     pub num_retries: Option<u32>,
-    /// Prices; `None` if unknown: then no cost is shown.
+    /// Prices; `None` if unknown: then no cost is reported.
     pub price: Option<Price>,
     /// How a `simulated/…` LM behaves.
     pub simulate: Simulation,
@@ -54,7 +54,7 @@ pub struct LmEndpoint {
 }
 
 impl LmSettings {
-    /// An LM of which no more is set than its name and its model.
+    /// Settings with a name and a model, and defaults for the rest.
     pub fn new(name: impl Into<String>, model: impl Into<String>) -> LmSettings {
         LmSettings {
             name: name.into(),
@@ -73,7 +73,7 @@ impl LmSettings {
         }
     }
 
-    /// The settings for each of its endpoints, in the order of the job file; each result has one endpoint.
+    /// The settings for each of its endpoints, in the order of the job file. Each of them has one endpoint.
     pub fn endpoints(&self) -> Vec<LmSettings> {
         let first = LmSettings {
             more_endpoints: Vec::new(),
@@ -92,7 +92,8 @@ impl LmSettings {
         [first].into_iter().chain(more).collect()
     }
 
-    /// The name of each of its [endpoints](Self::endpoints): the address, and with it the key's variable where two have the same address.
+    /// The name of each of its [endpoints](Self::endpoints): the address, and the variable of the key if two endpoints have the same
+    /// address.
     pub fn endpoint_labels(&self) -> Vec<String> {
         let endpoints = self.endpoints();
         let addresses: Vec<String> = endpoints.iter().map(LmSettings::shown_address).collect();
@@ -106,7 +107,7 @@ impl LmSettings {
         endpoints.iter().zip(&addresses).map(label).collect()
     }
 
-    /// The part of the settings that DSPy's own `LM` has.
+    /// The settings that DSPy's own `LM` has, too.
     pub fn arguments(&self) -> LmArguments<'_> {
         LmArguments {
             name: &self.name,
@@ -119,7 +120,7 @@ impl LmSettings {
         }
     }
 
-    /// Its prices, where they are known: a simulated LM costs nothing.
+    /// Its prices; zero for a simulated LM, `None` if unknown.
     pub fn known_price(&self) -> Option<Price> {
         let free = self.model.starts_with("simulated/").then_some(Price {
             input: 0.0,
@@ -128,7 +129,7 @@ impl LmSettings {
         self.price.or(free)
     }
 
-    /// The server's address as statuses show it, without credentials and query; empty for a simulated LM.
+    /// The server's address without credentials and query, as statuses contain it. Empty for a simulated LM.
     pub fn shown_address(&self) -> String {
         if self.model.starts_with("simulated/") {
             return String::new();
@@ -143,8 +144,8 @@ impl LmSettings {
         )
     }
 
-    /// The variable that must hold the key; `None` if no key is sent. Where the job file names none, `OPENAI_API_KEY` is required for
-    /// OpenAI's own address, and no other server gets a key.
+    /// The variable that must hold the API key; `None` if no key is sent. If the job file names no variable, `OPENAI_API_KEY` is required
+    /// for OpenAI's own address, and other servers get no key.
     pub fn key_variable(&self) -> Option<&str> {
         if self.model.starts_with("simulated/") {
             return None;
@@ -154,7 +155,7 @@ impl LmSettings {
         self.api_key_env.as_deref().or(is_openai.then_some(OPENAI_KEY))
     }
 
-    /// The longest time that a request may take.
+    /// The timeout of a request.
     pub fn timeout(&self) -> Duration {
         let secs = self
             .timeout_secs
@@ -163,7 +164,7 @@ impl LmSettings {
             .unwrap_or(DEFAULT_TIMEOUT)
     }
 
-    /// What is counted of it.
+    /// Its counters in `metrics`.
     pub fn metrics(&self, metrics: &Metrics) -> LmMetrics {
         let price = self.price.map(|price| DollarsPerMillion {
             prompt: price.input,
@@ -173,16 +174,16 @@ impl LmSettings {
     }
 }
 
-/// One `[account.NAME]` table: what the provider allows. `None` for a limit that is not declared.
+/// One `[account.NAME]` table: the limits that the provider sets. `None` for a limit that is not declared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountLimits {
-    /// Requests a minute.
+    /// Requests per minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rpm: Option<u64>,
-    /// Tokens a minute, of requests and answers.
+    /// Tokens per minute, of prompts and completions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tpm: Option<u64>,
-    /// Requests a day.
+    /// Requests per day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rpd: Option<u64>,
     /// Requests in flight.
@@ -193,24 +194,24 @@ pub struct AccountLimits {
 /// Prices in US dollars per million tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Price {
-    /// Of requests.
+    /// Of prompts.
     pub input: f64,
-    /// Of answers.
+    /// Of completions.
     pub output: f64,
 }
 
-/// How a simulated LM behaves: a pure function of the request and the seed.
+/// The behaviour of a simulated LM, which is a pure function of the request and the seed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Simulation {
-    /// Chance that an answer agrees with the example's labels (0..1).
+    /// The probability that an answer agrees with the example's labels, from 0 to 1.
     pub accuracy: f64,
-    /// Milliseconds that an answer takes.
+    /// The latency of an answer in milliseconds.
     pub latency_ms: u64,
-    /// Chance that an answer does not parse (0..1).
+    /// The probability that an answer does not parse, from 0 to 1.
     pub malformed_rate: f64,
-    /// Chance that a request's first try is answered by 429 or 500 (0..1).
+    /// The probability that the first try of a request gets 429 or 500, from 0 to 1.
     pub error_rate: f64,
-    /// Other seed, other answers.
+    /// A different seed gives different answers.
     pub seed: u64,
 }
 

@@ -1,11 +1,11 @@
-//! What a process sees of an LM: whether it answers, how fast, and what holds calls back.
+//! The status of an LM in one process: whether it answers, how fast, and what limits it.
 
 use serde::{Deserialize, Serialize};
 
-/// One model at one address with one key, as a process of a run sees it. Travels in heartbeats.
+/// The status of one model at one address with one key in a process of a run. Heartbeats carry it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LmStatus {
-    /// As in the job file, such as `openai/gpt-4.1`.
+    /// The model in the job file's notation, such as `openai/gpt-4.1`.
     pub model: String,
     /// The server's address without credentials and query; empty for a simulated LM.
     pub address: String,
@@ -14,24 +14,24 @@ pub struct LmStatus {
     pub state: LmState,
     /// Answers since the process started.
     pub answered: u64,
-    /// Refusals for a rate limit (429 and the like) since the process started.
+    /// Refusals for a rate limit, such as 429, since the process started.
     pub throttled: u64,
     /// Requests in flight.
     pub in_flight: u64,
-    /// Calls that wait for their turn.
+    /// Calls that wait at the gate.
     pub waiting: u64,
     /// Answers in the last minute.
     pub answers_per_min: u64,
-    /// The rate at which requests are released, a minute; `None` if nothing limits it.
+    /// The most requests per minute that the process releases; `None` if nothing limits them.
     pub limit_per_min: Option<u64>,
-    /// The most requests in flight, where the server has shown that more bring nothing; `None` if that does not limit.
+    /// The most requests in flight, if more of them would saturate the server; `None` if this does not limit.
     #[serde(default)]
     pub in_flight_limit: Option<u64>,
     /// The median latency of the last answers, in milliseconds; `None` before the first.
     pub latency_ms: Option<u64>,
-    /// The last request that was not answered, with the server's words; `None` if there is none.
+    /// The server's message for the last request that was not answered; `None` if there is none.
     pub last_error: Option<String>,
-    /// Seconds since then: a process outlives runs.
+    /// Seconds since that request. It may have been before the run, because a process can serve many runs.
     #[serde(default)]
     pub last_error_secs: Option<u64>,
 }
@@ -51,15 +51,15 @@ pub enum LmState {
     Closed(ClosedAccount),
 }
 
-/// Why an account cannot be used, in the server's words.
+/// Why an account cannot be used, with the server's message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClosedAccount {
     pub cause: ClosedCause,
     /// HTTP status.
     pub status: u16,
-    /// The server's message, without the key, on one line.
+    /// The server's message on one line, without the key.
     pub message: String,
-    /// Seconds until the server lets the account in again; `None` if it did not say.
+    /// Seconds until the account can be used again; `None` if the server sent no time.
     pub reset_secs: Option<u64>,
 }
 
@@ -76,18 +76,18 @@ impl ClosedCause {
     }
 }
 
-/// What a person has to mend.
+/// What has to be corrected before the account can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClosedCause {
     /// The key is refused: 401, 403.
     Key,
-    /// There is no money left: 402, `insufficient_quota`.
+    /// No credit is left: 402, `insufficient_quota`.
     Quota,
-    /// The quota of the day is used up; it comes back by itself.
+    /// The daily quota is used up. It is reset by itself.
     DailyQuota,
-    /// The server has no such model, or nothing at this address: 404.
+    /// The server does not have the model, or serves nothing at this address: 404.
     Model,
-    /// Another refusal of every request: a 400 that does not depend on the example.
+    /// Every request is refused for another reason: a 400 that does not depend on the example.
     Request,
 }

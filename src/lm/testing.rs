@@ -1,11 +1,11 @@
-//! What tests of LM clients and gates share: settings of an LM, and an adapter for requests whose answers are not parsed.
+//! Shared by the tests of LM clients and gates: settings of an LM, and an adapter for requests whose answers are not parsed.
 
 use super::LmSettings;
 use crate::adapter::{Adapter, FormatError, Message, ParseFailure};
 use crate::signature::Signature;
 use crate::value::Record;
 
-/// The LM `teacher` with the model `openai/m` at this address, and defaults for the rest.
+/// The LM `teacher` with the model `openai/m` at the address `base`, and defaults for the rest.
 pub(crate) fn settings(base: &str) -> LmSettings {
     LmSettings {
         api_base: Some(base.to_owned()),
@@ -13,7 +13,7 @@ pub(crate) fn settings(base: &str) -> LmSettings {
     }
 }
 
-/// Formats and parses nothing.
+/// An adapter that formats and parses nothing.
 #[derive(Debug)]
 pub(crate) struct NoAdapter;
 

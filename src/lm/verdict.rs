@@ -1,4 +1,4 @@
-//! The verdict on one request, and the limits that the server reports beside it.
+//! The verdict on one request, and the limits that the server reports in the response headers.
 
 use super::{ClosedAccount, LmError, LmResponse};
 use std::time::Duration;
@@ -10,41 +10,41 @@ pub struct Reply {
     pub hints: Hints,
 }
 
-/// What became of one request, by who is to blame: only [`Verdict::Failed`] is the example's.
+/// The result of one request, by the party at fault. Only [`Verdict::Failed`] fails the example.
 #[derive(Debug)]
 pub enum Verdict {
     /// A usable answer.
     Answer(LmResponse),
     /// Refused for a rate limit: 429, 529, 503 with `Retry-After`.
     Throttled {
-        /// The address, the status and the server's words.
+        /// The address, the status and the server's message.
         message: String,
-        /// How long the server asks to wait; zero if another try may be made at once.
+        /// The wait that the server asks for; zero if the request may be retried at once.
         wait: Option<Duration>,
     },
-    /// No answer in time: after the request's timeout, or a proxy's (408, 504).
+    /// No answer in time: after the request's own timeout, or after that of a proxy (408, 504).
     Late {
         /// The address and the cause.
         message: String,
-        /// How long the server asks to wait.
+        /// The wait that the server asks for.
         wait: Option<Duration>,
     },
-    /// No answer: refused or broken connection, 5xx.
+    /// No answer: a refused or broken connection, or 5xx.
     Away {
         /// The HTTP status; `None` if no response arrived.
         status: Option<u16>,
         /// The address and the cause.
         message: String,
-        /// How long the server asks to wait.
+        /// The wait that the server asks for.
         wait: Option<Duration>,
     },
     /// The account is refused: key, quota or model.
     Closed(ClosedAccount),
-    /// The request itself is refused, or its answer is not a completion.
+    /// The request itself was refused, or its answer is not a completion.
     Failed(LmError),
 }
 
-/// The limits in the headers of an answer; `None` where the server reports none.
+/// The limits in the headers of a response; `None` where the server reports none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hints {
     pub requests: Option<LimitHint>,
@@ -54,11 +54,11 @@ pub struct Hints {
 /// One limit: `x-ratelimit-limit-…`, `x-ratelimit-remaining-…`, `x-ratelimit-reset-…`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitHint {
-    /// The most in one period.
+    /// The limit per period.
     pub limit: u64,
-    /// What is left of it.
+    /// What is left of the limit in this period.
     pub remaining: u64,
-    /// When all of it is left again; `None` if the server did not say.
+    /// The time until the whole limit is available again; `None` if the server did not report it.
     pub reset: Option<Duration>,
 }
 

@@ -1,12 +1,12 @@
-//! Answers that parse, derived from the prompt: the same body always has the same answer.
+//! Answers that DSPy's adapters parse, derived from the prompt: the same body always gets the same answer.
 
 use serde_json::{Value as Json, json};
 use std::hash::{DefaultHasher, Hasher as _};
 
-/// Where a prompt of DSPy's adapters names the fields that it wants.
+/// The beginning of the part of a prompt in which DSPy's adapters list the output fields.
 const REQUEST: &str = "Respond with ";
 
-/// What is asked for, and what distinguishes it.
+/// The relevant parts of a request.
 #[derive(Debug)]
 pub(crate) struct AskedQuestion {
     pub(crate) digest: u64,
@@ -25,17 +25,17 @@ impl AskedQuestion {
         }
     }
 
-    /// A number of `from..=to` that depends on the body alone.
+    /// A number of `from..=to` that depends only on the body.
     pub(crate) fn draw(&self, [from, to]: [u64; 2]) -> u64 {
         from + digest(&(self.digest, "draw")) % (to.saturating_sub(from) + 1)
     }
 
-    /// A share of 0 to 1 that depends on the body and the purpose.
+    /// A number from 0 to 1 that depends only on the body and the purpose.
     pub(crate) fn share(&self, purpose: &str) -> f64 {
         (digest(&(self.digest, purpose)) >> 32) as f64 / f64::from(u32::MAX)
     }
 
-    /// The JSON of a completion with so many tokens.
+    /// The JSON of a completion with this number of tokens.
     pub(crate) fn completion(&self, tokens: u64) -> String {
         json!({
             "id": "limited",
@@ -73,7 +73,8 @@ fn last_message(body: &str) -> Option<String> {
     )
 }
 
-/// Every field that the prompt wants, in the layout of its adapter; the example's `gold=…` where it has one.
+/// The values of all output fields of the prompt, in the layout of its adapter. A field has the example's `gold=…` if
+/// it has one.
 fn content(prompt: &str, digest: u64) -> String {
     let gold = prompt.rsplit_once("gold=").map(|(_, rest)| {
         rest.chars()
@@ -82,7 +83,7 @@ fn content(prompt: &str, digest: u64) -> String {
     });
     let value = |field: &str| gold.clone().unwrap_or_else(|| format!("{field} {digest:08x}"));
     let request = prompt.rfind(REQUEST).map_or("", |at| &prompt[at..]);
-    // What stands between each pair of marks.
+    // The names between each pair of delimiters.
     let between = |open: &str, close: &str| {
         let (mut rest, mut names) = (request, Vec::new());
         while let Some((_, after)) = rest.split_once(open)

@@ -1,4 +1,4 @@
-//! What a server allows, how fast it is, and what goes wrong.
+//! The limits, the speed and the faults of a server.
 
 use serde::Deserialize;
 
@@ -6,52 +6,52 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerBehaviour {
-    /// Seconds of server time in a second of real time.
+    /// Seconds of server time per second of real time.
     pub speed: f64,
-    /// Mean latency of an answer in milliseconds; each body has its own, within 20 %.
+    /// Mean latency of an answer in milliseconds. Each body has its own latency, within 20 % of the mean.
     pub latency_ms: f64,
-    /// Requests a minute; `None` for no limit.
+    /// Requests per minute; `None` for no limit.
     pub rpm: Option<f64>,
-    /// Tokens a minute, of requests and answers; `None` for no limit.
+    /// Tokens per minute, of prompts and completions; `None` for no limit.
     pub tpm: Option<f64>,
-    /// Seconds of the limits that an idle client saves up.
+    /// The burst of the limits, in seconds.
     pub burst_s: f64,
-    /// How a client learns about the limits.
+    /// How responses report the limits.
     pub hint: RateHint,
     /// Whether a refused request counts against `rpm`.
     pub charge_refused: bool,
     /// Answers share the server's capacity; replaces `latency_ms`.
     pub saturation: Option<SharedCapacity>,
-    /// Fewest and most tokens of an answer; each body has its own number.
+    /// The fewest and the most completion tokens. Each body has its own number between them.
     pub answer_tokens: [u64; 2],
-    /// Answers until the quota of the account is used up.
+    /// The number of answers after which the quota of the account is used up.
     pub quota: Option<u64>,
-    /// Whether the used-up quota is that of the day, and returns by itself.
+    /// Whether the quota is a daily one, which is reset by itself.
     pub quota_is_daily: bool,
-    /// Requests that the first key is good for; other keys have no such limit.
+    /// The number of requests after which the first key is revoked. Other keys have no such limit.
     pub revoke_after: Option<u64>,
     /// Whether the model is unknown.
     pub unknown_model: bool,
-    /// Share of the bodies whose first request is never answered.
+    /// The share of the bodies whose first request is never answered.
     pub hang: f64,
-    /// Share of the bodies whose first answer ends in the middle.
+    /// The share of the bodies whose first answer is cut off.
     pub half: f64,
-    /// A request whose body contains this is answered with status 500, always.
+    /// A request whose body contains this text always gets status 500.
     pub poison: Option<String>,
-    /// A request whose body contains this is answered with status 403, always.
+    /// A request whose body contains this text always gets status 403.
     pub forbidden: Option<String>,
-    /// When the server breaks down.
+    /// A planned outage.
     pub outage: Option<PlannedOutage>,
 }
 
-/// How a client learns about a limit.
+/// How responses report a limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RateHint {
-    /// By the status 429 alone.
+    /// Only by the status 429.
     #[default]
     None,
-    /// By `Retry-After`, in whole seconds, on a refusal.
+    /// By `Retry-After` on a refusal, in whole seconds.
     RetryAfter,
     /// By `x-ratelimit-limit-*`, `-remaining-*` and `-reset-*`, on every answer and refusal.
     XRatelimit,
@@ -61,38 +61,38 @@ pub enum RateHint {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SharedCapacity {
-    /// The most answers a second.
+    /// The most answers per second.
     pub peak_rps: f64,
     /// Latency in seconds below the knee, which is at `peak_rps * base_s` requests in flight.
     pub base_s: f64,
-    /// Requests in flight from which the capacity shrinks; `None` for never.
+    /// Requests in flight above which the capacity shrinks; `None` for never.
     #[serde(default)]
     pub thrash_from: Option<f64>,
 }
 
-/// A time without answers.
+/// A planned outage.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedOutage {
-    /// What a client sees.
+    /// The effect on clients.
     pub how: OutageKind,
     /// Seconds from the first request to the outage.
     #[serde(default)]
     pub from_s: f64,
-    /// Answers before the outage begins.
+    /// The number of answers before the outage begins.
     #[serde(default)]
     pub after_answers: u64,
     /// Its length in seconds.
     pub for_s: f64,
 }
 
-/// What a client sees of an outage.
+/// The effect of an outage on clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OutageKind {
-    /// Connections are refused, and those that exist are closed.
+    /// Connections are refused, and existing ones are closed.
     Refuse,
-    /// Connections are accepted and closed without an answer, so that they can be counted.
+    /// Connections are accepted and closed without a response, so that they are counted.
     Reset,
     /// Status 503 for every request.
     Unavailable,
@@ -124,7 +124,7 @@ impl Default for ServerBehaviour {
 }
 
 impl SharedCapacity {
-    /// Answers a second of the whole server with so many requests in flight.
+    /// Answers per second of the whole server, with this number of requests in flight.
     pub(crate) fn capacity(&self, in_flight: usize) -> f64 {
         let in_flight = in_flight as f64;
         if in_flight <= self.peak_rps * self.base_s {

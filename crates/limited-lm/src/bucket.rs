@@ -1,9 +1,9 @@
 //! An exact token bucket.
 
-/// Fills at a rate up to a capacity. Times are in seconds of server time.
+/// Fills at a constant rate up to its capacity. Times are in seconds of server time.
 #[derive(Debug)]
 pub(crate) struct RateBucket {
-    /// Units a second.
+    /// Units per second.
     pub(crate) rate: f64,
     pub(crate) capacity: f64,
     level: f64,
@@ -23,7 +23,7 @@ impl RateBucket {
         }
     }
 
-    /// What it holds.
+    /// The present level.
     pub(crate) fn level(&mut self, now: f64) -> f64 {
         let filled = (now - self.filled_at).max(0.0) * self.rate;
         self.level = self.capacity.min(self.level + filled);
@@ -31,9 +31,9 @@ impl RateBucket {
         self.level
     }
 
-    /// Seconds until it holds so many; 0 if it does.
+    /// Seconds until the bucket holds `units`; 0 if it does now.
     pub(crate) fn wait(&mut self, units: f64, now: f64) -> f64 {
-        // More than it can hold is let in when it is full.
+        // A request for more than the capacity is admitted when the bucket is full.
         let units = units.min(self.capacity);
         ((units - self.level(now)) / self.rate).max(0.0)
     }
@@ -42,7 +42,8 @@ impl RateBucket {
         self.level = self.level(now) - units;
     }
 
-    /// Takes for a refused request: never below the debt of a full bucket, so that the account recovers.
+    /// Takes units for a refused request. The level stays at or above the negative capacity, so that the account
+    /// recovers.
     pub(crate) fn charge(&mut self, units: f64, now: f64) {
         self.level = (self.level(now) - units).max(-self.capacity);
     }

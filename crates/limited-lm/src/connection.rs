@@ -1,4 +1,4 @@
-//! One connection: its requests, one after the other.
+//! One connection, which serves its requests one after the other.
 
 use crate::http::HttpRequest;
 use crate::shared::{ReplySending, SharedServer};
@@ -6,7 +6,7 @@ use std::future::pending;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-/// Answers the requests of a connection until either end closes it.
+/// Serves the requests of a connection until either end closes it.
 pub(crate) async fn talk(shared: &SharedServer, mut stream: TcpStream) -> std::io::Result<()> {
     let mut buffer = Vec::with_capacity(8192);
     loop {
@@ -38,7 +38,7 @@ pub(crate) async fn talk(shared: &SharedServer, mut stream: TcpStream) -> std::i
 async fn until_gone(stream: &TcpStream) {
     match stream.peek(&mut [0]).await {
         Ok(0) | Err(_) => {}
-        // The next request is here: the client is, too.
+        // The client has sent its next request, so it is still connected.
         Ok(_) => pending().await,
     }
 }

@@ -1,4 +1,4 @@
-//! What the server saw.
+//! Counters of the requests that the server received.
 
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -6,22 +6,22 @@ use std::collections::{BTreeMap, HashMap};
 /// The interval, in seconds, for which the most admissions and arrivals are reported.
 const INTERVAL_S: f64 = 60.0;
 
-/// Counters since the start. Times are in server time.
+/// Counters since the start of the server. Times are in server time.
 #[derive(Clone, Debug, Serialize)]
 pub struct ServedCounts {
     /// Requests.
     pub arrivals: u64,
-    /// Different bodies of requests.
+    /// Different request bodies.
     pub distinct: u64,
     /// Whole answers with status 200.
     pub answers: u64,
     /// Answers to a body that had been answered before.
     pub answered_twice: u64,
-    /// Requests by the status that they were answered with.
+    /// Responses by status.
     pub by_status: BTreeMap<u16, u64>,
     /// Requests that the limits refused.
     pub rate_refused: u64,
-    /// The same, that arrived more than 10 s after the first refusal.
+    /// Requests that the limits refused more than 10 s after the first such refusal.
     pub rate_refused_later: u64,
     /// Requests in flight.
     pub in_flight: u64,
@@ -29,21 +29,21 @@ pub struct ServedCounts {
     pub most_in_flight: u64,
     /// Requests whose connection was closed before their answer, by either end.
     pub dropped: u64,
-    /// Requests that hang or hung.
+    /// Requests that hang or hung, without a response.
     pub hung: u64,
-    /// Answers that ended in the middle.
+    /// Answers that were cut off.
     pub halved: u64,
-    /// Connections that were closed at once, as the server was down.
+    /// Connections that were closed at once during an outage.
     pub resets: u64,
-    /// Tokens of the answered requests and their answers.
+    /// Prompt and completion tokens of the answered requests.
     pub tokens: u64,
-    /// The most requests that were admitted in any 60 s.
+    /// The most requests that were admitted within any 60 s.
     pub most_admitted_in_window: u64,
-    /// The most requests that arrived in any 60 s, refused ones too.
+    /// The most requests that arrived within any 60 s, including refused ones.
     pub most_arrived_in_window: u64,
-    /// Requests by second from the first request.
+    /// Requests per second, from the first request on.
     pub arrivals_by_second: Vec<u64>,
-    /// Answers by second from the first request.
+    /// Answers per second, from the first request on.
     pub answers_by_second: Vec<u64>,
     /// Seconds from the first request to the last answer.
     pub answered_for_s: f64,
@@ -51,7 +51,7 @@ pub struct ServedCounts {
     pub by_key: BTreeMap<String, u64>,
 }
 
-/// How the counters are kept.
+/// The counts from which [`ServedCounts`] are computed.
 #[derive(Debug, Default)]
 pub(crate) struct RequestCounts {
     bodies: HashMap<u64, BodyCounts>,
@@ -78,7 +78,7 @@ struct BodyCounts {
 }
 
 impl RequestCounts {
-    /// Counts a request; returns how often its body has come, this time included.
+    /// Counts a request. Returns how often its body has arrived, including this time.
     pub(crate) fn arrived(&mut self, digest: u64, key: &str, now: f64) -> u64 {
         self.arrived_at.push(now);
         *self.by_key.entry(key.to_owned()).or_default() += 1;
@@ -177,7 +177,7 @@ impl RequestCounts {
 }
 
 impl ServedCounts {
-    /// Requests that were answered with this status.
+    /// The number of responses with this status.
     pub fn status(&self, status: u16) -> u64 {
         self.by_status.get(&status).copied().unwrap_or_default()
     }

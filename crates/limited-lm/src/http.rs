@@ -1,8 +1,8 @@
-//! As much of HTTP/1.1 as clients of LMs use.
+//! The subset of HTTP/1.1 that clients of LMs use.
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-/// A whole request.
+/// A complete request.
 #[derive(Debug)]
 pub(crate) struct HttpRequest {
     pub(crate) path: String,
@@ -11,19 +11,19 @@ pub(crate) struct HttpRequest {
     pub(crate) body: String,
 }
 
-/// What is sent for a request.
+/// A response.
 #[derive(Clone, Debug)]
 pub(crate) struct HttpReply {
     pub(crate) status: u16,
-    /// Complete lines.
+    /// Complete header lines.
     pub(crate) headers: String,
     pub(crate) body: String,
 }
 
 impl HttpRequest {
-    /// The next request of a connection; `None` at its end.
+    /// Reads the next request of a connection; `None` at its end.
     ///
-    /// Not cancel-safe with regard to the stream: a connection is closed when its reading is cancelled.
+    /// Not cancel safe: if it is cancelled, the connection has to be closed.
     pub(crate) async fn read(
         stream: &mut (impl AsyncRead + Unpin),
         buffer: &mut Vec<u8>,
@@ -75,7 +75,7 @@ impl HttpReply {
     }
 }
 
-/// Where the body of the first whole request in the buffer starts and ends.
+/// The start and the end of the body of the first complete request in the buffer.
 fn bounds(buffer: &[u8]) -> Option<(usize, usize)> {
     let head = buffer.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let text = String::from_utf8_lossy(&buffer[..head]);

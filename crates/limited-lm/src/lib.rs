@@ -1,9 +1,9 @@
 //! An LM server with exact limits and counters, for tests and benches.
 //!
-//! [`LimitedServer::start`] serves on a thread of its own, so a test starts it in its own process; the program
-//! `limited-lm` does the same for a bench. A [`ServerBehaviour`] describes the limits and faults. Its times are server time,
-//! which [`ServerBehaviour::speed`] makes faster than real time. [`ServedCounts`] is what the server saw: the only judge of
-//! how a client keeps to a limit.
+//! [`LimitedServer::start`] serves on a thread of its own, so a test starts it within its own process. A bench starts
+//! the program `limited-lm`, which does the same. A [`ServerBehaviour`] defines the limits and faults. Its times are in
+//! server time, which [`ServerBehaviour::speed`] makes faster than real time. [`ServedCounts`] are the server's
+//! counters, by which tests and benches check whether a client keeps to a limit.
 
 mod account;
 mod answer;

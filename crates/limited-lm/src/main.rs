@@ -1,6 +1,6 @@
 //! `limited-lm '{"rpm": 6000, "hint": "retry-after"}' [PORT]`: serves until its standard input ends.
 //!
-//! It prints the address for `api_base`, and at the end its counters as JSON; `GET /_counts` has them meanwhile.
+//! It prints the address for `api_base`, and at the end its counters as JSON. `GET /_counts` returns them meanwhile.
 
 use bsft_limited_lm::{LimitedServer, ServerBehaviour};
 use std::io::{Read as _, Write as _};

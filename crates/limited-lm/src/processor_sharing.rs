@@ -1,17 +1,17 @@
-//! Requests that share the server's capacity: each of them is slower, the more there are.
+//! Processor sharing: requests in flight share the server's capacity, so each further one slows all of them down.
 
 use crate::behaviour::SharedCapacity;
 use std::collections::VecDeque;
 
-/// Processor sharing of equal requests, so that the first to come is the first to end. Times are in seconds of server
-/// time.
+/// A processor that equal requests share, so that they end in the order of their arrival. Times are in seconds of
+/// server time.
 #[derive(Debug)]
 pub(crate) struct SharedProcessor<T> {
     saturation: SharedCapacity,
     /// Work that each request in flight has received since the start; a request ends after one unit.
     progress: f64,
     advanced_at: f64,
-    /// With the progress at which it ends.
+    /// Each request with the progress at which it ends.
     requests: VecDeque<(f64, T)>,
 }
 
@@ -30,13 +30,13 @@ impl<T> SharedProcessor<T> {
         self.requests.push_back((self.progress + 1.0, request));
     }
 
-    /// Removes those that satisfy the condition: their clients are gone.
+    /// Removes the requests that satisfy the condition, because their clients have disconnected.
     pub(crate) fn remove(&mut self, gone: impl Fn(&T) -> bool, now: f64) {
         self.advance(now);
         self.requests.retain(|(_, request)| !gone(request));
     }
 
-    /// The next request that has ended.
+    /// Removes and returns the first request that has ended by `now`; `None` if there is none.
     pub(crate) fn ended(&mut self, now: f64) -> Option<T> {
         self.advance(now);
         let (end, _) = self.requests.front()?;
@@ -56,7 +56,7 @@ impl<T> SharedProcessor<T> {
         self.advanced_at = now;
     }
 
-    /// Units of work a second that each request receives.
+    /// Units of work per second that each request receives.
     fn speed(&self) -> f64 {
         let in_flight = self.requests.len();
         self.saturation.capacity(in_flight) / in_flight as f64
@@ -67,7 +67,7 @@ impl<T> SharedProcessor<T> {
 mod tests {
     use super::{SharedCapacity, SharedProcessor};
 
-    /// Ten answers a second, the knee at five requests.
+    /// Ten answers per second; the knee is at five requests.
     const SATURATION: SharedCapacity = SharedCapacity {
         peak_rps: 10.0,
         base_s: 0.5,

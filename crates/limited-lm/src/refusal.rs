@@ -1,9 +1,9 @@
-//! The answers of a server that does not answer the question, as OpenAI writes them.
+//! Error responses in OpenAI's format.
 
 use crate::http::HttpReply;
 use serde_json::json;
 
-/// Seconds that an overloaded server asks to wait, where it hints at all.
+/// The `Retry-After` of an overloaded server in seconds, if it sends one.
 const OVERLOADED_WAIT_S: u64 = 5;
 
 fn error(status: u16, message: &str, kind: &str, code: &str) -> HttpReply {
@@ -42,7 +42,7 @@ pub(crate) fn no_quota() -> HttpReply {
     error(429, message, "insufficient_quota", "insufficient_quota")
 }
 
-/// The quota of the day is used up; it returns in so many seconds of real time.
+/// The daily quota is used up. It is reset in `reset_s` seconds of real time.
 pub(crate) fn no_daily_quota(limit: u64, reset_s: u64) -> HttpReply {
     let message = format!(
         "Rate limit reached for limited on requests per day (RPD): Limit {limit}, Used {limit}, Requested 1. \
@@ -72,7 +72,7 @@ pub(crate) fn crashed() -> HttpReply {
     )
 }
 
-/// A limit is reached; there is room again after so many seconds of real time.
+/// A rate limit is reached. A request is admitted again in `wait_s` seconds of real time.
 pub(crate) fn rate_limited(wait_s: f64, headers: String) -> HttpReply {
     let message = format!("Rate limit reached for limited. Please try again in {wait_s:.3}s.");
     HttpReply {

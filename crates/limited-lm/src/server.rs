@@ -1,4 +1,4 @@
-//! The server as a thread with its sockets.
+//! The server: a thread with its sockets.
 
 use crate::behaviour::{OutageKind, ServerBehaviour};
 use crate::connection::talk;
@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
 
-/// Connections that wait to be accepted.
+/// The length of the listener's backlog.
 const BACKLOG: u32 = 4096;
 
 /// A running server; it stops when dropped.
@@ -20,17 +20,25 @@ pub struct LimitedServer {
     shared: Arc<SharedServer>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
-    /// Keeps the port while the server refuses connections.
+    /// Keeps the port reserved while the server refuses connections.
     _reserved: TcpSocket,
 }
 
 impl LimitedServer {
-    /// Serves on a free port of the loopback interface. Fails if it cannot listen or start a thread.
+    /// Serves on a free port of the loopback interface.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the server cannot listen or start its thread.
     pub fn start(behaviour: ServerBehaviour) -> io::Result<LimitedServer> {
         LimitedServer::start_on(0, behaviour)
     }
 
-    /// The same on that port.
+    /// Serves on the port `port`; 0 for a free one.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the server cannot listen or start its thread.
     pub fn start_on(port: u16, behaviour: ServerBehaviour) -> io::Result<LimitedServer> {
         let reserved = socket(([127, 0, 0, 1], port).into())?;
         let address = reserved.local_addr()?;
@@ -66,27 +74,27 @@ impl LimitedServer {
         })
     }
 
-    /// What a job file calls `api_base`.
+    /// The address for `api_base` in a job file.
     pub fn base(&self) -> String {
         format!("http://{}/v1", self.address)
     }
 
-    /// What it saw so far.
+    /// The counters so far.
     pub fn counts(&self) -> ServedCounts {
         self.shared.account().counts.served()
     }
 
-    /// Other limits and faults of the account from now on; speed, saturation and outage stay as they are.
+    /// Replaces the limits and faults of the account. Speed, saturation and outage stay as they are.
     pub fn change(&self, behaviour: ServerBehaviour) {
         self.shared.account().change(behaviour);
     }
 
-    /// Breaks down until [`LimitedServer::mend`].
+    /// Starts an outage, which lasts until [`LimitedServer::mend`].
     pub fn break_down(&self, how: OutageKind) {
         self.shared.breakdown.send_replace(Some(how));
     }
 
-    /// Serves again.
+    /// Ends an outage.
     pub fn mend(&self) {
         self.shared.breakdown.send_replace(None);
     }
@@ -96,13 +104,13 @@ impl Drop for LimitedServer {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // Its panic has been printed.
+            // The thread's panic has been printed.
             let _ = thread.join();
         }
     }
 }
 
-/// Bound, and not yet listening.
+/// A socket that is bound and not listening yet.
 fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
@@ -110,7 +118,7 @@ fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// Accepts connections for ever, but for the time in which the server is down.
+/// Accepts connections, except while the server refuses them. Never returns.
 async fn accept(shared: &Arc<SharedServer>, address: SocketAddr, listener: TcpListener) {
     let mut listener = Some(listener);
     let mut breakdown = shared.breakdown.subscribe();
@@ -118,7 +126,7 @@ async fn accept(shared: &Arc<SharedServer>, address: SocketAddr, listener: TcpLi
         let how = *breakdown.borrow_and_update();
         if how == Some(OutageKind::Refuse) {
             listener = None;
-            // The sender lives as long as this.
+            // The sender lives as long as `shared`.
             let _ = breakdown.changed().await;
             continue;
         }
@@ -133,13 +141,13 @@ async fn accept(shared: &Arc<SharedServer>, address: SocketAddr, listener: TcpLi
             accepted = listening.accept() => match accepted {
                 Ok(_) if how == Some(OutageKind::Reset) => shared.account().counts.reset(),
                 Ok((stream, _)) => {
-                    // Only the latency suffers.
+                    // A failure only raises the latency.
                     let _ = stream.set_nodelay(true);
                     let shared = Arc::clone(shared);
-                    // A client that disconnects has nothing to report.
+                    // The connection's error is ignored: the client has disconnected.
                     tokio::spawn(async move { drop(talk(&shared, stream).await) });
                 }
-                // No file descriptor is free: one is when a connection ends.
+                // No file descriptor is free until a connection ends.
                 Err(_) => tokio::task::yield_now().await,
             },
             _ = breakdown.changed() => {}

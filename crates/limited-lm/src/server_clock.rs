@@ -1,9 +1,9 @@
-//! The server's time, which may run faster than real time.
+//! The clock of the server, which may run faster than real time.
 
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Server time since the start, in seconds.
+/// A clock in seconds of server time since the start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ServerClock {
     start: Instant,
@@ -22,12 +22,12 @@ impl ServerClock {
         self.start.elapsed().as_secs_f64() * self.speed
     }
 
-    /// The real time of so many seconds of server time.
+    /// The real time of `secs` seconds of server time.
     pub(crate) fn real(&self, secs: f64) -> Duration {
         Duration::from_secs_f64((secs / self.speed).max(0.0))
     }
 
-    /// A number per second of server time as one per second of real time.
+    /// Converts a rate per second of server time to one per second of real time.
     pub(crate) fn real_rate(&self, rate: f64) -> f64 {
         rate * self.speed
     }

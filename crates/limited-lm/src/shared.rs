@@ -1,4 +1,4 @@
-//! What all connections of a server share: the account, the work in flight, and whether the server is up.
+//! The state that all connections of a server share: the account, the requests in flight, and the outage.
 
 use crate::account::{AdmittedRequest, AnswerEnding, LimitedAccount, ServerReaction};
 use crate::behaviour::{OutageKind, ServerBehaviour, SharedCapacity};
@@ -14,23 +14,23 @@ use tokio::sync::{Notify, oneshot, watch};
 pub(crate) struct SharedServer {
     clock: ServerClock,
     account: Mutex<LimitedAccount>,
-    /// How the server is down now; `None`: it is up.
+    /// The present outage; `None` if the server is up.
     pub(crate) breakdown: watch::Sender<Option<OutageKind>>,
-    /// A request arrived or was answered.
+    /// Notified when a request arrived or was answered.
     happened: Notify,
     processor: Option<Mutex<SharedProcessor<oneshot::Sender<()>>>>,
-    /// A request was added to the processor or left it.
+    /// Notified when a request was added to the processor or dropped from it.
     processor_changed: Notify,
 }
 
-/// What is sent, and whether the connection ends with it.
+/// A response, and whether the connection is closed after it.
 pub(crate) enum ReplySending {
     Whole(HttpReply),
-    /// The first half; then the connection is closed.
+    /// The first half of the response, after which the connection is closed.
     Half(HttpReply),
 }
 
-/// A request in flight: dropped, it counts as one that was not answered.
+/// An admitted request. If it is dropped before it ends, it is counted as dropped.
 struct PendingRequest<'a> {
     shared: &'a SharedServer,
     is_ended: bool,
@@ -55,7 +55,7 @@ impl SharedServer {
         locked(&self.account)
     }
 
-    /// Answers a request after the time that it takes; never, if it hangs.
+    /// Returns the response to a request after its latency. Never returns if the request hangs.
     pub(crate) async fn reply(&self, request: &HttpRequest) -> ReplySending {
         if request.path.ends_with("/_counts") {
             let counts = self.account().counts.served();
@@ -91,7 +91,7 @@ impl SharedServer {
                 let (sender, ended) = oneshot::channel();
                 locked(processor).add(sender, self.clock.now());
                 self.processor_changed.notify_one();
-                // The sender is dropped with the server only.
+                // The sender lives as long as the server.
                 let _ = ended.await;
             }
         }
@@ -126,7 +126,7 @@ impl SharedServer {
         }
     }
 
-    /// Ends the requests that share the processor when their time has come; never returns.
+    /// Ends the requests on the processor at their times. Never returns.
     pub(crate) async fn run_processor(&self) {
         let Some(processor) = &self.processor else {
             return pending().await;
@@ -137,7 +137,7 @@ impl SharedServer {
                 let now = self.clock.now();
                 processor.remove(oneshot::Sender::is_closed, now);
                 while let Some(sender) = processor.ended(now) {
-                    // The client may be gone.
+                    // The client may have disconnected.
                     let _ = sender.send(());
                 }
                 processor.next_end()
@@ -155,7 +155,7 @@ impl SharedServer {
         }
     }
 
-    /// Breaks the server down as its behaviour describes, and mends it; never returns.
+    /// Runs the planned outage. Never returns.
     pub(crate) async fn run_outage(&self, behaviour: &ServerBehaviour) {
         let Some(outage) = behaviour.outage else {
             return pending().await;
@@ -169,7 +169,7 @@ impl SharedServer {
         pending().await
     }
 
-    /// Waits until arrivals and answers satisfy the condition.
+    /// Waits until the numbers of arrivals and answers satisfy the condition.
     async fn until(&self, condition: impl Fn(u64, u64) -> bool) {
         loop {
             let happened = self.happened.notified();
@@ -187,11 +187,11 @@ impl SharedServer {
         }
     }
 
-    /// Returns when connections are to be closed.
+    /// Returns when an outage closes the connections.
     pub(crate) async fn until_cut(&self) {
         let mut breakdown = self.breakdown.subscribe();
         let is_cut = |how: &Option<OutageKind>| matches!(how, Some(OutageKind::Refuse | OutageKind::Reset));
-        // The sender lives as long as this.
+        // The sender lives as long as `self`.
         let _ = breakdown.wait_for(is_cut).await;
     }
 }
@@ -205,7 +205,7 @@ impl Drop for PendingRequest<'_> {
     }
 }
 
-/// A panic of another thread leaves counters that a test may still read.
+/// After a panic of another thread, a test may still read the counters.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

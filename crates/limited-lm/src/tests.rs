@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Error, Read as _, Write as _};
 use std::net::TcpStream;
 use std::thread;
 
-/// The status of the answer to a request over a connection of its own.
+/// Sends a request on a connection of its own, and returns the status of the response.
 fn ask(server: &LimitedServer, body: &str) -> Result<u16, Error> {
     let mut stream = connect(server)?;
     send(&mut stream, body)?;
@@ -39,7 +39,7 @@ fn receive(stream: TcpStream) -> Result<u16, Error> {
     status.parse().map_err(Error::other)
 }
 
-/// A server that answers at once.
+/// A server without latency.
 fn quick() -> ServerBehaviour {
     ServerBehaviour {
         latency_ms: 0.0,
@@ -72,7 +72,7 @@ fn server_counts_what_is_in_flight_and_dropped() {
     }
     let counts = server.counts();
     assert_eq!((counts.most_in_flight, counts.hung, counts.dropped), (1, 1, 1));
-    // Only the first request of a body hangs.
+    // Only the first request with a body hangs.
     assert_eq!(ask(&server, "hangs").unwrap(), 200);
 }
 

@@ -1,30 +1,30 @@
-//! Whose fault a refused request is, by status, error code and words.
+//! Classifies an error response by the party at fault, from its status, error code and message.
 
 use super::headers::stated_wait;
 use crate::http::{ServerError, retry};
 use crate::lm::{ClosedAccount, ClosedCause};
 use std::time::Duration;
 
-/// A wait from which on a rate limit is a quota: no run waits so long for one call.
+/// The shortest wait after which a rate limit counts as a used-up quota: no run waits so long for one call.
 const QUOTA_WAIT: Duration = Duration::from_secs(3600);
 
-/// A wait up to which even a limit per day is a rate limit: a sliding day gives back a little every minute.
+/// The longest wait up to which a daily limit counts as a rate limit: a sliding daily limit frees a little every minute.
 const SHORT_WAIT: Duration = Duration::from_secs(600);
 
-/// Whose fault it is.
+/// The party at fault.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Blame {
-    /// The rate: the server asks for a pause of this length.
+    /// The rate. The server may ask for a wait.
     Rate(Option<Duration>),
-    /// The server's: it may pass.
+    /// The server. A retry may succeed.
     Server,
-    /// The account's.
+    /// The account.
     Account(ClosedAccount),
-    /// The request's.
+    /// The request.
     Request,
 }
 
-/// Codes and types of errors that are the account's, whatever the status.
+/// Error codes and types that concern the account, whatever the status.
 const ACCOUNT_KINDS: [(&str, ClosedCause); 12] = [
     ("insufficient_quota", ClosedCause::Quota),
     ("billing_not_active", ClosedCause::Quota),
@@ -40,7 +40,7 @@ const ACCOUNT_KINDS: [(&str, ClosedCause); 12] = [
     ("DeploymentNotFound", ClosedCause::Model),
 ];
 
-/// Words of a 400 or 403 that is the account's, where the server sends no code for it.
+/// Phrases of a 400 or 403 that concerns the account, for servers that send no error code for it.
 const ACCOUNT_PHRASES: [(&str, ClosedCause); 4] = [
     ("api key not valid", ClosedCause::Key),
     ("invalid api key", ClosedCause::Key),
@@ -48,10 +48,10 @@ const ACCOUNT_PHRASES: [(&str, ClosedCause); 4] = [
     ("credit balance is too low", ClosedCause::Quota),
 ];
 
-/// Words that say that a limit is one of a day.
+/// Phrases of a message about a daily limit.
 const DAILY_PHRASES: [&str; 4] = ["per day", "(rpd)", "(tpd)", "daily"];
 
-/// Judges an answer that is an error. `message` is the server's, without the key; `wait` is what its headers ask for.
+/// Classifies an error response. `message` is the server's, without the API key. `wait` is the wait that its headers ask for.
 pub(super) fn judge(status: u16, error: &ServerError, message: &str, wait: Option<Duration>) -> Blame {
     let is = |kind: &str| error.kinds.iter().any(|k| k == kind);
     let text = message.to_lowercase();
@@ -70,7 +70,7 @@ pub(super) fn judge(status: u16, error: &ServerError, message: &str, wait: Optio
             cause => closed(*cause, None),
         };
     }
-    // In a response with status 200, only the error type marks an error as passing.
+    // In a response with status 200, only the error type shows that the error is transient.
     let is_rate = matches!(status, 429 | 529)
         || (status == 503 && wait.is_some())
         || is("rate_limit_exceeded")

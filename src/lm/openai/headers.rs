@@ -1,4 +1,4 @@
-//! Reads what the headers of an answer say of limits.
+//! Reads the rate limits in the headers of a response.
 
 use crate::lm::{Hints, LimitHint};
 use reqwest::header::HeaderMap;
@@ -36,7 +36,7 @@ fn limit(headers: &HeaderMap, [limit, remaining, reset]: [&str; 3]) -> Option<Li
     })
 }
 
-/// A duration as OpenAI writes it: `6m0s`, `1.5s`, `20ms`, `1h2m3s`; a bare number is seconds.
+/// Parses a duration in OpenAI's notation: `6m0s`, `1.5s`, `20ms`, `1h2m3s`. A bare number is seconds.
 pub(super) fn duration(text: &str) -> Option<Duration> {
     let mut secs = 0.0;
     let mut rest = text.trim();
@@ -66,7 +66,7 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(secs).ok()
 }
 
-/// The wait that an error message states: `… try again in 7m12.5s.`
+/// The wait that an error message contains, as in `… try again in 7m12.5s.`
 pub(super) fn stated_wait(message: &str) -> Option<Duration> {
     let (_, rest) = message.split_once("try again in ")?;
     let word = rest.split_whitespace().next()?;

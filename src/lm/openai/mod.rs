@@ -22,7 +22,7 @@ use reqwest::{Client, Response, StatusCode, Url};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
-/// The largest body of an answer that is read, in bytes; a larger one is refused.
+/// The largest body of an answer in bytes. A larger one is refused.
 pub const LARGEST_ANSWER: usize = 32 << 20;
 
 /// An LM at `{api_base}/chat/completions`.
@@ -31,7 +31,7 @@ pub struct OpenAi {
     name: String,
     client: Client,
     url: Url,
-    /// The URL as errors show it: no credentials, no query.
+    /// The URL without credentials and query, for error messages.
     shown_url: String,
     key: Option<Secret>,
     counts: UsageCounters,
@@ -46,7 +46,11 @@ struct UsageCounters {
 }
 
 impl OpenAi {
-    /// A client; opens no connection yet. Without a key no `Authorization` is sent.
+    /// Creates a client and opens no connection. Without a key no `Authorization` header is sent.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ConnectError`] if the address, the timeout or the key cannot be used.
     pub fn new(
         settings: &LmSettings,
         key: Option<Secret>,
@@ -107,7 +111,7 @@ impl OpenAi {
         Ok(Reply { verdict, hints })
     }
 
-    /// The verdict on an answer with status 200.
+    /// The verdict on a response with status 200.
     fn success(&self, body: &[u8], whole: bool) -> Verdict {
         if !whole {
             let message = format!("{}: more than {LARGEST_ANSWER} bytes", self.shown_url);
@@ -128,7 +132,7 @@ impl OpenAi {
 
     async fn error_response(&self, status: StatusCode, response: Response) -> Verdict {
         let wait = retry::requested(response.headers(), SystemTime::now());
-        // An error without its body is still that error.
+        // If the body cannot be read, the status alone classifies the error.
         let body = collect(response, LARGEST_ERROR)
             .await
             .map_or_else(|_| Vec::new(), |(body, _)| body);
@@ -172,7 +176,7 @@ impl OpenAi {
         }
     }
 
-    /// A request that could not be sent, or an answer that did not arrive whole.
+    /// The verdict on a request that could not be sent, or whose response was cut off.
     fn broken(&self, error: reqwest::Error) -> Verdict {
         let is_late = error.is_timeout() && !error.is_connect();
         let cause = self.redact(&chain(&error.without_url()));
@@ -203,7 +207,7 @@ impl OpenAi {
         self.metrics.spent(usage.prompt_tokens, usage.completion_tokens);
     }
 
-    /// Removes the key from an answer that echoes it: answers are written to DIR.
+    /// Removes the API key from an answer that contains it, because answers are written to DIR.
     fn without_key(&self, answer: LmResponse) -> LmResponse {
         match &self.key {
             Some(key) if answer.text.contains(key.reveal()) => LmResponse {
@@ -214,7 +218,7 @@ impl OpenAi {
         }
     }
 
-    /// The server's text as a message may show it.
+    /// Prepares a text of the server for a message: without the API key, and shortened.
     fn redact(&self, text: &str) -> String {
         http::redact(self.key.as_ref(), text)
     }
@@ -239,7 +243,7 @@ impl Lm for OpenAi {
     }
 }
 
-/// `{api_base}/chat/completions`, where `api_base` is an address that holds no credentials.
+/// The URL `{api_base}/chat/completions`. An `api_base` with credentials is an error.
 fn endpoint(settings: &LmSettings) -> Result<Url, ConnectError> {
     let lm = || settings.name.clone();
     let base = settings.api_base.as_deref().unwrap_or(OPENAI_BASE);

@@ -1,14 +1,14 @@
-//! Parses the body of a chat completion: an answer, or the reason why there is none.
+//! Parses the body of a chat completion into an answer, or into the reason why it has none.
 
 use super::super::{LmResponse, Usage};
 use crate::http::{ServerError, server_error, shorten};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// Why a body with status 200 is no answer.
+/// Why a body with status 200 contains no answer.
 #[derive(Debug, PartialEq)]
 pub(super) enum BadBody {
-    /// Not a chat completion; the tokens that the server counted all the same.
+    /// Not a chat completion. The usage counts all the same.
     Garbled(String, Usage),
     /// An error object in place of a completion.
     Error(ServerError),
@@ -50,7 +50,7 @@ struct UsageFields {
     completion_tokens: Option<u64>,
 }
 
-/// Reads the body of a 200.
+/// Parses the body of a response with status 200.
 pub(super) fn read(body: &[u8]) -> Result<LmResponse, BadBody> {
     let completion: ChatCompletion = match serde_json::from_slice(body) {
         Ok(completion) => completion,
@@ -83,7 +83,7 @@ pub(super) fn read(body: &[u8]) -> Result<LmResponse, BadBody> {
     }
 }
 
-/// `content`: a string, null, or parts whose texts are joined.
+/// `content`: a string, null, or a list of parts whose texts are joined.
 fn text(content: &RawValue) -> Result<String, serde_json::Error> {
     if content.get().starts_with('[') {
         let parts: Vec<ContentPart> = serde_json::from_str(content.get())?;
@@ -92,7 +92,7 @@ fn text(content: &RawValue) -> Result<String, serde_json::Error> {
     serde_json::from_str::<Option<String>>(content.get()).map(Option::unwrap_or_default)
 }
 
-/// UsageFields that cannot be read are 0: they never cost an answer.
+/// Usage that cannot be parsed counts as 0: the answer is still used.
 fn usage(raw: &RawValue) -> Usage {
     let counts = serde_json::from_str::<UsageFields>(raw.get());
     counts.map_or(Usage::default(), |counts| Usage {

@@ -1,4 +1,4 @@
-//! The client against a real server of the tests' own, which plays scripted answers.
+//! The client against a local server that plays scripted responses.
 
 use super::*;
 use crate::lm::testing::{self, NoAdapter};
@@ -14,15 +14,15 @@ use tokio::net::{TcpListener, TcpStream};
 const KEY: &str = "sk-very-secret-123456";
 const GOOD: &str = r#"{"choices":[{"message":{"role":"assistant","content":"hi"}}],"usage":{"prompt_tokens":7,"completion_tokens":2}}"#;
 
-/// One scripted answer.
+/// One scripted response.
 enum Play {
     /// A status, further header lines, a body.
     Respond(u16, &'static str, String),
-    /// A good answer cut off in its middle, and the connection closed.
+    /// Half of a good answer, then the connection is closed.
     Half,
-    /// Nothing, until the client goes away.
+    /// No response, until the client closes the connection.
     Hang,
-    /// A body of more bytes than any answer may have.
+    /// A body that exceeds the size limit.
     Huge,
 }
 
@@ -32,7 +32,7 @@ struct Seen {
     requests: Vec<String>,
 }
 
-/// Plays the script in order, then good answers; returns the address and what was seen.
+/// Plays the script in order, then good answers. Returns the address and the counters.
 async fn server(script: Vec<Play>) -> (String, Arc<Mutex<Seen>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -79,7 +79,7 @@ async fn serve(mut stream: TcpStream, script: Arc<Mutex<std::vec::IntoIter<Play>
                     .await
                     .unwrap();
                 let chunk = [b"100000\r\n".as_slice(), &vec![b' '; 1 << 20], b"\r\n"].concat();
-                // The client hangs up when it has had enough.
+                // The client closes the connection when the size limit is exceeded.
                 while stream.write_all(&chunk).await.is_ok() {}
                 return;
             }
@@ -137,7 +137,7 @@ fn client(settings: &LmSettings) -> OpenAi {
     OpenAi::new(settings, Secret::new(KEY), settings.metrics(&Metrics::new())).unwrap()
 }
 
-/// Asks once, which is one request, whatever comes back.
+/// Sends one request, and asserts that the client sent no more.
 async fn play(play: Play) -> (Verdict, UsageTotals) {
     let (base, seen) = server(vec![play]).await;
     let lm = client(&settings(&base));
@@ -160,7 +160,7 @@ fn failed(verdict: Verdict) -> LmError {
     }
 }
 
-/// Why there is no answer.
+/// The message of a server that is away or late.
 fn away(verdict: Verdict) -> String {
     match verdict {
         Verdict::Away { message, .. } | Verdict::Late { message, .. } => message,
@@ -253,7 +253,7 @@ async fn a_server_whose_answer_breaks_off_is_away() {
     away(play(Play::Half).await.0);
 }
 
-/// The clock runs ahead while nothing is on its way: the request arrives before its time is up, on a machine of any speed.
+/// The paused clock advances only while no I/O is pending, so the request arrives before its timeout on a machine of any speed.
 #[tokio::test(start_paused = true)]
 async fn a_server_that_hangs_is_late_after_the_timeout() {
     let (base, seen) = server(vec![Play::Hang]).await;
@@ -359,7 +359,7 @@ async fn the_key_is_sent_and_never_said() {
     );
 }
 
-/// So that cutting the message off before taking the key out would leave half of the key.
+/// The number of characters before the key. If the message were shortened before the key is removed, half of the key would remain.
 const SHOWN_BEFORE_KEY: usize = 290;
 
 #[tokio::test]

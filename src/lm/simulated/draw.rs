@@ -1,6 +1,6 @@
-//! Seeded draws that stay the same from release to release: splitmix64 over a hash of what was asked.
+//! Seeded random draws that are the same in every release: splitmix64 over a hash of the request.
 
-/// A stream of draws.
+/// A sequence of draws.
 pub(super) struct Draw(u64);
 
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -15,18 +15,18 @@ impl Draw {
         mix(self.0)
     }
 
-    /// True with this probability: never at 0, always at 1.
+    /// Returns true with this probability. Never at 0, always at 1.
     pub(super) fn chance(&mut self, probability: f64) -> bool {
         // The top 53 bits: a float in [0, 1).
         ((self.next() >> 11) as f64) < probability * (1u64 << 53) as f64
     }
 
-    /// A number below `bound`, which is not 0.
+    /// Returns a number below `bound`, which must not be 0.
     pub(super) fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.next()) * bound as u128) >> 64) as usize
     }
 
-    /// One of them; none of none.
+    /// Returns a random element; `None` if there is none.
     pub(super) fn pick<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
         if of.is_empty() {
             None
@@ -36,7 +36,7 @@ impl Draw {
     }
 }
 
-/// A hash of `bytes`, eight at a time: a request body has thousands.
+/// Hashes `bytes` eight at a time, because a request body has thousands.
 pub(super) fn hash(seed: u64, bytes: &[u8]) -> u64 {
     let mut state = mix(seed ^ bytes.len() as u64);
     let (words, rest) = bytes.as_chunks::<8>();

@@ -1,4 +1,4 @@
-//! The simulated LM: answers from an example's own labels, right or wrong by a seeded draw, with no server behind it.
+//! The simulated LM, without a server: it answers from the example's own labels, correctly or not by a seeded draw.
 
 mod draw;
 mod random_values;
@@ -28,7 +28,7 @@ pub struct SimulatedLm {
 }
 
 impl SimulatedLm {
-    /// Creates an LM that follows `settings.simulate`. A different name or job seed changes its answers.
+    /// Creates an LM with the behaviour `settings.simulate`. A different model or job seed changes its answers.
     pub fn new(settings: &LmSettings, job_seed: u64, metrics: LmMetrics) -> SimulatedLm {
         let seed = draw::hash(settings.simulate.seed, settings.model.as_bytes());
         SimulatedLm {
@@ -43,7 +43,7 @@ impl SimulatedLm {
         }
     }
 
-    /// Counts so many tries that failed, each of which was followed by another.
+    /// Counts failed tries, each of which was followed by another.
     fn failed(&self, status: u16, tries: u32) {
         for _ in 0..tries {
             self.failed_once(status, self.metrics.request());
@@ -58,7 +58,7 @@ impl SimulatedLm {
         }
     }
 
-    /// The number of attempts until the request succeeds; `None` if all fail, which only an error rate of 1 can cause.
+    /// The number of tries until the request succeeds. `None` if all fail, as with an error rate of 1.
     fn attempts_needed(&self, draw: &mut Draw) -> Option<u32> {
         if self.simulation.error_rate >= 1.0 {
             return None;
@@ -97,7 +97,7 @@ impl SimulatedLm {
     }
 }
 
-/// What LMs send in place of the answer that was asked for: nothing, prose, or the answer without its first header.
+/// An answer that does not parse: empty, prose, or the answer without its first header.
 fn spoil(answer: String, draw: &mut Draw) -> String {
     match (
         draw.below(3),
@@ -111,7 +111,7 @@ fn spoil(answer: String, draw: &mut Draw) -> String {
     }
 }
 
-/// One of the accepted answers, where the label lists several for a field that is no list.
+/// The first accepted answer, if the label is a list of them for a field that is no list.
 fn accepted<'a>(label: &'a Value, ty: &Type) -> &'a Value {
     match (label, ty) {
         (Value::List(_), Type::List(_) | Type::Tuple(_) | Type::Set(_) | Type::Any | Type::Union(_)) => label,
@@ -121,7 +121,7 @@ fn accepted<'a>(label: &'a Value, ty: &Type) -> &'a Value {
 }
 
 impl SimulatedLm {
-    /// Answers. A failed first try and its repetition happen inside: nothing limits a simulated LM, so no call has to wait for another.
+    /// Answers a request. A failed first try is repeated within this call: nothing limits a simulated LM, so no call has to wait.
     async fn answer(&self, request: LmRequest<'_>) -> Result<LmResponse, LmError> {
         let mut draw = Draw::new(draw::hash(self.seed, request.body.as_bytes()));
         let mut timer = self.metrics.request();

@@ -1,4 +1,4 @@
-//! Values of a type that an LM might have answered: wrong ones, where the right one is known, and plausible ones.
+//! Random values of a type, as an LM might answer them: any value, or one that differs from the label.
 
 use super::draw::Draw;
 use crate::signature::{EnumClass, TupleItems, Type};
@@ -10,10 +10,10 @@ const WORDS: [&str; 16] = [
     "lumen", "maple", "nimbus", "onyx", "prairie",
 ];
 
-/// How often a wrong value is drawn before the right one is let through, as for a type with one value.
+/// How often a value is drawn until it differs from the label. A type with only one value has no other.
 const DRAWS: usize = 8;
 
-/// A value of the type that is not the label.
+/// Returns a value of the type that differs from the label, if the type has one.
 pub(super) fn wrong_value(ty: &Type, label: &Value, draw: &mut Draw) -> Value {
     match (ty, label) {
         (Type::Bool, Value::Bool(label)) => return Value::Bool(!label),
@@ -24,7 +24,7 @@ pub(super) fn wrong_value(ty: &Type, label: &Value, draw: &mut Draw) -> Value {
                 .map_or_else(|| label.clone(), |other| (*other).clone());
         }
         (Type::Enum(class), _) => {
-            // The label may be the member or, as data files have it, the member's value.
+            // The label may be the member or, as in data files, the member's value.
             let is_label = |name: &Arc<str>, value: &Value| match label {
                 Value::Enum(label) => label.name == *name,
                 label => value == label,
@@ -48,7 +48,7 @@ pub(super) fn wrong_value(ty: &Type, label: &Value, draw: &mut Draw) -> Value {
     plausible_value(ty, draw)
 }
 
-/// A value that is valid for the type.
+/// Returns a valid value of the type.
 pub(super) fn plausible_value(ty: &Type, draw: &mut Draw) -> Value {
     match ty {
         Type::Any | Type::Str => Value::Str(random_text(draw)),
@@ -125,7 +125,7 @@ fn random_items(item: Option<&Type>, draw: &mut Draw) -> Vec<Value> {
         .collect()
 }
 
-/// Keeps the first of equal ones; there are three at most.
+/// Removes repeated items; there are at most three.
 fn dedup<T>(of: &mut Vec<T>, key: impl Fn(&T) -> &Value) {
     let mut kept: Vec<T> = Vec::with_capacity(of.len());
     for one in of.drain(..) {

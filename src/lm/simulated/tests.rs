@@ -1,4 +1,4 @@
-//! The simulated LM: what it draws, how often, and that it draws the same again.
+//! The simulated LM: the distribution of its answers, and that they are reproducible.
 
 use super::*;
 use crate::adapter::{Adapter, FormatError, Message, ParseFailure};
@@ -8,7 +8,7 @@ use crate::signature::{EnumClass, Field, ModelClass, ModelField, Signature, Tupl
 use crate::value::Value;
 use std::sync::Arc;
 
-/// Writes one `[[ ## name ## ]]` header per field and a debug print of its value.
+/// Formats one `[[ ## name ## ]]` header per field, and the debug text of its value.
 #[derive(Debug)]
 struct Headers;
 
@@ -63,7 +63,7 @@ fn labels() -> Type {
     Type::Literal(vec!["a".into(), "b".into(), "c".into()])
 }
 
-/// Asks question number `i`, whose right label is `"b"`.
+/// Asks question number `i`, whose correct label is `"b"`.
 async fn ask(lm: &SimulatedLm, signature: &Signature, i: usize) -> Result<LmResponse, LmError> {
     let example = Record::from_iter([("label".to_owned(), Value::from("b"))]);
     let context = RequestContext {
@@ -129,7 +129,7 @@ async fn the_same_question_gets_the_same_answer_and_another_seed_another() {
         for (other, differ) in others.iter().zip(&mut differ) {
             *differ += u32::from(ask(other, &signature, i).await.unwrap() != answer);
         }
-        // Asked in another order by another process.
+        // Another process asks in another order.
         ask(&again, &signature, 299 - i).await.unwrap();
         assert_eq!(ask(&again, &signature, i).await.unwrap(), answer);
     }
@@ -161,7 +161,7 @@ async fn failures_are_retried_inside_and_only_a_rate_of_one_fails_for_good() {
     assert_eq!(ask(&all, &signature, 0).await.unwrap_err().attempts(), 4);
 }
 
-/// Whether a value is one of the type's.
+/// Whether the value is valid for the type.
 fn valid(ty: &Type, value: &Value) -> bool {
     let each = |ty: &Option<Box<Type>>, items: &[Value]| {
         items
@@ -212,7 +212,7 @@ fn valid(ty: &Type, value: &Value) -> bool {
     }
 }
 
-/// A type drawn at random, nested up to `depth` levels.
+/// A random type, nested up to `depth` levels.
 fn any_type(draw: &mut Draw, depth: usize) -> Type {
     let inner = |draw: &mut Draw| Box::new(any_type(draw, depth - 1));
     match draw.below(if depth == 0 { 7 } else { 14 }) {
@@ -263,7 +263,7 @@ fn every_value_is_valid_for_its_type_and_a_wrong_one_is_not_the_label() {
         assert!(valid(&ty, &other), "{ty:?} {other:?}");
         let_through += u32::from(other == label);
     }
-    // Types with one value, `None` and what is made of it alone, have no wrong one.
+    // Types with only one value have no other: `None`, and containers of it.
     assert!(let_through < 600, "{let_through}");
 }
 

@@ -1,4 +1,4 @@
-//! What the server does with a request: its limits, its faults, and the counters of both.
+//! The limits and faults of the account that the server applies to each request.
 
 #[cfg(test)]
 mod tests;
@@ -12,13 +12,13 @@ use crate::refusal;
 use crate::server_clock::ServerClock;
 use std::fmt::Write as _;
 
-/// Seconds of real time until a used-up daily quota returns.
+/// Seconds of real time until a daily quota is reset.
 const DAILY_RESET_S: u64 = 7200;
 
-/// Share of the mean latency by which a body's own may differ.
+/// The largest difference of a body's latency from the mean, as a share of the mean.
 const LATENCY_SPREAD: f64 = 0.2;
 
-/// The state of the one account that the server knows.
+/// The state of the server's only account.
 #[derive(Debug)]
 pub(crate) struct LimitedAccount {
     behaviour: ServerBehaviour,
@@ -27,38 +27,38 @@ pub(crate) struct LimitedAccount {
     tokens: Option<RateBucket>,
     /// The key of the first request.
     first_key: Option<String>,
-    /// Admissions and answers before the present behaviour.
+    /// Admissions and answers before the last change of the behaviour.
     admissions_before: u64,
     answers_before: u64,
     pub(crate) counts: RequestCounts,
 }
 
-/// What follows from a request.
+/// The reaction to a request.
 #[derive(Debug)]
 pub(crate) enum ServerReaction {
-    /// It is answered at once, with no answer to the question.
+    /// It gets an error response at once.
     Refused(HttpReply),
-    /// The server works on it.
+    /// It is admitted and gets its answer later.
     Admitted(AdmittedRequest),
 }
 
-/// A request in flight.
+/// An admitted request.
 #[derive(Debug)]
 pub(crate) struct AdmittedRequest {
     pub(crate) question: AskedQuestion,
-    /// Tokens of the answer.
+    /// Completion tokens of the answer.
     pub(crate) answer_tokens: u64,
     pub(crate) latency_s: f64,
     pub(crate) ending: AnswerEnding,
-    /// Of the answer.
+    /// Header lines of the response.
     pub(crate) headers: String,
 }
 
-/// How a request in flight ends.
+/// How an admitted request ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AnswerEnding {
     Whole,
-    /// In the middle of the answer.
+    /// The answer is cut off in its middle.
     Half,
     Never,
     /// With status 500.
@@ -81,7 +81,7 @@ impl LimitedAccount {
         account
     }
 
-    /// Other limits and faults from now on, with full buckets; the counters go on.
+    /// Replaces the limits and faults. The buckets are full, and the counts go on.
     pub(crate) fn change(&mut self, behaviour: ServerBehaviour) {
         let now = self.clock.now();
         let bucket = |limit: Option<f64>| limit.map(|limit| RateBucket::new(limit, behaviour.burst_s, now));
@@ -93,7 +93,7 @@ impl LimitedAccount {
         self.behaviour = behaviour;
     }
 
-    /// Decides about a request that has just arrived.
+    /// Admits or refuses a request that has just arrived.
     pub(crate) fn arrive(&mut self, request: &HttpRequest, is_overloaded: bool, now: f64) -> ServerReaction {
         let question = AskedQuestion::read(&request.body);
         let times_asked = self.counts.arrived(question.digest, &request.key, now);
@@ -133,7 +133,7 @@ impl LimitedAccount {
         })
     }
 
-    /// The refusal of a request that no waiting admits.
+    /// The error response to a request that no wait would admit.
     fn closed(&self, body: &str, has_first_key: bool, is_overloaded: bool) -> Option<HttpReply> {
         let behaviour = &self.behaviour;
         if is_overloaded {

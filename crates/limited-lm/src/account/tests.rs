@@ -1,4 +1,4 @@
-//! What the account does with requests, by the server's time alone.
+//! The account's reactions to requests, on server time alone.
 
 use super::{LimitedAccount, ServerReaction};
 use crate::behaviour::{RateHint, ServerBehaviour};
@@ -22,7 +22,7 @@ fn ask(account: &mut LimitedAccount, body: &str, key: &str, now: f64) -> Result<
     }
 }
 
-/// Whether a request is admitted, or the status of its refusal.
+/// The status of the response: 200 if the request is admitted.
 fn status(account: &mut LimitedAccount, key: &str, now: f64) -> u16 {
     ask(account, "{}", key, now).map_or_else(|reply| reply.status, |_| 200)
 }
