@@ -1,8 +1,8 @@
-//! Watches the LMs that the bootstrap calls, by the heartbeats of the workers, and decides when the run cannot go on.
+//! Watches the LMs that the bootstrap calls, and stops the run if they cannot be used. The workers' heartbeats carry their status.
 //!
-//! - An account that every worker reports as closed stops the run: no example can be answered before a person mends it.
-//! - An LM that is away on every worker is waited for, up to `patience`; one that never answered in this run only for some seconds,
-//!   unless `--wait` was given.
+//! - An account that every worker reports as closed stops the run: no example can be answered before a person corrects the cause.
+//! - The run waits for an LM that is away on every worker, for up to `patience`. If the LM has not answered in this run, it waits only for
+//!   some seconds, unless `--wait` was given.
 
 mod endpoint;
 mod overall_state;
@@ -22,25 +22,25 @@ use std::collections::HashSet;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long, in seconds, an LM may be away that has never answered in this run. With whole seconds, and the time until its workers are
-/// asked, the run stops after 7 s.
+/// How long, in seconds, an LM may be away that has not answered in this run. With the rounding to whole seconds, and the interval of the
+/// heartbeats, the run stops after 7 s.
 const FIRST_ANSWER_SECS: u64 = 5;
 
 /// How long the run waits for an LM that is away.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiting {
-    /// For one that has answered in this run.
+    /// The longest wait for an LM that has answered in this run.
     pub(super) patience: Duration,
-    /// Whether that holds for one that has never answered, too.
+    /// Whether `patience` also applies to an LM that has not answered in this run.
     pub(super) for_first_answer: bool,
 }
 
-/// The LMs that the bootstrap calls.
+/// The LMs that the bootstrap calls, and their state.
 pub(super) struct LmWatch {
     lms: Vec<WatchedLm>,
     waiting: Waiting,
     started: Instant,
-    /// Whether every worker started with this process, so that all its answers are of this run.
+    /// Whether every worker started with this process. Then all its answers belong to this run.
     is_alone: bool,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct LmWatch {
 struct WatchedLm {
     settings: LmSettings,
     endpoints: Vec<WatchedEndpoint>,
-    /// Answers in this run, as far as workers have reported them or outcomes show them.
+    /// Answers in this run: the maximum of those in the heartbeats and those in the outcome log.
     answers: u64,
 }
 
@@ -80,8 +80,7 @@ impl LmWatch {
         }
     }
 
-    /// Takes the workers' present heartbeats and the counts of the outcomes. Returns a line for each LM or endpoint whose state
-    /// has changed.
+    /// Applies the present heartbeats and the counts of the outcomes. Returns a log line for each LM or endpoint whose state has changed.
     pub(super) fn update(
         &mut self,
         heartbeats: &[Heartbeat],
@@ -101,17 +100,17 @@ impl LmWatch {
             .collect()
     }
 
-    /// Why the run stops, if an LM cannot be waited for.
+    /// The error that stops the run; `None` if it may continue or wait.
     pub(super) fn verdict(&self) -> Option<RunError> {
         self.lms.iter().find_map(|lm| lm.verdict(self.waiting))
     }
 
-    /// What limits the run, one text for each LM or endpoint that does.
+    /// The limits that hold the run back, one text for each LM or endpoint.
     pub(super) fn limits(&self) -> Vec<String> {
         self.lms.iter().flat_map(WatchedLm::limits).collect()
     }
 
-    /// Whether the status is of an LM that is watched: a worker may serve other runs, too.
+    /// Whether the status belongs to a watched LM. A worker may serve other runs, too.
     pub(super) fn watches(&self, status: &LmStatus) -> bool {
         self.lms
             .iter()
@@ -119,7 +118,7 @@ impl LmWatch {
             .any(|endpoint| endpoint.is_of(status))
     }
 
-    /// Names of the LMs that have answered in this run.
+    /// The names of the LMs that have answered in this run.
     pub(super) fn answered(&self) -> HashSet<&str> {
         let answered = self.lms.iter().filter(|lm| lm.answers > 0);
         answered.map(|lm| lm.settings.name.as_str()).collect()
@@ -165,7 +164,7 @@ impl WatchedLm {
         self.endpoints.iter().all(|endpoint| endpoint.state.is_out())
     }
 
-    /// Endpoints that are left out are no reason, as long as another one takes the calls.
+    /// The error that stops the run because of this LM. Endpoints that are out do not stop it while another one takes the calls.
     fn verdict(&self, waiting: Waiting) -> Option<RunError> {
         if !self.is_out() {
             return None;
@@ -173,14 +172,14 @@ impl WatchedLm {
         self.closed().or_else(|| self.away(waiting))
     }
 
-    /// Every account is closed.
+    /// The error if the account of every endpoint is closed; `None` if not.
     fn closed(&self) -> Option<RunError> {
         let closed = self.endpoints.iter().map(|endpoint| match &endpoint.state {
             OverallLmState::Closed(account) => Some((endpoint, account)),
             _ => None,
         });
         let closed: Vec<_> = closed.collect::<Option<_>>()?;
-        // If one opens again by itself, the run can go on then.
+        // An account that reopens by itself decides, because the run can continue then.
         let (first, account) = (closed.iter().find(|(_, account)| lm_stopped::reopens(account)))
             .or(closed.first())
             .copied()?;
@@ -200,7 +199,7 @@ impl WatchedLm {
         })))
     }
 
-    /// The servers have been away for too long: those whose accounts are not closed.
+    /// The error if the servers have been away for too long, apart from endpoints whose account is closed.
     fn away(&self, waiting: Waiting) -> Option<RunError> {
         let away = self
             .endpoints
@@ -229,7 +228,7 @@ impl WatchedLm {
         })
     }
 
-    /// Limits of single endpoints count only if all that are not left out are limited.
+    /// The limit of a single endpoint counts only if every endpoint in use is limited.
     fn limits(&self) -> Vec<String> {
         let name = &self.settings.name;
         let has_several = self.endpoints.len() > 1;

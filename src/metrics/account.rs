@@ -12,11 +12,11 @@ pub struct AccountMetrics {
     away: GaugeVec,
     closed: IntGaugeVec,
     latency: GaugeVec,
-    /// The workers of a process export the same accounts: a counter is brought up to date by one of them at a time.
+    /// The workers of a process export the same accounts, so only one of them at a time updates a counter.
     exporting: Mutex<()>,
 }
 
-/// One model at one address with one key, as the process sees it at the moment.
+/// The present state of one model at one address with one key in this process.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AccountReading<'a> {
     pub model: &'a str,
@@ -25,7 +25,7 @@ pub struct AccountReading<'a> {
     /// The name of the variable with the key; empty if no key is sent.
     pub key: &'a str,
     pub waiting: u64,
-    /// `None` if nothing limits.
+    /// `None` if nothing limits the requests.
     pub limit_per_sec: Option<f64>,
     /// Refusals for a rate limit since the process started.
     pub throttled: u64,
@@ -69,7 +69,7 @@ impl AccountMetrics {
             if reading.closed == Some(cause) {
                 self.closed.with_label_values(&labels).set(1);
             } else {
-                // It fails if there is none.
+                // Removing fails if the gauge does not exist.
                 drop(self.closed.remove_label_values(&labels));
             }
         }

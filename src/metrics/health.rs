@@ -1,4 +1,4 @@
-//! Liveness and readiness of the process: what `/healthz` and `/readyz` report.
+//! Liveness and readiness of the process, as `/healthz` and `/readyz` report them.
 
 use super::Service;
 use std::collections::BTreeMap;
@@ -67,7 +67,7 @@ impl Health {
         self.set(need, None);
     }
 
-    /// Marks the need as missing, for this reason.
+    /// Marks the need as missing, with the reason `why`.
     pub fn lacks(&self, need: Need, why: String) {
         self.set(need, Some(why));
     }
@@ -113,7 +113,7 @@ impl Health {
 }
 
 impl Watchdog {
-    /// Updates the watchdog while it is polled; to be polled by the task of the loop itself, in a `select!`.
+    /// Updates the watchdog while it is polled. The task of the loop has to poll it, in a `select!`.
     pub async fn keep_alive(&self) -> Infallible {
         loop {
             *lock(&self.0.last) = Instant::now();

@@ -65,7 +65,7 @@ pub struct LmMetrics {
 }
 
 impl Metrics {
-    /// The counters of the LM of that name in the job file. Its cost is counted if a price is given.
+    /// The counters of the LM with this name in the job file. Its cost is counted if a price is given.
     pub fn lm(&self, name: &str, model: &str, price: Option<DollarsPerMillion>) -> LmMetrics {
         let LmFamilies {
             requests,
@@ -142,7 +142,7 @@ pub struct RequestTimer<'a> {
 }
 
 impl RequestTimer<'_> {
-    /// The complete answer has arrived.
+    /// Records that the complete answer has arrived, with its status.
     pub fn answered(&mut self, status: u16) {
         self.status = Some(status);
     }

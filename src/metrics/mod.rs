@@ -1,7 +1,7 @@
 //! Metrics and health of a process, and the HTTP server that serves them.
 //!
-//! Every module may use this one; it uses no part of the pipeline. Counting is always on and costs a few atomic additions: each
-//! part of the program keeps the counters that it needs, looked up once by their labels. The server runs on request only.
+//! Every module may use this one; it uses no part of the pipeline. Counting is always on and costs a few atomic additions: each part of the
+//! program keeps its counters, which it looks up once by their labels. The server runs only on request.
 
 mod account;
 mod health;
@@ -95,7 +95,7 @@ impl Metrics {
         self.health.needs(Need::Service(service));
     }
 
-    /// Records whether the service just answered, or why it did not.
+    /// Records whether the service answered the last probe, or the error.
     pub fn service_answered(&self, service: Service, answer: Result<(), String>) {
         let up = self.service_up.with_label_values(&[service.name()]);
         up.set(i64::from(answer.is_ok()));
@@ -121,7 +121,7 @@ impl Metrics {
         self.worker.get().map_or(0, WorkerMetrics::at_work)
     }
 
-    /// Whether a server exposes the metrics; values that cost a request are updated only then.
+    /// Whether a server exports the metrics. Values that cost a request are updated only then.
     pub fn is_served(&self) -> bool {
         self.is_served.load(Ordering::Relaxed)
     }
@@ -144,7 +144,7 @@ impl Waits {
     }
 }
 
-/// Creates and registers the metrics of the table.
+/// Creates and registers the metrics of [`names::ALL`].
 #[derive(Default)]
 struct Registry(prometheus::Registry);
 

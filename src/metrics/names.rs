@@ -1,9 +1,9 @@
-//! The name, kind, labels and meaning of every metric: the registry and `docs/reference/metrics.md` both come from them.
+//! The name, kind, labels and meaning of every metric. The registry and `docs/reference/metrics.md` agree with this table.
 
 /// The definition of a metric.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Definition {
-    /// By Prometheus' conventions.
+    /// The name, by Prometheus' conventions.
     pub name: &'static str,
     pub kind: InstrumentKind,
     /// The names of the labels.
@@ -31,13 +31,13 @@ impl InstrumentKind {
     }
 }
 
-/// Defines every metric once: a constant for the code that counts, and an entry of [`ALL`].
+/// Defines every metric once: as a constant for the code that counts, and as an entry of [`ALL`].
 macro_rules! table {
     ($($id:ident: $kind:ident $name:literal $labels:tt $help:literal;)*) => {
         $(pub(super) const $id: Definition =
             Definition { name: $name, kind: InstrumentKind::$kind, labels: &$labels, help: $help };)*
 
-        /// All of them, in the order of the documentation.
+        /// All metrics, in the order of the documentation.
         pub const ALL: &[Definition] = &[$($id),*];
     };
 }

@@ -3,7 +3,7 @@
 use super::{Registry, names};
 use prometheus::{GaugeVec, IntCounterVec, IntGauge, IntGaugeVec};
 
-/// The run's gauges; a process has one run.
+/// The gauges of the run. A process has one run.
 pub struct RunMetrics {
     info: IntGaugeVec,
     phase: IntGaugeVec,
@@ -82,7 +82,7 @@ impl RunMetrics {
     /// Sets the labels that identify the run.
     pub fn info(&self, run: &str, name: &str) {
         self.info.with_label_values(&[run, name]).set(1);
-        // Created at 0, so that the first increase is visible as one.
+        // Created at 0, so that the first increase is visible.
         self.republished(0);
     }
 
@@ -148,12 +148,12 @@ impl RunMetrics {
         known_count(&self.available, &[], bytes);
     }
 
-    /// Ready messages of a queue, or `None` if unknown.
+    /// Sets the number of ready messages of a queue, or `None` if unknown.
     pub fn messages(&self, queue: &str, waiting: Option<usize>) {
         known_count(&self.messages, &[queue], waiting.map(|n| n as u64));
     }
 
-    /// Dead letters of a queue, or `None` if unknown.
+    /// Sets the number of dead letters of a queue, or `None` if unknown.
     pub fn dead_letters(&self, queue: &str, letters: Option<usize>) {
         known_count(&self.dead_letters, &[queue], letters.map(|n| n as u64));
     }

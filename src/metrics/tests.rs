@@ -1,4 +1,4 @@
-//! Tests that the server exports what was counted, and answers in time.
+//! The server exports the counted values, and answers in time.
 
 use super::*;
 use crate::shutdown::Shutdown;

@@ -1,4 +1,4 @@
-//! An account that is refused: the run stops, names the reason, and the same command resumes it.
+//! An account that is refused: the run stops with the reason, and the same command resumes it.
 
 use super::scene::KEY;
 use super::{CALLS, EXAMPLES, Scene};
@@ -15,7 +15,8 @@ pub(super) fn quick() -> ServerBehaviour {
     }
 }
 
-/// The run stops with that code and at most one refused request beyond those in flight; mended, it ends without a loss.
+/// Asserts that the run stops with this exit code, with at most one refused request beyond those in flight. After the cause is removed, the
+/// same command completes the run.
 #[track_caller]
 fn stops_and_resumes(behaviour: ServerBehaviour, code: i32, status: u16) -> (Ended, ServedCounts) {
     let scene = Scene::new(behaviour);

@@ -3,7 +3,7 @@
 use super::{CALLS, Scene};
 use bsft_limited_lm::ServerBehaviour;
 
-/// 100 requests a second. The server saves up three seconds of it, so that no delay of this machine makes a request early.
+/// 100 requests per second. The burst of three seconds allows for delays of this machine.
 pub(super) fn limited() -> ServerBehaviour {
     ServerBehaviour {
         rpm: Some(6000.0),
@@ -33,7 +33,7 @@ fn declared_rpm_is_kept_at_a_concurrency_of_1024() {
 
 #[test]
 fn declared_tpm_is_kept_with_answers_of_1_to_2000_tokens() {
-    // About 1,250 tokens a call, so about 100 calls a second.
+    // About 1,250 tokens per call, so about 100 calls per second.
     let tokens = ServerBehaviour {
         rpm: None,
         tpm: Some(7_500_000.0),

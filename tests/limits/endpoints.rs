@@ -1,4 +1,4 @@
-//! An LM with two endpoints: one that dies, is refused or is limited costs no example, and no file shows which one answered.
+//! An LM with two endpoints: a server that dies, is refused or is limited fails no example, and no file depends on which one answered.
 
 use super::closed::quick;
 use super::scene::KEY;
@@ -8,7 +8,7 @@ use crate::support::{Ended, Folder, JobFile, lines, same};
 use bsft_limited_lm::{LimitedServer, OutageKind, PlannedOutage, ServedCounts, ServerBehaviour};
 use std::collections::BTreeMap;
 
-/// The variable with the key of the second endpoint.
+/// The variable that holds the key of the second endpoint.
 const OTHER_KEY: &str = "BSFT_TEST_OTHER_KEY";
 
 const COMPILE: [&str; 4] = ["compile", "job.toml", "--out", "run"];
@@ -27,7 +27,7 @@ impl TwoEndpoints {
         TwoEndpoints::with(first, second, ["", ""], "")
     }
 
-    /// With more keys of each endpoint, and more TOML after `[lm.teacher]`.
+    /// With further keys for each endpoint, and more TOML after `[lm.teacher]`.
     fn with(first: ServerBehaviour, second: ServerBehaviour, keys: [&str; 2], more: &str) -> TwoEndpoints {
         let servers = [first, second].map(|behaviour| LimitedServer::start(behaviour).unwrap());
         let scene = TwoEndpoints {
@@ -40,7 +40,7 @@ impl TwoEndpoints {
         scene
     }
 
-    /// Each endpoint as the job file has it.
+    /// Each endpoint in the job file's notation.
     fn endpoints(&self) -> [String; 2] {
         [(0, KEY), (1, OTHER_KEY)].map(|(number, key)| {
             let base = self.servers[number].base();
@@ -65,12 +65,12 @@ impl TwoEndpoints {
         [&self.servers[0], &self.servers[1]].map(LimitedServer::counts)
     }
 
-    /// The address of a server as messages name it.
+    /// The address of a server, as in messages.
     fn address(&self, number: usize) -> String {
         self.servers[number].base()
     }
 
-    /// `run.json` has the answers of each server.
+    /// Asserts that `run.json` has the number of answers of each server.
     #[track_caller]
     fn assert_counted(&self, counts: &[ServedCounts; 2]) {
         let manifest: serde_json::Value = serde_json::from_str(&self.folder.read("run/run.json")).unwrap();
@@ -81,7 +81,7 @@ impl TwoEndpoints {
         }
     }
 
-    /// The same, and `run.json` has the answers of each server.
+    /// Asserts what [`Self::assert_answered`] does, and that `run.json` has the number of answers of each server.
     #[track_caller]
     fn assert_complete(&self) -> [ServedCounts; 2] {
         let counts = self.assert_answered();
@@ -89,7 +89,7 @@ impl TwoEndpoints {
         counts
     }
 
-    /// Every example has a trace, nothing failed, and both servers together gave each answer once.
+    /// Asserts that every example has a trace, that nothing failed, and that the servers together gave each answer once.
     #[track_caller]
     fn assert_answered(&self) -> [ServedCounts; 2] {
         let counts = self.counts();
@@ -102,7 +102,7 @@ impl TwoEndpoints {
     }
 }
 
-/// Answers so many times, and never again until it is mended.
+/// An outage after this number of answers, without an end.
 fn dies_after(answers: u64, how: OutageKind) -> ServerBehaviour {
     ServerBehaviour {
         outage: Some(PlannedOutage {
@@ -139,7 +139,7 @@ fn server_that_is_back_takes_calls_again() {
         outage: Some(outage),
         ..quick()
     };
-    // The other one is slow enough for the run to last beyond the outage.
+    // The other server is slow, so that the run lasts longer than the outage.
     let slow = ServerBehaviour {
         rpm: Some(3000.0),
         ..quick()
@@ -282,7 +282,7 @@ fn another_endpoint_finishes_a_run_that_one_left_half_done() {
     let scene = TwoEndpoints::new(quota, quick());
     let [first, second] = scene.endpoints();
     let reference = reference(&scene);
-    // As it was before it had endpoints.
+    // The same LM with `api_base` in place of endpoints.
     let plain = first.trim_matches(['{', '}', ' ']).replace(", ", "\n");
     JobFile::with_teacher(&format!("model = \"openai/teacher\"\n{plain}")).write(&scene.folder, EXAMPLES);
     scene.compile(&[]).with(1);
@@ -292,7 +292,7 @@ fn another_endpoint_finishes_a_run_that_one_left_half_done() {
     same(&scene.folder.result("run"), &reference);
 }
 
-/// The files of an undisturbed run on one endpoint.
+/// The files of a run without faults on one endpoint.
 fn reference(scene: &TwoEndpoints) -> BTreeMap<String, String> {
     let alone = LimitedServer::start(quick()).unwrap();
     let folder = Folder::new();
@@ -300,7 +300,7 @@ fn reference(scene: &TwoEndpoints) -> BTreeMap<String, String> {
     let teacher = format!("model = \"openai/teacher\"\napi_base = \"{base}\"");
     JobFile::with_teacher(&teacher).write(&folder, EXAMPLES);
     folder.compile("run").with(0);
-    // The same trainset.
+    // Both runs have the same trainset.
     assert_eq!(folder.read("train.jsonl"), scene.folder.read("train.jsonl"));
     folder.result("run")
 }

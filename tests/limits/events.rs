@@ -1,4 +1,4 @@
-//! `events.jsonl`: what happened to a run is on record, across outages, kills and restarts.
+//! `events.jsonl` records the events of a run across outages, kills and restarts.
 
 use super::closed::quick;
 use super::scene::KEY;
@@ -15,12 +15,12 @@ fn start(scene: &Scene) -> Running {
 
 fn events(scene: &Scene) -> Vec<Value> {
     let text = std::fs::read_to_string(scene.folder.path("run/events.jsonl")).unwrap_or_default();
-    // Half a line may be there while the process writes.
+    // The process may have written half a line.
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     lines(whole)
 }
 
-/// The names of the events, but for those that come at any time.
+/// The names of the events, without those that may come at any time.
 fn names(events: &[Value]) -> Vec<&str> {
     let names = events.iter().map(|event| event["event"].as_str().unwrap());
     names.filter(|name| !["rates", "limit"].contains(name)).collect()
@@ -36,7 +36,7 @@ fn until_recorded(scene: &Scene, name: &str) {
     });
 }
 
-/// Away in the middle of the run, until the test mends it.
+/// An outage in the middle of the run, which lasts until the test ends it.
 fn away_until_mended() -> ServerBehaviour {
     ServerBehaviour {
         outage: Some(PlannedOutage {
@@ -82,7 +82,7 @@ fn events_record_an_outage_and_the_phases_of_a_run() {
     assert_eq!((&stopped["exit"], stopped.get("why")), (&0.into(), None));
     let last = find(&events, "rates").pop().unwrap().clone();
     assert_eq!(last["ended"], EXAMPLES, "{last}");
-    // Those of the last heartbeat.
+    // The answers as of the last heartbeat.
     let answers = last["lms"][0]["answers"].as_u64().unwrap();
     assert!((CALLS / 4..=CALLS).contains(&answers), "{last}");
     let times: Vec<f64> = events.iter().map(|event| event["at"].as_f64().unwrap()).collect();

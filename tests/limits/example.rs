@@ -1,13 +1,13 @@
-//! Failures that belong to one example: that one fails, and the others do not.
+//! Failures that belong to one example fail only that one.
 
 use super::scene::KEY;
 use super::{CALLS, EXAMPLES, Scene};
 use bsft_limited_lm::{ServedCounts, ServerBehaviour};
 
-/// The first question of this example is in both of its requests.
+/// The question of this example, which is in both of its requests.
 const MARKED: &str = "Question 150,";
 
-/// One example fails; returns its line.
+/// Asserts that one example fails. Returns its line in `failures.jsonl`.
 #[track_caller]
 fn one_failure(behaviour: ServerBehaviour) -> (serde_json::Value, ServedCounts) {
     one_failure_in(&Scene::new(behaviour))
@@ -38,7 +38,7 @@ fn example_that_the_server_always_fails_on_is_the_only_failure() {
         ..ServerBehaviour::default()
     });
     assert_eq!(failure["kind"], "lm", "{failure}");
-    // Of one call, with the default of `num_retries`, and with room for tries while the server was probed.
+    // Requests of one call with the default of `num_retries`, and with room for tries while the server was probed.
     assert!((2..=20).contains(&counts.status(500)), "{counts:?}");
 }
 

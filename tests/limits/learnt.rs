@@ -1,12 +1,12 @@
-//! Limits that nothing declares: the server refuses, and no example fails.
+//! Limits that the job file does not declare: the server refuses requests, and no example fails.
 
 use super::{CALLS, Scene};
 use bsft_limited_lm::{RateHint, ServedCounts, ServerBehaviour};
 
-/// Requests of a run beside those that are answered: a first burst of all in flight, and half of the rest.
+/// The most refused requests of a run: all in flight at first, and half as many as the calls of the run.
 const MOST_REFUSED: u64 = 64 + CALLS / 2;
 
-/// 1,200 requests a minute on a server five times as fast: 100 a second.
+/// 1,200 requests per minute on a server whose time runs five times as fast: 100 per second.
 fn limited(hint: RateHint) -> ServerBehaviour {
     ServerBehaviour {
         speed: 5.0,
@@ -17,7 +17,7 @@ fn limited(hint: RateHint) -> ServerBehaviour {
     }
 }
 
-/// Compiles at the defaults.
+/// Compiles with the default options.
 #[track_caller]
 fn complete(behaviour: ServerBehaviour) -> ServedCounts {
     let scene = Scene::new(behaviour);
@@ -40,11 +40,11 @@ fn limit_with_retry_after_makes_no_example_fail() {
 #[test]
 fn limit_with_x_ratelimit_headers_makes_no_example_fail() {
     let counts = complete(ServerBehaviour {
-        // Three seconds of real time, so that no delay of this machine makes a request early.
+        // Three seconds of real time, which allow for delays of this machine.
         burst_s: 15.0,
         ..limited(RateHint::XRatelimit)
     });
-    // The first answers carry the limit; only what was in flight before them can be refused.
+    // The first answers contain the limit, so only requests that were in flight before them can be refused.
     assert!(counts.rate_refused <= 64 + CALLS / 50, "{counts:?}");
 }
 
@@ -69,6 +69,6 @@ fn limit_makes_no_example_fail_at_a_concurrency_of_1024() {
     let scene = Scene::new(limited(RateHint::None));
     scene.compile(&["--concurrency", "1024"]).with(0);
     let counts = scene.assert_complete();
-    // All that are in flight at first may be refused once.
+    // All requests that are in flight at first may be refused once.
     assert!(counts.rate_refused <= CALLS + MOST_REFUSED, "{counts:?}");
 }

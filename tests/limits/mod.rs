@@ -1,6 +1,6 @@
-//! What an LM's account does makes no example fail: limits, outages and refusals, counted by the server.
+//! Limits, outages and refusals of an LM's account fail no example. The server counts the requests.
 //!
-//! No figure depends on the speed of the machine; `benches/limits` measures wall time and the use of a limit.
+//! No expected number depends on the speed of the machine. `benches/limits` measures wall time and the use of a limit.
 
 mod closed;
 mod declared;

@@ -3,13 +3,13 @@
 use super::{CALLS, Scene};
 use bsft_limited_lm::{OutageKind, PlannedOutage, ServedCounts, ServerBehaviour};
 
-/// Requests in flight at the default `--concurrency`, all of which an outage may break.
+/// Requests in flight at the default `--concurrency`, all of which may fail in an outage.
 const IN_FLIGHT: u64 = 64;
 
-/// Failures in a row before the server counts as away, and probes of three seconds, with room.
+/// The consecutive failures after which the server counts as away, and the probes of three seconds, with room.
 const PROBES: u64 = 20;
 
-/// Away for three seconds once so many calls are answered.
+/// An outage of three seconds after this number of answers.
 pub(super) fn away(how: OutageKind, after_answers: u64) -> ServerBehaviour {
     ServerBehaviour {
         latency_ms: 20.0,
@@ -84,7 +84,7 @@ fn server_that_never_answered_ends_compile_with_code_4() {
     assert!(ended.stderr.contains(address), "{}", ended.stderr);
     let counts = scene.server.counts();
     assert!(counts.resets <= PROBES, "{counts:?}");
-    // Nothing is lost: the same command runs the job when the server is there.
+    // The same command runs the job when the server is up.
     scene.server.mend();
     scene.compile(&[]).with(0);
     scene.assert_complete();

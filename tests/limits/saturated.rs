@@ -1,12 +1,12 @@
-//! Servers that refuse nothing: with too many requests in flight they are slow, and with far too many they answer fewer.
+//! Servers that never refuse: with too many requests in flight they are slow, and with far too many their throughput falls.
 
 use super::{CALLS, Scene};
 use bsft_limited_lm::{ServedCounts, ServerBehaviour, SharedCapacity};
 
-/// 100 a second at most, reached with 30 in flight.
+/// The requests in flight at which the server reaches its 100 answers per second.
 const KNEE: u64 = 30;
 
-/// The best is reached with 48 in flight on a machine at rest; on a busy one, latency is the client's, too.
+/// 48 are in flight on an idle machine. On a busy one, the client adds to the latency.
 const MOST_IN_FLIGHT: u64 = 4 * KNEE;
 
 fn slow() -> ServerBehaviour {

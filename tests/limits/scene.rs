@@ -1,4 +1,4 @@
-//! A job of two calls per example, and the server that limits it.
+//! A job with two calls per example, and the server that limits it.
 
 use crate::cli::cluster::Cluster;
 use crate::support::{Ended, Folder, JobFile, Running, lines};
@@ -10,7 +10,7 @@ pub(crate) const EXAMPLES: usize = 300;
 /// Requests that a job needs.
 pub(crate) const CALLS: u64 = 2 * EXAMPLES as u64;
 
-/// The variable with the API key.
+/// The variable that holds the API key.
 pub(crate) const KEY: &str = "BSFT_TEST_KEY";
 
 const COMPILE: [&str; 4] = ["compile", "job.toml", "--out", "run"];
@@ -37,7 +37,7 @@ impl Scene {
         Scene { folder, server }
     }
 
-    /// Compiles with these further arguments and the key `first`.
+    /// Compiles with these further arguments and the API key `first`.
     pub(crate) fn compile(&self, arguments: &[&str]) -> Ended {
         self.compile_with_key("first", arguments)
     }
@@ -57,7 +57,7 @@ impl Scene {
         lines(&self.folder.read("run/failures.jsonl"))
     }
 
-    /// Every example has a trace, no call was answered twice, and nothing failed.
+    /// Asserts that every example has a trace, that no call was answered twice, and that nothing failed.
     #[track_caller]
     pub(crate) fn assert_complete(&self) -> ServedCounts {
         let counts = self.server.counts();
@@ -75,7 +75,7 @@ impl Scene {
     }
 }
 
-/// Workers of a cluster that call with this key.
+/// Starts workers of a cluster with this API key.
 pub(crate) fn workers(cluster: &Cluster, number: usize, key: &str) -> Vec<Running> {
     let start = |_| cluster.worker_with(&["--concurrency", "16"], &[(KEY, key)]);
     (0..number).map(start).collect()

@@ -1,4 +1,4 @@
-//! Declared limits that several workers share: whole in each job file, and kept by all of them together.
+//! Declared limits that several workers share: the job file declares the whole limit, and the workers keep it together.
 
 use super::declared::limited;
 use super::scene::workers;

@@ -1,4 +1,4 @@
-//! The same on workers of a cluster: outages and refused accounts.
+//! Outages and refused accounts on the workers of a cluster.
 
 use super::closed::quick;
 use super::outage::away;
@@ -16,7 +16,7 @@ fn outage_makes_no_example_fail_on_workers() {
     let _workers = workers(&cluster, WORKERS, "first");
     scene.compile_on(&cluster).with(0);
     let counts = scene.assert_complete();
-    // Sixteen in flight and about ten probes of each.
+    // 16 requests in flight and about ten probes of each worker.
     assert!(counts.resets <= WORKERS as u64 * (16 + 20), "{counts:?}");
 }
 

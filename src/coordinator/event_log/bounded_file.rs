@@ -1,13 +1,13 @@
-//! A file of lines that does not grow beyond a limit: when it is full it becomes the earlier file, in place of the one before.
+//! A file of lines with a size limit. When it is full, it is renamed to the earlier file, which it replaces.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 
-/// The most bytes of one file: days of a run whose rates change all the time.
+/// The most bytes of one file. It holds days of a run whose rates change all the time.
 const MOST_BYTES: u64 = 16 << 20;
 
-/// Bytes that are read at a time to find the end of the last whole line.
+/// The block size for finding the last line feed.
 const BLOCK: u64 = 4096;
 
 /// The file, open for appending.
@@ -21,7 +21,7 @@ pub(super) struct BoundedFile {
 }
 
 impl BoundedFile {
-    /// Opens the file and cuts off what follows its last line feed.
+    /// Opens the file and truncates it after its last line feed.
     pub(super) fn open(path: PathBuf, earlier: PathBuf) -> io::Result<BoundedFile> {
         BoundedFile::with_most(path, earlier, MOST_BYTES)
     }
@@ -44,6 +44,10 @@ impl BoundedFile {
     }
 
     /// Appends a line, with its line feed in the same write.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the write. The file then has no part of the line.
     pub(super) fn append(&mut self, line: &str) -> io::Result<()> {
         let line = format!("{line}\n");
         let len = line.len() as u64;
@@ -55,7 +59,7 @@ impl BoundedFile {
         let written = self.file.write_all(line.as_bytes());
         match written {
             Ok(()) => self.bytes += len,
-            // The disk may be full: half a line would spoil the next one.
+            // The disk may be full: half a line would make the next one unreadable.
             Err(_) => self.file.set_len(self.bytes)?,
         }
         written

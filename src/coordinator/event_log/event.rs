@@ -8,32 +8,32 @@ use crate::metrics::Service;
 use serde::{Serialize, Serializer};
 use std::fmt;
 
-/// What happened to a run. The field `event` of a line has the variant's name in snake case.
+/// An event of a run. The field `event` of its line is the variant's name in snake case.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// A process has taken up the run.
+    /// A process has started or resumed the run.
     Started {
-        /// Which process of the run it is, from 1.
+        /// The number of this process in the run, from 1.
         start: u32,
         /// The version of bsft.
         bsft: &'static str,
         host: String,
         pid: u32,
-        /// Tasks of the run, and those with an outcome.
+        /// The tasks of the run, and those of them with an outcome.
         tasks: usize,
         ended: usize,
     },
-    /// The process has ended. A killed one leaves no such line.
+    /// The process has ended. A killed process leaves no such line.
     Stopped {
         exit: u8,
         /// Absent for exit code 0.
         #[serde(skip_serializing_if = "Option::is_none")]
         why: Option<String>,
     },
-    /// Another phase has begun.
+    /// The run has entered another phase.
     Phase { phase: &'static str },
-    /// A worker has sent its first heartbeat to this process.
+    /// The first heartbeat of a worker has arrived.
     WorkerJoined(EventWorker),
     /// The heartbeat of a worker has expired.
     WorkerGone(EventWorker),
@@ -41,38 +41,38 @@ pub enum Event {
     LmAway {
         #[serde(flatten)]
         lm: EventLm,
-        /// The last error that a worker saw.
+        /// The last error of a worker.
         error: Option<String>,
     },
     /// A server that was away answers.
     LmBack {
         #[serde(flatten)]
         lm: EventLm,
-        /// How long it was away.
+        /// The length of the outage.
         secs: u64,
     },
-    /// Every worker that uses the account finds it closed.
+    /// Every worker with this account reports it as closed.
     AccountClosed {
         #[serde(flatten)]
         lm: EventLm,
         #[serde(flatten)]
         refusal: EventRefusal,
     },
-    /// A closed account is accepted.
+    /// A closed account is accepted again.
     AccountOpen {
         #[serde(flatten)]
         lm: EventLm,
     },
-    /// The limit that holds calls back is known, has changed by a tenth, or is gone (null).
+    /// The limit that holds calls back is known, has changed by more than a tenth, or no longer applies (null).
     Limit {
         #[serde(flatten)]
         lm: EventLm,
-        /// Requests a minute, over all workers.
+        /// Requests per minute, over all workers.
         per_min: Option<u64>,
     },
     /// RabbitMQ or Redis does not answer.
     ServiceAway { service: NamedService },
-    /// It answers.
+    /// The service answers again.
     ServiceBack { service: NamedService, secs: u64 },
     /// A provider has accepted a training.
     TrainingStarted(EventTraining),
@@ -82,18 +82,18 @@ pub enum Event {
         training: EventTraining,
         /// `succeeded`, `failed` or `cancelled`.
         ending: &'static str,
-        /// The model, or why there is none.
+        /// The name of the model, or the reason of the failure.
         #[serde(skip_serializing_if = "Option::is_none")]
         detail: Option<String>,
     },
-    /// How fast the run is.
+    /// The rates of the run and its LMs.
     Rates(Rates),
 }
 
 /// A worker in an event.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EventWorker {
-    /// Random, drawn at its start.
+    /// A random id, drawn when the worker starts.
     worker: String,
     host: String,
     pid: u32,
@@ -101,7 +101,7 @@ pub struct EventWorker {
     concurrency: usize,
 }
 
-/// Why an account is closed, in the server's words.
+/// Why an account is closed, with the server's message.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EventRefusal {
     cause: ClosedCause,
@@ -116,12 +116,12 @@ pub struct EventTraining {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) predictor: Option<String>,
     pub(super) provider: String,
-    /// The provider's id.
+    /// The provider's id of the training.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) training: Option<String>,
 }
 
-/// A service by its name.
+/// A service, serialised by its name.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NamedService(pub(super) Service);
 

@@ -1,4 +1,4 @@
-//! The events that heartbeats show: workers that come and go, servers that are away, accounts that are closed, limits and rates.
+//! Derives events from heartbeats: workers that join and go, LMs that are away, accounts that are closed, limits and rates.
 
 use super::event::{Event, EventRefusal, EventWorker};
 use super::event_lm::EventLm;
@@ -9,15 +9,15 @@ use crate::lm::{LmState, LmStatus};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use tokio::time::Instant;
 
-/// What the last heartbeats showed.
+/// The state of workers and LMs in the last heartbeats.
 pub(in crate::coordinator) struct HeartbeatChanges {
     /// Workers, by id.
     workers: BTreeMap<String, EventWorker>,
-    /// Processes with what they had counted, by host and pid: the workers of a process share its gates.
+    /// The counts of each process at its last heartbeat, by host and pid. The workers of a process share its gates.
     processes: HashMap<(String, u32), HashMap<EventLm, SeenCounts>>,
     lms: BTreeMap<EventLm, SeenLm>,
     rates: RatesRecorder,
-    /// Whether every process started with the run, so that all its counts are of this run.
+    /// Whether every process started with the run. Then all its counts belong to this run.
     is_alone: bool,
 }
 
@@ -27,13 +27,13 @@ struct SeenCounts {
     throttled: u64,
 }
 
-/// An LM over all workers.
+/// The state of an LM over all workers.
 #[derive(Debug, Default)]
 struct SeenLm {
     state: SeenState,
     /// The last limit that was recorded.
     limit_per_min: Option<u64>,
-    /// Since this process watches the run.
+    /// Counts since this process watches the run.
     answers: u64,
     throttled: u64,
 }
@@ -42,7 +42,7 @@ struct SeenLm {
 enum SeenState {
     #[default]
     Open,
-    /// With the seconds since it answered.
+    /// The seconds since it answered.
     Away(u64),
     Closed,
 }
@@ -58,7 +58,8 @@ impl HeartbeatChanges {
         }
     }
 
-    /// Takes the present heartbeats. `is_of_run` tells the LMs of the run from others that a worker serves, too.
+    /// Applies the present heartbeats, and returns the events. `is_of_run` selects the LMs of this run, because a worker may serve others,
+    /// too.
     pub(in crate::coordinator) fn update(
         &mut self,
         heartbeats: &[Heartbeat],
@@ -93,7 +94,7 @@ impl HeartbeatChanges {
         events
     }
 
-    /// The last rates, if they were not recorded.
+    /// Returns the last rates, if they are not recorded yet.
     pub(in crate::coordinator) fn finish(&mut self, run: RunRates) -> Option<Event> {
         self.rates.finish(run).map(Event::Rates)
     }
@@ -111,7 +112,7 @@ impl HeartbeatChanges {
         events
     }
 
-    /// Adds what a process has counted since its last heartbeat. What it counted before the first one is not of this run.
+    /// Adds the counts of a process since its last heartbeat. Counts before its first heartbeat belong to earlier runs.
     fn count<'a>(&mut self, process: (String, u32), statuses: impl Iterator<Item = &'a LmStatus>) {
         let is_new = !self.is_alone && !self.processes.contains_key(&process);
         let before = self.processes.entry(process).or_default();
@@ -186,7 +187,7 @@ impl SeenState {
     }
 }
 
-/// Whether a limit is another one, and not the same within a tenth.
+/// Whether the limit has changed by more than a tenth.
 fn has_moved(before: Option<u64>, now: Option<u64>) -> bool {
     match (before, now) {
         (Some(before), Some(now)) => before.abs_diff(now) * 10 > before,

@@ -1,14 +1,14 @@
-//! The events that the manifest shows: another phase, a training that started or ended.
+//! Derives events from the manifest: the phases, and the start and end of trainings.
 
 use super::event::{Event, EventTraining};
 use crate::finetune::{TrainingId, TrainingState};
 use crate::report::{Manifest, Phase, TrainingReport};
 use std::collections::HashMap;
 
-/// What the last manifest had.
+/// The state in the last manifest.
 #[derive(Debug, Default)]
 pub(super) struct ManifestChanges {
-    /// `None` before the first manifest, whose trainings are those of earlier processes.
+    /// `None` before the first manifest. Its trainings are those of earlier processes.
     phase: Option<Phase>,
     trainings: HashMap<String, SeenTraining>,
 }
@@ -20,7 +20,7 @@ struct SeenTraining {
 }
 
 impl ManifestChanges {
-    /// What has changed since the last manifest.
+    /// Returns the events since the last manifest.
     pub(super) fn update(&mut self, manifest: &Manifest) -> Vec<Event> {
         let is_first = self.phase.is_none();
         let mut events = Vec::new();
@@ -67,7 +67,7 @@ fn ended(report: &TrainingReport, ending: &TrainingState) -> Event {
         TrainingState::Succeeded(result) => ("succeeded", result.model.clone()),
         TrainingState::Cancelled => ("cancelled", None),
         TrainingState::Failed(reason) => ("failed", Some(reason.clone())),
-        // Neither is an ending that workers store.
+        // Workers store neither of these as an ending.
         TrainingState::Running(_) | TrainingState::Absent => ("failed", None),
     };
     Event::TrainingEnded {

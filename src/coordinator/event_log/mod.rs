@@ -1,10 +1,10 @@
-//! The event log: `events.jsonl`, a line for everything that happens to a run, and the rates of its LMs while they change.
+//! The event log `events.jsonl`: one line per event of a run, and the rates of its LMs while they change.
 //!
-//! - `event` has the lines, `bounded_file` the file.
-//! - `heartbeat_changes` finds the events of workers and LMs, `rates` the lines of rates, `manifest_changes` phases and trainings,
-//!   `service_watch` RabbitMQ and Redis.
+//! - `event` defines the lines, `bounded_file` the file.
+//! - `heartbeat_changes` derives the events of workers and LMs, and `rates` the lines of rates. `manifest_changes` derives phases and
+//!   trainings, `service_watch` the outages of RabbitMQ and Redis.
 //!
-//! It holds neither inputs nor answers nor keys. A run does not depend on it: a line that cannot be written is dropped.
+//! The log contains no inputs, answers or keys. A run does not depend on it: a line that cannot be written is dropped.
 
 mod bounded_file;
 mod event;
@@ -36,7 +36,7 @@ use tracing::warn;
 /// The event log of a run directory, open for appending.
 #[derive(Debug)]
 pub struct EventLog {
-    /// Locked for one write at a time, a few times a second at most; never across an await.
+    /// Locked for one write at a time, a few times per second at most. Never locked across an await.
     state: Mutex<LogState>,
 }
 
@@ -46,7 +46,7 @@ struct LogState {
     manifest: ManifestChanges,
     /// Services that do not answer.
     away: Vec<(NamedService, Instant)>,
-    /// Whether this process has taken up the run: otherwise its end is none of the run's.
+    /// Whether this process has started the run. Only then is its end recorded.
     has_started: bool,
     /// Whether a line could not be written.
     has_failed: bool,
@@ -55,14 +55,18 @@ struct LogState {
 /// A line: the time, then the event.
 #[derive(Serialize)]
 struct TimedEvent<'a> {
-    /// Seconds of the Unix clock.
+    /// Seconds since the Unix epoch.
     at: f64,
     #[serde(flatten)]
     event: &'a Event,
 }
 
 impl EventLog {
-    /// Opens the log of a run directory that this process has locked. Cuts off half a line that a killed process left behind.
+    /// Opens the log of a run directory that this process has locked. Removes an incomplete last line of a killed process.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of opening or truncating the file.
     pub fn open(dir: &RunDir) -> io::Result<EventLog> {
         let file = BoundedFile::open(dir.events(), dir.earlier_events())?;
         let state = LogState {
@@ -77,12 +81,12 @@ impl EventLog {
         })
     }
 
-    /// Appends a line.
+    /// Appends a line. After a failed write, a warning is logged once.
     pub fn record(&self, event: &Event) {
         self.state().record(event);
     }
 
-    /// Records what has changed in the manifest since the last call: its phase and its trainings.
+    /// Records the changes of the manifest since the last call: its phase and its trainings.
     pub(super) fn follow(&self, manifest: &Manifest) {
         let mut state = self.state();
         for event in state.manifest.update(manifest) {
@@ -90,7 +94,7 @@ impl EventLog {
         }
     }
 
-    /// The services that do not answer, a text for each.
+    /// The services that do not answer, one text for each.
     pub(super) fn services_away(&self) -> Vec<String> {
         let state = self.state();
         let away = state.away.iter();

@@ -1,4 +1,4 @@
-//! The lines of rates: one a second while something changes, one a minute while nothing does.
+//! The lines of rates: one per second while they change, one per minute while they do not.
 
 use super::event_lm::EventLm;
 use crate::coordinator::lm_watch::total_limit;
@@ -7,10 +7,10 @@ use serde::Serialize;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The pause between two lines while nothing changes.
+/// The interval between two lines while nothing changes.
 const STEADY_EVERY: Duration = Duration::from_secs(60);
 
-/// How fast the run and each of its LMs is.
+/// The rates of the run and of each of its LMs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Rates {
     #[serde(flatten)]
@@ -18,13 +18,13 @@ pub struct Rates {
     lms: Vec<LmRates>,
 }
 
-/// How fast examples end.
+/// The rate of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(in crate::coordinator) struct RunRates {
-    /// Tasks with an outcome, and how many of them have failed.
+    /// Tasks with an outcome, and those of them that failed.
     pub(in crate::coordinator) ended: usize,
     pub(in crate::coordinator) failed: usize,
-    /// Tasks that ended per second in the last minute, as `status` shows it.
+    /// Tasks that ended per second in the last minute, as in the output of `status`.
     #[serde(serialize_with = "rounded")]
     pub(in crate::coordinator) rate: f64,
 }
@@ -34,16 +34,16 @@ pub(in crate::coordinator) struct RunRates {
 pub(super) struct LmRates {
     #[serde(flatten)]
     lm: EventLm,
-    /// Answers, and refusals for the rate, since this process took up the run.
+    /// Answers, and refusals for the rate, since this process started the run.
     answers: u64,
     throttled: u64,
     /// Answers in the last minute.
     answers_per_min: u64,
     in_flight: u64,
     waiting: u64,
-    /// Requests a minute that are released at most; `None` if nothing limits them.
+    /// The most requests per minute that are released; `None` if nothing limits them.
     limit_per_min: Option<u64>,
-    /// The slowest worker's median latency.
+    /// The median latency of the slowest worker.
     latency_ms: Option<u64>,
 }
 
@@ -62,7 +62,7 @@ impl LmRates {
         }
     }
 
-    /// Whether the line says nothing new after the other one. Totals grow all the time.
+    /// Whether the rates are nearly the same. The total of the answers is not compared, because it always grows.
     fn is_like(&self, before: &LmRates) -> bool {
         let is_limit_same = match (self.limit_per_min, before.limit_per_min) {
             (Some(now), Some(before)) => is_near(now, before, 10),
@@ -77,16 +77,16 @@ impl LmRates {
     }
 }
 
-/// Decides which rates are recorded.
+/// Selects the rates to record.
 #[derive(Debug, Default)]
 pub(super) struct RatesRecorder {
     recorded: Option<(Rates, Instant)>,
-    /// The LMs that were seen last.
+    /// The last rates of the LMs.
     lms: Vec<LmRates>,
 }
 
 impl RatesRecorder {
-    /// Takes the present rates. Returns them if they are to be recorded.
+    /// Applies the present rates. Returns them if they are to be recorded.
     pub(super) fn update(&mut self, run: RunRates, lms: Vec<LmRates>, now: Instant) -> Option<Rates> {
         self.lms.clone_from(&lms);
         let rates = Rates { run, lms };
@@ -104,7 +104,7 @@ impl RatesRecorder {
         Some(rates)
     }
 
-    /// The rates at the end, unless they are recorded.
+    /// Returns the last rates, unless they are recorded.
     pub(super) fn finish(&mut self, run: RunRates) -> Option<Rates> {
         let rates = Rates {
             run,
@@ -124,12 +124,12 @@ impl Rates {
     }
 }
 
-/// Whether two numbers differ by less than a part of them, or hardly at all.
+/// Whether two numbers differ by at most 2, or by that plus one `part`-th of the larger one.
 fn is_near(one: u64, other: u64, part: u64) -> bool {
     one.abs_diff(other) <= 2 + one.max(other) / part
 }
 
-/// Two decimals: a rate has no more.
+/// Rounds a rate to two decimals.
 fn rounded<S: serde::Serializer>(rate: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64((rate * 100.0).round() / 100.0)
 }

@@ -1,4 +1,4 @@
-//! Watches RabbitMQ and Redis for the event log, apart from the phases, which may be waiting for them.
+//! Records outages of RabbitMQ and Redis in the event log. It runs beside the phases, which may be waiting for these services.
 
 use super::EventLog;
 use super::event::{Event, NamedService};
@@ -10,13 +10,13 @@ use std::convert::Infallible;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
-/// How often both are asked.
+/// The interval between two requests to each service.
 const ASK_EVERY: Duration = Duration::from_secs(2);
 
-/// How long a healthy service takes to answer.
+/// The time within which a healthy service answers.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
-/// Records outages of the services while it is polled. Services that are in this process are never away.
+/// Records outages of the services while it is polled. Services within this process have no outages.
 pub(in crate::coordinator) async fn watch_services(
     run: &RunId,
     broker: &dyn Broker,
@@ -46,7 +46,7 @@ async fn answers<T, E>(asked: impl Future<Output = Result<T, E>>) -> bool {
     matches!(timeout(ANSWER_WITHIN, asked).await, Ok(Ok(_)))
 }
 
-/// Since when a service is away, if it is.
+/// The outage of a service, if it has one.
 #[derive(Debug)]
 pub(super) struct ServiceOutage {
     service: NamedService,

@@ -1,4 +1,4 @@
-//! Decisions over heartbeats: which events and rates are recorded.
+//! Decisions from heartbeats: which events and rates are recorded.
 
 use super::*;
 use crate::coordination::{Heartbeat, Process, WorkerInfo};
@@ -54,7 +54,7 @@ fn heartbeat(pid: u32, lms: Vec<LmStatus>) -> Heartbeat {
     }
 }
 
-/// Heartbeats, each a second after the one before.
+/// Applies heartbeats, each a second after the one before.
 struct Watched {
     changes: HeartbeatChanges,
     now: Instant,
@@ -181,7 +181,7 @@ fn rates_count_what_was_answered_since_the_first_heartbeat_of_each_process() {
         }],
     });
     assert_eq!(lines[1], rates);
-    // A second worker of the same process has the same gates, and one of another process its own.
+    // A second worker of the same process shares its gates; a worker of another process has its own.
     let both = [
         heartbeat(1, vec![counted(530, 8)]),
         heartbeat(1, vec![counted(530, 8)]),
@@ -272,7 +272,7 @@ fn lines_have_the_time_and_survive_a_restart() {
     for phase in ["bootstrap", "train"] {
         let log = EventLog::open(&dir).expect("a log");
         log.record(&Event::Phase { phase });
-        // It has not taken up the run.
+        // This process has not started the run.
         log.record(&Event::Stopped { exit: 2, why: None });
     }
     let text = std::fs::read_to_string(dir.events()).expect("a file");

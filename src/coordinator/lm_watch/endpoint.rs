@@ -1,4 +1,4 @@
-//! One endpoint of an LM that is watched: what the workers have reported of it.
+//! One endpoint of a watched LM, with its state from the workers' heartbeats.
 
 use super::overall_state::{LmReport, OverallLmState};
 use crate::coordination::Heartbeat;
@@ -7,27 +7,27 @@ use crate::report::LastMinute;
 use std::collections::{HashMap, HashSet};
 use tokio::time::Instant;
 
-/// An endpoint and what the workers have reported of it.
+/// An endpoint and its state.
 pub(super) struct WatchedEndpoint {
-    /// The LM's, with this endpoint only.
+    /// The LM's settings, with this endpoint only.
     pub(super) settings: LmSettings,
-    /// As texts name it among the endpoints of its LM.
+    /// The endpoint's name among those of its LM, for messages.
     pub(super) label: String,
-    /// Answers that a process had before this run, by host and pid.
+    /// Answers of a process before this run, by host and pid.
     before: HashMap<(String, u32), u64>,
-    /// Answers in this run, as far as workers have reported them.
+    /// Answers in this run, as the heartbeats report them.
     pub(super) answers: u64,
     pub(super) state: OverallLmState,
     throttled: LastMinute,
     answered: LastMinute,
 }
 
-/// Since when, and how, the workers serve this run.
+/// How long the workers may have served this run.
 #[derive(Clone, Copy)]
 pub(super) struct ServedRun {
-    /// Seconds for which the workers may have served this run.
+    /// The most seconds for which a worker may have served this run.
     pub(super) run_secs: u64,
-    /// Whether every worker started with this process, so that all its answers are of this run.
+    /// Whether every worker started with this process. Then all its answers belong to this run.
     pub(super) is_alone: bool,
 }
 
@@ -47,7 +47,7 @@ impl WatchedEndpoint {
         endpoints.map(watched).collect()
     }
 
-    /// Takes the workers' present heartbeats. Returns the state before.
+    /// Applies the present heartbeats. Returns the previous state.
     pub(super) fn update(
         &mut self,
         heartbeats: &[Heartbeat],
@@ -85,7 +85,7 @@ impl WatchedEndpoint {
         std::mem::replace(&mut self.state, state)
     }
 
-    /// Requests of the last minute: those that were refused for the rate, and all that got an answer or such a refusal.
+    /// Requests of the last minute: those refused for the rate, and the sum of these and the answered ones.
     pub(super) fn last_minute(&self) -> (u64, u64) {
         let refused = self.throttled.growth();
         (refused, refused + self.answered.growth())
@@ -95,7 +95,7 @@ impl WatchedEndpoint {
         self.settings.shown_address()
     }
 
-    /// Whether the status is of the account, model and address that the settings name.
+    /// Whether the status belongs to this endpoint: its model, address and key variable.
     pub(super) fn is_of(&self, status: &LmStatus) -> bool {
         status.model == self.settings.model
             && status.address == self.settings.shown_address()

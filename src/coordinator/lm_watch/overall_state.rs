@@ -1,11 +1,11 @@
-//! The state of an LM for a whole run, from what each worker reports of it.
+//! The state of an LM over all workers of a run, from the status that each worker reports.
 
 use crate::lm::{ClosedAccount, LmState, LmStatus};
 
-/// By how much the sum of two times in whole seconds may be too short.
+/// The most seconds by which the sum of two times in whole seconds is too low.
 const ROUNDED_SECS: u64 = 2;
 
-/// What one worker reports of an LM.
+/// The status of an LM in one heartbeat.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LmReport<'a> {
     pub(super) status: &'a LmStatus,
@@ -20,18 +20,19 @@ pub(super) enum OverallLmState {
     Uncalled,
     /// At least one worker sends requests.
     Open {
-        /// The rate at which all workers together release requests, a minute; `None` if nothing holds calls back.
+        /// The most requests per minute that all workers together release; `None` if nothing holds calls back.
         limit_per_min: Option<u64>,
-        /// The most requests that all workers together have in flight, since more saturate the server; `None` if that holds no call back.
+        /// The most requests that all workers together have in flight, because more would saturate the server. `None` if this holds no call
+        /// back.
         in_flight_limit: Option<u64>,
-        /// Workers whose account is closed, and why.
+        /// The number of workers whose account is closed, and the reason of the first.
         closed: Option<(usize, ClosedAccount)>,
     },
     /// No worker gets an answer, and at least one waits for the server.
     Away {
-        /// Seconds since an answer, within this run.
+        /// Seconds since the last answer, at most those of this run.
         secs: u64,
-        /// The last error that a worker saw.
+        /// The last error of a worker.
         error: String,
     },
     /// The account is closed on every worker.
@@ -47,7 +48,7 @@ impl OverallLmState {
         }
     }
 
-    /// Whether it can take no more calls than it gets.
+    /// Whether the LM cannot take more calls than it gets.
     pub(super) fn is_limited(&self) -> bool {
         match self {
             OverallLmState::Uncalled => false,
@@ -56,8 +57,8 @@ impl OverallLmState {
         }
     }
 
-    /// `run_secs`: seconds for which the workers may have served this run. A worker may serve many runs: what it saw before this one does
-    /// not count.
+    /// Combines the reports of all workers. `run_secs` is the number of seconds for which the workers may have served this run. What
+    /// happened on a worker before that does not count.
     pub(super) fn from_reports(reports: &[LmReport<'_>], run_secs: u64) -> OverallLmState {
         let (mut open, mut closed) = (Vec::new(), Vec::new());
         let mut away: Option<(u64, &LmReport<'_>)> = None;
@@ -94,19 +95,19 @@ impl OverallLmState {
     }
 }
 
-/// Whether the refusal that closed the account came after this process started the run. A gate without calls stays closed.
+/// Whether the account was refused during this run. The gate of a worker without calls stays closed after an earlier run.
 fn is_of_this_run(report: &LmReport<'_>, run_secs: u64) -> bool {
     let error_secs = report.status.last_error_secs;
     error_secs.is_none_or(|secs| secs + report.age_secs + ROUNDED_SECS <= run_secs)
 }
 
-/// The sum of the workers' limits. `None` if a worker has none, or if no call waits.
+/// The sum of a limit over the workers. `None` if a worker does not have it, or if no call waits.
 fn sum(open: &[&LmReport<'_>], limit: fn(&LmStatus) -> Option<u64>) -> Option<u64> {
     let is_held_back = open.iter().any(|report| report.status.waiting > 0);
     total(open.iter().map(|report| report.status), limit).filter(|_| is_held_back)
 }
 
-/// The rate at which workers with these statuses release requests together, a minute; `None` if one of them has no limit.
+/// The most requests per minute that workers with these statuses release together. `None` if one of them has no limit.
 pub(in crate::coordinator) fn total_limit<'a>(statuses: impl Iterator<Item = &'a LmStatus>) -> Option<u64> {
     total(statuses, |status| status.limit_per_min)
 }

@@ -1,14 +1,14 @@
-//! What the screen and the log say about an LM that limits the run.
+//! The texts about an LM on the screen and in the log.
 
 use super::overall_state::OverallLmState;
 use crate::lm::{ClosedAccount, ClosedCause};
 use crate::report::{count, time};
 use std::time::Duration;
 
-/// Rates from here on are shown a second.
+/// The rate per minute from which rates are shown per second.
 const SHOWN_PER_SECOND: u64 = 600;
 
-/// What the HTTP client says before the cause.
+/// The prefixes that the HTTP client puts before the cause of an error.
 const CLIENT_PREFIXES: [&str; 4] = [
     "error sending request: ",
     "client error (Connect): ",
@@ -16,7 +16,7 @@ const CLIENT_PREFIXES: [&str; 4] = [
     "tcp connect error: ",
 ];
 
-/// What limits the run, in a few words. `None` if this LM does not. `refused` of `all` requests were refused in the last minute.
+/// A short text about the limit of this LM; `None` if it has none. `refused` of `all` requests of the last minute were refused.
 pub(super) fn limit(
     name: &str,
     account: Option<&str>,
@@ -69,7 +69,7 @@ pub(super) fn limit(
     }
 }
 
-/// Why one of several endpoints is left out. `None` if it is not.
+/// A short text about an endpoint that is left out; `None` if it is in use.
 pub(super) fn endpoint_out(name: &str, label: &str, address: &str, state: &OverallLmState) -> Option<String> {
     let why = match state {
         OverallLmState::Uncalled | OverallLmState::Open { .. } => return None,
@@ -82,7 +82,7 @@ pub(super) fn endpoint_out(name: &str, label: &str, address: &str, state: &Overa
     Some(format!("{name}: {label} is left out ({why})"))
 }
 
-/// The line for the log when the state of one of several endpoints has changed.
+/// The log line about a change of one of several endpoints; `None` without a relevant change.
 pub(super) fn endpoint_change(
     name: &str,
     label: &str,
@@ -109,7 +109,7 @@ pub(super) fn endpoint_change(
     }
 }
 
-/// An endpoint whose account is closed, in the server's words.
+/// The text about an endpoint whose account is closed, with the server's message.
 pub(super) fn left_out(label: &str, account: &ClosedAccount) -> String {
     let ClosedAccount { status, message, .. } = account;
     format!(
@@ -118,12 +118,12 @@ pub(super) fn left_out(label: &str, account: &ClosedAccount) -> String {
     )
 }
 
-/// The line for the log when the last of several endpoints is left out.
+/// The log line when no endpoint of an LM is in use any more.
 pub(super) fn all_out(name: &str) -> String {
     format!("lm {name} has no endpoint left; waiting until one is back")
 }
 
-/// The line for the log when the state has changed.
+/// The log line about a change of an LM with one endpoint; `None` without a relevant change.
 pub(super) fn change(
     name: &str,
     address: &str,
@@ -161,9 +161,9 @@ fn outage(address: &str, secs: u64, error: &str) -> String {
     format!("{address} ({error}, {})", time(Duration::from_secs(secs)))
 }
 
-/// The last cause of a client's error.
+/// The innermost cause in an error of the HTTP client.
 pub(super) fn cause<'a>(address: &str, error: &'a str) -> &'a str {
-    // The client names the URL first, then one cause after the other.
+    // The client's error is the URL, then the chain of causes.
     let error = match error.strip_prefix(address).and_then(|rest| rest.split_once(": ")) {
         Some((_path, error)) => error,
         None => error,

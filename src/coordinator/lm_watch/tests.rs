@@ -1,4 +1,4 @@
-//! Decisions over heartbeats: what stops a run, what it waits for, and what it says.
+//! Decisions from heartbeats: when a run stops, when it waits, and its messages.
 
 mod endpoints;
 
@@ -57,7 +57,7 @@ fn away(secs: u64) -> LmState {
     LmState::Away { secs }
 }
 
-/// A heartbeat of a process of its own for each status.
+/// One heartbeat per status, each of a different process.
 fn heartbeats(statuses: impl IntoIterator<Item = LmStatus>) -> Vec<Heartbeat> {
     let heartbeat = |(pid, status)| Heartbeat {
         worker: WorkerInfo {
@@ -83,7 +83,7 @@ fn watch(waiting: Waiting, is_alone: bool) -> (LmWatch, Instant) {
     )
 }
 
-/// The verdict on these statuses so long after the start.
+/// The verdict on these statuses, `secs` seconds after the start.
 fn verdict(watch: &mut LmWatch, statuses: impl IntoIterator<Item = LmStatus>, secs: u64) -> Option<String> {
     let now = watch.started + Duration::from_secs(secs);
     watch.update(&heartbeats(statuses), &OutcomeCounts::default(), now);

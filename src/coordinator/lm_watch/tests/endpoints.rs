@@ -1,4 +1,4 @@
-//! An LM with two endpoints: the run goes on as long as one of them takes calls.
+//! An LM with two endpoints: the run continues while one of them takes calls.
 
 use super::*;
 use crate::lm::LmEndpoint;
@@ -20,7 +20,7 @@ fn watch_two(waiting: Waiting) -> LmWatch {
     LmWatch::from_settings([with_two_endpoints()], waiting, true, Instant::now())
 }
 
-/// The heartbeat of one process with a status of each endpoint.
+/// The heartbeat of one process, with a status of each endpoint.
 fn heartbeat(first: LmState, second: LmState) -> Vec<Heartbeat> {
     let endpoints = with_two_endpoints().endpoints();
     let lms = endpoints
@@ -36,7 +36,7 @@ fn heartbeat(first: LmState, second: LmState) -> Vec<Heartbeat> {
     heartbeats
 }
 
-/// The lines for the log, and what ends the run.
+/// The log lines, and the error that ends the run.
 fn seen(watch: &mut LmWatch, first: LmState, second: LmState) -> (Vec<String>, Option<String>) {
     let now = watch.started;
     let changes = watch.update(&heartbeat(first, second), &OutcomeCounts::default(), now);
@@ -106,7 +106,7 @@ fn accounts_that_are_all_closed_stop_the_run_and_are_all_named() {
              http://127.0.0.1:8001/v1 is left out: quota used up (HTTP 401: invalid key)"
         )
     );
-    // The one that opens again by itself decides.
+    // The account that reopens by itself decides.
     seen(
         &mut watch,
         closed(ClosedCause::Key),
