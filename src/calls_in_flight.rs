@@ -152,7 +152,7 @@ impl CallMark<'_> {
             bound: TokenBound::from_body(body),
         };
         let mut mark = serde_json::to_vec(&sent).expect("a mark is plain data");
-        // The resized line cuts off a name with many escapes; such a mark is skipped later.
+        // A mark whose name has many escapes is cut off here, and is skipped when it is read.
         mark.resize(WIDTH - 1, b' ');
         mark.push(b'\n');
         self.calls.write(place, &mark);
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_that_did_not_end_are_left() {
+    fn left_returns_the_calls_that_did_not_end() {
         let (folder, calls) = open();
         let mut marks: Vec<CallMark<'_>> = (0..4).map(|call| calls.call(TASK, call, "teacher")).collect();
         for mark in &mut marks[..3] {
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn mark_has_the_most_that_the_call_can_cost() {
+    fn mark_has_the_token_bound_of_the_call() {
         let (folder, calls) = open();
         let name = "é".repeat(200);
         calls.call(TASK, 3, &name).sent(BODY);

@@ -26,12 +26,12 @@ pub(super) struct Counts {
 impl Counts {
     /// Requests sent per second, at the time `at` since the gate was created.
     pub(super) fn sent_per_sec(&self, at: Duration) -> f64 {
-        lately(at, |second| self.sent_by_second.at(second) as f64)
+        recent_rate(at, |second| self.sent_by_second.at(second) as f64)
     }
 
     /// Requests per second that the server accepted, at the time `at` since the gate was created.
     pub(super) fn accepted_per_sec(&self, at: Duration) -> f64 {
-        lately(at, |second| {
+        recent_rate(at, |second| {
             let (sent, refused) = (self.sent_by_second.at(second), self.refused_by_second.at(second));
             sent.saturating_sub(refused) as f64
         })
@@ -39,7 +39,7 @@ impl Counts {
 }
 
 /// The mean per second over the current second, as far as it has passed, and the one before.
-fn lately(at: Duration, of_second: impl Fn(u64) -> f64) -> f64 {
+fn recent_rate(at: Duration, of_second: impl Fn(u64) -> f64) -> f64 {
     let second = at.as_secs();
     let part = at.as_secs_f64() - second as f64;
     let before = second.checked_sub(1).map_or(0.0, &of_second);
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_of_a_second_are_forgotten_after_a_minute() {
+    fn counts_of_a_second_are_kept_for_a_minute() {
         let counts = PerSecond::default();
         for second in [0, 0, 5, 59, 60] {
             counts.count(second);

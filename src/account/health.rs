@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_away_is_probed_after_1_2_and_then_every_4_seconds() {
+    fn server_away_is_probed_after_1_2_and_then_every_4_seconds() {
         let start = Instant::now();
         let (mut health, mut now) = (ServerHealth::away(start, start), start);
         for most in [1.0, 2.0, 4.0, 4.0, 4.0] {
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_account_is_probed_after_10_20_and_then_every_30_seconds() {
+    fn closed_account_is_probed_after_10_20_and_then_every_30_seconds() {
         let account = ClosedAccount {
             cause: ClosedCause::Key,
             status: 401,

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_of_a_minute_is_followed_and_one_of_a_day_is_not() {
+    fn limit_per_minute_is_followed_and_one_per_day_is_ignored() {
         let now = Instant::now();
         let mut limits = HintedLimits::default();
         assert!(!limits.follow(&hints(5000, Duration::from_secs(400)), now));
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_client_has_used_is_not_released() {
+    fn remaining_counts_the_requests_of_other_clients() {
         let now = Instant::now();
         let mut limits = HintedLimits::default();
         limits.follow(&hints(5000, Duration::ZERO), now);

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_is_that_of_the_last_64_latencies() {
+    fn median_ms_is_of_the_last_64_latencies() {
         let answers = LastAnswers::default();
         assert_eq!(answers.median_ms(), None);
         for ms in [5000, 1, 2, 3] {
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn latency_and_tokens_are_kept_of_the_last_256() {
+    fn last_256_answers_are_kept_with_latency_and_tokens() {
         let answers = LastAnswers::default();
         for tokens in 0..300 {
             assert_eq!(answers.add(Duration::from_micros(2_500_000), tokens), tokens);

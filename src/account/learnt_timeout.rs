@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn request_that_was_given_up_is_waited_for_longer() {
+    fn timeout_grows_each_time_a_request_is_given_up() {
         assert_eq!(after(0, LEAST), LEAST);
         assert_eq!(after(1, LEAST), LEAST * 4);
         assert_eq!(after(200, LEAST), Duration::from_secs(30 * u64::from(u32::MAX)));

@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_bucket_gives_its_burst_at_once_and_then_its_rate() {
+    fn full_bucket_gives_its_burst_at_once_and_then_its_rate() {
         let start = Instant::now();
         let mut bucket = TokenBucket::new(100.0, BURST, start);
         assert_eq!(given(&mut bucket, start, Duration::from_millis(1)), 20);
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn an_amount_beyond_the_burst_is_given_from_a_full_bucket_and_paid_afterwards() {
+    fn amount_beyond_the_burst_needs_a_full_bucket_and_leaves_a_debt() {
         let start = Instant::now();
         let mut bucket = TokenBucket::new(10.0, BURST, start);
         assert_eq!(bucket.ready_at(50.0, start), start);
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_that_waits_holds_no_more_than_its_burst() {
+    fn idle_bucket_holds_no_more_than_its_burst() {
         let start = Instant::now();
         let mut bucket = TokenBucket::new(100.0, BURST, start);
         let later = start + Duration::from_secs(600);

@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_estimate_follows_the_usage_of_answers() {
+    fn token_estimate_follows_the_usage_of_answers() {
         let mut estimate = TokenEstimate::default();
         assert_eq!(estimate.tokens(400), 600.0);
         for tokens in 1..=64 {

@@ -263,7 +263,7 @@ async fn readyz_lists_each_missing_need_while_healthz_is_200() {
 }
 
 #[tokio::test]
-async fn healthz_answers_while_other_clients_are_silent_or_send_garbage() {
+async fn healthz_returns_200_while_other_clients_are_silent_or_broken() {
     let served = served();
     let mut silent = Vec::new();
     for _ in 0..8 {

@@ -116,7 +116,7 @@ fn dies_after(answers: u64, how: OutageKind) -> ServerBehaviour {
 }
 
 #[test]
-fn server_that_dies_costs_no_example() {
+fn endpoint_that_dies_fails_no_example() {
     for how in [OutageKind::Refuse, OutageKind::Reset, OutageKind::Unavailable] {
         let scene = TwoEndpoints::new(dies_after(CALLS / 4, how), quick());
         let left_out = format!("endpoint {} is left out", scene.address(0));
@@ -128,7 +128,7 @@ fn server_that_dies_costs_no_example() {
 }
 
 #[test]
-fn server_that_is_back_takes_calls_again() {
+fn endpoint_that_is_back_takes_calls_again() {
     let outage = PlannedOutage {
         how: OutageKind::Refuse,
         from_s: 0.0,
@@ -193,7 +193,7 @@ fn declared_limits_of_both_endpoints_are_kept() {
 }
 
 #[test]
-fn limits_that_both_servers_enforce_cost_no_example() {
+fn limits_that_both_endpoints_enforce_fail_no_example() {
     let limited = || ServerBehaviour {
         rpm: Some(6000.0),
         ..quick()
@@ -224,7 +224,7 @@ fn two_refused_keys_end_compile_with_code_1_and_are_both_named() {
 }
 
 #[test]
-fn daily_quota_of_one_endpoint_beside_a_refused_key_ends_compile_with_code_3() {
+fn daily_quota_beside_an_endpoint_with_a_refused_key_ends_with_code_3() {
     let daily = ServerBehaviour {
         quota: Some(CALLS / 4),
         quota_is_daily: true,
@@ -242,21 +242,21 @@ fn daily_quota_of_one_endpoint_beside_a_refused_key_ends_compile_with_code_3() {
 fn two_servers_that_never_answered_end_compile_with_code_4() {
     let scene = TwoEndpoints::new(quick(), quick());
     for server in &scene.servers {
-        server.break_down(OutageKind::Reset);
+        server.start_outage(OutageKind::Reset);
     }
     let both = format!("{} and {}", scene.address(0), scene.address(1));
     scene.compile(&[]).with(4).saying(&both);
     for server in &scene.servers {
-        server.mend();
+        server.end_outage();
     }
     scene.compile(&[]).with(0);
     scene.assert_complete();
 }
 
 #[test]
-fn first_server_that_is_down_from_the_start_costs_no_example() {
+fn first_endpoint_that_is_down_from_the_start_fails_no_example() {
     let scene = TwoEndpoints::new(quick(), quick());
-    scene.servers[0].break_down(OutageKind::Refuse);
+    scene.servers[0].start_outage(OutageKind::Refuse);
     scene.compile(&[]).with(0);
     let [_, other] = scene.assert_complete();
     assert_eq!(other.answers, CALLS);

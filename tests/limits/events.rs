@@ -37,7 +37,7 @@ fn until_recorded(scene: &Scene, name: &str) {
 }
 
 /// An outage in the middle of the run, which lasts until the test ends it.
-fn away_until_mended() -> ServerBehaviour {
+fn away_until_end_outage() -> ServerBehaviour {
     ServerBehaviour {
         outage: Some(PlannedOutage {
             how: OutageKind::Reset,
@@ -51,10 +51,10 @@ fn away_until_mended() -> ServerBehaviour {
 
 #[test]
 fn events_record_an_outage_and_the_phases_of_a_run() {
-    let scene = Scene::new(away_until_mended());
+    let scene = Scene::new(away_until_end_outage());
     let running = start(&scene);
     until_recorded(&scene, "lm_away");
-    scene.server.mend();
+    scene.server.end_outage();
     running.end().with(0);
     let events = events(&scene);
     let expected = [
@@ -91,11 +91,11 @@ fn events_record_an_outage_and_the_phases_of_a_run() {
 
 #[test]
 fn events_of_a_killed_process_are_kept_and_the_next_one_appends() {
-    let scene = Scene::new(away_until_mended());
+    let scene = Scene::new(away_until_end_outage());
     let mut running = start(&scene);
     until_recorded(&scene, "lm_away");
     running.kill();
-    scene.server.mend();
+    scene.server.end_outage();
     let path = scene.folder.path("run/events.jsonl");
     let before = std::fs::read_to_string(&path).unwrap();
     let whole = &before[..before.rfind('\n').unwrap() + 1];

@@ -54,7 +54,7 @@ fn example_that_is_refused_with_403_is_the_only_failure() {
 }
 
 #[test]
-fn example_that_is_refused_with_403_fails_again_when_it_is_the_only_one_of_a_process() {
+fn retry_of_only_an_example_refused_with_403_fails_it_again() {
     let scene = Scene::new(ServerBehaviour {
         latency_ms: 20.0,
         forbidden: Some(MARKED.to_owned()),

@@ -28,17 +28,17 @@ fn complete(behaviour: ServerBehaviour) -> ServedCounts {
 }
 
 #[test]
-fn limit_without_a_hint_makes_no_example_fail() {
+fn limit_without_a_hint_fails_no_example() {
     complete(limited(RateHint::None));
 }
 
 #[test]
-fn limit_with_retry_after_makes_no_example_fail() {
+fn limit_with_retry_after_fails_no_example() {
     complete(limited(RateHint::RetryAfter));
 }
 
 #[test]
-fn limit_with_x_ratelimit_headers_makes_no_example_fail() {
+fn limit_with_x_ratelimit_headers_fails_no_example() {
     let counts = complete(ServerBehaviour {
         // Three seconds of real time, which allow for delays of this machine.
         burst_s: 15.0,
@@ -49,7 +49,7 @@ fn limit_with_x_ratelimit_headers_makes_no_example_fail() {
 }
 
 #[test]
-fn limit_that_charges_refusals_makes_no_example_fail() {
+fn limit_that_charges_refusals_fails_no_example() {
     complete(ServerBehaviour {
         charge_refused: true,
         ..limited(RateHint::RetryAfter)
@@ -57,7 +57,7 @@ fn limit_that_charges_refusals_makes_no_example_fail() {
 }
 
 #[test]
-fn limit_that_charges_refusals_without_a_hint_makes_no_example_fail() {
+fn limit_that_charges_refusals_without_a_hint_fails_no_example() {
     complete(ServerBehaviour {
         charge_refused: true,
         ..limited(RateHint::None)
@@ -65,7 +65,7 @@ fn limit_that_charges_refusals_without_a_hint_makes_no_example_fail() {
 }
 
 #[test]
-fn limit_makes_no_example_fail_at_a_concurrency_of_1024() {
+fn limit_fails_no_example_at_a_concurrency_of_1024() {
     let scene = Scene::new(limited(RateHint::None));
     scene.compile(&["--concurrency", "1024"]).with(0);
     let counts = scene.assert_complete();

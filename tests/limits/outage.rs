@@ -31,7 +31,7 @@ fn complete(how: OutageKind) -> ServedCounts {
 }
 
 #[test]
-fn outage_with_refused_connections_makes_no_example_fail() {
+fn outage_with_refused_connections_fails_no_example() {
     let counts = complete(OutageKind::Refuse);
     assert!(counts.arrivals <= CALLS + IN_FLIGHT, "{counts:?}");
 }
@@ -49,7 +49,7 @@ fn outage_with_status_503_is_probed_by_few_requests() {
 }
 
 #[test]
-fn answers_that_end_in_the_middle_are_asked_again() {
+fn answers_that_are_cut_off_are_requested_again() {
     let scene = Scene::new(ServerBehaviour {
         latency_ms: 20.0,
         half: 0.05,
@@ -62,7 +62,7 @@ fn answers_that_end_in_the_middle_are_asked_again() {
 }
 
 #[test]
-fn requests_that_hang_are_asked_again_after_timeout_secs() {
+fn requests_that_hang_are_sent_again_after_timeout_secs() {
     let hangs = ServerBehaviour {
         latency_ms: 20.0,
         hang: 0.01,
@@ -77,7 +77,7 @@ fn requests_that_hang_are_asked_again_after_timeout_secs() {
 #[test]
 fn server_that_never_answered_ends_compile_with_code_4() {
     let scene = Scene::new(ServerBehaviour::default());
-    scene.server.break_down(OutageKind::Reset);
+    scene.server.start_outage(OutageKind::Reset);
     let ended = scene.compile(&[]).with(4);
     let base = scene.server.base();
     let address = base.trim_start_matches("http://").trim_end_matches("/v1");
@@ -85,7 +85,7 @@ fn server_that_never_answered_ends_compile_with_code_4() {
     let counts = scene.server.counts();
     assert!(counts.resets <= PROBES, "{counts:?}");
     // The same command runs the job when the server is up.
-    scene.server.mend();
+    scene.server.end_outage();
     scene.compile(&[]).with(0);
     scene.assert_complete();
 }

@@ -44,7 +44,7 @@ fn timeout_secs_of_5_fails_no_example_on_a_slow_server() {
 }
 
 #[test]
-fn requests_that_hang_are_asked_again_at_the_default_timeout() {
+fn requests_that_hang_are_sent_again_at_the_default_timeout() {
     let scene = Scene::new(ServerBehaviour {
         latency_ms: 20.0,
         hang: 0.01,

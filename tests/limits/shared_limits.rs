@@ -33,7 +33,7 @@ fn declared_rpm_is_kept_by_eight_workers_together() {
 }
 
 #[test]
-fn declared_rpm_is_kept_while_workers_join_drain_and_die_and_redis_restarts() {
+fn declared_rpm_is_kept_while_workers_come_and_go_and_redis_restarts() {
     let Some(mut cluster) = Cluster::start() else {
         return;
     };

@@ -10,7 +10,7 @@ use bsft_limited_lm::{OutageKind, ServerBehaviour};
 const WORKERS: usize = 2;
 
 #[test]
-fn outage_makes_no_example_fail_on_workers() {
+fn outage_fails_no_example_on_workers() {
     let Some(cluster) = Cluster::start() else { return };
     let scene = Scene::new(away(OutageKind::Reset, CALLS / 4));
     let _workers = workers(&cluster, WORKERS, "first");
@@ -46,7 +46,7 @@ fn revoked_key_stops_the_run_on_workers_and_a_new_one_resumes_it() {
 }
 
 #[test]
-fn used_up_quota_stops_the_run_on_workers_and_the_same_command_resumes_it() {
+fn used_up_quota_stops_the_run_on_workers_until_compile_resumes_it() {
     let Some(cluster) = Cluster::start() else { return };
     let scene = Scene::new(ServerBehaviour {
         quota: Some(CALLS / 2),

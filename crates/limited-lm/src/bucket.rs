@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn rate_bucket_saves_up_no_more_than_its_capacity() {
+    fn rate_bucket_holds_no_more_than_its_capacity() {
         let mut bucket = RateBucket::new(60.0, 5.0, 0.0);
         bucket.take(5.0, 0.0);
         assert_eq!(bucket.level(1000.0), 5.0);

@@ -89,13 +89,13 @@ impl LimitedServer {
         self.shared.account().change(behaviour);
     }
 
-    /// Starts an outage, which lasts until [`LimitedServer::mend`].
-    pub fn break_down(&self, how: OutageKind) {
+    /// Starts an outage, which lasts until [`LimitedServer::end_outage`].
+    pub fn start_outage(&self, how: OutageKind) {
         self.shared.breakdown.send_replace(Some(how));
     }
 
     /// Ends an outage.
-    pub fn mend(&self) {
+    pub fn end_outage(&self) {
         self.shared.breakdown.send_replace(None);
     }
 }

@@ -59,7 +59,7 @@ fn server_counts_answers_by_body() {
 }
 
 #[test]
-fn server_counts_what_is_in_flight_and_dropped() {
+fn server_counts_requests_in_flight_and_dropped_ones() {
     let server = LimitedServer::start(ServerBehaviour { hang: 1.1, ..quick() }).unwrap();
     let mut stream = connect(&server).unwrap();
     send(&mut stream, "hangs").unwrap();
@@ -77,7 +77,7 @@ fn server_counts_what_is_in_flight_and_dropped() {
 }
 
 #[test]
-fn half_of_an_answer_is_no_answer() {
+fn half_of_an_answer_is_not_counted_as_one() {
     let server = LimitedServer::start(ServerBehaviour { half: 1.1, ..quick() }).unwrap();
     assert!(ask(&server, "body").is_err());
     assert_eq!(ask(&server, "body").unwrap(), 200);
@@ -86,19 +86,19 @@ fn half_of_an_answer_is_no_answer() {
 }
 
 #[test]
-fn break_down_refuses_resets_or_answers_503_until_mend() {
+fn start_outage_refuses_resets_or_returns_503_until_end_outage() {
     let server = LimitedServer::start(quick()).unwrap();
     assert_eq!(ask(&server, "before").unwrap(), 200);
-    server.break_down(OutageKind::Unavailable);
+    server.start_outage(OutageKind::Unavailable);
     assert_eq!(ask(&server, "during").unwrap(), 503);
-    server.break_down(OutageKind::Reset);
+    server.start_outage(OutageKind::Reset);
     while server.counts().resets == 0 {
         let _ = ask(&server, "during");
     }
     assert!(ask(&server, "during").is_err());
-    server.break_down(OutageKind::Refuse);
+    server.start_outage(OutageKind::Refuse);
     while connect(&server).is_ok() {}
-    server.mend();
+    server.end_outage();
     while connect(&server).is_err() {}
     assert_eq!(ask(&server, "after").unwrap(), 200);
 }

@@ -68,7 +68,7 @@ fn latencies_are_compared_by_the_tokens_of_the_answers() {
 }
 
 #[test]
-fn latencies_that_scatter_without_a_cause_cost_little() {
+fn random_latencies_cost_little_throughput() {
     assert_used(&Load::new(KNEE, Work::Skewed(1.0), 1024), 100.0, 0.75, 128);
 }
 
@@ -81,7 +81,7 @@ fn server_with_few_places_gets_few_requests() {
 }
 
 #[test]
-fn latency_that_grows_with_the_batch_is_borne_while_throughput_grows() {
+fn limit_grows_with_the_latency_while_throughput_grows() {
     // At the ceiling 256 / 2.28 answers per second; with 16 in flight an eighth of that.
     let batch = ServerKind::Batch {
         base: 1.0,
@@ -121,7 +121,7 @@ fn large_ceiling_is_reached_where_latency_stays_flat() {
 }
 
 #[test]
-fn short_latency_leads_to_the_ceiling_at_once_even_if_the_client_is_what_is_slow() {
+fn short_latency_leads_to_the_ceiling_at_once_even_with_a_slow_client() {
     let client = ServerKind::Shared {
         per_sec: 2000.0,
         base: 0.001,
@@ -160,7 +160,7 @@ fn limit_follows_a_server_that_becomes_slower() {
 }
 
 #[test]
-fn server_that_begins_to_thrash_at_the_ceiling_is_slowed_down_for() {
+fn limit_falls_when_a_server_begins_to_thrash_at_the_ceiling() {
     let load = Load {
         change: Some((20.0, KNEE)),
         ..Load::new(ServerKind::Flat { latency: 0.3 }, Work::Varied(0.2), 512)

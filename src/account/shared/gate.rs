@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gate_that_joins_hears_of_a_closed_account_and_not_of_old_news() {
+    fn new_gate_gets_a_hint_of_a_closed_account_but_not_of_an_open_one() {
         let now = Instant::now();
         let mut joins = SharedGate::new(now);
         assert_eq!(
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gate_gets_no_hint_of_its_own_turn_and_repeats_one_that_was_not_answered() {
+    fn own_health_turn_gives_no_hint_and_is_repeated_after_an_error() {
         let now = Instant::now();
         let mut shared = known(now);
         shared.turned(HealthTurn::Closed);
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_needs_a_right_that_is_asked_for_and_used_once() {
+    fn probe_needs_a_requested_right_and_uses_it_up() {
         let now = Instant::now();
         let mut shared = known(now);
         assert!(!shared.may_probe(now));

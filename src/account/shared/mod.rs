@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shared_keys_differ_with_every_part() {
+    fn shared_key_differs_with_every_part() {
         let keys = [
             SharedKey::new(&["a", "bc"], &["m"]),
             SharedKey::new(&["ab", "c"], &["m"]),

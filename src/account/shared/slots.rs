@@ -204,7 +204,7 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    const HUNGRY: SlotDemand = SlotDemand {
+    const WITH_CALLS: SlotDemand = SlotDemand {
         waiting: 5,
         sent_per_sec: 0.0,
     };
@@ -212,7 +212,7 @@ mod tests {
     /// Three slots, 10 ms apart, the first in 20 ms.
     fn three_slots(now: Instant) -> SharedSlots {
         let mut slots = SharedSlots::new(now);
-        let report = slots.report(HUNGRY, true, 100.0, now);
+        let report = slots.report(WITH_CALLS, true, 100.0, now);
         assert_eq!((report.wanted, report.tokens_each), (5, 100));
         let grant = GateGrant {
             slots: 3,
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn slots_are_used_at_their_times_and_the_next_are_reserved_near_the_last() {
+    fn slots_are_used_in_time_and_the_next_reserved_near_the_last() {
         let now = Instant::now();
         let mut slots = three_slots(now);
         for ms in [20, 30, 40] {
@@ -234,43 +234,43 @@ mod tests {
         }
         assert_eq!(slots.ready_at(now), None);
         let slots = three_slots(now);
-        assert!(slots.due(HUNGRY, now).unwrap() <= now);
+        assert!(slots.due(WITH_CALLS, now).unwrap() <= now);
     }
 
     #[test]
-    fn a_slot_lapses_and_its_tokens_are_given_back() {
+    fn lapsed_slot_gives_its_tokens_back() {
         let now = Instant::now();
         let mut slots = three_slots(now);
         assert_eq!(slots.ready_at(now + 785 * MS), Some(now + 785 * MS));
         // Two slots have lapsed.
-        let report = slots.report(HUNGRY, true, 100.0, now + 785 * MS);
+        let report = slots.report(WITH_CALLS, true, 100.0, now + 785 * MS);
         assert_eq!(report.token_debt, -200);
         assert_eq!(slots.ready_at(now + 1000 * MS), None);
     }
 
     #[test]
-    fn tokens_beyond_the_reservation_are_reported_once_or_again_after_an_error() {
+    fn token_debt_is_reported_once_and_again_only_after_an_error() {
         let now = Instant::now();
         let mut slots = three_slots(now);
         slots.take(250.0);
         slots.give_back(-30.0);
-        let report = slots.report(HUNGRY, true, 100.0, now);
+        let report = slots.report(WITH_CALLS, true, 100.0, now);
         assert_eq!(report.token_debt, 180);
         slots.not_reported(&report);
-        assert_eq!(slots.report(HUNGRY, true, 100.0, now).token_debt, 180);
-        assert_eq!(slots.report(HUNGRY, true, 100.0, now).token_debt, 0);
+        assert_eq!(slots.report(WITH_CALLS, true, 100.0, now).token_debt, 180);
+        assert_eq!(slots.report(WITH_CALLS, true, 100.0, now).token_debt, 0);
         slots.give_back(40.0);
-        let report = slots.report(HUNGRY, true, 100.0, now);
+        let report = slots.report(WITH_CALLS, true, 100.0, now);
         assert_eq!(report.token_debt, -40);
         slots.not_reported(&report);
-        assert_eq!(slots.report(HUNGRY, true, 100.0, now).token_debt, 0);
+        assert_eq!(slots.report(WITH_CALLS, true, 100.0, now).token_debt, 0);
     }
 
     #[test]
-    fn slots_that_came_too_late_are_not_used() {
+    fn slots_granted_too_late_are_not_used() {
         let now = Instant::now();
         let mut slots = SharedSlots::new(now);
-        let report = slots.report(HUNGRY, true, 0.0, now);
+        let report = slots.report(WITH_CALLS, true, 0.0, now);
         let grant = GateGrant {
             slots: 3,
             ..GateGrant::default()
@@ -280,9 +280,12 @@ mod tests {
     }
 
     #[test]
-    fn a_gate_without_calls_asks_for_nothing() {
+    fn gate_without_calls_reserves_no_slots() {
         let now = Instant::now();
-        let idle = SlotDemand { waiting: 0, ..HUNGRY };
+        let idle = SlotDemand {
+            waiting: 0,
+            ..WITH_CALLS
+        };
         assert_eq!(SharedSlots::new(now).due(idle, now), None);
     }
 }

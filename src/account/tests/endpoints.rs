@@ -75,8 +75,8 @@ impl Load {
 }
 
 impl Ended {
-    fn seen<T>(&self, endpoint: usize, look: impl FnOnce(&Seen) -> T) -> T {
-        self.lms[endpoint].seen(look)
+    fn seen<T>(&self, endpoint: usize, read: impl FnOnce(&Seen) -> T) -> T {
+        self.lms[endpoint].seen(read)
     }
 
     fn answered(&self, endpoint: usize) -> usize {
@@ -153,7 +153,7 @@ async fn limits_that_servers_report_or_enforce_are_both_used_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_free_endpoint_takes_what_a_limited_one_does_not() {
+async fn free_endpoint_takes_the_calls_that_a_limited_one_does_not() {
     let load = Load {
         declared: vec![rpm(LIMIT), None],
         ..Load::new([limited(LIMIT, Report::Nothing), Behavior::default()])
@@ -168,7 +168,7 @@ async fn a_free_endpoint_takes_what_a_limited_one_does_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_faster_of_two_endpoints_takes_more_calls() {
+async fn faster_of_two_endpoints_takes_more_calls() {
     let slow = Behavior {
         slowness: Some(10.0),
         ..Behavior::default()
@@ -183,7 +183,7 @@ async fn the_faster_of_two_endpoints_takes_more_calls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_that_is_down_is_left_out_and_taken_back() {
+async fn endpoint_that_is_down_is_left_out_until_it_is_back() {
     for second in [Behavior::default(), limited(LIMIT, Report::RetryAfter)] {
         let down = Behavior {
             per_sec: Some(LIMIT),
@@ -212,7 +212,7 @@ async fn an_endpoint_that_is_down_is_left_out_and_taken_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_whose_key_is_refused_is_left_out() {
+async fn endpoint_with_a_refused_key_is_left_out() {
     for cause in [ClosedCause::Key, ClosedCause::Quota, ClosedCause::Model] {
         for after in [0, 300] {
             let closed = Behavior {
@@ -230,7 +230,7 @@ async fn an_endpoint_whose_key_is_refused_is_left_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_that_hangs_holds_few_calls() {
+async fn endpoint_that_hangs_holds_few_calls() {
     let hangs = Behavior {
         hangs: Some((1, Duration::from_secs(60))),
         ..Behavior::default()
@@ -285,7 +285,7 @@ async fn calls_wait_while_every_server_is_down() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn exactly_the_example_that_kills_both_servers_fails() {
+async fn only_the_example_that_crashes_both_servers_fails() {
     for poisoned in [3, 1000, 1998] {
         let poison = Behavior {
             poisoned: Some((poisoned, Poison::Away)),
@@ -298,7 +298,7 @@ async fn exactly_the_example_that_kills_both_servers_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_example_that_one_server_refuses_is_answered_by_the_other() {
+async fn example_that_one_endpoint_refuses_is_answered_by_the_other() {
     for kind in [Poison::Away, Poison::Forbidden] {
         let poison = Behavior {
             poisoned: Some((700, kind)),
@@ -311,7 +311,7 @@ async fn an_example_that_one_server_refuses_is_answered_by_the_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_of_one_account_leaves_the_limit_to_the_other() {
+async fn endpoints_of_one_account_with_two_keys_have_two_gates() {
     let accounts = Accounts::default();
     let settings = testing::settings("http://127.0.0.1:1/v1");
     let with_key = |key: &str| {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 const LIMIT: u64 = 50;
 
 #[tokio::test(start_paused = true)]
-async fn a_run_with_many_calls_does_not_hold_up_one_with_few() {
+async fn run_with_many_calls_does_not_delay_one_with_few() {
     let accounts = Accounts::default();
     let settings = testing::settings("http://127.0.0.1:1/v1");
     let limits = AccountLimits {

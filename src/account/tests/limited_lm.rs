@@ -88,12 +88,12 @@ pub(super) struct Seen {
 
 pub(super) struct LimitedLm {
     behavior: Behavior,
-    state: Mutex<State>,
+    state: Mutex<LmServerState>,
     processor: Option<SharedProcessor>,
     timeout: Duration,
 }
 
-struct State {
+struct LmServerState {
     seen: Seen,
     started: Option<Instant>,
     requests: Option<Bucket>,
@@ -140,7 +140,7 @@ impl LimitedLm {
 
     /// With the timeout of the client.
     pub(super) fn with_timeout(behavior: Behavior, seed: u64, timeout: Duration) -> LimitedLm {
-        let state = State {
+        let state = LmServerState {
             seen: Seen::default(),
             started: None,
             requests: behavior.per_sec.map(Bucket::new),
@@ -156,14 +156,14 @@ impl LimitedLm {
     }
 
     /// Reads the counters.
-    pub(super) fn seen<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
-        look(&self.state.lock().unwrap().seen)
+    pub(super) fn seen<T>(&self, read: impl FnOnce(&Seen) -> T) -> T {
+        read(&self.state.lock().unwrap().seen)
     }
 
     /// Returns the reply to a request on its arrival, and the latency of the reply.
     fn arrive(&self, question: u64) -> (Duration, Reply) {
         let mut state = self.state.lock().unwrap();
-        let State {
+        let LmServerState {
             seen,
             started,
             requests,
@@ -283,7 +283,7 @@ impl LimitedLm {
     }
 
     async fn answer(&self, question: u64) -> Reply {
-        let _in_flight = InFlight::new(self);
+        let _in_flight = CountedRequest::new(self);
         let (latency, reply) = self.arrive(question);
         match (&self.processor, &reply.verdict) {
             (Some(processor), Verdict::Answer(_)) => {
@@ -309,18 +309,18 @@ impl LimitedLm {
 }
 
 /// Counts a request in flight until it is dropped.
-struct InFlight<'a>(&'a LimitedLm);
+struct CountedRequest<'a>(&'a LimitedLm);
 
-impl<'a> InFlight<'a> {
-    fn new(lm: &'a LimitedLm) -> InFlight<'a> {
+impl<'a> CountedRequest<'a> {
+    fn new(lm: &'a LimitedLm) -> CountedRequest<'a> {
         let seen = &mut lm.state.lock().unwrap().seen;
         seen.in_flight += 1;
         seen.most_in_flight = seen.most_in_flight.max(seen.in_flight);
-        InFlight(lm)
+        CountedRequest(lm)
     }
 }
 
-impl Drop for InFlight<'_> {
+impl Drop for CountedRequest<'_> {
     fn drop(&mut self) {
         self.0.state.lock().unwrap().seen.in_flight -= 1;
     }
@@ -340,6 +340,6 @@ impl Lm for LimitedLm {
 }
 
 /// The message of an error that failed a call.
-pub(super) fn describes(error: &LmError) -> String {
+pub(super) fn message(error: &LmError) -> String {
     error.to_string()
 }

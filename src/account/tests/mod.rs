@@ -142,15 +142,15 @@ impl Asked {
     fn count(&mut self, question: u64, result: Result<(), GateError>) {
         match result {
             Ok(()) => {}
-            Err(GateError::Failed(error)) => self.failed.push((question, limited_lm::describes(&error))),
+            Err(GateError::Failed(error)) => self.failed.push((question, limited_lm::message(&error))),
             Err(GateError::HandedBack) => self.handed_back += 1,
         }
     }
 }
 
 impl Ended {
-    fn seen<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
-        self.lm.seen(look)
+    fn seen<T>(&self, read: impl FnOnce(&Seen) -> T) -> T {
+        self.lm.seen(read)
     }
 
     fn status(&self) -> LmStatus {

@@ -21,7 +21,7 @@ pub(super) fn assert_waited_for(seen: &super::Seen, [from, to]: [u64; 2], in_fli
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_is_down_for_90_seconds_fails_no_example() {
+async fn outage_of_90_seconds_fails_no_example() {
     for concurrency in [16, 256] {
         let load = Load {
             questions: QUESTIONS,
@@ -43,7 +43,7 @@ async fn a_server_that_is_down_for_90_seconds_fails_no_example() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_is_busy_for_minutes_fails_no_example() {
+async fn status_503_for_five_minutes_fails_no_example() {
     let load = Load {
         questions: QUESTIONS,
         concurrency: 256,
@@ -62,7 +62,7 @@ async fn a_server_that_is_busy_for_minutes_fails_no_example() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn exactly_the_example_that_kills_the_server_fails() {
+async fn only_the_example_that_crashes_the_server_fails() {
     // Question 0 is asked alone, so no other call shows that the server works.
     for poisoned in [0, 3, 1000, 1998] {
         let load = Load {
@@ -81,7 +81,7 @@ async fn exactly_the_example_that_kills_the_server_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_that_hang_hold_up_no_other() {
+async fn hanging_calls_delay_no_other_call() {
     let load = Load {
         questions: 6000,
         concurrency: 64,
@@ -98,7 +98,7 @@ async fn calls_that_hang_hold_up_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_lm_that_never_answered_is_away_within_seconds() {
+async fn lm_that_never_answered_is_away_within_seconds() {
     let load = Load {
         questions: 1,
         ..Load::new(Behavior {

@@ -24,7 +24,7 @@ fn declared(rpm: Option<u64>, tpm: Option<u64>) -> Option<AccountLimits> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_declared_rate_is_used_up_and_nothing_is_refused() {
+async fn declared_rpm_is_used_up_without_a_refusal() {
     for concurrency in [64, 256, 1024, 8192] {
         let load = Load {
             declared: declared(Some(6000), None),
@@ -69,7 +69,7 @@ async fn declared_tokens_are_used_up_where_answers_differ_in_length() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rate_in_headers_is_followed_from_the_first_answer_on() {
+async fn rate_in_headers_is_followed_from_the_first_answer() {
     for concurrency in [64, 256, 1024] {
         let load = Load {
             questions: 6000,
@@ -106,7 +106,7 @@ async fn learnt(behavior: Behavior, concurrency: usize, seed: u64) -> (f64, f64)
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rate_that_is_not_reported_is_learnt() {
+async fn unreported_rate_is_learnt() {
     for report in [Report::Nothing, Report::RetryAfter] {
         for concurrency in [64, 256, 1024] {
             let (used, refused) = learnt(limited(report), concurrency, 7).await;
@@ -117,7 +117,7 @@ async fn a_rate_that_is_not_reported_is_learnt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rate_is_learnt_where_refusals_count_against_it() {
+async fn rate_is_learnt_where_refusals_count_against_it() {
     for report in [Report::Nothing, Report::RetryAfter] {
         for concurrency in [64, 256, 1024] {
             let behavior = Behavior {
@@ -131,7 +131,7 @@ async fn a_rate_is_learnt_where_refusals_count_against_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_than_the_declared_number_is_in_flight() {
+async fn declared_concurrent_bounds_the_requests_in_flight() {
     let load = Load {
         declared: Some(AccountLimits {
             concurrent: Some(8),
@@ -148,7 +148,7 @@ async fn no_more_than_the_declared_number_is_in_flight() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_without_limits_is_used_to_the_full() {
+async fn server_without_limits_is_used_with_all_permits() {
     let load = Load {
         concurrency: 64,
         ..Load::new(Behavior::default())
@@ -161,7 +161,7 @@ async fn a_server_without_limits_is_used_to_the_full() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn declared_requests_of_a_day_close_the_account_for_the_day() {
+async fn declared_rpd_closes_the_account_until_the_next_day() {
     let load = Load {
         declared: Some(AccountLimits {
             rpd: Some(50),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 #[tokio::test(start_paused = true)]
-async fn a_revoked_key_fails_no_example_and_closes_the_account() {
+async fn revoked_key_fails_no_example_and_closes_the_account() {
     for concurrency in [1, 64, 256] {
         let load = Load {
             concurrency,
@@ -32,7 +32,7 @@ async fn a_revoked_key_fails_no_example_and_closes_the_account() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_account_that_refuses_the_first_call_is_closed_by_its_second_try() {
+async fn account_that_refuses_the_first_call_twice_is_closed() {
     let load = Load {
         questions: 1,
         ..Load::new(Behavior {
@@ -47,7 +47,7 @@ async fn an_account_that_refuses_the_first_call_is_closed_by_its_second_try() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_that_other_calls_do_not_share_is_the_example_s() {
+async fn refusal_of_one_call_among_answered_ones_fails_its_example() {
     for (poisoned, concurrency) in [(5, 64), (1000, 64), (5, 1)] {
         let load = Load {
             concurrency,
@@ -67,7 +67,7 @@ async fn a_refusal_that_other_calls_do_not_share_is_the_example_s() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_closed_account_lets_one_call_through_after_ten_seconds() {
+async fn closed_account_lets_one_call_through_after_ten_seconds() {
     let load = Load {
         questions: 1,
         ..Load::new(Behavior {
@@ -89,7 +89,7 @@ async fn a_closed_account_lets_one_call_through_after_ten_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_waits_is_handed_back_when_the_process_drains() {
+async fn waiting_call_is_handed_back_in_a_drain() {
     let load = Load {
         questions: 1,
         ..Load::new(Behavior {
@@ -112,7 +112,7 @@ async fn a_call_that_waits_is_handed_back_when_the_process_drains() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_need_not_wait_is_sent_while_the_process_drains() {
+async fn call_that_need_not_wait_is_sent_in_a_drain() {
     let load = Load {
         concurrency: 4,
         ..Load::new(Behavior::default())
@@ -129,7 +129,7 @@ async fn a_call_that_need_not_wait_is_sent_while_the_process_drains() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_forbidden_call_alone_is_the_example_s_if_the_account_was_accepted_before() {
+async fn status_403_of_a_lone_call_fails_it_if_the_account_was_accepted() {
     let forbidden = Behavior {
         poisoned: Some((7, Poison::Forbidden)),
         ..Behavior::default()

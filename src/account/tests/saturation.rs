@@ -20,7 +20,7 @@ fn shared(capacity: Capacity) -> Behavior {
 }
 
 #[tokio::test(start_paused = true)]
-async fn saturated_server_gives_its_best_with_few_in_flight() {
+async fn saturated_server_reaches_its_best_with_few_in_flight() {
     let load = Load {
         questions: 6000,
         concurrency: 1024,
@@ -74,7 +74,7 @@ async fn server_that_is_not_saturated_is_used_with_all_permits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_that_hang_are_given_up_early_at_the_default_timeout() {
+async fn hanging_calls_are_given_up_before_the_default_timeout() {
     for questions in [600, 6000] {
         let load = Load {
             questions,

@@ -173,7 +173,7 @@ fn rpm(rpm: u64) -> AccountLimits {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_declared_rate_is_used_up_by_1_2_8_and_50_workers_and_nothing_is_refused() {
+async fn declared_rpm_is_used_up_by_1_to_50_workers_without_a_refusal() {
     for number in [1, 2, 8, 50] {
         let workers = Workers::new(limited(), rpm(6000), 9000, 512 / number);
         end(workers.start_many(number)).await;
@@ -191,7 +191,7 @@ async fn a_declared_rate_is_used_up_by_1_2_8_and_50_workers_and_nothing_is_refus
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_limit_is_kept_while_workers_join_die_and_drain() {
+async fn declared_rpm_is_kept_while_workers_join_die_and_drain() {
     let workers = Workers::new(limited(), rpm(6000), 12_000, 64);
     let mut running = workers.start_many(2);
     for second in 0..90 {
@@ -216,7 +216,7 @@ async fn the_limit_is_kept_while_workers_join_die_and_drain() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_limit_is_kept_when_the_shared_state_is_lost_or_goes_back_in_time() {
+async fn declared_rpm_is_kept_when_the_shared_state_is_lost_or_reverted() {
     let workers = Workers::new(limited(), rpm(6000), 15_000, 64);
     let running = workers.start_many(8);
     for second in 0..120 {
@@ -240,7 +240,7 @@ async fn the_limit_is_kept_when_the_shared_state_is_lost_or_goes_back_in_time() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_request_is_sent_while_the_shared_state_is_away() {
+async fn requests_wait_while_the_shared_state_is_away() {
     let workers = Workers::new(limited(), rpm(6000), 3000, 64);
     let running = workers.start_many(8);
     sleep(Duration::from_secs(10)).await;
@@ -284,7 +284,7 @@ async fn declared_tokens_are_used_up_by_workers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_that_joins_gets_its_share_within_seconds() {
+async fn new_worker_gets_its_share_within_seconds() {
     let workers = Workers::new(limited(), rpm(6000), 4000, 256);
     let first = workers.start();
     sleep(Duration::from_secs(10)).await;
@@ -300,7 +300,7 @@ async fn a_worker_that_joins_gets_its_share_within_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_is_away_is_probed_once_a_second_by_all_workers_together() {
+async fn server_away_is_probed_once_a_second_by_all_workers_together() {
     for (number, concurrency) in [(8, 8), (50, 1)] {
         let behavior = Behavior {
             down: Some([10, 100]),
@@ -321,7 +321,7 @@ async fn a_server_that_is_away_is_probed_once_a_second_by_all_workers_together()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_closed_account_costs_a_worker_that_joins_one_request_and_opens_for_all_at_once() {
+async fn closed_account_gets_one_request_of_a_new_worker_and_opens_for_all() {
     let behavior = Behavior {
         refused: Some([10, 45]),
         ..Behavior::default()
@@ -347,7 +347,7 @@ async fn a_closed_account_costs_a_worker_that_joins_one_request_and_opens_for_al
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_with_a_refused_key_does_not_close_the_account_of_the_others() {
+async fn worker_with_a_refused_key_does_not_close_the_shared_account() {
     let workers = Workers::new(Behavior::default(), AccountLimits::default(), 3000, 16);
     let refused = Workers {
         lm: Arc::new(LimitedLm::new(
@@ -373,7 +373,7 @@ async fn a_worker_with_a_refused_key_does_not_close_the_account_of_the_others() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_in_flight_are_limited_over_all_workers_and_shared_fairly() {
+async fn declared_concurrent_is_kept_and_shared_evenly_by_workers() {
     let concurrent = AccountLimits {
         concurrent: Some(12),
         ..AccountLimits::default()
@@ -406,7 +406,7 @@ async fn requests_in_flight_are_limited_over_all_workers_and_shared_fairly() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_of_a_day_are_counted_over_all_workers_and_their_restarts() {
+async fn declared_rpd_counts_over_all_workers_and_their_restarts() {
     let rpd = AccountLimits {
         rpd: Some(300),
         ..AccountLimits::default()

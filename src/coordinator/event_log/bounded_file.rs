@@ -47,7 +47,7 @@ impl BoundedFile {
     ///
     /// # Errors
     ///
-    /// Returns the error of the write. The file then has no part of the line.
+    /// Returns the error of the write. An incomplete line is removed from the file.
     pub(super) fn append(&mut self, line: &str) -> io::Result<()> {
         let line = format!("{line}\n");
         let len = line.len() as u64;
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_file_takes_the_place_of_the_earlier_one() {
+    fn full_file_replaces_the_earlier_one() {
         let dir = tempfile::tempdir().expect("a folder");
         let mut file = open(&dir);
         for line in ["one 45678", "two 45678", "three 678", "four 5678", "five 5678"] {
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_line_is_cut_off_when_the_file_is_opened() {
+    fn open_cuts_off_an_incomplete_last_line() {
         let dir = tempfile::tempdir().expect("a folder");
         for (left, kept) in [
             ("", ""),

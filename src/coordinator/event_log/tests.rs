@@ -165,7 +165,7 @@ fn limit_is_recorded_when_it_has_changed_by_a_tenth() {
 }
 
 #[test]
-fn rates_count_what_was_answered_since_the_first_heartbeat_of_each_process() {
+fn rates_count_answers_since_the_first_heartbeat_of_a_process() {
     let counted = |answered, throttled| LmStatus {
         answered,
         throttled,
@@ -266,7 +266,7 @@ async fn services_away_are_named_until_they_are_back() {
 }
 
 #[test]
-fn lines_have_the_time_and_survive_a_restart() {
+fn event_lines_have_the_time_and_survive_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
     let dir = RunDir::create(folder.path()).expect("a folder");
     for phase in ["bootstrap", "train"] {

@@ -106,7 +106,7 @@ fn account_that_is_closed_on_every_worker_stops_the_run() {
 }
 
 #[test]
-fn message_and_code_follow_the_cause() {
+fn message_and_exit_code_of_a_closed_account_follow_its_cause() {
     for (cause, part, reopens) in [
         (
             ClosedCause::Quota,
@@ -161,7 +161,7 @@ fn account_that_closed_before_the_run_does_not_stop_it() {
 }
 
 #[test]
-fn lm_that_never_answered_is_waited_for_a_few_seconds_only() {
+fn run_waits_a_few_seconds_for_an_lm_that_never_answered() {
     let (mut watch, _) = watch(WAITING, true);
     assert_eq!(verdict(&mut watch, [status(away(4), 0)], 4), None);
     assert_eq!(
@@ -175,7 +175,7 @@ fn lm_that_never_answered_is_waited_for_a_few_seconds_only() {
 }
 
 #[test]
-fn wait_gives_an_lm_that_never_answered_the_whole_patience() {
+fn wait_option_gives_an_lm_that_never_answered_the_whole_patience() {
     let waiting = Waiting {
         for_first_answer: true,
         ..WAITING
@@ -186,7 +186,7 @@ fn wait_gives_an_lm_that_never_answered_the_whole_patience() {
 }
 
 #[test]
-fn lm_that_has_answered_is_waited_for_until_patience_ends() {
+fn run_waits_for_the_patience_for_an_lm_that_has_answered() {
     let (mut watch, _) = watch(WAITING, true);
     assert_eq!(verdict(&mut watch, [status(LmState::Open, 5)], 1), None);
     assert_eq!(verdict(&mut watch, [status(away(3599), 5)], 3600), None);
@@ -223,7 +223,7 @@ fn outage_before_the_run_does_not_count() {
 }
 
 #[test]
-fn one_worker_with_answers_is_enough() {
+fn lm_is_not_away_if_one_worker_gets_answers() {
     let (mut watch, _) = watch(WAITING, true);
     assert_eq!(
         verdict(
@@ -240,7 +240,7 @@ fn one_worker_with_answers_is_enough() {
 }
 
 #[test]
-fn answers_of_earlier_runs_are_no_answers_of_this_one() {
+fn answers_of_earlier_runs_do_not_count() {
     let (mut watch, _) = watch(WAITING, false);
     verdict(&mut watch, [status(LmState::Open, 500)], 1);
     assert!(watch.answered().is_empty());
@@ -267,7 +267,7 @@ fn workers_of_one_process_are_counted_once() {
 }
 
 #[test]
-fn limits_name_what_holds_calls_back() {
+fn limits_name_the_reason_why_calls_wait() {
     let (mut watch, now) = watch(WAITING, true);
     let mut update = |statuses: Vec<LmStatus>| {
         watch.update(

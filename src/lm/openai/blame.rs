@@ -5,7 +5,7 @@ use crate::http::{ServerError, retry};
 use crate::lm::{ClosedAccount, ClosedCause};
 use std::time::Duration;
 
-/// The shortest wait after which a rate limit counts as a used-up quota: no run waits so long for one call.
+/// The shortest wait after which a rate limit counts as a used-up quota: that is too long to wait for one call.
 const QUOTA_WAIT: Duration = Duration::from_secs(3600);
 
 /// The longest wait up to which a daily limit counts as a rate limit: a sliding daily limit frees a little every minute.
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_of_minutes_is_a_rate_limit_and_one_of_hours_a_quota() {
+    fn wait_of_minutes_is_a_rate_limit_and_one_of_hours_a_quota() {
         assert_eq!(
             judged(429, "", "slow", Some(2)),
             Blame::Rate(Some(Duration::from_secs(2)))
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_of_a_day_is_a_quota_unless_it_passes_within_minutes() {
+    fn daily_limit_is_a_quota_unless_it_resets_within_minutes() {
         let message = "Limit reached on requests per day (RPD): Limit 200, Used 200.";
         assert_eq!(
             cause(judged(429, "rate_limit_exceeded", message, None)),
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_quotas_and_models_are_the_account_s() {
+    fn errors_of_key_quota_and_model_concern_the_account() {
         for (status, kind, message, wanted) in [
             (401, "", "no", ClosedCause::Key),
             (403, "", "no", ClosedCause::Key),

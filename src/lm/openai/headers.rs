@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_read_with_what_is_left_of_it() {
+    fn hints_read_limit_remaining_and_reset() {
         let read = hints(&headers(&[
             ("x-ratelimit-limit-requests", "6000"),
             ("x-ratelimit-remaining-requests", "5999"),
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_in_a_message_is_read() {
+    fn stated_wait_reads_the_wait_in_a_message() {
         let wait = |text| stated_wait(text).map(|wait| wait.as_secs_f64());
         assert_eq!(
             wait("Rate limit reached. Please try again in 36m2.5s."),

@@ -183,7 +183,7 @@ fn text(text: &str) -> LmResponse {
 }
 
 #[tokio::test]
-async fn rate_limits_and_server_errors_differ_in_their_verdict_with_the_wait_that_the_server_asks_for() {
+async fn rate_limits_and_server_errors_differ_in_verdict_and_keep_the_wait() {
     const SOON: &str = "Retry-After: 2\r\n";
     let wanted = Some(Duration::from_secs(2));
     for status in [429, 503, 529] {
@@ -207,7 +207,7 @@ async fn rate_limits_and_server_errors_differ_in_their_verdict_with_the_wait_tha
 }
 
 #[tokio::test]
-async fn refusals_are_the_request_s_or_the_account_s() {
+async fn refusals_concern_the_request_or_the_account() {
     for status in [301, 400, 409, 413, 422] {
         let error = failed(play(respond(status, r#"{"detail":"no"}"#)).await.0);
         assert!(
@@ -237,7 +237,7 @@ async fn refusals_are_the_request_s_or_the_account_s() {
 }
 
 #[tokio::test]
-async fn limits_are_read_from_the_headers_of_answers_and_refusals() {
+async fn hints_are_read_from_the_headers_of_answers_and_refusals() {
     const HEADERS: &str = "x-ratelimit-limit-requests: 600\r\nx-ratelimit-remaining-requests: 7\r\n";
     for status in [200, 429] {
         let (base, _) = server(vec![Play::Respond(status, HEADERS, GOOD.to_owned())]).await;
@@ -249,13 +249,13 @@ async fn limits_are_read_from_the_headers_of_answers_and_refusals() {
 }
 
 #[tokio::test]
-async fn a_server_whose_answer_breaks_off_is_away() {
+async fn server_whose_answer_is_cut_off_is_away() {
     away(play(Play::Half).await.0);
 }
 
 /// The paused clock advances only while no I/O is pending, so the request arrives before its timeout on a machine of any speed.
 #[tokio::test(start_paused = true)]
-async fn a_server_that_hangs_is_late_after_the_timeout() {
+async fn server_that_hangs_is_late_after_the_timeout() {
     let (base, seen) = server(vec![Play::Hang]).await;
     let verdict = ask(&client(&settings(&base))).await;
     assert!(
@@ -266,13 +266,13 @@ async fn a_server_that_hangs_is_late_after_the_timeout() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_away() {
+async fn server_that_refuses_connections_is_away() {
     let cause = away(ask(&client(&settings("http://127.0.0.1:1/v1"))).await);
     assert!(cause.contains("refused"), "{cause}");
 }
 
 #[tokio::test]
-async fn empty_null_and_listed_contents_are_texts() {
+async fn empty_null_and_listed_contents_are_read_as_text() {
     let cases = [
         (r#"{"choices":[]}"#, ""),
         (r#"{"choices":[{"message":{"content":null}}]}"#, ""),
@@ -295,7 +295,7 @@ async fn empty_null_and_listed_contents_are_texts() {
 }
 
 #[tokio::test]
-async fn what_is_no_completion_is_garbled_and_its_tokens_are_counted() {
+async fn body_without_a_completion_is_garbled_and_its_tokens_count() {
     for body in [
         "<html>",
         "{}",
@@ -313,7 +313,7 @@ async fn what_is_no_completion_is_garbled_and_its_tokens_are_counted() {
 }
 
 #[tokio::test]
-async fn an_error_in_a_200_counts_as_the_status_that_it_names() {
+async fn error_object_in_a_200_counts_as_the_status_in_its_code() {
     let error = |code: u16| respond(200, &format!(r#"{{"error":{{"code":{code},"message":"no"}}}}"#));
     let verdict = play(error(429)).await.0;
     assert!(matches!(verdict, Verdict::Throttled { .. }), "{verdict:?}");
@@ -325,13 +325,13 @@ async fn an_error_in_a_200_counts_as_the_status_that_it_names() {
 }
 
 #[tokio::test]
-async fn a_huge_body_is_refused() {
+async fn body_beyond_the_size_limit_is_refused() {
     let error = failed(play(Play::Huge).await.0).to_string();
     assert!(error.contains("more than 33554432 bytes"), "{error}");
 }
 
 #[tokio::test]
-async fn the_key_is_sent_and_never_said() {
+async fn api_key_is_sent_and_not_in_errors_or_debug_output() {
     let echo = format!("{} {KEY} {}", "x".repeat(SHOWN_BEFORE_KEY), "y".repeat(5000));
     let (base, seen) = server(vec![respond(
         400,
@@ -363,7 +363,7 @@ async fn the_key_is_sent_and_never_said() {
 const SHOWN_BEFORE_KEY: usize = 290;
 
 #[tokio::test]
-async fn connections_are_used_again() {
+async fn connections_are_reused() {
     let (base, seen) = server(vec![]).await;
     let lm = client(&settings(&base));
     for _ in 0..100 {
@@ -380,7 +380,7 @@ async fn connections_are_used_again() {
 }
 
 #[test]
-fn connect_names_the_setting_that_cannot_work() {
+fn connect_names_the_setting_that_is_wrong() {
     let connect = |settings: &LmSettings| {
         crate::lm::connect(settings, 0, &Metrics::new())
             .err()

@@ -83,7 +83,7 @@ async fn ask(lm: &SimulatedLm, signature: &Signature, i: usize) -> Result<LmResp
 }
 
 #[tokio::test]
-async fn answers_are_right_and_malformed_as_often_as_said() {
+async fn accuracy_and_malformed_rate_are_the_frequencies_of_answers() {
     let signature = signature(&[("reasoning", Type::Str), ("label", labels())]);
     for (accuracy, malformed_rate) in [(0.0, 0.0), (0.3, 0.2), (0.8, 0.05), (1.0, 0.0), (0.5, 1.0)] {
         let lm = lm(
@@ -113,7 +113,7 @@ async fn answers_are_right_and_malformed_as_often_as_said() {
 }
 
 #[tokio::test]
-async fn the_same_question_gets_the_same_answer_and_another_seed_another() {
+async fn same_question_and_seed_give_the_same_answer() {
     let signature = signature(&[("text", Type::Str), ("label", labels())]);
     let simulate = Simulation {
         accuracy: 0.5,
@@ -137,7 +137,7 @@ async fn the_same_question_gets_the_same_answer_and_another_seed_another() {
 }
 
 #[tokio::test]
-async fn failures_are_retried_inside_and_only_a_rate_of_one_fails_for_good() {
+async fn error_rate_below_1_is_retried_and_1_fails_every_request() {
     let signature = signature(&[("label", labels())]);
     let some = lm(
         Simulation {
@@ -252,7 +252,7 @@ fn any_type(draw: &mut Draw, depth: usize) -> Type {
 }
 
 #[test]
-fn every_value_is_valid_for_its_type_and_a_wrong_one_is_not_the_label() {
+fn random_values_are_valid_and_wrong_ones_differ_from_the_label() {
     let mut draw = Draw::new(5);
     let mut let_through = 0;
     for _ in 0..3000 {
@@ -268,7 +268,7 @@ fn every_value_is_valid_for_its_type_and_a_wrong_one_is_not_the_label() {
 }
 
 #[test]
-fn a_wrong_enum_member_is_not_the_one_whose_value_the_label_is() {
+fn wrong_enum_member_is_not_the_one_with_the_label_as_value() {
     let members = vec![
         ("RED".into(), Value::from("red")),
         ("BLUE".into(), Value::from("blue")),

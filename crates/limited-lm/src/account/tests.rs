@@ -28,7 +28,7 @@ fn status(account: &mut LimitedAccount, key: &str, now: f64) -> u16 {
 }
 
 #[test]
-fn rpm_admits_what_burst_s_saves_up_and_then_the_rate() {
+fn rpm_admits_the_burst_and_then_the_rate() {
     let mut account = account(ServerBehaviour {
         rpm: Some(60.0),
         burst_s: 3.0,
@@ -122,7 +122,7 @@ fn retry_after_is_a_whole_number_of_real_seconds() {
 }
 
 #[test]
-fn forbidden_refuses_the_marked_body_alone() {
+fn forbidden_refuses_only_the_marked_body() {
     let mut account = account(ServerBehaviour {
         forbidden: Some("secret".to_owned()),
         ..ServerBehaviour::default()

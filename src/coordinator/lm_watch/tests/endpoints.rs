@@ -48,7 +48,7 @@ fn lines(changes: &[&str]) -> (Vec<String>, Option<String>) {
 }
 
 #[test]
-fn an_endpoint_that_is_left_out_and_back_gives_one_line_each() {
+fn endpoint_that_is_left_out_or_back_gives_one_line() {
     let mut watch = watch_two(WAITING);
     assert_eq!(seen(&mut watch, LmState::Open, LmState::Open), lines(&[]));
     let left_out = "lm teacher: endpoint http://127.0.0.1:8000/v1 is left out (connection refused)";
@@ -74,7 +74,7 @@ fn an_endpoint_that_is_left_out_and_back_gives_one_line_each() {
 }
 
 #[test]
-fn servers_that_are_all_away_are_waited_for_until_patience_ends() {
+fn run_waits_for_the_patience_if_all_endpoints_are_away() {
     let mut watch = watch_two(WAITING);
     seen(&mut watch, away(7200), LmState::Open);
     let (changes, verdict) = seen(&mut watch, away(7300), away(3599));
@@ -96,7 +96,7 @@ fn servers_that_are_all_away_are_waited_for_until_patience_ends() {
 }
 
 #[test]
-fn accounts_that_are_all_closed_stop_the_run_and_are_all_named() {
+fn closed_accounts_of_all_endpoints_stop_the_run_and_are_named() {
     let mut watch = watch_two(WAITING);
     let (_, verdict) = seen(&mut watch, closed(ClosedCause::Key), closed(ClosedCause::Quota));
     assert_eq!(
@@ -120,7 +120,7 @@ fn accounts_that_are_all_closed_stop_the_run_and_are_all_named() {
 }
 
 #[test]
-fn a_closed_account_beside_a_server_that_is_away_is_waited_for() {
+fn run_waits_for_a_server_beside_an_endpoint_with_a_closed_account() {
     let mut watch = watch_two(WAITING);
     let key = || closed(ClosedCause::Key);
     assert_eq!(seen(&mut watch, key(), away(60)).1, None);
