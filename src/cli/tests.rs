@@ -39,7 +39,7 @@ fn arguments(command: &clap::Command) -> Vec<Arg> {
 }
 
 #[test]
-fn the_operators_notes_list_exactly_the_flags_variables_and_defaults() {
+fn operations_docs_list_all_flags_with_variables_and_defaults() {
     let mut noted = noted();
     let arguments = [arguments(&Cli::command()), arguments(&WorkerCommand::command())].concat();
     let mut seen = BTreeMap::new();

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_after_a_failure_opens_the_window() {
+    fn answer_after_a_failure_opens_the_window() {
         let now = Instant::now();
         let mut first = first(&[&["a"]]);
         first.published(0, 1, 1, now);
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_teacher_without_further_examples_is_not_waited_for() {
+    fn teacher_without_further_examples_is_not_waited_for() {
         let now = Instant::now();
         let mut first = first(&[&["a"]]);
         first.published(0, 1, 1, now);

@@ -112,7 +112,7 @@ last error 42s ago: connection refused";
 }
 
 #[test]
-fn status_of_a_stopped_run_says_why() {
+fn status_of_a_stopped_run_has_the_reason() {
     let mut manifest = manifest("bootstrap", 0);
     manifest.stopped = Some("lm teacher: the key in KEY was refused".to_owned());
     let mut status = RunStatus::new("runs/intents".to_owned(), manifest);

@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_is_utc_and_reads_as_rfc_3339() {
+    fn time_is_utc_in_rfc_3339() {
         let now = now();
         assert!(
             now.ends_with('Z') && now.len() == "2026-01-31T23:59:59.123456Z".len(),

@@ -118,7 +118,7 @@ fn recorded_calls(calls: &[Call]) -> Vec<RecordedAnswer> {
 }
 
 #[test]
-fn a_line_is_found_again_with_the_bytes_of_its_training_rows() {
+fn line_index_finds_the_bytes_of_the_training_rows() {
     let mut random = Random::new(11);
     for _ in 0..2000 {
         let mut trace = trace(&mut random);
@@ -239,7 +239,7 @@ fn failure_line_of_version_0_1_0_has_usage_and_no_answers() {
 }
 
 #[test]
-fn an_outcome_is_read_as_it_was_written_and_nothing_else_is() {
+fn decode_returns_the_encoded_outcome_and_rejects_other_bytes() {
     for outcome in [
         Outcome::Trace("{\"é\":1}".into()),
         Outcome::Failure(String::new()),

@@ -11,7 +11,7 @@ fn place(line: &Line) -> (u64, u64) {
 }
 
 #[test]
-fn unreadable_answers_are_in_failures_jsonl_and_compile_goes_on() {
+fn unparsable_answers_are_in_failures_jsonl_and_compile_continues() {
     const EXAMPLES: usize = 200;
     let server = LmServer::start("wild");
     let folder = Folder::new();
@@ -43,7 +43,7 @@ fn unreadable_answers_are_in_failures_jsonl_and_compile_goes_on() {
 }
 
 #[test]
-fn compile_stops_after_three_examples_without_an_answer_and_retry_completes_the_run() {
+fn three_unanswered_examples_stop_compile_and_retry_completes_the_run() {
     const EXAMPLES: usize = 40;
     let server = LmServer::start("mild");
     let folder = Folder::new();
@@ -92,7 +92,7 @@ fn retry_runs_only_failed_examples() {
 }
 
 #[test]
-fn max_failure_rate_ends_compile_early_and_the_same_command_goes_on() {
+fn max_failure_rate_ends_compile_early_and_the_same_command_resumes() {
     const EXAMPLES: usize = 12_000;
     let folder = Folder::new();
     let mut job = JobFile::with_teacher("model = \"simulated/x\"\nsimulate = { malformed_rate = 0.9 }");

@@ -46,7 +46,7 @@ fn assert_stopped(folder: &Folder, ended: &Ended, code: i32) {
 }
 
 #[test]
-fn refused_key_stops_the_run_and_the_same_command_goes_on() {
+fn refused_key_stops_the_run_and_the_same_command_resumes_it() {
     let server = LmServer::start("clean");
     let (folder, reference) = with_key(&server);
     server.refuse_after(20, 401, "invalid_api_key");
@@ -74,7 +74,7 @@ fn used_up_quota_stops_the_run() {
 }
 
 #[test]
-fn unknown_model_stops_the_run_after_the_first_question() {
+fn unknown_model_stops_the_run_after_the_first_call() {
     let server = LmServer::start("clean");
     let (folder, _) = with_key(&server);
     server.refuse_after(0, 404, "model_not_found");

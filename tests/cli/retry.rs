@@ -110,7 +110,7 @@ fn refuse_then_retry(server: &LmServer, run: impl Fn(&Folder, &[&str])) {
 }
 
 #[test]
-fn retry_after_a_refused_second_call_asks_no_answered_question() {
+fn retry_after_a_refused_second_call_repeats_no_answered_call() {
     let server = LmServer::start("clean");
     refuse_then_retry(&server, |folder, arguments| {
         folder.run(arguments).with(0);
@@ -118,7 +118,7 @@ fn retry_after_a_refused_second_call_asks_no_answered_question() {
 }
 
 #[test]
-fn retry_on_a_cluster_asks_no_answered_question() {
+fn retry_on_a_cluster_repeats_no_answered_call() {
     let Some(cluster) = Cluster::start() else {
         return;
     };
@@ -164,7 +164,7 @@ fn retry_asks_again_only_for_the_call_that_did_not_parse() {
 }
 
 #[test]
-fn retry_scores_again_what_the_metric_could_not_score() {
+fn retry_scores_unscored_traces_without_lm_calls() {
     let server = LmServer::start("mild");
     let folder = Folder::new();
     priced(&server.base()).write(&folder, EXAMPLES);

@@ -134,7 +134,7 @@ const CHILD_FILE: &str = "BSFT_TEST_STORE_FILE";
 const ACKNOWLEDGED: usize = 2_000;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_child_that_prints_what_was_acknowledged() {
+async fn child_prints_acknowledged_writes() {
     let Some(path) = std::env::var_os(CHILD_FILE) else {
         return;
     };
@@ -168,7 +168,7 @@ async fn acknowledged_writes_survive_kill_9() {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
-            "conformance::embedded::a_child_that_prints_what_was_acknowledged",
+            "conformance::embedded::child_prints_acknowledged_writes",
             "--nocapture",
         ])
         .env(CHILD_FILE, file(&dir))

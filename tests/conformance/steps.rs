@@ -558,11 +558,11 @@ fn any_step_may_be_done_twice() {
 }
 
 #[test]
-fn the_process_may_die_before_any_step() {
+fn process_may_die_before_any_step() {
     every_time(Wrong::DeadBefore);
 }
 
 #[test]
-fn the_process_may_die_after_any_step() {
+fn process_may_die_after_any_step() {
     every_time(Wrong::DeadAfter);
 }

@@ -176,7 +176,7 @@ fn pure_crates_have_no_io_clock_or_async() {
 }
 
 #[test]
-fn a_visible_type_name_is_defined_once() {
+fn visible_type_name_is_defined_once() {
     let mut defined: BTreeMap<String, Vec<String>> = BTreeMap::new();
     each_file(|file| {
         for line in file.code.lines() {
@@ -211,7 +211,7 @@ fn a_visible_type_name_is_defined_once() {
 }
 
 #[test]
-fn a_file_opens_with_its_purpose_and_has_at_most_500_lines() {
+fn file_opens_with_its_purpose_and_has_at_most_500_lines() {
     let mut found = Vec::new();
     each_file(|file| {
         let path = file.path.display();

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_key_keeps_its_place_and_takes_the_last_value() {
+    fn repeated_key_keeps_its_place_and_takes_the_last_value() {
         for n in [3usize, 40] {
             let mut dict = DictBuilder::default();
             (0..n)

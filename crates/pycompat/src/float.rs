@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finite_has_a_name_in_python_and_is_null_in_orjson() {
+    fn non_finite_float_has_a_name_in_python_and_is_null_in_orjson() {
         let all = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
         assert_eq!(all.map(repr), ["nan", "inf", "-inf"]);
         assert_eq!(all.map(orjson), ["null"; 3]);

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_json_lacks_prints_as_in_python() {
+    fn values_outside_json_print_as_in_python() {
         let red = Value::Enum(EnumMember {
             class: "Color".into(),
             name: "RED".into(),

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trainer_needs_no_more_than_a_command() {
+    fn trainer_needs_only_argv() {
         let trainers = read_text("[trainer.t]\nargv = ['train']", "/etc/bsft").unwrap();
         assert_eq!(trainers.names().collect::<Vec<_>>(), ["t"]);
         assert_eq!(trainers.dir(), Path::new("/etc/bsft/trainings"));
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dir_of_the_file_wins_over_the_default() {
+    fn dir_in_the_file_overrides_the_default() {
         let trainers = read_text("dir = 'there'\n[trainer.t]\nargv = ['train']", "/etc/bsft").unwrap();
         assert_eq!(
             trainers.default_dir(Path::new("/x")).dir(),
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_placeholder_without_a_sure_value_stands_in_a_list_of_its_own() {
+    fn placeholder_without_a_sure_value_needs_a_list_of_its_own() {
         for (entry, part) in [
             ("argv = ['t', '{train_fiel}']", "did you mean `train_file`?"),
             ("argv = ['t', '{rank}']", "a list of its own"),
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn no_value_of_a_job_becomes_part_of_a_program() {
+    fn argv_without_a_fixed_program_is_refused() {
         for entry in [
             "argv = ['sh', '-c', 'train {lr}']\ndefaults = { lr = 1 }",
             "argv = ['/usr/bin/python3.11', '-c', ['train({name})']]",
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_train_are_those_that_reach_the_command() {
+    fn train_keys_are_those_that_reach_the_command() {
         let text = "[trainer.t]\nargv = ['t', '{base_model}', ['{a}'], '{max_length}']\ndefaults = { b = 1 }\nkeys = ['c']\n\
                     env = { D = '{d}' }\nfiles = { f = 'e: {e}' }\nupload = ['u', ['{g}']]";
         let trainers = read_text(text, "/").unwrap();

@@ -81,7 +81,7 @@ fn sent(seen: &SeenRequests) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_question_is_asked_again_while_the_server_is_in_trouble() {
+async fn get_is_retried_after_errors_of_the_server() {
     let trouble = vec![
         ScriptedReply::Say(500, "", "down"),
         ScriptedReply::Say(429, "Retry-After: 0\r\n", "slow down"),
@@ -95,7 +95,7 @@ async fn a_question_is_asked_again_while_the_server_is_in_trouble() {
 }
 
 #[tokio::test]
-async fn a_question_is_not_asked_for_ever() {
+async fn get_fails_after_the_maximum_number_of_tries() {
     let (address, seen) = server((0..9).map(|_| ScriptedReply::Say(503, "", "down")).collect()).await;
     let error = client(&address).get(&["models"], &[]).await.unwrap_err();
     assert!(matches!(error, CallError::Passing(_)), "{error:?}");
@@ -107,7 +107,7 @@ async fn a_question_is_not_asked_for_ever() {
 }
 
 #[tokio::test]
-async fn a_long_wait_is_left_to_whoever_asked() {
+async fn retry_after_beyond_the_longest_wait_is_not_waited_for() {
     let (address, seen) = server(vec![ScriptedReply::Say(429, "Retry-After: 31\r\n", "")]).await;
     let error = client(&address).get(&["models"], &[]).await.unwrap_err();
     assert!(matches!(error, CallError::Passing(_)), "{error:?}");
@@ -115,7 +115,7 @@ async fn a_long_wait_is_left_to_whoever_asked() {
 }
 
 #[tokio::test]
-async fn what_may_have_been_carried_out_is_not_sent_again() {
+async fn post_that_may_have_been_carried_out_is_not_repeated() {
     for play in [
         ScriptedReply::Close,
         ScriptedReply::Half,
@@ -131,7 +131,7 @@ async fn what_may_have_been_carried_out_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn what_was_certainly_not_carried_out_is_sent_again() {
+async fn throttled_post_is_repeated() {
     let throttled = vec![
         ScriptedReply::Say(429, "Retry-After: 0\r\n", ""),
         ScriptedReply::Say(200, "", "{}"),
@@ -145,7 +145,7 @@ async fn what_was_certainly_not_carried_out_is_sent_again() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_has_carried_out_nothing() {
+async fn post_to_a_closed_port_is_a_transient_error() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}/v1", listener.local_addr().unwrap());
     drop(listener);
@@ -154,7 +154,7 @@ async fn a_server_that_is_not_there_has_carried_out_nothing() {
 }
 
 #[tokio::test]
-async fn a_no_names_the_place_and_the_servers_words_and_no_key() {
+async fn refusal_has_the_url_and_the_server_message_without_the_key() {
     let body = r#"{"error":{"message":"key sk-very-secret-123456 is bad","code":"invalid_api_key"}}"#;
     let (address, _) = server(vec![ScriptedReply::Say(401, "", body)]).await;
     let error = client(&address)
@@ -168,7 +168,7 @@ async fn a_no_names_the_place_and_the_servers_words_and_no_key() {
 }
 
 #[tokio::test]
-async fn money_that_has_run_out_does_not_come_back_by_waiting() {
+async fn insufficient_quota_is_not_retried() {
     let body = r#"{"error":{"message":"pay","code":"insufficient_quota"}}"#;
     let (address, _) = server(vec![ScriptedReply::Say(429, "", body)]).await;
     let error = client(&address).post(&["jobs"], None).await.unwrap_err();
@@ -176,7 +176,7 @@ async fn money_that_has_run_out_does_not_come_back_by_waiting() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed() {
+async fn post_does_not_follow_a_redirect() {
     let (address, _) = server(vec![ScriptedReply::Say(
         307,
         "Location: http://elsewhere/\r\n",
@@ -192,7 +192,7 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
-async fn queries_and_paths_are_encoded_and_the_addresss_own_query_stays() {
+async fn url_encodes_path_and_query_and_keeps_the_query_of_the_address() {
     let (address, seen) = server(vec![ScriptedReply::Say(200, "", "{}")]).await;
     client(&format!("{address}?api-version=1"))
         .get(&["jobs", "a/../b"], &[("metadata[job_key]", "k&1")])
@@ -204,7 +204,7 @@ async fn queries_and_paths_are_encoded_and_the_addresss_own_query_stays() {
 }
 
 #[tokio::test]
-async fn the_key_goes_where_the_service_wants_it() {
+async fn key_is_sent_in_the_header_of_the_service() {
     let (address, seen) = server(vec![
         ScriptedReply::Say(200, "", ""),
         ScriptedReply::Say(200, "", ""),
@@ -224,7 +224,7 @@ async fn the_key_goes_where_the_service_wants_it() {
 }
 
 #[tokio::test]
-async fn a_file_goes_as_a_form_of_known_length() {
+async fn upload_is_a_form_with_a_content_length() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "{\"messages\":[]}\n").unwrap();
     let (address, seen) = server(vec![ScriptedReply::Say(200, "", r#"{"id":"file-1"}"#)]).await;
@@ -249,7 +249,7 @@ async fn a_file_goes_as_a_form_of_known_length() {
 }
 
 #[test]
-fn a_key_goes_to_its_own_address_only() {
+fn key_from_the_default_variable_goes_to_its_own_address_only() {
     let own = "https://api.openai.com/v1";
     // No test sets a variable: another reads them at the same time.
     let unset = "BSFT_TEST_NO_SUCH_VARIABLE";
@@ -268,7 +268,7 @@ fn a_key_goes_to_its_own_address_only() {
 }
 
 #[tokio::test]
-async fn a_file_goes_to_a_signed_address_without_the_key_and_on_from_there() {
+async fn put_follows_a_redirect_and_carries_no_key() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "rows").unwrap();
     let (address, seen) = server(vec![
@@ -306,7 +306,7 @@ async fn a_file_goes_to_a_signed_address_without_the_key_and_on_from_there() {
 }
 
 #[tokio::test]
-async fn storage_that_sends_us_in_circles_is_left() {
+async fn put_gives_up_on_circular_redirects() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let circle = || ScriptedReply::Say(307, "Location: /bucket\r\n", "");
     let (address, seen) = server((0..20).map(|_| circle()).collect()).await;
@@ -320,7 +320,7 @@ async fn storage_that_sends_us_in_circles_is_left() {
 }
 
 #[tokio::test]
-async fn rows_do_not_go_in_the_clear_where_the_service_is_not_spoken_to_so() {
+async fn put_over_plain_http_is_refused_for_an_https_service() {
     let put = Put {
         path: Path::new("/no/such/file"),
         headers: &[],

@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suffix_is_made_of_what_every_server_takes() {
+    fn suffix_has_only_characters_that_every_server_accepts() {
         let derived = |job: &str, lm: &str, azure| suffix(&ServiceSpec::default(), &recipe(job, lm), azure);
         assert_eq!(derived("HotpotQA  v2", "small_lm", false), "hotpotqa-v2-small-lm");
         assert_eq!(derived("日本", "…", false), "bsft");
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn azure_is_told_by_its_hosts() {
+    fn is_azure_recognises_the_hosts_of_azure() {
         let is = |address: &str| is_azure(&Http::new(address, None, None).unwrap());
         assert!(is("http://mine.openai.azure.com/openai/v1"));
         assert!(is("http://mine.services.ai.azure.com/openai/v1"));
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn only_openais_own_names_stand_alone() {
+    fn model_prefixes_all_names_but_those_of_openai() {
         assert_eq!(model("ft:gpt-4.1-mini:org::1"), "ft:gpt-4.1-mini:org::1");
         assert_eq!(model("Qwen/Qwen3-0.6B-ft-1"), "openai/Qwen/Qwen3-0.6B-ft-1");
     }

@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_is_a_misspelt_name_and_another_version_is_another_model() {
+    fn is_misspelt_accepts_two_typos_and_no_other_digit() {
         assert!(is_misspelt("gpt-tset", "gpt-test"));
         assert!(is_misspelt("qwen/Qwen3-0.6B", "Qwen/Qwen3-0.6B"));
         assert!(!is_misspelt("Llama-3.2-8B", "Llama-3.1-8B"));
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn days_are_counted_as_calendars_do() {
+    fn day_counts_calendar_days_from_1970() {
         assert_eq!(day("1970-01-01"), Some(0));
         assert_eq!(day("2000-02-29"), Some(11_016));
         assert_eq!(day("2000-03-01"), Some(11_017));
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retired_model_is_a_problem_and_a_coming_retirement_a_warning() {
+    fn retired_model_is_a_problem_and_a_coming_retirement_a_warning() {
         let found_on = |date: &str| {
             let mut found = Findings::default();
             found.shutdown("m", Some(date), day("2026-11-23").unwrap());

@@ -72,7 +72,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn the_latest_events_tell_in_whatever_order_they_come() {
+    fn read_takes_the_latest_event_in_any_order() {
         let metrics = |at: i64, step: u64, loss: f64| {
             json!({"created_at": at, "type": "metrics", "message": format!("Step {step}/9"),
                    "data": {"step": step, "total_steps": 9, "train_loss": loss}})
@@ -90,14 +90,14 @@ mod tests {
     }
 
     #[test]
-    fn of_one_seconds_events_the_first_named_is_the_latest() {
+    fn read_takes_the_first_listed_event_of_a_second_as_the_latest() {
         let event = |words: &str| json!({"created_at": 7, "message": words, "data": null});
         let progress = read(vec![event("The job has started"), event("Files validated")]);
         assert_eq!(progress.message.as_deref(), Some("The job has started"));
     }
 
     #[test]
-    fn events_that_tell_nothing_are_no_progress() {
+    fn read_of_malformed_events_is_no_progress() {
         assert_eq!(
             read(vec![json!({}), json!("x"), json!({"data": {"step": "three"}})]),
             TrainingProgress::default()

@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_marked_copy_is_the_rows_with_the_mark_in_front() {
+    fn mark_puts_a_byte_order_mark_before_the_rows() {
         let folder = tempfile::tempdir().unwrap();
         let plain = folder.path().join("rows.jsonl");
         fs::write(&plain, "{}\n").unwrap();

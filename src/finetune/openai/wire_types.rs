@@ -194,7 +194,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_failure_is_told_in_whatever_shape_it_came() {
+    fn error_of_a_job_is_read_in_every_shape() {
         let told =
             |error: Json| OpenAiJob::read(&json!({"id": "j", "error": error})).and_then(|job| job.error);
         assert_eq!(told(json!("boom")), Some("boom".to_owned()));
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_that_nobody_knows_is_no_end() {
+    fn unknown_job_status_is_not_terminal() {
         for word in ["warming_up", "", "deploying"] {
             assert_eq!(
                 OpenAiJobStatus::of(word),
@@ -225,14 +225,14 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_id_is_no_job() {
+    fn json_without_an_id_is_no_job() {
         assert_eq!(OpenAiJob::read(&json!({"status": "queued"})), None);
         assert_eq!(OpenAiJob::read(&json!("ftjob-1")), None);
         assert_eq!(OpenAiJob::read(&json!({"id": "a\nb"})), None);
     }
 
     #[test]
-    fn a_page_without_more_is_the_last() {
+    fn page_without_has_more_is_the_last() {
         let next = |json: Json| Page::read(json).next;
         assert_eq!(
             next(json!({"data": [{"id": "a"}, {"id": "b"}], "has_more": true})),

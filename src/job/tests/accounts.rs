@@ -126,7 +126,7 @@ fn read_returns_patience_and_its_default() {
 }
 
 #[test]
-fn a_rehearsal_has_no_accounts() {
+fn rehearsal_has_no_accounts() {
     let mut job = read_good(&with_account(ACCOUNT));
     job.rehearse();
     assert!(job.spec.accounts.is_empty());

@@ -60,7 +60,7 @@ fn read_returns_the_endpoints_in_order() {
 }
 
 #[test]
-fn an_endpoint_belongs_to_its_own_account_or_to_that_of_its_lm() {
+fn endpoint_belongs_to_its_own_account_or_to_that_of_its_lm() {
     let text = with(
         "account = \"both\"\nendpoints = [{ api_key_env = \"A\" }, { api_key_env = \"B\", account = \"own\" }, { api_key_env = \"C\" }]",
     ) + "[account.both]\nrpm = 60\n[account.own]\nrpm = 60\n";
@@ -163,7 +163,7 @@ fn runs_of_version_0_1_0_keep_ids_with_the_first_address() {
 }
 
 #[test]
-fn a_rehearsal_has_no_endpoints() {
+fn rehearsal_has_no_endpoints() {
     let mut job = read_good(&two());
     job.rehearse();
     assert_eq!(job.spec.lms["teacher"].endpoints().len(), 1);

@@ -130,7 +130,7 @@ const HOARDED: u32 = 20;
 const DEATHS: usize = 30;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_child_that_hoards_deliveries_until_it_is_killed() {
+async fn child_holds_deliveries_until_it_is_killed() {
     let Ok(child) = std::env::var(CHILD) else { return };
     let (url, namespace) = child.split_once(' ').unwrap();
     let broker = RabbitMqBroker::connect(url, namespace).await.unwrap();
@@ -157,7 +157,7 @@ async fn worker_killed_thirty_times_loses_no_prefetched_message() {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
-                "conformance::amqp::crashes::a_child_that_hoards_deliveries_until_it_is_killed",
+                "conformance::amqp::crashes::child_holds_deliveries_until_it_is_killed",
                 "--nocapture",
             ])
             .env(CHILD, format!("{} {}", t.url, t.namespace))

@@ -6,7 +6,7 @@ use bsft::error_action::ErrorAction;
 use bsft::store::{Claim, Position, Store, StoreError};
 
 #[tokio::test]
-async fn wrong_credentials_are_refused_and_not_shown() {
+async fn wrong_credentials_are_refused_and_redacted() {
     let Some(server) = server(&["--requirepass", "swordfish"]) else {
         return;
     };

@@ -196,7 +196,7 @@ fn xml_answers_are_read_as_in_dspy() {
 }
 
 #[test]
-fn an_answer_that_nests_for_ever_is_refused() {
+fn endlessly_nested_answer_is_refused() {
     let signature = Signature::parse("q -> a, b: dict[str, Any]", None, &types()).expect("it is sound");
     for depth in [300, 200_000] {
         let (open, close) = ("<b>".repeat(depth), "</b>".repeat(depth));
@@ -220,7 +220,7 @@ fn response_formats_follow_the_model_table_of_dspy() {
 }
 
 #[test]
-fn no_answer_makes_a_reader_panic() {
+fn reading_an_answer_never_panics() {
     let pieces = [
         "[[ ## a ## ]]",
         "[[ ## ",
@@ -275,7 +275,7 @@ fn no_answer_makes_a_reader_panic() {
 }
 
 #[test]
-fn what_json_cannot_hold_is_written_as_pydantic_does() {
+fn values_outside_json_are_written_as_in_pydantic() {
     let nan = || Value::Float(f64::NAN);
     let dict = |items: Vec<(Value, Value)>| Value::Dict(items);
     let int = Value::Int;

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_stand_in_dspys_order_whatever_order_they_were_given_in() {
+    fn body_keys_have_the_order_of_dspy() {
         // Recorded from DSPy 3.4.1.
         let extra = json!({"metadata": {"a": "b"}, "store": true, "stop": "x", "presence_penalty": 1, "top_p": 0.9,
             "frequency_penalty": 0.5, "seed": 3, "reasoning_effort": "low", "user": "u"});
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_null_in_config_omits_what_the_lm_says() {
+    fn null_in_config_omits_the_setting_of_the_lm() {
         let got = body(
             "openai/local:/p",
             json!({"rollout_id": 3}),
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_format_of_the_call_replaces_the_configured_one() {
+    fn response_format_of_the_call_replaces_the_configured_one() {
         let body = RequestBody {
             head: "{".into(),
             before_format: String::new(),

@@ -57,7 +57,7 @@ fn exact_match_and_f1_are_those_of_dspy() {
 }
 
 #[test]
-fn the_quick_way_over_ascii_gives_what_the_general_one_gives() {
+fn normalisation_of_ascii_equals_the_general_one() {
     let mut random = bsft_pycompat::random::Random::new(7);
     for _ in 0..20_000 {
         let pieces = [
@@ -72,7 +72,7 @@ fn the_quick_way_over_ascii_gives_what_the_general_one_gives() {
 }
 
 #[test]
-fn a_list_label_holds_accepted_answers_unless_the_field_is_a_list() {
+fn list_label_holds_accepted_answers_unless_the_field_is_a_list() {
     let list = Type::List(Some(Box::new(Type::Int)));
     let yes = Value::Bool(true);
     assert_eq!(
@@ -121,7 +121,7 @@ fn contains_looks_for_whole_tokens() {
 }
 
 #[test]
-fn a_missing_label_or_field_is_named_and_a_threshold_replaces_truthiness() {
+fn missing_label_or_field_is_named_and_threshold_replaces_truthiness() {
     let f1 = |threshold| metric(MetricKind::F1, threshold);
     let (some, none) = (record(&json!("x")), Record::new());
     assert_eq!(

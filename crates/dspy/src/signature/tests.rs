@@ -209,7 +209,7 @@ const KINDS: [&str; 12] = [
 ];
 
 #[test]
-fn no_text_makes_a_reader_panic() {
+fn parsing_signatures_and_values_never_panics() {
     let types = types();
     let kinds = KINDS.map(|ty| annotation(ty, &types));
     let mut random = bsft_pycompat::random::Random::new(7);
@@ -242,7 +242,7 @@ fn deep_types_and_answers_are_refused_or_read() {
 }
 
 #[test]
-fn an_error_names_the_field_and_what_to_write() {
+fn error_names_the_field_and_the_remedy() {
     let types = types();
     let told = |text: &str| {
         Signature::parse(text, None, &types)
@@ -264,7 +264,7 @@ fn an_error_names_the_field_and_what_to_write() {
 }
 
 #[test]
-fn all_wrong_types_are_told_and_what_follows_from_them_is_not() {
+fn all_wrong_types_are_reported_without_their_consequences() {
     let definitions = json!({
         "A": {"fields": [["x", "B"], ["y", "strr"], ["x"]]},
         "B": {"enum": ["a b", "a-b"], "dok": 1},
@@ -288,7 +288,7 @@ fn all_wrong_types_are_told_and_what_follows_from_them_is_not() {
 }
 
 #[test]
-fn a_description_and_new_instructions_rebuild_the_signature() {
+fn description_and_new_instructions_rebuild_the_signature() {
     let signature = Signature::parse("q -> a", Some("\n    A\n  B"), &NamedTypes::new()).expect("good");
     assert_eq!(signature.instructions, "  A\nB");
     let described = signature.clone().with_desc("q", "what is asked");

@@ -37,7 +37,7 @@ fn strings_are_escaped_as_orjson_and_serde_do() {
 }
 
 #[test]
-fn keys_that_are_no_strings_are_written_as_python_does() {
+fn keys_other_than_strings_are_written_as_in_python() {
     let keys = [
         Value::Bool(true),
         Value::None,
@@ -53,14 +53,14 @@ fn keys_that_are_no_strings_are_written_as_python_does() {
 }
 
 #[test]
-fn an_error_says_where() {
+fn parse_error_has_offset_line_and_column() {
     let error = parse("{\n \"é\": ]}").expect_err("`]` is no value");
     assert_eq!((error.offset, error.line, error.column), (9, 2, 7));
     assert_eq!(error.to_string(), "expected a JSON value at line 2, column 7");
 }
 
 #[test]
-fn depth_is_an_error_and_not_an_overflow() {
+fn too_deep_nesting_is_an_error() {
     for open in ["[", "{\"a\":"] {
         assert!(parse(&open.repeat(1_000_000)).is_err());
     }
@@ -69,7 +69,7 @@ fn depth_is_an_error_and_not_an_overflow() {
 }
 
 #[test]
-fn serde_values_survive_the_way_there_and_back() {
+fn serde_values_round_trip() {
     let text = r#"{"a":[1,-2.5,null,true,"x",18446744073709551615],"b":{}}"#;
     let value: serde_json::Value = serde_json::from_str(text).expect("the text is JSON");
     assert_eq!(from_serde(&value), parse(text).expect("the text is JSON"));
@@ -77,7 +77,7 @@ fn serde_values_survive_the_way_there_and_back() {
 }
 
 #[test]
-fn no_text_makes_the_reader_panic() {
+fn reading_never_panics() {
     let mut scraps = vectors::Scraps::new(1);
     for _ in 0..20_000 {
         let text = scraps.text(vectors::SYNTAX, 12);

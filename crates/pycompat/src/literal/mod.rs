@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn no_text_makes_the_reader_panic() {
+    fn reading_never_panics() {
         let mut scraps = vectors::Scraps::new(2);
         for _ in 0..20_000 {
             let text = scraps.text(vectors::SYNTAX, 12);

@@ -4,7 +4,7 @@ use super::*;
 use crate::{repr, vectors};
 
 #[test]
-fn broken_json_becomes_what_json_repair_makes_of_it() {
+fn broken_json_is_repaired_as_by_json_repair() {
     for row in vectors::rows("repair") {
         let text = vectors::text(&row, "in");
         assert_eq!(repr::repr(&loads(text)), vectors::text(&row, "out"), "{text:?}");
@@ -20,7 +20,7 @@ fn halves_of_a_surrogate_pair_become_one_character() {
 }
 
 #[test]
-fn no_text_makes_repair_panic_or_hang() {
+fn repair_never_panics_or_hangs() {
     let mut scraps = vectors::Scraps::new(3);
     for _ in 0..20_000 {
         loads(&scraps.text(vectors::SYNTAX, 16));
@@ -28,7 +28,7 @@ fn no_text_makes_repair_panic_or_hang() {
 }
 
 #[test]
-fn depth_and_length_are_survived() {
+fn repair_survives_deep_and_long_texts() {
     for piece in [
         "[",
         "{\"a\":",

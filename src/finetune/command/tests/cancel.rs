@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_trainer_that_ends_well_after_our_term_is_cancelled() {
+async fn trainer_that_succeeds_after_term_is_cancelled() {
     let place = TrainerFixture::new("");
     let provider = place.provider();
     let id = place.start(&*provider).await;
@@ -18,7 +18,7 @@ async fn a_trainer_that_ends_well_after_our_term_is_cancelled() {
 }
 
 #[tokio::test]
-async fn cancelling_ends_a_grandchild_that_ignores_term() {
+async fn cancel_kills_a_grandchild_that_ignores_term() {
     let place = TrainerFixture::new("").impatient();
     let provider = place.provider();
     let id = place.start(&*provider).await;
@@ -38,7 +38,7 @@ async fn cancelling_ends_a_grandchild_that_ignores_term() {
 }
 
 #[tokio::test]
-async fn a_training_can_be_cancelled_before_it_starts() {
+async fn cancel_before_start_prevents_the_start() {
     let place = TrainerFixture::new("");
     let provider = place.provider();
     let id = provider.deterministic_id(&place.order()).unwrap();
@@ -53,7 +53,7 @@ async fn a_training_can_be_cancelled_before_it_starts() {
 }
 
 #[tokio::test]
-async fn a_cancel_after_the_end_changes_nothing() {
+async fn cancel_after_the_end_changes_nothing() {
     let place = TrainerFixture::new("");
     let provider = place.provider();
     let id = place.start(&*provider).await;
@@ -64,7 +64,7 @@ async fn a_cancel_after_the_end_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_trainer_that_takes_too_long_or_says_nothing_is_ended() {
+async fn timeout_secs_and_silence_secs_end_the_trainer() {
     for (entry, part) in [
         ("timeout_secs = 0.2", "timeout_secs"),
         ("silence_secs = 0.2", "silence_secs"),
@@ -80,7 +80,7 @@ async fn a_trainer_that_takes_too_long_or_says_nothing_is_ended() {
 }
 
 #[tokio::test]
-async fn all_trainings_of_a_folder_can_be_stopped_without_their_worker() {
+async fn stop_all_stops_the_trainings_of_a_run_without_their_worker() {
     let place = TrainerFixture::new("");
     let id = place.start(&*place.provider()).await;
     let of_another = RunId("another".to_owned());

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn another_worker_goes_on_with_a_living_trainer() {
+async fn another_worker_resumes_a_live_trainer() {
     let place = TrainerFixture::new("");
     let id = place.start(&*place.provider()).await;
     let found = unfinished(&place.dir());
@@ -25,7 +25,7 @@ async fn another_worker_goes_on_with_a_living_trainer() {
 }
 
 #[tokio::test]
-async fn a_trainer_is_known_without_a_note_of_its_process() {
+async fn live_trainer_is_found_without_proc_json() {
     let place = TrainerFixture::new("");
     let id = place.start(&*place.provider()).await;
     fs::remove_file(place.work().join("proc.json")).unwrap();
@@ -44,7 +44,7 @@ async fn a_trainer_is_known_without_a_note_of_its_process() {
 }
 
 #[tokio::test]
-async fn of_two_starts_at_once_one_starts() {
+async fn concurrent_starts_start_one_trainer() {
     let place = TrainerFixture::new("");
     let (one, other) = (place.provider(), place.provider());
     let (order, again) = (place.order(), place.order());
@@ -58,7 +58,7 @@ async fn of_two_starts_at_once_one_starts() {
 }
 
 #[tokio::test]
-async fn a_trainer_that_vanished_goes_on_from_its_newest_whole_checkpoint() {
+async fn vanished_trainer_resumes_from_its_newest_whole_checkpoint() {
     let place = TrainerFixture::new("");
     let provider = place.provider();
     let id = place.start(&*provider).await;
@@ -90,7 +90,7 @@ async fn a_trainer_that_vanished_goes_on_from_its_newest_whole_checkpoint() {
 }
 
 #[tokio::test]
-async fn a_trainer_that_keeps_vanishing_is_given_up() {
+async fn training_whose_trainer_vanishes_four_times_fails() {
     let place = TrainerFixture::new("");
     let provider = place.provider();
     let id = place.start(&*provider).await;
@@ -110,7 +110,7 @@ async fn a_trainer_that_keeps_vanishing_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_training_of_another_place_is_left_alone() {
+async fn training_of_another_machine_is_neither_polled_nor_cancelled() {
     let place = TrainerFixture::new("");
     let provider = place.provider();
     let id = TrainingId(format!("gpu-box-0123456789abcdef/{KEY}"));

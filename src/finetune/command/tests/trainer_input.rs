@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn values_of_a_job_stay_values() {
+async fn values_of_a_job_are_never_executed() {
     let nasty = "a'b\"c$(touch INJECTED)`touch INJECTED`;{x}\\ # : [";
     let place = TrainerFixture::new("files.'c.yaml' = '''\nlr: {lr}\nwho: {who}\nresume: {resume_dir}\n'''")
         .train("lr", nasty);
@@ -19,7 +19,7 @@ async fn values_of_a_job_stay_values() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_a_value_is_refused_before_anything_runs() {
+async fn invalid_train_values_and_models_are_refused_before_the_start() {
     for (key, value, part) in [
         ("lr", json!("--output_dir=/"), "begins with a dash"),
         ("lr", json!("a\nb: c"), "control character"),
@@ -54,7 +54,7 @@ async fn what_cannot_be_a_value_is_refused_before_anything_runs() {
 }
 
 #[tokio::test]
-async fn a_missing_trainer_is_found_before_training() {
+async fn missing_trainer_is_found_before_training() {
     let place = TrainerFixture::new("check = ['sh', '-c', 'echo no trl >&2; exit 3']");
     let refused = place
         .provider()
@@ -75,7 +75,7 @@ async fn a_missing_trainer_is_found_before_training() {
 }
 
 #[tokio::test]
-async fn a_trainer_gets_none_of_the_workers_own_variables() {
+async fn trainer_inherits_no_variable_of_the_worker() {
     let place = TrainerFixture::new("env = { GIVEN = 'as {base_model}' }");
     let provider = place.provider();
     place.start(&*provider).await;
@@ -101,7 +101,7 @@ async fn a_trainer_gets_none_of_the_workers_own_variables() {
 }
 
 #[tokio::test]
-async fn rows_that_are_too_long_are_said_before_training() {
+async fn rows_that_are_too_long_are_reported_before_training() {
     let measure = "measure = ['sh', '-c', 'echo reading; echo \"{\\\"rows\\\": 2, \\\"longest\\\": 9, \\\"lengths\\\": [3, 9], \\\"limit\\\": LIMIT}\"']";
     let place = TrainerFixture::new(&measure.replace("LIMIT", "5"));
     let provider = place.provider();

@@ -41,7 +41,7 @@ async fn server(answers: Vec<(u16, &'static str)>) -> (String, Arc<std::sync::Mu
 }
 
 #[tokio::test]
-async fn a_trainer_that_leaves_a_model_has_succeeded() {
+async fn trainer_that_leaves_a_model_succeeds() {
     let place = TrainerFixture::new("defaults = { lr = 1e-7 }").train("lr", 0.5);
     let provider = place.provider();
     let id = place.start(&*provider).await;
@@ -73,7 +73,7 @@ async fn a_trainer_that_leaves_a_model_has_succeeded() {
 }
 
 #[tokio::test]
-async fn a_failure_carries_the_trainers_last_words_and_the_meaning_of_its_code() {
+async fn failure_has_the_last_output_and_the_meaning_of_the_exit_code() {
     for (order, parts) in [
         (
             "echo 'no such model' >&2; exit 1",
@@ -95,7 +95,7 @@ async fn a_failure_carries_the_trainers_last_words_and_the_meaning_of_its_code()
 }
 
 #[tokio::test]
-async fn an_exit_code_of_0_alone_is_no_success() {
+async fn exit_code_0_without_a_finished_model_is_a_failure() {
     for (entry, order, part) in [
         ("", "exit 0", "left none of model.safetensors"),
         (
@@ -147,7 +147,7 @@ async fn progress_is_read_while_the_trainer_runs() {
 }
 
 #[tokio::test]
-async fn a_result_is_uploaded_and_named() {
+async fn upload_names_the_model_and_its_failure_fails_the_training() {
     let upload = "upload = ['sh', '-c', 'echo up >> \"$FT_WORK_DIR/uploads\"; echo \"s3://bucket/$1\"', 'up', '{name}']";
     let place = TrainerFixture::new(&format!("{upload}\nmodel = 'openai/{{artefact}}'"));
     let provider = place.provider();
@@ -174,7 +174,7 @@ async fn a_result_is_uploaded_and_named() {
 }
 
 #[tokio::test]
-async fn a_server_is_told_of_the_model_and_waited_for() {
+async fn serve_posts_the_model_and_waits_for_ready_url() {
     let (address, asked) = server(vec![(200, ""), (503, ""), (200, "ok")]).await;
     let place = TrainerFixture::new(&format!(
         "model = 'openai/{{name}}'\nserve = {{ post = '{address}/v1/load_lora_adapter', ready_url = '{address}/ready', \
@@ -197,7 +197,7 @@ async fn a_server_is_told_of_the_model_and_waited_for() {
 }
 
 #[tokio::test]
-async fn a_server_may_have_the_model_already_but_a_refusal_fails_the_training() {
+async fn serve_accepts_a_loaded_model_and_fails_on_a_refusal() {
     for (answer, part) in [
         ((400, "adapter has already been loaded"), None),
         ((404, "no such path"), Some("no such path")),
@@ -215,7 +215,7 @@ async fn a_server_may_have_the_model_already_but_a_refusal_fails_the_training() 
 }
 
 #[tokio::test]
-async fn no_process_is_left_unreaped() {
+async fn ended_trainer_is_reaped() {
     let place = TrainerFixture::new("");
     let provider = place.provider();
     place.start(&*provider).await;
@@ -226,7 +226,7 @@ async fn no_process_is_left_unreaped() {
 }
 
 #[tokio::test]
-async fn a_command_that_serves_goes_on_beside_us() {
+async fn serve_command_outlives_the_training() {
     let (address, _) = server(vec![(503, ""), (200, "ok")]).await;
     let entry = "serve = { argv = ['sh', '-c', 'echo \"$1\" > \"$0\"; while :; do sleep 0.02; done', 'FILE', '{output_dir}'], ready_url = 'URL' }";
     let mut place = TrainerFixture::new("");
@@ -246,7 +246,7 @@ async fn a_command_that_serves_goes_on_beside_us() {
 }
 
 #[tokio::test]
-async fn a_failed_serve_command_fails_the_training_and_names_the_model() {
+async fn failed_serve_command_fails_the_training_and_names_the_model() {
     let place = TrainerFixture::new("serve = { argv = ['sh', '-c', 'exit 3'] }");
     let provider = place.provider();
     place.start(&*provider).await;
@@ -257,7 +257,7 @@ async fn a_failed_serve_command_fails_the_training_and_names_the_model() {
 }
 
 #[tokio::test]
-async fn a_value_of_the_file_that_a_trainer_prints_is_not_told() {
+async fn failure_redacts_values_of_env() {
     let place = TrainerFixture::new("env = { GIVEN = 'written-in-the-file' }");
     let provider = place.provider();
     place.start(&*provider).await;
@@ -267,7 +267,7 @@ async fn a_value_of_the_file_that_a_trainer_prints_is_not_told() {
 }
 
 #[tokio::test]
-async fn a_secret_that_a_trainer_prints_is_not_told() {
+async fn failure_redacts_values_of_pass_env() {
     let secret = std::env::var("CARGO_PKG_DESCRIPTION").unwrap();
     let place = TrainerFixture::new("pass_env = ['CARGO_PKG_DESCRIPTION']");
     let provider = place.provider();
