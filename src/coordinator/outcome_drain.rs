@@ -152,7 +152,7 @@ impl<'a> OutcomeDrain<'a> {
     }
 
     fn enter_trace(&mut self, log: &mut OutcomeLog, line: &str, notes: &AnswerNotes) -> Result<(), RunError> {
-        let index = LineIndex::of(line).ok();
+        let index = LineIndex::parse(line).ok();
         match index.map(|index| (self.classify(log, (&index).into()), index)) {
             Some((Fetched::New(task), index)) => {
                 let is_kept = index.kept;
@@ -175,7 +175,7 @@ impl<'a> OutcomeDrain<'a> {
         line: &str,
         notes: &AnswerNotes,
     ) -> Result<(), RunError> {
-        let failure = FailureIndex::of(line).ok();
+        let failure = FailureIndex::parse(line).ok();
         match failure.map(|failure| (self.classify(log, (&failure).into()), failure)) {
             Some((Fetched::New(task), failure)) => {
                 log.append_failure(task, line, failure.clone(), notes)?;
@@ -243,7 +243,7 @@ pub(super) mod tests {
             "task": TaskId([0; 16]), "made_by": "",
         });
         EndedTask {
-            failure: FailureIndex::of(&line.to_string()).ok(),
+            failure: FailureIndex::parse(&line.to_string()).ok(),
             ..dropped(task)
         }
     }

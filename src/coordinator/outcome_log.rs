@@ -94,7 +94,7 @@ impl OutcomeLog {
                 offset,
                 len: text.len() as u32,
             };
-            match LineIndex::of(text).map(OutcomeLine::Trace) {
+            match LineIndex::parse(text).map(OutcomeLine::Trace) {
                 Ok(line) => log.read(slot, &line, &task_of, &mut opening),
                 Err(_) => opening.stale_traces.push(slot),
             }
@@ -105,7 +105,7 @@ impl OutcomeLog {
                 offset,
                 len: text.len() as u32,
             };
-            match FailureIndex::of(text).map(OutcomeLine::Failure) {
+            match FailureIndex::parse(text).map(OutcomeLine::Failure) {
                 Ok(line) => log.read(slot, &line, &task_of, &mut opening),
                 Err(_) => opening.stale_failures.push(slot),
             }
@@ -217,7 +217,7 @@ impl OutcomeLog {
 
     /// Appends an outcome that the job no longer fits to the archive's buffer.
     pub(super) fn append_stale(&mut self, line: &str, notes: &AnswerNotes) -> Result<(), OutcomeLogError> {
-        if let Some(outcome) = OutcomeLine::of(line) {
+        if let Some(outcome) = OutcomeLine::parse(line) {
             self.spend(&outcome, &outcome.spent(), notes);
         }
         self.archive.push(line)
@@ -228,7 +228,7 @@ impl OutcomeLog {
         if self.without_notes.remove(&task)
             && !notes.is_empty()
             && let Ok(text) = self.text(task)
-            && let Some(line) = OutcomeLine::of(&text)
+            && let Some(line) = OutcomeLine::parse(&text)
         {
             self.spend(&line, &[], notes);
         }
@@ -415,7 +415,7 @@ impl OutcomeLog {
         let mut archived: HashMap<TaskId, LineSlot> = HashMap::new();
         let (archive, spend, counts) = (&self.archive, &mut self.spend, &mut self.counts);
         archive.for_each(|slot, text| {
-            let Some(line) = OutcomeLine::of(text) else {
+            let Some(line) = OutcomeLine::parse(text) else {
                 return Ok(());
             };
             let task = line.origin().task;
@@ -435,7 +435,7 @@ impl OutcomeLog {
         missing.sort_unstable_by_key(|(_, task)| *task);
         for (id, task) in missing {
             let text = self.text(task)?;
-            if let Some(line) = OutcomeLine::of(&text) {
+            if let Some(line) = OutcomeLine::parse(&text) {
                 let paid = self.archive.paid(&text, &line, archived.get(&id).copied())?;
                 self.spend(&line, &paid, &AnswerNotes::default());
                 self.without_notes.insert(task);

@@ -175,7 +175,7 @@ async fn acknowledge(completion: Delivery) {
 async fn read_answers(run: RunContext<'_>, requests: &mut [PreflightRequest]) -> Result<(), RunError> {
     let store = &run.backends().store;
     for request in requests.iter_mut().filter(|request| request.answer.is_none()) {
-        let known = TrainingRecord::of(&store.records(run.id, request.task).await?);
+        let known = TrainingRecord::from_slots(&store.records(run.id, request.task).await?);
         (request.answer, request.unavailable) = (known.preflight, known.not_here);
     }
     Ok(())

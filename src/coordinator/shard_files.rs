@@ -37,7 +37,7 @@ pub(super) fn write(
         job.trainset.row_digest(example as usize).unwrap_or_default()
     };
     let split = Split::draw(
-        rows.of(key).map(|(task, _)| example_digest(task)),
+        rows.kept_of(key).map(|(task, _)| example_digest(task)),
         spec.validation_fraction,
         job.spec.seed,
     );

@@ -59,7 +59,7 @@ pub struct ExportResult {
 
 /// Writes an LM key's files from `traces`, the file that `rows` indexes. Uses 16 bytes of memory per row.
 pub fn write_data(traces: &File, rows: &RowIndex, wanted: &ExportRequest<'_>) -> io::Result<ExportResult> {
-    let mut order: Vec<(u32, u32)> = rows.of(wanted.key).collect();
+    let mut order: Vec<(u32, u32)> = rows.kept_of(wanted.key).collect();
     Random::new(SHUFFLE_SEED).shuffle(&mut order);
     let mut training = PartWriter::create(wanted, DataPart::Training)?;
     let mut validation = if wanted.split.is_empty() {

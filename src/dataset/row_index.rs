@@ -94,7 +94,7 @@ impl RowIndex {
     }
 
     /// The rows of an LM key, in the same order and form.
-    pub fn of(&self, key: &LmKey) -> impl Iterator<Item = (u32, u32)> + '_ {
+    pub fn kept_of(&self, key: &LmKey) -> impl Iterator<Item = (u32, u32)> + '_ {
         let predictor = key.predictor.as_ref().map(|(index, _)| *index);
         self.kept()
             .filter(move |(_, row)| predictor.is_none_or(|index| self.row(*row).predictor == index))

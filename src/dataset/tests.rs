@@ -17,7 +17,7 @@ struct RandomTraces {
 
 impl RandomTraces {
     /// The user's and the assistant's text of each task's calls, and whether the metric kept the trace.
-    fn of(examples: &[u64], tasks: &[(Vec<(String, String)>, bool)]) -> RandomTraces {
+    fn new(examples: &[u64], tasks: &[(Vec<(String, String)>, bool)]) -> RandomTraces {
         let dir = tempfile::tempdir().expect("a folder");
         let mut rows = RowIndex::new(tasks.len());
         let mut text = String::new();
@@ -32,7 +32,7 @@ impl RandomTraces {
                 calls.join(","),
                 crate::task::TaskId::derive(&[&task.to_le_bytes()]),
             );
-            let index = LineIndex::of(&line).expect("a line");
+            let index = LineIndex::parse(&line).expect("a line");
             rows.enter(
                 task,
                 text.len() as u64,
@@ -62,7 +62,7 @@ impl RandomTraces {
                 (calls.collect(), random.u8(0..4) > 0)
             })
             .collect();
-        RandomTraces::of(&examples, &tasks)
+        RandomTraces::new(&examples, &tasks)
     }
 
     fn write(&self, fraction: f64, formats: &[RowFormat]) -> ExportResult {
@@ -72,7 +72,11 @@ impl RandomTraces {
         };
         let example = |task: u32| self.digests[task as usize];
         let wanted = ExportRequest {
-            split: &Split::draw(self.rows.of(&key).map(|(task, _)| example(task)), fraction, 0),
+            split: &Split::draw(
+                self.rows.kept_of(&key).map(|(task, _)| example(task)),
+                fraction,
+                0,
+            ),
             key: &key,
             example: &example,
             formats,
@@ -183,7 +187,7 @@ fn one_call(user: &str, assistant: &str) -> (Vec<(String, String)>, bool) {
 #[test]
 fn estimated_tokens_ignore_json_escapes() {
     // 8 bytes, of which the file needs 9, and 4 of the answer.
-    let traces = RandomTraces::of(&[1], &[one_call("naïve\\n!", "okay")]);
+    let traces = RandomTraces::new(&[1], &[one_call("naïve\\n!", "okay")]);
     let checks = traces.write(0.0, &[]).checks;
     assert_eq!(
         (
@@ -198,7 +202,7 @@ fn estimated_tokens_ignore_json_escapes() {
 #[test]
 fn longest_line_is_the_line_of_the_longest_row() {
     let long = "x".repeat(400);
-    let traces = RandomTraces::of(
+    let traces = RandomTraces::new(
         &[1, 2, 3],
         &[one_call("a", "b"), one_call(&long, "b"), one_call("c", "d")],
     );
@@ -215,7 +219,7 @@ fn room_includes_validation_rows() {
     for which in 0..2 {
         let mut calls = vec![one_call("a", "b"), one_call("c", "d")];
         calls[which] = one_call(&long, "b");
-        assert!(RandomTraces::of(&[1, 2], &calls).write(0.5, &[]).room > 4000);
+        assert!(RandomTraces::new(&[1, 2], &calls).write(0.5, &[]).room > 4000);
     }
 }
 
@@ -228,14 +232,14 @@ fn warnings_cover_empty_answers_duplicates_and_in_both() {
         one_call("other", "b"),
     ];
     // The examples differ, the rows do not.
-    let checks = RandomTraces::of(&[1, 2, 3, 4], &calls).write(0.5, &[]).checks;
+    let checks = RandomTraces::new(&[1, 2, 3, 4], &calls).write(0.5, &[]).checks;
     let warnings = checks.warnings(&ProviderSpec::Simulated).join("\n");
     assert_eq!(checks.rows, 2);
     assert!(checks.in_both > 0, "{checks:?}");
     for words in ["empty answer", "are trained on, too"] {
         assert!(warnings.contains(words), "{warnings}");
     }
-    let checks = RandomTraces::of(&[1, 2, 3, 4], &calls).write(0.0, &[]).checks;
+    let checks = RandomTraces::new(&[1, 2, 3, 4], &calls).write(0.0, &[]).checks;
     assert_eq!(
         (checks.duplicates, checks.empty_answers, checks.in_both),
         (2, 3, 0)
@@ -259,6 +263,6 @@ fn warnings_report_a_file_too_large_for_openai_only_there() {
 fn warnings_are_empty_for_an_ordinary_file() {
     let calls: Vec<_> = (0..30).map(|i| one_call(&format!("q{i}"), "a")).collect();
     let examples: Vec<u64> = (0..30).collect();
-    let checks = RandomTraces::of(&examples, &calls).write(0.2, &[]).checks;
+    let checks = RandomTraces::new(&examples, &calls).write(0.2, &[]).checks;
     assert!(checks.warnings(&ProviderSpec::Simulated).is_empty(), "{checks:?}");
 }

@@ -51,7 +51,7 @@ pub struct TrainingRecord {
 
 impl TrainingRecord {
     /// Parses a task's records. Values of another version are ignored, except a start time, which is never lost.
-    pub fn of(records: &[(u32, Vec<u8>)]) -> TrainingRecord {
+    pub fn from_slots(records: &[(u32, Vec<u8>)]) -> TrainingRecord {
         let mut known = TrainingRecord::default();
         for (slot, bytes) in records.iter().filter(|(_, bytes)| !bytes.is_empty()) {
             let text = || String::from_utf8_lossy(bytes).into_owned();

@@ -259,7 +259,7 @@ fn unread_train_keys(job: &Job) -> Vec<String> {
         .iter()
         .filter(|(_, finetune)| matches!(finetune.provider, ProviderSpec::Export(_)));
     let unread = exported.flat_map(|(lm, finetune)| {
-        let left_out = TrainerArguments::of(&finetune.train).left_out;
+        let left_out = TrainerArguments::from_train(&finetune.train).left_out;
         left_out.into_iter().map(move |key| {
             format!(
                 "[lm.{lm}.finetune]: the configurations that `export` writes have no place for `train.{key}`"

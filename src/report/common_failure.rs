@@ -76,7 +76,7 @@ mod tests {
             "teacher": 0, "example": example, "kind": "lm", "message": message, "attempts": 1,
             "task": "0".repeat(32), "made_by": "",
         });
-        FailureIndex::of(&line.to_string()).expect("a failure")
+        FailureIndex::parse(&line.to_string()).expect("a failure")
     }
 
     #[test]

@@ -65,7 +65,7 @@ struct Record {
 
 impl FailureIndex {
     /// Reads a line (with or without its line feed).
-    pub fn of(line: &str) -> Result<FailureIndex, serde_json::Error> {
+    pub fn parse(line: &str) -> Result<FailureIndex, serde_json::Error> {
         let line: Line = serde_json::from_str(line)?;
         let spent = line.usage.iter().map(|(lm, usage)| Spent {
             lm: lm.clone(),

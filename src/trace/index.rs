@@ -89,7 +89,7 @@ impl LineIndex {
     }
 
     /// Reads a line (with or without its line feed).
-    pub fn of(line: &str) -> Result<LineIndex, NotATrace> {
+    pub fn parse(line: &str) -> Result<LineIndex, NotATrace> {
         let parsed: Line<'_> = serde_json::from_str(line)?;
         let range = |raw: &RawValue| {
             let start = raw.get().as_ptr() as usize - line.as_ptr() as usize;

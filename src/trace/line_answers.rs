@@ -49,7 +49,7 @@ struct LineExchange<'a> {
 
 impl LineAnswers {
     /// Reads a line. `None` if it is a failure of version 0.1.0, whose answers are lost.
-    pub fn of(line: &str) -> Result<Option<LineAnswers>, NotATrace> {
+    pub fn parse(line: &str) -> Result<Option<LineAnswers>, NotATrace> {
         let line: Line<'_> = serde_json::from_str(line)?;
         if let Some(records) = line.records {
             // The last answer may be what ended the task.

@@ -129,7 +129,7 @@ fn line_index_finds_the_bytes_of_the_training_rows() {
         });
         let line = trace.to_line();
         assert!(!line.contains('\n'));
-        let index = LineIndex::of(&line).expect("our own line");
+        let index = LineIndex::parse(&line).expect("our own line");
         assert_eq!(
             (index.task, index.teacher, index.example),
             (trace.task, trace.teacher, trace.example)
@@ -159,7 +159,7 @@ fn line_answers_come_in_the_order_of_their_requests() {
     let mut random = Random::new(12);
     for _ in 0..500 {
         let trace = trace(&mut random);
-        let answers = LineAnswers::of(&trace.to_line()).expect("our own line");
+        let answers = LineAnswers::parse(&trace.to_line()).expect("our own line");
         let all = recorded_calls(&trace.calls);
         let reusable = all.len();
         assert_eq!(answers, Some(LineAnswers { all, reusable }));
@@ -187,7 +187,7 @@ fn failure_line_has_every_answer_with_its_usage() {
         }
         let is_unanswered = failure.kind == FailureKind::Lm && failure.status.is_none();
         let reusable = if is_unanswered { all.len() } else { in_calls };
-        let index = FailureIndex::of(&line).expect("our own line");
+        let index = FailureIndex::parse(&line).expect("our own line");
         assert_eq!(
             (index.task, index.kind, index.example),
             (failure.task, failure.kind, failure.example)
@@ -197,7 +197,7 @@ fn failure_line_has_every_answer_with_its_usage() {
             Spent::add(&mut spent, &answer.lm, 1, answer.answer.usage);
         }
         assert_eq!(index.spent, spent);
-        let answers = LineAnswers::of(&line).expect("our own line");
+        let answers = LineAnswers::parse(&line).expect("our own line");
         assert_eq!(answers, Some(LineAnswers { all, reusable }));
     }
 }
@@ -216,14 +216,14 @@ fn failure_line_with_records_reuses_all_but_the_last() {
         ..failure(&mut random)
     };
     let line = failure.to_line();
-    let index = FailureIndex::of(&line).expect("our own line");
+    let index = FailureIndex::parse(&line).expect("our own line");
     let spent = Spent {
         lm: "teacher".to_owned(),
         answers: 3,
         usage,
     };
     assert_eq!(index.spent, [spent]);
-    let answers = LineAnswers::of(&line)
+    let answers = LineAnswers::parse(&line)
         .expect("our own line")
         .expect("with answers");
     assert_eq!((answers.all, answers.reusable), (records, 2));
@@ -232,10 +232,13 @@ fn failure_line_with_records_reuses_all_but_the_last() {
 #[test]
 fn failure_line_of_version_0_1_0_has_usage_and_no_answers() {
     let line = r#"{"teacher":0,"example":3,"kind":"parse","message":"m","attempts":2,"predictor":"p","raw_answer":"r","usage":[["teacher",{"prompt_tokens":5,"completion_tokens":1}]],"task":"000000000000000000000000000000ff","made_by":"x"}"#;
-    let index = FailureIndex::of(line).expect("a line of an earlier version");
+    let index = FailureIndex::parse(line).expect("a line of an earlier version");
     assert_eq!((index.example, index.spent[0].answers), (3, 1));
     assert_eq!(index.spent[0].usage.prompt_tokens, 5);
-    assert_eq!(LineAnswers::of(line).expect("a line of an earlier version"), None);
+    assert_eq!(
+        LineAnswers::parse(line).expect("a line of an earlier version"),
+        None
+    );
 }
 
 #[test]

@@ -56,7 +56,7 @@ struct Stamp {
 }
 
 impl Stamp {
-    fn of(metadata: &Metadata) -> Stamp {
+    fn new(metadata: &Metadata) -> Stamp {
         Stamp {
             bytes: metadata.len(),
             modified: metadata.modified().ok(),
@@ -128,10 +128,10 @@ impl Trainset {
         };
         let mut read = || {
             let mut source = HashingReader::open(path)?;
-            let stamp = Stamp::of(&source.metadata()?);
+            let stamp = Stamp::new(&source.metadata()?);
             let format = scan(&mut source, &mut scanner)?;
             let (file, sha) = source.finish()?;
-            let same = Stamp::of(&file.metadata()?) == stamp;
+            let same = Stamp::new(&file.metadata()?) == stamp;
             io::Result::Ok((file, sha, stamp, format, same))
         };
         let outcome = read();
@@ -211,7 +211,7 @@ impl Trainset {
             .file
             .metadata()
             .map_err(|source| TrainsetError::Io { path: path(), source })?;
-        if Stamp::of(&metadata) != self.stamp {
+        if Stamp::new(&metadata) != self.stamp {
             return Err(TrainsetError::Changed { path: path() });
         }
         self.file

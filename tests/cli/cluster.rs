@@ -25,18 +25,18 @@ const PASSWORD: &str = "hunter2";
 impl Cluster {
     /// `None` if a server is not installed on this machine, which is printed.
     pub(crate) fn start() -> Option<Cluster> {
-        (rabbitmq::installed() && is_installed()).then(|| Cluster::of(rabbitmq::shared_url(), None))
+        (rabbitmq::installed() && is_installed()).then(|| Cluster::new(rabbitmq::shared_url(), None))
     }
 
     /// With a broker of its own, and the rights of its first user, who is there again when it was wiped.
     pub(crate) fn start_apart() -> Option<Cluster> {
         (rabbitmq::installed() && is_installed()).then(|| {
             let rabbitmq = RabbitMqServer::start("[].");
-            Cluster::of(rabbitmq.url(), Some(rabbitmq))
+            Cluster::new(rabbitmq.url(), Some(rabbitmq))
         })
     }
 
-    fn of(amqp_url: String, rabbitmq: Option<RabbitMqServer>) -> Cluster {
+    fn new(amqp_url: String, rabbitmq: Option<RabbitMqServer>) -> Cluster {
         let namespace = format!("cli-{:016x}", fastrand::u64(..));
         let rules = redis_user(PASSWORD, &namespace);
         let user = ["--user", USER]

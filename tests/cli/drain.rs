@@ -93,7 +93,7 @@ fn worker_loses_no_answer_while_the_redis_password_is_wrong() {
     let (folder, reference) = job(&server, EXAMPLES);
     server.hold_from(1);
     let worker = cluster.worker_with(&[], &[("BSFT_METRICS_ADDR", "0")]);
-    let watched = Watched::of(&worker);
+    let watched = Watched::new(&worker);
     let compiling = cluster.start_in(&folder, &COMPILE);
     server.until_held(EXAMPLES - 1);
     cluster.change_password("another");

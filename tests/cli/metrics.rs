@@ -22,7 +22,7 @@ pub(crate) struct Watched {
 pub(crate) struct Scrape(HashMap<String, f64>);
 
 impl Watched {
-    pub(crate) fn of(running: &Running) -> Watched {
+    pub(crate) fn new(running: &Running) -> Watched {
         let address = until("the log to say where metrics are", || {
             let log = running.said();
             let (_, rest) = log.split_once("metrics at http://")?;
@@ -90,7 +90,7 @@ fn worker(amqp_url: &str, redis_url: &str, arguments: &[&str]) -> (Running, Watc
     command.args(arguments).env("BSFT_METRICS_ADDR", "0");
     command.args(["--amqp-url", amqp_url, "--redis-url", redis_url]);
     let running = Running::start(command);
-    let watched = Watched::of(&running);
+    let watched = Watched::new(&running);
     (running, watched)
 }
 
@@ -224,7 +224,7 @@ fn worker_metrics_count_tasks_and_report_a_missing_service() {
 fn draining_worker_is_not_ready() {
     let Some(cluster) = Cluster::start() else { return };
     let running = cluster.worker_with(&["--drain", "3600"], &[("BSFT_METRICS_ADDR", "0")]);
-    let watched = Watched::of(&running);
+    let watched = Watched::new(&running);
     let folder = Folder::new();
     JobFile::with_teacher("model = \"simulated/x\"\nsimulate = { latency_ms = 3600000 }").write(&folder, 3);
     let compile = cluster.start_in(&folder, &[&COMPILE[..], &["--metrics-addr", "0"]].concat());
@@ -233,7 +233,7 @@ fn draining_worker_is_not_ready() {
     });
     watched.until_ready();
 
-    let coordinator = Watched::of(&compile);
+    let coordinator = Watched::new(&compile);
     coordinator.until_ready();
     until("the coordinator to see its worker", || {
         let scrape = coordinator.scrape();

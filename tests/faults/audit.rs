@@ -226,7 +226,7 @@ mod tests {
         }]
     }
 
-    fn of(
+    fn cause_of(
         earlier: &Asked,
         later: &Asked,
         records: &[Recorded],
@@ -240,14 +240,14 @@ mod tests {
     #[test]
     fn audit_rejects_a_repeated_call_whose_answer_was_recorded() {
         let (first, again) = (asked("a", 10.0, 200), asked("b", 20.0, 200));
-        assert_eq!(of(&first, &again, &recorded(11.0), 19.0, &[]), None);
+        assert_eq!(cause_of(&first, &again, &recorded(11.0), 19.0, &[]), None);
         let killed = Event::StoreKilled {
             kept: 11.5,
             from: 13.5,
             to: 14.0,
         };
         assert_eq!(
-            of(&first, &again, &recorded(11.0), 19.0, &[killed]),
+            cause_of(&first, &again, &recorded(11.0), 19.0, &[killed]),
             None,
             "synced long before"
         );
@@ -256,26 +256,26 @@ mod tests {
             from: 9.0,
             to: 19.0,
         };
-        assert_eq!(of(&first, &again, &recorded(11.0), 8.0, &[elsewhere]), None);
+        assert_eq!(cause_of(&first, &again, &recorded(11.0), 8.0, &[elsewhere]), None);
     }
 
     #[test]
     fn audit_knows_the_causes_of_repeated_calls() {
         let (first, again) = (asked("a", 10.0, 200), asked("b", 20.0, 200));
-        assert_eq!(of(&first, &again, &[], 19.0, &[]), Some(Cause::NotRecorded));
+        assert_eq!(cause_of(&first, &again, &[], 19.0, &[]), Some(Cause::NotRecorded));
         assert_eq!(
-            of(&first, &again, &recorded(21.0), 19.0, &[]),
+            cause_of(&first, &again, &recorded(21.0), 19.0, &[]),
             Some(Cause::NotRecorded)
         );
         let refused = asked("b", 19.5, 503);
-        assert_eq!(of(&refused, &again, &[], 19.0, &[]), Some(Cause::Refused));
+        assert_eq!(cause_of(&refused, &again, &[], 19.0, &[]), Some(Cause::Refused));
         let killed = Event::StoreKilled {
             kept: 10.5,
             from: 12.5,
             to: 13.0,
         };
         assert_eq!(
-            of(&first, &again, &recorded(11.0), 19.0, &[killed]),
+            cause_of(&first, &again, &recorded(11.0), 19.0, &[killed]),
             Some(Cause::RecordLost)
         );
         let slept = Event::Away {
@@ -284,7 +284,7 @@ mod tests {
             to: 19.0,
         };
         assert_eq!(
-            of(&first, &again, &recorded(11.0), 8.0, &[slept]),
+            cause_of(&first, &again, &recorded(11.0), 8.0, &[slept]),
             Some(Cause::Overtaken)
         );
     }

@@ -15,7 +15,7 @@ pub(crate) struct Uses {
 
 impl Uses {
     /// What a file uses.
-    pub(crate) fn of(file: &File) -> Uses {
+    pub(crate) fn parse(file: &File) -> Uses {
         let mut uses = Uses {
             imports: Vec::new(),
             inline: Vec::new(),
@@ -114,7 +114,7 @@ impl<'a> Crate<'a> {
         let uses = sources
             .files
             .iter()
-            .map(|(module, file)| (module.as_slice(), Uses::of(file)))
+            .map(|(module, file)| (module.as_slice(), Uses::parse(file)))
             .collect();
         Crate { sources, uses }
     }

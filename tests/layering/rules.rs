@@ -101,7 +101,7 @@ fn third_party_crates_are_used_in_their_homes_only() {
     let mut found = Vec::new();
     each_file(|file| {
         let path = file.path.display().to_string();
-        for used in Uses::of(file).all() {
+        for used in Uses::parse(file).all() {
             let homes = HOMES
                 .iter()
                 .find(|(krate, _)| used.first().is_some_and(|first| first == krate));
@@ -124,7 +124,7 @@ fn worker_and_coordinator_do_not_use_each_other() {
     each_file(|file| {
         let path = file.path.display().to_string();
         for (one, other) in [("src/worker/", "coordinator"), ("src/coordinator/", "worker")] {
-            let uses = Uses::of(file);
+            let uses = Uses::parse(file);
             let across = |used: &&Vec<String>| used.len() > 1 && used[0] == "crate" && used[1] == other;
             if path.starts_with(one) {
                 found.extend(
@@ -162,7 +162,7 @@ fn pure_crates_have_no_io_clock_or_async() {
         {
             return;
         }
-        let uses = Uses::of(file);
+        let uses = Uses::parse(file);
         for used in uses.all().map(|used| used.join("::")) {
             if IMPURE.iter().any(|impure| used.starts_with(impure)) {
                 found.push(format!("{path} uses {used}"));

@@ -93,7 +93,7 @@ proptest! {
     #[test]
     fn line_index_finds_every_call_and_its_bytes(trace in trace()) {
         let line = trace.to_line();
-        let index = LineIndex::of(&line).unwrap();
+        let index = LineIndex::parse(&line).unwrap();
         prop_assert!(!line.contains('\n'));
         prop_assert_eq!(
             (index.task, &index.trace_fingerprint, index.teacher, index.example, index.kept),
@@ -117,6 +117,6 @@ proptest! {
         while !line.is_char_boundary(at) {
             at -= 1;
         }
-        prop_assert!(LineIndex::of(&line[..at]).is_err());
+        prop_assert!(LineIndex::parse(&line[..at]).is_err());
     }
 }

@@ -85,7 +85,7 @@ impl Archive {
     ) -> Result<(), OutcomeLogError> {
         let mut replays = HashMap::new();
         self.for_each(|slot, text| {
-            if let Some(line) = OutcomeLine::of(text)
+            if let Some(line) = OutcomeLine::parse(text)
                 && let Some(task) = task_of(line.origin())
                 && let Some(answers) = answers_of(text)
             {
@@ -150,7 +150,7 @@ impl Archive {
 }
 
 fn answers_of(text: &str) -> Option<LineAnswers> {
-    LineAnswers::of(text).ok().flatten()
+    LineAnswers::parse(text).ok().flatten()
 }
 
 /// The answers that are not those that the task was to use again, by LM.

@@ -13,10 +13,10 @@ pub(super) enum OutcomeLine {
 
 impl OutcomeLine {
     /// Reads a line of `stale.jsonl`, which holds both. `None` if it is neither.
-    pub(super) fn of(line: &str) -> Option<OutcomeLine> {
-        let trace = LineIndex::of(line).map(OutcomeLine::Trace);
+    pub(super) fn parse(line: &str) -> Option<OutcomeLine> {
+        let trace = LineIndex::parse(line).map(OutcomeLine::Trace);
         trace
-            .or_else(|_| FailureIndex::of(line).map(OutcomeLine::Failure))
+            .or_else(|_| FailureIndex::parse(line).map(OutcomeLine::Failure))
             .ok()
     }
 

@@ -221,14 +221,14 @@ fn key(task: TaskId, made_by: &str) -> u64 {
 fn entry_of<'a, 'b>(paid: &'b mut Vec<PaidEntry<'a>>, lm: &'a str) -> &'b mut PaidEntry<'a> {
     let number = paid.iter().position(|entry| entry.lm == lm);
     let number = number.unwrap_or_else(|| {
-        paid.push(PaidEntry::of(lm));
+        paid.push(PaidEntry::new(lm));
         paid.len() - 1
     });
     &mut paid[number]
 }
 
 impl PaidEntry<'_> {
-    fn of(lm: &str) -> PaidEntry<'_> {
+    fn new(lm: &str) -> PaidEntry<'_> {
         PaidEntry {
             lm: lm.into(),
             answers: 0,
@@ -247,7 +247,7 @@ impl<'a> From<&'a Spent> for PaidEntry<'a> {
             answers: spent.answers,
             prompt_tokens: spent.usage.prompt_tokens,
             completion_tokens: spent.usage.completion_tokens,
-            ..PaidEntry::of(&spent.lm)
+            ..PaidEntry::new(&spent.lm)
         }
     }
 }

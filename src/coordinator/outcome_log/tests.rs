@@ -48,7 +48,7 @@ fn open(dir: &RunDir) -> OutcomeLog {
 fn fill(log: &mut OutcomeLog, traces: &[usize], failures: &[usize]) {
     for task in traces {
         let line = trace(*task, "now");
-        let index = LineIndex::of(&line).expect("a good line");
+        let index = LineIndex::parse(&line).expect("a good line");
         log.append_trace(*task, &line, index, &AnswerNotes::default())
             .expect("a disk with room");
     }
@@ -60,7 +60,7 @@ fn fill(log: &mut OutcomeLog, traces: &[usize], failures: &[usize]) {
 
 fn fail(log: &mut OutcomeLog, task: usize, raw_answer: &str) {
     let line = failure(task, raw_answer);
-    let index = FailureIndex::of(&line).expect("a good line");
+    let index = FailureIndex::parse(&line).expect("a good line");
     log.append_failure(task, &line, index, &AnswerNotes::default())
         .expect("a disk with room");
 }
@@ -286,7 +286,7 @@ async fn notes_of_an_outcome_are_entered_once_whenever_the_process_is_killed() {
     notes.served("l", "http://a/v1");
     let line = trace(0, "now");
     let mut log = open(&dir);
-    let index = LineIndex::of(&line).expect("a good line");
+    let index = LineIndex::parse(&line).expect("a good line");
     log.append_trace(0, &line, index, &notes)
         .expect("a disk with room");
     log.flush().expect("a disk with room");

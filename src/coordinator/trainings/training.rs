@@ -105,7 +105,7 @@ impl TrackedTraining {
     pub(super) async fn update(&mut self, run: RunContext<'_>) -> Result<bool, RunError> {
         // Records first: the outcome deletes them.
         let store = &run.backends().store;
-        let found = TrainingRecord::of(&store.records(run.id, self.task).await?);
+        let found = TrainingRecord::from_slots(&store.records(run.id, self.task).await?);
         if let Some(ending) = stored_outcome(run, self.task).await? {
             self.end(ending);
             return Ok(true);

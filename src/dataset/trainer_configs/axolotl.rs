@@ -6,7 +6,7 @@ use crate::finetune::DataPart;
 
 /// `KEY.axolotl.yaml`.
 pub(super) fn config(key: &Trainable) -> String {
-    let arguments = TrainerArguments::of(&key.recipe.train);
+    let arguments = TrainerArguments::from_train(&key.recipe.train);
     let mut yaml = Yaml(key.head("axolotl", "axolotl train", "`pip install axolotl`", &arguments));
     yaml.text("base_model", key.recipe.base_model());
     yaml.comment("All answers are learned, those of demos, too; the model's own chat template is used.");

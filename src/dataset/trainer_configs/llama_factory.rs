@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 
 /// `KEY.llamafactory.yaml`.
 pub(super) fn config(key: &Trainable) -> String {
-    let arguments = TrainerArguments::of(&key.recipe.train);
+    let arguments = TrainerArguments::from_train(&key.recipe.train);
     let head = key.head(
         "llamafactory",
         "llamafactory-cli train",

@@ -22,7 +22,7 @@ fn key(name: &str, has_validation: bool, train: Json) -> Trainable {
     }
 }
 
-fn of(keys: &[Trainable], name: &str) -> String {
+fn config_file(keys: &[Trainable], name: &str) -> String {
     let files = configs(keys);
     let found = files.iter().find(|(file, _)| file == name);
     found.unwrap_or_else(|| panic!("no {name}")).1.clone()
@@ -67,7 +67,7 @@ fn configs_translate_train_keys_for_every_trainer() {
         ),
     ];
     for (trainer, model, epochs, batch, rank, length) in expected {
-        let text = of(&keys, &format!("student.{trainer}.yaml"));
+        let text = config_file(&keys, &format!("student.{trainer}.yaml"));
         assert_eq!(value(&text, model), "\"Qwen/Qwen3-0.6B\"");
         assert_eq!(value(&text, epochs), "2.0");
         assert_eq!(value(&text, batch), "8");
@@ -83,22 +83,25 @@ fn configs_translate_train_keys_for_every_trainer() {
 #[test]
 fn configs_evaluate_on_validation_rows() {
     let keys = [key("a", true, json!({})), key("b", false, json!({}))];
-    assert_eq!(value(&of(&keys, "a.trl.yaml"), "eval_strategy"), "epoch");
-    assert!(!of(&keys, "b.trl.yaml").contains("eval"));
-    let card = of(&keys, "README.md");
+    assert_eq!(value(&config_file(&keys, "a.trl.yaml"), "eval_strategy"), "epoch");
+    assert!(!config_file(&keys, "b.trl.yaml").contains("eval"));
+    let card = config_file(&keys, "README.md");
     assert!(
         card.contains("\"a.validation.prompt_completion.jsonl\""),
         "{card}"
     );
     assert!(!card.contains("b.validation"), "{card}");
-    assert!(of(&keys, "a.axolotl.yaml").contains("test_datasets:"));
-    assert_eq!(value(&of(&keys, "a.axolotl.yaml"), "eval_strategy"), "epoch");
-    assert!(!of(&keys, "b.axolotl.yaml").contains("test_datasets:"));
+    assert!(config_file(&keys, "a.axolotl.yaml").contains("test_datasets:"));
     assert_eq!(
-        value(&of(&keys, "a.llamafactory.yaml"), "eval_dataset"),
+        value(&config_file(&keys, "a.axolotl.yaml"), "eval_strategy"),
+        "epoch"
+    );
+    assert!(!config_file(&keys, "b.axolotl.yaml").contains("test_datasets:"));
+    assert_eq!(
+        value(&config_file(&keys, "a.llamafactory.yaml"), "eval_dataset"),
         "\"a.validation\""
     );
-    let info: Json = serde_json::from_str(&of(&keys, "dataset_info.json")).expect("JSON");
+    let info: Json = serde_json::from_str(&config_file(&keys, "dataset_info.json")).expect("JSON");
     let names: Vec<&String> = info.as_object().expect("an object").keys().collect();
     assert_eq!(names, ["a", "a.validation", "b"]);
     assert_eq!(info["a.validation"]["file_name"], "a.validation.jsonl");
@@ -117,7 +120,7 @@ fn dataset_card_needs_validation_rows() {
 #[test]
 fn special_names_are_quoted_for_shell_and_yaml() {
     let keys = [key("it's, \"naïve\" 🦀", true, json!({"o\nps": 1}))];
-    let text = of(&keys, "it's, \"naïve\" 🦀.trl.yaml");
+    let text = config_file(&keys, "it's, \"naïve\" 🦀.trl.yaml");
     assert_eq!(
         value(&text, "dataset_config"),
         "\"it%27s%2C%20%22na%C3%AFve%22%20%F0%9F%A6%80\""
@@ -138,7 +141,7 @@ fn special_names_are_quoted_for_shell_and_yaml() {
 
 #[test]
 fn max_length_of_the_job_is_kept() {
-    let text = of(&[key("a", false, json!({"max_length": 300}))], "a.trl.yaml");
+    let text = config_file(&[key("a", false, json!({"max_length": 300}))], "a.trl.yaml");
     assert_eq!(value(&text, "max_length"), "300");
 }
 

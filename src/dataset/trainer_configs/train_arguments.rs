@@ -54,7 +54,7 @@ const LORA: Lora = Lora {
 
 impl TrainerArguments {
     /// Reads `train`. The value `"auto"` selects the default.
-    pub fn of(train: &Map<String, Json>) -> TrainerArguments {
+    pub fn from_train(train: &Map<String, Json>) -> TrainerArguments {
         let mut said = TrainTable(train.clone());
         said.0.retain(|_, value| *value != "auto");
         let lora = lora(&mut said);
@@ -152,26 +152,26 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn of(train: Json) -> TrainerArguments {
-        TrainerArguments::of(train.as_object().expect("a table"))
+    fn read(train: Json) -> TrainerArguments {
+        TrainerArguments::from_train(train.as_object().expect("a table"))
     }
 
     #[test]
-    fn of_an_empty_table_is_three_epochs_of_full_fine_tuning() {
-        let arguments = of(json!({}));
+    fn from_train_of_an_empty_table_is_three_epochs_of_full_fine_tuning() {
+        let arguments = read(json!({}));
         assert_eq!(arguments.epochs, EPOCHS);
         assert_eq!(arguments.learning_rate, FULL_RATE);
         assert_eq!(arguments.lora, None);
         assert_eq!(
-            of(json!({"n_epochs": "auto", "batch_size": "auto", "lora": false})),
+            read(json!({"n_epochs": "auto", "batch_size": "auto", "lora": false})),
             arguments
         );
     }
 
     #[test]
-    fn of_accepts_the_names_of_services_and_of_trainers() {
-        let ours = of(json!({"n_epochs": 2, "batch_size": 8, "learning_rate": 1e-4, "max_length": 900}));
-        let theirs = of(
+    fn from_train_accepts_the_names_of_services_and_of_trainers() {
+        let ours = read(json!({"n_epochs": 2, "batch_size": 8, "learning_rate": 1e-4, "max_length": 900}));
+        let theirs = read(
             json!({"num_train_epochs": 2, "per_device_train_batch_size": 8, "learning_rate": 1e-4, "max_seq_length": 900}),
         );
         assert_eq!(ours, theirs);
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn of_reads_a_lora_adapter_from_every_spelling() {
+    fn from_train_reads_a_lora_adapter_from_every_spelling() {
         for train in [
             json!({"lora": true}),
             json!({"use_peft": true}),
@@ -187,17 +187,20 @@ mod tests {
             json!({"lora_r": 16}),
             json!({"lora_alpha": 32, "lora_dropout": 0.05}),
         ] {
-            let arguments = of(train.clone());
+            let arguments = read(train.clone());
             assert_eq!(arguments.lora, Some(LORA), "{train}");
             assert_eq!(arguments.learning_rate, LORA_RATE, "{train}");
             assert!(arguments.left_out.is_empty(), "{train}");
         }
-        assert_eq!(of(json!({"lora_rank": 8})).lora.map(|lora| lora.alpha), Some(16));
+        assert_eq!(
+            read(json!({"lora_rank": 8})).lora.map(|lora| lora.alpha),
+            Some(16)
+        );
     }
 
     #[test]
-    fn of_lists_unknown_keys_and_invalid_values_in_left_out() {
-        let arguments = of(
+    fn from_train_lists_unknown_keys_and_invalid_values_in_left_out() {
+        let arguments = read(
             json!({"learning_rate_multiplier": 2, "n_epochs": "three", "lora": {"r": 4, "targets": "all"}}),
         );
         assert_eq!(

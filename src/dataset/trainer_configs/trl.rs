@@ -12,7 +12,7 @@ const ROWS: Option<RowFormat> = Some(RowFormat::PromptCompletion);
 
 /// `KEY.trl.yaml`.
 pub(super) fn config(key: &Trainable) -> String {
-    let arguments = TrainerArguments::of(&key.recipe.train);
+    let arguments = TrainerArguments::from_train(&key.recipe.train);
     let mut yaml = Yaml(key.head(
         "trl",
         "trl sft --config",

@@ -20,7 +20,7 @@ pub(super) enum FireworksJobState {
 
 impl FireworksJobState {
     /// Maps the eighteen states of the SDK.
-    pub(super) fn of(job: &Json) -> FireworksJobState {
+    pub(super) fn from_job(job: &Json) -> FireworksJobState {
         let word = job["state"].as_str().unwrap_or_default();
         match word.strip_prefix("JOB_STATE_").unwrap_or_default() {
             "COMPLETED" | "EARLY_STOPPED" => FireworksJobState::Completed,

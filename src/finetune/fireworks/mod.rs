@@ -194,7 +194,7 @@ impl Provider for FireworksProvider {
             // The training continues and is billed, so a revoked key or an outage is only a transient error.
             Err(error) => return Err(ProviderError::Passing(error.to_string())),
         };
-        Ok(match FireworksJobState::of(&job) {
+        Ok(match FireworksJobState::from_job(&job) {
             FireworksJobState::Completed => self.succeeded(http, id, &job),
             FireworksJobState::Failed => TrainingState::Failed(http.say(&job_status::failure(&job))),
             FireworksJobState::Cancelled => TrainingState::Cancelled,
@@ -220,7 +220,7 @@ impl Provider for FireworksProvider {
         match self.job(&id.0).await? {
             None => Ok(()),
             Some(job) if job["state"] == "JOB_STATE_CANCELLING" => Ok(()),
-            Some(job) => match FireworksJobState::of(&job) {
+            Some(job) => match FireworksJobState::from_job(&job) {
                 FireworksJobState::Completed | FireworksJobState::Failed | FireworksJobState::Cancelled => {
                     Ok(())
                 }

@@ -16,7 +16,7 @@ const OURS: [&str; 2] = ["training_file", "validation_file"];
 
 /// The body, `extra` merged in last. An `extra` with top-level `hyperparameters` selects the protocol before `method`:
 /// then `train` goes there, too, and there is no `method`.
-pub(super) fn of(
+pub(super) fn body(
     order: &TrainingRequest<'_>,
     spec: &ServiceSpec,
     azure: bool,

@@ -49,7 +49,7 @@ impl OpenAiProvider {
                     model: Some(new_model_name::model(&model)),
                     api_base: self.spec.api_base.clone(),
                     tokens: job.tokens,
-                    loss: progress::of(http, &job.id, &job.word).await.loss,
+                    loss: progress::fetch(http, &job.id, &job.word).await.loss,
                 }),
                 None => TrainingState::Failed(format!(
                     "the server reports that the training {} has succeeded, without a model name; look for its checkpoints there",
@@ -68,7 +68,7 @@ impl OpenAiProvider {
                 if !known {
                     progress::wonder(&job.id, &job.word);
                 }
-                TrainingState::Running(progress::of(http, &job.id, &job.word).await)
+                TrainingState::Running(progress::fetch(http, &job.id, &job.word).await)
             }
         }
     }
@@ -98,7 +98,7 @@ impl Provider for OpenAiProvider {
             }
         };
         let azure = self.is_azure();
-        let mut body = create_job::of(order, &self.spec, azure, &rows, validation.as_deref())
+        let mut body = create_job::body(order, &self.spec, azure, &rows, validation.as_deref())
             .map_err(ProviderError::Refused)?;
         let mut answer = http.post(jobs::JOBS, Some(&body)).await;
         if answer.as_ref().is_err_and(create_job::refuses_metadata)

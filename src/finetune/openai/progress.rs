@@ -15,7 +15,7 @@ const EVENTS: &str = "50";
 const MOST_WONDERED: usize = 1000;
 
 /// Progress from the job's events. Servers without events give none.
-pub(super) async fn of(http: &Http, id: &str, status: &str) -> TrainingProgress {
+pub(super) async fn fetch(http: &Http, id: &str, status: &str) -> TrainingProgress {
     let path = [JOBS, &[id, "events"]].concat();
     let events = match http.get(&path, &[("limit", EVENTS)]).await {
         Ok(answer) => Page::read(answer).items,

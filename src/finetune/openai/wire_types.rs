@@ -38,7 +38,7 @@ pub(super) enum OpenAiJobStatus {
 }
 
 impl OpenAiJobStatus {
-    fn of(word: &str) -> OpenAiJobStatus {
+    fn parse(word: &str) -> OpenAiJobStatus {
         match word.to_ascii_lowercase().as_str() {
             "succeeded" => OpenAiJobStatus::Succeeded,
             "failed" => OpenAiJobStatus::Failed,
@@ -58,7 +58,7 @@ impl OpenAiJob {
         let word = text(json, "status").unwrap_or_default();
         Some(OpenAiJob {
             id: id(json)?,
-            status: OpenAiJobStatus::of(&word),
+            status: OpenAiJobStatus::parse(&word),
             word,
             model: text(json, "fine_tuned_model"),
             error: json.get("error").and_then(reason),
@@ -212,16 +212,16 @@ mod tests {
     fn unknown_job_status_is_not_terminal() {
         for word in ["warming_up", "", "deploying"] {
             assert_eq!(
-                OpenAiJobStatus::of(word),
+                OpenAiJobStatus::parse(word),
                 OpenAiJobStatus::GoesOn { known: false }
             );
         }
         assert_eq!(
-            OpenAiJobStatus::of("paused"),
+            OpenAiJobStatus::parse("paused"),
             OpenAiJobStatus::GoesOn { known: true }
         );
-        assert_eq!(OpenAiJobStatus::of("canceled"), OpenAiJobStatus::Cancelled);
-        assert_eq!(OpenAiJobStatus::of("Succeeded"), OpenAiJobStatus::Succeeded);
+        assert_eq!(OpenAiJobStatus::parse("canceled"), OpenAiJobStatus::Cancelled);
+        assert_eq!(OpenAiJobStatus::parse("Succeeded"), OpenAiJobStatus::Succeeded);
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(super) enum TogetherJobStatus {
 
 impl TogetherJobStatus {
     /// The status of a job.
-    pub(super) fn of(job: &Json) -> TogetherJobStatus {
+    pub(super) fn from_job(job: &Json) -> TogetherJobStatus {
         match job["status"].as_str().unwrap_or_default() {
             "completed" => TogetherJobStatus::Completed,
             "error" | "user_error" => TogetherJobStatus::Failed,

@@ -178,7 +178,7 @@ impl Provider for TogetherProvider {
         let is_ours = |job: &Json| {
             let has = |key: &str| job[key].as_str().is_some_and(|name| name.contains(&mark));
             (has("suffix") || has("model_output_name"))
-                && TogetherJobStatus::of(job) != TogetherJobStatus::Failed
+                && TogetherJobStatus::from_job(job) != TogetherJobStatus::Failed
         };
         let jobs = self.jobs().await?;
         let mut ours = jobs
@@ -213,7 +213,7 @@ impl Provider for TogetherProvider {
             // The training continues and is billed, so a revoked key or an outage is only a transient error.
             Err(error) => return Err(ProviderError::Passing(error.to_string())),
         };
-        Ok(match TogetherJobStatus::of(&job) {
+        Ok(match TogetherJobStatus::from_job(&job) {
             TogetherJobStatus::Completed => TogetherProvider::succeeded(http, id, &job).await,
             TogetherJobStatus::Cancelled => TrainingState::Cancelled,
             TogetherJobStatus::Failed => {
@@ -247,7 +247,9 @@ impl Provider for TogetherProvider {
         // A job that has ended cannot be cancelled.
         match self.job(id).await? {
             None => Ok(()),
-            Some(job) if job["status"] == "cancel_requested" || !TogetherJobStatus::of(&job).goes_on() => {
+            Some(job)
+                if job["status"] == "cancel_requested" || !TogetherJobStatus::from_job(&job).goes_on() =>
+            {
                 Ok(())
             }
             Some(_) => Err(error.into()),
@@ -267,7 +269,7 @@ impl Provider for TogetherProvider {
             let is_used = |job: &Json| {
                 let uses = |key: &str| job[key] == file;
                 job["id"] != id.0.as_str()
-                    && TogetherJobStatus::of(job).goes_on()
+                    && TogetherJobStatus::from_job(job).goes_on()
                     && (uses("training_file") || uses("validation_file"))
             };
             if !jobs.iter().any(is_used) {

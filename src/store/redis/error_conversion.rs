@@ -203,7 +203,7 @@ mod tests {
     use super::*;
     use crate::error_action::ErrorAction;
 
-    fn of(reply: &str) -> StoreError {
+    fn error_of(reply: &str) -> StoreError {
         let error = redis::parse_redis_value(reply.as_bytes())
             .unwrap()
             .extract_error()
@@ -225,7 +225,7 @@ mod tests {
             "-MISCONF Errors writing to the AOF file: No space left on device\r\n",
             "-BUSY Redis is busy running a script.\r\n",
         ] {
-            assert!(matches!(of(reply).action(), ErrorAction::Retry), "{reply}");
+            assert!(matches!(error_of(reply).action(), ErrorAction::Retry), "{reply}");
         }
         for reply in [
             "-NOAUTH Authentication required.\r\n",
@@ -233,7 +233,7 @@ mod tests {
             "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n",
             "-ERR unknown command 'EVALSHA'\r\n",
         ] {
-            assert_eq!(of(reply).action(), ErrorAction::Halt, "{reply}");
+            assert_eq!(error_of(reply).action(), ErrorAction::Halt, "{reply}");
         }
     }
 
@@ -244,7 +244,7 @@ mod tests {
             "-ERR The user executing the script can't run this command or subcommand script: f_1\r\n",
             "-ERR ACL failure in script: User worker has no permissions to run the 'xadd' command script: f_1\r\n",
         ] {
-            let error = of(reply);
+            let error = error_of(reply);
             assert!(matches!(error, StoreError::Refused { .. }), "{error}");
             let rights = "the user needs: ~bsft:team-a:* +del ";
             let text = error.to_string();
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn message_has_the_url_without_its_password() {
-        let text = of("-NOAUTH Authentication required.\r\n").to_string();
+        let text = error_of("-NOAUTH Authentication required.\r\n").to_string();
         assert!(
             text.contains("redis://u@host") && !text.contains("hunter2"),
             "{text}"

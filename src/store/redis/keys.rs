@@ -41,24 +41,24 @@ impl Keys {
 
     /// A string: the job's bytes.
     pub(super) fn job(&self, run: &RunId) -> String {
-        self.of(run, "job")
+        self.run_key(run, "job")
     }
 
     /// A stream: one entry per outcome that is not trimmed; the entry's id is the position.
     pub(super) fn outcomes(&self, run: &RunId) -> String {
-        self.of(run, "outcomes")
+        self.run_key(run, "outcomes")
     }
 
     /// A string: the last position assigned.
     pub(super) fn position(&self, run: &RunId) -> String {
-        self.of(run, "position")
+        self.run_key(run, "position")
     }
 
     /// One of [`BUCKETS`] sets of integers: the marks of trimmed tasks. A set of up to 512 takes 8 bytes
     /// each.
     pub(super) fn done(&self, run: &RunId, task: TaskId) -> String {
         let bucket = u16::from_be_bytes([task.0[0], task.0[1]]) % BUCKETS;
-        self.of(run, &format!("done:{bucket}"))
+        self.run_key(run, &format!("done:{bucket}"))
     }
 
     /// A hash: a task that is not trimmed. The Lua prelude lists its fields.
@@ -68,32 +68,32 @@ impl Keys {
 
     /// A string: the coordinator that holds the run's lease.
     pub(super) fn leader(&self, run: &RunId) -> String {
-        self.of(run, "leader")
+        self.run_key(run, "leader")
     }
 
     /// A hash: each worker's last heartbeat, by its id.
     pub(super) fn workers(&self, run: &RunId) -> String {
-        self.of(run, "workers")
+        self.run_key(run, "workers")
     }
 
     /// A string: exists while the run is cancelled.
     pub(super) fn cancelled(&self, run: &RunId) -> String {
-        self.of(run, "cancelled")
+        self.run_key(run, "cancelled")
     }
 
     /// A string: the run's last manifest.
     pub(super) fn report(&self, run: &RunId) -> String {
-        self.of(run, "report")
+        self.run_key(run, "report")
     }
 
     /// A string: the number of parts of a training file, set when all of them are stored.
     pub(super) fn file(&self, run: &RunId, sha256: &str) -> String {
-        self.of(run, &format!("file:{sha256}"))
+        self.run_key(run, &format!("file:{sha256}"))
     }
 
     /// A string: a part of a training file, compressed.
     pub(super) fn file_part(&self, run: &RunId, sha256: &str, part: u64) -> String {
-        self.of(run, &format!("file:{sha256}:{part}"))
+        self.run_key(run, &format!("file:{sha256}:{part}"))
     }
 
     /// A hash: what the workers share of an account. Keys of accounts belong to no run.
@@ -119,10 +119,10 @@ impl Keys {
     /// Keys that the permission check creates and deletes.
     pub(super) fn probe(&self) -> [String; 4] {
         let run = RunId("probe".to_owned());
-        ["hash", "stream", "set", "string"].map(|kind| self.of(&run, &format!("probe:{kind}")))
+        ["hash", "stream", "set", "string"].map(|kind| self.run_key(&run, &format!("probe:{kind}")))
     }
 
-    fn of(&self, run: &RunId, what: &str) -> String {
+    fn run_key(&self, run: &RunId, what: &str) -> String {
         format!("{}:{LAYOUT}:{{{run}}}:{what}", self.namespace)
     }
 }

@@ -70,7 +70,7 @@ impl<'a> TrainingDriver<'a> {
         records: &[(u32, Vec<u8>)],
         visibility_delay: Duration,
     ) -> TrainingDriver<'a> {
-        let known = TrainingRecord::of(records);
+        let known = TrainingRecord::from_slots(records);
         TrainingDriver {
             store,
             run,

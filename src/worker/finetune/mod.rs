@@ -216,7 +216,7 @@ impl TrainingTask<'_> {
             TrainingState::Failed(_) => TaskEnd::Failed,
             TrainingState::Cancelled | TrainingState::Running(_) | TrainingState::Absent => return,
         };
-        let took = TrainingRecord::of(records)
+        let took = TrainingRecord::from_slots(records)
             .age()
             .unwrap_or_else(|| self.began.elapsed());
         self.context.metrics.worker().finetune.ended(end, took);

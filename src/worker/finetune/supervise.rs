@@ -114,7 +114,7 @@ impl TrainingTask<'_> {
 
     /// Whether the training has moved to another machine.
     fn is_elsewhere(&self, records: &[(u32, Vec<u8>)]) -> bool {
-        let known = TrainingRecord::of(records).id;
+        let known = TrainingRecord::from_slots(records).id;
         known.is_some() && known != self.provider.deterministic_id(&self.order())
     }
 

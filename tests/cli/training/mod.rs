@@ -79,7 +79,7 @@ impl Trained {
         let text = fs::read_to_string(self.folder.path("control/starts")).unwrap_or_default();
         // A line that is being written is no start yet.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        whole.lines().map(Start::of).collect()
+        whole.lines().map(Start::parse).collect()
     }
 
     fn until_started(&self, times: usize) -> Start {
@@ -145,7 +145,7 @@ struct Start {
 }
 
 impl Start {
-    fn of(line: &str) -> Start {
+    fn parse(line: &str) -> Start {
         let mut words = line.split(' ');
         let name = words.next().unwrap().to_owned();
         let pid = words.next().unwrap().parse().unwrap();

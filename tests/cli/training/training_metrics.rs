@@ -11,7 +11,7 @@ fn metrics_of_a_running_compile_match_run_json() {
     let running = trained
         .folder
         .start(&[&COMPILE[..], &["--metrics-addr", ":0"]].concat());
-    let watched = Watched::of(&running);
+    let watched = Watched::new(&running);
     trained.until_started(1);
     trained.until_known();
 

@@ -95,12 +95,14 @@ pub enum AdapterKind {
     Xml,
 }
 
-/// Returns the adapter of this kind.
-pub fn of(kind: AdapterKind) -> &'static dyn Adapter {
-    match kind {
-        AdapterKind::Chat => &ChatAdapter,
-        AdapterKind::Json => &JsonAdapter,
-        AdapterKind::Xml => &XmlAdapter,
+impl AdapterKind {
+    /// The adapter of this kind.
+    pub fn adapter(self) -> &'static dyn Adapter {
+        match self {
+            AdapterKind::Chat => &ChatAdapter,
+            AdapterKind::Json => &JsonAdapter,
+            AdapterKind::Xml => &XmlAdapter,
+        }
     }
 }
 

@@ -58,11 +58,12 @@ fn record(value: &Value) -> Record {
 }
 
 fn adapter(name: &str) -> &'static dyn Adapter {
-    super::of(match name {
+    let kind = match name {
         "json" => AdapterKind::Json,
         "xml" => AdapterKind::Xml,
         _ => AdapterKind::Chat,
-    })
+    };
+    kind.adapter()
 }
 
 fn signature(row: &Value, types: &NamedTypes) -> Signature {

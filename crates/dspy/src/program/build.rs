@@ -1,8 +1,7 @@
 //! Builds a runnable program from a checked program spec.
 
 use super::{ModuleKind, Predictor, PredictorSpec, Program, ProgramSettings, ProgramSpec};
-use crate::adapter::AdapterKind;
-use crate::adapter::{self, Adapter, FormatError, JsonAdapter, Message, structured};
+use crate::adapter::{Adapter, AdapterKind, FormatError, JsonAdapter, Message, structured};
 use crate::lm::RequestBody;
 use crate::signature::{NamedTypes, Signature, SignatureError, parse_types};
 use bsft_pycompat::json;
@@ -134,7 +133,7 @@ fn build(
         predictor: predictor(),
         reason: error.to_string(),
     };
-    let adapter = adapter::of(settings.adapter);
+    let adapter = settings.adapter.adapter();
     let prelude = open_array(adapter, &signature, &demos).map_err(unformatted)?;
     let row_prelude = if settings.exclude_demos && !demos.is_empty() {
         Some(open_array(adapter, &signature, &[]).map_err(unformatted)?)

@@ -201,21 +201,21 @@ mod tests {
 
     #[test]
     fn short_of_tolerates_an_old_last_line() {
-        let of = |step, total_steps, epoch| TrainingProgress {
+        let at = |step, total_steps, epoch| TrainingProgress {
             step,
             total_steps,
             epoch,
             ..TrainingProgress::default()
         };
         assert_eq!(
-            short_of(&of(None, None, Some(1.5)), Some(2000.0)).as_deref(),
+            short_of(&at(None, None, Some(1.5)), Some(2000.0)).as_deref(),
             Some("at epoch 1.5 of 2000")
         );
         assert_eq!(
-            short_of(&of(Some(3), Some(8), None), None).as_deref(),
+            short_of(&at(Some(3), Some(8), None), None).as_deref(),
             Some("at step 3 of 8")
         );
-        assert_eq!(short_of(&of(Some(95), Some(100), Some(2.85)), Some(3.0)), None);
-        assert_eq!(short_of(&of(None, None, None), Some(3.0)), None);
+        assert_eq!(short_of(&at(Some(95), Some(100), Some(2.85)), Some(3.0)), None);
+        assert_eq!(short_of(&at(None, None, None), Some(3.0)), None);
     }
 }

@@ -165,14 +165,14 @@ mod tests {
 
     #[test]
     fn percent_follows_from_steps_or_epochs() {
-        let of = |step, total_steps, epoch| TrainingProgress {
+        let at = |step, total_steps, epoch| TrainingProgress {
             step,
             total_steps,
             epoch,
             ..TrainingProgress::default()
         };
-        assert_eq!(percent(&of(Some(1), Some(4), Some(0.9)), Some(1.0)), Some(25.0));
-        assert_eq!(percent(&of(None, None, Some(1.5)), Some(3.0)), Some(50.0));
-        assert_eq!(percent(&of(Some(1), Some(0), None), Some(3.0)), None);
+        assert_eq!(percent(&at(Some(1), Some(4), Some(0.9)), Some(1.0)), Some(25.0));
+        assert_eq!(percent(&at(None, None, Some(1.5)), Some(3.0)), Some(50.0));
+        assert_eq!(percent(&at(Some(1), Some(0), None), Some(3.0)), None);
     }
 }

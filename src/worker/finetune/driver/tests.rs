@@ -148,7 +148,7 @@ impl World {
 
     async fn id(&self) -> Option<String> {
         let records = self.store.records(&self.run, TASK).await.unwrap();
-        TrainingRecord::of(&records).id.map(|id| id.0)
+        TrainingRecord::from_slots(&records).id.map(|id| id.0)
     }
 }
 
