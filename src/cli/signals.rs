@@ -10,11 +10,11 @@ pub(super) async fn listen(shutdown: Shutdown) -> io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     loop {
-        let heard = tokio::select! {
-            heard = interrupt.recv() => heard,
-            heard = terminate.recv() => heard,
+        let received = tokio::select! {
+            received = interrupt.recv() => received,
+            received = terminate.recv() => received,
         };
-        if heard.is_none() {
+        if received.is_none() {
             return Ok(());
         }
         if shutdown.is_draining() {

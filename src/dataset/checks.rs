@@ -75,7 +75,7 @@ impl Checks {
 #[derive(Debug, Default)]
 pub(super) struct Checker {
     checks: Checks,
-    said: u64,
+    content_bytes: u64,
     longest: u64,
     room: u64,
     digests: Vec<u64>,
@@ -84,21 +84,21 @@ pub(super) struct Checker {
 impl Checker {
     /// Adds the next line and its parsed row.
     pub(super) fn see(&mut self, line: &[u8], row: &Conversation<'_>) {
-        let said: u64 = row
+        let content_bytes: u64 = row
             .messages
             .iter()
             .map(|message| message.content.len() as u64)
             .sum();
         self.checks.rows += 1;
         self.checks.bytes += line.len() as u64;
-        self.said += said;
-        if said > self.longest || self.checks.rows == 1 {
-            self.longest = said;
+        self.content_bytes += content_bytes;
+        if content_bytes > self.longest || self.checks.rows == 1 {
+            self.longest = content_bytes;
             self.checks.longest_line = self.checks.rows;
         }
         self.room = self
             .room
-            .max(said + TEMPLATE_TOKENS * (row.messages.len() as u64 + 1));
+            .max(content_bytes + TEMPLATE_TOKENS * (row.messages.len() as u64 + 1));
         self.checks.empty_answers += u64::from(row.answer().is_empty());
         let mut hasher = DefaultHasher::new();
         hasher.write(line);
@@ -122,7 +122,7 @@ impl Checker {
         let distinct = &self.digests;
         let is_in_both = |digest: &&u64| distinct.binary_search(digest).is_ok();
         Checks {
-            estimated_tokens: self.said / BYTES_PER_TOKEN,
+            estimated_tokens: self.content_bytes / BYTES_PER_TOKEN,
             longest_tokens: self.longest / BYTES_PER_TOKEN,
             duplicates: self.checks.rows - distinct.len() as u64,
             in_both: kept_back.digests.iter().filter(is_in_both).count() as u64,

@@ -54,8 +54,8 @@ impl<'a> Conversation<'a> {
     /// Parses a line, with or without its line feed.
     pub fn read(line: &'a str) -> Result<Conversation<'a>, RowError> {
         let row: Conversation<'a> = serde_json::from_str(line)?;
-        for (at, said) in row.messages.iter().enumerate() {
-            match &*said.role {
+        for (at, message) in row.messages.iter().enumerate() {
+            match &*message.role {
                 "user" | "assistant" => {}
                 "system" if at == 0 => {}
                 "system" => return Err(RowError::LateSystem),
@@ -83,16 +83,16 @@ impl<'a> Conversation<'a> {
     pub fn turns(&self) -> Vec<Turn<'_>> {
         let mut turns = Vec::with_capacity(self.messages.len() / 2);
         let mut asked: Option<Cow<'_, str>> = None;
-        for said in self.messages.iter().filter(|said| said.role != "system") {
-            if said.role == "assistant" {
+        for message in self.messages.iter().filter(|message| message.role != "system") {
+            if message.role == "assistant" {
                 turns.push(Turn {
                     user: asked.take().unwrap_or_default(),
-                    assistant: &said.content,
+                    assistant: &message.content,
                 });
             } else {
                 asked = Some(match asked {
-                    None => Cow::Borrowed(&*said.content),
-                    Some(before) => Cow::Owned(format!("{before}\n\n{}", said.content)),
+                    None => Cow::Borrowed(&*message.content),
+                    Some(before) => Cow::Owned(format!("{before}\n\n{}", message.content)),
                 });
             }
         }

@@ -61,9 +61,9 @@ pub fn prompt_completion(row: &Conversation<'_>, out: &mut String) {
         return;
     };
     out.push_str("{\"prompt\":[");
-    for (at, said) in prompt.iter().enumerate() {
+    for (at, earlier) in prompt.iter().enumerate() {
         out.push_str(if at > 0 { "," } else { "" });
-        message(&said.role, &said.content, out);
+        message(&earlier.role, &earlier.content, out);
     }
     out.push_str("],\"completion\":[");
     message("assistant", row.answer(), out);
@@ -173,13 +173,13 @@ mod tests {
             );
 
             let row = parsed(&line, RowFormat::Sharegpt);
-            let said: Vec<&Json> = row["conversations"]
+            let values: Vec<&Json> = row["conversations"]
                 .as_array()
                 .into_iter()
                 .flatten()
                 .map(|m| &m["value"])
                 .collect();
-            assert_eq!(json!(said), json!(turns.concat()));
+            assert_eq!(json!(values), json!(turns.concat()));
         }
     }
 

@@ -169,8 +169,8 @@ pub(super) fn scorable(
 pub(super) fn tunable(student: &ProgramSpec, place: Place<'_>, lms: &Lms, problems: &mut Problems) {
     let mut seen: Vec<&str> = Vec::new();
     for lm in student.predictors.iter().map(|p| p.lm.as_str()) {
-        let told = lms.finetune.contains_key(lm) || lms.spoilt.iter().any(|s| s == lm);
-        let Some(line) = lms.lines.get(lm).filter(|_| !told && !seen.contains(&lm)) else {
+        let has_table = lms.finetune.contains_key(lm) || lms.spoilt.iter().any(|s| s == lm);
+        let Some(line) = lms.lines.get(lm).filter(|_| !has_table && !seen.contains(&lm)) else {
             continue;
         };
         seen.push(lm);

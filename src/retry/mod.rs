@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 /// How often an ongoing outage is logged.
-const TELL_EVERY: Duration = Duration::from_secs(30);
+const WARN_EVERY: Duration = Duration::from_secs(30);
 
 /// Errors that may pass without a change to the call.
 pub(crate) trait Transient: fmt::Display {
@@ -40,7 +40,7 @@ pub(crate) struct RetryUntilShutdown {
 
 struct Outage {
     began: Instant,
-    told: Instant,
+    warned: Instant,
     needs_operator: bool,
 }
 
@@ -88,7 +88,7 @@ impl RetryUntilShutdown {
                     return ended;
                 }
             };
-            self.tell(&error);
+            self.warn(&error);
             if !std::mem::replace(&mut is_counted, true) {
                 self.waits.waited();
             }
@@ -100,23 +100,24 @@ impl RetryUntilShutdown {
         }
     }
 
-    fn tell(&self, error: &impl Transient) {
+    fn warn(&self, error: &impl Transient) {
         let mut outage = self.outage();
         let now = Instant::now();
         match &mut *outage {
             None => {
                 *outage = Some(Outage {
                     began: now,
-                    told: now,
+                    warned: now,
                     needs_operator: error.needs_operator(),
                 });
                 warn!("{error}; retrying");
             }
             // A server that returned with another password is a different outage.
             Some(outage)
-                if outage.told.elapsed() >= TELL_EVERY || outage.needs_operator != error.needs_operator() =>
+                if outage.warned.elapsed() >= WARN_EVERY
+                    || outage.needs_operator != error.needs_operator() =>
             {
-                outage.told = now;
+                outage.warned = now;
                 outage.needs_operator = error.needs_operator();
                 let for_s = outage.began.elapsed().as_secs();
                 warn!(for_s, "{error}; still retrying");

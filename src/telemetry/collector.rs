@@ -36,10 +36,10 @@ struct Trouble {
 
 impl Traffic {
     pub(super) fn to(url: &Url) -> Traffic {
-        let mut shown = url.clone();
-        shown.set_query(None);
+        let mut redacted = url.clone();
+        redacted.set_query(None);
         Traffic {
-            place: shown.to_string(),
+            place: redacted.to_string(),
             made: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             trouble: Mutex::default(),

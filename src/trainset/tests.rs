@@ -168,20 +168,20 @@ fn row_may_lack_an_input() {
     assert_eq!(digests[1], digests[4]);
     assert_ne!(digests[1], digests[2], "the same value in another column");
     assert_ne!(digests[1], digests[3], "null is not missing");
-    let told = |inputs: &[&str]| {
+    let refusal = |inputs: &[&str]| {
         let inputs: Vec<String> = inputs.iter().map(|name| (*name).to_owned()).collect();
         Trainset::open(&path, None, &inputs)
             .expect_err("it is refused")
             .to_string()
     };
     assert!(
-        told(&["a", "c"]).contains("no row has `c`"),
+        refusal(&["a", "c"]).contains("no row has `c`"),
         "{}",
-        told(&["a", "c"])
+        refusal(&["a", "c"])
     );
     assert!(
-        told(&["a"]).contains("train.jsonl:3: this row has no `a`"),
+        refusal(&["a"]).contains("train.jsonl:3: this row has no `a`"),
         "{}",
-        told(&["a"])
+        refusal(&["a"])
     );
 }

@@ -14,7 +14,7 @@ const UNREADABLE: &str = "(a URL that cannot be read)";
 #[derive(Clone)]
 pub(super) struct AmqpAddress {
     uri: AMQPUri,
-    shown: String,
+    redacted: String,
 }
 
 impl AmqpAddress {
@@ -39,7 +39,7 @@ impl AmqpAddress {
             "/".clone_into(&mut uri.vhost);
         }
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECS);
-        let shown = format!(
+        let redacted = format!(
             "{}://{}@{}:{}/{}",
             uri.scheme,
             uri.authority.userinfo.username,
@@ -47,7 +47,7 @@ impl AmqpAddress {
             uri.authority.port,
             if uri.vhost == "/" { "%2f" } else { &uri.vhost },
         );
-        Ok(AmqpAddress { uri, shown })
+        Ok(AmqpAddress { uri, redacted })
     }
 
     pub(super) fn uri(&self) -> &AMQPUri {
@@ -64,7 +64,7 @@ impl AmqpAddress {
 
     /// Adds the address to a fault.
     pub(super) fn error(&self, fault: AmqpFault) -> BrokerError {
-        let url = self.shown.clone();
+        let url = self.redacted.clone();
         match fault {
             AmqpFault::Closed => BrokerError::Closed,
             AmqpFault::Unreachable(message) => BrokerError::Unreachable { url, message },
@@ -77,21 +77,21 @@ impl AmqpAddress {
 mod tests {
     use super::*;
 
-    fn shown(text: &str) -> String {
-        AmqpAddress::parse(text).unwrap().shown
+    fn redacted(text: &str) -> String {
+        AmqpAddress::parse(text).unwrap().redacted
     }
 
     #[test]
     fn printed_url_has_everything_but_the_password() {
         assert_eq!(
-            shown("amqp://me:secret@example.org"),
+            redacted("amqp://me:secret@example.org"),
             "amqp://me@example.org:5672/%2f"
         );
         assert_eq!(
-            shown("amqps://me:secret@example.org/prod"),
+            redacted("amqps://me:secret@example.org/prod"),
             "amqps://me@example.org:5671/prod"
         );
-        assert_eq!(shown("amqp://[::1]:5673/x"), "amqp://guest@[::1]:5673/x");
+        assert_eq!(redacted("amqp://[::1]:5673/x"), "amqp://guest@[::1]:5673/x");
     }
 
     #[test]

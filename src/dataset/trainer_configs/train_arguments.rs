@@ -55,44 +55,44 @@ const LORA: Lora = Lora {
 impl TrainerArguments {
     /// Reads `train`. The value `"auto"` selects the default.
     pub fn from_train(train: &Map<String, Json>) -> TrainerArguments {
-        let mut said = TrainTable(train.clone());
-        said.0.retain(|_, value| *value != "auto");
-        let lora = lora(&mut said);
+        let mut unread = TrainTable(train.clone());
+        unread.0.retain(|_, value| *value != "auto");
+        let lora = lora(&mut unread);
         let rate = if lora.is_some() { LORA_RATE } else { FULL_RATE };
         TrainerArguments {
-            epochs: said
+            epochs: unread
                 .number(&["n_epochs", "num_train_epochs", "num_epochs", "epochs"])
                 .unwrap_or(EPOCHS),
-            learning_rate: said.number(&["learning_rate"]).unwrap_or(rate),
-            batch_size: said
+            learning_rate: unread.number(&["learning_rate"]).unwrap_or(rate),
+            batch_size: unread
                 .count(&["batch_size", "per_device_train_batch_size", "micro_batch_size"])
                 .unwrap_or(BATCH),
-            accumulation: said.count(&["gradient_accumulation_steps"]).unwrap_or(1),
-            warmup_steps: said.count(&["warmup_steps"]),
-            weight_decay: said.number(&["weight_decay"]),
-            max_length: said.count(&["max_length", "max_seq_length"]),
+            accumulation: unread.count(&["gradient_accumulation_steps"]).unwrap_or(1),
+            warmup_steps: unread.count(&["warmup_steps"]),
+            weight_decay: unread.number(&["weight_decay"]),
+            max_length: unread.count(&["max_length", "max_seq_length"]),
             lora,
-            left_out: said.0.into_iter().map(|(key, _)| key).collect(),
+            left_out: unread.0.into_iter().map(|(key, _)| key).collect(),
         }
     }
 }
 
 /// `lora = true`, `lora = { rank = 8 }`, `use_peft = true`, or any of `lora_rank`, `lora_alpha`, `lora_dropout`.
-fn lora(said: &mut TrainTable) -> Option<Lora> {
-    let table = match said.take(&["lora"], Json::as_object) {
+fn lora(unread: &mut TrainTable) -> Option<Lora> {
+    let table = match unread.take(&["lora"], Json::as_object) {
         Some(table) => Some(table),
-        None => said.wants(&["lora", "use_peft"]).then(Map::new),
+        None => unread.wants(&["lora", "use_peft"]).then(Map::new),
     };
     let mut inner = TrainTable(table.clone().unwrap_or_default());
     let rank = inner
         .count(&["r", "rank"])
-        .or_else(|| said.count(&["lora_r", "lora_rank"]));
-    let alpha = inner.count(&["alpha"]).or_else(|| said.count(&["lora_alpha"]));
+        .or_else(|| unread.count(&["lora_r", "lora_rank"]));
+    let alpha = inner.count(&["alpha"]).or_else(|| unread.count(&["lora_alpha"]));
     let dropout = inner
         .number(&["dropout"])
-        .or_else(|| said.number(&["lora_dropout"]));
+        .or_else(|| unread.number(&["lora_dropout"]));
     for (key, value) in inner.0 {
-        said.0.insert(format!("lora.{key}"), value);
+        unread.0.insert(format!("lora.{key}"), value);
     }
     if table.is_none() && rank.is_none() && alpha.is_none() && dropout.is_none() {
         return None;

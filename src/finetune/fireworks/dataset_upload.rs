@@ -140,7 +140,7 @@ impl Dataset<'_> {
             if let Some(why) = refusal(&dataset) {
                 let why = format!(
                     "Fireworks does not take the training rows: {}",
-                    self.http.say(why)
+                    self.http.redact(why)
                 );
                 return Err(ProviderError::Refused(why));
             }

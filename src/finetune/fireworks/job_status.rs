@@ -44,12 +44,12 @@ impl FireworksJobState {
 
 /// The progress of a job.
 pub(super) fn progress(job: &Json) -> TrainingProgress {
-    let told = &job["jobProgress"];
+    let progress = &job["jobProgress"];
     TrainingProgress {
         status: job["state"].as_str().map(str::to_owned),
-        epoch: told["epoch"].as_f64(),
-        percent: told["percent"].as_f64(),
-        message: said(job).or_else(|| cost(job).map(|cost| format!("estimated cost: {cost}"))),
+        epoch: progress["epoch"].as_f64(),
+        percent: progress["percent"].as_f64(),
+        message: status_message(job).or_else(|| cost(job).map(|cost| format!("estimated cost: {cost}"))),
         ..TrainingProgress::default()
     }
 }
@@ -57,10 +57,10 @@ pub(super) fn progress(job: &Json) -> TrainingProgress {
 /// The reason why a job failed.
 pub(super) fn failure(job: &Json) -> String {
     let state = job["state"].as_str().unwrap_or_default();
-    said(job).unwrap_or_else(|| format!("the job ended as {state}, and Fireworks gives no reason"))
+    status_message(job).unwrap_or_else(|| format!("the job ended as {state}, and Fireworks gives no reason"))
 }
 
-fn said(job: &Json) -> Option<String> {
+fn status_message(job: &Json) -> Option<String> {
     let message = job["status"]["message"].as_str()?;
     let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
     (!line.is_empty()).then_some(line)

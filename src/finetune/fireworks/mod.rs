@@ -116,7 +116,7 @@ impl FireworksProvider {
 
 /// The inference address, beside the training API.
 fn inference(http: &Http) -> String {
-    let base = http.shown();
+    let base = http.redacted_url();
     let base = base.trim_end_matches('/');
     format!("{}/inference/v1", base.strip_suffix("/v1").unwrap_or(base))
 }
@@ -196,7 +196,7 @@ impl Provider for FireworksProvider {
         };
         Ok(match FireworksJobState::from_job(&job) {
             FireworksJobState::Completed => self.succeeded(http, id, &job),
-            FireworksJobState::Failed => TrainingState::Failed(http.say(&job_status::failure(&job))),
+            FireworksJobState::Failed => TrainingState::Failed(http.redact(&job_status::failure(&job))),
             FireworksJobState::Cancelled => TrainingState::Cancelled,
             FireworksJobState::Goes => TrainingState::Running(job_status::progress(&job)),
             FireworksJobState::Unknown => {

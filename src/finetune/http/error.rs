@@ -35,7 +35,7 @@ pub(in crate::finetune) struct HttpRefusal {
     /// The target of a redirect, which is not followed.
     pub(in crate::finetune) location: Option<String>,
     /// The headers and body, for services that answer with an error status.
-    pub(in crate::finetune) said: Box<ErrorResponse>,
+    pub(in crate::finetune) response: Box<ErrorResponse>,
 }
 
 /// The headers and body of an error response.

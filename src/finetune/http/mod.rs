@@ -105,8 +105,8 @@ impl Http {
     }
 
     /// The address without its query, which may contain secrets.
-    pub(super) fn shown(&self) -> String {
-        shown(&self.base)
+    pub(super) fn redacted_url(&self) -> String {
+        redacted(&self.base)
     }
 
     /// The host name, or an empty string.
@@ -184,7 +184,7 @@ impl Http {
     }
 
     async fn once(&self, method: &Method, url: &Url, load: &Load<'_>) -> Result<Json, AttemptError> {
-        let place = format!("{method} {}", shown(url));
+        let place = format!("{method} {}", redacted(url));
         let request = self.client.request(method.clone(), url.clone());
         let request = loaded(request, load).await.map_err(|error| {
             AttemptError::Permanent(CallError::Unreadable(format!(
@@ -209,7 +209,7 @@ impl Http {
             Err(format!("more than {LARGEST_ANSWER} bytes"))
         };
         read.map_err(|why| {
-            let excerpt = self.say(&String::from_utf8_lossy(&body));
+            let excerpt = self.redact(&String::from_utf8_lossy(&body));
             let message = format!("{place}: the answer cannot be read: {why}: {excerpt}");
             AttemptError::Permanent(if *method == Method::POST {
                 CallError::Unclear(message)
@@ -236,7 +236,11 @@ impl Http {
                 status.as_u16()
             )
         } else {
-            format!("{place}: HTTP {}: {}", status.as_u16(), self.say(&error.message))
+            format!(
+                "{place}: HTTP {}: {}",
+                status.as_u16(),
+                self.redact(&error.message)
+            )
         };
         let out_of_money = error.kinds.iter().any(|kind| kind == "insufficient_quota");
         let starts = *method == Method::POST;
@@ -249,7 +253,7 @@ impl Http {
                 status,
                 message,
                 location,
-                said: Box::new(ErrorResponse {
+                response: Box::new(ErrorResponse {
                     headers,
                     body: serde_json::from_slice(&excerpt).unwrap_or_default(),
                 }),
@@ -260,7 +264,7 @@ impl Http {
     /// A request that could not be sent, or an answer that did not arrive whole.
     fn broken(&self, method: &Method, place: &str, error: reqwest::Error) -> AttemptError {
         let never_left = error.is_connect() || error.is_builder();
-        let message = format!("{place}: {}", self.say(&chain(&error.without_url())));
+        let message = format!("{place}: {}", self.redact(&chain(&error.without_url())));
         if *method == Method::POST && !never_left {
             AttemptError::Permanent(CallError::Unclear(message))
         } else {
@@ -269,7 +273,7 @@ impl Http {
     }
 
     /// Text from the server, with the key removed before it is shortened, so that no part of a key remains.
-    pub(super) fn say(&self, excerpt: &str) -> String {
+    pub(super) fn redact(&self, excerpt: &str) -> String {
         http::redact(self.key.as_ref(), excerpt)
     }
 }
@@ -305,7 +309,7 @@ fn upload_timeout(bytes: u64) -> Duration {
 }
 
 /// An address without its query, which may contain keys.
-fn shown(url: &Url) -> String {
+fn redacted(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
     url.set_fragment(None);

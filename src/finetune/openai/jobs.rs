@@ -90,10 +90,10 @@ pub(super) async fn unclear(http: &Http, why: String) -> Result<TrainingId, Star
 pub(super) async fn get(http: &Http, id: &str) -> Result<OpenAiJob, CallError> {
     let answer = http.get(&[JOBS, &[id]].concat(), &[]).await?;
     OpenAiJob::read(&answer).ok_or_else(|| {
-        let excerpt = http.say(&answer.to_string());
+        let excerpt = http.redact(&answer.to_string());
         CallError::Garbled(format!(
             "{}: no job where {id} should be: {excerpt}",
-            http.shown()
+            http.redacted_url()
         ))
     })
 }

@@ -57,7 +57,7 @@ impl OpenAiProvider {
                 )),
             },
             OpenAiJobStatus::Failed => TrainingState::Failed(match job.error {
-                Some(why) => http.say(&why),
+                Some(why) => http.redact(&why),
                 None => format!(
                     "the server reports that the training {} has failed, without a reason",
                     job.id
@@ -66,7 +66,7 @@ impl OpenAiProvider {
             OpenAiJobStatus::Cancelled => TrainingState::Cancelled,
             OpenAiJobStatus::GoesOn { known } => {
                 if !known {
-                    progress::wonder(&job.id, &job.word);
+                    progress::warn_unknown_status(&job.id, &job.word);
                 }
                 TrainingState::Running(progress::fetch(http, &job.id, &job.word).await)
             }
@@ -77,7 +77,7 @@ impl OpenAiProvider {
 #[async_trait]
 impl Provider for OpenAiProvider {
     async fn preflight(&self, recipe: &TrainingSpec) -> Result<Vec<String>, ProviderError> {
-        preflight::look(&self.spec, self.client.as_result(), recipe).await
+        preflight::check(&self.spec, self.client.as_result(), recipe).await
     }
 
     async fn find(&self, order: &TrainingRequest<'_>) -> Result<Option<TrainingId>, ProviderError> {
@@ -111,8 +111,8 @@ impl Provider for OpenAiProvider {
                 Some(job) => Ok(TrainingId(job.id)),
                 None => Err(StartError::Unclear(format!(
                     "{}: the answer holds no id: {}",
-                    http.shown(),
-                    http.say(&answer.to_string())
+                    http.redacted_url(),
+                    http.redact(&answer.to_string())
                 ))),
             },
             Err(CallError::Unclear(why)) => jobs::unclear(http, why).await,

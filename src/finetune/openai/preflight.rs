@@ -27,7 +27,7 @@ struct Findings {
 }
 
 /// Returns all problems of a training in one error, or the warnings.
-pub(super) async fn look(
+pub(super) async fn check(
     spec: &ServiceSpec,
     http: &Result<Http, NoAccess>,
     recipe: &TrainingSpec,
@@ -70,7 +70,7 @@ impl Findings {
             Ok(_) => {}
             Err(error) if error.is_not_implemented() => self.warnings.push(format!(
                 "{} lists no trainings: should a worker die in the moment of a start, look there before you start again",
-                http.shown()
+                http.redacted_url()
             )),
             Err(CallError::Refused(no)) if matches!(no.status, 401 | 403) => {
                 let message = format!("{}; is the variable in api_key_env the right one?", no.message);
@@ -109,7 +109,7 @@ impl Findings {
         }
         let ids: Vec<String> = listed.iter().filter_map(id).collect();
         let hint = nearest(model, ids.iter().map(String::as_str));
-        let lacks = format!("{} lists no model {model}", http.shown());
+        let lacks = format!("{} lists no model {model}", http.redacted_url());
         if is_own(http) || ids.iter().any(|known| is_misspelt(model, known)) {
             self.problems.push(format!("{lacks}: {hint}"))
         } else {
@@ -155,7 +155,7 @@ fn is_misspelt(written: &str, known: &str) -> bool {
 }
 
 fn is_own(http: &Http) -> bool {
-    http.shown().trim_end_matches('/') == OWN
+    http.redacted_url().trim_end_matches('/') == OWN
 }
 
 /// Days since 1970-01-01.

@@ -12,7 +12,7 @@ use std::sync::Mutex;
 const EVENTS: &str = "50";
 
 /// The number of unknown statuses that are remembered, so that each is logged once. Further ones are not logged.
-const MOST_WONDERED: usize = 1000;
+const MOST_WARNED: usize = 1000;
 
 /// Progress from the job's events. Servers without events give none.
 pub(super) async fn fetch(http: &Http, id: &str, status: &str) -> TrainingProgress {
@@ -26,9 +26,9 @@ pub(super) async fn fetch(http: &Http, id: &str, status: &str) -> TrainingProgre
         "pausing" | "paused" => Some(format!(
             "{status} at the server: resume it there, or cancel the run"
         )),
-        _ => progress.message.map(|words| http.say(&words)),
+        _ => progress.message.map(|words| http.redact(&words)),
     };
-    progress.status = (!status.is_empty()).then(|| http.say(status));
+    progress.status = (!status.is_empty()).then(|| http.redact(status));
     progress
 }
 
@@ -58,10 +58,10 @@ fn read(mut events: Vec<Json>) -> TrainingProgress {
 }
 
 /// Logs once that a server uses a status that is not in the protocol.
-pub(super) fn wonder(id: &str, word: &str) {
-    static TOLD: Mutex<BTreeSet<(String, String)>> = Mutex::new(BTreeSet::new());
-    let Ok(mut told) = TOLD.lock() else { return };
-    if told.len() < MOST_WONDERED && told.insert((id.to_owned(), word.to_owned())) {
+pub(super) fn warn_unknown_status(id: &str, word: &str) {
+    static WARNED: Mutex<BTreeSet<(String, String)>> = Mutex::new(BTreeSet::new());
+    let Ok(mut warned) = WARNED.lock() else { return };
+    if warned.len() < MOST_WARNED && warned.insert((id.to_owned(), word.to_owned())) {
         tracing::warn!(training = id, status = word, "unknown status; treated as running");
     }
 }

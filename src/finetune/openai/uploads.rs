@@ -68,7 +68,7 @@ impl OpenAiRows {
             return Err(ProviderError::Refused(format!(
                 "the server does not take the rows ({}): {}",
                 found.id,
-                http.say(&details)
+                http.redact(&details)
             )));
         }
         if found.is_looked_at() {
@@ -89,7 +89,7 @@ async fn upload(
     name: &str,
     marked: bool,
 ) -> Result<File, ProviderError> {
-    if file.bytes > LARGEST_FILE && http.shown().starts_with(OWN) {
+    if file.bytes > LARGEST_FILE && http.redacted_url().starts_with(OWN) {
         return Err(ProviderError::Refused(format!(
             "the rows are {} MB and OpenAI takes {} MB; train on fewer with a smaller trainset",
             file.bytes / 1_000_000,
@@ -115,10 +115,10 @@ async fn upload(
     // Where the answer is lost, the next start finds the file by its name.
     let answer = http.upload(FILES, &upload).await?;
     File::read(&answer).ok_or_else(|| {
-        let excerpt = http.say(&answer.to_string());
+        let excerpt = http.redact(&answer.to_string());
         ProviderError::Passing(format!(
             "{}: no file id in the answer to an upload: {excerpt}",
-            http.shown()
+            http.redacted_url()
         ))
     })
 }

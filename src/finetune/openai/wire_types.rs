@@ -195,17 +195,17 @@ mod tests {
 
     #[test]
     fn error_of_a_job_is_read_in_every_shape() {
-        let told =
+        let error_of =
             |error: Json| OpenAiJob::read(&json!({"id": "j", "error": error})).and_then(|job| job.error);
-        assert_eq!(told(json!("boom")), Some("boom".to_owned()));
+        assert_eq!(error_of(json!("boom")), Some("boom".to_owned()));
         assert_eq!(
-            told(json!({"code": "invalid", "message": "bad row", "param": "training_file"})),
+            error_of(json!({"code": "invalid", "message": "bad row", "param": "training_file"})),
             Some("bad row (invalid, at training_file)".to_owned())
         );
-        assert_eq!(told(json!({"code": "oom"})), Some("oom".to_owned()));
-        assert_eq!(told(json!({"code": null, "message": null})), None);
-        assert_eq!(told(json!([7])), Some("[7]".to_owned()));
-        assert_eq!(told(Json::Null), None);
+        assert_eq!(error_of(json!({"code": "oom"})), Some("oom".to_owned()));
+        assert_eq!(error_of(json!({"code": null, "message": null})), None);
+        assert_eq!(error_of(json!([7])), Some("[7]".to_owned()));
+        assert_eq!(error_of(Json::Null), None);
     }
 
     #[test]

@@ -48,9 +48,9 @@ pub(super) struct Files {
 
 /// Whether the job file requests LoRA (true) or full training (false). `None` if the service decides.
 pub(super) fn wants_lora(recipe: &TrainingSpec) -> Option<bool> {
-    let said = recipe.train.get("lora").and_then(Json::as_bool);
+    let wanted = recipe.train.get("lora").and_then(Json::as_bool);
     let details = ["lora_r", "lora_alpha", "lora_dropout", "lora_trainable_modules"];
-    said.or_else(|| {
+    wanted.or_else(|| {
         details
             .iter()
             .any(|key| recipe.train.contains_key(*key))

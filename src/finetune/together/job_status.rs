@@ -43,12 +43,12 @@ impl TogetherJobStatus {
 
 /// The progress of a job, from its own fields and its events.
 pub(super) fn progress(job: &Json, events: &[Json]) -> TrainingProgress {
-    let told = |key: &str| {
+    let counter = |key: &str| {
         let number = |value: &Json| value[key].as_u64();
         number(job).or_else(|| in_order(events).iter().rev().find_map(|event| number(event)))
     };
-    let step = told("steps_completed").or_else(|| told("step"));
-    let total_steps = told("total_steps").filter(|steps| *steps > 0);
+    let step = counter("steps_completed").or_else(|| counter("step"));
+    let total_steps = counter("total_steps").filter(|steps| *steps > 0);
     TrainingProgress {
         status: job["status"].as_str().map(str::to_owned),
         step,

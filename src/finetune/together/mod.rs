@@ -124,7 +124,7 @@ impl TogetherProvider {
         } else {
             None
         };
-        price_estimate::tell(http, recipe, &files, rank).await;
+        price_estimate::log(http, recipe, &files, rank).await;
         let mut body = create_job::body(order, base_model(recipe), &self.suffix(order), &files, rank);
         for (key, value) in &self.spec.extra {
             body[key] = value.clone();
@@ -139,7 +139,7 @@ impl TogetherProvider {
         let metrics = http.get(&["fine-tunes", &id.0, "metrics"], &[]).await;
         TrainingState::Succeeded(TrainingResult {
             model: Some(format!("openai/{name}")),
-            api_base: Some(http.shown().trim_end_matches('/').to_owned()),
+            api_base: Some(http.redacted_url().trim_end_matches('/').to_owned()),
             tokens: job["token_count"].as_u64(),
             loss: metrics.ok().as_ref().and_then(job_status::last_loss),
         })
@@ -221,7 +221,7 @@ impl Provider for TogetherProvider {
                 let why = why.unwrap_or_else(|| {
                     format!("the job ended as {}, and Together gives no reason", job["status"])
                 });
-                TrainingState::Failed(http.say(&why))
+                TrainingState::Failed(http.redact(&why))
             }
             status @ (TogetherJobStatus::Goes | TogetherJobStatus::Unknown) => {
                 if status == TogetherJobStatus::Unknown {

@@ -7,7 +7,7 @@ use crate::finetune::http::Http;
 use serde_json::json;
 
 /// Logs the estimate. An error is ignored.
-pub(super) async fn tell(http: &Http, recipe: &TrainingSpec, files: &Files, rank: Option<u64>) {
+pub(super) async fn log(http: &Http, recipe: &TrainingSpec, files: &Files, rank: Option<u64>) {
     let mut body = json!({
         "model": base_model(recipe),
         "training_file": files.training,

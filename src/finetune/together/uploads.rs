@@ -93,7 +93,7 @@ async fn upload(
         }
         Announced::Sent(refusal) => refusal,
     };
-    let header = refusal.said.headers.get("x-together-file-id");
+    let header = refusal.response.headers.get("x-together-file-id");
     let id = header.and_then(|id| id.to_str().ok()).filter(|id| is_safe(id));
     let (Some(id), Some(address)) = (id, &refusal.location) else {
         let why = format!(
@@ -150,7 +150,8 @@ async fn announce(http: &Http, file: &TrainingFile, name: &str) -> Result<Announ
         ("checksum", &file.sha256),
     ];
     match http.form(&["files"], &fields).await {
-        Err(CallError::Refused(refusal)) => match (refusal.status, refusal.said.body["file_id"].as_str()) {
+        Err(CallError::Refused(refusal)) => match (refusal.status, refusal.response.body["file_id"].as_str())
+        {
             (300..=399, _) => Ok(Announced::Sent(refusal)),
             (409, Some(id)) => Ok(Announced::Known(id.to_owned())),
             _ => Err(CallError::Refused(refusal).into()),
@@ -158,7 +159,7 @@ async fn announce(http: &Http, file: &TrainingFile, name: &str) -> Result<Announ
         Err(error) => Err(error.into()),
         Ok(_) => Err(ProviderError::Refused(format!(
             "{} accepted a file without an upload address: it does not implement Together's protocol; correct api_base",
-            http.shown()
+            http.redacted_url()
         ))),
     }
 }
@@ -180,7 +181,7 @@ async fn checked(http: &Http, id: &str) -> Result<(), ProviderError> {
             let why = file["validation_report"]["error"]
                 .as_str()
                 .unwrap_or("no reason given");
-            let why = format!("Together does not take the training rows: {}", http.say(why));
+            let why = format!("Together does not take the training rows: {}", http.redact(why));
             return Err(ProviderError::Refused(why));
         }
         match file["processing_status"].as_str() {

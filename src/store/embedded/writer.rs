@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 /// Commits pending changes and wakes their callers, until the store is closed or a write fails.
 pub(super) fn write_on(shared: &EmbeddedShared, file: &mut LogFile) {
-    let _last_words = LastWords(shared);
+    let _end = EndsPendingCommit(shared);
     loop {
         let mut state = shared.lock();
         let linger = std::time::Instant::now() + LINGER;
@@ -46,7 +46,7 @@ pub(super) fn write_on(shared: &EmbeddedShared, file: &mut LogFile) {
         }
         let (batch, commit) = state.take();
         drop(state);
-        let in_flight = InFlight(
+        let in_flight = CommitInFlight(
             commit,
             StoreError::Closed {
                 place: shared.place.clone(),
@@ -76,18 +76,18 @@ pub(super) fn write_on(shared: &EmbeddedShared, file: &mut LogFile) {
 }
 
 /// Ends a commit that a panic cut short. A commit that has ended stays as it is.
-struct InFlight(Arc<Commit>, StoreError);
+struct CommitInFlight(Arc<Commit>, StoreError);
 
-impl Drop for InFlight {
+impl Drop for CommitInFlight {
     fn drop(&mut self) {
         self.0.end(Err(self.1.clone()));
     }
 }
 
 /// Ends the pending commit with an error when the writer ends.
-struct LastWords<'a>(&'a EmbeddedShared);
+struct EndsPendingCommit<'a>(&'a EmbeddedShared);
 
-impl Drop for LastWords<'_> {
+impl Drop for EndsPendingCommit<'_> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         let closed = StoreError::Closed {

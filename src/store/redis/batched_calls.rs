@@ -100,7 +100,7 @@ impl BatchItem for FinishItem {
 pub(super) struct Held(pub(super) bool);
 
 fn held(reply: Value) -> Option<Held> {
-    reply::integer(reply).map(|said| Held(said != 0))
+    reply::integer(reply).map(|flag| Held(flag != 0))
 }
 
 fn attempt(call: ScriptCall<'static>, attempt: Attempt) -> ScriptCall<'static> {

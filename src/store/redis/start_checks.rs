@@ -25,7 +25,7 @@ pub(super) async fn checked(address: RedisAddress, keys: &Keys) -> Result<RedisL
                 place: link.address().place.clone(),
                 message: format!("INFO did not return text: {e}"),
             })?;
-            let about = look(&text).map_err(|message| StoreError::Misconfigured {
+            let about = check_info(&text).map_err(|message| StoreError::Misconfigured {
                 place: link.address().place.clone(),
                 message,
             })?;
@@ -67,7 +67,7 @@ struct About {
 }
 
 /// Checks the output of INFO. The error contains what to change.
-fn look(info: &str) -> Result<About, String> {
+fn check_info(info: &str) -> Result<About, String> {
     let fields: HashMap<&str, &str> = info
         .lines()
         .filter_map(|line| line.trim_end().split_once(':'))
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn sound_server_is_accepted_without_warnings() {
-        let about = look(SOUND).unwrap();
+        let about = check_info(SOUND).unwrap();
         assert_eq!((about.topology, about.warnings.len()), (RedisTopology::Single, 0));
     }
 
@@ -154,7 +154,7 @@ mod tests {
                 "maxmemory-policy noeviction",
             ),
         ] {
-            let message = look(&SOUND.replace(sound, unsound)).unwrap_err();
+            let message = check_info(&SOUND.replace(sound, unsound)).unwrap_err();
             assert!(message.contains(expected), "{message}");
         }
     }
@@ -165,7 +165,7 @@ mod tests {
             ("maxmemory:0", "maxmemory:2000000", "maxmemory to 129 MiB"),
             ("aof_enabled:1", "aof_enabled:0", "appendonly"),
         ] {
-            let about = look(&SOUND.replace(sound, unsound)).unwrap();
+            let about = check_info(&SOUND.replace(sound, unsound)).unwrap();
             assert!(
                 about.warnings.len() == 1 && about.warnings[0].contains(expected),
                 "{:?}",
@@ -173,6 +173,6 @@ mod tests {
             );
         }
         // Without a limit on its memory it never evicts.
-        look(&SOUND.replace("noeviction", "allkeys-lru")).unwrap();
+        check_info(&SOUND.replace("noeviction", "allkeys-lru")).unwrap();
     }
 }

@@ -26,7 +26,7 @@ impl RedisAddress {
         if !matches!(read.scheme(), "redis" | "rediss") || read.host().is_none() {
             return Err(unreadable());
         }
-        let place = shown(&read);
+        let place = redacted(&read);
         let database = read.path().trim_start_matches('/');
         if !database.is_empty() && database.parse::<u16>().is_err() {
             return Err(misconfigured(
@@ -57,13 +57,13 @@ fn misconfigured(place: &str, message: String) -> StoreError {
     }
 }
 
-fn shown(url: &url::Url) -> String {
-    let mut shown = url.clone();
+fn redacted(url: &url::Url) -> String {
+    let mut redacted = url.clone();
     // Both fail only for URLs without a host, and this one has a host.
-    let _ = shown.set_password(None);
-    shown.set_query(None);
-    shown.set_fragment(None);
-    shown.to_string()
+    let _ = redacted.set_password(None);
+    redacted.set_query(None);
+    redacted.set_fragment(None);
+    redacted.to_string()
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub enum Step<'p> {
 /// A call that needs an LM's answer before the program continues.
 pub struct PendingCall<'p> {
     run: Box<Run<'p>>,
-    asked: Asked,
+    rendered: RenderedRequest,
 }
 
 /// A pending call as the LM's client needs it.
@@ -135,7 +135,7 @@ struct Run<'p> {
 }
 
 /// A rendered request that waits for its answer.
-struct Asked {
+struct RenderedRequest {
     inputs: Record,
     /// The current turn, written by the predictor's own adapter.
     user: String,
@@ -172,8 +172,8 @@ impl<'p> PendingCall<'p> {
         CallRequest {
             predictor: &predictor.name,
             lm: &predictor.lm,
-            messages: &self.asked.messages,
-            body: &self.asked.body,
+            messages: &self.rendered.messages,
+            body: &self.rendered.body,
             signature: &predictor.signature,
             adapter: self.adapter(),
             example: self.run.example,
@@ -184,19 +184,21 @@ impl<'p> PendingCall<'p> {
     /// program already uses that adapter.
     pub fn answer(self, text: String, usage: Usage) -> Result<Step<'p>, ProgramFailure> {
         let (predictor, adapter) = (self.predictor(), self.adapter());
-        let PendingCall { run, asked } = self;
+        let PendingCall { run, rendered } = self;
         let exchange = Exchange {
-            messages: asked.messages,
+            messages: rendered.messages,
             raw_answer: text,
             usage,
         };
         match (
             adapter.parse(&predictor.signature, &exchange.raw_answer),
-            asked.unparsed,
+            rendered.unparsed,
         ) {
-            (Ok(outputs), unparsed) => run.called(asked.inputs, &asked.user, outputs, exchange, unparsed),
+            (Ok(outputs), unparsed) => {
+                run.called(rendered.inputs, &rendered.user, outputs, exchange, unparsed)
+            }
             (Err(failure), None) => match &predictor.retry_prelude {
-                Some(prelude) => run.retry(prelude, asked.inputs, asked.user, exchange),
+                Some(prelude) => run.retry(prelude, rendered.inputs, rendered.user, exchange),
                 None => Err(run.unparsed(failure.reason, vec![exchange])),
             },
             (Err(failure), Some(first)) => Err(run.unparsed(failure.reason, vec![first, exchange])),
@@ -205,7 +207,7 @@ impl<'p> PendingCall<'p> {
 
     /// Ends the run because the LM returned no answer in `attempts` requests.
     pub fn fail(self, message: String, attempts: u32) -> ProgramFailure {
-        let unparsed: Vec<Exchange> = self.asked.unparsed.into_iter().collect();
+        let unparsed: Vec<Exchange> = self.rendered.unparsed.into_iter().collect();
         let raw_answer = last_answer(&unparsed);
         self.run
             .failure(ProgramFailureKind::Lm, message, attempts, raw_answer, unparsed)
@@ -216,7 +218,7 @@ impl<'p> PendingCall<'p> {
     }
 
     fn adapter(&self) -> &'static dyn Adapter {
-        match self.asked.unparsed {
+        match self.rendered.unparsed {
             None => self.predictor().adapter,
             Some(_) => &JsonAdapter,
         }
@@ -293,14 +295,14 @@ impl<'p> Run<'p> {
         unparsed: Option<Exchange>,
     ) -> Step<'p> {
         let body = self.predictor().body.render(&messages, response_format);
-        let asked = Asked {
+        let rendered = RenderedRequest {
             inputs,
             user,
             messages,
             body,
             unparsed,
         };
-        Step::Ask(PendingCall { run: self, asked })
+        Step::Ask(PendingCall { run: self, rendered })
     }
 
     /// Records the outputs of a call and continues.

@@ -244,22 +244,22 @@ fn deep_types_and_answers_are_refused_or_read() {
 #[test]
 fn error_names_the_field_and_the_remedy() {
     let types = types();
-    let told = |text: &str| {
+    let error = |text: &str| {
         Signature::parse(text, None, &types)
             .expect_err("wrong")
             .to_string()
     };
     assert_eq!(
-        told("q -> a: Colour"),
+        error("q -> a: Colour"),
         "field `a`: the type `Colour` is not known; did you mean `Color`?"
     );
     assert_eq!(
-        told("q -> a: list[string]"),
+        error("q -> a: list[string]"),
         "field `a`: the type `string` is not known; did you mean `str`?"
     );
-    assert_eq!(told("q -> a: list[int"), "field `a`: expected `]` at the end");
-    assert!(told("demos -> a").starts_with("a field cannot be called `demos`"));
-    assert!(told("class -> a").contains("keyword"));
+    assert_eq!(error("q -> a: list[int"), "field `a`: expected `]` at the end");
+    assert!(error("demos -> a").starts_with("a field cannot be called `demos`"));
+    assert!(error("class -> a").contains("keyword"));
     assert!(Signature::parse("q -> demos", None, &types).is_ok());
 }
 
@@ -272,9 +272,9 @@ fn all_wrong_types_are_reported_without_their_consequences() {
         "2D": {"enum": []},
     });
     let errors = parse_types(definitions.as_object().expect("an object")).expect_err("wrong");
-    let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let messages: Vec<String> = errors.iter().map(ToString::to_string).collect();
     assert_eq!(
-        told,
+        messages,
         [
             "type A: field x: the type `B` is not defined before this one; move its definition up",
             "type A: field y: the type `strr` is not known; did you mean `str`?",

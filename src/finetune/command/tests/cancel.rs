@@ -7,7 +7,7 @@ async fn trainer_that_succeeds_after_term_is_cancelled() {
     let place = TrainerFixture::new("");
     let provider = place.provider();
     let id = place.start(&*provider).await;
-    place.tell(&format!("trap '{SUCCEED}' TERM; echo > \"$1/trapped\""));
+    place.command(&format!("trap '{SUCCEED}' TERM; echo > \"$1/trapped\""));
     until(|| place.control("trapped").exists()).await;
     provider.cancel(&id, &place.order()).await.unwrap();
     assert!(place.work().join("unfinished/model.safetensors").exists());
@@ -22,7 +22,7 @@ async fn cancel_kills_a_grandchild_that_ignores_term() {
     let place = TrainerFixture::new("").impatient();
     let provider = place.provider();
     let id = place.start(&*provider).await;
-    place.tell("sh -c 'trap \"\" TERM; echo > \"$1/deaf\"; while :; do sleep 0.02; done' sh \"$1\" &");
+    place.command("sh -c 'trap \"\" TERM; echo > \"$1/deaf\"; while :; do sleep 0.02; done' sh \"$1\" &");
     until(|| place.control("deaf").exists()).await;
     let group = place.pid();
     provider.cancel(&id, &place.order()).await.unwrap();
@@ -57,7 +57,7 @@ async fn cancel_after_the_end_changes_nothing() {
     let place = TrainerFixture::new("");
     let provider = place.provider();
     let id = place.start(&*provider).await;
-    place.tell(SUCCEED);
+    place.command(SUCCEED);
     let ended = place.outcome(&*provider).await;
     provider.cancel(&id, &place.order()).await.unwrap();
     assert_eq!(provider.poll(&id, &place.order()).await.unwrap(), ended);

@@ -149,17 +149,17 @@ impl TrainerFixture {
         self.folder.path().join("control").join(name)
     }
 
-    fn said(&self, name: &str) -> String {
+    fn written(&self, name: &str) -> String {
         fs::read_to_string(self.control(name)).unwrap_or_default()
     }
 
-    fn tell(&self, order: &str) {
+    fn command(&self, order: &str) {
         fs::write(self.control("order.tmp"), order).unwrap();
         fs::rename(self.control("order.tmp"), self.control("order")).unwrap();
     }
 
     fn starts(&self) -> usize {
-        self.said("starts").lines().count()
+        self.written("starts").lines().count()
     }
 
     /// Waits until the trainer has started that often and printed everything.

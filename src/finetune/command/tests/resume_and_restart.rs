@@ -19,7 +19,7 @@ async fn another_worker_resumes_a_live_trainer() {
         TrainingState::Running(_)
     ));
     next.start(&place.order()).await.unwrap();
-    place.tell(SUCCEED);
+    place.command(SUCCEED);
     success(place.outcome(&*next).await);
     assert_eq!(place.starts(), 1);
 }
@@ -51,7 +51,7 @@ async fn concurrent_starts_start_one_trainer() {
     let (a, b) = tokio::join!(one.start(&order), other.start(&again));
     assert_eq!(a.unwrap(), b.unwrap());
     place.started(1).await;
-    place.tell(SUCCEED);
+    place.command(SUCCEED);
     success(place.outcome(&*one).await);
     assert_eq!(place.starts(), 1);
     assert_eq!(fs::read_to_string(place.work().join("attempts")).unwrap(), "1");
@@ -62,7 +62,7 @@ async fn vanished_trainer_resumes_from_its_newest_whole_checkpoint() {
     let place = TrainerFixture::new("");
     let provider = place.provider();
     let id = place.start(&*provider).await;
-    place.tell(
+    place.command(
         "for n in 9 10 11; do mkdir \"$FT_OUTPUT_DIR/checkpoint-$n\"; done; cd \"$FT_OUTPUT_DIR\"; \
          echo '{}' > checkpoint-9/trainer_state.json; echo '{}' > checkpoint-10/trainer_state.json; \
          printf '{\"gl' > checkpoint-11/trainer_state.json; echo > \"$1/saved\"",
@@ -82,9 +82,9 @@ async fn vanished_trainer_resumes_from_its_newest_whole_checkpoint() {
         .join("unfinished/checkpoint-10")
         .display()
         .to_string();
-    assert_eq!(place.said("arguments").lines().last(), Some(resumed.as_str()));
-    assert!(place.said("environment").contains("FT_ATTEMPT=2\n"));
-    place.tell(SUCCEED);
+    assert_eq!(place.written("arguments").lines().last(), Some(resumed.as_str()));
+    assert!(place.written("environment").contains("FT_ATTEMPT=2\n"));
+    place.command(SUCCEED);
     success(place.outcome(&*provider).await);
     assert_eq!(place.starts(), 2);
 }

@@ -9,7 +9,7 @@ async fn values_of_a_job_are_never_executed() {
         .train("lr", nasty);
     let provider = place.provider();
     place.start(&*provider).await;
-    assert_eq!(place.said("arguments").lines().nth(3), Some(nasty));
+    assert_eq!(place.written("arguments").lines().nth(3), Some(nasty));
     let yaml = fs::read_to_string(place.work().join("c.yaml")).unwrap();
     assert_eq!(yaml, format!("lr: {}\n", Json::from(nasty)));
     let values: Json =
@@ -79,7 +79,7 @@ async fn trainer_inherits_no_variable_of_the_worker() {
     let place = TrainerFixture::new("env = { GIVEN = 'as {base_model}' }");
     let provider = place.provider();
     place.start(&*provider).await;
-    let environment = place.said("environment");
+    let environment = place.written("environment");
     // Cargo sets variables for its tests that must not be passed on: they stand for secrets.
     assert!(std::env::vars().any(|(name, _)| name.starts_with("CARGO_")));
     let names: Vec<&str> = environment
@@ -97,7 +97,7 @@ async fn trainer_inherits_no_variable_of_the_worker() {
     assert!(environment.contains("GIVEN=as base/model\n") && environment.contains("FT_SEED=7\n"));
     let listed = TrainerFixture::new("pass_env = ['CARGO_PKG_NAME']");
     listed.start(&*listed.provider()).await;
-    assert!(listed.said("environment").contains("CARGO_PKG_NAME="));
+    assert!(listed.written("environment").contains("CARGO_PKG_NAME="));
 }
 
 #[tokio::test]
@@ -106,7 +106,7 @@ async fn rows_that_are_too_long_are_reported_before_training() {
     let place = TrainerFixture::new(&measure.replace("LIMIT", "5"));
     let provider = place.provider();
     let id = place.start(&*provider).await;
-    assert!(place.said("environment").contains("FT_MAX_LENGTH=5\n"));
+    assert!(place.written("environment").contains("FT_MAX_LENGTH=5\n"));
     let TrainingState::Running(progress) = provider.poll(&id, &place.order()).await.unwrap() else {
         panic!("it does not run")
     };

@@ -8,7 +8,7 @@ async fn server(answers: Vec<(u16, &'static str)>) -> (String, Arc<std::sync::Mu
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let heard = Arc::clone(&asked);
+    let requests = Arc::clone(&asked);
     tokio::spawn(async move {
         for (status, text) in answers {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -25,7 +25,7 @@ async fn server(answers: Vec<(u16, &'static str)>) -> (String, Arc<std::sync::Mu
                     .split_once("\r\n\r\n")
                     .is_some_and(|(_, body)| body.len() >= wanted)
                 {
-                    heard.lock().unwrap().push(text);
+                    requests.lock().unwrap().push(text);
                     break;
                 }
                 stream.read_buf(&mut request).await.unwrap();
@@ -48,12 +48,12 @@ async fn trainer_that_leaves_a_model_succeeds() {
     assert_eq!(provider.deterministic_id(&place.order()), Some(id.clone()));
     assert_eq!(provider.find(&place.order()).await.unwrap(), Some(id.clone()));
     assert_eq!(
-        place.said("arguments").lines().skip(1).collect::<Vec<_>>(),
+        place.written("arguments").lines().skip(1).collect::<Vec<_>>(),
         ["base/model", "--lr", "0.5"]
     );
     let row = fs::read_to_string(place.work().join("train/train.jsonl")).unwrap();
     assert!(row.starts_with(r#"{"prompt":[{"role":"user""#), "{row}");
-    place.tell(&format!("echo \"{{'loss': '0.25', 'epoch': '1'}}\"; {SUCCEED}"));
+    place.command(&format!("echo \"{{'loss': '0.25', 'epoch': '1'}}\"; {SUCCEED}"));
     let trained = success(place.outcome(&*provider).await);
     let output = place.work().join("output");
     assert_eq!(trained.model, Some(format!("openai/{}", output.display())));
@@ -85,7 +85,7 @@ async fn failure_has_the_last_output_and_the_meaning_of_the_exit_code() {
         let place = TrainerFixture::new("");
         let provider = place.provider();
         place.start(&*provider).await;
-        place.tell(order);
+        place.command(order);
         let why = failure(place.outcome(&*provider).await);
         assert!(parts.iter().all(|part| why.contains(part)), "{why}");
         assert!(why.contains(&place.work().display().to_string()), "{why}");
@@ -118,7 +118,7 @@ async fn exit_code_0_without_a_finished_model_is_a_failure() {
         let place = TrainerFixture::new(entry);
         let provider = place.provider();
         place.start(&*provider).await;
-        place.tell(order);
+        place.command(order);
         let why = failure(place.outcome(&*provider).await);
         assert!(why.contains(part), "{part}: {why}");
     }
@@ -129,7 +129,7 @@ async fn progress_is_read_while_the_trainer_runs() {
     let place = TrainerFixture::new("defaults = { n_epochs = 4 }\nkeys = ['n_epochs']");
     let provider = place.provider();
     let id = place.start(&*provider).await;
-    place.tell("printf '{\"step\": 3, \"loss\": 0.5, \"message\": \"warm\"}\\n' >> \"$FT_PROGRESS_FILE\"; echo \"{'epoch': '1'}\"");
+    place.command("printf '{\"step\": 3, \"loss\": 0.5, \"message\": \"warm\"}\\n' >> \"$FT_PROGRESS_FILE\"; echo \"{'epoch': '1'}\"");
     loop {
         if let TrainingState::Running(progress) = provider.poll(&id, &place.order()).await.unwrap()
             && progress.step.is_some()
@@ -152,7 +152,7 @@ async fn upload_names_the_model_and_its_failure_fails_the_training() {
     let place = TrainerFixture::new(&format!("{upload}\nmodel = 'openai/{{artefact}}'"));
     let provider = place.provider();
     place.start(&*provider).await;
-    place.tell(&format!(
+    place.command(&format!(
         "echo '{{\"trained_tokens\": 42}}' > \"$FT_RESULT_FILE\"; {SUCCEED}"
     ));
     let trained = success(place.outcome(&*provider).await);
@@ -165,7 +165,7 @@ async fn upload_names_the_model_and_its_failure_fails_the_training() {
     let bad = TrainerFixture::new("upload = ['sh', '-c', 'echo disk full >&2; exit 2']");
     let provider = bad.provider();
     bad.start(&*provider).await;
-    bad.tell(SUCCEED);
+    bad.command(SUCCEED);
     let why = failure(bad.outcome(&*provider).await);
     assert!(
         why.contains("the model was trained and is in") && why.contains("disk full"),
@@ -182,7 +182,7 @@ async fn serve_posts_the_model_and_waits_for_ready_url() {
     ));
     let provider = place.provider();
     place.start(&*provider).await;
-    place.tell(SUCCEED);
+    place.command(SUCCEED);
     let trained = success(place.outcome(&*provider).await);
     assert_eq!(trained.model.as_deref(), Some("openai/job-student-00112233"));
     assert_eq!(trained.api_base, Some(format!("{address}/v1")));
@@ -206,7 +206,7 @@ async fn serve_accepts_a_loaded_model_and_fails_on_a_refusal() {
         let place = TrainerFixture::new(&format!("serve = {{ post = '{address}/load' }}"));
         let provider = place.provider();
         place.start(&*provider).await;
-        place.tell(SUCCEED);
+        place.command(SUCCEED);
         match part {
             None => drop(success(place.outcome(&*provider).await)),
             Some(part) => assert!(failure(place.outcome(&*provider).await).contains(part)),
@@ -220,7 +220,7 @@ async fn ended_trainer_is_reaped() {
     let provider = place.provider();
     place.start(&*provider).await;
     let pid = place.pid();
-    place.tell(SUCCEED);
+    place.command(SUCCEED);
     success(place.outcome(&*provider).await);
     until(|| !Path::new(&format!("/proc/{pid}")).exists()).await;
 }
@@ -234,11 +234,11 @@ async fn serve_command_outlives_the_training() {
     place.entry(&entry.replace("FILE", &file).replace("URL", &address));
     let provider = place.provider();
     place.start(&*provider).await;
-    place.tell(SUCCEED);
+    place.command(SUCCEED);
     success(place.outcome(&*provider).await);
-    until(|| !place.said("served").is_empty()).await;
+    until(|| !place.written("served").is_empty()).await;
     let output = place.work().join("output").display().to_string();
-    assert_eq!(place.said("served").trim(), output);
+    assert_eq!(place.written("served").trim(), output);
     let noted: Json = serde_json::from_slice(&fs::read(place.work().join("serve.json")).unwrap()).unwrap();
     let pid = i32::try_from(noted["pid"].as_i64().unwrap()).unwrap();
     assert_eq!(procfs::start_ticks(pid), noted["start_ticks"].as_u64());
@@ -250,7 +250,7 @@ async fn failed_serve_command_fails_the_training_and_names_the_model() {
     let place = TrainerFixture::new("serve = { argv = ['sh', '-c', 'exit 3'] }");
     let provider = place.provider();
     place.start(&*provider).await;
-    place.tell(SUCCEED);
+    place.command(SUCCEED);
     let why = failure(place.outcome(&*provider).await);
     let output = place.work().join("output").display().to_string();
     assert!(why.contains(&output) && why.contains("serve.log"), "{why}");
@@ -261,7 +261,7 @@ async fn failure_redacts_values_of_env() {
     let place = TrainerFixture::new("env = { GIVEN = 'written-in-the-file' }");
     let provider = place.provider();
     place.start(&*provider).await;
-    place.tell("echo \"bad key $GIVEN\" >&2; exit 1");
+    place.command("echo \"bad key $GIVEN\" >&2; exit 1");
     let why = failure(place.outcome(&*provider).await);
     assert!(why.contains("bad key [GIVEN]"), "{why}");
 }
@@ -272,7 +272,7 @@ async fn failure_redacts_values_of_pass_env() {
     let place = TrainerFixture::new("pass_env = ['CARGO_PKG_DESCRIPTION']");
     let provider = place.provider();
     place.start(&*provider).await;
-    place.tell("echo \"bad key $CARGO_PKG_DESCRIPTION\" >&2; exit 1");
+    place.command("echo \"bad key $CARGO_PKG_DESCRIPTION\" >&2; exit 1");
     let why = failure(place.outcome(&*provider).await);
     assert!(
         why.contains("bad key [CARGO_PKG_DESCRIPTION]") && !why.contains(&secret),
