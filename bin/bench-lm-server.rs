@@ -16,13 +16,13 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type BenchError = Box<dyn std::error::Error + Send + Sync>;
 
 /// `--name value` pairs.
 struct Arguments(HashMap<String, String>);
 
 impl Arguments {
-    fn read() -> Result<Arguments, BoxError> {
+    fn read() -> Result<Arguments, BenchError> {
         let mut flags = HashMap::new();
         let mut args = std::env::args().skip(1);
         while let Some(arg) = args.next() {
@@ -39,7 +39,7 @@ impl Arguments {
         self.0.get(name).map_or(default, String::as_str).to_owned()
     }
 
-    fn number<T: std::str::FromStr>(&self, name: &str, default: T) -> Result<T, BoxError> {
+    fn number<T: std::str::FromStr>(&self, name: &str, default: T) -> Result<T, BenchError> {
         let Some(text) = self.0.get(name) else {
             return Ok(default);
         };
@@ -48,7 +48,7 @@ impl Arguments {
     }
 }
 
-fn main() -> Result<(), BoxError> {
+fn main() -> Result<(), BenchError> {
     let flags = Arguments::read()?;
     // Thousands of connections; a refusal shows when they run out.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
@@ -68,7 +68,7 @@ struct BenchServer {
     failed: Mutex<HashSet<u64>>,
 }
 
-async fn serve(flags: &Arguments) -> Result<(), BoxError> {
+async fn serve(flags: &Arguments) -> Result<(), BenchError> {
     let server = Arc::new(BenchServer {
         latency: Duration::from_millis(flags.number("latency-ms", 0)?),
         fail_first: flags.number("fail-first", 0.0)?,

@@ -1,6 +1,6 @@
 //! The load loop: the least that a client can do over reqwest, or the LM client itself, for comparison.
 
-use crate::{Arguments, BoxError};
+use crate::{Arguments, BenchError};
 use async_trait::async_trait;
 use bsft::adapter::{Adapter, FormatError, Message, ParseFailure};
 use bsft::lm::{Lm, LmRequest, LmSettings, OpenAi, RequestContext, Verdict};
@@ -21,12 +21,12 @@ struct Bare {
 /// Whatever can be loaded.
 #[async_trait]
 trait Target: Send + Sync {
-    async fn ask(&self, body: String) -> Result<(), BoxError>;
+    async fn ask(&self, body: String) -> Result<(), BenchError>;
 }
 
 #[async_trait]
 impl Target for Bare {
-    async fn ask(&self, body: String) -> Result<(), BoxError> {
+    async fn ask(&self, body: String) -> Result<(), BenchError> {
         let request = self
             .client
             .post(&self.url)
@@ -39,7 +39,7 @@ impl Target for Bare {
 
 #[async_trait]
 impl Target for OpenAi {
-    async fn ask(&self, body: String) -> Result<(), BoxError> {
+    async fn ask(&self, body: String) -> Result<(), BenchError> {
         let signature = Signature {
             instructions: String::new(),
             inputs: vec![],
@@ -80,7 +80,7 @@ impl Adapter for Mute {
 }
 
 /// Asks `--requests` times, `--in-flight` at once, and prints what it took.
-pub(crate) async fn drive(base: &str, flags: &Arguments) -> Result<(), BoxError> {
+pub(crate) async fn drive(base: &str, flags: &Arguments) -> Result<(), BenchError> {
     let requests: usize = flags.number("requests", 100_000)?;
     let in_flight: usize = flags.number("in-flight", 256)?;
     let filler = "x".repeat(flags.number("body-bytes", 2000)?);
@@ -106,7 +106,7 @@ pub(crate) async fn drive(base: &str, flags: &Arguments) -> Result<(), BoxError>
         });
     }
     while let Some(done) = tasks.join_next().await {
-        let done: Result<(), BoxError> = done?;
+        let done: Result<(), BenchError> = done?;
         done?;
     }
     let (took, cpu) = (start.elapsed().as_secs_f64(), (cpu_time()? - cpu).as_secs_f64());
@@ -118,7 +118,7 @@ pub(crate) async fn drive(base: &str, flags: &Arguments) -> Result<(), BoxError>
     Ok(())
 }
 
-fn target(name: &str, base: &str) -> Result<Arc<dyn Target>, BoxError> {
+fn target(name: &str, base: &str) -> Result<Arc<dyn Target>, BenchError> {
     let settings = LmSettings {
         api_base: Some(base.to_owned()),
         ..LmSettings::new("bench", "openai/m")
@@ -142,7 +142,7 @@ fn target(name: &str, base: &str) -> Result<Arc<dyn Target>, BoxError> {
 }
 
 /// User and system time of this process, from Linux's `/proc`, in ticks of 10 ms.
-fn cpu_time() -> Result<Duration, BoxError> {
+fn cpu_time() -> Result<Duration, BenchError> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     // The command's name is in parentheses and may contain spaces; utime and stime are the 12th and 13th field after
     // it.

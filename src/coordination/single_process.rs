@@ -13,25 +13,25 @@ use tokio::time::Instant;
 #[derive(Debug, Default)]
 pub struct SingleProcess {
     /// Locked for look-ups only, a few times a second; never across an await.
-    state: Mutex<State>,
+    state: Mutex<CoordinationState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct CoordinationState {
     cancelled: HashSet<RunId>,
     /// The last heartbeats by run and by the worker's id.
-    signed: BTreeMap<(RunId, String), Signed>,
+    heartbeats: BTreeMap<(RunId, String), LastHeartbeat>,
 }
 
 #[derive(Debug)]
-struct Signed {
+struct LastHeartbeat {
     worker: WorkerInfo,
     at: Instant,
     lease: Duration,
 }
 
 impl SingleProcess {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, CoordinationState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -47,13 +47,13 @@ impl Coordination for SingleProcess {
     }
 
     async fn heartbeat(&self, run: &RunId, worker: &WorkerInfo, lease: Duration) -> Result<(), StoreError> {
-        let signed = Signed {
+        let last = LastHeartbeat {
             worker: worker.clone(),
             at: Instant::now(),
             lease,
         };
         let id = worker.process.id.clone();
-        self.state().signed.insert((run.clone(), id), signed);
+        self.state().heartbeats.insert((run.clone(), id), last);
         Ok(())
     }
 
@@ -63,13 +63,11 @@ impl Coordination for SingleProcess {
 
     async fn workers(&self, run: &RunId) -> Result<Vec<Heartbeat>, StoreError> {
         let mut state = self.state();
-        state
-            .signed
-            .retain(|_, signed| signed.at.elapsed() < signed.lease);
-        let of_run = state.signed.iter().filter(|((of, _), _)| of == run);
-        let heartbeats = of_run.map(|(_, signed)| Heartbeat {
-            worker: signed.worker.clone(),
-            age_secs: signed.at.elapsed().as_secs(),
+        state.heartbeats.retain(|_, last| last.at.elapsed() < last.lease);
+        let of_run = state.heartbeats.iter().filter(|((of, _), _)| of == run);
+        let heartbeats = of_run.map(|(_, last)| Heartbeat {
+            worker: last.worker.clone(),
+            age_secs: last.at.elapsed().as_secs(),
         });
         Ok(heartbeats.collect())
     }

@@ -122,7 +122,7 @@ impl Form for Number {
 }
 
 /// One of several strings.
-pub(crate) struct Choice<T: 'static> {
+pub(crate) struct OneOf<T: 'static> {
     /// The noun for messages, as in "there is no adapter `x`".
     pub(crate) noun: &'static str,
     /// Each option: the string, its value and its meaning.
@@ -131,13 +131,13 @@ pub(crate) struct Choice<T: 'static> {
     pub(crate) unsupported: &'static [&'static str],
 }
 
-impl<T> Choice<T> {
+impl<T> OneOf<T> {
     fn names(&self) -> impl Iterator<Item = &'static str> + Clone {
         self.options.iter().map(|(name, _, _)| *name)
     }
 }
 
-impl<T: Clone + 'static> Form for Choice<T> {
+impl<T: Clone + 'static> Form for OneOf<T> {
     type Output<'a> = T;
 
     fn read<'a>(&self, item: &Item<'a>, problems: &mut Problems) -> Option<T> {

@@ -25,7 +25,7 @@ pub struct FailureIndex {
 }
 
 #[derive(Deserialize)]
-struct Line {
+struct FailureLine {
     teacher: u32,
     example: u32,
     kind: FailureKind,
@@ -34,20 +34,20 @@ struct Line {
     usage: Vec<(String, Usage)>,
     /// Missing in lines of version 0.1.0.
     #[serde(default)]
-    calls: Vec<LineCall>,
+    calls: Vec<FailureLineCall>,
     #[serde(default)]
     lm: Option<String>,
     #[serde(default)]
     unparsed: Vec<Answer>,
     #[serde(default)]
-    records: Vec<Record>,
+    records: Vec<AnswerRecord>,
     task: TaskId,
     #[serde(rename = "made_by")]
     trace_fingerprint: String,
 }
 
 #[derive(Deserialize)]
-struct LineCall {
+struct FailureLineCall {
     lm: String,
     #[serde(default)]
     unparsed: Vec<Answer>,
@@ -58,7 +58,7 @@ struct LineCall {
 struct Answer {}
 
 #[derive(Deserialize)]
-struct Record {
+struct AnswerRecord {
     #[serde(default)]
     lm: String,
 }
@@ -66,7 +66,7 @@ struct Record {
 impl FailureIndex {
     /// Reads a line (with or without its line feed).
     pub fn parse(line: &str) -> Result<FailureIndex, serde_json::Error> {
-        let line: Line = serde_json::from_str(line)?;
+        let line: FailureLine = serde_json::from_str(line)?;
         let spent = line.usage.iter().map(|(lm, usage)| Spent {
             lm: lm.clone(),
             answers: line.answers(lm),
@@ -84,7 +84,7 @@ impl FailureIndex {
     }
 }
 
-impl Line {
+impl FailureLine {
     /// How many answers of the LM it has. An earlier version listed no calls, but an LM that gave none has no usage.
     fn answers(&self, lm: &str) -> u64 {
         let calls = self.calls.iter().filter(|call| call.lm == lm);

@@ -47,19 +47,19 @@ pub struct CallIndex {
 pub struct NotATrace(#[from] serde_json::Error);
 
 #[derive(Deserialize)]
-struct Line<'a> {
+struct TraceLine<'a> {
     teacher: u32,
     example: u32,
     kept: bool,
     #[serde(borrow)]
-    calls: Vec<LineCall<'a>>,
+    calls: Vec<TraceLineCall<'a>>,
     task: TaskId,
     #[serde(rename = "made_by")]
     trace_fingerprint: String,
 }
 
 #[derive(Deserialize)]
-struct LineCall<'a> {
+struct TraceLineCall<'a> {
     predictor: String,
     lm: String,
     #[serde(borrow)]
@@ -90,7 +90,7 @@ impl LineIndex {
 
     /// Reads a line (with or without its line feed).
     pub fn parse(line: &str) -> Result<LineIndex, NotATrace> {
-        let parsed: Line<'_> = serde_json::from_str(line)?;
+        let parsed: TraceLine<'_> = serde_json::from_str(line)?;
         let range = |raw: &RawValue| {
             let start = raw.get().as_ptr() as usize - line.as_ptr() as usize;
             start as u32..(start + raw.get().len()) as u32

@@ -16,9 +16,9 @@ pub struct LineAnswers {
 }
 
 #[derive(Deserialize)]
-struct Line<'a> {
+struct AnsweredLine<'a> {
     #[serde(borrow)]
-    calls: Option<Vec<LineCall<'a>>>,
+    calls: Option<Vec<AnsweredCall<'a>>>,
     /// Of a failure, like the following fields.
     kind: Option<FailureKind>,
     status: Option<u16>,
@@ -29,7 +29,7 @@ struct Line<'a> {
 }
 
 #[derive(Deserialize)]
-struct LineCall<'a> {
+struct AnsweredCall<'a> {
     lm: String,
     #[serde(borrow)]
     messages: &'a RawValue,
@@ -50,7 +50,7 @@ struct LineExchange<'a> {
 impl LineAnswers {
     /// Reads a line. `None` if it is a failure of version 0.1.0, whose answers are lost.
     pub fn parse(line: &str) -> Result<Option<LineAnswers>, NotATrace> {
-        let line: Line<'_> = serde_json::from_str(line)?;
+        let line: AnsweredLine<'_> = serde_json::from_str(line)?;
         if let Some(records) = line.records {
             // The last answer may be what ended the task.
             let reusable = records.len().saturating_sub(1);

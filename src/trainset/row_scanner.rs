@@ -374,7 +374,7 @@ impl<'de> Visitor<'de> for Columns<'_, '_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(Key(key)) = map.next_key()? {
+        while let Some(ObjectKey(key)) = map.next_key()? {
             let raw: &RawValue = map.next_value()?;
             self.0.column(&key, |digest| match raw.get() {
                 // The JSON of a plain string is its source text.
@@ -388,4 +388,4 @@ impl<'de> Visitor<'de> for Columns<'_, '_> {
 }
 
 #[derive(serde::Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+struct ObjectKey<'a>(#[serde(borrow)] Cow<'a, str>);

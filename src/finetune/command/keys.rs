@@ -3,7 +3,7 @@
 use super::config::TrainFormat;
 use super::forms::{AboveZero, BodyPart, CommandLine, Seconds, TemplateLines, TemplateText};
 use crate::schema::definition::{optional, required};
-use crate::schema::form::{Choice, Flag, Free, List, Named, OneOrMany, Sub, Text, Word};
+use crate::schema::form::{Flag, Free, List, Named, OneOf, OneOrMany, Sub, Text, Word};
 use crate::schema::table::table;
 
 table! {
@@ -25,7 +25,7 @@ table! {
 }
 
 /// The formats of the training file.
-const TRAIN_FORMATS: Choice<TrainFormat> = Choice {
+const TRAIN_FORMATS: OneOf<TrainFormat> = OneOf {
     noun: "train format",
     options: &[
         (
@@ -59,7 +59,7 @@ table! {
         /// Further `train` keys that the job may give. The command reads them from `{hyperparams_file}`.
         keys: List<Text> = List(Text), optional("[\"warmup_ratio\"]").default("none");
         /// The format of the training file.
-        train_format: Choice<TrainFormat> = TRAIN_FORMATS, optional("\"messages\"").default("`\"prompt_completion\"`");
+        train_format: OneOf<TrainFormat> = TRAIN_FORMATS, optional("\"messages\"").default("`\"prompt_completion\"`");
         /// Files that are written into the work folder, by name. Values are inserted as JSON; a line is omitted if one of its placeholders has
         /// no value.
         files: Named<TemplateLines> = Named("config.yaml", TemplateLines),

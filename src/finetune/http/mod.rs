@@ -13,7 +13,9 @@ pub(super) use connect::{NoAccess, ServiceClient};
 pub(super) use error::{CallError, ErrorResponse, HttpRefusal};
 pub(super) use signed_upload::Put;
 
-use crate::http::{self, BadAddress, LARGEST_ERROR, Secret, chain, collect, retry, server_error};
+use crate::http::{
+    self, AttemptError, BadAddress, LARGEST_ERROR, Secret, chain, collect, retry, server_error,
+};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Client, Method, RequestBuilder, Response, Url};
@@ -71,8 +73,6 @@ enum Load<'a> {
     /// A bare file.
     Bare(&'a Put<'a>),
 }
-
-type AttemptError = http::AttemptError<CallError>;
 
 impl Http {
     /// A client for `address`. Opens no connection. The key is sent bare in `header`, or as `Authorization: Bearer`.
@@ -183,7 +183,12 @@ impl Http {
         }
     }
 
-    async fn once(&self, method: &Method, url: &Url, load: &Load<'_>) -> Result<Json, AttemptError> {
+    async fn once(
+        &self,
+        method: &Method,
+        url: &Url,
+        load: &Load<'_>,
+    ) -> Result<Json, AttemptError<CallError>> {
         let place = format!("{method} {}", redacted(url));
         let request = self.client.request(method.clone(), url.clone());
         let request = loaded(request, load).await.map_err(|error| {
@@ -219,7 +224,7 @@ impl Http {
         })
     }
 
-    async fn no_success(&self, method: &Method, place: &str, response: Response) -> AttemptError {
+    async fn no_success(&self, method: &Method, place: &str, response: Response) -> AttemptError<CallError> {
         let status = response.status();
         let imposed = retry::imposed(response.headers(), SystemTime::now());
         let location = response.headers().get(LOCATION);
@@ -262,7 +267,7 @@ impl Http {
     }
 
     /// A request that could not be sent, or an answer that did not arrive whole.
-    fn broken(&self, method: &Method, place: &str, error: reqwest::Error) -> AttemptError {
+    fn broken(&self, method: &Method, place: &str, error: reqwest::Error) -> AttemptError<CallError> {
         let never_left = error.is_connect() || error.is_builder();
         let message = format!("{place}: {}", self.redact(&chain(&error.without_url())));
         if *method == Method::POST && !never_left {

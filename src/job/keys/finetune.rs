@@ -2,14 +2,14 @@
 
 use crate::finetune::RowFormat;
 use crate::schema::definition::{optional, required};
-use crate::schema::form::{Choice, Free, List, Number, Word};
+use crate::schema::form::{Free, List, Number, OneOf, Word};
 use crate::schema::table::table;
 
 /// The maximum fraction of validation examples.
 const MOST_VALIDATION: f64 = 0.9;
 
 /// The fine-tune providers of this version.
-const FINETUNE_PROVIDERS: Choice<&str> = Choice {
+const FINETUNE_PROVIDERS: OneOf<&str> = OneOf {
     noun: "fine-tune provider",
     options: &[
         (
@@ -39,7 +39,7 @@ const FINETUNE_PROVIDERS: Choice<&str> = Choice {
 };
 
 /// The formats that `export` adds.
-const ROW_FORMATS: Choice<RowFormat> = Choice {
+const ROW_FORMATS: OneOf<RowFormat> = OneOf {
     noun: "row format",
     options: &[
         (
@@ -64,7 +64,7 @@ table! {
     /// How an LM is fine-tuned. Every LM of the student needs this table.
     pub(in crate::job) struct FinetuneTable {
         /// What trains.
-        provider: Choice<&'static str> = FINETUNE_PROVIDERS, required("\"export\"");
+        provider: OneOf<&'static str> = FINETUNE_PROVIDERS, required("\"export\"");
         /// The model that is trained: DSPy's `finetuning_model`.
         model: Word = Word, optional("\"openai/Qwen/Qwen3-4B\"").default("the LM's own model");
         /// DSPy's `train_kwargs`, in the provider's own names. `check` refuses keys that a service does not take.
@@ -72,7 +72,7 @@ table! {
         /// The part of the examples (0 to 0.9) whose rows are held out for validation.
         validation_fraction: Number = Number(0.0, MOST_VALIDATION), optional("0.05").default("0");
         /// Row formats beside DSPy's `messages`, each in a file of its own.
-        formats: List<Choice<RowFormat>> = List(ROW_FORMATS), optional("[\"sharegpt\"]").default("none").only_for(&["export"]);
+        formats: List<OneOf<RowFormat>> = List(ROW_FORMATS), optional("[\"sharegpt\"]").default("none").only_for(&["export"]);
         /// The name of a trainer in the worker's `--trainers` file.
         trainer: Word = Word, required("\"trl\"").only_for(&["command"]);
         /// The address of the service.

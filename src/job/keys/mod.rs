@@ -12,7 +12,7 @@ pub(super) use program::{FileRoot, PredictorTable, ProgramTable};
 
 use crate::adapter::AdapterKind;
 use crate::schema::definition::{optional, required, reserved};
-use crate::schema::form::{Choice, Count, Either, Flag, List, Named, Number, OneOrMany, Sub, Word};
+use crate::schema::form::{Count, Either, Flag, List, Named, Number, OneOf, OneOrMany, Sub, Word};
 use crate::schema::table::table;
 use crate::schema::time_span::TimeSpan;
 
@@ -117,7 +117,7 @@ table! {
 }
 
 /// The adapters that this version has.
-const ADAPTERS: Choice<AdapterKind> = Choice {
+const ADAPTERS: OneOf<AdapterKind> = OneOf {
     noun: "adapter",
     options: &[
         ("chat", AdapterKind::Chat, "`dspy.ChatAdapter`"),
@@ -135,7 +135,7 @@ table! {
         /// Leave the demos out of the training rows and of the compiled student.
         exclude_demos: Flag = Flag, optional("false").default("false");
         /// How programs talk to LMs, and how training rows are written.
-        adapter: Choice<AdapterKind> = ADAPTERS, optional("\"chat\"").default("`\"chat\"`");
+        adapter: OneOf<AdapterKind> = ADAPTERS, optional("\"chat\"").default("`\"chat\"`");
         /// Stop the run with exit code 1 if a greater part (0 to 1) of the examples that ended lately has failed. Lately: twice as many examples
         /// as calls are in flight, and at least 50. Limits and outages of an LM's account fail no example. The run also stops if the metric
         /// keeps none of the first 200 traces. 1.0 switches both off.

@@ -2,7 +2,7 @@
 
 use crate::program::ModuleKind;
 use crate::schema::definition::{optional, required, reserved};
-use crate::schema::form::{Any, Choice, Count, Described, Free, List, Named, Sub, Text, Word};
+use crate::schema::form::{Any, Count, Described, Free, List, Named, OneOf, Sub, Text, Word};
 use crate::schema::table::table;
 
 table! {
@@ -29,7 +29,7 @@ table! {
 }
 
 /// The modules that this version runs.
-const MODULES: Choice<ModuleKind> = Choice {
+const MODULES: OneOf<ModuleKind> = OneOf {
     noun: "module",
     options: &[
         ("Predict", ModuleKind::Predict, "`dspy.Predict`"),
@@ -58,7 +58,7 @@ table! {
         /// the predictor `classify.predict`.
         name: Word = Word, required("\"answer\"");
         /// The DSPy module.
-        module: Choice<ModuleKind> = MODULES, optional("\"ChainOfThought\"").default("`\"Predict\"`");
+        module: OneOf<ModuleKind> = MODULES, optional("\"ChainOfThought\"").default("`\"Predict\"`");
         /// The signature in DSPy's mini-language: `inputs -> outputs`, with types.
         signature: Word = Word, required("\"question -> answer\"");
         /// The instructions of the signature.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// A heartbeat as Redis holds it.
 #[derive(Serialize, Deserialize)]
-struct Signed<W> {
+struct HeartbeatRecord<W> {
     #[serde(flatten)]
     worker: W,
     /// With the rest of the lease it gives the age. 0 if an earlier version wrote the heartbeat.
@@ -24,7 +24,8 @@ struct Signed<W> {
 /// version wrote another format.
 fn heartbeat_of(reply: &[u8]) -> Option<Heartbeat> {
     let (left, about) = std::str::from_utf8(reply).ok()?.split_once(' ')?;
-    let Signed { worker, lease_ms } = serde_json::from_str::<Signed<WorkerInfo>>(about).ok()?;
+    let HeartbeatRecord { worker, lease_ms } =
+        serde_json::from_str::<HeartbeatRecord<WorkerInfo>>(about).ok()?;
     let age = lease_ms.saturating_sub(left.parse().ok()?);
     Some(Heartbeat {
         worker,
@@ -59,7 +60,7 @@ impl Coordination for RedisStore {
     }
 
     async fn heartbeat(&self, run: &RunId, worker: &WorkerInfo, lease: Duration) -> Result<(), StoreError> {
-        let about = text(&Signed {
+        let about = text(&HeartbeatRecord {
             worker,
             lease_ms: millis(lease),
         });

@@ -49,13 +49,13 @@ pub fn jsonable(value: &Value) -> Cow<'_, Value> {
     if is_plain(value) {
         Cow::Borrowed(value)
     } else {
-        Cow::Owned(plain(value, Owner::Container))
+        Cow::Owned(plain(value, FloatContext::Container))
     }
 }
 
 /// The context of a float. The fields of a model are typed, and pydantic keeps a typed float as it is.
 #[derive(Clone, Copy)]
-enum Owner {
+enum FloatContext {
     Container,
     Model,
 }
@@ -73,27 +73,27 @@ fn is_plain(value: &Value) -> bool {
     }
 }
 
-fn plain(value: &Value, owner: Owner) -> Value {
-    match (value, owner) {
-        (Value::Float(f), Owner::Container) if !f.is_finite() => Value::None,
+fn plain(value: &Value, context: FloatContext) -> Value {
+    match (value, context) {
+        (Value::Float(f), FloatContext::Container) if !f.is_finite() => Value::None,
         (Value::List(items) | Value::Tuple(items) | Value::Set(items), _) => {
-            Value::List(items.iter().map(|item| plain(item, owner)).collect())
+            Value::List(items.iter().map(|item| plain(item, context)).collect())
         }
         (Value::Dict(items), _) => {
             let mut dict = DictBuilder::default();
             for (k, v) in items {
                 let mut name = String::new();
                 write_key(k, &mut name);
-                dict.insert(Value::Str(name), plain(v, owner));
+                dict.insert(Value::Str(name), plain(v, context));
             }
             Value::Dict(dict.finish())
         }
-        (Value::Enum(e), _) => plain(&e.value, Owner::Container),
+        (Value::Enum(e), _) => plain(&e.value, FloatContext::Container),
         (Value::Model(m), _) => {
             let fields = m.fields.iter();
             Value::Dict(
                 fields
-                    .map(|(name, v)| (Value::from(&**name), plain(v, Owner::Model)))
+                    .map(|(name, v)| (Value::from(&**name), plain(v, FloatContext::Model)))
                     .collect(),
             )
         }

@@ -1,7 +1,7 @@
 //! Parses the type annotations of the mini-language, as `typing` and DSPy combine them.
 
 use super::SignatureError;
-use super::parse::Reader;
+use super::parse::SignatureReader;
 use super::tokens::{Token, tokens};
 use super::types::{NamedTypes, TupleItems, Type};
 use bsft_pycompat::value::Value;
@@ -31,7 +31,7 @@ const MAX_DEPTH: usize = 50;
 
 /// Parses a single annotation.
 pub fn parse_type(text: &str, types: &NamedTypes) -> Result<Type, SignatureError> {
-    let mut reader = Reader {
+    let mut reader = SignatureReader {
         tokens: tokens(text)?,
         at: 0,
         types,
@@ -41,7 +41,7 @@ pub fn parse_type(text: &str, types: &NamedTypes) -> Result<Type, SignatureError
     Ok(ty)
 }
 
-impl Reader<'_> {
+impl SignatureReader<'_> {
     /// Parses one type, or several separated by `|`.
     pub(super) fn union(&mut self, depth: usize) -> Result<Type, SignatureError> {
         let mut members = vec![self.primary(depth)?];

@@ -56,7 +56,7 @@ pub(super) fn fields(text: &str, types: &NamedTypes) -> Result<(Vec<Field>, Vec<
 }
 
 fn side(text: &str, types: &NamedTypes) -> Result<Vec<Field>, SignatureError> {
-    let mut reader = Reader {
+    let mut reader = SignatureReader {
         tokens: tokens(text)?,
         at: 0,
         types,
@@ -83,13 +83,13 @@ fn side(text: &str, types: &NamedTypes) -> Result<Vec<Field>, SignatureError> {
 }
 
 /// The tokens of one side, and the current position.
-pub(super) struct Reader<'a> {
+pub(super) struct SignatureReader<'a> {
     pub(super) tokens: Vec<(Token, &'a str)>,
     pub(super) at: usize,
     pub(super) types: &'a NamedTypes,
 }
 
-impl Reader<'_> {
+impl SignatureReader<'_> {
     /// Parses a field, and reports whether it has a default.
     fn field(&mut self) -> Result<(Field, bool), SignatureError> {
         let name = self.name("expected a field's name")?;

@@ -29,13 +29,13 @@ type Fault = (&'static str, usize);
 
 /// `json.loads(text)`. A lone surrogate escape, which Rust strings cannot hold, is read as U+FFFD.
 pub fn parse(text: &str) -> Result<Value, JsonError> {
-    let mut reader = Reader {
+    let mut reader = JsonReader {
         text,
         bytes: text.as_bytes(),
         at: 0,
         depth: 0,
     };
-    let whole = |reader: &mut Reader<'_>| -> Result<Value, Fault> {
+    let whole = |reader: &mut JsonReader<'_>| -> Result<Value, Fault> {
         if text.starts_with('\u{feff}') {
             return Err(("unexpected byte order mark: remove it", 0));
         }
@@ -52,7 +52,7 @@ pub fn parse(text: &str) -> Result<Value, JsonError> {
 
 /// `JSONDecoder().raw_decode(text)`: the value at the very start and the bytes it takes; what follows is not looked at.
 pub fn parse_prefix(text: &str) -> Result<(Value, usize), JsonError> {
-    let mut reader = Reader {
+    let mut reader = JsonReader {
         text,
         bytes: text.as_bytes(),
         at: 0,
@@ -74,14 +74,14 @@ fn locate(text: &str, (message, offset): Fault) -> JsonError {
     }
 }
 
-struct Reader<'a> {
+struct JsonReader<'a> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
     depth: usize,
 }
 
-impl Reader<'_> {
+impl JsonReader<'_> {
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
@@ -95,8 +95,8 @@ impl Reader<'_> {
     fn value(&mut self) -> Result<Value, Fault> {
         match self.peek() {
             Some(b'"') => Ok(Value::Str(self.string()?)),
-            Some(b'{') => self.nested(Reader::object),
-            Some(b'[') => self.nested(Reader::array),
+            Some(b'{') => self.nested(JsonReader::object),
+            Some(b'[') => self.nested(JsonReader::array),
             Some(b'-' | b'0'..=b'9') => self.number(),
             _ => self.word(),
         }

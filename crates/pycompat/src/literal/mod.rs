@@ -46,7 +46,7 @@ pub fn eval(text: &str) -> Result<Value, LiteralError> {
     } else {
         Cow::Borrowed(text)
     };
-    let mut reader = Reader {
+    let mut reader = LiteralReader {
         text: &text,
         at: 0,
         depth: 0,
@@ -74,7 +74,7 @@ fn is_hashable(value: &Value) -> bool {
     }
 }
 
-struct Reader<'a> {
+struct LiteralReader<'a> {
     text: &'a str,
     at: usize,
     /// Open brackets; within any, line breaks are white space.
@@ -83,7 +83,7 @@ struct Reader<'a> {
     unhashable: bool,
 }
 
-impl Reader<'_> {
+impl LiteralReader<'_> {
     fn malformed(&self, message: &'static str) -> LiteralError {
         LiteralError::Malformed {
             message,
@@ -209,7 +209,7 @@ impl Reader<'_> {
         match self.peek() {
             Some(b'0'..=b'9' | b'.') => Ok((self.number()?, true)),
             Some(b'\'' | b'"') => Ok((self.strings()?, false)),
-            Some(b'(') => self.bracket(Reader::parenthesis),
+            Some(b'(') => self.bracket(LiteralReader::parenthesis),
             Some(b'[') => self.bracket(|reader| {
                 let items = reader.items(b']')?;
                 Ok((Value::List(items), false))

@@ -1,13 +1,13 @@
 //! Python's number literals.
 
-use super::{LiteralError, Reader};
+use super::{LiteralError, LiteralReader};
 use crate::json::MAX_DIGITS;
 use crate::text::is_word;
 use crate::value::Value;
 use num_bigint::BigInt;
 use num_traits::Num;
 
-impl Reader<'_> {
+impl LiteralReader<'_> {
     pub(super) fn number(&mut self) -> Result<Value, LiteralError> {
         let prefix = self
             .rest()

@@ -1,9 +1,9 @@
 //! Python's string literals: prefixes, triple quotes, escapes, and neighbours that join.
 
-use super::{LiteralError, Reader};
+use super::{LiteralError, LiteralReader};
 use crate::value::Value;
 
-impl Reader<'_> {
+impl LiteralReader<'_> {
     /// One or more string literals; the cursor is on a quote or a prefix.
     pub(super) fn strings(&mut self) -> Result<Value, LiteralError> {
         let mut out = String::new();

@@ -36,12 +36,12 @@ pub(super) fn validate<'t>(value: Value, ty: &'t Type, how: &mut How) -> Result<
         Type::Model(class) => model(value, class, ty, how),
         Type::List(item) => {
             let (items, kind) = items(value, ty)?;
-            how.floor_unless(kind == Kind::List);
+            how.floor_unless(kind == ArrayKind::List);
             Ok(Value::List(each(items, item.as_deref(), how)?))
         }
         Type::Set(item) => {
             let (items, kind) = items(value, ty)?;
-            how.floor_unless(kind == Kind::Set);
+            how.floor_unless(kind == ArrayKind::Set);
             let members = each(items, item.as_deref(), how)?;
             match members.iter().position(|member| !is_hashable(member)) {
                 Some(at) => refused(members.into_iter().nth(at).unwrap_or(Value::None)),
@@ -50,7 +50,7 @@ pub(super) fn validate<'t>(value: Value, ty: &'t Type, how: &mut How) -> Result<
         }
         Type::Tuple(shape) => {
             let (items, kind) = items(value, ty)?;
-            how.floor_unless(kind == Kind::Tuple);
+            how.floor_unless(kind == ArrayKind::Tuple);
             tuple(items, shape, ty, how)
         }
         Type::Dict(shape) => match value {
@@ -63,17 +63,17 @@ pub(super) fn validate<'t>(value: Value, ty: &'t Type, how: &mut How) -> Result<
 
 /// The kind of the value from which an array was converted.
 #[derive(PartialEq)]
-enum Kind {
+enum ArrayKind {
     List,
     Tuple,
     Set,
 }
 
-fn items(value: Value, ty: &Type) -> Result<(Vec<Value>, Kind), Refused<'_>> {
+fn items(value: Value, ty: &Type) -> Result<(Vec<Value>, ArrayKind), Refused<'_>> {
     match value {
-        Value::List(items) => Ok((items, Kind::List)),
-        Value::Tuple(items) => Ok((items, Kind::Tuple)),
-        Value::Set(items) => Ok((items, Kind::Set)),
+        Value::List(items) => Ok((items, ArrayKind::List)),
+        Value::Tuple(items) => Ok((items, ArrayKind::Tuple)),
+        Value::Set(items) => Ok((items, ArrayKind::Set)),
         value => Err(Refused { value, ty }),
     }
 }

@@ -9,7 +9,7 @@ use crate::text::is_space;
 
 /// What to do at a character.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Step {
+enum BodyStep {
     /// The string ends in front of it.
     End,
     /// It is dealt with; look at the next one.
@@ -27,9 +27,9 @@ impl Parser {
             .filter(|&c| c != state.right || state.low_spans > 0)
         {
             match self.before_character(c, state) {
-                Step::End => break,
-                Step::Handled => continue,
-                Step::Text => {}
+                BodyStep::End => break,
+                BodyStep::Handled => continue,
+                BodyStep::Text => {}
             }
             state.push(c);
             self.cursor.index += 1;
@@ -37,19 +37,19 @@ impl Parser {
             if state.out.ends_with('\\') && self.escape(state) {
                 continue;
             }
-            if self.after_character(c, state) == Step::End {
+            if self.after_character(c, state) == BodyStep::End {
                 return self.cursor.peek(0);
             }
         }
         self.cursor.peek(0)
     }
 
-    fn before_character(&mut self, c: char, state: &mut State) -> Step {
+    fn before_character(&mut self, c: char, state: &mut State) -> BodyStep {
         let value = self.context() == Some(Context::Value);
         if state.missing_quotes {
             match self.context() {
-                Some(Context::Key) if c == ':' || is_space(c) => return Step::End,
-                Some(Context::Array) if c == ']' || c == ',' => return Step::End,
+                Some(Context::Key) if c == ':' || is_space(c) => return BodyStep::End,
+                Some(Context::Array) if c == ']' || c == ',' => return BodyStep::End,
                 _ => {}
             }
         }
@@ -75,7 +75,7 @@ impl Parser {
                 .iter()
                 .for_each(|&c| state.push(c));
             self.cursor.index += end;
-            return Step::Handled;
+            return BodyStep::Handled;
         }
         if value && c == ',' && !state.pending_container && state.containers.is_empty() {
             let comma = if state.commas_are_text {
@@ -84,7 +84,7 @@ impl Parser {
                 self.classify_comma(state)
             };
             if comma == Comma::Member {
-                return Step::End;
+                return BodyStep::End;
             }
             state.commas_are_text |= comma == Comma::TextToTheEnd;
             state.pending_container = comma == Comma::Container;
@@ -98,25 +98,25 @@ impl Parser {
                 return self.take(state);
             }
             if self.brace_ends_string(state) {
-                return Step::End;
+                return BodyStep::End;
             }
         }
         if c == ']' && self.is_within(Context::Array) && !state.out.ends_with(state.right) {
             let quote = self.cursor.find(&[state.right], 0);
             if self.cursor.peek(quote).is_none() {
-                return Step::End;
+                return BodyStep::End;
             }
         }
         if value && c == '}' {
             self.brace_before_fence(state)
         } else {
-            Step::Text
+            BodyStep::Text
         }
     }
 
-    fn take(&mut self, state: &mut State) -> Step {
+    fn take(&mut self, state: &mut State) -> BodyStep {
         state.push_next(&mut self.cursor);
-        Step::Handled
+        BodyStep::Handled
     }
 
     /// Whether the brace at the cursor starts an object with a bare key.
@@ -159,18 +159,18 @@ impl Parser {
     }
 
     /// The brace at the cursor before code fences or the end of the text.
-    fn brace_before_fence(&mut self, state: &mut State) -> Step {
+    fn brace_before_fence(&mut self, state: &mut State) -> BodyStep {
         let at = self.cursor.after_space(1);
         let Some(next) = self.cursor.peek(at) else {
-            return Step::End;
+            return BodyStep::End;
         };
         if next != '`' || self.cursor.peek(at + 1) != Some('`') || self.cursor.peek(at + 2) != Some('`') {
-            return Step::Text;
+            return BodyStep::Text;
         }
         if self.fence_is_text(state, at) {
             self.take(state)
         } else {
-            Step::End
+            BodyStep::End
         }
     }
 
@@ -213,30 +213,30 @@ impl Parser {
     }
 
     /// `c` is at the cursor, behind a character that was text.
-    fn after_character(&mut self, c: char, state: &mut State) -> Step {
+    fn after_character(&mut self, c: char, state: &mut State) -> BodyStep {
         if c == ':'
             && !state.missing_quotes
             && self.context() == Some(Context::Key)
             && self.colon_ends_key(state)
         {
-            return Step::End;
+            return BodyStep::End;
         }
         if state.low_spans > 0 && c == '"' {
             state.low_spans -= 1;
             return self.take(state);
         }
         if c != state.right {
-            return Step::Text;
+            return BodyStep::Text;
         }
         if self.context() == Some(Context::Value) && self.quote_is_in_class(state) {
             return self.take(state);
         }
         if state.out.is_empty() || state.out.ends_with('\\') {
-            return Step::Text;
+            return BodyStep::Text;
         }
         match self.right_quote(state) {
-            Quote::Ends => Step::End,
-            Quote::Handled | Quote::Open => Step::Handled,
+            Quote::Ends => BodyStep::End,
+            Quote::Handled | Quote::Open => BodyStep::Handled,
         }
     }
 
