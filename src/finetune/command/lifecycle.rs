@@ -1,10 +1,10 @@
 //! The life of a training, poll by poll: acts on what its folder contains and never waits for the trainer.
 
 use super::background_tasks::{Tasks, blocking};
-use super::config::Trainer;
 use super::finish::finish;
 use super::process::launch;
 use super::process::stop::{LEFTOVER_GRACE, end_group, mark_stopped};
+use super::trainers::Trainer;
 use super::work_dir::state::{FolderState, read_state};
 use super::work_dir::{PreparedTraining, StopCause, WorkDir, WorkLock, progress};
 use crate::finetune::{ProviderError, TrainingProgress, TrainingState};

@@ -5,29 +5,29 @@
 //! trainer's exit code proves that it ended; a trainer that disappears without one is restarted from its last checkpoint.
 
 mod background_tasks;
-mod config;
 mod entry_digest;
+mod entry_tables;
 mod finish;
-mod forms;
-mod keys;
 mod lifecycle;
-mod parts;
 mod placeholder_check;
 mod preflight;
 mod prepare;
 mod process;
 mod procfs;
-mod reading;
 mod template;
 #[cfg(test)]
 mod tests;
+mod trainers;
+mod trainers_file;
+mod trainers_file_forms;
+mod trainers_file_keys;
 mod work_dir;
 
-pub use config::Trainers;
 pub use process::stop::stop_all;
+pub use trainers::Trainers;
 #[cfg(test)]
-pub(crate) use reading::problems_of_trainers;
-pub(crate) use reading::trainers_definition;
+pub(crate) use trainers_file::problems_of_trainers;
+pub(crate) use trainers_file::trainers_definition;
 pub use work_dir::UnfinishedTraining;
 pub(super) use work_dir::unfinished;
 
@@ -38,13 +38,13 @@ use super::{
 use crate::http::http_date;
 use async_trait::async_trait;
 use background_tasks::blocking;
-use config::Trainer;
 use lifecycle::{Lifecycle, running};
 use preflight::{check_runnable, rejected_settings};
 use prepare::prepare;
 use process::stop::mark_stopped;
 use std::sync::Arc;
 use tracing::warn;
+use trainers::Trainer;
 use work_dir::state::FolderState;
 use work_dir::{StopCause, WorkDir};
 

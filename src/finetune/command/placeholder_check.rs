@@ -1,9 +1,9 @@
 //! Checks the placeholders of a trainer's entry: whatever a job sets, each has a value or may be omitted.
 
-use super::config::{Argument, BodyValue, ServeHow, Trainer};
-use super::parts::TableReport;
+use super::entry_tables::TableReport;
 use super::template::Template;
 use super::template::placeholders::{self, ARTEFACT, SOMETIMES, is_built_in};
+use super::trainers::{Argument, BodyValue, ServeHow, Trainer};
 use crate::schema::nearest;
 
 /// Interpreters that execute an argument as code.

@@ -1,10 +1,10 @@
 //! Checks before a training: can this trainer run on this machine, and does it accept the training's settings?
 
-use super::config::Trainer;
 use super::process::environment::{arguments, variables, without_secrets};
 use super::process::short_command;
-use super::reading::train_keys;
 use super::template::values::{Values, unfit_text, unfit_value};
+use super::trainers::Trainer;
+use super::trainers_file::train_keys;
 use crate::finetune::TrainingSpec;
 use crate::schema::nearest;
 use std::fs;

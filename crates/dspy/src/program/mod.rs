@@ -68,13 +68,13 @@
 //! ```
 
 mod build;
-mod demos;
+mod demo_warnings;
 mod run;
 mod saved_state;
 mod spec;
 
 pub use build::BuildError;
-pub use demos::unread_demo_keys;
+pub use demo_warnings::unread_demo_keys;
 pub use run::{
     Call, CallRequest, Exchange, PendingCall, ProgramFailure, ProgramFailureKind, ProgramResult, Step,
     UnparsedCall,

@@ -5,11 +5,11 @@ mod serve;
 mod upload;
 
 use crate::finetune::command::background_tasks::blocking;
-use crate::finetune::command::config::Trainer;
 use crate::finetune::command::process::environment::without_secrets;
 use crate::finetune::command::process::stop::{LEFTOVER_GRACE, end_group};
 use crate::finetune::command::template::plain;
 use crate::finetune::command::template::values::Values;
+use crate::finetune::command::trainers::Trainer;
 use crate::finetune::command::work_dir::WorkDir;
 use crate::finetune::command::work_dir::progress;
 use crate::finetune::{TrainingResult, TrainingState};

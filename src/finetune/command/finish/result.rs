@@ -1,9 +1,9 @@
 //! Checks the result of a trainer. Exit code 0 is not enough: trainers also return it after they were stopped.
 
 use crate::finetune::TrainingProgress;
-use crate::finetune::command::config::Trainer;
 use crate::finetune::command::process::environment::without_secrets;
 use crate::finetune::command::template::values::Values;
+use crate::finetune::command::trainers::Trainer;
 use crate::finetune::command::work_dir::progress;
 use crate::finetune::command::work_dir::{UNFINISHED, WorkDir};
 use crate::hex::hex;

@@ -1,10 +1,10 @@
 //! Makes a server load the new model, with a request or a command, and waits until it is ready.
 
-use crate::finetune::command::config::{Argument, BodyValue, Serve, ServeHow, Trainer};
 use crate::finetune::command::process::environment::{arguments, variables};
 use crate::finetune::command::procfs;
 use crate::finetune::command::template::values::Values;
 use crate::finetune::command::template::{Template, plain};
+use crate::finetune::command::trainers::{Argument, BodyValue, Serve, ServeHow, Trainer};
 use crate::finetune::command::work_dir::WorkDir;
 use crate::http::Secret;
 use crate::http::{self, BadAddress, LARGEST_ERROR, chain, collect};

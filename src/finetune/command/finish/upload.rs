@@ -1,10 +1,10 @@
 //! The `upload` command of a trainer: brings the model to where it is served.
 
 use super::result::ResultFile;
-use crate::finetune::command::config::Trainer;
 use crate::finetune::command::process::environment::{arguments, variables};
 use crate::finetune::command::process::short_command;
 use crate::finetune::command::template::values::Values;
+use crate::finetune::command::trainers::Trainer;
 use crate::finetune::command::work_dir::WorkDir;
 use std::fs;
 use std::time::Duration;

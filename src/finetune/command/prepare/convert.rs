@@ -1,7 +1,7 @@
 //! Converts training rows to the trainer's format, line by line, because files may be larger than memory.
 
 use crate::finetune::Conversation;
-use crate::finetune::command::config::TrainFormat;
+use crate::finetune::command::trainers::TrainFormat;
 use crate::finetune::row_formats::prompt_completion;
 use serde::{Deserialize, Serialize};
 use std::fs::File;

@@ -1,10 +1,10 @@
 //! Measures the rows in tokens and determines `max_length`. Rows that the trainer would truncate are reported before it starts.
 
 use super::convert::ConvertedRows;
-use crate::finetune::command::config::Trainer;
 use crate::finetune::command::process::environment::{arguments, variables, without_secrets};
 use crate::finetune::command::process::short_command;
 use crate::finetune::command::template::values::Values;
+use crate::finetune::command::trainers::Trainer;
 use crate::finetune::command::work_dir::WorkDir;
 use serde::Deserialize;
 use std::time::Duration;

@@ -4,9 +4,9 @@ mod convert;
 mod measure;
 
 use crate::finetune::command::background_tasks::blocking;
-use crate::finetune::command::config::Trainer;
 use crate::finetune::command::process::environment::set_paths;
 use crate::finetune::command::template::values::Values;
+use crate::finetune::command::trainers::Trainer;
 use crate::finetune::command::work_dir::{PreparedTraining, WorkDir, WorkLock};
 use crate::finetune::{ProviderError, TrainingRequest, TrainingSpec};
 use crate::training_file::TrainingFile;

@@ -1,8 +1,8 @@
 //! The environment and the arguments of a trainer's commands. Variables of the worker are passed from an allow-list only.
 
-use crate::finetune::command::config::{Argument, Trainer};
 use crate::finetune::command::template::plain;
 use crate::finetune::command::template::values::Values;
+use crate::finetune::command::trainers::{Argument, Trainer};
 use crate::finetune::command::work_dir::WorkDir;
 use serde_json::Value as Json;
 use std::ffi::OsString;

@@ -1,10 +1,10 @@
 //! Starts a trainer so that it outlives the worker and cannot be started twice.
 
 use super::environment::{arguments, attempt_variables};
-use crate::finetune::command::config::Trainer;
 use crate::finetune::command::procfs;
 use crate::finetune::command::template::json;
 use crate::finetune::command::template::values::Values;
+use crate::finetune::command::trainers::Trainer;
 use crate::finetune::command::work_dir::{PreparedTraining, TrainerProcess, UNFINISHED, WorkDir, WorkLock};
 use crate::run_dir::write_whole;
 use std::fs::{self, File};

@@ -2,8 +2,8 @@
 
 use super::{UNFINISHED, WorkDir};
 use crate::finetune::TrainingProgress;
-use crate::finetune::command::config::ProgressRule;
 use crate::finetune::command::template::values::Values;
+use crate::finetune::command::trainers::ProgressRule;
 use serde_json::{Map, Value as Json};
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -120,7 +120,7 @@ pub(crate) fn tail(path: &Path, most: u64) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::finetune::command::config::DEFAULT_PATTERNS;
+    use crate::finetune::command::trainers::DEFAULT_PATTERNS;
     use regex::Regex;
 
     fn printed(text: &str) -> TrainingProgress {

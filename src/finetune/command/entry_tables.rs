@@ -1,12 +1,12 @@
-//! The parts of a trainer's entry that have rules of their own.
+//! The tables of a trainer's entry that have rules of their own: defaults, files, result, progress and serve.
 
-use super::config::{
-    DEFAULT_PATTERNS, DEFAULT_READY, DEFAULT_RESULT, ProgressRule, ResultRule, Serve, ServeHow,
-};
-use super::keys::{ProgressTable, ResultTable, ServeTable};
 use super::template::placeholders::is_train_key;
 use super::template::values::unfit_value;
 use super::template::{Template, is_name};
+use super::trainers::{
+    DEFAULT_PATTERNS, DEFAULT_READY, DEFAULT_RESULT, ProgressRule, ResultRule, Serve, ServeHow,
+};
+use super::trainers_file_keys::{ProgressTable, ResultTable, ServeTable};
 use crate::schema::form::{NamedEntry, Read};
 use crate::schema::{Problems, Section, nearest};
 use indexmap::IndexMap;

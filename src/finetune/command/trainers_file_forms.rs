@@ -1,7 +1,7 @@
 //! Forms of values that only the `--trainers` file has: texts with placeholders, commands, lengths of time.
 
-use super::config::{Argument, BodyValue};
 use super::template::Template;
+use super::trainers::{Argument, BodyValue};
 use crate::schema::definition::Kind;
 use crate::schema::form::Form;
 use crate::schema::{Item, Problems};

@@ -1,7 +1,7 @@
 //! The keys of the `--trainers` file, each defined once: reading, `docs/reference/trainers.md` and the JSON Schema come from here.
 
-use super::config::TrainFormat;
-use super::forms::{AboveZero, BodyPart, CommandLine, Seconds, TemplateLines, TemplateText};
+use super::trainers::TrainFormat;
+use super::trainers_file_forms::{AboveZero, BodyPart, CommandLine, Seconds, TemplateLines, TemplateText};
 use crate::schema::definition::{optional, required};
 use crate::schema::form::{Flag, Free, List, Named, OneOf, OneOrMany, Sub, Text, Word};
 use crate::schema::table::table;

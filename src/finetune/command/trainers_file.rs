@@ -1,14 +1,14 @@
 //! From the `--trainers` file to [`Trainers`]: all problems at once, each with its line and what to write instead.
 
-use super::config::{
-    AT_ONCE, Argument, DEFAULT_SILENCE, DEFAULT_TIMEOUT, ServeHow, TAKE_OVER, TrainFormat, Trainer, Trainers,
-};
 use super::entry_digest::digest;
-use super::keys::{TrainerTable, TrainersTable};
-use super::parts::{TableReport, defaults, files, named, progress, result, serve_rule};
+use super::entry_tables::{TableReport, defaults, files, named, progress, result, serve_rule};
 use super::placeholder_check::check;
 use super::template::placeholders::{self, is_train_key};
 use super::template::{Template, is_name};
+use super::trainers::{
+    AT_ONCE, Argument, DEFAULT_SILENCE, DEFAULT_TIMEOUT, ServeHow, TAKE_OVER, TrainFormat, Trainer, Trainers,
+};
+use super::trainers_file_keys::{TrainerTable, TrainersTable};
 use super::work_dir::DEFAULT_GRACE;
 use crate::schema::definition::{Table as _, TableDefinition};
 use crate::schema::form::Read;
