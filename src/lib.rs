@@ -19,6 +19,7 @@ pub mod hex;
 mod http;
 pub mod job;
 pub mod lm;
+mod lock;
 pub mod message;
 pub mod metrics;
 pub mod report;

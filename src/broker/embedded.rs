@@ -6,11 +6,12 @@
 //! behind.
 
 use super::{Broker, BrokerError, Consumer, Delivery, Disposition, Queue, Receipt};
+use crate::lock::lock;
 use async_trait::async_trait;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -65,7 +66,7 @@ impl EmbeddedBroker {
     }
 
     fn lock(&self) -> MutexGuard<'_, Queues> {
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queues)
     }
 }
 
@@ -133,7 +134,7 @@ struct QueueState(Mutex<QueueContents>);
 impl QueueState {
     /// No code panics while it holds the lock, so the contents of a poisoned lock are consistent.
     fn lock(&self) -> MutexGuard<'_, QueueContents> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -2,11 +2,12 @@
 //! granted. Heartbeats come from the workers of this process.
 
 use super::{Coordination, Heartbeat, LeaseResult, Process, WorkerInfo};
+use crate::lock::lock;
 use crate::store_error::StoreError;
 use crate::task::RunId;
 use async_trait::async_trait;
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -32,7 +33,7 @@ struct LastHeartbeat {
 
 impl SingleProcess {
     fn state(&self) -> MutexGuard<'_, CoordinationState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::configuration::Coordinator;
 use super::error::RunError;
 use crate::coordination::{Coordination, LeaseResult, Process};
+use crate::lock::lock;
 use crate::metrics::Service;
 use crate::retry::RetryUntilShutdown;
 use crate::shutdown::Shutdown;
@@ -10,7 +11,7 @@ use crate::task::RunId;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
@@ -149,7 +150,7 @@ impl Leadership {
             .await
         {
             Ok(LeaseResult::Acquired) => {
-                *self.granted.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+                *lock(&self.granted) = Instant::now();
                 Ok(())
             }
             Ok(LeaseResult::HeldBy { process, .. }) => Err(RunError::Replaced {
@@ -176,10 +177,7 @@ impl Leadership {
     }
 
     fn since_granted(&self) -> Duration {
-        self.granted
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .elapsed()
+        lock(&self.granted).elapsed()
     }
 }
 

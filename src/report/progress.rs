@@ -5,10 +5,11 @@ use super::counts::OutcomeCounts;
 use super::eta::{eta_seconds, rate_and_eta};
 use super::figures::{count, dollars, percent, short, time};
 use crate::lm::Price;
+use crate::lock::lock;
 use crate::telemetry::is_live;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tracing::info;
 
@@ -235,7 +236,7 @@ impl Progress {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<LivePhase>> {
-        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.phase)
     }
 }
 

@@ -10,11 +10,12 @@ pub use broker::RetryingBroker;
 pub use store::RetryingStore;
 
 use crate::backoff::Backoff;
+use crate::lock::lock;
 use crate::metrics::Waits;
 use crate::shutdown::Shutdown;
 use futures_util::future::BoxFuture;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
@@ -136,6 +137,6 @@ impl RetryUntilShutdown {
     }
 
     fn outage(&self) -> std::sync::MutexGuard<'_, Option<Outage>> {
-        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.outage)
     }
 }

@@ -1,6 +1,7 @@
 //! The HTTP client that exports spans to the OpenTelemetry collector, and the warnings when an export fails.
 
 use crate::http::{self, LARGEST_ERROR, chain, collect};
+use crate::lock::lock;
 use async_trait::async_trait;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_sdk::Resource;
@@ -8,7 +9,7 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use reqwest::{Client, Url};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tracing::{info, warn};
@@ -104,7 +105,7 @@ impl Traffic {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Trouble> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.trouble)
     }
 }
 

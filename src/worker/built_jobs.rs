@@ -2,6 +2,7 @@
 
 use crate::account::{Accounts, GatedLm};
 use crate::lm::{ConnectError, LmSettings, connect};
+use crate::lock::lock;
 use crate::metric::Metric;
 use crate::metrics::{LmMetrics, Metrics};
 use crate::program::{BuildError, Program};
@@ -9,7 +10,7 @@ use crate::spec::{JOB_SPEC_VERSION, JobSpec, job_fingerprint, spec_digest};
 use crate::store::{Store, StoreError};
 use crate::task::RunId;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long a job without tasks is kept: a worker outlives its jobs.
@@ -121,7 +122,7 @@ impl BuiltJobs {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<RunId, Built>> {
-        self.built.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.built)
     }
 }
 

@@ -10,10 +10,11 @@ use crate::broker::{Broker, Delivery};
 use crate::calls_in_flight::CallsInFlight;
 use crate::coordination::{Process, WorkerInfo};
 use crate::finetune::Providers;
+use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, Semaphore};
 
 /// Shared by every task in flight.
@@ -80,7 +81,7 @@ impl WorkerContext {
     /// Ends the worker, because the store failed for good or the process aborts. The broker redelivers the dropped delivery.
     pub(super) fn fail(&self, delivery: Option<Delivery>, why: StoreError) {
         drop(delivery);
-        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failure = lock(&self.failure);
         failure.get_or_insert(why);
         self.failed.notify_one();
     }
@@ -91,6 +92,6 @@ impl WorkerContext {
     }
 
     pub(super) fn take_failure(&self) -> Option<StoreError> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(&self.failure).take()
     }
 }

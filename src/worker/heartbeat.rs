@@ -4,11 +4,12 @@ use super::lease::{HEARTBEAT, LEASE};
 use crate::account::Accounts;
 use crate::coordination::{Coordination, Process, WorkerInfo};
 use crate::lm::{LmState, LmStatus};
+use crate::lock::lock;
 use crate::metrics::{AccountReading, Metrics};
 use crate::task::RunId;
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -162,6 +163,6 @@ impl Heartbeats {
     }
 
     fn runs(&self) -> std::sync::MutexGuard<'_, HashMap<RunId, ActiveRun>> {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.runs)
     }
 }

@@ -1,9 +1,10 @@
 //! Measures how long a training on another machine has been unsupervised.
 
 use crate::finetune::TrainingId;
+use crate::lock::lock;
 use crate::task::TaskId;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -16,7 +17,7 @@ pub(super) struct OrphanTimer {
 impl OrphanTimer {
     /// How long the training has been unsupervised. The first call starts the timer.
     pub(super) fn since(&self, task: TaskId, id: &TrainingId) -> Duration {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = lock(&self.seen);
         let (known, since) = seen.entry(task).or_insert_with(|| (id.clone(), Instant::now()));
         if known != id {
             (*known, *since) = (id.clone(), Instant::now());
@@ -26,9 +27,6 @@ impl OrphanTimer {
 
     /// Resets the timer: a worker supervises the training.
     pub(super) fn forget(&self, task: TaskId) {
-        self.seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&task);
+        lock(&self.seen).remove(&task);
     }
 }

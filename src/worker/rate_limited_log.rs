@@ -2,11 +2,12 @@
 
 use super::{RETURN_AFTER, resolve};
 use crate::broker::{Delivery, Disposition, Queue};
+use crate::lock::lock;
 use crate::message::Refusal;
 use crate::task::{RunId, TaskId};
 use std::collections::HashMap;
 use std::fmt::Display;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tracing::{error, warn};
 
@@ -49,7 +50,7 @@ impl RateLimitedLog {
     }
 
     fn is_due(&self, reason: &str) -> bool {
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logged = lock(&self.logged);
         logged.retain(|_, at| at.elapsed() < LOG_INTERVAL);
         !logged.contains_key(reason) && logged.insert(reason.to_owned(), Instant::now()).is_none()
     }

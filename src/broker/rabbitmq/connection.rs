@@ -2,6 +2,7 @@
 
 use super::error_conversion::{ANSWER_TIMEOUT, AmqpFault, NOT_ALLOWED, REFUSED, reply_code};
 use super::url::AmqpAddress;
+use crate::lock::lock;
 use crate::tls;
 use lapin::tcp::AMQPUriTcpExt as _;
 use lapin::types::ShortString;
@@ -10,7 +11,7 @@ use lapin::{Channel, Connection, ConnectionProperties};
 use std::collections::HashSet;
 use std::io;
 use std::pin::pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -161,7 +162,7 @@ impl LiveConnection {
     }
 
     fn declared(&self) -> std::sync::MutexGuard<'_, HashSet<ShortString>> {
-        self.declared.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.declared)
     }
 }
 

@@ -8,11 +8,12 @@ use super::error_conversion::AmqpFault;
 use super::names::Declaration;
 use super::supervisor::AmqpLink;
 use super::topology::AmqpTopology;
+use crate::lock::lock;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep_until, timeout};
@@ -214,7 +215,7 @@ impl Publisher {
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<(Arc<LiveConnection>, Channel)>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.idle)
     }
 }
 

@@ -10,13 +10,14 @@ use super::connection::LiveConnection;
 use super::error_conversion::{AmqpFault, NOT_FOUND, PRECONDITION, REFUSED, reply_code};
 use super::names::{Declaration, Names};
 use super::url::AmqpAddress;
+use crate::lock::lock;
 use lapin::BasicProperties;
 use lapin::options::{
     BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{FieldTable, ShortString};
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
@@ -236,6 +237,6 @@ impl AmqpTopology {
     }
 
     fn created(&self) -> std::sync::MutexGuard<'_, HashMap<ShortString, Instant>> {
-        self.created.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.created)
     }
 }

@@ -1,9 +1,10 @@
 //! Background tasks of a worker, which finish or stop trainings between polls: at most one per training, and each is awaited.
 
+use crate::lock::lock;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 use tokio::process::Child;
 use tokio::task::JoinHandle;
@@ -20,7 +21,7 @@ pub(super) struct Tasks {
 impl Tasks {
     fn handles(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, JoinHandle<io::Result<()>>>> {
         // A panic under this lock leaves the map consistent.
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.running)
     }
 
     /// Starts the task unless one is running for that folder. Returns the error of the previous task; the next call starts a new one.

@@ -19,13 +19,14 @@ mod writer;
 pub use index::DEATHS_FORGIVEN;
 
 use super::{Claim, Position, Store, StoreError, Stored};
+use crate::lock::lock;
 use crate::task::{AttemptRef, RunId, TaskId};
 use async_trait::async_trait;
 use file::LogFile;
 use index::{Index, IndexedRun, Wait};
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -150,7 +151,7 @@ impl Drop for EmbeddedStore {
 impl EmbeddedShared {
     /// No code panics half-way through a change while it holds the lock.
     fn lock(&self) -> MutexGuard<'_, EmbeddedState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn awaited(&self, state: &mut EmbeddedState) -> Arc<Commit> {

@@ -7,11 +7,12 @@
 use super::connection::RedisLink;
 use super::keys::Keys;
 use super::script::ScriptCall;
+use crate::lock::lock;
 use crate::store::StoreError;
 use crate::task::RunId;
 use redis::Value;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
 
 /// Scripts of one kind in flight: while the server executes one, the next is written.
@@ -174,6 +175,6 @@ impl<I: BatchItem> BatcherState<I> {
     }
 
     fn pending(&self) -> std::sync::MutexGuard<'_, Pending<I>> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.pending)
     }
 }

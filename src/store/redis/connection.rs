@@ -8,6 +8,7 @@
 use super::error_conversion::RedisFault;
 use super::script::ScriptCall;
 use super::url::RedisAddress;
+use crate::lock::lock;
 use crate::store::StoreError;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
@@ -15,8 +16,8 @@ use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, Value};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// How long a call may take, including connecting. Well above a server's pauses (a fork, a slow fsync of
@@ -154,15 +155,12 @@ impl RedisLink {
     }
 
     fn current(&self) -> Dialled {
-        self.current
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.current).clone()
     }
 
     /// Replaces the connection, unless another call has done so.
     fn redial(&self, broken: u64) {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = lock(&self.current);
         if current.number == broken {
             *current = Dialled {
                 number: broken + 1,

@@ -1,8 +1,9 @@
 //! How long Redis keeps the keys of an unused run.
 
+use crate::lock::lock;
 use crate::task::RunId;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// How long a run's keys outlive the last call about it. An interrupted run can resume after a long
@@ -20,13 +21,13 @@ pub(super) struct Lifetimes {
 
 impl Lifetimes {
     pub(super) fn is_due(&self, run: &RunId) -> bool {
-        let runs = self.put_off.lock().unwrap_or_else(PoisonError::into_inner);
+        let runs = lock(&self.put_off);
         runs.get(run).is_none_or(|at| at.elapsed() >= PUT_OFF_EVERY)
     }
 
     /// The keys were extended to [`KEPT`] from now. Removes runs that were unused for that time.
     pub(super) fn put_off(&self, run: &RunId) {
-        let mut runs = self.put_off.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut runs = lock(&self.put_off);
         runs.retain(|_, at| at.elapsed() < KEPT);
         runs.insert(run.clone(), Instant::now());
     }

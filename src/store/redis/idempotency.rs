@@ -4,9 +4,10 @@
 //! A claim carries a nonce. Repeated with the same nonce, it returns the attempt that it took; a repeated
 //! release finds its work done. Records, outcomes and the other calls can be repeated as they are.
 
+use crate::lock::lock;
 use crate::task::{Attempt, RunId, TaskId};
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 /// Remembered calls. A forgotten one costs its task at most one failure and the rest of a lease.
 const REMEMBERED: usize = 1 << 16;
@@ -37,11 +38,7 @@ pub(super) struct InDoubtCall<'a> {
 impl InDoubtCalls {
     /// Starts a call. A concurrent second call for the same request is a call of its own.
     pub(super) fn begin(&self, request: InDoubtRequest) -> InDoubtCall<'_> {
-        let lost = self
-            .lost
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&request);
+        let lost = lock(&self.lost).remove(&request);
         InDoubtCall {
             in_doubt: self,
             request: Some(request),
@@ -63,7 +60,7 @@ impl Drop for InDoubtCall<'_> {
         let Some(request) = self.request.take() else {
             return;
         };
-        let mut lost = self.in_doubt.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lost = lock(&self.in_doubt.lost);
         if lost.len() >= REMEMBERED {
             lost.clear();
         }
