@@ -4,6 +4,7 @@
 //! A mark is one write to the page cache: it survives `kill -9`, but not a power loss. The next process of the run reads the marks that are
 //! left, enters them in `spend.jsonl`, and clears the file.
 
+use crate::lock::lock;
 use crate::task::TaskId;
 use crate::trace::TokenBound;
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tracing::warn;
 
@@ -126,7 +127,7 @@ impl CallsInFlight {
     }
 
     fn free(&self) -> MutexGuard<'_, FreePlaces> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.free)
     }
 
     /// Writes a mark or erases it. A failed write stops no call, because a full disk ends the run anyway.

@@ -1,9 +1,9 @@
 //! The limits that the job file declares for an account. The gates of all its models share them.
 
-use super::lock;
 use super::shared::ProcessCalls;
 use super::token_bucket::TokenBucket;
 use crate::lm::AccountLimits;
+use crate::lock::lock;
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::sync::Notify;

@@ -38,10 +38,11 @@ pub use gated_lm::{GateError, GatedAnswer, GatedLm};
 pub use shared::{GateGrant, GateReport, HealthTurn, ProcessCalls, SharedAccounts, SharedKey};
 
 use crate::lm::{AccountLimits, LmSettings, LmStatus};
+use crate::lock::lock;
 use declared_limits::DeclaredLimits;
 use gate_sync::sync_gate;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -180,8 +181,4 @@ impl StateChanges {
             std::future::pending().await
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

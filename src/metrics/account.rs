@@ -1,8 +1,9 @@
 //! The metrics of the accounts behind the LMs of a process.
 
 use super::{Registry, names};
+use crate::lock::lock;
 use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 /// The gauges of all accounts.
 pub struct AccountMetrics {
@@ -53,7 +54,7 @@ impl AccountMetrics {
 
     /// Exports a reading.
     pub fn export(&self, reading: &AccountReading<'_>) {
-        let _exporting = self.exporting.lock().unwrap_or_else(PoisonError::into_inner);
+        let _exporting = lock(&self.exporting);
         let labels = [reading.model, reading.address, reading.key];
         let waiting = i64::try_from(reading.waiting).unwrap_or(i64::MAX);
         self.waiting.with_label_values(&labels).set(waiting);

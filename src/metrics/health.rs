@@ -1,10 +1,11 @@
 //! Liveness and readiness of the process, as `/healthz` and `/readyz` report them.
 
 use super::Service;
+use crate::lock::lock;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -120,10 +121,6 @@ impl Watchdog {
             sleep(TURN_EVERY).await;
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::{Gate, RequestInFlight};
 use crate::account::health::HealthAdmission;
-use crate::account::lock;
+use crate::lock::lock;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::SemaphorePermit;

@@ -1,8 +1,8 @@
 //! The reports of a gate to the shared state of its account, and the grants in reply.
 
 use super::Gate;
-use crate::account::lock;
 use crate::account::shared::{GateGrant, GateReport, IN_FLIGHT_VALID, SlotDemand};
+use crate::lock::lock;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::time::Instant;
 

@@ -21,6 +21,7 @@ pub(super) use heartbeat_changes::HeartbeatChanges;
 pub(super) use rates::RunRates;
 pub(super) use service_watch::watch_services;
 
+use crate::lock::lock;
 use crate::report::{Manifest, time};
 use crate::run_dir::RunDir;
 use bounded_file::BoundedFile;
@@ -28,7 +29,7 @@ use event::NamedService;
 use manifest_changes::ManifestChanges;
 use serde::Serialize;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 use tracing::warn;
@@ -103,7 +104,7 @@ impl EventLog {
     }
 
     fn state(&self) -> MutexGuard<'_, LogState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
