@@ -235,7 +235,7 @@ fn resume_command(flags: &CompileFlags) -> String {
     command
 }
 
-/// Prints an error after which the same command goes on.
+/// Prints an error after which the same command resumes the run.
 fn resumable(error: &dyn Display, resume: &str) {
     ui::error(format_args!(
         "{error}\nnothing is lost. Resume the run with\n  {resume}"

@@ -46,7 +46,7 @@ pub(super) async fn execute(
         _ = signals::listen(shutdown.clone()) => {}
     }
     match ended {
-        // A service that is down while the process stops is no reason of its own.
+        // A service that is down while the process stops is not why it stops.
         Err(error) if was_draining && error.is_transient() => Err(RunError::Interrupted),
         ended => ended,
     }

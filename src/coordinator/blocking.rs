@@ -3,7 +3,7 @@
 use super::error::RunError;
 use tracing::Span;
 
-/// Runs `work` on a thread for blocking work, inside the caller's span. A panic of `work` goes on in the caller.
+/// Runs `work` on a thread for blocking work, inside the caller's span. A panic of `work` is resumed in the caller.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, RunError> + Send + 'static,
 ) -> Result<T, RunError> {

@@ -275,7 +275,7 @@ impl Rounds<'_> {
         metrics.outstanding(self.drain.outstanding.len());
     }
 
-    /// Why the run cannot go on, if it cannot.
+    /// Why the run has to stop; `None` if it continues.
     fn verdict(&mut self) -> Option<RunError> {
         let failure_limit = self.guard.judge(self.census.in_flight());
         let dir = &self.run.coordinator.dir;

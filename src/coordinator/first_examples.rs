@@ -9,10 +9,10 @@ use std::collections::HashSet;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How many examples may fail for lack of an answer: the first one may be bad.
+/// The number of examples that may fail for lack of an answer: the first one may be bad.
 const MAX_TRIES: usize = 3;
 
-/// After so long without an outcome the further ones are published, too: the request of the first may hang, and no answer has shown yet
+/// After this time without an outcome the other examples are published, too: the request of the first may hang, and no answer has shown yet
 /// how long to wait for one.
 const LONE: Duration = Duration::from_secs(30);
 

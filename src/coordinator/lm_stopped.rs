@@ -1,4 +1,4 @@
-//! What a run says when it stops because of an LM.
+//! The error of a run that stops because of an LM.
 
 use crate::lm::{ClosedAccount, ClosedCause};
 use crate::report::{count, time};

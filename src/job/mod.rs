@@ -57,8 +57,8 @@ pub struct Job {
     pub finetune: IndexMap<String, FinetuneSpec>,
     /// The environment variables that the file names for API keys.
     pub key_variables: Vec<KeyVariable>,
-    /// The run stops when more than this fraction (0..1) of the examples that ended lately has failed. 1.0 also lets a run go on whose metric
-    /// keeps nothing.
+    /// The run stops when more than this fraction (0..1) of the latest examples failed. With 1.0, a run whose metric keeps nothing
+    /// continues, too.
     pub max_failure_rate: f64,
     /// The run stops when an LM server that has answered before is away for longer. No id depends on it.
     pub patience: Duration,

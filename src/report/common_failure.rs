@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fmt;
 
-/// How many different messages are counted. Further ones are not: none of them is common.
+/// The maximum number of different messages that are counted. Further ones are not common.
 const MAX_MESSAGES: usize = 256;
 
 /// A failure and how often it happened.

@@ -1,4 +1,4 @@
-//! `run.json`: the job, its data, and the state and results of its run. It is rewritten while the run goes on.
+//! `run.json`: the job, its data, and the state and results of its run. It is rewritten during the run.
 
 use super::common_failure::CommonFailure;
 use super::counts::OutcomeCounts;

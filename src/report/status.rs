@@ -67,7 +67,7 @@ impl RunStatus {
     }
 }
 
-/// Heartbeats of a manifest that was written so long ago.
+/// The heartbeats of a manifest, aged by the time since it was written.
 fn aged(heartbeats: &[Heartbeat], secs: u64) -> Vec<Heartbeat> {
     let heartbeats = heartbeats.iter().cloned();
     heartbeats

@@ -1,6 +1,6 @@
 //! TraceExporter to an OpenTelemetry collector (OTLP over HTTP, protobuf), where the environment names one.
 //!
-//! Spans wait in a queue with a bound, which one thread of its own empties. A collector that is away costs spans, never a task.
+//! Spans wait in a bounded queue, which its own thread empties. A collector that is away costs spans, never a task.
 
 use super::collector::{Collector, Traffic};
 use super::ids::Derived;

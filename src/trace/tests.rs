@@ -1,4 +1,4 @@
-//! Lines of `traces.jsonl`: what is written is found again, byte for byte.
+//! Lines of `traces.jsonl` and `failures.jsonl` are read back byte for byte.
 
 use super::*;
 use crate::lm::Usage;

@@ -1,4 +1,4 @@
-//! Why a look at a training did not come to its end.
+//! Why a poll of a training failed.
 
 use crate::broker::BrokerError;
 use crate::finetune::ProviderError;

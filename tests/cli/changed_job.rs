@@ -88,7 +88,7 @@ fn changed_instructions_move_outcomes_to_stale_jsonl() {
     let result = folder.result("run");
     same(&result, &fresh(&job, EXAMPLES));
 
-    // And back: what was paid for is used again.
+    // And back: the answers that were paid for are used again.
     let count = server.count();
     job.instructions = "Think of a plan.".to_owned();
     job.write(&folder, EXAMPLES);

@@ -12,7 +12,7 @@ const REFUSED: usize = 40;
 /// Dollars per million tokens.
 const PRICE: (f64, f64) = (2.0, 8.0);
 
-/// A job with prices, which goes on whatever fails.
+/// A job with prices, which no failure stops.
 fn priced(api_base: &str) -> JobFile {
     let mut job = JobFile::at(api_base);
     let (input, output) = PRICE;

@@ -24,7 +24,7 @@ fn job(server: &LmServer) -> Folder {
     folder
 }
 
-/// Every example before [`HELD`] has its trace, and so many calls wait for their answers.
+/// Every example before [`HELD`] has its trace, and the other calls wait for their answers.
 fn until_still(folder: &Folder, server: &LmServer, held: usize) {
     until("the calls to wait", || {
         (folder.traced("run") == HELD && server.held() == held).then_some(())
@@ -36,7 +36,7 @@ fn entries(folder: &Folder, kind: &str) -> Vec<Line> {
     lines.iter().filter_map(|line| line.get(kind).cloned()).collect()
 }
 
-/// The sums of `run.json` are those of `spend.jsonl`, and what is known to be paid is what the server was paid.
+/// The sums of `run.json` are those of `spend.jsonl`, and the settled cost is that of the server's answers.
 #[track_caller]
 fn assert_books(folder: &Folder, server: &LmServer) -> usize {
     let manifest: Line = serde_json::from_str(&folder.read("run/run.json")).unwrap();

@@ -17,12 +17,12 @@ pub(crate) trait BrokerUnderTest: Sized {
     }
     async fn start() -> Self;
     fn broker(&self) -> &dyn Broker;
-    /// The dead letters of the queue: waits until there are so many, and gives all that there are then.
+    /// Waits until the queue has the expected number of dead letters, and returns all that it has then.
     async fn dead_letters(&self, queue: &Queue, expected: usize) -> Vec<Vec<u8>>;
     async fn close(&self);
 }
 
-/// How long silence has to last to count as such.
+/// How long no message must arrive until a queue counts as silent.
 const QUIET: Duration = Duration::from_millis(200);
 /// How long anything that must happen may take, on a machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -308,7 +308,7 @@ pub(crate) async fn depth_counts_ready_messages<T: BrokerUnderTest>() {
     until_depth(t.broker(), &Queue::Bootstrap, 0).await;
 }
 
-/// Waits until so many messages wait in the queue: a broker counts a moment later than it confirms.
+/// Waits until the queue has that depth: a broker counts a moment later than it confirms.
 pub(crate) async fn until_depth(broker: &dyn Broker, queue: &Queue, waiting: usize) {
     let counted = async {
         while broker.depth(queue).await.unwrap() != waiting {

@@ -19,10 +19,10 @@ use tempfile::TempDir;
 
 const KEY: &str = "00112233445566778899aabbccddeeff";
 
-/// A variable that every process has: what it holds is the key.
+/// A variable that every process has; its value is the key.
 const VARIABLE: &str = "PATH";
 
-/// How often a start is tried, and a job looked at, before a test gives up.
+/// The maximum number of starts and of polls before a test gives up.
 const TRIES: usize = 6;
 const LOOKS: usize = 30;
 

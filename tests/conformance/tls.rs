@@ -1,5 +1,5 @@
 //! Broker and store over TLS, as operators have it: the authority of the servers' certificates is in the file that `SSL_CERT_FILE`
-//! names. That holds for a process, so what is to trust an authority runs in one of its own.
+//! names. The setting is one of the process, so a test that trusts an authority runs in its own process.
 
 use crate::conformance::broker::{all_broker_cases, at_most};
 use crate::conformance::child_process::{InAChild, tests_of};

@@ -194,7 +194,7 @@ fn cause<'a>(
     let claims = claimed(&first.task)?.iter();
     let claim = claims.copied().filter(|at| *at < now).max_by(f64::total_cmp)?;
     let overtaken = events.iter().any(|event| match event {
-        // The claim that the store has forgotten is another's, or that of who asks.
+        // The claim that the store has lost is another worker's, or that of the worker that sent the call.
         Event::StoreKilled { from, to, .. } => {
             *from < first.at && claim < first.at && (*to..to + MOST_OF_A_TASK).contains(&now)
         }

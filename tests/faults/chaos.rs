@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// How much time `appendfsync everysec` may lose.
 const SYNCED_EVERY: Duration = Duration::from_secs(1);
 
-/// Between two looks at how far things are.
+/// The interval between two checks of the progress.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
 /// A compile on a cluster, and what befell it.
@@ -123,8 +123,8 @@ impl Chaos {
         }
     }
 
-    /// The LM answers until so many different questions were asked, and some more that may be in hand then; further ones wait, however
-    /// long what comes next takes.
+    /// The LM answers that many different questions, and those that may be in flight then. All others wait, however long the next fault
+    /// takes.
     pub(crate) fn let_ask(&self, questions: usize) {
         self.cluster.lm.hold_after_questions(questions + IN_FLIGHT);
     }
@@ -144,7 +144,7 @@ impl Chaos {
 
     #[track_caller]
     fn watch<T>(&mut self, what: &str, mut look: impl FnMut(&mut Chaos) -> ControlFlow<T>) -> T {
-        // A wait of its own has all the patience.
+        // Each wait has the whole patience.
         self.progress.1 = Instant::now();
         loop {
             self.see();
@@ -206,7 +206,7 @@ impl Chaos {
         }
     }
 
-    /// Lets it happen, and waits until things go on. False: there was nothing left to disturb.
+    /// Causes the fault, and waits until the run continues. Returns false if the run had ended.
     fn suffer(&mut self, fault: Fault) -> bool {
         if fault == Fault::CoordinatorKilled {
             // A coordinator that is killed before it has done anything would never come to anything.
@@ -333,7 +333,7 @@ impl Chaos {
         }
     }
 
-    /// Wakes who sleeps and sends all workers home, who leave as they should.
+    /// Resumes suspended workers and drains all of them, which must end without an error.
     pub(crate) fn dismiss(&mut self) {
         self.watch("a sleeper to wake", |chaos| match chaos.asleep {
             None => ControlFlow::Break(()),

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The variable that holds a process's key for the LM, which is the process's name: so the LM server knows who asks.
+/// The variable of a process's key for the LM. The key is the process's name, so the LM server can tell the processes apart.
 const KEY: &str = "BSFT_TEST_KEY";
 
 /// Redis is to add to one file for as long as it lives, so that its end can be cut off.
@@ -49,7 +49,8 @@ pub(crate) struct Worker {
 }
 
 impl Cluster {
-    /// Servers that listen on that address, and a job of so many examples, whose LM takes up to so many milliseconds for an answer.
+    /// Servers that listen on that address, and a job of the given number of examples. The LM takes up to that many milliseconds for an
+    /// answer.
     pub(crate) fn start(seed: u64, address: &str, examples: usize, latency_ms: u64) -> Cluster {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let (rabbitmq, redis) = if address == "127.0.0.1" {

@@ -64,7 +64,7 @@ pub(crate) struct Moment {
     pub(crate) fault: Fault,
 }
 
-/// The moments of a run of so many questions, in their order.
+/// The moments of a run with the given number of questions, in order.
 pub(crate) fn moments(settings: Settings, questions: usize, random: &mut fastrand::Rng) -> Vec<Moment> {
     let urn: Vec<Fault> = SHARES
         .iter()

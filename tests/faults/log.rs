@@ -42,7 +42,7 @@ pub(crate) fn read(text: &str) -> impl Iterator<Item = Line<'_>> {
         })
 }
 
-/// The last lines of a file, for who wants to know why.
+/// The last lines of a file, for the message of a failed test.
 pub(crate) fn tail(path: &Path) -> String {
     const LINES: usize = 25;
     const LINE: usize = 400;

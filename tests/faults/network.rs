@@ -14,7 +14,7 @@ const IN_FLIGHT: usize = WORKERS * CALLS_PER_WORKER;
 const EXAMPLES: usize = 300;
 const SEED: u64 = 11;
 
-/// Between two looks at whether others have the tasks of who is cut off.
+/// The interval between two checks whether other workers have claimed the tasks of the worker that is cut off.
 const STEP: Duration = Duration::from_secs(1);
 
 /// A bridge, and behind it a namespace for each worker; gone when dropped.
@@ -58,7 +58,7 @@ fn worker_cut_off_beyond_its_lease_resumes_without_repeated_work() {
     };
     // The broker notices before long that the worker is gone.
     while !after.done && taken_over(&absence(), &chaos.cluster.logs()) == 0 {
-        // A few questions at a time: the others get their hands free, and there is work left for who comes back.
+        // A few questions at a time: the other workers become idle, and tasks are left for the worker that returns.
         chaos.cluster.lm.hold_after_questions(after.asked);
         let since = Instant::now();
         after = chaos.until("others to take its tasks", |_| since.elapsed() >= STEP);

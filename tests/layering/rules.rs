@@ -71,7 +71,7 @@ const PURE: [(&str, &[&str]); 2] = [
     ),
 ];
 
-/// Paths that mean I/O or a clock; the pure crates have none of them, and no `async` either.
+/// Paths of I/O and clocks, which the pure crates may not use. They may not use `async` either.
 const IMPURE: [&str; 7] = [
     "std::env",
     "std::fs",

@@ -46,7 +46,7 @@ impl LmServer {
         self.base_on("127.0.0.1")
     }
 
-    /// The same for who comes by another address of this machine.
+    /// The same for clients that use another address of this machine.
     pub(crate) fn base_on(&self, address: &str) -> String {
         format!("http://{address}:{}/v1", self.0.port())
     }
@@ -86,12 +86,12 @@ impl LmServer {
         self.http(&format!("POST /_hold?from={example}"));
     }
 
-    /// From now on it answers only the first so many different questions since the last reset.
+    /// From now on it answers only the first `distinct` different questions since the last reset.
     pub(crate) fn hold_after_questions(&self, distinct: usize) {
         self.http(&format!("POST /_hold?distinct={distinct}"));
     }
 
-    /// Answers so many more requests, then refuses every request with this status and code.
+    /// Answers that many more requests, then refuses every request with this status and code.
     pub(crate) fn refuse_after(&self, answers: usize, status: u16, code: &str) {
         self.http(&format!(
             "POST /_refuse?status={status}&code={code}&after={answers}"
@@ -114,7 +114,7 @@ impl LmServer {
         held["held"].as_u64().unwrap() as usize
     }
 
-    /// Waits until so many requests are held.
+    /// Waits until that many requests are held.
     pub(crate) fn until_held(&self, requests: usize) {
         until("requests to be held", || (self.held() >= requests).then_some(()));
     }

@@ -27,7 +27,7 @@ enum SpendEntry<'a> {
     Outcome(OutcomeEntry<'a>),
     /// A call that may have been answered and paid.
     Unsettled(UnsettledEntry),
-    /// `retry` took so many failures back: later outcomes of their tasks are new ones.
+    /// The number of failures that `retry` took back: later outcomes of their tasks are new ones.
     Retry { failures: usize },
 }
 

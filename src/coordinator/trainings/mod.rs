@@ -72,7 +72,7 @@ impl Trainings {
         log_messages::left_running(self.open())
     }
 
-    /// Trainers that open trainings need and none of the workers has.
+    /// Trainers that open trainings need and no worker has.
     pub(super) fn missing_trainers(&self, workers: &[WorkerInfo]) -> Vec<&str> {
         let trainers = self
             .open()

@@ -39,13 +39,13 @@ pub struct Trainers {
     pub(super) file: PathBuf,
     /// Where trainings lie.
     pub(super) dir: PathBuf,
-    /// How many trainings go on at once.
+    /// The maximum number of trainings at a time.
     pub(super) at_once: NonZeroUsize,
     /// The time without supervision after which a training of another machine is restarted on this one.
     pub(super) take_over: Duration,
     /// `[trainer.NAME]`.
     pub(super) trainers: IndexMap<String, Trainer>,
-    /// What goes on beside the polls.
+    /// The tasks that run beside the polls.
     pub(super) tasks: Arc<Tasks>,
 }
 
@@ -65,7 +65,7 @@ impl Trainers {
         &self.file
     }
 
-    /// How many trainings go on at once: they share the machine's accelerators and its memory.
+    /// The maximum number of trainings at a time: they share the machine's accelerators and its memory.
     pub fn at_once(&self) -> usize {
         self.at_once.get()
     }
@@ -136,7 +136,7 @@ pub(super) struct Trainer {
     pub(super) silence: Duration,
     /// The models that may be trained, `*` at the end standing for anything; none: any.
     pub(super) base_models: Option<Vec<String>>,
-    /// A digest of what a model is made by.
+    /// A digest of the settings that a model depends on.
     pub(super) definition: String,
     /// The folder of the `--trainers` file: `{config_dir}`.
     pub(super) config_dir: PathBuf,
@@ -224,7 +224,7 @@ pub(super) enum ServeHow {
         /// The variable that holds the server's key.
         api_key_env: Option<String>,
     },
-    /// A command: it ends well, or goes on while `ready_url` answers.
+    /// A command, which ends with exit code 0, or still runs when `ready_url` answers.
     Command(Vec<Argument>),
     /// An operator does it: only `ready_url` is polled.
     Wait,

@@ -1,4 +1,4 @@
-//! The client against a server of the tests' own, which plays scripted answers.
+//! The client against a local server that sends scripted answers.
 
 use super::connect::key;
 use super::*;

@@ -1,4 +1,4 @@
-//! Fine-tuning jobs: found again by key, looked at, stopped.
+//! Fine-tuning jobs: found again by key, polled, stopped.
 
 use super::super::http::{CallError, Http};
 use super::super::{ProviderError, StartError, TrainingId};
@@ -16,7 +16,7 @@ const MOST_PAGES: usize = 50;
 
 /// The job of that key, unless it has failed or was stopped.
 ///
-/// A server may ignore the filter, so every job's metadata is looked at again here; it may refuse the filter, or keep no metadata at all.
+/// A server may ignore the filter, so every job's metadata is checked again here; it may refuse the filter, or keep no metadata at all.
 /// Every server names the file that a job trains on, and the file's name is the key.
 pub(super) async fn find(http: &Http, key: &str) -> Result<Option<TrainingId>, ProviderError> {
     let has_key = |job: &OpenAiJob| job.key.as_deref() == Some(key);

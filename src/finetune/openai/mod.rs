@@ -125,7 +125,7 @@ impl Provider for OpenAiProvider {
         match jobs::get(http, &id.0).await {
             Ok(job) => Ok(self.training(http, job).await),
             Err(error) if matches!(error.status(), Some(404 | 410)) => Ok(TrainingState::Absent),
-            // The training goes on and is paid for, whatever keeps us from looking: a revoked key, a gateway, an outage.
+            // The training continues and is billed, whatever prevents the poll: a revoked key, a gateway, an outage.
             Err(error) => Err(ProviderError::Passing(error.to_string())),
         }
     }

@@ -1,4 +1,4 @@
-//! Names: what a new model's ends with, and what a new model is called.
+//! The name of a new model: its suffix at the server, and the name that DSPy uses.
 
 use super::super::http::Http;
 use super::super::{ServiceSpec, TrainingSpec};

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
-/// Events that are looked at: the latest metrics and the latest message are among them.
+/// The number of events that are read: the latest metrics and the latest message are among them.
 const EVENTS: &str = "50";
 
 /// The number of unknown statuses that are remembered, so that each is logged once. Further ones are not logged.

@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-/// The longest id that is taken for one, in bytes.
+/// The longest id that is accepted, in bytes.
 const LONGEST_ID: usize = 256;
 
 /// A fine-tuning job.
@@ -14,7 +14,7 @@ pub(super) struct OpenAiJob {
     pub(super) word: String,
     /// `fine_tuned_model`.
     pub(super) model: Option<String>,
-    /// Why it failed, in whatever shape that came.
+    /// Why it failed: `error`, in any of the shapes that servers use.
     pub(super) error: Option<String>,
     /// `trained_tokens`: what is billed.
     pub(super) tokens: Option<u64>,
@@ -30,7 +30,7 @@ pub(super) enum OpenAiJobStatus {
     Succeeded,
     Failed,
     Cancelled,
-    /// Not ended, as far as we know.
+    /// It has not ended, or its status is unknown.
     GoesOn {
         /// Whether the status is part of the protocol.
         known: bool,
@@ -53,7 +53,7 @@ impl OpenAiJobStatus {
 }
 
 impl OpenAiJob {
-    /// None: there is no id in it, so it is no job.
+    /// `None` if it has no id, so it is no job.
     pub(super) fn read(json: &Json) -> Option<OpenAiJob> {
         let word = text(json, "status").unwrap_or_default();
         Some(OpenAiJob {
@@ -73,7 +73,7 @@ impl OpenAiJob {
         })
     }
 
-    /// Whether nothing will come of it any more.
+    /// Whether it ended without a model.
     pub(super) fn is_lost(&self) -> bool {
         matches!(self.status, OpenAiJobStatus::Failed | OpenAiJobStatus::Cancelled)
     }
@@ -117,7 +117,7 @@ pub(super) struct File {
     pub(super) bytes: Option<u64>,
     /// The processing status of the file. The protocol has deprecated it, but some servers still process files slowly.
     pub(super) status: String,
-    /// What it found wrong.
+    /// Why the server refuses the file.
     pub(super) details: Option<String>,
 }
 
@@ -132,7 +132,7 @@ impl File {
         })
     }
 
-    /// The server still looks at it and would not train on it yet.
+    /// The server is still checking it and would not train on it yet.
     pub(super) fn is_looked_at(&self) -> bool {
         matches!(
             self.status.as_str(),
@@ -140,7 +140,7 @@ impl File {
         )
     }
 
-    /// The server has found that it cannot be trained on, or has thrown it away.
+    /// The server found that it cannot train on it, or has deleted it.
     pub(super) fn is_bad(&self) -> bool {
         matches!(
             self.status.as_str(),
@@ -177,12 +177,12 @@ impl Page {
     }
 }
 
-/// `id`, where it can be one.
+/// `id`; `None` if it is too long or has control characters.
 pub(super) fn id(json: &Json) -> Option<String> {
     text(json, "id").filter(|id| id.len() <= LONGEST_ID && !id.contains(char::is_control))
 }
 
-/// A member that is a text with something in it.
+/// A member that is a text and not empty.
 pub(super) fn text(json: &Json, key: &str) -> Option<String> {
     let text = json.get(key)?.as_str()?;
     (!text.is_empty()).then(|| text.to_owned())

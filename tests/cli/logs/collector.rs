@@ -11,7 +11,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// What the collector does with what it is sent.
+/// What the collector does with the spans that it receives.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Manner {
     Takes,

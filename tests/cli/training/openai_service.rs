@@ -11,7 +11,7 @@ const COMPILE: [&str; 4] = ["compile", "job.toml", "--out", "run"];
 /// A job that ends after `end_jobs`.
 const HELD: [&str; 2] = ["walk=validating_files,queued,running,succeeded", "waits"];
 
-/// A job that goes on for ever.
+/// A job that never ends.
 const ENDLESS: &str = "walk=queued,running";
 
 fn job(service: &OpenaiServer, teacher: &str) -> Folder {

@@ -1,4 +1,4 @@
-//! What RabbitMQ and its client do to those who trust them.
+//! Pitfalls of RabbitMQ and its client, which the broker has to handle.
 
 use super::{Fresh, at_most, number, numbered, publish, raw_channel, take, take_all};
 use crate::conformance::broker::{BrokerUnderTest, until_depth};
@@ -91,7 +91,7 @@ async fn ack_after_a_lost_connection_reports_an_expired_receipt() {
         stale.push(take(&mut consumer).await);
     }
     rabbitmq.ctl(&["close_all_connections", "a test"]);
-    // The fourth may have arrived on the first connection, and says nothing of the second one.
+    // The fourth may have arrived on the first connection, and does not depend on the second one.
     let mut again = take(&mut consumer).await;
     while !again.redelivered {
         again = take(&mut consumer).await;

@@ -34,7 +34,7 @@ async fn run_has_one_coordinator_at_a_time() {
         }
         LeaseResult::Acquired => panic!("two have the run"),
     }
-    // Only who has it lets it go.
+    // Only its owner can release it.
     coordination.release_lease(&run(), &theirs).await.unwrap();
     assert_ne!(
         coordination.acquire_lease(&run(), &theirs, LEASE).await.unwrap(),

@@ -65,7 +65,7 @@ impl Metric {
     }
 
     /// The score of `prediction`: a bool, for F1 a float, or 0 where no token is shared. `ty` is the annotation of
-    /// the output field that is compared, if known; only `equals` looks at it.
+    /// the output field that is compared, if known; only `equals` uses it.
     ///
     /// ```
     /// use bsft_dspy::metric::{Metric, MetricKind, MetricSpec};

@@ -50,7 +50,7 @@ pub fn parse(text: &str) -> Result<Value, JsonError> {
     whole(&mut reader).map_err(|fault| locate(text, fault))
 }
 
-/// `JSONDecoder().raw_decode(text)`: the value at the very start and the bytes it takes; what follows is not looked at.
+/// `JSONDecoder().raw_decode(text)`: the value at the very start and its length in bytes; the rest of the text is not read.
 pub fn parse_prefix(text: &str) -> Result<(Value, usize), JsonError> {
     let mut reader = JsonReader {
         text,

@@ -3,7 +3,7 @@
 use crate::text::is_space;
 use std::cell::Cell;
 
-/// Characters that one text may have looked at before it is given up, about a second's work.
+/// The number of characters that are read of one text before it is given up: about a second's work.
 const MAX_LOOKS: usize = 200_000_000;
 
 pub(super) struct Cursor {

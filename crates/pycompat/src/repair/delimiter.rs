@@ -9,9 +9,9 @@ use crate::text::{is_alpha, is_space};
 pub(super) enum Quote {
     /// The string ends here.
     Ends,
-    /// The quote is dealt with; look at the next character afresh.
+    /// The quote was handled; the next character is read from the start.
     Handled,
-    /// Neither: go on.
+    /// Neither; the string continues.
     Open,
 }
 

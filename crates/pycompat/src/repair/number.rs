@@ -1,4 +1,4 @@
-//! Numbers in broken JSON; what is none is a string.
+//! Numbers in broken JSON; a text that is not a number becomes a string.
 
 use super::{Context, Parser};
 use crate::json::MAX_DIGITS;

@@ -162,7 +162,7 @@ impl TrainerFixture {
         self.written("starts").lines().count()
     }
 
-    /// Waits until the trainer has started that often and printed everything.
+    /// Waits until the trainer has started `starts` times and printed everything.
     async fn started(&self, starts: usize) {
         until(|| self.starts() >= starts && self.control("environment").exists()).await;
     }
@@ -208,7 +208,7 @@ async fn pause() {
     tokio::time::sleep(Duration::from_millis(5)).await;
 }
 
-/// Waits for something that will happen; a test that waits for ever is ended by who runs it.
+/// Waits until the condition holds. It has no timeout: the test runner ends a test that hangs.
 async fn until(mut is_so: impl FnMut() -> bool) {
     while !is_so() {
         pause().await;

@@ -1,4 +1,4 @@
-//! Who goes on with a training, and when its trainer is started again.
+//! Which worker resumes a training, and when its trainer is started again.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What a trainer is given, and what is refused before it is started.
+//! The input of a trainer, and the settings that are refused before it starts.
 
 use super::*;
 

@@ -1,8 +1,8 @@
-//! How trainings end, and what is done with what they leave.
+//! How trainings end, and how their results are uploaded and served.
 
 use super::*;
 
-/// Answers each request with the next of `answers`; gives its address and what it was asked.
+/// Answers each request with the next of `answers`; returns its address and the requests.
 async fn server(answers: Vec<(u16, &'static str)>) -> (String, Arc<std::sync::Mutex<Vec<String>>>) {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

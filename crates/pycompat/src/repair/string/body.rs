@@ -12,7 +12,7 @@ use crate::text::is_space;
 enum BodyStep {
     /// The string ends in front of it.
     End,
-    /// It is dealt with; look at the next one.
+    /// It was handled; the next one is read.
     Handled,
     /// It is text.
     Text,
