@@ -64,7 +64,7 @@ runs/intents  Bootstrap  1,600 of 2,000 tasks, 1,250 kept (83.3 %), 100 failed (
 }
 
 #[test]
-fn status_of_a_live_run_shows_what_limits_it_and_what_each_worker_sees() {
+fn status_of_a_live_run_shows_its_limits_and_the_view_of_each_worker() {
     let mut manifest = manifest("bootstrap", u64::MAX);
     manifest.limits = vec!["teacher: limited to 98/s by the server (429), 3 % refused".to_owned()];
     let lm = |state: serde_json::Value, error: Option<&str>| {

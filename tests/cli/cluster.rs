@@ -286,7 +286,7 @@ fn compile_repeats_examples_of_a_lost_out_folder_and_warns() {
 }
 
 #[test]
-fn compile_repeats_what_an_older_copy_of_out_lacks_and_warns() {
+fn compile_completes_an_older_copy_of_out_and_warns() {
     let Some(cluster) = Cluster::start() else { return };
     let server = LmServer::start("mild");
     let (folder, reference) = job(&server, EXAMPLES);

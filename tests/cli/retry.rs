@@ -204,7 +204,7 @@ fn unscored(trace: &str) -> Line {
 }
 
 #[test]
-fn changed_instructions_keep_what_was_paid_before() {
+fn changed_instructions_keep_the_earlier_cost() {
     let server = LmServer::start("mild");
     let folder = Folder::new();
     let mut job = priced(&server.base());

@@ -67,7 +67,7 @@ impl Customer {
             run: RunId("run-1".to_owned()),
         };
         customer.shard.data = customer.rows("train.jsonl", 12);
-        customer.told(|spec| {
+        customer.configure(|spec| {
             spec.api_base = Some(base.to_owned());
             spec.api_key_env = Some(VARIABLE.to_owned());
         });
@@ -75,7 +75,7 @@ impl Customer {
     }
 
     /// The same with a changed service.
-    fn told(&mut self, change: impl FnOnce(&mut ServiceSpec)) {
+    fn configure(&mut self, change: impl FnOnce(&mut ServiceSpec)) {
         let mut spec = match &self.shard.recipe.provider {
             ProviderSpec::Openai(spec) => spec.clone(),
             _ => ServiceSpec::default(),
@@ -112,8 +112,8 @@ impl Customer {
     }
 
     async fn preflight(&self) -> Result<Vec<String>, String> {
-        let told = self.provider().preflight(&self.shard.recipe).await;
-        told.map_err(|error| error.to_string())
+        let checked = self.provider().preflight(&self.shard.recipe).await;
+        checked.map_err(|error| error.to_string())
     }
 
     /// Does something with the order under this key.
@@ -249,7 +249,7 @@ async fn job_request_matches_the_training_spec() {
     let mut customer = Customer::new(&server.base());
     customer.trains_with(json!({"n_epochs": 3, "learning_rate_multiplier": 0.5, "batch_size": "auto"}));
     customer.shard.validation = Some(customer.rows("validation.jsonl", 10));
-    customer.told(|spec| {
+    customer.configure(|spec| {
         spec.suffix = Some("mine".to_owned());
         spec.extra = object(json!({"metadata": {"team": "x", "job_key": "stolen"}, "seed": 7}));
     });
@@ -291,7 +291,7 @@ async fn extra_hyperparameters_replace_the_method() {
     let server = serve(&[]);
     let mut customer = Customer::new(&server.base());
     customer.trains_with(json!({"n_epochs": 3}));
-    customer.told(|spec| spec.extra = object(json!({"hyperparameters": {"batch_size": 4}})));
+    customer.configure(|spec| spec.extra = object(json!({"hyperparameters": {"batch_size": 4}})));
     trained(customer.train().await);
     assert_one_job(&server);
     let hyperparameters = &server.state().jobs[0]["hyperparameters"];
@@ -342,7 +342,7 @@ async fn start_works_where_metadata_is_refused() {
 async fn extra_metadata_is_never_dropped() {
     let server = serve(&["refuse-metadata"]);
     let mut customer = Customer::new(&server.base());
-    customer.told(|spec| spec.extra = object(json!({"metadata": {"team": "x"}})));
+    customer.configure(|spec| spec.extra = object(json!({"metadata": {"team": "x"}})));
     let reason = failed(customer.train().await);
     assert!(reason.contains("Unrecognized request argument"), "{reason}");
     assert_eq!(server.state().jobs.len(), 0);
@@ -611,7 +611,7 @@ async fn model_name_with_a_slash_is_one_path_segment() {
 async fn auth_header_carries_the_bare_key() {
     let server = serve(&["auth-header=api-key"]);
     let mut customer = Customer::new(&server.base());
-    customer.told(|spec| spec.auth_header = Some("api-key".to_owned()));
+    customer.configure(|spec| spec.auth_header = Some("api-key".to_owned()));
     trained(customer.train().await);
     assert_one_job(&server);
 }
@@ -630,7 +630,7 @@ async fn preflight_reports_all_problems() {
     let server = serve(&["shutdown=2020-01-31"]);
     let mut customer = Customer::new(&server.base());
     customer.trains_with(json!({"n_epoch": 3, "batch_size": 257}));
-    customer.told(|spec| spec.extra = object(json!({"training_file": "file-x"})));
+    customer.configure(|spec| spec.extra = object(json!({"training_file": "file-x"})));
     let problems = customer.preflight().await.unwrap_err();
     for part in [
         "n_epoch",
@@ -647,7 +647,7 @@ async fn preflight_with_a_refused_key_does_not_print_it() {
     let server = serve(&[]);
     let mut customer = Customer::new(&server.base());
     // It is set, to something that is no key of the server's.
-    customer.told(|spec| spec.api_key_env = Some("CARGO_MANIFEST_DIR".to_owned()));
+    customer.configure(|spec| spec.api_key_env = Some("CARGO_MANIFEST_DIR".to_owned()));
     let problems = customer.preflight().await.unwrap_err();
     assert!(
         problems.contains("HTTP 401") && problems.contains("api_key_env"),

@@ -84,7 +84,7 @@ pub(crate) struct Audit {
 pub(crate) fn audit(lm: &LmServer, logs: &[(String, String)], events: &[Event]) -> Audit {
     let mut recorded: HashMap<String, Vec<Recorded>> = HashMap::new();
     let lines = logs.iter().flat_map(|(_, text)| log::read(text));
-    for line in lines.filter(|line| line.says("answer recorded")) {
+    for line in lines.filter(|line| line.contains("answer recorded")) {
         let (task, at) = (line.field("task"), line.at);
         let records = recorded.entry(line.field("question")).or_default();
         records.push(Recorded { task, at });
@@ -141,7 +141,7 @@ type Claims = HashMap<(String, String), Vec<f64>>;
 fn claims(logs: &[(String, String)]) -> Claims {
     let mut claims = Claims::new();
     for (worker, text) in logs {
-        for line in log::read(text).filter(|line| line.says("task claimed")) {
+        for line in log::read(text).filter(|line| line.contains("task claimed")) {
             let claim = (worker.clone(), line.field("task"));
             claims.entry(claim).or_default().push(line.at);
         }

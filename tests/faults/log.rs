@@ -5,15 +5,15 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A line of a log.
-pub(crate) struct Line<'a> {
+pub(crate) struct LogLine<'a> {
     /// Seconds since 1970.
     pub(crate) at: f64,
     words: &'a str,
 }
 
-impl Line<'_> {
+impl LogLine<'_> {
     /// Whether its text contains this.
-    pub(crate) fn says(&self, what: &str) -> bool {
+    pub(crate) fn contains(&self, what: &str) -> bool {
         self.words.contains(what)
     }
 
@@ -30,12 +30,12 @@ impl Line<'_> {
 }
 
 /// The lines that begin with a time; a killed process may have left half of its last.
-pub(crate) fn read(text: &str) -> impl Iterator<Item = Line<'_>> {
+pub(crate) fn read(text: &str) -> impl Iterator<Item = LogLine<'_>> {
     text.split_inclusive('\n')
         .filter(|line| line.ends_with('\n'))
         .filter_map(|line| {
             let (time, words) = line.split_once(' ')?;
-            Some(Line {
+            Some(LogLine {
                 at: seconds(time)?,
                 words,
             })

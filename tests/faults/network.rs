@@ -79,7 +79,7 @@ fn worker_cut_off_beyond_its_lease_resumes_without_repeated_work() {
             .find(|(name, _)| *name == names[0])
             .unwrap();
         log::read(&text)
-            .filter(|line| line.at > since && line.says("answer recorded"))
+            .filter(|line| line.at > since && line.contains("answer recorded"))
             .count()
     };
     assert!(
@@ -90,7 +90,7 @@ fn worker_cut_off_beyond_its_lease_resumes_without_repeated_work() {
     let log = chaos.cluster.folder.path(&format!("logs/{}.log", names[0]));
     chaos.until("who was cut off to take a task", |_| {
         let text = std::fs::read_to_string(&log).unwrap();
-        log::read(&text).any(|line| line.at > to && line.says("task claimed"))
+        log::read(&text).any(|line| line.at > to && line.contains("task claimed"))
     });
     chaos.cluster.lm.release();
     // More than it can have had in hand when it was cut off.

@@ -22,10 +22,10 @@ fn coordinator_waiting_for_a_dead_lease_survives_a_redis_outage() {
     chaos.until("a trace", |now| now.traced > 0);
     chaos.cluster.coordinator.take().unwrap().kill_9();
     chaos.cluster.start_coordinator();
-    until_it_says(&mut chaos, "waiting for another coordinator's lease");
+    until_logged(&mut chaos, "waiting for another coordinator's lease");
     let from = log::now();
     chaos.cluster.redis.kill();
-    until_it_says(&mut chaos, "retrying");
+    until_logged(&mut chaos, "retrying");
     chaos.cluster.redis.start_again();
     chaos.events.push(Event::StoreKilled {
         kept: from - SYNC,
@@ -38,8 +38,8 @@ fn coordinator_waiting_for_a_dead_lease_survives_a_redis_outage() {
     chaos.verdict(EXAMPLES);
 }
 
-fn until_it_says(chaos: &mut Chaos, words: &str) {
+fn until_logged(chaos: &mut Chaos, words: &str) {
     let log = chaos.cluster.folder.path("logs/coordinator.log");
     let now = chaos.until(words, |_| std::fs::read_to_string(&log).unwrap().contains(words));
-    assert!(!now.done, "it was done before it said {words:?}");
+    assert!(!now.done, "the run ended before it logged {words:?}");
 }

@@ -227,7 +227,7 @@ fn file_opens_with_its_purpose_and_has_at_most_500_lines() {
 }
 
 #[test]
-fn no_match_has_the_arms_true_and_false() {
+fn match_has_no_arms_true_and_false() {
     let mut found = Vec::new();
     each_file(|file| {
         for (number, line) in file.code.lines().enumerate() {

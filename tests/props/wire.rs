@@ -32,12 +32,12 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn bootstrap_task_decode_returns_what_encode_wrote(task in bootstrap_task()) {
+    fn bootstrap_task_round_trips_through_encode_and_decode(task in bootstrap_task()) {
         prop_assert_eq!(BootstrapTask::decode(&task.encode()).unwrap(), task);
     }
 
     #[test]
-    fn completion_decode_returns_what_encode_wrote(run in "\\PC{0,40}", task: [u8; 16]) {
+    fn completion_round_trips_through_encode_and_decode(run in "\\PC{0,40}", task: [u8; 16]) {
         let completion = Completion { v: MESSAGE_VERSION, run: RunId(run), task: TaskId(task) };
         prop_assert_eq!(decode::<Completion>(&encode(&completion)).unwrap(), completion);
     }

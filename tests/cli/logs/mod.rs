@@ -20,8 +20,8 @@ fn job(malformed_rate: f64) -> JobFile {
 
 /// Every line of stderr, each of which is a JSON object with what all lines have.
 #[track_caller]
-fn told(ended: &Ended) -> Vec<Json> {
-    let told: Vec<Json> = ended
+fn log_lines(ended: &Ended) -> Vec<Json> {
+    let lines: Vec<Json> = ended
         .stderr
         .lines()
         .map(|line| {
@@ -29,7 +29,7 @@ fn told(ended: &Ended) -> Vec<Json> {
                 .unwrap_or_else(|error| panic!("{error}: {line:?} in\n{}", ended.stderr))
         })
         .collect();
-    for line in &told {
+    for line in &lines {
         let timestamp = line["timestamp"].as_str().unwrap();
         assert!(timestamp.contains('T') && timestamp.ends_with('Z'), "{line}");
         let level = line["level"].as_str().unwrap();
@@ -48,14 +48,15 @@ fn told(ended: &Ended) -> Vec<Json> {
             );
         }
     }
-    told
+    lines
 }
 
 #[track_caller]
-fn saying<'a>(told: &'a [Json], words: &str) -> &'a Json {
-    told.iter()
+fn line_with<'a>(lines: &'a [Json], words: &str) -> &'a Json {
+    lines
+        .iter()
         .find(|line| line["message"].as_str().unwrap().contains(words))
-        .unwrap_or_else(|| panic!("no line says {words:?}: {told:#?}"))
+        .unwrap_or_else(|| panic!("no line has {words:?}: {lines:#?}"))
 }
 
 #[test]
@@ -64,15 +65,15 @@ fn log_lines_without_a_terminal_are_json_objects_with_the_run() {
     job(0.1).write(&folder, 50);
     let ended = folder.start_with(&COMPILE, &[AUTO]).end().with(0);
     let manifest: Json = serde_json::from_str(&folder.read("run/run.json")).unwrap();
-    let told = told(&ended);
-    let phase = saying(&told, "bootstrap 50/50");
+    let lines = log_lines(&ended);
+    let phase = line_with(&lines, "bootstrap 50/50");
     assert_eq!(phase["run"], manifest["run"], "{phase}");
     assert_eq!(phase["name"], "tested", "{phase}");
-    for line in told.iter().skip_while(|line| line["run"].is_null()) {
+    for line in lines.iter().skip_while(|line| line["run"].is_null()) {
         assert_eq!(line["run"], manifest["run"], "{line}");
         assert_eq!(line["name"], "tested", "{line}");
     }
-    let last = told.last().unwrap();
+    let last = lines.last().unwrap();
     assert_eq!(last["level"], "INFO");
     assert_eq!(last["run"], manifest["run"], "{last}");
     assert_eq!(last["ran"], manifest["tally"]["traces"], "{last}");
@@ -85,8 +86,8 @@ fn failed_compile_ends_with_an_error_line() {
     JobFile::at(&server.base()).write(&folder, 20);
     server.refuse_after(0, 400, "context_length_exceeded");
     let ended = folder.start_with(&COMPILE, &[AUTO]).end().with(1);
-    let told = told(&ended);
-    let last = told.last().unwrap();
+    let lines = log_lines(&ended);
+    let last = lines.last().unwrap();
     assert_eq!(last["level"], "ERROR", "{last}");
     assert!(last["run"].is_string(), "{last}");
     assert!(
@@ -103,7 +104,7 @@ fn bad_job_file_is_reported_in_the_log_format() {
     let folder = Folder::new();
     folder.write("job.toml", "name = 3\n");
     let ended = folder.start_with(&COMPILE, &[AUTO]).end().with(2);
-    assert_eq!(told(&ended)[0]["level"], "ERROR");
+    assert_eq!(log_lines(&ended)[0]["level"], "ERROR");
 }
 
 #[test]
@@ -118,7 +119,7 @@ fn check_prints_json_only_with_log_format_json() {
         .start_with(&check, &[("BSFT_LOG_FORMAT", "json")])
         .end()
         .with(2);
-    let words = |ended: &Ended| told(ended)[0]["message"].clone();
+    let words = |ended: &Ended| log_lines(ended)[0]["message"].clone();
     assert_eq!(words(&flag), words(&variable));
     assert!(human.stderr.contains(words(&flag).as_str().unwrap()));
 }
@@ -142,8 +143,8 @@ fn trace_lines_have_ids_of_run_task_and_call() {
         .start_with(&COMPILE, &[AUTO, ("BSFT_LOG", "bsft=trace")])
         .end()
         .with(0);
-    let told = told(&ended);
-    let answer = saying(&told, "answer recorded");
+    let lines = log_lines(&ended);
+    let answer = line_with(&lines, "answer recorded");
     let traced: Vec<Json> = lines(&folder.read("run/traces.jsonl"));
     assert!(
         traced.iter().any(|line| line["task"] == answer["task"]),
@@ -164,8 +165,8 @@ fn bad_bsft_log_is_a_warning() {
         .start_with(&COMPILE, &[AUTO, ("BSFT_LOG", "bsft=loud")])
         .end()
         .with(0);
-    let told = told(&ended);
-    assert_eq!(saying(&told, "BSFT_LOG=\"bsft=loud\"")["level"], "WARN");
+    let lines = log_lines(&ended);
+    assert_eq!(line_with(&lines, "BSFT_LOG=\"bsft=loud\"")["level"], "WARN");
 }
 
 #[test]
@@ -175,6 +176,6 @@ fn compile_with_a_thousand_failures_logs_under_100_lines() {
     let ended = folder.start_with(&COMPILE, &[AUTO]).end().with(0);
     let failed = lines(&folder.read("run/failures.jsonl")).len();
     assert!(failed > 1000, "{failed} failures");
-    let told = told(&ended);
-    assert!(told.len() < 100, "{} lines:\n{}", told.len(), ended.stderr);
+    let lines = log_lines(&ended);
+    assert!(lines.len() < 100, "{} lines:\n{}", lines.len(), ended.stderr);
 }

@@ -1,7 +1,7 @@
 //! Traces: one span per job, task and call. A collector that fails does not disturb the run.
 
 use super::collector::{Collector, Manner, Span};
-use super::{COMPILE, job, told};
+use super::{COMPILE, job, log_lines};
 use crate::support::{Ended, Folder, ReservedPort, lines};
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
@@ -29,7 +29,7 @@ fn collector_receives_spans_of_job_tasks_and_calls() {
     let collector = Collector::start(Manner::Takes);
     let folder = Folder::new();
     let ended = compile(&folder, collector.address(), &[]).with(0);
-    told(&ended);
+    log_lines(&ended);
     let taken = collector.taken();
     let manifest: Json = serde_json::from_str(&folder.read("run/run.json")).unwrap();
     let run = manifest["run"].as_str().unwrap();
@@ -74,12 +74,12 @@ fn collector_receives_spans_of_job_tasks_and_calls() {
 
     let calls = named(&taken.spans, "call");
     for tokens in ["prompt_tokens", "completion_tokens"] {
-        let told = calls
+        let sent = calls
             .iter()
             .map(|call| call.fields[tokens].parse::<u64>().unwrap());
         assert_eq!(
             manifest["tally"]["lms"]["teacher"][tokens],
-            told.sum::<u64>(),
+            sent.sum::<u64>(),
             "{tokens}"
         );
     }
@@ -166,9 +166,10 @@ fn failing_collector_is_one_warning_and_compile_succeeds() {
     for endpoint in [hangs.address(), refuses.address(), &absent] {
         let folder = Folder::new();
         let ended = compile(&folder, endpoint, &[("OTEL_BSP_SCHEDULE_DELAY", "1")]).with(0);
-        let told = told(&ended);
+        let lines = log_lines(&ended);
         let count = |words: &str| {
-            told.iter()
+            lines
+                .iter()
                 .filter(|line| line["message"].as_str().unwrap().contains(words))
                 .count()
         };

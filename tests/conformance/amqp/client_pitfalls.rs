@@ -150,7 +150,7 @@ async fn consumer_survives_a_channel_error() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn publish_waits_and_consume_goes_on_while_rabbitmq_lacks_memory() {
+async fn publish_waits_and_consume_continues_while_rabbitmq_lacks_memory() {
     if !rabbitmq::installed() {
         return;
     }

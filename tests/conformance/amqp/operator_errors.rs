@@ -18,7 +18,7 @@ async fn failure(url: &str) -> BrokerError {
     }
 }
 
-fn says(e: &BrokerError, texts: &[&str]) {
+fn assert_contains(e: &BrokerError, texts: &[&str]) {
     let message = e.to_string();
     for text in texts {
         assert!(message.contains(text), "{text:?} is missing from {message:?}");
@@ -33,7 +33,7 @@ async fn connect_to_a_closed_port_is_unreachable() {
     let e = failure(&format!("amqp://me:secret@127.0.0.1:{port}")).await;
     assert!(matches!(e, BrokerError::Unreachable { .. }), "{e}");
     let url = format!("amqp://me@127.0.0.1:{port}/%2f");
-    says(
+    assert_contains(
         &e,
         &[
             &url,
@@ -52,7 +52,7 @@ async fn connect_to_a_server_that_hangs_up_suggests_amqps() {
     let e = failure(&url).await;
     hangs_up.join().unwrap().unwrap();
     assert!(matches!(e, BrokerError::Unreachable { .. }), "{e}");
-    says(&e, &["check that RabbitMQ runs there", "amqps://"]);
+    assert_contains(&e, &["check that RabbitMQ runs there", "amqps://"]);
 }
 
 #[tokio::test]
@@ -66,10 +66,10 @@ async fn wrong_password_and_missing_vhost_are_refused() {
     let e = failure(wrong.as_str()).await;
     assert!(matches!(e, BrokerError::Refused { .. }), "{e}");
     let check = format!("check the user {:?} and its password", wrong.username());
-    says(&e, &["ACCESS_REFUSED", &check]);
+    assert_contains(&e, &["ACCESS_REFUSED", &check]);
     let e = failure(&format!("{url}/no-such")).await;
     assert!(matches!(e, BrokerError::Refused { .. }), "{e}");
-    says(
+    assert_contains(
         &e,
         &[
             "/no-such",
@@ -88,7 +88,7 @@ async fn amqps_on_a_plain_port_is_refused() {
     let user = Url::parse(&url).unwrap().username().to_owned();
     let e = failure(&url).await;
     assert!(matches!(e, BrokerError::Refused { .. }), "{e}");
-    says(&e, &[&format!("amqps://{user}@"), "5671"]);
+    assert_contains(&e, &[&format!("amqps://{user}@"), "5671"]);
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn connect_names_each_missing_permission() {
     let url = rabbitmq.url_of("worker", "secret");
     let e = failure(&url).await;
     assert!(matches!(e, BrokerError::Refused { .. }), "{e}");
-    says(
+    assert_contains(
         &e,
         &["the user \"worker\" may use it", "rabbitmqctl set_permissions"],
     );
@@ -115,7 +115,7 @@ async fn connect_names_each_missing_permission() {
         rabbitmq.ctl(&["set_permissions", "worker", configure, write, read]);
         let e = failure(&url).await;
         assert!(matches!(e, BrokerError::Refused { .. }), "{e}");
-        says(&e, &["\"worker\"", &format!("needs the {permission} permission")]);
+        assert_contains(&e, &["\"worker\"", &format!("needs the {permission} permission")]);
     }
     let ours = r"^bsft\..*$";
     rabbitmq.ctl(&["set_permissions", "worker", ours, r"^amq\.default$", ours]);
@@ -145,5 +145,5 @@ async fn queue_declared_with_other_arguments_is_refused() {
         panic!("the queue was taken as it is")
     };
     assert!(matches!(e, BrokerError::Refused { .. }), "{e}");
-    says(&e, &[&name, "other arguments", "another namespace"]);
+    assert_contains(&e, &[&name, "other arguments", "another namespace"]);
 }
