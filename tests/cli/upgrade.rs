@@ -28,7 +28,7 @@ struct Message {
 
 /// A key that was left on Redis.
 #[derive(Deserialize)]
-struct Key {
+struct RedisKey {
     key: String,
     /// Zero if the key does not expire.
     ttl_ms: u64,
@@ -111,7 +111,8 @@ fn compile_finishes_the_cluster_run_of_an_earlier_version() {
         assert!((1..EXAMPLES).contains(&folder.traced("run")));
         let reference = reference(&folder);
         let redis = RedisServer::start(&[]);
-        for Key { key, ttl_ms, dump } in serde_json::from_str::<Vec<Key>>(&folder.read("keys.json")).unwrap()
+        for RedisKey { key, ttl_ms, dump } in
+            serde_json::from_str::<Vec<RedisKey>>(&folder.read("keys.json")).unwrap()
         {
             redis.restore(&key, ttl_ms, &bytes(&dump));
         }

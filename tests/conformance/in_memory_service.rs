@@ -14,10 +14,10 @@ const LOOKS: usize = 2;
 /// The service.
 #[derive(Default)]
 pub(crate) struct Service {
-    trainings: Mutex<Vec<Asked>>,
+    trainings: Mutex<Vec<PaidTraining>>,
 }
 
-struct Asked {
+struct PaidTraining {
     key: String,
     looks: usize,
     cancelled: bool,
@@ -39,7 +39,7 @@ impl Service {
     /// Starts another, whatever was started before.
     pub(crate) fn start_now(&self, order: &TrainingRequest<'_>) -> TrainingId {
         let mut trainings = self.trainings.lock().unwrap();
-        trainings.push(Asked {
+        trainings.push(PaidTraining {
             key: order.key.to_owned(),
             looks: 0,
             cancelled: false,

@@ -38,7 +38,7 @@ const POLLS: usize = 3;
 
 /// A kind of step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+enum CompileStep {
     PutJob,
     Job,
     Claim,
@@ -58,24 +58,24 @@ enum Step {
     Poll,
 }
 
-const STEPS: [Step; 17] = [
-    Step::PutJob,
-    Step::Job,
-    Step::Claim,
-    Step::Record,
-    Step::Finish,
-    Step::Outcome,
-    Step::Outcomes,
-    Step::Records,
-    Step::Trim,
-    Step::Reopen,
-    Step::Abandoned,
-    Step::Publish,
-    Step::Consume,
-    Step::Resolve,
-    Step::Find,
-    Step::Start,
-    Step::Poll,
+const STEPS: [CompileStep; 17] = [
+    CompileStep::PutJob,
+    CompileStep::Job,
+    CompileStep::Claim,
+    CompileStep::Record,
+    CompileStep::Finish,
+    CompileStep::Outcome,
+    CompileStep::Outcomes,
+    CompileStep::Records,
+    CompileStep::Trim,
+    CompileStep::Reopen,
+    CompileStep::Abandoned,
+    CompileStep::Publish,
+    CompileStep::Consume,
+    CompileStep::Resolve,
+    CompileStep::Find,
+    CompileStep::Start,
+    CompileStep::Poll,
 ];
 
 /// What happens at the step.
@@ -95,7 +95,7 @@ enum Wrong {
 
 /// Which step goes wrong, and what was seen.
 struct Plan {
-    step: Step,
+    step: CompileStep,
     time: usize,
     wrong: Wrong,
     seen: Mutex<usize>,
@@ -105,7 +105,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(step: Step, time: usize, wrong: Wrong) -> Arc<Plan> {
+    fn new(step: CompileStep, time: usize, wrong: Wrong) -> Arc<Plan> {
         Arc::new(Plan {
             step,
             time,
@@ -123,7 +123,7 @@ impl Plan {
     /// Takes a step; `error` is that of an unreachable service.
     async fn step<'a, T, E>(
         &self,
-        step: Step,
+        step: CompileStep,
         error: impl Fn() -> E,
         mut take: impl FnMut() -> BoxFuture<'a, Result<T, E>>,
     ) -> Result<T, E> {
@@ -195,17 +195,17 @@ fn on_disk<'a, T: Send + 'a>(work: impl Future<Output = T> + Send + 'a) -> BoxFu
 impl Store for Faulty<EmbeddedStore> {
     async fn put_job(&self, run: &RunId, spec: &[u8]) -> Result<(), StoreError> {
         let take = || on_disk(self.inner.put_job(run, spec));
-        self.plan.step(Step::PutJob, store_away, take).await
+        self.plan.step(CompileStep::PutJob, store_away, take).await
     }
 
     async fn job(&self, run: &RunId) -> Result<Option<Vec<u8>>, StoreError> {
         let take = || self.inner.job(run);
-        self.plan.step(Step::Job, store_away, take).await
+        self.plan.step(CompileStep::Job, store_away, take).await
     }
 
     async fn claim(&self, run: &RunId, task: TaskId, lease: Duration) -> Result<Claim, StoreError> {
         let take = || on_disk(self.inner.claim(run, task, lease));
-        self.plan.step(Step::Claim, store_away, take).await
+        self.plan.step(CompileStep::Claim, store_away, take).await
     }
 
     async fn renew(&self, run: &RunId, attempt: AttemptRef, lease: Duration) -> Result<(), StoreError> {
@@ -220,7 +220,7 @@ impl Store for Faulty<EmbeddedStore> {
         bytes: Vec<u8>,
     ) -> Result<(), StoreError> {
         let take = || on_disk(self.inner.record(run, attempt, slot, bytes.clone()));
-        self.plan.step(Step::Record, store_away, take).await?;
+        self.plan.step(CompileStep::Record, store_away, take).await?;
         *self
             .plan
             .recorded
@@ -233,7 +233,7 @@ impl Store for Faulty<EmbeddedStore> {
 
     async fn finish(&self, run: &RunId, attempt: AttemptRef, outcome: Vec<u8>) -> Result<(), StoreError> {
         let take = || on_disk(self.inner.finish(run, attempt, outcome.clone()));
-        self.plan.step(Step::Finish, store_away, take).await
+        self.plan.step(CompileStep::Finish, store_away, take).await
     }
 
     async fn release(&self, run: &RunId, attempt: AttemptRef) -> Result<(), StoreError> {
@@ -242,12 +242,12 @@ impl Store for Faulty<EmbeddedStore> {
 
     async fn outcome(&self, run: &RunId, task: TaskId) -> Result<Option<Vec<u8>>, StoreError> {
         let take = || self.inner.outcome(run, task);
-        self.plan.step(Step::Outcome, store_away, take).await
+        self.plan.step(CompileStep::Outcome, store_away, take).await
     }
 
     async fn records(&self, run: &RunId, task: TaskId) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {
         let take = || self.inner.records(run, task);
-        self.plan.step(Step::Records, store_away, take).await
+        self.plan.step(CompileStep::Records, store_away, take).await
     }
 
     async fn outcomes(
@@ -258,22 +258,22 @@ impl Store for Faulty<EmbeddedStore> {
         wait: Duration,
     ) -> Result<Vec<Stored>, StoreError> {
         let take = || self.inner.outcomes(run, after, limit, wait);
-        self.plan.step(Step::Outcomes, store_away, take).await
+        self.plan.step(CompileStep::Outcomes, store_away, take).await
     }
 
     async fn trim(&self, run: &RunId, stored: &[(Position, TaskId)]) -> Result<(), StoreError> {
         let take = || self.inner.trim(run, stored);
-        self.plan.step(Step::Trim, store_away, take).await
+        self.plan.step(CompileStep::Trim, store_away, take).await
     }
 
     async fn reopen(&self, run: &RunId, tasks: &[TaskId]) -> Result<usize, StoreError> {
         let take = || self.inner.reopen(run, tasks);
-        self.plan.step(Step::Reopen, store_away, take).await
+        self.plan.step(CompileStep::Reopen, store_away, take).await
     }
 
     async fn abandoned(&self, run: &RunId, tasks: &[TaskId]) -> Result<Vec<TaskId>, StoreError> {
         let take = || self.inner.abandoned(run, tasks);
-        self.plan.step(Step::Abandoned, store_away, take).await
+        self.plan.step(CompileStep::Abandoned, store_away, take).await
     }
 
     async fn import(
@@ -298,7 +298,7 @@ impl Provider for Faulty<Arc<Service>> {
 
     async fn find(&self, order: &TrainingRequest<'_>) -> Result<Option<TrainingId>, ProviderError> {
         let take = || self.inner.find(order);
-        self.plan.step(Step::Find, service_away, take).await
+        self.plan.step(CompileStep::Find, service_away, take).await
     }
 
     async fn start(&self, order: &TrainingRequest<'_>) -> Result<TrainingId, StartError> {
@@ -312,7 +312,7 @@ impl Provider for Faulty<Arc<Service>> {
             Wrong::Lost => StartError::NotStarted(service_away()),
             _ => StartError::Unclear("as the test wants it".into()),
         };
-        self.plan.step(Step::Start, error, take).await
+        self.plan.step(CompileStep::Start, error, take).await
     }
 
     async fn poll(
@@ -321,7 +321,7 @@ impl Provider for Faulty<Arc<Service>> {
         order: &TrainingRequest<'_>,
     ) -> Result<TrainingState, ProviderError> {
         let take = || self.inner.poll(id, order);
-        self.plan.step(Step::Poll, service_away, take).await
+        self.plan.step(CompileStep::Poll, service_away, take).await
     }
 
     async fn cancel(&self, id: &TrainingId, order: &TrainingRequest<'_>) -> Result<(), ProviderError> {
@@ -337,7 +337,7 @@ impl Provider for Faulty<Arc<Service>> {
 impl Broker for Faulty<EmbeddedBroker> {
     async fn publish(&self, queue: &Queue, messages: Vec<Vec<u8>>) -> Result<(), BrokerError> {
         let take = || self.inner.publish(queue, messages.clone());
-        self.plan.step(Step::Publish, queue_away, take).await
+        self.plan.step(CompileStep::Publish, queue_away, take).await
     }
 
     async fn depth(&self, queue: &Queue) -> Result<usize, BrokerError> {
@@ -350,7 +350,7 @@ impl Broker for Faulty<EmbeddedBroker> {
 
     async fn consume(&self, queue: &Queue, prefetch: NonZeroUsize) -> Result<Box<dyn Consumer>, BrokerError> {
         let take = || self.inner.consume(queue, prefetch);
-        let inner = self.plan.step(Step::Consume, queue_away, take).await?;
+        let inner = self.plan.step(CompileStep::Consume, queue_away, take).await?;
         Ok(Box::new(FaultyConsumer {
             inner,
             plan: Arc::clone(&self.plan),
@@ -389,7 +389,7 @@ impl Receipt for FaultyReceipt {
             Some(delivery) => delivery.resolve(disposition).boxed(),
             None => std::future::ready(Ok(())).boxed(),
         };
-        plan.step(Step::Resolve, || BrokerError::ReceiptExpired, take)
+        plan.step(CompileStep::Resolve, || BrokerError::ReceiptExpired, take)
             .await
     }
 }
@@ -484,7 +484,7 @@ fn job_in(folder: &Folder) {
 }
 
 /// A compile of which that step goes wrong; `None`: it has no such step.
-fn compile(step: Step, time: usize, wrong: Wrong) -> Option<Folder> {
+fn compile(step: CompileStep, time: usize, wrong: Wrong) -> Option<Folder> {
     let (folder, plan) = (Folder::new(), Plan::new(step, time, wrong));
     let service = Arc::new(Service::default());
     job_in(&folder);
@@ -515,14 +515,14 @@ fn compile(step: Step, time: usize, wrong: Wrong) -> Option<Folder> {
 fn every_time(wrong: Wrong) {
     let reference = Folder::new();
     job_in(&reference);
-    let never = Plan::new(Step::PutJob, usize::MAX, wrong);
+    let never = Plan::new(CompileStep::PutJob, usize::MAX, wrong);
     assert!(process(&reference, &Arc::new(Service::default()), &never));
     let reference = reference.result("run");
     let mut happened = Vec::new();
     for step in STEPS {
         let is_poll = matches!(
             step,
-            Step::Outcomes | Step::Abandoned | Step::Outcome | Step::Records
+            CompileStep::Outcomes | CompileStep::Abandoned | CompileStep::Outcome | CompileStep::Records
         );
         let times = if is_poll { 0..POLLS } else { 0..usize::MAX };
         for time in times {
@@ -537,7 +537,7 @@ fn every_time(wrong: Wrong) {
         }
     }
     // All kinds but the look for lost tasks belong to every compile.
-    for step in STEPS.iter().filter(|step| **step != Step::Abandoned) {
+    for step in STEPS.iter().filter(|step| **step != CompileStep::Abandoned) {
         assert!(happened.contains(step), "{step:?} never happened");
     }
 }

@@ -17,7 +17,7 @@ const MOST_OF_A_TASK: f64 = 180.0;
 
 /// A request as the LM server saw it.
 #[derive(Clone, Debug, Deserialize)]
-struct Asked {
+struct LoggedRequest {
     /// The digest under which its answer is recorded.
     question: Option<String>,
     /// The process.
@@ -91,9 +91,9 @@ pub(crate) fn audit(lm: &LmServer, logs: &[(String, String)], events: &[Event]) 
     }
     let claims = claims(logs);
     let taken_over = events.iter().map(|event| taken_over_in(event, &claims)).sum();
-    let mut asked: HashMap<String, Vec<Asked>> = HashMap::new();
+    let mut asked: HashMap<String, Vec<LoggedRequest>> = HashMap::new();
     let mut wrong = Vec::new();
-    let log: Vec<Asked> = serde_json::from_str(&lm.get("/_asked")).unwrap();
+    let log: Vec<LoggedRequest> = serde_json::from_str(&lm.get("/_asked")).unwrap();
     let requests = log.len();
     for request in log {
         match &request.question {
@@ -165,8 +165,8 @@ fn taken_over_in(event: &Event, claims: &Claims) -> usize {
 
 /// Why `later` was asked although `earlier` had been.
 fn cause<'a>(
-    earlier: &Asked,
-    later: &Asked,
+    earlier: &LoggedRequest,
+    later: &LoggedRequest,
     records: &[Recorded],
     claimed: impl Fn(&str) -> Option<&'a Vec<f64>>,
     events: &[Event],
@@ -210,8 +210,8 @@ fn cause<'a>(
 mod tests {
     use super::*;
 
-    fn asked(asker: &str, arrived: f64, status: u16) -> Asked {
-        Asked {
+    fn asked(asker: &str, arrived: f64, status: u16) -> LoggedRequest {
+        LoggedRequest {
             question: Some("q".to_owned()),
             asker: asker.to_owned(),
             arrived,
@@ -227,8 +227,8 @@ mod tests {
     }
 
     fn cause_of(
-        earlier: &Asked,
-        later: &Asked,
+        earlier: &LoggedRequest,
+        later: &LoggedRequest,
         records: &[Recorded],
         claim: f64,
         events: &[Event],

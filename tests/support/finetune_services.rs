@@ -13,7 +13,7 @@ pub(crate) struct FinetuneServices(PythonServer);
 
 /// All that is at the server.
 #[derive(Debug, Deserialize)]
-pub(crate) struct State {
+pub(crate) struct ServicesState {
     pub(crate) jobs: Vec<Json>,
     pub(crate) files: Vec<Json>,
     pub(crate) datasets: Vec<String>,
@@ -39,7 +39,7 @@ impl FinetuneServices {
         self.0.base()
     }
 
-    pub(crate) fn state(&self) -> State {
+    pub(crate) fn state(&self) -> ServicesState {
         serde_json::from_str(&self.0.http("GET /_state", "")).unwrap()
     }
 

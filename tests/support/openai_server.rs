@@ -8,7 +8,7 @@ pub(crate) struct OpenaiServer(PythonServer);
 
 /// What there is at the server, and what it was asked.
 #[derive(Debug, Deserialize)]
-pub(crate) struct State {
+pub(crate) struct ServerState {
     /// The jobs that were made by request.
     pub(crate) jobs: Vec<serde_json::Value>,
     /// The files that are there now.
@@ -47,7 +47,7 @@ impl OpenaiServer {
         self.0.http("POST /_end", "");
     }
 
-    pub(crate) fn state(&self) -> State {
+    pub(crate) fn state(&self) -> ServerState {
         serde_json::from_str(&self.0.http("GET /_state", "")).unwrap()
     }
 }

@@ -1,7 +1,7 @@
 //! Requests that go wrong: whichever it is, there is one training in the end.
 
 use super::fixture::{BOTH, KEY, Scene, Service, assert_clean};
-use crate::support::finetune_services::State;
+use crate::support::finetune_services::ServicesState;
 use bsft::finetune::{StartError, TrainingState};
 use serde_json::json;
 
@@ -76,7 +76,7 @@ async fn any_faulty_request_of_a_start_leaves_one_training() {
                     .all(|why| why.ends_with("something was uploaded already"));
                 assert!(refused, "{when}: {:?}", state.refused);
                 assert_clean(
-                    &State {
+                    &ServicesState {
                         refused: Vec::new(),
                         ..state
                     },

@@ -1,6 +1,6 @@
 //! A service of the tests' own, rows, and what is asked for.
 
-use crate::support::finetune_services::{FinetuneServices, KEY_VARIABLE, State};
+use crate::support::finetune_services::{FinetuneServices, KEY_VARIABLE, ServicesState};
 use bsft::artifacts::DirArtifacts;
 use bsft::finetune::{
     FinetuneJob, FireworksSpec, Provider, ProviderError, ProviderSpec, Providers, ServiceSpec, StartError,
@@ -128,7 +128,7 @@ impl Scene {
         panic!("still going on: {shown:?}");
     }
 
-    pub(super) async fn tidied(&self, key: &str, id: &TrainingId) -> State {
+    pub(super) async fn tidied(&self, key: &str, id: &TrainingId) -> ServicesState {
         let artifacts = self.artifacts();
         let order = self.order(key, &artifacts);
         self.provider().cleanup(id, &order).await.unwrap();
@@ -216,7 +216,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// One job, no rows left behind, and nothing that an SDK would not have sent.
-pub(super) fn assert_clean(state: &State, when: &str) {
+pub(super) fn assert_clean(state: &ServicesState, when: &str) {
     assert_eq!(state.jobs.len(), 1, "{when}: {:?}", state.jobs);
     assert!(state.files.is_empty(), "{when}: {:?}", state.files);
     assert!(state.datasets.is_empty(), "{when}: {:?}", state.datasets);
