@@ -3,8 +3,8 @@
 use super::exit::Exit;
 use super::flags::SchemaSubject;
 use super::ui;
-use crate::schema::nearest;
 use crate::schema::reference::{self, KeyEntry};
+use crate::schema::{near, nearest};
 
 /// `explain KEY`.
 pub(super) fn explain(key: &str) -> Exit {
@@ -13,7 +13,7 @@ pub(super) fn explain(key: &str) -> Exit {
         .into_iter()
         .flat_map(|subject| {
             let definition = subject.definition();
-            let entries = definition.iter().flat_map(reference::keys);
+            let entries = definition.iter().flat_map(reference::keys_at_all_places);
             entries.map(move |entry| (subject, entry)).collect::<Vec<_>>()
         })
         .collect();
@@ -23,11 +23,10 @@ pub(super) fn explain(key: &str) -> Exit {
             .iter()
             .filter(|(_, entry)| !entry.key.is_refused())
             .map(|(_, entry)| entry.path.as_str());
-        let remedy = match paths.clone().find(|path| path.rsplit('.').next() == Some(key)) {
-            Some(path) => format!("did you mean `{path}`?"),
-            None => nearest(key, paths),
-        };
-        ui::problem(format_args!("unknown key `{key}`\n  = help: {remedy}"));
+        ui::problem(format_args!(
+            "unknown key `{key}`\n  = help: {}",
+            remedy(&wanted, paths)
+        ));
         return Exit::Usage;
     };
     let prefix = format!("{}.", entry.path);
@@ -43,6 +42,43 @@ pub(super) fn explain(key: &str) -> Exit {
         ui::stdout(format_args!("\nKeys in it:\n  {}", within.join("\n  ")));
     }
     Exit::Done
+}
+
+/// What to write instead of an unknown key: its path if only its last part is given, or a key of the longest table that it names.
+fn remedy<'p>(wanted: &[&str], paths: impl Iterator<Item = &'p str> + Clone) -> String {
+    let name_of = |path: &'p str| path.rsplit('.').next().unwrap_or(path);
+    if let [name] = wanted {
+        let near = near(name, paths.clone().map(name_of));
+        if let Some(path) = near.and_then(|near| paths.clone().find(|path| name_of(path) == near)) {
+            return format!("did you mean `{path}`?");
+        }
+    }
+    let names_in = |table: &[&str]| -> Vec<&'p str> {
+        let within = paths.clone().filter(|path| match path.rsplit_once('.') {
+            Some((before, _)) => is_meant(before, table),
+            None => table.is_empty(),
+        });
+        within.map(name_of).collect()
+    };
+    // The whole is no key, so that a part comes after the table. All files have keys at the top level.
+    let tables = (0..wanted.len()).rev().map(|parts| &wanted[..parts]);
+    let found = tables
+        .map(|table| (table, names_in(table)))
+        .find(|(_, names)| !names.is_empty());
+    let Some((table, names)) = found else {
+        return nearest(&wanted.join("."), paths);
+    };
+    let path_of = |name: &str| [table, &[name]].concat().join(".");
+    match near(wanted[table.len()], names.iter().copied()) {
+        Some(near) => {
+            let rest = &wanted[table.len() + 1..];
+            format!("did you mean `{}`?", [table, &[near], rest].concat().join("."))
+        }
+        None => {
+            let all: Vec<String> = names.into_iter().map(path_of).collect();
+            format!("write one of: {}", all.join(", "))
+        }
+    }
 }
 
 /// The Markdown of the reference as a terminal shows it: no heading mark, no code fences, examples indented.

@@ -11,4 +11,4 @@ pub(crate) mod table;
 pub(crate) mod time_span;
 
 pub use problem::{Problem, Problems};
-pub(crate) use section::{Item, Place, Section, nearest};
+pub(crate) use section::{Item, Place, Section, near, nearest};

@@ -18,7 +18,19 @@ pub(crate) struct KeyEntry {
 
 /// All keys of a file. A table that occurs twice is listed once, at its first place.
 pub(crate) fn keys(root: &TableDefinition) -> Vec<KeyEntry> {
-    let mut walk = Walk::default();
+    walk(root, false)
+}
+
+/// All keys of a file, at each place where the file may contain them.
+pub(crate) fn keys_at_all_places(root: &TableDefinition) -> Vec<KeyEntry> {
+    walk(root, true)
+}
+
+fn walk(root: &TableDefinition, repeats: bool) -> Vec<KeyEntry> {
+    let mut walk = Walk {
+        repeats,
+        ..Walk::default()
+    };
     walk.table(root, "", "", false);
     walk.entries
 }
@@ -26,6 +38,9 @@ pub(crate) fn keys(root: &TableDefinition) -> Vec<KeyEntry> {
 #[derive(Default)]
 struct Walk {
     entries: Vec<KeyEntry>,
+    /// Whether a table is listed at each of its places.
+    repeats: bool,
+    /// Tables that are not listed again: all that were, or those that contain the present one.
     seen: Vec<&'static str>,
 }
 
@@ -52,6 +67,9 @@ impl Walk {
         for key in table.keys.iter().filter(|key| !key.is_refused()) {
             let (path, header) = (joined(path, key.name), joined(header, key.name));
             self.kind(&key.kind, &path, &header, false);
+        }
+        if self.repeats {
+            self.seen.pop();
         }
     }
 

@@ -263,21 +263,21 @@ fn alike_at_the_ends(one: &str, other: &str) -> usize {
 
 /// A remedy: "did you mean …" if one of `known` is near, otherwise all of them.
 pub(crate) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str> + Clone) -> String {
-    let near = known
-        .clone()
-        .map(|k| {
-            (
-                strsim::damerau_levenshtein(&word.to_lowercase(), &k.to_lowercase()),
-                Reverse(alike_at_the_ends(word, k)),
-                k,
-            )
-        })
-        .min();
-    match near {
-        None => "there are none; leave it out".to_owned(),
-        Some((distance, _, k)) if distance <= (word.chars().count().max(k.chars().count()) / 3).max(1) => {
-            format!("did you mean `{k}`?")
-        }
-        _ => format!("write one of: {}", known.collect::<Vec<_>>().join(", ")),
+    if known.clone().next().is_none() {
+        return "there are none; leave it out".to_owned();
     }
+    match near(word, known.clone()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("write one of: {}", known.collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// The one of `known` that `word` was probably meant to be. `None` if more than a third of it would have to change.
+pub(crate) fn near<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    let distance = |k: &str| strsim::damerau_levenshtein(&word.to_lowercase(), &k.to_lowercase());
+    let (distance, _, near) = known
+        .map(|k| (distance(k), Reverse(alike_at_the_ends(word, k)), k))
+        .min()?;
+    let longer = word.chars().count().max(near.chars().count());
+    (distance <= (longer / 3).max(1)).then_some(near)
 }

@@ -136,8 +136,41 @@ fn explain_prints_a_key_and_names_the_nearest_of_an_unknown_one() {
     assert!(found.contains("\n    [metric]\n    f1 = "), "{found}");
     assert!(!found.contains("```"), "{found}");
     folder.run(&["explain", "lm.student.finetune.train"]).with(0);
-    folder
-        .run(&["explain", "metric.f2"])
-        .with(2)
-        .saying("did you mean `metric.f1`?");
+    for (unknown, remedy) in [
+        ("metric.f2", "did you mean `metric.f1`?"),
+        ("metrik.f1", "did you mean `metric.f1`?"),
+        (
+            "lm.student.finetune.trian",
+            "did you mean `lm.student.finetune.train`?",
+        ),
+        ("threshold", "did you mean `metric.threshold`?"),
+        (
+            "validation_fracton",
+            "did you mean `lm.*.finetune.validation_fraction`?",
+        ),
+        (
+            "metric.nope",
+            "write one of: metric.equals, metric.exact_match, metric.f1,",
+        ),
+    ] {
+        folder.run(&["explain", unknown]).with(2).saying(remedy);
+    }
+}
+
+#[test]
+fn explain_knows_the_keys_of_a_table_at_each_of_its_places() {
+    let folder = Folder::new();
+    let found = folder.run(&["explain", "metric.f1"]).with(0).stdout;
+    assert!(
+        found.contains("metric.f1.field\n  metric.f1.threshold"),
+        "{found}"
+    );
+    for key in [
+        "metric.equals.field",
+        "metric.f1.threshold",
+        "metric.contains.field",
+    ] {
+        let found = folder.run(&["explain", key]).with(0).stdout;
+        assert!(found.starts_with(key), "{found}");
+    }
 }

@@ -89,7 +89,10 @@ fn every_key_is_in_a_snippet_or_an_example_that_is_read() {
     files_below(&repository().join("examples"), &mut examples);
     for subject in [SchemaSubject::Job, SchemaSubject::Trainers] {
         let mut shown = Vec::new();
-        for text in snippets(&subject.markdown(), subject.language()) {
+        let definition = subject.definition().expect("a file has a definition");
+        let keys = reference::keys_at_all_places(&definition);
+        let of_explain = keys.iter().filter_map(reference::KeyEntry::snippet);
+        for text in of_explain.chain(snippets(&subject.markdown(), subject.language())) {
             let file = Path::new("snippet.toml");
             let node = document::parse(file, &text).unwrap_or_else(|problems| panic!("{text}\n{problems}"));
             let problems = match subject {
@@ -113,8 +116,7 @@ fn every_key_is_in_a_snippet_or_an_example_that_is_read() {
                 paths(&document::parse(file, &text).expect("TOML"), "", &mut shown);
             }
         }
-        let definition = subject.definition().expect("a file has a definition");
-        let missing: Vec<String> = reference::keys(&definition)
+        let missing: Vec<String> = keys
             .into_iter()
             .filter(|entry| !entry.key.is_refused())
             .filter(|entry| !shown.iter().any(|path| is_meant(path, &entry.path)))
