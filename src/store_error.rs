@@ -50,16 +50,26 @@ pub enum StoreError {
         /// What is wrong and what to set.
         message: String,
     },
-    /// The store holds something that this version cannot have written.
+    /// The store contains data that this version does not write.
     #[error(
         "the store at {place} is damaged: {message}; move it away and compile again, which starts from DIR's traces"
     )]
-    // The store contains data that this version does not write.
     Corrupt {
         /// The URL without its password, or the path.
         place: String,
         /// What was found.
         message: String,
+    },
+    /// Another version of bsft wrote the store, in a format that this one does not read.
+    #[error(
+        "the store at {place} has format {found}, this bsft reads format {known}; compile with the version that wrote it, or move the \
+         file away and compile again, which asks for unfinished examples again"
+    )]
+    OtherFormat {
+        /// The path.
+        place: String,
+        found: u64,
+        known: u64,
     },
     /// Another process has the file open.
     #[error("{} is in use: another bsft is running on it; wait for it or stop it first", path.display())]
@@ -81,6 +91,7 @@ impl StoreError {
             | StoreError::Refused { .. }
             | StoreError::Misconfigured { .. }
             | StoreError::Corrupt { .. }
+            | StoreError::OtherFormat { .. }
             | StoreError::InUse { .. }
             | StoreError::Closed { .. } => ErrorAction::Halt,
         }

@@ -135,6 +135,24 @@ fn compile_finishes_the_cluster_run_of_an_earlier_version() {
     }
 }
 
+#[test]
+fn store_in_a_later_format_is_refused_with_the_way_out_and_left_as_it_is() {
+    let folder = unpack(&versions()[0].join("dir.tar.gz"));
+    let store = folder.path("run/state.redb");
+    let database = redb::Database::open(&store).unwrap();
+    let write = database.begin_write().unwrap();
+    let meta = redb::TableDefinition::<&str, u64>::new("meta");
+    write.open_table(meta).unwrap().insert("format", 99).unwrap();
+    write.commit().unwrap();
+    drop(database);
+    let before = folder.traced("run");
+    folder
+        .compile("run")
+        .with(1)
+        .saying("has format 99, this bsft reads format 1; compile with the version that wrote it");
+    assert_eq!(folder.traced("run"), before);
+}
+
 /// Puts the messages back into their queues.
 fn publish(amqp_url: &str, messages: &[Message]) {
     let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -105,10 +105,11 @@ impl LogFile {
         };
         match made().map_err(|e| failed(&self.path, e))? {
             FORMAT => Ok(()),
-            other => Err(corrupt(
-                &self.path,
-                format!("format {other}, this bsft reads format {FORMAT}"),
-            )),
+            found => Err(StoreError::OtherFormat {
+                place: self.path.display().to_string(),
+                found,
+                known: FORMAT,
+            }),
         }
     }
 
