@@ -93,7 +93,6 @@ pub enum CliCommand {
         shell: clap_complete::Shell,
     },
     /// Write man pages
-    #[command(hide = true)]
     Man {
         /// The directory to write them to
         dir: PathBuf,
