@@ -103,13 +103,16 @@ else
     step cargo test --workspace --no-run --quiet
 fi
 if cargo deny --version >/dev/null 2>&1; then
-    step cargo deny check
+    step cargo deny --all-features check bans licenses sources
+    # The database of advisories is fetched from the network.
+    if cargo deny fetch db >/dev/null 2>&1; then
+        step cargo deny --all-features check advisories
+    else
+        echo "SKIPPED: advisories were not checked (cargo deny could not fetch their database)"
+    fi
 else
     echo "SKIPPED: licences and advisories were not checked (cargo deny is not installed)"
 fi
-step tests/deploy/image.py
-step tests/deploy/kubernetes.sh
-step tests/deploy/monitoring.sh
 
 wait "$install" || true
 grep -v '^-- ' "$logs/0" || true
@@ -125,6 +128,9 @@ groups=() titles=()
 programs="${CARGO_TARGET_DIR:-target}/debug"
 beside "scripts/lint.sh" scripts/lint.sh
 beside "tests/compose/run.sh" tests/compose/run.sh --programs "$programs"
+beside "tests/deploy/image.py" tests/deploy/image.py
+beside "tests/deploy/kubernetes.sh" tests/deploy/kubernetes.sh
+beside "tests/deploy/monitoring.sh" tests/deploy/monitoring.sh
 beside "cargo doc" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 beside "cargo test --doc" cargo test --doc --workspace --quiet
 if [ -n "${BSFT_DSPY_PYTHON:-}" ]; then
