@@ -6,20 +6,24 @@
     scripts/prose.py --check             exit 1 if a limit is passed
     scripts/prose.py --commits 50        also check the subjects of the last 50 commits
 
-Three kinds of text are measured apart: documents (*.md), comments (doc comments and comments of *.rs), and the texts that
-users read (string literals of at least three words in src, outside of tests). Plain Python 3, no dependency.
+These kinds of text are measured apart: documents (*.md), comments (doc comments and comments of *.rs, *.py and *.sh), the texts
+that users read (string literals of at least three words in src, outside of tests), and names of functions and tests (of *.rs,
+*.py and *.sh; an underscore separates words). Plain Python 3, no dependency.
 """
 
 import argparse
+import io
 import os
 import re
 import subprocess
 import sys
+import tokenize
 
 PRONOUNS_PER_1000 = 0.2
 SAYING_PER_1000 = 1.0
 SENTENCE_WORDS = 30  # the 90th percentile stays below this
 SUBJECT_CHARS = 60
+TEST_NAME_CHARS = 70
 
 PRONOUN = re.compile(r"\b(nobody|somebody|anybody|everybody|whoever|whomever|whosoever)\b", re.I)
 # "words" after a number is a count of words, not a message.
@@ -28,7 +32,11 @@ SAYING = re.compile(
     r"|(?<![\d] )\bwords?\b",
     re.I,
 )
+# In the code of a parser a word is a word.
+SAYING_NAME = re.compile(SAYING.pattern.split("|(?<!")[0], re.I)
 WORD = re.compile(r"[A-Za-z][A-Za-z'’-]*|\d[\d.,:%]*")
+RUST_FN = re.compile(r"(?P<attributes>(?:#\[[^\]]*\]\s*)*)(?:pub(?:\([a-z ]+\))?\s+)?(?:(?:const|async|unsafe)\s+)*fn\s+(?P<name>\w+)")
+SCRIPT_FN = re.compile(r"^[ \t]*(?:(?:async )?def (\w+)|(\w+)\(\) *[{(])", re.M)
 BOOL_ARM = re.compile(r"^\s*(true|false)\s*(\|\s*(true|false)\s*|if\b.*)?=>")
 TYPE = re.compile(r"^(?P<indent>\s*)(?P<vis>pub(?:\([a-z ]+\))?\s+)?(?:unsafe\s+)?(?P<kind>struct|enum|trait|type|union)\s+(?P<name>[A-Z]\w*)")
 
@@ -130,6 +138,47 @@ def joined(comments, path):
     return texts
 
 
+def functions(code):
+    """(line, name, whether it is a test) of each function."""
+    for found in RUST_FN.finditer(code):
+        is_test_fn = re.search(r"#\[(?:\w+::)?test\b", found["attributes"])
+        yield code.count("\n", 0, found.start("name")) + 1, found["name"], bool(is_test_fn)
+
+
+# ---------------------------------------------------------------- Python and shell
+
+
+def script_comments(path, source):
+    """The comments and docstrings of a script, as texts, and the names of its functions."""
+    comments = []
+    if path.endswith(".py"):
+        previous = tokenize.INDENT
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if token.type == tokenize.COMMENT:
+                comments.append((token.start[0], token.string))
+            elif token.type == tokenize.STRING and previous in (tokenize.INDENT, tokenize.NEWLINE, tokenize.DEDENT, tokenize.ENCODING):
+                comments.append((token.start[0], token.string.strip("rf\"'")))
+            if token.type not in (tokenize.NL, tokenize.COMMENT):
+                previous = token.type
+    else:
+        for number, line in enumerate(source.split("\n"), 1):
+            if found := re.match(r"\s*#(?!!)(.*)", line):
+                comments.append((number, found.group(1)))
+    texts, last = [], -1
+    for line, text in comments:
+        text = text.lstrip("# ")
+        if texts and line == last + 1:
+            texts[-1].text += "\n" + text
+        else:
+            texts.append(Text(path, line, text))
+        last = line + text.count("\n")
+    names = [
+        Text(path, source.count("\n", 0, found.start()) + 1, (found.group(1) or found.group(2)).replace("_", " "))
+        for found in SCRIPT_FN.finditer(source)
+    ]
+    return texts, names
+
+
 # ---------------------------------------------------------------- Markdown
 
 
@@ -224,12 +273,20 @@ def main():
     os.chdir(top)
 
     docs, lengths, comments, strings, arms = [], [], [], [], []
-    public, private = {}, {}
+    names, long_names = [], []
+    types = {}
     for path in files([] if "." in paths else paths):
-        if not path.endswith((".md", ".rs")) or "/vectors/" in path:
+        if not path.endswith((".md", ".rs", ".py", ".sh")) or "/vectors/" in path:
             continue
         with open(path, encoding="utf-8") as file:
             source = file.read()
+        if path.endswith((".py", ".sh")):
+            # This one lists the words itself.
+            if not path.endswith("prose.py"):
+                commented, named = script_comments(path, source)
+                comments += commented
+                names += named
+            continue
         if path.endswith(".md"):
             for is_sentence, text in documents(path, source):
                 docs.append(text)
@@ -238,6 +295,10 @@ def main():
             continue
         commented, quoted, code = lex(source)
         comments += joined(commented, path)
+        for line, name, is_test_fn in functions(code):
+            names.append(Text(path, line, name.replace("_", " ")))
+            if is_test_fn and len(name) > TEST_NAME_CHARS:
+                long_names.append(f"{path}:{line}: {name}")
         if not is_production(path):
             continue
         skipped = test_lines(code)
@@ -252,8 +313,7 @@ def main():
             if found := TYPE.match(text):
                 if found["kind"] == "type" and found["indent"] and not found["vis"]:
                     continue  # an associated type
-                seen = public if found["vis"] else private
-                seen.setdefault(found["name"], []).append(f"{path}:{line}")
+                types.setdefault(found["name"], []).append(f"{path}:{line}")
 
     failed = []
 
@@ -267,8 +327,9 @@ def main():
         if not holds:
             failed.append(name)
 
-    for kind, texts in (("docs", docs), ("comments", comments), ("strings", strings)):
-        for label, pattern, limit in (("pronouns", PRONOUN, PRONOUNS_PER_1000), ("verbs of saying", SAYING, SAYING_PER_1000)):
+    for kind, texts in (("docs", docs), ("comments", comments), ("strings", strings), ("names", names)):
+        saying = SAYING_NAME if kind == "names" else SAYING
+        for label, pattern, limit in (("pronouns", PRONOUN, PRONOUNS_PER_1000), ("verbs of saying", saying, SAYING_PER_1000)):
             words, hits, value = rate(texts, pattern)
             listed = [f"{path}:{line}: {found}: {text[:110]}" for path, line, found, text in hits]
             measure(f"{kind}, {label} per 1,000 words", f"{value:.2f} ({len(hits)} in {words:,})", f"below {limit}", value < limit, listed)
@@ -282,11 +343,9 @@ def main():
         longest,
     )
     measure("match on a bool", len(arms), 0, not arms, [f"{path}:{line}: {text}" for path, line, text in arms])
-    twice = sorted((name, at) for name, at in public.items() if len(at) > 1)
-    measure("public type names used twice", len(twice), 0, not twice, [f"{name}: {', '.join(at)}" for name, at in twice])
-    everywhere = {name: public.get(name, []) + private.get(name, []) for name in {*public, *private}}
-    inner = sorted(name for name, at in everywhere.items() if len(at) > 1 and name not in dict(twice))
-    print(f"     for information: {len(inner)} more names are shared with or among private types: {' '.join(inner[:40])}")
+    twice = sorted((name, at) for name, at in types.items() if len(at) > 1)
+    measure("type names used twice", len(twice), 0, not twice, [f"{name}: {', '.join(at)}" for name, at in twice])
+    measure(f"test names over {TEST_NAME_CHARS} characters", len(long_names), 0, not long_names, long_names)
     if args.commits:
         log = subprocess.run(["git", "log", "--no-merges", f"-{args.commits}", "--format=%h %s"], capture_output=True, text=True, check=True).stdout
         long = [line for line in log.splitlines() if len(line.split(" ", 1)[1]) > SUBJECT_CHARS]
