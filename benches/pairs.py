@@ -72,7 +72,7 @@ def main():
     runs = ([], [])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        # The server gives one answer to all, so that no metric could tell the traces apart.
+        # The server gives one answer to all, so that no metric could distinguish the traces.
         job = JOB.replace("{teacher}", teacher) if not server else JOB.replace("{teacher}", teacher).partition("[metric]")[0]
         (folder / "job.toml").write_text(job)
         with open(folder / "train.jsonl", "w") as trainset:

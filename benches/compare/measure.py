@@ -8,7 +8,7 @@ the server and everything else on this machine used meanwhile: a measurement wit
 
 Parts are processes that were there before and take part in the work: what each used meanwhile, with the processes under it, and its peak
 memory since the measurement began. With `samples` a line is written every few seconds: how far the run is (its run_json), everyone's memory
-now, and what Redis says that it uses.
+now, and the memory that Redis reports.
 """
 
 import json
@@ -108,7 +108,7 @@ def progress(path):
 
 
 def redis_used_mb(port):
-    """What the server says that its data takes."""
+    """The memory of the data in MB, as INFO reports it."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(b"INFO memory\r\n")
         answer = b""

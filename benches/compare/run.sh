@@ -27,7 +27,7 @@ bare() {
         "$bin/bench-lm-server" --drive "http://127.0.0.1:$port/v1" --requests "$1" --in-flight "$2" --body-bytes 1300 \
         2>>"$work/log" || failed bare "$@"
 }
-# prepare EXAMPLES: the training files alone. The run is there; only data/ is made again. Both write the same bytes, or it is said.
+# prepare EXAMPLES: the training files alone. The run is there; only data/ is made again. Reports any difference between the bytes of both.
 prepare() {
     bsft "$1" 1024
     rm -f "$(out bsft)"/data/*

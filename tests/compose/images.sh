@@ -20,7 +20,7 @@ trap 'rm -f "$log"' EXIT
 recipe=$(cat images.sh rabbitmq/* redis/* | sha256sum | cut -c1-12)
 has() { docker image inspect "$1" >/dev/null 2>&1; }
 
-# image OFFICIAL NAME COMMAND…: says what OFFICIAL is to be, and has the command make it where it is not there.
+# image OFFICIAL NAME COMMAND…: prints which image stands for OFFICIAL, and makes it with the command where it is missing.
 image() {
     local official=$1 name=bsft-stand-in:$2-$recipe
     shift 2

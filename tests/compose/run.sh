@@ -3,7 +3,7 @@
 # compile. One worker is drained, one killed, RabbitMQ stopped for half a minute; the files must have the bytes that one process alone
 # makes. Then what the containers may and may not do is looked at.
 #
-# Where it cannot be tried it says SKIPPED, and why.
+# Where it cannot be tried it prints SKIPPED, and why.
 #
 # RabbitMQ, Redis and Debian are the official images where this machine has them, and stand-ins otherwise (images.sh), which have the official
 # names while this runs. Project, folders, ports and tags are our own; nothing is left but the stand-ins, for the next time.
@@ -48,7 +48,7 @@ clean() {
     local code=$?
     trap - EXIT
     if [ $code -ne 0 ]; then
-        echo "what was said last:"
+        echo "last log lines:"
         tail -n 15 "$scratch"/*.log 2>/dev/null || true
         docker ps -a "${ours[@]}" --format '{{.Names}}: {{.Status}}'
         for container in $(docker ps -aq "${ours[@]}"); do docker logs --tail 15 "$container" 2>&1 || true; done
@@ -76,7 +76,7 @@ fail() {
     echo "FAILED: $*" >&2
     exit 1
 }
-said() { printf '%4d s  %s\n' $((SECONDS)) "$*"; }
+log() { printf '%4d s  %s\n' $((SECONDS)) "$*"; }
 # until_true SECONDS WHAT COMMAND…: waits for a command to succeed, so long at most.
 until_true() {
     local end=$((SECONDS + $1)) what=$2
@@ -98,7 +98,7 @@ fi
 deploy/build-image.sh --binaries "$programs" --tag "$image" >"$scratch/build.log" 2>&1 || fail "the image could not be built"
 docker run --rm "$image" bsft-worker --version >"$scratch/version.log" 2>&1 ||
     skip "programs that are built here do not run on Debian 13: $(tail -n 1 "$scratch/version.log")"
-said "the image is built: $(cat "$scratch/version.log"), $(($(docker image inspect -f '{{.Size}}' "$image") / 1000000)) MB"
+log "the image is built: $(cat "$scratch/version.log"), $(($(docker image inspect -f '{{.Size}}' "$image") / 1000000)) MB"
 
 # --- the folder of a user's -----------------------------------------------------------------------------------------------------
 mkdir -p "$scratch/home/job"
@@ -135,7 +135,7 @@ echo "TEST_LM_KEY=$key" >>"$scratch/deploy/lm.env"
 # --- one process alone, and the cluster -----------------------------------------------------------------------------------------
 env -u BSFT_AMQP_URL -u BSFT_REDIS_URL "$programs/bsft-coordinator" compile "$scratch/home/job/job.toml" --out "$scratch/alone" \
     --concurrency 600 >"$scratch/alone.log" 2>&1 || fail "one process alone did not compile it"
-said "one process alone has compiled it"
+log "one process alone has compiled it"
 
 for port in RABBITMQ_PORT RABBITMQ_MANAGEMENT_PORT REDIS_PORT; do export "$port=$(free_port)"; done
 export BSFT_CONCURRENCY=8
@@ -151,7 +151,7 @@ ready() {
 until_true 300 "three workers" ready 3
 healthy() { [ "$(docker ps -q "${ours[@]}" --filter label=com.docker.compose.service=worker --filter health=healthy | wc -l)" -eq "$1" ]; }
 until_true 300 "three healthy workers" healthy 3
-said "RabbitMQ, Redis and three workers are up"
+log "RabbitMQ, Redis and three workers are up"
 
 # --- what the containers are ----------------------------------------------------------------------------------------------------
 # confined CONTAINER: it can do no more than it needs.
@@ -180,7 +180,7 @@ docker exec "$(containers redis)" env -u REDISCLI_AUTH redis-cli ping 2>&1 | gre
 settings='{ok, Wal} = application:get_env(ra, wal_max_size_bytes), {Wal, rabbit_disk_monitor:get_disk_free_limit(), erlang:system_info(port_limit)}.'
 [ "$(docker exec "$(containers rabbitmq)" rabbitmqctl -q eval "$settings")" = '{64000000,2000000000,65536}' ] ||
     fail "RabbitMQ is not set as docs/operations/servers.md says"
-said "the containers may do no more than they need"
+log "the containers may do no more than they need"
 
 # --- what goes wrong ------------------------------------------------------------------------------------------------------------
 dc run --rm -T coordinator compile job/job.toml </dev/null >"$scratch/compile.log" 2>&1 &
@@ -200,30 +200,30 @@ victims=($(containers worker))
 docker stop "${victims[0]}" >/dev/null
 [ "$(docker inspect -f '{{.State.ExitCode}}' "${victims[0]}")" = 0 ] || fail "a worker that was told to stop did not exit with 0"
 docker logs "${victims[0]}" 2>&1 | grep -q stopped || fail "a worker that was told to stop was killed"
-said "a worker has drained: $(docker logs "${victims[0]}" 2>&1 | tail -n 1)"
+log "a worker has drained: $(docker logs "${victims[0]}" 2>&1 | tail -n 1)"
 until_true 300 "more traces" reached 100
 docker kill -s KILL "${victims[1]}" >/dev/null
-said "a worker is killed"
+log "a worker is killed"
 dc up -d --no-build --no-recreate --scale worker=3 >>"$scratch/up.log" 2>&1
 until_true 300 "three workers again" ready 5
 until_true 300 "more traces" reached 200
 docker stop "$(containers rabbitmq)" >/dev/null
-said "RabbitMQ is stopped, with $(wc -l <"$dir/traces.jsonl") of 600 traces there"
+log "RabbitMQ is stopped, with $(wc -l <"$dir/traces.jsonl") of 600 traces there"
 sleep 30 # how long it is away
 kill -0 $compile || fail "the compile has ended without RabbitMQ"
 dc start rabbitmq >>"$scratch/up.log" 2>&1
-said "RabbitMQ is started"
+log "RabbitMQ is started"
 ended() { ! kill -0 $compile 2>/dev/null; }
 until_true 300 "the end of the compile" ended
 wait $compile || fail "the compile has ended with $?"
-said "compiled"
+log "compiled"
 
 # --- what came of it ------------------------------------------------------------------------------------------------------------
 cmp "$scratch/alone/compiled.json" "$dir/compiled.json" && cmp "$scratch/alone/traces.jsonl" "$dir/traces.jsonl" &&
     diff -r "$scratch/alone/data" "$dir/data" || fail "the files are not those of one process alone"
 [ "$(find "$scratch/home" ! -user "$user" | wc -l)" -eq 0 ] || fail "not everything belongs to the folder's owner"
 grep -q 'compiled.json' "$scratch/compile.log" || fail "the log does not name compiled.json"
-said "compiled.json, traces.jsonl and data/ are byte for byte those of one process alone"
+log "compiled.json, traces.jsonl and data/ are byte for byte those of one process alone"
 
 dc stop worker >>"$scratch/up.log" 2>&1
 for container in $(docker ps -aq "${ours[@]}" --filter label=com.docker.compose.service=worker); do
@@ -236,4 +236,4 @@ for secret in "${passwords[@]}" "$key"; do
     ! docker inspect -f '{{.Path}} {{.Args}}' $(docker ps -aq "${ours[@]}") | grep -qF "$secret" || fail "a password is an argument"
     ! grep -rqF "$secret" "$scratch/home" || fail "a password is in DIR"
 done
-said "no password is in the image, an argument, a log or DIR; all workers ended with 0"
+log "no password is in the image, an argument, a log or DIR; all workers ended with 0"

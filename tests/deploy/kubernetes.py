@@ -87,8 +87,8 @@ def strict(name, document):
         expect({mount["name"] for mount in container.get("volumeMounts", [])} == mounted, f"{name}: volumes and mounts differ")
 
 
-def told(programs, arguments):
-    """What the program says of its flags."""
+def help_of(programs, arguments):
+    """The text of --help of the program or subcommand."""
     command = [programs / arguments[0], *arguments[1:], "--help"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
@@ -104,7 +104,7 @@ def program(document, programs, cargo_version, known):
     arguments = container["args"]
     subcommand = [word for word in arguments[:2] if not word.startswith(("-", "/"))]
     expect(subcommand[0] in ("bsft-worker", "bsft-coordinator"), f"{name}: starts {subcommand[0]}")
-    manual = told(programs, subcommand)
+    manual = help_of(programs, subcommand)
     flags = dict(word.partition("=")[::2] for word in arguments if word.startswith("--"))
     for flag, value in flags.items():
         expect(re.search(rf"{flag} <", manual), f"{name}: {' '.join(subcommand)} has no {flag}")

@@ -3,7 +3,7 @@
 
     tests/deploy/monitoring.py [--metrics FILE] [--queries FILE]
 
-Every metric in them is one of src/metrics/names.rs, every label one of that metric's; every alert has a severity, words, tests and a
+Every metric in them is one of src/metrics/names.rs, every label one of that metric's; every alert has a severity, a summary, tests and a
 heading in docs/operations/alerts.md; no panel lies on another. --queries writes the dashboard's queries as rules, for promtool to read.
 """
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 # What Prometheus adds to every series.
 SCRAPED = {"job", "instance"}
-# Whose value says no more than that they fire.
+# Alerts whose value adds nothing to the fact that they fire.
 BINARY = {"BsftServiceDown", "BsftProcessDown"}
 CALLS = re.compile(r"\b(by|on|ignoring|without|group_left|group_right)\s*\(([^)]*)\)")
 SELECTED = re.compile(r"\b(bsft[_:][a-z_:]+|up)\b(?:\{([^}]*)\})?")

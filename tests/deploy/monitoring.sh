@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The alert rules, their tests, the example configuration and the dashboard's queries, read by promtool; and all of them held against the
-# metrics that bsft has. Without promtool (Debian's package of that name, or `prometheus`; fetched, not installed) the last alone, saying so.
+# metrics that bsft has. Without promtool (Debian's package of that name, or `prometheus`; fetched, not installed) only the last, and it prints SKIPPED.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -29,7 +29,7 @@ if [ ! -x "$promtool" ]; then
     exit 0
 fi
 
-# What it says is of interest when it says no.
+# The output of a check that fails.
 quietly() { "$@" >"$at/log" 2>&1 || { cat "$at/log"; return 1; }; }
 quietly "$promtool" check rules deploy/prometheus/alerts.yml
 quietly "$promtool" check rules "$at/queries.yml"

@@ -8,7 +8,7 @@
 Compared are the set of requests (messages and parameters), the training files byte for byte, the values in the traces, the
 examples that failed, and the saved state, which DSPy also loads and saves again.
 
-Where DSPy is known to go wrong the comparison says so and goes on with what DSPy does apart from that:
+Where DSPy is known to go wrong the comparison reports it and goes on with what DSPy does apart from that:
   - DSPy aborts when an example fails: both sides are compared on the other examples, and on which ones failed;
   - DSPy gives rows to predictors by position: it is made to go by the predictor;
   - DSPy starts a fine-tune job without rows: bsft has to refuse it, with the other files equal.

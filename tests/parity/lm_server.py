@@ -44,7 +44,7 @@ Endpoints
   GET  /_held      {"held": n}: requests that wait now; one whose client has gone waits no longer
   GET  /_health
 
-Faults (off by default; they change when an answer comes, never what it says):
+Faults (off by default; they change when an answer comes, never its text):
   --fail-first P   each distinct `messages` fails on its first arrival with probability P (hash based) with one of
                    500, 503, 429 (Retry-After: 0); the second arrival succeeds
   --latency-ms L   hash-based latency in [0, L); a test that must not depend on speed uses /_hold instead

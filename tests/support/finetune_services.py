@@ -2,7 +2,7 @@
 """Together AI and Fireworks AI as far as fine-tuning goes, for tests: standard library only, strict about what it is sent.
 
 It accepts what the vendors' own SDKs send (together 3.1.1, fireworks-ai 1.2.30) and refuses with 400 what they never would: unknown
-fields, wrong types, a key where none belongs, a body where none belongs. It says why, and remembers that it did.
+fields, wrong types, a key where none belongs, a body where none belongs. The answer names the reason, and /_state lists it.
 
 Together (`/v1/…`)
   POST /v1/files (302), PUT /bucket/ID, POST /v1/files/ID/preprocess, GET /v1/files, GET/DELETE /v1/files/ID
@@ -19,7 +19,7 @@ For tests
       faults   [{"on": "POST /v1/fine-tunes", "do": D, "times": 1}]: D is a status that is answered without doing anything, "lose"
                (does it and hangs up), "drop" (hangs up without doing it), or "blur" (does it and answers 500)
       job      fields that every job shows, such as {"status": {"message": "out of memory"}}
-      slow     how many GETs of an uploaded dataset say UPLOADING
+      slow     how many GETs of an uploaded dataset answer UPLOADING
   GET  /_state  {"jobs": [...], "files": [...], "datasets": [...], "refused": [...], "requests": ["POST /v1/files", ...]}
 
   POST /_reset  forgets everything
@@ -297,7 +297,7 @@ def together_jobs(request, rest):
         TOGETHER_JOB(body)
         need(body["model"] == TOGETHER_MODEL, f"no such model: {body['model']}")
         for name in ("training_file", "validation_file"):
-            # The SDK says "" where there is none.
+            # The SDK sends "" if there is none.
             if body.get(name):
                 file = WORLD.files.get(body[name])
                 need(file, f"no file {body[name]}")
@@ -548,7 +548,7 @@ class Handler(BaseHTTPRequestHandler):
             except Refused as why:
                 if why.status != 404 and why.status != 409:
                     WORLD.refused.append(f"{self.command} {url.path}: {why.message}")
-                # Fireworks speaks like a gRPC gateway, Together like OpenAI.
+                # Errors of Fireworks have the form of a gRPC gateway, those of Together the form of OpenAI.
                 body = {"code": why.code, "message": why.message, "details": []} if parts[1:2] == ["accounts"] else {
                     "error": {"message": why.message, "type": "invalid_request_error", "param": None, "code": None}}
                 status, headers = why.status, {}

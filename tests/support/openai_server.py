@@ -30,7 +30,7 @@ Switches (--switch NAME or NAME=VALUE, any number)
   no-events, no-models
   walk=A,B,...        the statuses that a job goes through; default validating_files,queued,running,succeeded
   waits               the last status of the walk is not reached before POST /_end
-  error=object|string|null   what a failed job says
+  error=object|string|null   the error of a failed job
   nameless            a job succeeds without a model
   own-names           models are called plainly, without "ft:"
   pending=N           a file is "pending" for its first N looks
@@ -161,7 +161,7 @@ def post_file(st, h, raw):
 
 
 def rows_problem(data):
-    """What validating finds wrong with the rows; the service says it of the job, not of the file."""
+    """The problem that validation finds in the rows; the service reports it for the job, not for the file."""
     try:
         # Not splitlines(): rows may hold other separators.
         lines = data.decode("utf-8-sig").removesuffix("\n").split("\n")

@@ -38,7 +38,7 @@ if [ ! -f "$dir/port" ]; then
             "ssl_options.keyfile = $dir/tls/server.key" 'ssl_options.verify = verify_none' >>"$dir/rabbitmq.conf"
     fi
     if [ -f "$dir/address" ]; then
-        # Other addresses are for other machines, which the user guest may not come from unless told so.
+        # Other addresses are for other machines, from which the user guest may not connect by default.
         printf '%s\n' "listeners.tcp.2 = $(cat "$dir/address"):$port" 'loopback_users = none' >>"$dir/rabbitmq.conf"
     fi
     [ -f "$dir/advanced.config" ] || echo '[].' >"$dir/advanced.config"

@@ -18,7 +18,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 TRAIN, HELD = 100, 25
 
-# ChatML. What the assistant says is marked, so that trainers which learn from those tokens only can find them.
+# ChatML. The text of the assistant is marked: some trainers learn from those tokens only.
 TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' }}"
     "{% if message['role'] == 'assistant' %}{% generation %}{{ message['content'] + '<|im_end|>' }}{% endgeneration %}"

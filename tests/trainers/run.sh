@@ -6,8 +6,8 @@
 # What is trained is made on the spot (make_tiny.py): nothing but Python packages is downloaded. Takes some minutes and 6 GB for the
 # packages, which is why the check command (tests/run.sh) does not do it.
 #   tests/trainers/run.sh [--python VENV/bin/python] [--trainer trl|trl-lora|llama-factory|axolotl] [--epochs N] [--patience SECONDS] [--bin DIR] [--keep]
-# --python: of an environment that has the trainer (the head of its entry in deploy/trainers.toml says how to make one); without it one
-# with TRL is made in target/trainers-venv. --epochs: 30 unless told otherwise, of which full weights need some 12. --patience: how long anything that
+# --python: of an environment that has the trainer (the comment of its entry in deploy/trainers.toml shows how to make one); without it one
+# with TRL is made in target/trainers-venv. --epochs: 30 by default; full weights need about 12. --patience: how long anything that
 # is waited for may take, 1,800 s; a machine that does much else needs more. --bin: where bsft-worker and bsft-coordinator are; without it they are built.
 # --keep: leaves the folder with everything that was made.
 set -euo pipefail
@@ -84,12 +84,12 @@ until_true() {
     done
     fail "waited $limit s for $what"
 }
-say() { echo "== $*"; }
+step() { echo "== $*"; }
 
 if [ -z "$python" ]; then
     python=$repo/target/trainers-venv/bin/python
     if ! "$python" -c 'import trl, peft' 2>/dev/null; then
-        say "making target/trainers-venv: torch transformers trl datasets peft accelerate"
+        step "making target/trainers-venv: torch transformers trl datasets peft accelerate"
         python3 -m venv target/trainers-venv
         "$python" -m pip install -q torch transformers trl datasets peft accelerate
     fi
@@ -100,7 +100,7 @@ if [ -z "$bin" ]; then
 fi
 "$python" -m pip list --disable-pip-version-check 2>/dev/null |
     grep -E '^(torch|transformers|trl|peft|accelerate|datasets|llamafactory|axolotl) ' | tr -s ' ' | tr '\n' ',' >"$work/versions"
-say "trainer $trainer, $(sed 's/,$//; s/,/, /g' "$work/versions")"
+step "trainer $trainer, $(sed 's/,$//; s/,/, /g' "$work/versions")"
 
 # The trainers' programs as the worker finds them: every start of a training leaves a line.
 mkdir "$work/bin"
@@ -166,7 +166,7 @@ job tiny/held.jsonl 'provider = "export"' >"$work/held.toml"
 evaluate() { "$python" tests/trainers/evaluate.py "$1" "$work/held/data/student.jsonl" --limit "$asked" 2>"$work/evaluate.log"; }
 field() { "$python" -c 'import json, sys; print(json.loads(sys.argv[1])[sys.argv[2]])' "$1" "$2"; }
 before=$(evaluate "$work/tiny/model") || fail "the tiny model cannot be asked"
-say "before: $(field "$before" well_formed) of $(field "$before" asked) well-formed"
+step "before: $(field "$before" well_formed) of $(field "$before" asked) well-formed"
 
 coproc BROKER { exec tests/support/rabbitmq.sh "$work/rabbitmq"; }
 broker_pid=$BROKER_PID
@@ -199,7 +199,7 @@ wait "$worker_pid" 2>/dev/null || true
 read -r training_pid <"$work/starts"
 kill -0 "$training_pid" 2>/dev/null || fail "the trainer ended with its worker, or before it"
 at=$(grep -ho "'epoch': '\?[0-9.]*" "$work"/trainings/*/stdout.log | tail -n1 | grep -o '[0-9.]*$')
-say "killed the worker at epoch $at of $epochs; the trainer goes on as process $training_pid"
+step "killed the worker at epoch $at of $epochs; the trainer goes on as process $training_pid"
 start_worker
 
 is_over() { ! kill -0 "$coordinator_pid" 2>/dev/null; }
