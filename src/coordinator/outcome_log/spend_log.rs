@@ -1,8 +1,8 @@
 //! `spend.jsonl`: what was paid, whatever became of it. Lines are only ever appended.
 //!
-//! A line has the answers that were new in an outcome: a task that runs again uses answers of its earlier outcome, and they are entered
-//! once. Another line has a call that may have been paid: what came of it died with its process. Lines are written after the outcomes are on the disk, so the log never has more than was paid. Outcomes that a killed process
-//! did not enter are entered by the next one.
+//! An outcome's line has the answers that were new in it: a task that runs again uses the answers of its earlier outcome, which have a
+//! line already. An unsettled call has a line of its own. Lines are written after the outcomes are on the disk, so the log never has more
+//! than was paid. Outcomes that a killed process did not enter are entered by the next one.
 
 use super::LineOrigin;
 use super::jsonl_file::{FLUSH_BYTES, JsonlFile, OutcomeLogError, for_each_line};
