@@ -6,7 +6,7 @@ use crate::faults::cluster::{CALLS_PER_WORKER, Cluster, Worker};
 use crate::faults::fault::{Fault, KINDS, moments};
 use crate::faults::settings::Settings;
 use crate::faults::table::{Suffered, say};
-use crate::support::{lines, same};
+use crate::support::{freeze, lines, same, thaw};
 use crate::support::{rabbitmq, redis_server};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -169,7 +169,7 @@ impl Chaos {
                 from: sleeper.from,
                 to: log::now(),
             });
-            sleeper.worker.process.signal("CONT");
+            thaw(sleeper.worker.process.pid());
             self.cluster.workers.push(sleeper.worker);
         }
         let mut ended = Vec::new();
@@ -243,7 +243,7 @@ impl Chaos {
                 }
                 let worker = self.one_of_the_workers();
                 let from = log::now();
-                worker.process.signal("STOP");
+                freeze(worker.process.pid());
                 self.asleep = Some(Sleeper {
                     worker,
                     since: Instant::now(),

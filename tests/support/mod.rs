@@ -5,6 +5,7 @@ pub(crate) mod certificates;
 pub(crate) mod documented_rights;
 pub(crate) mod finetune_services;
 mod folder;
+mod freeze;
 mod job_file;
 mod lm_server;
 pub(crate) mod lossy;
@@ -17,6 +18,7 @@ mod wait;
 
 pub(crate) use binary::{Ended, Running, clean};
 pub(crate) use folder::{Folder, same};
+pub(crate) use freeze::{freeze, thaw};
 pub(crate) use job_file::{JobFile, Line, lines, questions};
 pub(crate) use lm_server::LmServer;
 pub(crate) use port::ReservedPort;

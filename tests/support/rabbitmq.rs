@@ -102,7 +102,10 @@ impl RabbitMqServer {
 
     /// Kills it without a chance to write anything.
     pub(crate) fn kill_9(&mut self) {
-        self.signal("-KILL");
+        let killed = Command::new("kill")
+            .args(["-KILL", &self.pid().to_string()])
+            .status();
+        assert!(killed.unwrap().success());
         self.stop();
     }
 
@@ -117,11 +120,10 @@ impl RabbitMqServer {
         self.dir.path().join("log")
     }
 
-    /// Sends a signal to its process.
-    pub(crate) fn signal(&self, signal: &str) {
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
         let pid = std::fs::read_to_string(self.dir.path().join("pid")).unwrap();
-        let sent = Command::new("kill").args([signal, pid.trim()]).status().unwrap();
-        assert!(sent.success());
+        pid.trim().parse().unwrap()
     }
 
     /// Starts what was killed.

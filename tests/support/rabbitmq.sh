@@ -61,6 +61,7 @@ fi
 epmd -port "$ERL_EPMD_PORT" -address 127.0.0.1 </dev/null >/dev/null 2>&1 &
 epmd=$!
 rm -f "$dir/pid"
+logged=$(wc -c <"$dir/log/rabbit.log" 2>/dev/null || echo 0)
 setsid "$server/rabbitmq-server" </dev/null >"$dir/log/stdout" 2>"$dir/log/stderr" &
 launcher=$!
 stop() {
@@ -82,8 +83,11 @@ trap '' INT
 answers() {
     (exec 3<>"/dev/tcp/127.0.0.1/$port" && printf 'AMQP\0\0\x09\x01' >&3 && [ -n "$(timeout 5 head -c1 <&3)" ]) 2>/dev/null
 }
-# The listener for TLS is the last to come.
-until answers && { [ ! -d "$dir/tls" ] || listens $((port + 3)); }; do
+# The listener for TLS is the last to come. rabbitmqctl works only after that, when the start is complete.
+is_complete() {
+    [ "$(tail -c "+$((logged + 1))" "$dir/log/rabbit.log" 2>/dev/null | grep -c 'Server startup complete')" != 0 ]
+}
+until answers && is_complete && { [ ! -d "$dir/tls" ] || listens $((port + 3)); }; do
     if ! kill -0 "$launcher" 2>/dev/null; then
         echo "rabbitmq did not start; see $dir/log" >&2
         tail -n 20 "$dir"/log/* >&2

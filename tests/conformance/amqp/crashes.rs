@@ -3,6 +3,7 @@
 use super::{Fresh, PATIENCE, at_most, number, numbered, publish, take, take_all};
 use crate::conformance::broker::BrokerUnderTest as _;
 use crate::support::rabbitmq::{self, RabbitMqServer};
+use crate::support::{freeze, thaw};
 use bsft::broker::rabbitmq::RabbitMqBroker;
 use bsft::broker::{Broker as _, BrokerError, Queue};
 use bsft::task::RunId;
@@ -103,7 +104,7 @@ async fn frozen_rabbitmq_is_noticed_and_reconnected() {
     publish(&t.broker, &Queue::Bootstrap, numbered(0..2)).await;
     let mut consumer = t.broker.consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
     let held = take(&mut consumer).await;
-    rabbitmq.signal("-STOP");
+    freeze(rabbitmq.pid());
     let frozen = t.broker.publish(&Queue::Bootstrap, numbered(2..3)).await;
     assert!(
         matches!(frozen, Err(BrokerError::Unreachable { .. })),
@@ -114,7 +115,7 @@ async fn frozen_rabbitmq_is_noticed_and_reconnected() {
         while t.broker.depth(&Queue::Bootstrap).await.is_ok() {}
     });
     expired.await.expect("the connection breaks");
-    rabbitmq.signal("-CONT");
+    thaw(rabbitmq.pid());
     publish(&t.broker, &Queue::Bootstrap, numbered(3..4)).await;
     take_all(&mut consumer, 0..2).await;
     take_all(&mut consumer, 3..4).await;
