@@ -143,8 +143,8 @@ fn trace_lines_have_ids_of_run_task_and_call() {
         .start_with(&COMPILE, &[AUTO, ("BSFT_LOG", "bsft=trace")])
         .end()
         .with(0);
-    let lines = log_lines(&ended);
-    let answer = line_with(&lines, "answer recorded");
+    let logged = log_lines(&ended);
+    let answer = line_with(&logged, "answer recorded");
     let traced: Vec<Json> = lines(&folder.read("run/traces.jsonl"));
     assert!(
         traced.iter().any(|line| line["task"] == answer["task"]),
