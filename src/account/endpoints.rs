@@ -185,32 +185,30 @@ impl Endpoints {
         for number in 0..self.0.len() {
             waits.push(wait(number, until(held_back, number, now)));
         }
-        let mut closed = vec![false; self.0.len()];
+        let mut handed_back = vec![None; self.0.len()];
         while let Some(first) = waits.next().await {
             let mut heads = Vec::new();
             let mut next = Some(first);
             while let Some((number, head)) = next {
+                handed_back[number] = head.as_ref().err().copied();
                 match head {
                     Ok(head) => heads.push((number, head)),
-                    Err(HandedBack::Draining) => return Err(HandedBack::Draining),
                     Err(HandedBack::Closed) => {
-                        closed[number] = true;
                         waits.push(wait(number, Some(Instant::now() + CLOSED_AGAIN)));
                     }
+                    // Another endpoint may let it through without a wait.
+                    Err(HandedBack::Draining) => {}
                 }
                 next = waits.next().now_or_never().flatten();
             }
             if heads.is_empty() {
-                if closed.iter().all(|is_closed| *is_closed) {
+                if handed_back.iter().all(Option::is_some) {
                     break;
                 }
                 continue;
             }
-            let permit = tokio::select! {
-                biased;
-                permit = permit(permits) => permit,
-                () = shutdown.draining() => return Err(HandedBack::Draining),
-            };
+            // In a drain, too: a call that an endpoint lets through is made.
+            let permit = permit(permits).await;
             if let Some(entered) = self.take_ready(held_back, bytes, permit, &heads) {
                 return Ok(entered);
             }
@@ -219,7 +217,11 @@ impl Endpoints {
                 waits.push(wait(number, None));
             }
         }
-        Err(HandedBack::Closed)
+        Err(if handed_back.contains(&Some(HandedBack::Draining)) {
+            HandedBack::Draining
+        } else {
+            HandedBack::Closed
+        })
     }
 }
 

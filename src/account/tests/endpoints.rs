@@ -1,9 +1,10 @@
 //! Several endpoints of one LM: which of them takes a call, and which is left out.
 
 use super::limited_lm::{Behavior, LimitedLm, Poison, Report, Seen};
-use super::{Accounts, Asked, GatedLm, ask_all, within};
+use super::{Accounts, Asked, GatedLm, ask, ask_all, ask_until, within};
 use crate::lm::{AccountLimits, ClosedCause, LmEndpoint, LmState, LmStatus, testing};
 use crate::metrics::Metrics;
+use crate::shutdown::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -39,6 +40,24 @@ impl Load {
 
     /// Makes all calls: the first one alone as a coordinator does, then the others at once.
     async fn run(self) -> Ended {
+        let (questions, concurrency) = (self.questions, self.concurrency);
+        let (lms, accounts, gated) = self.connect();
+        let permits = Arc::new(Semaphore::new(concurrency));
+        let Asked {
+            failed,
+            handed_back,
+            wall,
+        } = ask_all(&gated, &permits, questions).await;
+        Ended {
+            lms,
+            accounts,
+            failed,
+            handed_back,
+            secs: wall.as_secs_f64(),
+        }
+    }
+
+    fn connect(self) -> (Vec<Arc<LimitedLm>>, Arc<Accounts>, Arc<GatedLm>) {
         fastrand::seed(1);
         let accounts = Arc::new(Accounts::default());
         let mut settings = testing::settings("http://127.0.0.1:1/v1");
@@ -58,19 +77,7 @@ impl Load {
         let endpoints = lms.iter().map(|lm| Arc::clone(lm) as _).zip(gates).collect();
         let metrics = settings.metrics(&Metrics::new());
         let gated = Arc::new(GatedLm::new(endpoints, &settings, metrics));
-        let permits = Arc::new(Semaphore::new(self.concurrency));
-        let Asked {
-            failed,
-            handed_back,
-            wall,
-        } = ask_all(&gated, &permits, self.questions).await;
-        Ended {
-            lms,
-            accounts,
-            failed,
-            handed_back,
-            secs: wall.as_secs_f64(),
-        }
+        (lms, accounts, gated)
     }
 }
 
@@ -322,4 +329,30 @@ async fn endpoints_of_one_account_with_two_keys_have_two_gates() {
     let gates = ["ONE", "OTHER"].map(|key| accounts.gate(&with_key(key), rpm(LIMIT)));
     assert!(!Arc::ptr_eq(&gates[0], &gates[1]));
     assert_eq!(accounts.statuses().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_that_an_endpoint_lets_through_is_made_in_a_drain() {
+    let load = Load {
+        declared: vec![rpm(1.0 / 60.0), rpm(1.0)],
+        ..Load::new([limited(1.0, Report::Nothing), limited(1.0, Report::Nothing)])
+    };
+    let (_lms, _accounts, gated) = load.connect();
+    let (permits, shutdown) = (Arc::new(Semaphore::new(1)), Shutdown::new());
+    // Each endpoint takes one at once.
+    for question in 0..2 {
+        ask(&gated, &permits, question).await.unwrap();
+    }
+    let waits = tokio::spawn({
+        let (gated, permits, shutdown) = (Arc::clone(&gated), Arc::clone(&permits), shutdown.clone());
+        async move { ask_until(&gated, &permits, 2, &shutdown).await }
+    });
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let taken = permits.try_acquire().unwrap();
+    // The second endpoint lets it through, but there is no permit yet.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    shutdown.drain();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    drop(taken);
+    waits.await.unwrap().unwrap();
 }
