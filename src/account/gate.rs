@@ -321,6 +321,11 @@ impl Gate {
         self.counts.failures_in_row.load(Ordering::Relaxed)
     }
 
+    /// The calls that wait here.
+    pub(super) fn waiting_calls(&self) -> usize {
+        self.counts.waiting.load(Ordering::Relaxed) as usize
+    }
+
     pub(super) fn is_free(&self) -> bool {
         self.is_free.load(Ordering::Acquire)
     }

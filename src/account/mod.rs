@@ -164,6 +164,11 @@ impl Accounts {
         statuses
     }
 
+    /// The calls that wait for an account now. A task has one call at a time.
+    pub fn waiting_calls(&self) -> usize {
+        lock(&self.gates).values().map(|gate| gate.waiting_calls()).sum()
+    }
+
     /// A listener for changes of the [`state`](LmStatus::state) of any LM, starting now.
     pub fn state_changes(&self) -> StateChanges {
         StateChanges(self.changes.subscribe())

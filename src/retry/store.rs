@@ -59,6 +59,17 @@ impl Store for RetryingStore {
         self.store.renew(run, attempt, lease).await
     }
 
+    async fn set_waiting(
+        &self,
+        run: &RunId,
+        attempt: AttemptRef,
+        is_waiting: bool,
+    ) -> Result<(), StoreError> {
+        self.retry
+            .retry(|| self.store.set_waiting(run, attempt, is_waiting))
+            .await
+    }
+
     async fn record(
         &self,
         run: &RunId,

@@ -30,6 +30,11 @@ pub trait Store: Send + Sync {
     /// replaced.
     async fn renew(&self, run: &RunId, attempt: AttemptRef, lease: Duration) -> Result<(), StoreError>;
 
+    /// Notes whether the attempt waits before its first call. While it does, the end of its lease does not count as a failure, because it
+    /// has made no call. [`StoreError::Fenced`] when the attempt was replaced.
+    async fn set_waiting(&self, run: &RunId, attempt: AttemptRef, is_waiting: bool)
+    -> Result<(), StoreError>;
+
     /// Stores bytes under the task's slot for later attempts, replacing its content. Durable when it
     /// returns. [`StoreError::Fenced`] when the attempt was replaced.
     async fn record(

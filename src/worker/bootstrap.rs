@@ -19,6 +19,8 @@ use crate::value::{Record, Value};
 use futures_util::FutureExt as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::{Instrument as _, Span, debug, trace};
 
 /// After this many attempts that ended with their worker, the task fails.
@@ -114,6 +116,15 @@ async fn attempt(
         attempt,
     };
     trace!(task = %message.task, attempt = %attempt, "task claimed");
+    let mut _place = None;
+    // A task of an unknown teacher fails without a call.
+    if let Some(places) = job.places.get(message.teacher as usize) {
+        _place = place(context, places, run, reference).await?;
+        if _place.is_none() {
+            store.release(run, reference).await?;
+            return Ok(AttemptEnd::HandedBack);
+        }
+    }
     let span = spans::bootstrap_task(run, reference, message.teacher, message.example);
     let ended = run_attempt(context, job, &message, reference, earlier, &span)
         .instrument(span.clone())
@@ -126,6 +137,45 @@ async fn attempt(
         }
     }
     ended
+}
+
+/// Waits for a place among the tasks that may call the teacher's LMs, so that the others have made no call when their worker ends.
+/// `None` if the worker drains.
+async fn place<'a>(
+    context: &WorkerContext,
+    places: &'a Semaphore,
+    run: &RunId,
+    attempt: AttemptRef,
+) -> Result<Option<SemaphorePermit<'a>>, StoreError> {
+    if let Ok(place) = places.try_acquire() {
+        return Ok(Some(place));
+    }
+    let store = context.store.as_ref();
+    store.set_waiting(run, attempt, true).await?;
+    let _counted = Counted::new(&context.tasks_without_place);
+    let place = tokio::select! {
+        biased;
+        () = context.shutdown.draining() => return Ok(None),
+        place = under_lease(store, run, attempt, places.acquire()) => place?,
+    };
+    store.set_waiting(run, attempt, false).await?;
+    Ok(Some(place.expect("the places are never closed")))
+}
+
+/// Counts as one as long as it exists.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a AtomicUsize) -> Counted<'a> {
+        count.fetch_add(1, Ordering::Relaxed);
+        Counted(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Runs the claimed attempt and stores its outcome.

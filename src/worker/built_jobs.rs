@@ -10,8 +10,10 @@ use crate::spec::{JOB_SPEC_VERSION, JobSpec, job_fingerprint, spec_digest};
 use crate::store::{Store, StoreError};
 use crate::task::RunId;
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 
 /// How long a job without tasks is kept: a worker outlives its jobs.
 const KEPT_UNUSED: Duration = Duration::from_secs(600);
@@ -20,6 +22,9 @@ const KEPT_UNUSED: Duration = Duration::from_secs(600);
 pub(super) struct BuiltJob {
     pub(super) spec: JobSpec,
     pub(super) teachers: Vec<Program>,
+    /// For each teacher, places for the tasks that may call its LMs: as many as the worker executes at a time. Other tasks wait, and have
+    /// made no call.
+    pub(super) places: Vec<Semaphore>,
     pub(super) lms: HashMap<String, ConnectedLm>,
     pub(super) metric: Option<Metric>,
     pub(super) job_fingerprint: String,
@@ -67,6 +72,8 @@ pub(super) struct BuiltJobs {
     store: Arc<dyn Store>,
     accounts: Arc<Accounts>,
     metrics: Arc<Metrics>,
+    /// Places of each teacher.
+    places: NonZeroUsize,
     /// Few entries; locked for look-ups only, never across an await.
     built: Mutex<HashMap<RunId, Built>>,
 }
@@ -79,11 +86,17 @@ struct Built {
 }
 
 impl BuiltJobs {
-    pub(super) fn new(store: Arc<dyn Store>, accounts: Arc<Accounts>, metrics: Arc<Metrics>) -> BuiltJobs {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        accounts: Arc<Accounts>,
+        metrics: Arc<Metrics>,
+        places: NonZeroUsize,
+    ) -> BuiltJobs {
         BuiltJobs {
             store,
             accounts,
             metrics,
+            places,
             built: Mutex::default(),
         }
     }
@@ -105,7 +118,7 @@ impl BuiltJobs {
         if spec_digest(&bytes) != digest {
             return Err(JobError::Changed(run.clone()));
         }
-        let job = Arc::new(build(run, &bytes, &self.accounts, &self.metrics)?);
+        let job = Arc::new(build(run, &bytes, &self.accounts, &self.metrics, self.places)?);
         let mut built = self.lock();
         built.retain(|_, built| built.last_used.elapsed() < KEPT_UNUSED);
         let known = built.get(run).filter(|known| known.digest == digest);
@@ -126,7 +139,13 @@ impl BuiltJobs {
     }
 }
 
-fn build(run: &RunId, bytes: &[u8], accounts: &Accounts, metrics: &Metrics) -> Result<BuiltJob, JobError> {
+fn build(
+    run: &RunId,
+    bytes: &[u8],
+    accounts: &Accounts,
+    metrics: &Metrics,
+    places: NonZeroUsize,
+) -> Result<BuiltJob, JobError> {
     let other = |reason: String| JobError::OtherVersion {
         run: run.clone(),
         reason,
@@ -178,10 +197,13 @@ fn build(run: &RunId, bytes: &[u8], accounts: &Accounts, metrics: &Metrics) -> R
             source,
         })?;
     let metric = spec.metric.as_ref().map(Metric::new);
+    let places = spec.teachers.iter().map(|_| Semaphore::new(places.get()));
+    let places = places.collect();
     let job_fingerprint = job_fingerprint(&spec);
     Ok(BuiltJob {
         spec,
         teachers,
+        places,
         lms,
         metric,
         job_fingerprint,

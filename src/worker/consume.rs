@@ -1,31 +1,42 @@
 //! The worker's loop: receives deliveries, executes each in a task of its own, and drains them at the end.
 
+use super::elastic_subscription::ElasticSubscription;
 use super::{FINETUNE_PREFETCH, Worker, WorkerContext, WorkerError, bootstrap, finetune};
 use crate::broker::{BrokerError, Consumer, Delivery, Queue};
 use crate::shutdown::Shutdown;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::MissedTickBehavior;
 use tracing::{error, warn};
 
 /// How long tasks may take to release what they hold when the process aborts.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The worker's subscriptions. Dropping them requeues their undelivered messages for other workers.
+/// How often the subscription to the bootstrap queue adapts to the tasks that wait for accounts.
+const ADAPT_EVERY: Duration = Duration::from_secs(1);
+
+/// The worker's subscriptions, to the queues that it consumes. Dropping them requeues their undelivered messages for other workers.
 pub(super) struct Consumers {
-    bootstrap: OptionalConsumer,
-    finetune: OptionalConsumer,
+    bootstrap: Option<ElasticSubscription>,
+    finetune: Option<Box<dyn Consumer>>,
 }
 
 impl Consumers {
     pub(super) async fn subscribe(worker: &Worker) -> Result<Consumers, BrokerError> {
-        let (queues, prefetch) = (worker.queues, worker.prefetch());
-        let bootstrap = OptionalConsumer::new(worker, queues.bootstrap, &Queue::Bootstrap, prefetch);
-        let bootstrap = bootstrap.await?;
-        let finetune = OptionalConsumer::new(worker, queues.finetune, &Queue::Finetune, FINETUNE_PREFETCH);
-        let finetune = finetune.await?;
-        Ok(Consumers { bootstrap, finetune })
+        let broker = &worker.broker;
+        let mut consumers = Consumers {
+            bootstrap: None,
+            finetune: None,
+        };
+        if worker.queues.bootstrap {
+            let subscription = ElasticSubscription::open(Arc::clone(broker), worker.prefetch());
+            consumers.bootstrap = Some(subscription.await?);
+        }
+        if worker.queues.finetune {
+            consumers.finetune = Some(broker.consume(&Queue::Finetune, FINETUNE_PREFETCH).await?);
+        }
+        Ok(consumers)
     }
 
     /// Executes deliveries until a drain is requested, the broker is closed or the worker failed.
@@ -34,16 +45,21 @@ impl Consumers {
         context: &Arc<WorkerContext>,
         in_flight: &mut JoinSet<()>,
     ) -> Result<(), WorkerError> {
+        let mut adapt = tokio::time::interval(ADAPT_EVERY);
+        adapt.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
                 () = context.shutdown.draining() => return Ok(()),
                 () = context.failed() => return Ok(()),
-                delivery = self.finetune.next() => match delivery? {
+                _ = adapt.tick() => if let Some(bootstrap) = &mut self.bootstrap {
+                    bootstrap.adapt_to(context.waiting_tasks());
+                },
+                delivery = next_finetune(&mut self.finetune) => match delivery? {
                     Some(delivery) => { in_flight.spawn(finetune::execute(Arc::clone(context), delivery)); }
                     None => return Ok(()),
                 },
-                delivery = self.bootstrap.next() => match delivery? {
+                delivery = next_bootstrap(&mut self.bootstrap) => match delivery? {
                     Some(delivery) => { in_flight.spawn(bootstrap::execute(Arc::clone(context), delivery)); }
                     None => return Ok(()),
                 },
@@ -53,29 +69,21 @@ impl Consumers {
     }
 }
 
-/// A subscription that exists if the worker consumes its queue.
-struct OptionalConsumer(Option<Box<dyn Consumer>>);
-
-impl OptionalConsumer {
-    async fn new(
-        worker: &Worker,
-        is_consumed: bool,
-        queue: &Queue,
-        prefetch: NonZeroUsize,
-    ) -> Result<OptionalConsumer, BrokerError> {
-        if !is_consumed {
-            return Ok(OptionalConsumer(None));
-        }
-        let consumer = worker.broker.consume(queue, prefetch).await?;
-        Ok(OptionalConsumer(Some(consumer)))
+/// Never returns without a subscription. Cancel safe, as [`Consumer::next`] is.
+async fn next_finetune(consumer: &mut Option<Box<dyn Consumer>>) -> Result<Option<Delivery>, BrokerError> {
+    match consumer {
+        Some(consumer) => consumer.next().await,
+        None => std::future::pending().await,
     }
+}
 
-    /// Never returns without a subscription. Cancel safe, as [`Consumer::next`] is.
-    async fn next(&mut self) -> Result<Option<Delivery>, BrokerError> {
-        match &mut self.0 {
-            Some(consumer) => consumer.next().await,
-            None => std::future::pending().await,
-        }
+/// Never returns without a subscription. Cancel safe.
+async fn next_bootstrap(
+    subscription: &mut Option<ElasticSubscription>,
+) -> Result<Option<Delivery>, BrokerError> {
+    match subscription {
+        Some(subscription) => subscription.next().await,
+        None => std::future::pending().await,
     }
 }
 

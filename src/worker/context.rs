@@ -5,6 +5,7 @@ use super::built_jobs::BuiltJobs;
 use super::heartbeat::Heartbeats;
 use super::orphan_timer::OrphanTimer;
 use super::rate_limited_log::RateLimitedLog;
+use crate::account::Accounts;
 use crate::artifacts::ArtifactStore;
 use crate::broker::{Broker, Delivery};
 use crate::calls_in_flight::CallsInFlight;
@@ -14,6 +15,7 @@ use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, Semaphore};
 
@@ -23,11 +25,14 @@ pub(super) struct WorkerContext {
     pub(super) store: Arc<dyn Store>,
     pub(super) artifacts: Arc<dyn ArtifactStore>,
     pub(super) providers: Providers,
+    pub(super) accounts: Arc<Accounts>,
     pub(super) jobs: BuiltJobs,
     pub(super) heartbeats: Heartbeats,
     pub(super) log: RateLimitedLog,
     /// Marks of the LM calls in flight, where a run directory is at hand.
     pub(super) calls_in_flight: Option<Arc<CallsInFlight>>,
+    /// Tasks that wait for a place among those that may call their LMs.
+    pub(super) tasks_without_place: AtomicUsize,
     /// A permit for each LM call in flight.
     pub(super) calls: Semaphore,
     /// A permit for each training on this machine.
@@ -42,7 +47,7 @@ pub(super) struct WorkerContext {
 
 impl WorkerContext {
     pub(super) fn new(worker: Worker, shutdown: Shutdown) -> WorkerContext {
-        let calls = worker.max_calls();
+        let (calls, places) = (worker.max_calls(), worker.prefetch());
         let info = WorkerInfo {
             process: Process::current(),
             lanes: worker.queues.names(),
@@ -51,10 +56,12 @@ impl WorkerContext {
             lms: Vec::new(),
         };
         WorkerContext {
+            accounts: Arc::clone(&worker.accounts),
             jobs: BuiltJobs::new(
                 Arc::clone(&worker.store),
                 Arc::clone(&worker.accounts),
                 Arc::clone(&worker.metrics),
+                places,
             ),
             heartbeats: Heartbeats::new(
                 worker.coordination,
@@ -64,6 +71,7 @@ impl WorkerContext {
             ),
             log: RateLimitedLog::default(),
             calls_in_flight: worker.calls_in_flight,
+            tasks_without_place: AtomicUsize::new(0),
             calls: Semaphore::new(calls),
             local: Semaphore::new(worker.providers.at_once()),
             orphan_timer: OrphanTimer::default(),
@@ -76,6 +84,11 @@ impl WorkerContext {
             failure: Mutex::default(),
             failed: Notify::new(),
         }
+    }
+
+    /// The tasks that wait for an account, or behind those that do.
+    pub(super) fn waiting_tasks(&self) -> usize {
+        self.accounts.waiting_calls() + self.tasks_without_place.load(Ordering::Relaxed)
     }
 
     /// Ends the worker, because the store failed for good or the process aborts. The broker redelivers the dropped delivery.

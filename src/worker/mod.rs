@@ -11,6 +11,7 @@ mod bootstrap;
 mod built_jobs;
 mod consume;
 mod context;
+mod elastic_subscription;
 mod finetune;
 mod heartbeat;
 mod lease;

@@ -212,6 +212,15 @@ impl Store for Faulty<EmbeddedStore> {
         self.inner.renew(run, attempt, lease).await
     }
 
+    async fn set_waiting(
+        &self,
+        run: &RunId,
+        attempt: AttemptRef,
+        is_waiting: bool,
+    ) -> Result<(), StoreError> {
+        self.inner.set_waiting(run, attempt, is_waiting).await
+    }
+
     async fn record(
         &self,
         run: &RunId,

@@ -35,6 +35,7 @@ macro_rules! all_store_cases {
         records_are_readable_until_finish
         release_counts_no_failure
         expired_lease_counts_a_failure_and_fences_its_attempt
+        expired_lease_of_a_waiting_attempt_counts_no_failure
         renew_keeps_the_lease
         stale_attempt_changes_nothing
         finish_keeps_the_first_outcome
@@ -219,6 +220,25 @@ pub(crate) async fn expired_lease_counts_a_failure_and_fences_its_attempt<T: Sto
         attempt: Attempt(2),
     };
     assert_fenced(t.store().renew(&run(), stale, LEASE).await, stale);
+}
+
+pub(crate) async fn expired_lease_of_a_waiting_attempt_counts_no_failure<T: StoreUnderTest>() {
+    let t = T::start().await;
+    let (waiting, _, _) = claimed(t.store(), task(1), NO_LEASE).await;
+    t.store().set_waiting(&run(), waiting, true).await.unwrap();
+    let (working, failures, _) = claimed(t.store(), task(1), NO_LEASE).await;
+    assert_eq!((working.attempt, failures), (Attempt(2), 0));
+    assert_fenced(t.store().set_waiting(&run(), waiting, false).await, waiting);
+    t.store().set_waiting(&run(), working, true).await.unwrap();
+    t.store().set_waiting(&run(), working, false).await.unwrap();
+    let (third, failures, _) = claimed(t.store(), task(1), LEASE).await;
+    assert_eq!((third.attempt, failures), (Attempt(3), 1));
+    // The process ends while the attempt waits.
+    t.store().set_waiting(&run(), third, true).await.unwrap();
+    t.store().renew(&run(), third, NO_LEASE).await.unwrap();
+    let t = t.reopened().await;
+    let (_, failures, _) = claimed(t.store(), task(1), LEASE).await;
+    assert_eq!(failures, 1);
 }
 
 pub(crate) async fn renew_keeps_the_lease<T: StoreUnderTest>() {

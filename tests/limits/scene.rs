@@ -13,7 +13,7 @@ pub(crate) const CALLS: u64 = 2 * EXAMPLES as u64;
 /// The variable that holds the API key.
 pub(crate) const KEY: &str = "BSFT_TEST_KEY";
 
-const COMPILE: [&str; 4] = ["compile", "job.toml", "--out", "run"];
+pub(crate) const COMPILE: [&str; 4] = ["compile", "job.toml", "--out", "run"];
 
 /// A folder with the job, and its LM server.
 pub(crate) struct Scene {

@@ -2,9 +2,10 @@
 
 use super::closed::quick;
 use super::outage::away;
-use super::scene::workers;
+use super::scene::{COMPILE, workers};
 use super::{CALLS, EXAMPLES, Scene};
 use crate::cli::cluster::Cluster;
+use crate::support::until;
 use bsft_limited_lm::{OutageKind, ServerBehaviour};
 
 const WORKERS: usize = 2;
@@ -61,5 +62,26 @@ fn used_up_quota_stops_the_run_on_workers_until_compile_resumes_it() {
     assert!(stopped.status(429) <= WORKERS as u64 * (16 + 1), "{stopped:?}");
     scene.server.change(quick());
     scene.compile_on(&cluster).with(0);
+    scene.assert_complete();
+}
+
+#[test]
+fn run_whose_server_is_away_holds_up_no_other_run_on_its_workers() {
+    let Some(cluster) = Cluster::start() else { return };
+    let (scene, other) = (Scene::new(quick()), Scene::new(quick()));
+    let _workers = workers(&cluster, 1, "first");
+    let away = cluster.start_in(&scene.folder, &COMPILE);
+    until("a quarter of the answers", || {
+        (scene.server.counts().answers >= CALLS / 4).then_some(())
+    });
+    scene.server.start_outage(OutageKind::Unavailable);
+    until("the outage to be noticed", || {
+        (scene.server.counts().status(503) > 0).then_some(())
+    });
+    // The tasks that wait for the server are more than the worker executes at a time.
+    other.compile_on(&cluster).with(0);
+    other.assert_complete();
+    scene.server.end_outage();
+    away.end().with(0);
     scene.assert_complete();
 }

@@ -47,6 +47,8 @@ struct IndexedTask {
     attempts: AttemptCounts,
     /// When the lease of the latest attempt ends.
     until: Instant,
+    /// Whether the latest attempt waits before its first call. The file then has it as released.
+    is_waiting: bool,
     /// The oldest row that may contain entries of the task.
     oldest: u64,
     records: BTreeMap<u32, Vec<u8>>,
@@ -61,10 +63,19 @@ impl IndexedTask {
         IndexedTask {
             attempts,
             until: Instant::now(),
+            is_waiting: false,
             oldest: row,
             records: BTreeMap::new(),
             outcome: None,
             reopened: false,
+        }
+    }
+
+    /// The counters as the file has them: after a crash, an attempt that waited was released.
+    fn logged_attempts(&self) -> AttemptCounts {
+        AttemptCounts {
+            held: self.attempts.held && !self.is_waiting,
+            ..self.attempts
         }
     }
 
@@ -106,12 +117,13 @@ impl Index {
             if now < task.until {
                 return Some(Claim::Held);
             }
-            task.attempts.lost += 1;
+            task.attempts.lost += u32::from(!task.is_waiting);
         } else {
             self.at_work += 1;
         }
         task.attempts.attempt += 1;
         task.attempts.held = true;
+        task.is_waiting = false;
         task.until = now + lease;
         LogEntry::Attempts(task.attempts).write(run, id, &mut self.row);
         Some(Claim::Run {
@@ -127,6 +139,18 @@ impl Index {
 
     pub(super) fn renew(&mut self, run: u32, attempt: AttemptRef, lease: Duration) -> Result<(), StoreError> {
         held(&mut self.runs, run, attempt)?.until = Instant::now() + lease;
+        Ok(())
+    }
+
+    pub(super) fn set_waiting(
+        &mut self,
+        run: u32,
+        attempt: AttemptRef,
+        is_waiting: bool,
+    ) -> Result<(), StoreError> {
+        let task = held(&mut self.runs, run, attempt)?;
+        task.is_waiting = is_waiting;
+        LogEntry::Attempts(task.logged_attempts()).write(run, attempt.task, &mut self.row);
         Ok(())
     }
 
@@ -303,7 +327,7 @@ impl Index {
                 if task.reopened {
                     LogEntry::Reopened.write(run, *id, &mut self.row);
                 }
-                LogEntry::Attempts(task.attempts).write(run, *id, &mut self.row);
+                LogEntry::Attempts(task.logged_attempts()).write(run, *id, &mut self.row);
                 for (slot, bytes) in &task.records {
                     LogEntry::Record { slot: *slot, bytes }.write(run, *id, &mut self.row);
                 }

@@ -224,6 +224,18 @@ impl Store for EmbeddedStore {
         .map(drop)
     }
 
+    async fn set_waiting(
+        &self,
+        run: &RunId,
+        attempt: AttemptRef,
+        is_waiting: bool,
+    ) -> Result<(), StoreError> {
+        self.change(run, |index, run| {
+            Ok((index.set_waiting(run, attempt, is_waiting)?, Wait::No))
+        })
+        .map(drop)
+    }
+
     async fn record(
         &self,
         run: &RunId,

@@ -42,7 +42,7 @@ use idempotency::{InDoubtCalls, InDoubtRequest};
 use keys::Keys;
 use page::Sizes;
 use redis::Value;
-use script::{ABANDONED, IMPORT, KEEP, OUTCOME, RELEASE, RENEW, REOPEN, ScriptCall, TRIM};
+use script::{ABANDONED, IMPORT, KEEP, OUTCOME, RELEASE, RENEW, REOPEN, ScriptCall, TRIM, WAIT};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -201,6 +201,17 @@ impl Store for RedisStore {
     async fn renew(&self, run: &RunId, attempt: AttemptRef, lease: Duration) -> Result<(), StoreError> {
         let call = RENEW.call([self.keys.task(run, attempt.task)]);
         let call = call.number(attempt.attempt.0.into()).number(millis(lease));
+        self.fenced(attempt, call.number(KEPT.as_secs())).await
+    }
+
+    async fn set_waiting(
+        &self,
+        run: &RunId,
+        attempt: AttemptRef,
+        is_waiting: bool,
+    ) -> Result<(), StoreError> {
+        let call = WAIT.call([self.keys.task(run, attempt.task)]);
+        let call = call.number(attempt.attempt.0.into()).number(is_waiting.into());
         self.fenced(attempt, call.number(KEPT.as_secs())).await
     }
 

@@ -17,6 +17,7 @@ macro_rules! steps {
 steps! {
     CLAIM "lua/claim.lua"
     RENEW "lua/renew.lua"
+    WAIT "lua/wait.lua"
     RECORD "lua/record.lua"
     FINISH "lua/finish.lua"
     RELEASE "lua/release.lua"

@@ -51,6 +51,8 @@ async fn every_store_call_can_be_repeated_after_a_lost_answer() {
     );
     let first = AttemptRef { task: id, attempt };
     twice!(store.renew(&run, first, LEASE));
+    twice!(store.set_waiting(&run, first, true));
+    twice!(store.set_waiting(&run, first, false));
     twice!(store.record(&run, first, 0, b"paid".into()));
     twice!(store.release(&run, first));
     let (second, failures, records) = claimed(&store, id, LEASE).await;

@@ -27,8 +27,11 @@ local function claim(task, done, mark, nonce, lease)
         if known.u and micros() < tonumber(known.u) * 1000 then
             return {1}
         end
-        if known.u then
+        if known.u and not known.w then
             failures = failures + 1
+        end
+        if known.w then
+            redis.call('HDEL', task, 'w')
         end
         attempt = attempt + 1
     end
