@@ -27,6 +27,9 @@ pub struct BootstrapTask {
     /// Whether the teacher's LMs answered before the coordinator started.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub answered: bool,
+    /// Whether the coordinator reads the notes beside an outcome. One of version 0.1.0 does not.
+    #[serde(default)]
+    pub notes: bool,
     /// The example's columns, labels included: a JSON object, Python's NaN and Infinity included.
     #[serde(skip)]
     pub data: String,

@@ -278,6 +278,7 @@ impl<'a> TaskPublisher<'a> {
             example,
             labels: trainset.label_digest(example as usize).unwrap_or_default(),
             answered: self.answered[teacher as usize],
+            notes: true,
             data: trainset.json(example as usize)?,
         };
         Ok(message.encode())

@@ -228,7 +228,9 @@ async fn run_attempt(
             (TaskEnd::Failed, failed(job, message, failure, answered))
         }
     };
-    store.finish(run, reference, outcome.encode_with(&notes)).await?;
+    store
+        .finish(run, reference, encoded(outcome, &notes, message))
+        .await?;
     trace!(task = %message.task, attempt = %reference.attempt, "outcome stored");
     debug!(task = %message.task, example = message.example, outcome = end.name(), "task ended");
     match kind {
@@ -239,6 +241,15 @@ async fn run_attempt(
         None => spans::ended(span, end.name()),
     }
     Ok(AttemptEnd::Stored(end))
+}
+
+/// The outcome as the coordinator of the task reads it.
+fn encoded(outcome: Outcome, notes: &AnswerNotes, message: &BootstrapTask) -> Vec<u8> {
+    if message.notes {
+        outcome.encode_with(notes)
+    } else {
+        outcome.encode()
+    }
 }
 
 async fn teach(
@@ -373,5 +384,28 @@ fn bug(message: String) -> TaskFailure {
         raw_answer: None,
         status: None,
         answered: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn coordinator_of_version_0_1_0_gets_no_notes() {
+        let head = r#"{"v":2,"run":"r","job":"d","task":"00000000000000000000000000000000","teacher":0,"example":0,"labels":0}"#;
+        let message = BootstrapTask::decode(format!("{head}\n{{}}").as_bytes()).unwrap();
+        let mut notes = AnswerNotes::default();
+        notes.answered("teacher", 3);
+        let outcome = || Outcome::Trace("{}".to_owned());
+        assert_eq!(encoded(outcome(), &notes, &message), outcome().encode());
+        let message = BootstrapTask {
+            notes: true,
+            ..message
+        };
+        assert_eq!(
+            encoded(outcome(), &notes, &message),
+            outcome().encode_with(&notes)
+        );
     }
 }

@@ -126,6 +126,7 @@ impl Cluster {
             example: 0,
             labels: 0,
             answered: false,
+            notes: true,
             data: "{}".to_owned(),
         };
         let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -23,6 +23,7 @@ fn bootstrap_task() -> impl Strategy<Value = BootstrapTask> {
                 example,
                 labels,
                 answered: false,
+                notes: true,
                 data,
             },
         )
