@@ -142,7 +142,7 @@ impl GatedLm {
     }
 
     /// Completes a request, with a permit for each try. Waits as long as the account requires. `mark` is set while a request is in flight
-    /// and while its answer is not recorded.
+    /// and while its answer is not recorded. `lost_answers` counts the tries that the server may have answered although no answer arrived.
     ///
     /// # Errors
     ///
@@ -154,6 +154,7 @@ impl GatedLm {
         permits: &Semaphore,
         shutdown: &Shutdown,
         mut mark: Option<&mut CallMark<'_>>,
+        lost_answers: &mut u32,
     ) -> Result<GatedAnswer, GateError> {
         let endpoints = &self.endpoints;
         let mut tries = Tries::new(endpoints);
@@ -207,6 +208,7 @@ impl GatedLm {
                     in_flight.throttled(&message, wait, &hints);
                 }
                 Verdict::Late { message, wait } => {
+                    *lost_answers += 1;
                     let lateness = in_flight.late(&message);
                     tries.late(lateness, number, endpoints);
                     let pause = self.pause(&tries, message, wait)?;
@@ -214,9 +216,11 @@ impl GatedLm {
                 }
                 Verdict::Away {
                     status,
+                    is_answer_lost,
                     message,
                     wait,
                 } => {
+                    *lost_answers += u32::from(is_answer_lost);
                     in_flight.away(&message);
                     tries.away(number, status, endpoints);
                     let pause = self.pause(&tries, message, wait)?;

@@ -33,6 +33,8 @@ pub enum Verdict {
     Away {
         /// The HTTP status; `None` if no response arrived.
         status: Option<u16>,
+        /// Whether the server may have answered the request, and the answer was lost: the connection broke after it was established.
+        is_answer_lost: bool,
         /// The address and the cause.
         message: String,
         /// The wait that the server asks for.

@@ -113,7 +113,7 @@ table! {
     RUN_COST: Gauge "bsft_run_cost_dollars" []
         "US dollars for these tokens; absent if the price of an LM is unknown";
     RUN_UNSETTLED_CALLS: Gauge "bsft_run_unsettled_calls" ["lm"]
-        "calls that were in flight when a process of the run was killed: they may have been paid, and were made again";
+        "calls whose answers were lost, on the way or with a process: they may have been paid, and were made again";
     RUN_UNSETTLED_TOKENS: Gauge "bsft_run_unsettled_tokens" ["lm"]
         "the most tokens that these calls can have cost, apart from answers without max_tokens";
     RUN_WORKERS: Gauge "bsft_run_workers" []

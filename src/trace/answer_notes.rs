@@ -1,6 +1,7 @@
 //! What is known of a task's answers beside its line, whose bytes depend on nothing but the answers.
 
 use indexmap::IndexMap;
+use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
 /// Travels from the worker to the spend log, beside the outcome.
@@ -71,10 +72,13 @@ impl TokenBound {
 
 /// The value of `max_tokens` or `max_completion_tokens`. In a text of the body the quote after the key would be escaped.
 fn max_tokens(body: &str) -> Option<u64> {
-    let value = ["\"max_tokens\":", "\"max_completion_tokens\":"]
-        .iter()
-        .find_map(|key| Some(&body[body.rfind(key)? + key.len()..]))?;
-    let value = value.trim_start();
+    const END: &str = "tokens\":";
+    let is_key = |at: &usize| {
+        let before = &body[..*at];
+        before.ends_with("\"max_") || before.ends_with("\"max_completion_")
+    };
+    let key = memmem::find_iter(body.as_bytes(), END).find(is_key)?;
+    let value = body[key + END.len()..].trim_start();
     let end = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
     value[..end].parse().ok()
 }
@@ -96,6 +100,7 @@ mod tests {
             None
         );
         assert_eq!(max_tokens(r#"{"max_tokens":null}"#), None);
+        assert_eq!(max_tokens(r#"{"min_tokens":5,"max_tokens":7}"#), Some(7));
     }
 
     #[test]

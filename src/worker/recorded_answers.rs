@@ -2,7 +2,7 @@
 
 use super::built_jobs::BuiltJob;
 use super::context::WorkerContext;
-use crate::account::{GateError, GatedAnswer, GatedLm};
+use crate::account::{GateError, GatedAnswer};
 use crate::lm::{LmError, LmRequest, LmResponse, RequestContext};
 use crate::program::CallRequest;
 use crate::store::StoreError;
@@ -130,12 +130,19 @@ impl RecordedAnswers<'_> {
                 example: request.example,
             },
         };
-        self.unsettle(slot, &request, &lm.lm);
+        // Each attempt that ended with its worker may have asked the first question that has no record.
+        let mut lost_answers = std::mem::take(&mut self.lost);
         let (calls, shutdown) = (&self.context.calls, &self.context.shutdown);
         let mut mark = (self.context.calls_in_flight.as_ref())
             .filter(|_| !lm.lm.is_simulated())
             .map(|marks| marks.call(self.attempt.task, slot, request.lm));
-        let answer = lm.lm.complete(lm_request, calls, shutdown, mark.as_mut()).await;
+        let answer = lm
+            .lm
+            .complete(lm_request, calls, shutdown, mark.as_mut(), &mut lost_answers)
+            .await;
+        if lost_answers > 0 && !lm.lm.is_simulated() {
+            self.unsettle(slot, &request, lost_answers);
+        }
         let answer = answer.map_err(|error| match error {
             GateError::Failed(error) => {
                 spans::unanswered(call, &error);
@@ -178,12 +185,8 @@ impl RecordedAnswers<'_> {
         }
     }
 
-    /// Each lost attempt may have asked the first question that has no record.
-    fn unsettle(&mut self, slot: u32, request: &CallRequest<'_>, lm: &GatedLm) {
-        let lost = std::mem::take(&mut self.lost);
-        if lost == 0 || lm.is_simulated() {
-            return;
-        }
+    /// Notes answers to a call that may have been paid although none arrived.
+    fn unsettle(&mut self, slot: u32, request: &CallRequest<'_>, lost_answers: u32) {
         let call = UnsettledCall {
             call: slot,
             lm: request.lm.to_owned(),
@@ -191,6 +194,6 @@ impl RecordedAnswers<'_> {
         };
         self.notes
             .unsettled
-            .extend(std::iter::repeat_n(call, lost as usize));
+            .extend(std::iter::repeat_n(call, lost_answers as usize));
     }
 }

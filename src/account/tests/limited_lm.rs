@@ -179,6 +179,7 @@ impl LimitedLm {
             status: message
                 .strip_prefix("HTTP ")
                 .and_then(|status| status.parse().ok()),
+            is_answer_lost: false,
             message: message.to_owned(),
             wait: None,
         };

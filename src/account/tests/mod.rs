@@ -191,7 +191,9 @@ async fn ask_until(
             example: &Record::new(),
         },
     };
-    lm.complete(request, permits, shutdown, None).await.map(|_| ())
+    lm.complete(request, permits, shutdown, None, &mut 0)
+        .await
+        .map(|_| ())
 }
 
 /// The number of times from the second `from` to the second `to`.

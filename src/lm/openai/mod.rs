@@ -162,6 +162,7 @@ impl OpenAi {
                     408 | 504 => Verdict::Late { message, wait },
                     _ => Verdict::Away {
                         status: Some(status),
+                        is_answer_lost: false,
                         message,
                         wait,
                     },
@@ -178,7 +179,8 @@ impl OpenAi {
 
     /// The verdict on a request that could not be sent, or whose response was cut off.
     fn broken(&self, error: reqwest::Error) -> Verdict {
-        let is_late = error.is_timeout() && !error.is_connect();
+        let is_connected = !error.is_connect();
+        let is_late = error.is_timeout() && is_connected;
         let cause = self.redact(&chain(&error.without_url()));
         let message = format!("{}: {cause}", self.shown_url);
         if is_late {
@@ -186,6 +188,7 @@ impl OpenAi {
         }
         Verdict::Away {
             status: None,
+            is_answer_lost: is_connected,
             message,
             wait: None,
         }

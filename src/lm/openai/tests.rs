@@ -203,7 +203,15 @@ async fn rate_limits_and_server_errors_differ_in_verdict_and_keep_the_wait() {
         assert_eq!(wait, wanted, "{status}");
     }
     let verdict = play(respond(503, "busy")).await.0;
-    assert!(matches!(verdict, Verdict::Away { wait: None, .. }), "{verdict:?}");
+    let is_away = matches!(
+        verdict,
+        Verdict::Away {
+            wait: None,
+            is_answer_lost: false,
+            ..
+        }
+    );
+    assert!(is_away, "{verdict:?}");
 }
 
 #[tokio::test]
@@ -250,7 +258,17 @@ async fn hints_are_read_from_the_headers_of_answers_and_refusals() {
 
 #[tokio::test]
 async fn server_whose_answer_is_cut_off_is_away() {
-    away(play(Play::Half).await.0);
+    let verdict = play(Play::Half).await.0;
+    assert!(
+        matches!(
+            verdict,
+            Verdict::Away {
+                is_answer_lost: true,
+                ..
+            }
+        ),
+        "{verdict:?}"
+    );
 }
 
 /// The paused clock advances only while no I/O is pending, so the request arrives before its timeout on a machine of any speed.
