@@ -61,7 +61,7 @@ fi
 epmd -port "$ERL_EPMD_PORT" -address 127.0.0.1 </dev/null >/dev/null 2>&1 &
 epmd=$!
 rm -f "$dir/pid"
-logged=$(wc -c <"$dir/log/rabbit.log" 2>/dev/null || echo 0)
+logged=$({ wc -c <"$dir/log/rabbit.log"; } 2>/dev/null || echo 0)
 setsid "$server/rabbitmq-server" </dev/null >"$dir/log/stdout" 2>"$dir/log/stderr" &
 launcher=$!
 stop() {
