@@ -68,13 +68,13 @@ pub(super) async fn bootstrap(run: RunContext<'_>, prepared: Prepared) -> Result
         patience: tasks.job.patience,
         for_first_answer: run.coordinator.wait,
     };
-    let is_alone = !run.coordinator.workers.may_be_elsewhere();
+    let workers = run.coordinator.workers;
     let mut rounds = Rounds {
         run,
         tasks: &tasks,
         census: WorkerCensus::new(run),
-        lms: LmWatch::new(&tasks.job, waiting, is_alone, now),
-        changes: HeartbeatChanges::new(is_alone),
+        lms: LmWatch::new(&tasks.job, waiting, workers, now),
+        changes: HeartbeatChanges::new(workers),
         first: FirstExamples::new(&tasks, &log),
         guard: FailureGuard::new(tasks.job.max_failure_rate, log.counts().kept > 0),
         ended: LastMinute::new(log.counts().done() as u64, now),

@@ -12,6 +12,7 @@ pub(super) use overall_state::total_limit;
 
 use super::error::RunError;
 use super::lm_stopped::{self, AwayLm, ClosedLm};
+use super::workers::Workers;
 use crate::coordination::Heartbeat;
 use crate::job::Job;
 use crate::lm::{LmSettings, LmStatus};
@@ -40,8 +41,7 @@ pub(super) struct LmWatch {
     lms: Vec<WatchedLm>,
     waiting: Waiting,
     started: Instant,
-    /// Whether every worker started with this process. Then all its answers belong to this run.
-    is_alone: bool,
+    workers: Workers,
 }
 
 /// An LM and its endpoints.
@@ -53,18 +53,18 @@ struct WatchedLm {
 }
 
 impl LmWatch {
-    pub(super) fn new(job: &Job, waiting: Waiting, is_alone: bool, now: Instant) -> LmWatch {
+    pub(super) fn new(job: &Job, waiting: Waiting, workers: Workers, now: Instant) -> LmWatch {
         let teachers = job.spec.teachers.iter().flat_map(|teacher| &teacher.predictors);
         let called: HashSet<&str> = teachers.map(|predictor| predictor.lm.as_str()).collect();
         let settings = job.spec.lms.values();
         let settings = settings.filter(|lm| called.contains(lm.name.as_str()));
-        LmWatch::from_settings(settings.cloned(), waiting, is_alone, now)
+        LmWatch::from_settings(settings.cloned(), waiting, workers, now)
     }
 
     fn from_settings(
         lms: impl IntoIterator<Item = LmSettings>,
         waiting: Waiting,
-        is_alone: bool,
+        workers: Workers,
         now: Instant,
     ) -> LmWatch {
         let lms = lms.into_iter().map(|settings| WatchedLm {
@@ -76,7 +76,7 @@ impl LmWatch {
             lms: lms.collect(),
             waiting,
             started: now,
-            is_alone,
+            workers,
         }
     }
 
@@ -88,11 +88,11 @@ impl LmWatch {
         now: Instant,
     ) -> Vec<String> {
         let served = ServedRun {
-            is_alone: self.is_alone,
-            run_secs: if self.is_alone {
-                u64::MAX
-            } else {
+            workers: self.workers,
+            run_secs: if self.workers.may_be_elsewhere() {
                 now.duration_since(self.started).as_secs()
+            } else {
+                u64::MAX
             },
         };
         let lms = self.lms.iter_mut();

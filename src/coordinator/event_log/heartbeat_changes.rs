@@ -5,6 +5,7 @@ use super::event_lm::EventLm;
 use super::rates::{LmRates, RatesRecorder, RunRates};
 use crate::coordination::{Heartbeat, WorkerInfo};
 use crate::coordinator::lm_watch::total_limit;
+use crate::coordinator::workers::Workers;
 use crate::lm::{LmState, LmStatus};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use tokio::time::Instant;
@@ -17,8 +18,7 @@ pub(in crate::coordinator) struct HeartbeatChanges {
     processes: HashMap<(String, u32), HashMap<EventLm, SeenCounts>>,
     lms: BTreeMap<EventLm, SeenLm>,
     rates: RatesRecorder,
-    /// Whether every process started with the run. Then all its counts belong to this run.
-    is_alone: bool,
+    workers_of_run: Workers,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,13 +48,13 @@ enum SeenState {
 }
 
 impl HeartbeatChanges {
-    pub(in crate::coordinator) fn new(is_alone: bool) -> HeartbeatChanges {
+    pub(in crate::coordinator) fn new(workers: Workers) -> HeartbeatChanges {
         HeartbeatChanges {
             workers: BTreeMap::new(),
             processes: HashMap::new(),
             lms: BTreeMap::new(),
             rates: RatesRecorder::default(),
-            is_alone,
+            workers_of_run: workers,
         }
     }
 
@@ -114,7 +114,7 @@ impl HeartbeatChanges {
 
     /// Adds the counts of a process since its last heartbeat. Counts before its first heartbeat belong to earlier runs.
     fn count<'a>(&mut self, process: (String, u32), statuses: impl Iterator<Item = &'a LmStatus>) {
-        let is_new = !self.is_alone && !self.processes.contains_key(&process);
+        let is_new = self.workers_of_run.may_be_elsewhere() && !self.processes.contains_key(&process);
         let before = self.processes.entry(process).or_default();
         for status in statuses {
             let lm = EventLm::from(status);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::coordination::{Heartbeat, Process, WorkerInfo};
+use crate::coordinator::workers::Workers;
 use crate::lm::{ClosedAccount, ClosedCause, LmState, LmStatus};
 use crate::metrics::Service;
 use rates::RunRates;
@@ -63,7 +64,7 @@ struct Watched {
 impl Watched {
     fn new() -> Watched {
         Watched {
-            changes: HeartbeatChanges::new(false),
+            changes: HeartbeatChanges::new(Workers::Elsewhere),
             now: Instant::now(),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::overall_state::{LmReport, OverallLmState};
 use crate::coordination::Heartbeat;
+use crate::coordinator::workers::Workers;
 use crate::lm::{LmSettings, LmStatus};
 use crate::report::LastMinute;
 use std::collections::{HashMap, HashSet};
@@ -27,8 +28,7 @@ pub(super) struct WatchedEndpoint {
 pub(super) struct ServedRun {
     /// The most seconds for which a worker may have served this run.
     pub(super) run_secs: u64,
-    /// Whether every worker started with this process. Then all its answers belong to this run.
-    pub(super) is_alone: bool,
+    pub(super) workers: Workers,
 }
 
 impl WatchedEndpoint {
@@ -69,7 +69,12 @@ impl WatchedEndpoint {
                 self.before.entry(process).or_insert(0);
                 continue;
             };
-            let first = if served.is_alone { 0 } else { status.answered };
+            // All answers of a process that started with the run belong to it.
+            let first = if served.workers.may_be_elsewhere() {
+                status.answered
+            } else {
+                0
+            };
             let before = *self.before.entry(process).or_insert(first);
             answers += status.answered.saturating_sub(before);
             reports.push(LmReport {

@@ -6,10 +6,15 @@ use super::*;
 use crate::coordination::{Process, WorkerInfo};
 use crate::lm::{ClosedAccount, ClosedCause, LmState, LmStatus};
 use serde_json::json;
+use std::num::NonZeroUsize;
 
 const WAITING: Waiting = Waiting {
     patience: Duration::from_secs(3600),
     for_first_answer: false,
+};
+
+const IN_PROCESS: Workers = Workers::InProcess {
+    in_flight: NonZeroUsize::MIN,
 };
 
 fn settings(name: &str) -> LmSettings {
@@ -75,10 +80,10 @@ fn heartbeats(statuses: impl IntoIterator<Item = LmStatus>) -> Vec<Heartbeat> {
     (1..).zip(statuses).map(heartbeat).collect()
 }
 
-fn watch(waiting: Waiting, is_alone: bool) -> (LmWatch, Instant) {
+fn watch(waiting: Waiting, workers: Workers) -> (LmWatch, Instant) {
     let now = Instant::now();
     (
-        LmWatch::from_settings([settings("teacher")], waiting, is_alone, now),
+        LmWatch::from_settings([settings("teacher")], waiting, workers, now),
         now,
     )
 }
@@ -92,7 +97,7 @@ fn verdict(watch: &mut LmWatch, statuses: impl IntoIterator<Item = LmStatus>, se
 
 #[test]
 fn account_that_is_closed_on_every_worker_stops_the_run() {
-    let (mut watch, _) = watch(WAITING, true);
+    let (mut watch, _) = watch(WAITING, IN_PROCESS);
     let key = || closed(ClosedCause::Key);
     let open = status(LmState::Open, 600);
     assert_eq!(verdict(&mut watch, [open.clone(), status(key(), 400)], 5), None);
@@ -129,7 +134,7 @@ fn message_and_exit_code_of_a_closed_account_follow_its_cause() {
             false,
         ),
     ] {
-        let (mut watch, now) = watch(WAITING, true);
+        let (mut watch, now) = watch(WAITING, IN_PROCESS);
         watch.update(
             &heartbeats([status(closed(cause), 1)]),
             &OutcomeCounts::default(),
@@ -145,7 +150,7 @@ fn message_and_exit_code_of_a_closed_account_follow_its_cause() {
 
 #[test]
 fn account_that_closed_before_the_run_does_not_stop_it() {
-    let (mut watch, _) = watch(WAITING, false);
+    let (mut watch, _) = watch(WAITING, Workers::Elsewhere);
     let stale = LmStatus {
         last_error_secs: Some(60),
         ..status(closed(ClosedCause::Quota), 10)
@@ -162,7 +167,7 @@ fn account_that_closed_before_the_run_does_not_stop_it() {
 
 #[test]
 fn run_waits_a_few_seconds_for_an_lm_that_never_answered() {
-    let (mut watch, _) = watch(WAITING, true);
+    let (mut watch, _) = watch(WAITING, IN_PROCESS);
     assert_eq!(verdict(&mut watch, [status(away(4), 0)], 4), None);
     assert_eq!(
         verdict(&mut watch, [status(away(5), 0)], 5).as_deref(),
@@ -180,14 +185,14 @@ fn wait_option_gives_an_lm_that_never_answered_the_whole_patience() {
         for_first_answer: true,
         ..WAITING
     };
-    let (mut watch, _) = watch(waiting, true);
+    let (mut watch, _) = watch(waiting, IN_PROCESS);
     assert_eq!(verdict(&mut watch, [status(away(3599), 0)], 3599), None);
     assert!(verdict(&mut watch, [status(away(3600), 0)], 3600).is_some());
 }
 
 #[test]
 fn run_waits_for_the_patience_for_an_lm_that_has_answered() {
-    let (mut watch, _) = watch(WAITING, true);
+    let (mut watch, _) = watch(WAITING, IN_PROCESS);
     assert_eq!(verdict(&mut watch, [status(LmState::Open, 5)], 1), None);
     assert_eq!(verdict(&mut watch, [status(away(3599), 5)], 3600), None);
     let ended = verdict(&mut watch, [status(away(3600), 5)], 3601);
@@ -200,7 +205,7 @@ fn run_waits_for_the_patience_for_an_lm_that_has_answered() {
 
 #[test]
 fn answers_in_the_log_count_for_an_lm_that_is_away() {
-    let (mut watch, now) = watch(WAITING, true);
+    let (mut watch, now) = watch(WAITING, IN_PROCESS);
     let mut counts = OutcomeCounts::default();
     counts.lms.insert(
         "teacher".to_owned(),
@@ -217,14 +222,14 @@ fn answers_in_the_log_count_for_an_lm_that_is_away() {
 
 #[test]
 fn outage_before_the_run_does_not_count() {
-    let (mut watch, _) = watch(WAITING, false);
+    let (mut watch, _) = watch(WAITING, Workers::Elsewhere);
     assert_eq!(verdict(&mut watch, [status(away(9999), 5)], 4), None);
     assert!(verdict(&mut watch, [status(away(9999), 5)], 5).is_some());
 }
 
 #[test]
 fn lm_is_not_away_if_one_worker_gets_answers() {
-    let (mut watch, _) = watch(WAITING, true);
+    let (mut watch, _) = watch(WAITING, IN_PROCESS);
     assert_eq!(
         verdict(
             &mut watch,
@@ -241,7 +246,7 @@ fn lm_is_not_away_if_one_worker_gets_answers() {
 
 #[test]
 fn answers_of_earlier_runs_do_not_count() {
-    let (mut watch, _) = watch(WAITING, false);
+    let (mut watch, _) = watch(WAITING, Workers::Elsewhere);
     verdict(&mut watch, [status(LmState::Open, 500)], 1);
     assert!(watch.answered().is_empty());
     verdict(&mut watch, [status(LmState::Open, 501)], 2);
@@ -250,7 +255,7 @@ fn answers_of_earlier_runs_do_not_count() {
 
 #[test]
 fn workers_of_one_process_are_counted_once() {
-    let (mut watch, now) = watch(WAITING, true);
+    let (mut watch, now) = watch(WAITING, IN_PROCESS);
     let limited = LmStatus {
         limit_per_min: Some(5880),
         waiting: 3,
@@ -268,7 +273,7 @@ fn workers_of_one_process_are_counted_once() {
 
 #[test]
 fn limits_name_the_reason_why_calls_wait() {
-    let (mut watch, now) = watch(WAITING, true);
+    let (mut watch, now) = watch(WAITING, IN_PROCESS);
     let mut update = |statuses: Vec<LmStatus>| {
         watch.update(
             &heartbeats(statuses),
@@ -307,7 +312,7 @@ fn limits_name_the_reason_why_calls_wait() {
 
 #[test]
 fn each_change_of_state_gives_one_line() {
-    let (mut watch, now) = watch(WAITING, true);
+    let (mut watch, now) = watch(WAITING, IN_PROCESS);
     let states = [LmState::Open, away(1), away(2), LmState::Open, LmState::Open];
     let mut lines = Vec::new();
     for (secs, state) in (0..).zip(states) {

@@ -17,7 +17,7 @@ fn with_two_endpoints() -> LmSettings {
 }
 
 fn watch_two(waiting: Waiting) -> LmWatch {
-    LmWatch::from_settings([with_two_endpoints()], waiting, true, Instant::now())
+    LmWatch::from_settings([with_two_endpoints()], waiting, IN_PROCESS, Instant::now())
 }
 
 /// The heartbeat of one process, with a status of each endpoint.
