@@ -59,6 +59,8 @@ fn answers_that_are_cut_off_are_requested_again() {
     let counts = scene.assert_complete();
     assert!(counts.halved > 0, "{counts:?}");
     assert_eq!(counts.arrivals, CALLS + counts.halved, "{counts:?}");
+    // The server may charge for them.
+    assert_eq!(scene.unsettled(), counts.halved);
 }
 
 #[test]
@@ -72,6 +74,7 @@ fn requests_that_hang_are_sent_again_after_timeout_secs() {
     scene.compile(&[]).with(0);
     let counts = scene.assert_complete();
     assert!(counts.hung > 0, "{counts:?}");
+    assert_eq!(scene.unsettled(), counts.arrivals - CALLS, "{counts:?}");
 }
 
 #[test]

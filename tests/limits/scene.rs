@@ -57,6 +57,14 @@ impl Scene {
         lines(&self.folder.read("run/failures.jsonl"))
     }
 
+    /// Calls whose answers were lost, by `run.json`.
+    pub(crate) fn unsettled(&self) -> u64 {
+        let manifest: serde_json::Value = serde_json::from_str(&self.folder.read("run/run.json")).unwrap();
+        manifest["tally"]["unsettled"]["teacher"]["calls"]
+            .as_u64()
+            .unwrap_or_default()
+    }
+
     /// Asserts that every example has a trace, that no call was answered twice, and that nothing failed.
     #[track_caller]
     pub(crate) fn assert_complete(&self) -> ServedCounts {
