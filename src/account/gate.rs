@@ -342,8 +342,13 @@ impl Gate {
     /// Changes the state, and wakes the calls that wait for a change.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut GateState, Instant) -> T) -> T {
         let changed = self.update(change);
-        self.changed.notify_waiters();
+        self.wake();
         changed
+    }
+
+    /// Wakes the calls that wait for a change of the state.
+    fn wake(&self) {
+        self.changed.notify_waiters();
     }
 
     /// Evaluates the last answers after each [`BATCH`] of them. `answers` is their total number.

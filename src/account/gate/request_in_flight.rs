@@ -269,10 +269,14 @@ impl<'a> RequestInFlight<'a> {
             }
             return;
         }
-        gate.change(|state, now| {
+        gate.update(|state, now| {
             self.apply_alive(state, hints, now);
             and(self, state, now);
         });
+        // Otherwise the end of the request, which follows, wakes the calls that wait.
+        if gate.is_free() {
+            gate.wake();
+        }
     }
 
     fn apply_alive(&self, state: &mut GateState, hints: &Hints, now: Instant) {
@@ -313,6 +317,9 @@ impl Drop for RequestInFlight<'_> {
             return;
         }
         let is_abandoned = self.used.is_none();
+        if !is_abandoned && self.ticket.tokens == 0.0 {
+            return self.gate.wake();
+        }
         self.gate.change(|state, now| {
             if self.ticket.tokens > 0.0 {
                 state.hinted.give_back(unused);
