@@ -10,6 +10,7 @@ mod saturation;
 mod shared;
 mod shared_capacity;
 mod shared_state;
+mod workers;
 
 use super::{Accounts, GateError, GatedLm};
 use crate::lm::testing::{self, NoAdapter};

@@ -1,144 +1,16 @@
 //! Workers that share an account use its limits up together and never exceed them.
 
-use super::limited_lm::{Behavior, LimitedLm, Report, Seen};
+use super::limited_lm::{Behavior, LimitedLm, Report};
 use super::outages::assert_waited_for;
-use super::shared_state::SharedState;
-use super::{ask_until, within};
-use crate::account::{Accounts, GatedLm};
+use super::within;
+use super::workers::{LIMIT, Worker, Workers, end, used};
 use crate::lm::AccountLimits;
-use crate::lm::testing;
-use crate::metrics::Metrics;
-use crate::shutdown::Shutdown;
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-/// Requests per second that the server allows: 6,000 a minute.
-const LIMIT: f64 = 100.0;
-
 const MINUTE: Duration = Duration::from_secs(60);
-
-/// A queue of questions, an LM, and the state that the workers share.
-struct Workers {
-    lm: Arc<LimitedLm>,
-    state: Arc<SharedState>,
-    declared: AccountLimits,
-    concurrency: usize,
-    questions: Arc<Mutex<VecDeque<u64>>>,
-    asked: u64,
-}
-
-/// One worker. Dropping it is `kill -9`: its questions return to the queue.
-struct Worker {
-    accounts: Arc<Accounts>,
-    shutdown: Shutdown,
-    tasks: JoinSet<()>,
-}
-
-/// A question that returns to the queue unless it is answered.
-struct Taken {
-    question: Option<u64>,
-    questions: Arc<Mutex<VecDeque<u64>>>,
-}
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        if let Some(question) = self.question {
-            self.questions.lock().unwrap().push_back(question);
-        }
-    }
-}
-
-impl Workers {
-    fn new(behavior: Behavior, declared: AccountLimits, questions: u64, concurrency: usize) -> Workers {
-        fastrand::seed(7);
-        Workers {
-            lm: Arc::new(LimitedLm::new(behavior, 7)),
-            state: Arc::new(SharedState::new()),
-            declared,
-            concurrency,
-            questions: Arc::new(Mutex::new((0..questions).collect())),
-            asked: questions,
-        }
-    }
-
-    fn start(&self) -> Worker {
-        let accounts = Arc::new(Accounts::shared(Arc::clone(&self.state) as _));
-        let mut settings = testing::settings("http://127.0.0.1:1/v1");
-        settings.account = Some("limited".to_owned());
-        let gate = accounts.gate(&settings, Some(self.declared));
-        let metrics = settings.metrics(&Metrics::new());
-        let lm = Arc::new(GatedLm::new(
-            vec![(Arc::clone(&self.lm) as _, gate)],
-            &settings,
-            metrics,
-        ));
-        let (permits, shutdown) = (Arc::new(Semaphore::new(self.concurrency)), Shutdown::new());
-        let mut tasks = JoinSet::new();
-        // A worker prefetches a quarter more tasks than it has permits.
-        for _ in 0..self.concurrency.div_ceil(4) * 5 {
-            let (lm, permits, shutdown) = (Arc::clone(&lm), Arc::clone(&permits), shutdown.clone());
-            let questions = Arc::clone(&self.questions);
-            tasks.spawn(async move {
-                while !shutdown.is_draining() {
-                    let Some(question) = questions.lock().unwrap().pop_front() else {
-                        return;
-                    };
-                    let mut taken = Taken {
-                        question: Some(question),
-                        questions: Arc::clone(&questions),
-                    };
-                    if ask_until(&lm, &permits, question, &shutdown).await.is_ok() {
-                        taken.question = None;
-                    } else {
-                        // A task that is handed back is redelivered after a delay.
-                        sleep(Duration::from_secs(2)).await;
-                    }
-                }
-            });
-        }
-        Worker {
-            accounts,
-            shutdown,
-            tasks,
-        }
-    }
-
-    fn start_many(&self, number: usize) -> Vec<Worker> {
-        (0..number).map(|_| self.start()).collect()
-    }
-
-    /// Asserts that every question was answered and no request was refused.
-    fn assert_complete(&self) {
-        self.lm.seen(|seen| {
-            assert_eq!(seen.refused.len(), 0);
-            assert_eq!(seen.answered.len() as u64, self.asked);
-        });
-    }
-}
-
-impl Worker {
-    /// SIGTERM: the worker sends no more requests, and those in flight end.
-    async fn drain(mut self) {
-        self.shutdown.drain();
-        while self.tasks.join_next().await.is_some() {}
-    }
-
-    async fn end(mut self) {
-        while let Some(ended) = self.tasks.join_next().await {
-            ended.unwrap();
-        }
-    }
-}
-
-async fn end(workers: Vec<Worker>) {
-    for worker in workers {
-        worker.end().await;
-    }
-}
 
 /// The most of these times in any minute.
 fn most_in_a_minute(times: &[Duration]) -> usize {
@@ -150,11 +22,6 @@ fn most_in_a_minute(times: &[Duration]) -> usize {
         most = most.max(last - first + 1);
     }
     most
-}
-
-/// The share of the limit that was used from the second `from` to the second `to`.
-fn used(seen: &Seen, from: u64, to: u64) -> f64 {
-    within(&seen.accepted, from, to) as f64 / (to - from) as f64 / LIMIT
 }
 
 fn limited() -> Behavior {
