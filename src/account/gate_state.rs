@@ -384,20 +384,24 @@ impl GateState {
         let gates = self.shared.as_ref().map_or(1, SharedGate::gates) as f64;
         let per_sec = |per_minute: u64| per_minute as f64 / 60.0 / gates;
         let (hinted_requests, hinted_tokens) = self.hinted.per_sec();
-        let learnt = match &self.learnt {
-            Learnt::Rate(rate) => Some(rate.per_sec()),
-            Learnt::Unlimited | Learnt::Starts(_) => None,
-        };
         let requests = [
             declared.and_then(|limits| limits.rpm).map(per_sec),
             hinted_requests,
-            learnt,
+            self.learnt_rate(),
         ];
         let tokens = [declared.and_then(|limits| limits.tpm).map(per_sec), hinted_tokens];
         let each = self.estimate.mean();
         let by_tokens = tokens.map(|tokens| Some(tokens? / each?));
         let all = requests.into_iter().chain(by_tokens).flatten();
         all.min_by(f64::total_cmp)
+    }
+
+    /// The rate learnt from refusals, in requests per second; `None` if none limits.
+    pub(super) fn learnt_rate(&self) -> Option<f64> {
+        match &self.learnt {
+            Learnt::Rate(rate) => Some(rate.per_sec()),
+            Learnt::Unlimited | Learnt::Starts(_) => None,
+        }
     }
 
     /// Whether tokens are limited. Only then is their use estimated.

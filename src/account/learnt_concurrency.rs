@@ -201,6 +201,17 @@ impl LearntConcurrency {
         }
     }
 
+    /// Starts at the limit that the gates of other processes have learnt. Has no effect once the gate has measured its own.
+    pub(super) fn join(&mut self, limit: u64, now: Instant) {
+        let is_new = self.limit == FIRST && self.least.is_none() && self.limit().is_some();
+        if is_new && matches!(self.search, Search::Grow { below: None }) {
+            self.limit = limit;
+            self.search = Search::Steady { level: None };
+            self.is_saturated = true;
+            self.round = Round::new(limit, now);
+        }
+    }
+
     /// Starts again with the first limit, because a slow server stopped answering.
     pub(super) fn restart(&mut self, view: View<'_>) {
         self.is_at_ceiling = false;

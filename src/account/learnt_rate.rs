@@ -127,6 +127,14 @@ impl LearntRate {
         }
     }
 
+    /// Starts at a share of the rate that other gates have learnt.
+    pub(super) fn joining(per_sec: f64, now: Instant) -> LearntRate {
+        let mut rate = LearntRate::new(per_sec, now);
+        rate.growth = SLOW;
+        rate.bucket.cap_level(0.0, now);
+        rate
+    }
+
     pub(super) fn per_sec(&self) -> f64 {
         self.bucket.per_sec()
     }
@@ -212,6 +220,16 @@ impl LearntRate {
         }
     }
 
+    /// Multiplies the rate, because the number of gates that share the limit has changed.
+    pub(super) fn scale(&mut self, factor: f64, now: Instant) {
+        let per_sec = (self.per_sec() * factor).max(LEAST);
+        self.bucket.set_rate(per_sec, BURST, now);
+        self.outgrown *= factor;
+        if self.era.measured_since.is_some() {
+            self.measure(now);
+        }
+    }
+
     /// Restarts the measurement: the requests accepted before, and the time of a pause, would distort the rate.
     fn measure(&mut self, now: Instant) {
         self.period = self.period.next(now);
@@ -248,5 +266,44 @@ impl LearntRate {
             self.bucket.set_rate(self.per_sec() * growth, BURST, now);
             self.last_growth = now;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn joining_gate_starts_without_a_burst_and_grows_slowly() {
+        let now = Instant::now();
+        let mut rate = LearntRate::joining(20.0, now);
+        let first = rate.ready_at(now) - now;
+        assert!((first.as_secs_f64() - 0.05).abs() < 1e-3, "{first:?}");
+        let quiet = now + QUIET;
+        rate.release(1, quiet);
+        assert!((rate.per_sec() - 20.0 * SLOW).abs() < 1e-9);
+    }
+
+    #[test]
+    fn refusal_after_a_larger_share_cuts_by_what_the_new_share_gets() {
+        let now = Instant::now();
+        let mut rate = LearntRate::joining(20.0, now);
+        for at in 1..=60 {
+            rate.release(0, now + Duration::from_millis(50 * at));
+        }
+        let scaled = now + Duration::from_secs(3);
+        rate.scale(1.25, scaled);
+        assert_eq!(rate.per_sec(), 25.0);
+        let mut last = None;
+        for at in 1..=25 {
+            last = Some(rate.release(0, scaled + Duration::from_millis(40 * at)));
+        }
+        let refused = last.unwrap();
+        rate.not_accepted(refused);
+        assert_eq!(
+            rate.refused(refused, scaled + Duration::from_secs(1)),
+            RefusalEffect::Cut
+        );
+        assert!((rate.per_sec() - 24.0 * BELOW).abs() < 0.1, "{}", rate.per_sec());
     }
 }

@@ -7,8 +7,8 @@
 //! - [`Gate`] releases calls one at a time. `health` decides whether a call may be sent, the pacers decide when.
 //! - The pacers are `declared_limits` from the job file, `hinted_limits` from response headers, and `learnt_rate` from refusals. They use
 //!   `token_bucket`.
-//! - In a cluster the workers share the state of their accounts (`shared`). `gate_sync` reports a gate's requests there and reserves
-//!   slots for it.
+//! - In a cluster the workers share the state of their accounts and what their gates have learnt (`shared`). `gate_sync` reports a gate's
+//!   requests there and reserves slots for it.
 //! - [`GatedLm`] is one call through a gate, with its retries; `endpoints` chooses among the gates of an LM with several servers.
 //!
 //! While nothing limits, a call costs a few atomic operations: no lock, no allocation.
@@ -35,7 +35,10 @@ mod token_estimate;
 
 pub use gate::Gate;
 pub use gated_lm::{GateError, GatedAnswer, GatedLm};
-pub use shared::{GateGrant, GateReport, HealthTurn, ProcessCalls, SharedAccounts, SharedKey};
+pub use shared::{
+    GateGrant, GateReport, HealthTurn, LearntGrant, LearntReport, ProcessCalls, RateGrant, SharedAccounts,
+    SharedKey,
+};
 
 use crate::lm::{AccountLimits, LmSettings, LmStatus};
 use crate::lock::lock;

@@ -1,7 +1,11 @@
 //! The reports of a gate to the shared state of its account, and the grants in reply.
 
 use super::Gate;
-use crate::account::shared::{GateGrant, GateReport, IN_FLIGHT_VALID, SlotDemand};
+use crate::account::gate_state::{GateState, Learnt};
+use crate::account::learnt_rate::LearntRate;
+use crate::account::shared::{
+    GateGrant, GateReport, IN_FLIGHT_VALID, LearntGrant, LearntReport, RateGrant, SlotDemand,
+};
 use crate::lock::lock;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::time::Instant;
@@ -28,11 +32,17 @@ impl Gate {
         let has_slots = state.is_paced_by_slots();
         let declared = state.declared.as_ref();
         let process = declared.and_then(|declared| declared.process_calls(demand.waiting));
+        let (rate, in_flight) = (state.learnt_rate(), state.saturated_at());
         let shared = state.shared.as_mut()?;
         let report = shared.report(demand, has_slots, tokens, now);
         Some(GateReport {
             limits,
             process: process.unwrap_or_default(),
+            learnt: LearntReport {
+                rate,
+                in_flight,
+                ..report.learnt
+            },
             ..report
         })
     }
@@ -48,6 +58,7 @@ impl Gate {
             if !grant.day_reset.is_zero() {
                 state.use_up_day(grant.day_reset, now);
             }
+            state.share_learnt(&grant.learnt, now);
             if let Some(declared) = &state.declared {
                 declared.grant(grant.in_flight, asked + IN_FLIGHT_VALID);
             }
@@ -79,6 +90,23 @@ impl Gate {
         SlotDemand {
             waiting: counts.waiting.load(Relaxed).min(permits),
             sent_per_sec: counts.sent_per_sec(self.since_made(now)),
+        }
+    }
+}
+
+impl GateState {
+    /// Applies what the gates of other processes have learnt.
+    fn share_learnt(&mut self, grant: &LearntGrant, now: Instant) {
+        match (grant.rate, &mut self.learnt) {
+            (RateGrant::Scaled(factor), Learnt::Rate(rate)) => rate.scale(factor, now),
+            (RateGrant::Start(per_sec), Learnt::Rate(rate)) => rate.scale(per_sec / rate.per_sec(), now),
+            (RateGrant::Start(per_sec), Learnt::Unlimited | Learnt::Starts(_)) => {
+                self.learnt = Learnt::Rate(LearntRate::joining(per_sec, now));
+            }
+            (RateGrant::Unchanged, _) | (RateGrant::Scaled(_), Learnt::Unlimited | Learnt::Starts(_)) => {}
+        }
+        if let (Some(in_flight), Some(concurrency)) = (grant.in_flight, &mut self.concurrency) {
+            concurrency.join(in_flight, now);
         }
     }
 }

@@ -4,12 +4,15 @@
 //! whose result decides.
 
 use super::slots::{SharedSlots, SlotDemand};
-use super::{GateGrant, GateReport, HealthTurn};
+use super::{GateGrant, GateReport, HealthTurn, LearntReport};
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// The longest interval between two reports of a gate in use.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// A gate whose report is overdue by this time had no calls meanwhile. It may have lost its part in what the gates have learnt.
+const JOINS_AFTER: Duration = Duration::from_secs(2);
 
 /// The shortest interval from a report to a request for more requests in flight.
 const IN_FLIGHT_AGAIN: Duration = Duration::from_millis(500);
@@ -28,6 +31,10 @@ pub(in crate::account) struct SharedGate {
     pub(in crate::account) slots: SharedSlots,
     /// Whether a report was answered. Before, nothing is known of the account.
     is_known: bool,
+    /// Identifies the gate among those of all processes.
+    member: u64,
+    /// Whether the gate has to join the others that are in use.
+    joins: bool,
     next_report: Instant,
     /// The time before which no report is sent.
     not_before: Instant,
@@ -69,6 +76,8 @@ impl SharedGate {
         SharedGate {
             slots: SharedSlots::new(now),
             is_known: false,
+            member: fastrand::u64(..1 << 53),
+            joins: true,
             next_report: now,
             not_before: now,
             turn: None,
@@ -158,12 +167,18 @@ impl SharedGate {
         tokens_each: f64,
         now: Instant,
     ) -> GateReport {
+        self.joins |= now >= self.next_report + JOINS_AFTER;
         self.next_report = now + REPORT_EVERY;
         self.in_flight_from = None;
         let slots = self.slots.report(demand, has_slots, tokens_each, now);
         GateReport {
             turn: self.turn.take(),
             wants_probe: matches!(self.probe, ProbeRight::Wanted(from) if from <= now),
+            learnt: LearntReport {
+                member: self.member,
+                joins: self.joins,
+                ..LearntReport::default()
+            },
             ..slots
         }
     }
@@ -179,6 +194,7 @@ impl SharedGate {
     ) -> Option<HealthHint> {
         self.slots.granted(report, grant, asked, now);
         self.gates = grant.gates.max(1);
+        self.joins = false;
         if report.wants_probe {
             self.probe = if grant.may_probe {
                 ProbeRight::Granted(now + PROBE_KEPT)
@@ -272,6 +288,21 @@ mod tests {
         assert_eq!(shared.due(IDLE, false, false, now), Some(now + AFTER_ERROR));
         assert_eq!(exchange(&mut shared, version(1, true), now), None);
         assert_eq!(shared.due(IDLE, false, false, now), None);
+    }
+
+    #[test]
+    fn gate_joins_at_first_and_after_a_pause_without_reports() {
+        let now = Instant::now();
+        let mut shared = SharedGate::new(now);
+        let joins = |shared: &mut SharedGate, at| shared.report(IDLE, false, 0.0, at).learnt.joins;
+        assert!(joins(&mut shared, now));
+        assert!(joins(&mut shared, now), "the first report got no reply");
+        exchange(&mut shared, GateGrant::default(), now);
+        assert!(!joins(&mut shared, now + REPORT_EVERY));
+        let paused = now + REPORT_EVERY * 2 + JOINS_AFTER;
+        assert!(joins(&mut shared, paused));
+        exchange(&mut shared, GateGrant::default(), paused);
+        assert!(!joins(&mut shared, paused));
     }
 
     #[test]

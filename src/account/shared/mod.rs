@@ -3,9 +3,11 @@
 //! A process alone needs no shared state: its own pacers see all requests.
 
 mod gate;
+mod learnt;
 mod slots;
 
 pub(super) use gate::{HealthHint, SharedGate};
+pub use learnt::{LearntGrant, LearntReport, RateGrant};
 pub(super) use slots::SlotDemand;
 
 use crate::hex::hex;
@@ -67,6 +69,7 @@ pub struct GateReport {
     pub lapsed: u64,
     /// The calls of the whole process to the account.
     pub process: ProcessCalls,
+    pub learnt: LearntReport,
 }
 
 /// The calls of a process to an account that limits the requests in flight.
@@ -116,6 +119,7 @@ pub struct GateGrant {
     pub day_reset: Duration,
     /// The most requests that the process may have in flight, for the next three seconds.
     pub in_flight: u64,
+    pub learnt: LearntGrant,
 }
 
 impl GateReport {
@@ -123,7 +127,7 @@ impl GateReport {
     pub fn arguments(&self) -> Vec<i64> {
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let limit = |limit: Option<u64>| limit.map_or(0, |limit| number(limit.max(1)));
-        vec![
+        let mut arguments = vec![
             number(self.epoch),
             number(self.wanted),
             number(self.tokens_each),
@@ -142,7 +146,9 @@ impl GateReport {
             number(self.process.id),
             number(self.process.in_flight),
             number(self.process.wanted),
-        ]
+        ];
+        arguments.extend(self.learnt.arguments());
+        arguments
     }
 }
 
@@ -162,6 +168,7 @@ impl GateGrant {
             probe_after,
             day_reset,
             in_flight,
+            ref learnt @ ..,
         ] = *numbers
         else {
             return None;
@@ -181,6 +188,7 @@ impl GateGrant {
             probe_after: micros(probe_after)?,
             day_reset: micros(day_reset)?,
             in_flight: in_flight.try_into().ok()?,
+            learnt: LearntGrant::from_reply(learnt.try_into().ok()?)?,
         })
     }
 }

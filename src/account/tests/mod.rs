@@ -9,6 +9,7 @@ mod refusals;
 mod saturation;
 mod shared;
 mod shared_capacity;
+mod shared_learnt;
 mod shared_state;
 mod workers;
 

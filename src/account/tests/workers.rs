@@ -3,12 +3,13 @@
 use super::limited_lm::{Behavior, LimitedLm, Seen};
 use super::shared_state::SharedState;
 use super::{ask_until, within};
-use crate::account::{Accounts, GatedLm};
+use crate::account::{Accounts, GateError, GatedLm};
 use crate::lm::AccountLimits;
 use crate::lm::testing;
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -22,10 +23,12 @@ pub(super) const LIMIT: f64 = 100.0;
 pub(super) struct Workers {
     pub(super) lm: Arc<LimitedLm>,
     pub(super) state: Arc<SharedState>,
-    pub(super) declared: AccountLimits,
+    pub(super) declared: Option<AccountLimits>,
     pub(super) concurrency: usize,
     pub(super) questions: Arc<Mutex<VecDeque<u64>>>,
     pub(super) asked: u64,
+    /// Questions whose calls failed.
+    pub(super) failed: Arc<AtomicU64>,
 }
 
 /// One worker. Dropping it is `kill -9`: its questions return to the queue.
@@ -52,7 +55,7 @@ impl Drop for Taken {
 impl Workers {
     pub(super) fn new(
         behavior: Behavior,
-        declared: AccountLimits,
+        declared: impl Into<Option<AccountLimits>>,
         questions: u64,
         concurrency: usize,
     ) -> Workers {
@@ -60,10 +63,11 @@ impl Workers {
         Workers {
             lm: Arc::new(LimitedLm::new(behavior, 7)),
             state: Arc::new(SharedState::new()),
-            declared,
+            declared: declared.into(),
             concurrency,
             questions: Arc::new(Mutex::new((0..questions).collect())),
             asked: questions,
+            failed: Arc::default(),
         }
     }
 
@@ -71,7 +75,7 @@ impl Workers {
         let accounts = Arc::new(Accounts::shared(Arc::clone(&self.state) as _));
         let mut settings = testing::settings("http://127.0.0.1:1/v1");
         settings.account = Some("limited".to_owned());
-        let gate = accounts.gate(&settings, Some(self.declared));
+        let gate = accounts.gate(&settings, self.declared);
         let metrics = settings.metrics(&Metrics::new());
         let lm = Arc::new(GatedLm::new(
             vec![(Arc::clone(&self.lm) as _, gate)],
@@ -83,7 +87,7 @@ impl Workers {
         // A worker prefetches a quarter more tasks than it has permits.
         for _ in 0..self.concurrency.div_ceil(4) * 5 {
             let (lm, permits, shutdown) = (Arc::clone(&lm), Arc::clone(&permits), shutdown.clone());
-            let questions = Arc::clone(&self.questions);
+            let (questions, failed) = (Arc::clone(&self.questions), Arc::clone(&self.failed));
             tasks.spawn(async move {
                 while !shutdown.is_draining() {
                     let Some(question) = questions.lock().unwrap().pop_front() else {
@@ -93,11 +97,13 @@ impl Workers {
                         question: Some(question),
                         questions: Arc::clone(&questions),
                     };
-                    if ask_until(&lm, &permits, question, &shutdown).await.is_ok() {
-                        taken.question = None;
-                    } else {
+                    match ask_until(&lm, &permits, question, &shutdown).await {
+                        Ok(()) => taken.question = None,
+                        Err(GateError::Failed(_)) => {
+                            failed.fetch_add(1, Relaxed);
+                        }
                         // A task that is handed back is redelivered after a delay.
-                        sleep(Duration::from_secs(2)).await;
+                        Err(GateError::HandedBack) => sleep(Duration::from_secs(2)).await,
                     }
                 }
             });

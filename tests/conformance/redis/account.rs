@@ -2,7 +2,7 @@
 
 use super::{NAMESPACE, connect, keys, server};
 use crate::support::redis_server::{RedisServer, is_installed};
-use bsft::account::{GateGrant, GateReport, SharedAccounts, SharedKey};
+use bsft::account::{GateGrant, GateReport, LearntGrant, LearntReport, RateGrant, SharedAccounts, SharedKey};
 use bsft::lm::AccountLimits;
 use bsft::store::redis::RedisStore;
 use std::time::Duration;
@@ -80,8 +80,41 @@ async fn assert_slots_share_a_timeline(server: &RedisServer) {
 async fn slots_of_all_workers_are_on_one_timeline() {
     let Some(server) = server(&[]) else { return };
     assert_slots_share_a_timeline(&server).await;
-    let kept: Vec<String> = keys(&server);
-    assert_eq!(kept, [format!("{NAMESPACE}:v1:{{account:0a}}")]);
+    let account = format!("{NAMESPACE}:v1:{{account:0a}}");
+    let gate = format!("{account}:0b");
+    assert_eq!(keys(&server), [account, gate]);
+}
+
+#[tokio::test]
+async fn learnt_rate_is_divided_when_a_gate_joins() {
+    let Some(server) = server(&[]) else { return };
+    let store = connect(&server.url(), NAMESPACE).await;
+    let learnt = async |member, joins, rate| {
+        let report = GateReport {
+            learnt: LearntReport {
+                member,
+                joins,
+                rate,
+                in_flight: Some(12),
+            },
+            ..GateReport::default()
+        };
+        store.sync(&key(), &report).await.unwrap().learnt
+    };
+    learnt(1, true, None).await;
+    let alone = learnt(1, false, Some(30.0)).await;
+    assert_eq!(alone, LearntGrant::default());
+    let joins = learnt(2, true, None).await;
+    let half = LearntGrant {
+        others: 1,
+        rate: RateGrant::Start(15.0),
+        in_flight: Some(12),
+    };
+    assert_eq!(joins, half);
+    let other = learnt(1, false, Some(30.0)).await;
+    assert_eq!(other.rate, RateGrant::Scaled(0.5));
+    let again = learnt(1, false, Some(15.0)).await;
+    assert_eq!(again.rate, RateGrant::Unchanged);
 }
 
 #[tokio::test]
