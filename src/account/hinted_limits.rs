@@ -11,20 +11,33 @@ const BURST: Duration = Duration::from_millis(200);
 /// A limit that takes longer than this to reset is not one per minute. It is ignored, because its rate is unknown.
 const LONGEST_RESET: Duration = Duration::from_secs(90);
 
-/// The reported limits; `None` if the server reports none.
+/// The reported limits; `None` if the server reports none. Limits are of the account, so each gate keeps to its share of them.
 #[derive(Debug, Default)]
 pub(super) struct HintedLimits {
     requests: Option<TokenBucket>,
     tokens: Option<TokenBucket>,
+    /// The gates of other processes that share the limits.
+    others: u64,
 }
 
 impl HintedLimits {
     /// Updates the limits from the headers of a response. Returns whether these are the first limits that the server reports.
     pub(super) fn follow(&mut self, hints: &Hints, now: Instant) -> bool {
         let was_known = self.is_known();
-        follow_one(&mut self.requests, hints.requests, now);
-        follow_one(&mut self.tokens, hints.tokens, now);
+        let share = self.share();
+        follow_one(&mut self.requests, hints.requests, share, now);
+        follow_one(&mut self.tokens, hints.tokens, share, now);
         !was_known && self.is_known()
+    }
+
+    /// Shares the limits with the gates of this number of other processes.
+    pub(super) fn share_with(&mut self, others: u64, now: Instant) {
+        let before = self.share();
+        self.others = others;
+        let factor = self.share() / before;
+        for bucket in [&mut self.requests, &mut self.tokens].into_iter().flatten() {
+            bucket.set_rate(bucket.per_sec() * factor, BURST, now);
+        }
     }
 
     pub(super) fn is_known(&self) -> bool {
@@ -63,17 +76,23 @@ impl HintedLimits {
         let rate = |bucket: &Option<TokenBucket>| bucket.as_ref().map(TokenBucket::per_sec);
         (rate(&self.requests), rate(&self.tokens))
     }
+
+    /// The share of this gate in the limits.
+    fn share(&self) -> f64 {
+        1.0 / (1 + self.others) as f64
+    }
 }
 
-/// Updates one limit. The level is capped at the reported `remaining`: if another client uses the same key, its requests count, too.
-fn follow_one(bucket: &mut Option<TokenBucket>, hint: Option<LimitHint>, now: Instant) {
+/// Updates one limit. The level is capped at the share of the reported `remaining`: if another client uses the same key, its requests
+/// count, too.
+fn follow_one(bucket: &mut Option<TokenBucket>, hint: Option<LimitHint>, share: f64, now: Instant) {
     let Some(hint) = hint.filter(|hint| hint.reset.is_none_or(|reset| reset < LONGEST_RESET)) else {
         return;
     };
-    let per_sec = hint.limit as f64 / 60.0;
+    let per_sec = hint.limit as f64 / 60.0 * share;
     let bucket = bucket.get_or_insert_with(|| TokenBucket::new(per_sec, BURST, now));
     bucket.set_rate(per_sec, BURST, now);
-    bucket.cap_level(hint.remaining as f64, now);
+    bucket.cap_level(hint.remaining as f64 * share, now);
 }
 
 #[cfg(test)]
@@ -99,6 +118,19 @@ mod tests {
         assert!(!limits.is_known());
         assert!(limits.follow(&hints(5000, Duration::from_millis(10)), now));
         assert!(!limits.follow(&hints(5000, Duration::from_millis(10)), now));
+        assert_eq!(limits.per_sec(), (Some(100.0), None));
+    }
+
+    #[test]
+    fn limit_is_divided_by_the_gates_that_share_it() {
+        let now = Instant::now();
+        let mut limits = HintedLimits::default();
+        limits.share_with(3, now);
+        limits.follow(&hints(5000, Duration::ZERO), now);
+        assert_eq!(limits.per_sec(), (Some(25.0), None));
+        limits.share_with(1, now);
+        assert_eq!(limits.per_sec(), (Some(50.0), None));
+        limits.share_with(0, now);
         assert_eq!(limits.per_sec(), (Some(100.0), None));
     }
 

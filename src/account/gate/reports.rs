@@ -97,6 +97,7 @@ impl Gate {
 impl GateState {
     /// Applies what the gates of other processes have learnt.
     fn share_learnt(&mut self, grant: &LearntGrant, now: Instant) {
+        self.hinted.share_with(grant.others, now);
         match (grant.rate, &mut self.learnt) {
             (RateGrant::Scaled(factor), Learnt::Rate(rate)) => rate.scale(factor, now),
             (RateGrant::Start(per_sec), Learnt::Rate(rate)) => rate.scale(per_sec / rate.per_sec(), now),

@@ -91,6 +91,20 @@ async fn learnt_rate_of_a_dead_worker_goes_to_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn limit_in_headers_is_divided_among_the_workers() {
+    let workers = workers(Report::Headers);
+    let mut running = workers.start_many(4);
+    let first = workers.run_for(60).await;
+    running.push(workers.start());
+    let joined = workers.run_for(60).await;
+    for period in [first, joined] {
+        assert!(period.refused <= 0.01, "{period:?}");
+        assert!(period.used >= 0.95, "{period:?}");
+    }
+    assert_eq!(limits(&running, "limit_per_min"), [1200.0; 5]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn joining_worker_starts_at_the_concurrency_of_the_others() {
     // 30 in flight saturate the server.
     let behavior = Behavior {
