@@ -152,7 +152,7 @@ async fn place<'a>(
     }
     let store = context.store.as_ref();
     store.set_waiting(run, attempt, true).await?;
-    let _counted = Counted::new(&context.tasks_without_place);
+    let _counted = CountedTask::new(&context.tasks_without_place);
     let place = tokio::select! {
         biased;
         () = context.shutdown.draining() => return Ok(None),
@@ -163,16 +163,16 @@ async fn place<'a>(
 }
 
 /// Counts as one as long as it exists.
-struct Counted<'a>(&'a AtomicUsize);
+struct CountedTask<'a>(&'a AtomicUsize);
 
-impl<'a> Counted<'a> {
-    fn new(count: &'a AtomicUsize) -> Counted<'a> {
+impl<'a> CountedTask<'a> {
+    fn new(count: &'a AtomicUsize) -> CountedTask<'a> {
         count.fetch_add(1, Ordering::Relaxed);
-        Counted(count)
+        CountedTask(count)
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for CountedTask<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn tasks_behind_waiting_ones_are_delivered_and_those_of_a_closed_consumer_stay() {
+    async fn tasks_behind_waiting_ones_are_delivered() {
         let broker = EmbeddedBroker::new();
         let bodies = (0..40_u8).map(|task| vec![task]).collect();
         broker.publish(&Queue::Bootstrap, bodies).await.unwrap();
