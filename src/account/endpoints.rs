@@ -114,7 +114,7 @@ impl Endpoints {
         }
         match self.take_ready(held_back, bytes, permit(permits).await, &[]) {
             Some(entered) => Ok(entered),
-            None => self.first_to_let_in(held_back, bytes, permits, shutdown).await,
+            None => Box::pin(self.first_to_let_in(held_back, bytes, permits, shutdown)).await,
         }
     }
 

@@ -157,6 +157,17 @@ impl Gate {
                 return Ok(self.pass(permit, bytes));
             }
         }
+        // Boxed: a large future would be copied with each task, also while nothing limits.
+        Box::pin(self.enter_in_turn(run, bytes, permits, shutdown)).await
+    }
+
+    async fn enter_in_turn<'a>(
+        &'a self,
+        run: &'a RunQueue,
+        bytes: usize,
+        permits: &'a Semaphore,
+        shutdown: &Shutdown,
+    ) -> Result<RequestInFlight<'a>, HandedBack> {
         let _head = self.head(run, bytes, permits, shutdown).await?;
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());

@@ -212,7 +212,7 @@ impl GatedLm {
                     let lateness = in_flight.late(&message);
                     tries.late(lateness, number, endpoints);
                     let pause = self.pause(&tries, message, wait)?;
-                    tries.rest(number, pause, endpoints, shutdown).await?;
+                    Box::pin(tries.rest(number, pause, endpoints, shutdown)).await?;
                 }
                 Verdict::Away {
                     status,
@@ -224,7 +224,7 @@ impl GatedLm {
                     in_flight.away(&message);
                     tries.away(number, status, endpoints);
                     let pause = self.pause(&tries, message, wait)?;
-                    tries.rest(number, pause, endpoints, shutdown).await?;
+                    Box::pin(tries.rest(number, pause, endpoints, shutdown)).await?;
                 }
                 Verdict::Closed(account) => {
                     match in_flight.refused(&account, tries.suspicion_at(number), tries.unfounded > 0) {
@@ -238,7 +238,7 @@ impl GatedLm {
                         RefusalScope::Pending(era) => {
                             // Another call may resolve the suspicion.
                             drop(probe);
-                            match gate.resolved(era, shutdown).await {
+                            match Box::pin(gate.resolved(era, shutdown)).await {
                                 Ok(Suspicion::Unconfirmed) => tries.suspicion = Some((number, era)),
                                 Ok(Suspicion::Unfounded) if tries.unfounded >= ASKED_AGAIN => {
                                     return Err(self.refused(account));

@@ -150,6 +150,15 @@ async fn place<'a>(
     if let Ok(place) = places.try_acquire() {
         return Ok(Some(place));
     }
+    Box::pin(wait_for_place(context, places, run, attempt)).await
+}
+
+async fn wait_for_place<'a>(
+    context: &WorkerContext,
+    places: &'a Semaphore,
+    run: &RunId,
+    attempt: AttemptRef,
+) -> Result<Option<SemaphorePermit<'a>>, StoreError> {
     let store = context.store.as_ref();
     store.set_waiting(run, attempt, true).await?;
     let _counted = CountedTask::new(&context.tasks_without_place);
