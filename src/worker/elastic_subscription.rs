@@ -75,7 +75,7 @@ impl ElasticSubscription {
             Ordering::Equal => return,
             Ordering::Greater => {
                 let broker = Arc::clone(&self.broker);
-                let further = self.prefetch.saturating_mul(power_of_two(open - 1));
+                let further = NonZeroUsize::new(held_tasks(open, prefetch)).unwrap_or(self.prefetch);
                 self.opening
                     .spawn(async move { broker.consume(&Queue::Bootstrap, further).await });
             }
@@ -87,22 +87,19 @@ impl ElasticSubscription {
 /// The number of consumers with which at least half a prefetch of tasks does not wait: one more or one less than are open. One less only
 /// if half of the rest would do, so that the number does not alternate.
 fn fitting_consumers(open: usize, waiting_tasks: usize, prefetch: usize) -> usize {
-    let tasks_of = |consumers: usize| prefetch.saturating_mul(power_of_two(consumers - 1).get());
     let needed = waiting_tasks + prefetch / 2;
-    if needed > tasks_of(open) && tasks_of(open + 1) <= MOST_TASKS {
+    if needed > held_tasks(open, prefetch) && held_tasks(open + 1, prefetch) <= MOST_TASKS {
         open + 1
-    } else if open > 1 && needed <= tasks_of(open - 1) / 2 {
+    } else if open > 1 && needed <= held_tasks(open - 1, prefetch) / 2 {
         open - 1
     } else {
         open
     }
 }
 
-fn power_of_two(exponent: usize) -> NonZeroUsize {
-    let power = u32::try_from(exponent)
-        .ok()
-        .and_then(|exponent| 1_usize.checked_shl(exponent));
-    power.and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MAX)
+/// The tasks that this number of consumers holds. Each consumer after the first doubles them.
+fn held_tasks(consumers: usize, prefetch: usize) -> usize {
+    prefetch.saturating_mul(2_usize.saturating_pow(consumers as u32 - 1))
 }
 
 #[cfg(test)]
