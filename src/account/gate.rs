@@ -195,10 +195,15 @@ impl Gate {
         }
     }
 
-    /// The learnt timeout of a request with at most `most_tokens` completion tokens that was given up `given_up` times before. `None` if
-    /// none is learnt: then the LM's own timeout applies.
-    pub(super) fn learnt_timeout(&self, most_tokens: Option<u64>, given_up: u32) -> Option<Duration> {
-        let learnt = learnt_timeout::learnt(&self.counts.last_answers.all(), most_tokens)?;
+    /// The learnt timeout, at least `least`, of a request with at most `most_tokens` completion tokens that was given up `given_up` times
+    /// before. `None` if none is learnt: then the LM's own timeout applies.
+    pub(super) fn learnt_timeout(
+        &self,
+        most_tokens: Option<u64>,
+        least: Duration,
+        given_up: u32,
+    ) -> Option<Duration> {
+        let learnt = learnt_timeout::learnt(&self.counts.last_answers.all(), most_tokens, least)?;
         Some(learnt_timeout::after(given_up, learnt))
     }
 

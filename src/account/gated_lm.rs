@@ -3,7 +3,6 @@
 use super::endpoints::{Endpoints, Entered, HeldBack};
 use super::gate::{Gate, HandedBack, Lateness, RefusalScope, Suspicion};
 use super::health::CONFIRMED_BY_OTHERS;
-use super::learnt_timeout;
 use crate::calls_in_flight::CallMark;
 use crate::http::retry;
 use crate::lm::{
@@ -41,6 +40,7 @@ pub struct GatedLm {
     /// How often a call may fail on the server's side while other calls are answered.
     retries: u32,
     timeout: Duration,
+    min_timeout: Duration,
     max_tokens: Option<u64>,
     metrics: LmMetrics,
 }
@@ -126,6 +126,7 @@ impl GatedLm {
             endpoints: Endpoints::new(endpoints, settings.endpoint_labels()),
             retries: settings.num_retries.unwrap_or(DEFAULT_RETRIES),
             timeout: settings.timeout(),
+            min_timeout: settings.min_timeout(),
             max_tokens: settings.max_tokens,
             metrics,
         }
@@ -257,19 +258,19 @@ impl GatedLm {
     /// Returns when a request exceeds the timeout that was learnt from the last answers, with the time since it was sent. Answers that
     /// arrive meanwhile change the timeout.
     async fn overdue(&self, gate: &Gate, given_up: u32) -> Duration {
-        if gate.is_simulated() || self.timeout <= learnt_timeout::LEAST {
+        if gate.is_simulated() || self.timeout <= self.min_timeout {
             return std::future::pending().await;
         }
         let sent = Instant::now();
-        let mut waited = learnt_timeout::LEAST;
+        let mut waited = self.min_timeout;
         loop {
             sleep_until(sent + waited).await;
-            let learnt = gate.learnt_timeout(self.max_tokens, given_up);
+            let learnt = gate.learnt_timeout(self.max_tokens, self.min_timeout, given_up);
             match learnt.filter(|learnt| *learnt < self.timeout) {
                 Some(learnt) if learnt <= waited => return waited,
-                Some(learnt) => waited = learnt.min(waited + learnt_timeout::LEAST),
+                Some(learnt) => waited = learnt.min(waited + self.min_timeout),
                 // The HTTP client enforces the LM's own timeout.
-                None => waited += learnt_timeout::LEAST,
+                None => waited += self.min_timeout,
             }
         }
     }

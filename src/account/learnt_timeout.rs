@@ -6,9 +6,6 @@
 use super::latency_model::{LatencyModel, TimedAnswer};
 use std::time::Duration;
 
-/// The shortest learnt timeout.
-pub(super) const LEAST: Duration = Duration::from_secs(30);
-
 /// The fewest answers from which a timeout is learnt.
 const LEAST_ANSWERS: usize = 32;
 
@@ -21,9 +18,9 @@ const BEYOND_LONGEST: f64 = 3.0;
 /// The factor by which the timeout grows each time the same request is given up.
 const AGAIN: u32 = 4;
 
-/// Returns the timeout of a request whose answer has at most `most_tokens` tokens. `None` if there are fewer than [`LEAST_ANSWERS`]
-/// answers.
-pub(super) fn learnt(answers: &[TimedAnswer], most_tokens: Option<u64>) -> Option<Duration> {
+/// Returns the timeout, at least `least`, of a request whose answer has at most `most_tokens` tokens. `None` if there are fewer than
+/// [`LEAST_ANSWERS`] answers.
+pub(super) fn learnt(answers: &[TimedAnswer], most_tokens: Option<u64>, least: Duration) -> Option<Duration> {
     if answers.len() < LEAST_ANSWERS {
         return None;
     }
@@ -36,7 +33,7 @@ pub(super) fn learnt(answers: &[TimedAnswer], most_tokens: Option<u64>) -> Optio
     };
     let secs = (BEYOND_LAST * long).max(BEYOND_LONGEST * longest);
     let learnt = Duration::try_from_secs_f64(secs).unwrap_or(Duration::MAX);
-    Some(learnt.max(LEAST))
+    Some(learnt.max(least))
 }
 
 /// Returns the timeout of a request that was given up `given_up` times, from the `learnt` one.
@@ -48,6 +45,8 @@ pub(super) fn after(given_up: u32, learnt: Duration) -> Duration {
 mod tests {
     use super::*;
 
+    const LEAST: Duration = Duration::from_secs(30);
+
     fn answers(count: usize, secs: impl Fn(usize) -> f64) -> Vec<TimedAnswer> {
         let answer = |i| TimedAnswer {
             secs: secs(i),
@@ -57,8 +56,8 @@ mod tests {
     }
 
     #[test]
-    fn timeout_is_ten_times_the_99th_percentile_and_never_below_30_s() {
-        let secs = |answers: &[TimedAnswer]| learnt(answers, None).map(|time| time.as_secs_f64());
+    fn timeout_is_ten_times_the_99th_percentile_and_never_below_the_least() {
+        let secs = |answers: &[TimedAnswer]| learnt(answers, None, LEAST).map(|time| time.as_secs_f64());
         assert_eq!(secs(&answers(31, |_| 4.0)), None);
         assert_eq!(secs(&answers(32, |_| 4.0)), Some(40.0));
         assert_eq!(secs(&answers(256, |_| 0.2)), Some(30.0));
@@ -72,7 +71,7 @@ mod tests {
     #[test]
     fn timeout_leaves_room_for_an_answer_with_max_tokens() {
         let answers = answers(100, |i| 0.01 * i as f64);
-        let time = learnt(&answers, Some(4000)).unwrap();
+        let time = learnt(&answers, Some(4000), LEAST).unwrap();
         assert!((time.as_secs_f64() - 120.0).abs() < 0.1, "{time:?}");
     }
 

@@ -120,6 +120,7 @@ fn settings(name: &str, lm: &LmTable<'_>, problems: &mut Problems) -> Option<LmS
         max_tokens: lm.max_tokens.as_ref().map(|n| n.value),
         extra: extra.unwrap_or_default(),
         timeout_secs: lm.timeout_secs.as_ref().map(|secs| secs.value),
+        min_timeout_secs: lm.min_timeout_secs.as_ref().map(|secs| secs.value),
         num_retries: retries.map(|n| u32::try_from(n.value).unwrap_or(u32::MAX)),
         price: lm.price.as_ref().and_then(|table| price(&table.value)),
         simulate: lm

@@ -130,5 +130,8 @@ pub const OPENAI_KEY: &str = "OPENAI_API_KEY";
 /// Timeout of a request, unless `timeout_secs` is set.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// The shortest timeout that is learnt from answers, unless `min_timeout_secs` is set.
+pub const DEFAULT_MIN_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How often a request may fail on the server's side while others are answered. The same number as DSPy's retries.
 pub const DEFAULT_RETRIES: u32 = 3;

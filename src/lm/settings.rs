@@ -1,6 +1,6 @@
 //! The settings of an LM in a job file.
 
-use super::{DEFAULT_TIMEOUT, OPENAI_BASE, OPENAI_KEY};
+use super::{DEFAULT_MIN_TIMEOUT, DEFAULT_TIMEOUT, OPENAI_BASE, OPENAI_KEY};
 use crate::http;
 use crate::metrics::{DollarsPerMillion, LmMetrics, Metrics};
 use bsft_dspy::lm::LmArguments;
@@ -33,6 +33,9 @@ pub struct LmSettings {
     pub extra: Map<String, Json>,
     /// Timeout of a request in seconds; `None` for [`super::DEFAULT_TIMEOUT`].
     pub timeout_secs: Option<f64>,
+    /// The shortest timeout in seconds that is learnt from the latencies of answers; `None` for [`super::DEFAULT_MIN_TIMEOUT`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_timeout_secs: Option<f64>,
     /// How often a request may fail on the server's side while others are answered; `None` for 3, as in DSPy.
     pub num_retries: Option<u32>,
     /// Prices; `None` if unknown: then no cost is reported.
@@ -67,6 +70,7 @@ impl LmSettings {
             max_tokens: None,
             extra: Map::new(),
             timeout_secs: None,
+            min_timeout_secs: None,
             num_retries: None,
             price: None,
             simulate: Simulation::default(),
@@ -157,11 +161,12 @@ impl LmSettings {
 
     /// The timeout of a request.
     pub fn timeout(&self) -> Duration {
-        let secs = self
-            .timeout_secs
-            .and_then(|secs| Duration::try_from_secs_f64(secs).ok());
-        secs.filter(|timeout| !timeout.is_zero())
-            .unwrap_or(DEFAULT_TIMEOUT)
+        duration(self.timeout_secs, DEFAULT_TIMEOUT)
+    }
+
+    /// The shortest timeout that is learnt from the latencies of answers.
+    pub fn min_timeout(&self) -> Duration {
+        duration(self.min_timeout_secs, DEFAULT_MIN_TIMEOUT)
     }
 
     /// Its counters in `metrics`.
@@ -172,6 +177,11 @@ impl LmSettings {
         });
         metrics.lm(&self.name, &self.model, price)
     }
+}
+
+fn duration(secs: Option<f64>, default: Duration) -> Duration {
+    let duration = secs.and_then(|secs| Duration::try_from_secs_f64(secs).ok());
+    duration.filter(|duration| !duration.is_zero()).unwrap_or(default)
 }
 
 /// One `[account.NAME]` table: the limits that the provider sets. `None` for a limit that is not declared.

@@ -26,10 +26,10 @@ pub(crate) struct JobFile {
 }
 
 impl JobFile {
-    /// On the LM server at that address.
+    /// On the LM server at that address. Held answers are waited for, however long a test takes.
     pub(crate) fn at(api_base: &str) -> JobFile {
         JobFile::with_teacher(&format!(
-            "model = \"openai/teacher\"\napi_base = \"{api_base}\"\nnum_retries = 3"
+            "model = \"openai/teacher\"\napi_base = \"{api_base}\"\nnum_retries = 3\nmin_timeout_secs = 600"
         ))
     }
 

@@ -35,6 +35,7 @@ struct Load {
     concurrency: usize,
     seed: u64,
     timeout_secs: Option<f64>,
+    min_timeout_secs: Option<f64>,
 }
 
 /// The result of a load.
@@ -55,6 +56,7 @@ impl Load {
             concurrency: 256,
             seed: 1,
             timeout_secs: None,
+            min_timeout_secs: None,
         }
     }
 
@@ -71,6 +73,7 @@ impl Load {
     fn settings(&self) -> LmSettings {
         LmSettings {
             timeout_secs: self.timeout_secs,
+            min_timeout_secs: self.min_timeout_secs,
             ..testing::settings("http://127.0.0.1:1/v1")
         }
     }

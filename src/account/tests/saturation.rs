@@ -93,6 +93,20 @@ async fn hanging_calls_are_given_up_before_the_default_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn min_timeout_of_timeout_secs_gives_up_no_call() {
+    let load = Load {
+        min_timeout_secs: Some(600.0),
+        ..Load::new(Behavior {
+            hangs: Some((100, Duration::from_secs(500))),
+            ..Behavior::default()
+        })
+    };
+    let ended = load.run().await;
+    ended.assert_complete(2000);
+    assert_eq!(ended.seen(|seen| seen.sent.len()), 2000);
+}
+
+#[tokio::test(start_paused = true)]
 async fn short_timeout_fails_no_call_of_a_slow_server() {
     // Alone, a request takes 2 s of its timeout of 5 s; with 51 in flight it takes more than half of it.
     let slow = Capacity {

@@ -41,6 +41,9 @@ table! {
         extra: Free = Free, optional("{ top_p = 0.9 }").default("none");
         /// The most seconds that one request may take.
         timeout_secs: Number = Number(0.001, 1e6), optional("60").default("600");
+        /// The fewest seconds after which a request that takes much longer than the last answers is given up and sent again. With the
+        /// value of `timeout_secs` or more, no request is given up earlier than that.
+        min_timeout_secs: Number = Number(0.001, 1e6), optional("120").default("30").since("0.2.0");
         /// How often a call may stay without an answer (5xx, a timeout, a broken connection) while other calls of the LM are answered. After
         /// one more its example fails. Rate limits (429) and outages never count.
         num_retries: Count = Count(0), optional("5").default("3, as in DSPy");
