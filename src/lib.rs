@@ -12,6 +12,7 @@ pub mod cli;
 mod command_name;
 pub mod coordination;
 pub mod coordinator;
+mod count_guard;
 pub mod dataset;
 pub mod error_action;
 pub mod finetune;

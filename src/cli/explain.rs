@@ -99,8 +99,8 @@ fn plain(markdown: &str) -> String {
     lines.join("\n")
 }
 
-/// Whether the path is the wanted one; `*` stands for any name.
-fn is_meant(path: &str, wanted: &[&str]) -> bool {
+/// Whether the path is the wanted one; `*` in `path` stands for any name.
+pub(super) fn is_meant(path: &str, wanted: &[&str]) -> bool {
     let parts: Vec<&str> = path.split('.').collect();
     let is_same = |(part, wanted): (&&str, &&str)| *part == "*" || part == wanted;
     parts.len() == wanted.len() && parts.iter().zip(wanted).all(is_same)

@@ -6,6 +6,7 @@ use super::recorded_answers::{EarlierAttempts, Ending, Interruption, RecordedAns
 use super::task_failure::TaskFailure;
 use super::{HELD, RETURN_AFTER, WorkerContext, resolve};
 use crate::broker::{Delivery, Disposition, Queue};
+use crate::count_guard::CountGuard;
 use crate::message::{BootstrapTask, Refusal};
 use crate::metrics::TaskEnd;
 use crate::program::{ProgramResult, Step};
@@ -19,7 +20,6 @@ use crate::value::{Record, Value};
 use futures_util::FutureExt as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::{Instrument as _, Span, debug, trace};
 
@@ -161,7 +161,7 @@ async fn wait_for_place<'a>(
 ) -> Result<Option<SemaphorePermit<'a>>, StoreError> {
     let store = context.store.as_ref();
     store.set_waiting(run, attempt, true).await?;
-    let _counted = CountedTask::new(&context.tasks_without_place);
+    let _counted = CountGuard::new(&context.tasks_without_place);
     let place = tokio::select! {
         biased;
         () = context.shutdown.draining() => return Ok(None),
@@ -169,22 +169,6 @@ async fn wait_for_place<'a>(
     };
     store.set_waiting(run, attempt, false).await?;
     Ok(Some(place.expect("the places are never closed")))
-}
-
-/// Counts as one as long as it exists.
-struct CountedTask<'a>(&'a AtomicUsize);
-
-impl<'a> CountedTask<'a> {
-    fn new(count: &'a AtomicUsize) -> CountedTask<'a> {
-        count.fetch_add(1, Ordering::Relaxed);
-        CountedTask(count)
-    }
-}
-
-impl Drop for CountedTask<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// Runs the claimed attempt and stores its outcome.

@@ -15,7 +15,7 @@ use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, Semaphore};
 
@@ -32,7 +32,7 @@ pub(super) struct WorkerContext {
     /// Marks of the LM calls in flight, where a run directory is at hand.
     pub(super) calls_in_flight: Option<Arc<CallsInFlight>>,
     /// Tasks that wait for a place among those that may call their LMs.
-    pub(super) tasks_without_place: AtomicUsize,
+    pub(super) tasks_without_place: AtomicU64,
     /// A permit for each LM call in flight.
     pub(super) calls: Semaphore,
     /// A permit for each training on this machine.
@@ -71,7 +71,7 @@ impl WorkerContext {
             ),
             log: RateLimitedLog::default(),
             calls_in_flight: worker.calls_in_flight,
-            tasks_without_place: AtomicUsize::new(0),
+            tasks_without_place: AtomicU64::new(0),
             calls: Semaphore::new(calls),
             local: Semaphore::new(worker.providers.at_once()),
             orphan_timer: OrphanTimer::default(),
@@ -88,7 +88,7 @@ impl WorkerContext {
 
     /// The tasks that wait for an account, or behind those that do.
     pub(super) fn waiting_tasks(&self) -> usize {
-        self.accounts.waiting_calls() + self.tasks_without_place.load(Ordering::Relaxed)
+        self.accounts.waiting_calls() + self.tasks_without_place.load(Ordering::Relaxed) as usize
     }
 
     /// Ends the worker, because the store failed for good or the process aborts. The broker redelivers the dropped delivery.

@@ -3,9 +3,10 @@
 use super::{Gate, RequestInFlight};
 use crate::account::gate_state::Readiness;
 use crate::account::health::{CONFIRMED_BY_OTHERS, ServerHealth};
+use crate::count_guard::CountGuard;
 use crate::lock::lock;
 use crate::shutdown::Shutdown;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until};
@@ -37,23 +38,7 @@ pub(in crate::account) enum Suspicion {
 pub(in crate::account) struct Head<'a> {
     /// The locks of the gate's queue and of its run's queue.
     _places: (tokio::sync::MutexGuard<'a, ()>, tokio::sync::MutexGuard<'a, ()>),
-    _waiting: WaitingCall<'a>,
-}
-
-/// Counts a waiting call until it is dropped.
-struct WaitingCall<'a>(&'a AtomicU64);
-
-impl<'a> WaitingCall<'a> {
-    fn new(count: &'a AtomicU64) -> WaitingCall<'a> {
-        count.fetch_add(1, Ordering::Relaxed);
-        WaitingCall(count)
-    }
-}
-
-impl Drop for WaitingCall<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+    _waiting: CountGuard<'a>,
 }
 
 impl Gate {
@@ -125,7 +110,7 @@ impl Gate {
         permits: &Semaphore,
         shutdown: &Shutdown,
     ) -> Result<Head<'a>, HandedBack> {
-        let waiting = WaitingCall::new(&self.counts.waiting);
+        let waiting = CountGuard::new(&self.counts.waiting);
         // Waits for the queue during a drain, too: each head before this call is then released or handed back at once.
         let of_run = run.0.lock().await;
         let places = (self.queue.lock().await, of_run);
