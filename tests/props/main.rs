@@ -7,6 +7,7 @@
     reason = "a test that cannot go on panics; clippy spares functions marked as tests only"
 )]
 
+mod complexity;
 mod fuzz;
 mod row_index;
 mod shuffle;

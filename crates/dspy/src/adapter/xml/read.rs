@@ -39,24 +39,29 @@ pub(super) fn parse(signature: &Signature, completion: &str) -> Result<Record, P
     answer::complete(signature, found)
 }
 
-/// Whether the tags nest deeper than [`MAX_DEPTH`]. Counts tags without parsing, so it may overestimate the depth.
+/// Whether the tags nest deeper than [`MAX_DEPTH`]. Counts tags without parsing, so it may overestimate the depth. Reads the text once: a
+/// `>` that was found closes every `<` before it.
 fn nests_too_deeply(text: &str) -> bool {
-    let (mut depth, mut deepest) = (0_usize, 0);
     let bytes = text.as_bytes();
+    let (mut depth, mut closed_at) = (0_usize, 0);
     for (at, _) in text.match_indices('<') {
         match bytes.get(at + 1) {
             Some(b'/') => depth = depth.saturating_sub(1),
             Some(b'!' | b'?') | None => {}
             Some(_) => {
-                let end = text[at..].find('>').map_or(text.len(), |end| at + end);
-                if bytes.get(end.wrapping_sub(1)) != Some(&b'/') {
+                if closed_at <= at {
+                    closed_at = text[at..].find('>').map_or(text.len(), |end| at + end);
+                }
+                if bytes.get(closed_at.wrapping_sub(1)) != Some(&b'/') {
                     depth += 1;
                 }
             }
         }
-        deepest = deepest.max(depth);
+        if depth > MAX_DEPTH {
+            return true;
+        }
     }
-    deepest > MAX_DEPTH
+    false
 }
 
 /// Tries the type's schema, then each of its alternatives, as DSPy does.
