@@ -2,6 +2,7 @@
 
 use super::built_jobs::{BuiltJob, JobError};
 use super::lease::{LEASE, under_lease};
+use super::long_answers::LONG;
 use super::recorded_answers::{EarlierAttempts, Ending, Interruption, RecordedAnswers};
 use super::task_failure::TaskFailure;
 use super::{HELD, RETURN_AFTER, WorkerContext, resolve};
@@ -186,7 +187,7 @@ async fn run_attempt(
         Err(lost(earlier.lost))
     } else {
         let mut answers = RecordedAnswers::new(context, job, run, reference, earlier);
-        let work = AssertUnwindSafe(teach(job, message, &mut answers)).catch_unwind();
+        let work = AssertUnwindSafe(teach(context, job, message, &mut answers)).catch_unwind();
         let ended = tokio::select! {
             ended = under_lease(store, run, reference, work) => ended?,
             () = context.shutdown.aborting() => {
@@ -246,6 +247,7 @@ fn encoded(outcome: Outcome, notes: &AnswerNotes, message: &BootstrapTask) -> Ve
 }
 
 async fn teach(
+    context: &WorkerContext,
     job: &BuiltJob,
     message: &BootstrapTask,
     answers: &mut RecordedAnswers<'_>,
@@ -262,6 +264,10 @@ async fn teach(
         step = match step {
             Step::Done(result) => break result,
             Step::Ask(call) => match answers.answer(call.request()).await {
+                Ok(answer) if answer.text.len() >= LONG => {
+                    let read = || call.answer(answer.text, answer.usage);
+                    Box::pin(context.long_answers.read(read)).await?
+                }
                 Ok(answer) => call.answer(answer.text, answer.usage)?,
                 Err(Ending::Failed(error)) => {
                     return Err(Ending::Failed(TaskFailure::unanswered(call, &error)));

@@ -3,6 +3,7 @@
 use super::Worker;
 use super::built_jobs::BuiltJobs;
 use super::heartbeat::Heartbeats;
+use super::long_answers::LongAnswers;
 use super::orphan_timer::OrphanTimer;
 use super::rate_limited_log::RateLimitedLog;
 use crate::account::Accounts;
@@ -35,6 +36,7 @@ pub(super) struct WorkerContext {
     pub(super) tasks_without_place: AtomicU64,
     /// A permit for each LM call in flight.
     pub(super) calls: Semaphore,
+    pub(super) long_answers: LongAnswers,
     /// A permit for each training on this machine.
     pub(super) local: Semaphore,
     pub(super) orphan_timer: OrphanTimer,
@@ -73,6 +75,7 @@ impl WorkerContext {
             calls_in_flight: worker.calls_in_flight,
             tasks_without_place: AtomicU64::new(0),
             calls: Semaphore::new(calls),
+            long_answers: LongAnswers::new(),
             local: Semaphore::new(worker.providers.at_once()),
             orphan_timer: OrphanTimer::default(),
             broker: worker.broker,

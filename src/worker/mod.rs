@@ -15,6 +15,7 @@ mod elastic_subscription;
 mod finetune;
 mod heartbeat;
 mod lease;
+mod long_answers;
 mod orphan_timer;
 mod poll_error;
 mod preflight;

@@ -1,0 +1,46 @@
+//! Reading long answers beside the runtime, so that timers, signals and other tasks do not wait for it.
+
+use std::thread::available_parallelism;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::Semaphore;
+use tokio::task::block_in_place;
+
+/// The bytes from which an answer is long. Shorter ones are read within a few milliseconds.
+pub(super) const LONG: usize = 64 << 10;
+
+/// Limits how many long answers are read at once: one for each processor.
+pub(super) struct LongAnswers(Semaphore);
+
+impl LongAnswers {
+    pub(super) fn new() -> LongAnswers {
+        LongAnswers(Semaphore::new(available_parallelism().map_or(1, usize::from)))
+    }
+
+    /// Does `read`, while another thread of the runtime takes over what else this one had to do.
+    pub(super) async fn read<T>(&self, read: impl FnOnce() -> T) -> T {
+        let _place = self.0.acquire().await.expect("the semaphore is never closed");
+        match Handle::current().runtime_flavor() {
+            RuntimeFlavor::CurrentThread => read(),
+            _ => block_in_place(read),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn other_tasks_go_on_while_a_long_answer_is_read() {
+        let (sender, receiver) = mpsc::channel();
+        // Spawned from within: the runtime's only thread runs both tasks.
+        let reading = tokio::spawn(async move {
+            let other = tokio::spawn(async move { sender.send(()) });
+            let ended = LongAnswers::new().read(move || receiver.recv()).await;
+            (other.await, ended)
+        });
+        let (other, ended) = reading.await.expect("no panic");
+        assert!(matches!(other, Ok(Ok(()))) && ended.is_ok());
+    }
+}
