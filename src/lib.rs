@@ -33,6 +33,7 @@ pub mod store;
 pub mod store_error;
 pub mod task;
 mod telemetry;
+mod terminal_text;
 mod tls;
 pub mod trace;
 pub mod training_file;

@@ -5,6 +5,7 @@
 
 use super::exit::Exit;
 use crate::telemetry::{Fields, LogFormat, format, is_quiet, write_line};
+use crate::terminal_text::terminal_text;
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
 use std::fmt::Display;
@@ -23,7 +24,7 @@ static STDOUT_ERROR: OnceLock<io::Error> = OnceLock::new();
 
 /// Prints a result on stdout, with a newline. Colors are removed where stdout takes none.
 pub(super) fn stdout(result: impl Display) {
-    write_stdout(&format!("{result}\n"));
+    write_stdout(&terminal_text(&format!("{result}\n")));
 }
 
 /// Prints a message about the state of the command, unless `--quiet` was given.
@@ -35,7 +36,7 @@ pub(super) fn info(text: impl Display) {
 pub(super) fn summary(text: &str, fields: impl FnOnce() -> Fields) {
     match format() {
         _ if is_quiet() => {}
-        LogFormat::Human => write_stderr(&format!("{text}\n")),
+        LogFormat::Human => write_stderr(&terminal_text(&format!("{text}\n"))),
         LogFormat::Json => {
             let first = text.lines().next().unwrap_or_default();
             write_line(Level::INFO, TARGET, first.to_owned(), fields());
@@ -100,7 +101,7 @@ fn message(level: Level, label: &str, text: impl Display) {
         return;
     }
     match format() {
-        LogFormat::Human => write_stderr(&format!("{label}{text}\n")),
+        LogFormat::Human => write_stderr(&format!("{label}{}\n", terminal_text(&text.to_string()))),
         LogFormat::Json => write_line(level, TARGET, text.to_string(), Fields::default()),
     }
 }

@@ -7,6 +7,7 @@ use super::figures::{count, dollars, percent, short, time};
 use crate::lm::Price;
 use crate::lock::lock;
 use crate::telemetry::is_live;
+use crate::terminal_text::terminal_text;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -103,7 +104,7 @@ impl Progress {
     /// Prints a note above the live line, or logs it.
     pub fn note(&self, text: &str) {
         match &*self.lock() {
-            Some(phase) if self.terminal => phase.bar.println(text),
+            Some(phase) if self.terminal => phase.bar.println(terminal_text(text)),
             _ => info!("{text}"),
         }
     }
@@ -149,7 +150,9 @@ impl Progress {
             } else {
                 BOOTSTRAP_LINE_AND_REASONS
             }));
-            phase.bar.set_prefix(reasons.join("\n  "));
+            phase
+                .bar
+                .set_prefix(terminal_text(&reasons.join("\n  ")).into_owned());
             phase.bar.set_message(line);
         } else {
             let parts: Vec<String> = std::iter::once(line).chain(reasons).collect();
@@ -187,7 +190,7 @@ impl Progress {
         };
         if self.terminal {
             phase.bar.set_position(ended as u64);
-            phase.bar.set_message(line);
+            phase.bar.set_message(terminal_text(&line).into_owned());
             return;
         }
         let is_due = phase.shown_at.elapsed() >= phase.log_every() && !open.is_empty();

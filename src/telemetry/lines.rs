@@ -2,6 +2,7 @@
 //!
 //! The fields of the spans around an event are fields of its line; where two have the same name, the inner one counts.
 
+use crate::terminal_text::terminal_text;
 use serde_json::{Map, Value};
 use std::fmt;
 use std::io::Write as _;
@@ -81,7 +82,7 @@ where
 pub(crate) fn write_line(level: Level, target: &str, message: String, fields: Fields) {
     let mut line = line(&now(), level, target, message, fields);
     line.push('\n');
-    let _ = std::io::stderr().write_all(line.as_bytes());
+    let _ = std::io::stderr().write_all(terminal_text(&line).as_bytes());
 }
 
 fn line(timestamp: &str, level: Level, target: &str, message: String, fields: Fields) -> String {

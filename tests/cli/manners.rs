@@ -220,6 +220,26 @@ fn color_is_off_and_nothing_is_redrawn_with_term_dumb() {
     }
 }
 
+#[test]
+fn control_characters_of_a_job_file_do_not_reach_the_terminal() {
+    let folder = Folder::new();
+    let hostile = r"\u001b]0;title\u0007\u009b2J\u202e";
+    let mut job = JobFile::with_teacher(&format!("model = \"{hostile}\"\n\"{hostile}\" = 1"));
+    job.data = format!("\"{hostile}\" = 2");
+    job.write(&folder, 12);
+    let mut commands = vec![folder.command(&["check", "job.toml"])];
+    commands.push(folder.command(&COMPILE));
+    for command in commands {
+        let shown = on_a_terminal(&command).with(2).stdout;
+        assert!(shown.contains(hostile), "{shown:?}");
+        let controls = ["\u{1b}]", "\u{7}", "\u{9b}", "\u{202e}"];
+        assert!(
+            !controls.iter().any(|control| shown.contains(control)),
+            "{shown:?}"
+        );
+    }
+}
+
 /// Runs the command with a terminal in place of stdout and stderr; what it printed is the returned stdout.
 fn on_a_terminal(command: &Command) -> Ended {
     let quote = |text: &std::ffi::OsStr| format!("'{}'", text.to_str().unwrap());
