@@ -5,6 +5,7 @@
 //! left, enters them in `spend.jsonl`, and clears the file.
 
 use crate::lock::lock;
+use crate::run_dir::file_options;
 use crate::task::TaskId;
 use crate::trace::TokenBound;
 use serde::{Deserialize, Serialize};
@@ -72,12 +73,7 @@ impl CallsInFlight {
     ///
     /// Returns the error of opening the file.
     pub fn open(path: &Path) -> io::Result<CallsInFlight> {
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(path)?;
+        let file = file_options(path)?.read(true).write(true).open(path)?;
         // Existing marks are read and cleared before this process makes a call.
         Ok(CallsInFlight {
             file,

@@ -3,7 +3,7 @@
 
 use super::{ArtifactError, ArtifactStore};
 use crate::hex::hex;
-use crate::run_dir::{take_place, unfinished};
+use crate::run_dir::{create_new_file, take_place, unfinished};
 use crate::task::RunId;
 use crate::training_file::TrainingFile;
 use async_trait::async_trait;
@@ -68,7 +68,7 @@ fn copy(from: &Path, to: &Path, expected: &str) -> Result<bool, ArtifactError> {
         Err(error) => return Err(ArtifactError::with_path(from)(error)),
     };
     let tmp = unfinished(to);
-    let mut target = File::create(&tmp).map_err(ArtifactError::with_path(&tmp))?;
+    let mut target = create_new_file(&tmp).map_err(ArtifactError::with_path(&tmp))?;
     let (mut digest, mut chunk) = (Sha256::new(), vec![0; CHUNK]);
     loop {
         let read = source.read(&mut chunk).map_err(ArtifactError::with_path(from))?;

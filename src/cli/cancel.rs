@@ -10,7 +10,7 @@ use crate::command_name::command_name;
 use crate::coordination::Coordination as _;
 use crate::coordinator::cancel_orphaned_trainings;
 use crate::report::{Manifest, Phase};
-use crate::run_dir::{RunDir, write_whole};
+use crate::run_dir::{RunDir, file_options, write_whole};
 use crate::task::RunId;
 use std::fs::File;
 use std::io;
@@ -113,7 +113,8 @@ fn request_stop(dir: &RunDir) -> io::Result<Owner> {
     if let Some(lock) = dir.lock()? {
         return Ok(Owner::None(lock));
     }
-    File::create(dir.cancel_request())?;
+    let request = dir.cancel_request();
+    file_options(&request)?.write(true).open(request)?;
     let started = Instant::now();
     while dir.lock()?.is_none() {
         if started.elapsed() > DRAIN_TIMEOUT {

@@ -7,6 +7,7 @@ use super::checks::{Checker, Checks};
 use super::{LmKey, RowIndex, RowSpan, Split};
 use crate::finetune::{Conversation, DataPart, RowFormat};
 use crate::python::random::Random;
+use crate::run_dir::create_new_file;
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -123,7 +124,7 @@ struct PartWriter {
 impl PartWriter {
     fn create(wanted: &ExportRequest<'_>, part: DataPart) -> io::Result<PartWriter> {
         let file = |format| {
-            let file = File::create((wanted.path)(part, format));
+            let file = create_new_file(&(wanted.path)(part, format));
             file.map(|file| BufWriter::with_capacity(BUFFER, file))
         };
         let others = wanted

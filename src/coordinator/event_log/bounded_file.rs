@@ -1,6 +1,7 @@
 //! A file of lines with a size limit. When it is full, it is renamed to the earlier file, which it replaces.
 
-use std::fs::{self, File, OpenOptions};
+use crate::run_dir::file_options;
+use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 
@@ -27,11 +28,7 @@ impl BoundedFile {
     }
 
     pub(super) fn with_most(path: PathBuf, earlier: PathBuf, most: u64) -> io::Result<BoundedFile> {
-        let mut file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .read(true)
-            .open(&path)?;
+        let mut file = file_options(&path)?.append(true).read(true).open(&path)?;
         let bytes = whole_lines(&mut file)?;
         file.set_len(bytes)?;
         Ok(BoundedFile {
@@ -53,7 +50,7 @@ impl BoundedFile {
         let len = line.len() as u64;
         if self.bytes > 0 && self.bytes + len > self.most {
             fs::rename(&self.path, &self.earlier)?;
-            self.file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+            self.file = file_options(&self.path)?.append(true).open(&self.path)?;
             self.bytes = 0;
         }
         let written = self.file.write_all(line.as_bytes());

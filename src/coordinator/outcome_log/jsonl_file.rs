@@ -1,8 +1,8 @@
 //! One append-only file of JSON lines: buffered appends, reads by offset, and a rewrite into task order.
 
-use crate::run_dir::{take_place, unfinished};
+use crate::run_dir::{create_new_file, file_options, take_place, unfinished};
 use serde::Serialize;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -32,13 +32,8 @@ pub(super) struct JsonlFile {
 
 impl JsonlFile {
     pub(super) fn open(path: PathBuf) -> Result<JsonlFile, OutcomeLogError> {
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&path)
-            .map_err(with_path(&path))?;
+        let file = file_options(&path).and_then(|mut options| options.read(true).write(true).open(&path));
+        let file = file.map_err(with_path(&path))?;
         let end = file.metadata().map_err(with_path(&path))?.len();
         Ok(JsonlFile {
             path,
@@ -132,13 +127,7 @@ impl JsonlFile {
             return self.file.sync_all().map_err(with_path(&self.path));
         }
         let tmp = unfinished(&self.path);
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .read(true)
-            .write(true)
-            .open(&tmp)
-            .map_err(with_path(&tmp))?;
+        let file = create_new_file(&tmp).map_err(with_path(&tmp))?;
         let mut out = BufWriter::with_capacity(FLUSH_BYTES, file);
         let (mut end, mut bytes) = (0, Vec::new());
         for task in 0..tasks {

@@ -4,7 +4,7 @@
 use super::{KEPT, RedisStore, reply};
 use crate::artifacts::{ArtifactError, ArtifactStore};
 use crate::hex::hex;
-use crate::run_dir::{take_place, unfinished};
+use crate::run_dir::{create_new_file, take_place, unfinished};
 use crate::store::StoreError;
 use crate::task::RunId;
 use crate::training_file::TrainingFile;
@@ -52,7 +52,7 @@ impl ArtifactStore for RedisStore {
     async fn get(&self, run: &RunId, file: &TrainingFile, to: &Path) -> Result<(), ArtifactError> {
         let missing = || ArtifactError::Missing(file.name.clone());
         let tmp = unfinished(to);
-        let mut target = File::create(&tmp).map_err(ArtifactError::with_path(&tmp))?;
+        let mut target = create_new_file(&tmp).map_err(ArtifactError::with_path(&tmp))?;
         let mut digest = Sha256::new();
         for part in 0..file.bytes.div_ceil(PART_BYTES) {
             let key = self.keys.file_part(run, &file.sha256, part);
