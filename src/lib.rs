@@ -8,6 +8,7 @@ pub mod artifacts;
 mod backoff;
 pub mod broker;
 pub mod calls_in_flight;
+mod caught_panic;
 pub mod cli;
 mod command_name;
 pub mod coordination;

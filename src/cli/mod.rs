@@ -40,6 +40,10 @@ const WORKER_SERVICE: &str = "bsft-worker";
 
 /// Runs `bsft` (or `bsft-coordinator`) on the arguments of this process.
 pub fn bsft() -> Exit {
+    or_bug(bsft_command)
+}
+
+fn bsft_command() -> Exit {
     let flags: Cli = match parsed() {
         Ok(flags) => flags,
         Err(exit) => return exit,
@@ -68,12 +72,26 @@ pub fn bsft() -> Exit {
 
 /// Runs `bsft-worker` on the arguments of this process.
 pub fn worker() -> Exit {
+    or_bug(worker_command)
+}
+
+fn worker_command() -> Exit {
     let flags: WorkerCommand = match parsed() {
         Ok(flags) => flags,
         Err(exit) => return exit,
     };
     let _telemetry = telemetry::start(flags.log.for_service(), WORKER_SERVICE);
     worker::work(&flags.worker)
+}
+
+/// The exit code of the command; that of a bug if it panics.
+fn or_bug(command: fn() -> Exit) -> Exit {
+    std::panic::catch_unwind(command).unwrap_or_else(|_panic| {
+        ui::error(
+            "this is a bug in bsft; please report it with the message above. The same command resumes a run",
+        );
+        Exit::Bug
+    })
 }
 
 /// The parsed arguments, or the exit code after clap's help, version or usage error was printed.

@@ -113,12 +113,10 @@ pub(crate) fn start(options: LogOptions, service: &'static str) -> TelemetryGuar
             Some(reason),
         ),
     };
+    panics::print_as(format);
     let (human, json) = match format {
         LogFormat::Human => (Some(human().with_filter(levels.and(without_job()))), None),
-        LogFormat::Json => {
-            panics::as_lines();
-            (None, Some(JsonLines.with_filter(levels)))
-        }
+        LogFormat::Json => (None, Some(JsonLines.with_filter(levels))),
     };
     let (traces, failure) = match TraceExporter::start(service) {
         Ok(traces) => (traces, None),

@@ -6,9 +6,13 @@
 //! first, in the same transaction.
 
 use super::index::{Index, IndexedRun};
+use crate::caught_panic::caught;
+use crate::run_dir::file_options;
 use crate::store::StoreError;
 use crate::task::TaskId;
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{
+    Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
@@ -46,9 +50,12 @@ pub(super) struct Batch {
 }
 
 /// The open file. Only the writer thread has it.
+///
+/// redb panics on some damaged pages. Such a panic means that the file is damaged, as its errors do.
 pub(super) struct LogFile {
     path: PathBuf,
-    database: Database,
+    /// `None` only while it is closed.
+    database: Option<Database>,
     /// Row numbers and sizes, oldest first.
     rows: VecDeque<(u64, usize)>,
     bytes: usize,
@@ -58,6 +65,14 @@ pub(super) struct LogFile {
 impl LogFile {
     /// Opens or creates the file and reads it. Returns the runs' names by number last.
     pub(super) fn open(path: &Path) -> Result<(LogFile, Index, Vec<String>), StoreError> {
+        caught(|| LogFile::read_from(path)).unwrap_or_else(|panic| Err(corrupt(path, panic)))
+    }
+
+    fn read_from(path: &Path) -> Result<(LogFile, Index, Vec<String>), StoreError> {
+        // redb would create it for everyone to read.
+        file_options(path)
+            .and_then(|mut options| options.read(true).write(true).open(path))
+            .map_err(|e| failed(path, redb::Error::Io(e)))?;
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE_BYTES);
         let database = builder.create(path).map_err(|e| match e {
@@ -75,7 +90,7 @@ impl LogFile {
         })?;
         let mut file = LogFile {
             path: path.to_owned(),
-            database,
+            database: Some(database),
             rows: VecDeque::new(),
             bytes: 0,
             next_done: 0,
@@ -87,7 +102,7 @@ impl LogFile {
 
     fn found_or_made(&self) -> Result<(), StoreError> {
         let made = || -> Result<u64, redb::Error> {
-            let write = self.database.begin_write()?;
+            let write = self.database().begin_write()?;
             let format = {
                 let mut meta = write.open_table(META)?;
                 let found = meta.get("format")?.map(|format| format.value());
@@ -121,12 +136,18 @@ impl LogFile {
     }
 
     fn read_all(&mut self) -> Result<Option<(Index, Vec<String>)>, redb::Error> {
-        let read = self.database.begin_read()?;
+        let read = self.database().begin_read()?;
         let mut index = Index::default();
         let mut names = Vec::new();
-        for entry in read.open_table(RUNS)?.iter()? {
+        let runs = read.open_table(RUNS)?;
+        let count = usize::try_from(runs.len()?).unwrap_or(usize::MAX);
+        for entry in runs.iter()? {
             let (name, number) = entry?;
             let number = number.value() as usize;
+            // Runs are numbered from 0.
+            if number >= count {
+                return Ok(None);
+            }
             if names.len() <= number {
                 names.resize(number + 1, String::new());
             }
@@ -190,11 +211,18 @@ impl LogFile {
     /// Writes the batch and drops the rows before `cut`. Durable when it returns: redb's commit ends with
     /// an fdatasync.
     pub(super) fn commit(&mut self, batch: &Batch, cut: Option<u64>) -> Result<(), StoreError> {
-        self.write(batch, cut).map_err(|e| failed(&self.path, e))
+        match caught(|| self.write(batch, cut)) {
+            Ok(written) => written.map_err(|e| failed(&self.path, e)),
+            Err(panic) => Err(corrupt(&self.path, panic)),
+        }
+    }
+
+    fn database(&self) -> &Database {
+        self.database.as_ref().expect("it is open until it is dropped")
     }
 
     fn write(&mut self, batch: &Batch, cut: Option<u64>) -> Result<(), redb::Error> {
-        let write = self.database.begin_write()?;
+        let write = self.database().begin_write()?;
         {
             let mut log = write.open_table(LOG)?;
             let bytes = 8 + batch.row.len();
@@ -237,6 +265,13 @@ impl LogFile {
     }
 }
 
+impl Drop for LogFile {
+    fn drop(&mut self) {
+        // What redb finds damaged while it closes the file is found again when the file is opened.
+        let _ = caught(|| drop(self.database.take()));
+    }
+}
+
 fn failed(path: &Path, e: impl Into<redb::Error>) -> StoreError {
     let message = e.into().to_string();
     StoreError::Failed {
@@ -249,5 +284,58 @@ fn corrupt(path: &Path, message: String) -> StoreError {
     StoreError::Corrupt {
         place: path.display().to_string(),
         message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// A file with rows of several sizes, closed in order.
+    fn written(path: &Path) {
+        let (mut file, _, _) = LogFile::open(path).unwrap();
+        for row_number in 0..40 {
+            let batch = Batch {
+                row_number,
+                row: Vec::new(),
+                position: row_number,
+                trimmed: vec![(0, TaskId([row_number as u8; 16]))],
+                runs: vec![(format!("run {row_number}"), row_number as u32)],
+                jobs: vec![(row_number as u32, vec![7; 300 * row_number as usize])],
+            };
+            file.commit(&batch, None).unwrap();
+        }
+    }
+
+    #[test]
+    fn damaged_file_is_read_or_refused_without_a_panic() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.redb");
+        written(&path);
+        let whole = fs::read(&path).unwrap();
+        fastrand::seed(7);
+        let (mut refused, mut panicked) = (0, 0);
+        for _ in 0..1500 {
+            let mut damaged = whole.clone();
+            for _ in 0..fastrand::usize(1..4) {
+                let at = fastrand::usize(..damaged.len());
+                damaged[at] = fastrand::u8(..);
+            }
+            if fastrand::u8(..10) == 0 {
+                damaged.truncate(fastrand::usize(..damaged.len()));
+            }
+            fs::write(&path, damaged).unwrap();
+            let opened = caught(|| LogFile::read_from(&path).map(drop));
+            panicked += usize::from(opened.is_err());
+            refused += usize::from(matches!(opened, Ok(Err(_))));
+            if opened.is_err() {
+                let refusal = LogFile::open(&path).map(drop);
+                assert!(matches!(refusal, Err(StoreError::Corrupt { .. })), "{refusal:?}");
+            }
+        }
+        assert!(refused > 0);
+        // Once this fails, redb reports all damage as errors, and nothing need be caught.
+        assert!(panicked > 0);
     }
 }
