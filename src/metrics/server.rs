@@ -1,7 +1,7 @@
 //! The HTTP server of `/metrics`, `/healthz` and `/readyz`. The only module that uses hyper.
 //!
 //! Each connection serves one request. The number of connections and the duration of each are limited, so that slow or many clients
-//! cannot block others.
+//! cannot block others: a connection beyond the limit closes the oldest one.
 
 use super::Metrics;
 use crate::shutdown::Shutdown;
@@ -11,17 +11,18 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, warn};
 
-/// The maximum number of open connections. Further ones wait in the listener's backlog.
+/// The maximum number of open connections. A request is answered within milliseconds, so the oldest connection is a slow client's.
 const CONNECTIONS: usize = 64;
 
 /// The time limit for a client to send its request.
@@ -80,17 +81,27 @@ impl MetricsServer {
 
 async fn accept(listener: TcpListener, state: Arc<ServedState>) {
     let mut connections = JoinSet::new();
+    let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
     loop {
         tokio::select! {
-            accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
-                Ok((stream, _)) => { connections.spawn(serve(stream, Arc::clone(&state))); }
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    if oldest_first.len() >= CONNECTIONS && let Some(oldest) = oldest_first.pop_front() {
+                        oldest.abort();
+                    }
+                    oldest_first.push_back(connections.spawn(serve(stream, Arc::clone(&state))));
+                }
                 Err(error) => {
                     warn!(%error, "a connection for metrics cannot be accepted");
                     tokio::time::sleep(ACCEPT_RETRY).await;
                 }
             },
-            Some(ended) = connections.join_next() => if let Err(panicked) = ended {
-                error!(%panicked, "bug: an answer about metrics ended in a panic; please report it");
+            Some(ended) = connections.join_next_with_id() => {
+                let id = ended.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
+                oldest_first.retain(|connection| connection.id() != id);
+                if let Err(panicked) = ended && panicked.is_panic() {
+                    error!(%panicked, "bug: an answer about metrics ended in a panic; please report it");
+                }
             },
         }
     }

@@ -281,15 +281,39 @@ async fn healthz_returns_200_while_other_clients_are_silent_or_broken() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn server_closes_silent_clients_that_use_all_connections() {
+async fn client_is_answered_while_slow_ones_have_all_connections() {
+    // The clock stands still while this waits: no slow client is closed for its time.
+    let (stop_clock, stopped) = std::sync::mpsc::channel::<()>();
+    tokio::task::spawn_blocking(move || stopped.recv());
     let served = served();
-    let mut silent = Vec::new();
-    for _ in 0..100 {
-        silent.push(
-            TcpStream::connect(served.server.address())
-                .await
-                .expect("it listens"),
-        );
+    let mut slow = Vec::new();
+    for _ in 0..300 {
+        let mut stream = TcpStream::connect(served.server.address())
+            .await
+            .expect("it listens");
+        stream
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost:")
+            .await
+            .expect("it reads");
+        slow.push(stream);
     }
-    assert_eq!(served.status("GET /healthz").await, 200);
+    for _ in 0..10 {
+        assert_eq!(served.status("GET /healthz").await, 200);
+    }
+    // The oldest made room.
+    let mut answer = Vec::new();
+    let _ = slow[0].read_to_end(&mut answer).await;
+    assert_eq!(answer, b"");
+    drop(stop_clock);
+}
+
+#[tokio::test(start_paused = true)]
+async fn server_closes_clients_that_send_no_request() {
+    let served = served();
+    let mut silent = TcpStream::connect(served.server.address())
+        .await
+        .expect("it listens");
+    let mut answer = Vec::new();
+    let _ = silent.read_to_end(&mut answer).await;
+    assert_eq!(answer, b"");
 }
