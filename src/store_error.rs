@@ -60,6 +60,17 @@ pub enum StoreError {
         /// What was found.
         message: String,
     },
+    /// Some keys of the server contain what bsft did not write. Runs that do not use these keys are not affected.
+    #[error(
+        "the store at {place} contains data that bsft did not write: {message}; another program may use these keys: choose another \
+         namespace, or delete the keys of the run and compile again, which starts from DIR's traces"
+    )]
+    ForeignData {
+        /// The URL without its password.
+        place: String,
+        /// What was found.
+        message: String,
+    },
     /// Another version of bsft wrote the store, in a format that this one does not read.
     #[error(
         "the store at {place} has format {found}, this bsft reads format {known}; compile with the version that wrote it, or move the \
@@ -91,6 +102,7 @@ impl StoreError {
             | StoreError::Refused { .. }
             | StoreError::Misconfigured { .. }
             | StoreError::Corrupt { .. }
+            | StoreError::ForeignData { .. }
             | StoreError::OtherFormat { .. }
             | StoreError::InUse { .. }
             | StoreError::Closed { .. } => ErrorAction::Halt,

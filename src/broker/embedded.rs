@@ -87,6 +87,7 @@ impl Broker for EmbeddedBroker {
         inner.ready.extend(messages.into_iter().map(|body| QueuedMessage {
             body,
             redelivered: false,
+            postponed: 0,
         }));
         inner.wake_next();
         Ok(())
@@ -142,6 +143,7 @@ impl QueueState {
 struct QueuedMessage {
     body: Vec<u8>,
     redelivered: bool,
+    postponed: u32,
 }
 
 #[derive(Default)]
@@ -207,13 +209,19 @@ impl Consumer for EmbeddedConsumer {
                     inner.wake_next();
                     self.state.unacked.fetch_add(1, Ordering::AcqRel);
                     let (body, redelivered) = (message.body.clone(), message.redelivered);
+                    let postponed = message.postponed;
                     let (queue, state) = (Arc::clone(&self.queue), Arc::clone(&self.state));
                     let unacked = EmbeddedUnackedDelivery {
                         queue,
                         state,
                         message: Some(message),
                     };
-                    return Ok(Some(Delivery::new(body, redelivered, Box::new(unacked))));
+                    return Ok(Some(Delivery::new(
+                        body,
+                        redelivered,
+                        postponed,
+                        Box::new(unacked),
+                    )));
                 } else {
                     inner.idle.push_back(Arc::clone(&self.state));
                     inner.later.first_key_value().map(|((due, _), _)| *due)
@@ -266,11 +274,12 @@ impl EmbeddedUnackedDelivery {
             return;
         };
         message.redelivered = true;
+        message.postponed += u32::from(matches!(disposition, Disposition::Postpone { .. }));
         let mut inner = self.queue.lock();
         match disposition {
             Disposition::Ack => {}
             Disposition::Requeue { after } if after.is_zero() => inner.ready.push_back(message),
-            Disposition::Requeue { after } => {
+            Disposition::Requeue { after } | Disposition::Postpone { after } => {
                 inner.requeued += 1;
                 let key = (Instant::now() + after, inner.requeued);
                 inner.later.insert(key, message);

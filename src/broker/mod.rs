@@ -73,15 +73,18 @@ pub struct Delivery {
     pub body: Vec<u8>,
     /// Whether the message may have been delivered before.
     pub redelivered: bool,
+    /// How often the message was [postponed](Disposition::Postpone).
+    pub postponed: u32,
     receipt: Box<dyn Receipt>,
 }
 
 impl Delivery {
     /// For implementations of [`Consumer`]; `receipt` performs the disposition.
-    pub fn new(body: Vec<u8>, redelivered: bool, receipt: Box<dyn Receipt>) -> Delivery {
+    pub fn new(body: Vec<u8>, redelivered: bool, postponed: u32, receipt: Box<dyn Receipt>) -> Delivery {
         Delivery {
             body,
             redelivered,
+            postponed,
             receipt,
         }
     }
@@ -130,6 +133,11 @@ pub enum Disposition {
     /// The message is redelivered after a delay.
     Requeue {
         /// The least delay; zero redelivers at once.
+        after: Duration,
+    },
+    /// As [`Disposition::Requeue`], and it counts in [`Delivery::postponed`]: the message cannot be used now.
+    Postpone {
+        /// The least delay, longer than zero.
         after: Duration,
     },
     /// The message moves to the dead letters.

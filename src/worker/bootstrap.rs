@@ -32,7 +32,7 @@ pub(super) async fn execute(context: Arc<WorkerContext>, delivery: Delivery) {
     let queue = context.metrics.worker().bootstrap.task();
     let message = match BootstrapTask::decode(&delivery.body) {
         Ok(message) => message,
-        Err(why @ Refusal::OtherVersion { .. }) => return context.log.hand_back(delivery, &why).await,
+        Err(why @ Refusal::OtherVersion { .. }) => return context.log.postpone(delivery, &why).await,
         Err(why @ (Refusal::Foreign(_) | Refusal::NotText)) => {
             context.log.refused(&Queue::Bootstrap, &why);
             queue.ended(TaskEnd::Refused);
@@ -45,11 +45,15 @@ pub(super) async fn execute(context: Arc<WorkerContext>, delivery: Delivery) {
     let job = match context.jobs.get(&message.run, &message.job).await {
         Ok(job) => job,
         Err(JobError::Changed(_)) => return resolve(delivery, Disposition::Ack).await,
+        Err(JobError::Store(why @ StoreError::ForeignData { .. })) => {
+            return context.log.postpone(delivery, &why).await;
+        }
         Err(JobError::Store(why)) => {
             queue.ended(TaskEnd::Interrupted);
             return context.fail(Some(delivery), why);
         }
-        Err(why) => return context.log.hand_back(delivery, &why).await,
+        Err(why @ JobError::Connect { .. }) => return context.log.hand_back(delivery, &why).await,
+        Err(why) => return context.log.postpone(delivery, &why).await,
     };
     if message.answered {
         job.accepted_before(message.teacher);
@@ -74,6 +78,11 @@ pub(super) async fn execute(context: Arc<WorkerContext>, delivery: Delivery) {
         Err(StoreError::Fenced(_)) => {
             queue.ended(TaskEnd::Fenced);
             resolve(delivery, Disposition::Requeue { after: RETURN_AFTER }).await
+        }
+        // Other runs go on.
+        Err(why @ StoreError::ForeignData { .. }) => {
+            queue.ended(TaskEnd::Interrupted);
+            context.log.postpone(delivery, &why).await
         }
         Err(why) => {
             queue.ended(TaskEnd::Interrupted);

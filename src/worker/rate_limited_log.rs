@@ -14,6 +14,12 @@ use tracing::{error, warn};
 /// How soon the same reason is logged again.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
+/// How often a message is postponed before it goes to the dead letters: for about two hours.
+const MOST_POSTPONED: u32 = 20;
+
+/// The longest time for which a message is postponed at once.
+const LONGEST_POSTPONED: Duration = Duration::from_secs(600);
+
 /// Remembers when each reason was logged last.
 #[derive(Default)]
 pub(super) struct RateLimitedLog {
@@ -21,10 +27,31 @@ pub(super) struct RateLimitedLog {
 }
 
 impl RateLimitedLog {
-    /// Requeues a delivery that cannot be executed now, and logs the reason.
+    /// Requeues a delivery that this worker cannot execute now, and logs the reason.
     pub(super) async fn hand_back(&self, delivery: Delivery, why: &(dyn Display + Sync)) {
         self.postponed(why);
         resolve(delivery, Disposition::Requeue { after: RETURN_AFTER }).await;
+    }
+
+    /// Postpones a delivery that no worker of this version can execute, each time for longer, and logs the reason. After
+    /// [`MOST_POSTPONED`] times it goes to the dead letters: a coordinator that is at work publishes its task again.
+    pub(super) async fn postpone(&self, delivery: Delivery, why: &(dyn Display + Sync)) {
+        let times = delivery.postponed;
+        if times >= MOST_POSTPONED {
+            let why = why.to_string();
+            if self.is_due(&format!("dead letter: {why}")) {
+                warn!(
+                    why,
+                    "message moved to the dead letters; no worker could execute it for hours"
+                );
+            }
+            return resolve(delivery, Disposition::Reject).await;
+        }
+        self.postponed(why);
+        let after = RETURN_AFTER
+            .saturating_mul(1 << times.min(16))
+            .min(LONGEST_POSTPONED);
+        resolve(delivery, Disposition::Postpone { after }).await;
     }
 
     /// Logs why work is postponed.
@@ -53,5 +80,29 @@ impl RateLimitedLog {
         let mut logged = lock(&self.logged);
         logged.retain(|_, at| at.elapsed() < LOG_INTERVAL);
         !logged.contains_key(reason) && logged.insert(reason.to_owned(), Instant::now()).is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::Broker as _;
+    use crate::broker::embedded::EmbeddedBroker;
+    use std::num::NonZeroUsize;
+
+    #[tokio::test(start_paused = true)]
+    async fn message_that_no_worker_can_use_becomes_a_dead_letter_after_an_hour() {
+        let broker = EmbeddedBroker::new();
+        let queue = Queue::Bootstrap;
+        broker.publish(&queue, vec![b"task".to_vec()]).await.unwrap();
+        let mut consumer = broker.consume(&queue, NonZeroUsize::MIN).await.unwrap();
+        let (log, began) = (RateLimitedLog::default(), tokio::time::Instant::now());
+        while broker.dead_letter_count(&queue).await.unwrap() == 0 {
+            let delivery = consumer.next().await.unwrap().unwrap();
+            log.postpone(delivery, &"unknown run").await;
+        }
+        let hours = began.elapsed().as_secs_f64() / 3600.0;
+        assert!((1.0..3.0).contains(&hours), "{hours} h");
+        assert_eq!(broker.depth(&queue).await.unwrap(), 0);
     }
 }

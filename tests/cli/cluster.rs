@@ -142,6 +142,11 @@ impl Cluster {
         });
     }
 
+    /// The name of a key of the run.
+    pub(crate) fn key(&self, run: &str, name: &str) -> String {
+        format!("bsft:{}:v1:{{{run}}}:{name}", self.namespace)
+    }
+
     /// The one run of the namespace, as `status` reports it.
     pub(crate) fn status(&self, folder: &Folder) -> Option<serde_json::Value> {
         let ended = self.run_in(folder, &["status", "--json"]).with(0);

@@ -3,6 +3,7 @@
 mod changed_job;
 mod check;
 pub(crate) mod cluster;
+mod damaged_run;
 mod documents;
 mod drain;
 mod examples;

@@ -40,6 +40,7 @@ macro_rules! all_broker_cases {
         dropped_delivery_is_redelivered
         delivery_outlives_its_consumer
         nack_after_redelivers_after_its_delay
+        delivery_counts_how_often_its_message_was_postponed
         nack_after_does_not_delay_other_messages
         reject_moves_a_message_to_the_dead_letters
         cancelled_next_loses_no_message
@@ -196,6 +197,23 @@ pub(crate) async fn nack_after_does_not_delay_other_messages<T: BrokerUnderTest>
     assert_eq!(new.body, b"new");
     new.ack().await.unwrap();
     assert!(is_quiet(&mut consumer).await);
+}
+
+pub(crate) async fn delivery_counts_how_often_its_message_was_postponed<T: BrokerUnderTest>() {
+    let t = T::start().await;
+    t.broker().publish(&Queue::Bootstrap, numbered(1)).await.unwrap();
+    let mut consumer = t.broker().consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
+    for postponed in 0..3 {
+        let delivery = take(&mut consumer).await;
+        assert_eq!(delivery.postponed, postponed);
+        // What is requeued for another reason keeps its count.
+        delivery.nack_after(Duration::ZERO).await.unwrap();
+        take(&mut consumer).await.nack_after(DELAY).await.unwrap();
+        let delivery = take(&mut consumer).await;
+        assert_eq!(delivery.postponed, postponed);
+        let later = Disposition::Postpone { after: DELAY };
+        delivery.resolve(later).await.unwrap();
+    }
 }
 
 pub(crate) async fn reject_moves_a_message_to_the_dead_letters<T: BrokerUnderTest>() {

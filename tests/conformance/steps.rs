@@ -377,8 +377,13 @@ impl Consumer for FaultyConsumer {
     async fn next(&mut self) -> Result<Option<Delivery>, BrokerError> {
         Ok(self.inner.next().await?.map(|delivery| {
             let (body, redelivered) = (delivery.body.clone(), delivery.redelivered);
-            let plan = Arc::clone(&self.plan);
-            Delivery::new(body, redelivered, Box::new(FaultyReceipt { delivery, plan }))
+            let (postponed, plan) = (delivery.postponed, Arc::clone(&self.plan));
+            Delivery::new(
+                body,
+                redelivered,
+                postponed,
+                Box::new(FaultyReceipt { delivery, plan }),
+            )
         }))
     }
 }

@@ -161,6 +161,18 @@ impl RedisServer {
         ask(self.port, command).unwrap()
     }
 
+    /// Does it with each key that matches the pattern, in place of `KEY`.
+    pub(crate) fn ask_for_each(&self, pattern: &str, command: &[&str]) {
+        let keys: Vec<String> = redis::from_redis_value(self.ask(&["KEYS", pattern])).unwrap();
+        assert!(!keys.is_empty(), "{pattern}");
+        for key in &keys {
+            let parts = command
+                .iter()
+                .map(|part| if *part == "KEY" { key.as_str() } else { part });
+            self.ask(&parts.collect::<Vec<_>>());
+        }
+    }
+
     /// Creates a key from what DUMP returned for it, with a time to live in milliseconds (0 if it does not expire).
     pub(crate) fn restore(&self, key: &str, ttl_ms: u64, dump: &[u8]) {
         let mut request = redis::cmd("RESTORE");

@@ -4,7 +4,7 @@
 use super::RabbitMqShared;
 use super::connection::LiveConnection;
 use super::error_conversion::{ANSWER_TIMEOUT, AmqpFault};
-use super::publish::RETURNED;
+use super::publish::{POSTPONED, RETURNED};
 use super::unacked::UnackedDelivery;
 use crate::backoff::Backoff;
 use crate::broker::{BrokerError, Consumer, Delivery, Queue};
@@ -13,7 +13,7 @@ use futures_util::StreamExt as _;
 use lapin::Channel;
 use lapin::message::Delivery as Message;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::{FieldTable, ShortString};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,7 +81,13 @@ impl Consumer for RabbitMqConsumer {
                 Some(Ok(unacked)) if unacked.expired() => {}
                 Some(Ok(unacked)) => {
                     let (body, redelivered) = (unacked.body.clone(), unacked.redelivered);
-                    return Ok(Some(Delivery::new(body, redelivered, Box::new(unacked))));
+                    let postponed = unacked.postponed;
+                    return Ok(Some(Delivery::new(
+                        body,
+                        redelivered,
+                        postponed,
+                        Box::new(unacked),
+                    )));
                 }
                 Some(Err(AmqpFault::Closed)) | None => return Ok(None),
                 Some(Err(fault)) => return Err(self.shared.address.error(fault)),
@@ -263,11 +269,12 @@ impl Pump {
     }
 
     fn unacked(&self, channel: &Arc<Channel>, message: Message) -> UnackedDelivery {
-        let returned = message
-            .properties
-            .headers()
-            .as_ref()
-            .is_some_and(|headers| headers.inner().contains_key(RETURNED));
+        let headers = message.properties.headers().as_ref().map(FieldTable::inner);
+        let returned = headers.is_some_and(|headers| headers.contains_key(RETURNED));
+        let postponed = match headers.and_then(|headers| headers.get(POSTPONED)) {
+            Some(AMQPValue::LongUInt(times)) => *times,
+            _ => 0,
+        };
         UnackedDelivery::new(
             Arc::clone(&self.shared),
             self.queue.clone(),
@@ -275,6 +282,7 @@ impl Pump {
             message.delivery_tag,
             message.data,
             message.redelivered || returned,
+            postponed,
         )
     }
 }

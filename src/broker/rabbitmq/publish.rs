@@ -32,6 +32,9 @@ const DECLARATIONS: usize = 3;
 /// Header of a message that was delivered before under another delivery tag.
 pub(super) const RETURNED: &str = "bsft-returned";
 
+/// Header with the number of times that a message was postponed, if it was.
+pub(super) const POSTPONED: &str = "bsft-postponed";
+
 pub(super) struct Publisher {
     link: AmqpLink,
     topology: Arc<AmqpTopology>,
@@ -70,15 +73,19 @@ impl Publisher {
         self.link.up_now().map(drop)
     }
 
-    /// Publishes one message to a wait queue, from which it returns after `ms`.
+    /// Publishes one message, which was postponed `postponed` times, to a wait queue, from which it returns after `ms`.
     pub(super) async fn delay(
         &self,
         declaration: &Declaration,
         body: Vec<u8>,
+        postponed: u32,
         ms: u64,
     ) -> Result<SentMessages, AmqpFault> {
         let mut headers = FieldTable::default();
         headers.insert(RETURNED.into(), AMQPValue::Boolean(true));
+        if postponed > 0 {
+            headers.insert(POSTPONED.into(), AMQPValue::LongUInt(postponed));
+        }
         let ms = u32::try_from(ms).unwrap_or(u32::MAX);
         let properties = BasicProperties::default()
             .with_headers(headers)

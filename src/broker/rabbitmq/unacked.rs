@@ -27,6 +27,8 @@ pub(super) struct UnackedDelivery {
     /// A copy of the message, because the reader may take the delivery's body apart.
     pub(super) body: Vec<u8>,
     pub(super) redelivered: bool,
+    /// How often the message was postponed.
+    pub(super) postponed: u32,
 }
 
 impl UnackedDelivery {
@@ -37,6 +39,7 @@ impl UnackedDelivery {
         tag: u64,
         body: Vec<u8>,
         redelivered: bool,
+        postponed: u32,
     ) -> UnackedDelivery {
         UnackedDelivery {
             shared,
@@ -45,6 +48,7 @@ impl UnackedDelivery {
             tag: Some(tag),
             body,
             redelivered,
+            postponed,
         }
     }
 
@@ -70,12 +74,12 @@ impl UnackedDelivery {
 
     /// Publishes a copy that waits, then acks. A crash in between duplicates the message, which
     /// at-least-once allows; the other order could lose it.
-    async fn postpone(mut self: Box<Self>, after: Duration) -> Result<(), BrokerError> {
+    async fn requeue(mut self: Box<Self>, after: Duration) -> Result<(), BrokerError> {
         let ms = u64::try_from(after.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
         let shared = Arc::clone(&self.shared);
         let wait = shared.topology.names.wait(&self.queue, ms);
         let body = std::mem::take(&mut self.body);
-        match shared.publisher.delay(&wait, body, ms).await {
+        match shared.publisher.delay(&wait, body, self.postponed, ms).await {
             Ok(_) if shared.topology.safe_at(&wait.name).is_none() => self.ack().await,
             Ok(sent) => {
                 let tasks = shared.tasks.clone();
@@ -127,7 +131,11 @@ impl Receipt for UnackedDelivery {
             Disposition::Ack => self.ack().await,
             Disposition::Reject => self.nack(false).await,
             Disposition::Requeue { after } if after.is_zero() => self.nack(true).await,
-            Disposition::Requeue { after } => self.postpone(after).await,
+            Disposition::Requeue { after } => self.requeue(after).await,
+            Disposition::Postpone { after } => {
+                self.postponed += 1;
+                self.requeue(after).await
+            }
         }
     }
 }

@@ -151,10 +151,10 @@ impl<I: BatchItem> BatcherState<I> {
     }
 
     fn distribute(&self, reply: Result<Value, StoreError>, senders: Vec<ReplySender<I>>) {
-        let strange = || StoreError::Corrupt {
+        let strange = || StoreError::ForeignData {
             place: self.link.address().place.clone(),
             message: format!(
-                "namespace {} contains data that bsft did not write",
+                "a value in the namespace {} has an unknown form",
                 self.keys.namespace()
             ),
         };

@@ -144,7 +144,7 @@ impl Coordination for RedisStore {
 
 impl RedisStore {
     fn member<T: DeserializeOwned>(&self, text: &[u8]) -> Result<T, StoreError> {
-        serde_json::from_slice(text).map_err(|error| StoreError::Corrupt {
+        serde_json::from_slice(text).map_err(|error| StoreError::ForeignData {
             place: self.place().to_owned(),
             message: format!("the run's leader has a format that this version does not write: {error}"),
         })

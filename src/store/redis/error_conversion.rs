@@ -41,6 +41,12 @@ const CODES: [&str; 14] = [
 /// Messages, of older and newer servers, for a user who may run scripts but not a command in them.
 const DENIED_IN_SCRIPT: [&str; 2] = ["The user executing the script", "ACL failure in script"];
 
+/// Part of a script's error that has no code of its own: a script expects what bsft writes, and fails on anything else.
+const IN_SCRIPT: &str = "user_script:";
+
+/// Part of a script's error about a command that the server lacks.
+const UNKNOWN_COMMAND: &str = "nknown Redis command";
+
 /// The redis crate's message, instead of a code, when the URL's database is refused.
 const DATABASE_REFUSED: &str = "refused to switch database";
 
@@ -107,6 +113,11 @@ impl RedisFault {
             {
                 refused(place, &message, namespace)
             }
+            ErrorKind::Server(_) | ErrorKind::Extension
+                if message.contains(IN_SCRIPT) && !message.contains(UNKNOWN_COMMAND) =>
+            {
+                StoreError::ForeignData { place, message }
+            }
             ErrorKind::Server(_) | ErrorKind::Extension => StoreError::Failed { place, message },
             _ if address.is_encrypted() => StoreError::Unreachable {
                 place,
@@ -137,10 +148,7 @@ fn of_server(code: &str, place: String, message: String, namespace: &str) -> Sto
             message: format!("{message}; put user and password into the URL"),
         },
         "NOPERM" => refused(place, &message, namespace),
-        "WRONGTYPE" => StoreError::Corrupt {
-            place,
-            message: format!("{message}; another program may use these keys: choose another namespace"),
-        },
+        "WRONGTYPE" => StoreError::ForeignData { place, message },
         "MISCONF" => StoreError::Unreachable {
             place,
             message: format!(
@@ -235,6 +243,22 @@ mod tests {
         ] {
             assert_eq!(error_of(reply).action(), ErrorAction::Halt, "{reply}");
         }
+    }
+
+    #[test]
+    fn script_that_fails_on_a_value_has_found_foreign_data() {
+        for reply in [
+            "-ERR value is not an integer or out of range script: f_1, on @user_script:3.\r\n",
+            "-ERR user_script:12: attempt to compare nil with number script: f_1, on @user_script:12.\r\n",
+            "-WRONGTYPE Operation against a key holding the wrong kind of value script: f_1, on @user_script:3.\r\n",
+            "-ERR Error running script (call to f_1): @user_script:3: user_script:3: attempt to compare nil with number\r\n",
+        ] {
+            let error = error_of(reply);
+            assert!(matches!(error, StoreError::ForeignData { .. }), "{error}");
+        }
+        let unknown =
+            error_of("-ERR Unknown Redis command called from script script: f_1, on @user_script:3.\r\n");
+        assert!(matches!(unknown, StoreError::Failed { .. }), "{unknown}");
     }
 
     #[test]

@@ -158,10 +158,10 @@ impl RedisStore {
     }
 
     fn read<T>(&self, reply: Value, read: impl FnOnce(Value) -> Option<T>) -> Result<T, StoreError> {
-        read(reply).ok_or_else(|| StoreError::Corrupt {
+        read(reply).ok_or_else(|| StoreError::ForeignData {
             place: self.place().to_owned(),
             message: format!(
-                "namespace {} contains data that bsft did not write",
+                "a value in the namespace {} has an unknown form",
                 self.keys.namespace()
             ),
         })

@@ -47,7 +47,7 @@ pub(super) async fn execute(context: Arc<WorkerContext>, delivery: Delivery) {
         Ok(FinetuneMessage::Preflight(message)) => {
             return preflight::execute(&context, delivery, &message).await;
         }
-        Err(why @ Refusal::OtherVersion { .. }) => return context.log.hand_back(delivery, &why).await,
+        Err(why @ Refusal::OtherVersion { .. }) => return context.log.postpone(delivery, &why).await,
         Err(why @ (Refusal::Foreign(_) | Refusal::NotText)) => {
             context.log.refused(&Queue::Finetune, &why);
             queue.ended(TaskEnd::Refused);
@@ -78,6 +78,10 @@ pub(super) async fn execute(context: Arc<WorkerContext>, delivery: Delivery) {
             (None, PollError::Store(StoreError::Fenced(_))) => {
                 debug!(task = %message.task, "another worker supervises the training")
             }
+            (Some(delivery), PollError::Store(why @ StoreError::ForeignData { .. })) => {
+                context.log.postpone(delivery, &why).await
+            }
+            (None, PollError::Store(why @ StoreError::ForeignData { .. })) => context.log.postponed(&why),
             (delivery, PollError::Store(why)) => context.fail(delivery, why),
             (Some(delivery), why) => context.log.hand_back(delivery, &why).await,
             (None, why) => context.log.postponed(&why),

@@ -111,7 +111,7 @@ async fn keys_of_another_program_are_an_error() {
         .await
         .unwrap_err();
     assert!(
-        matches!(&error, StoreError::Corrupt { message, .. } if message.contains("namespace")),
+        matches!(&error, StoreError::ForeignData { .. }) && error.to_string().contains("another namespace"),
         "{error}"
     );
     server.ask(&["DEL", "bsft-test:v1:{run}:outcomes"]);
@@ -120,5 +120,5 @@ async fn keys_of_another_program_are_an_error() {
         .outcomes(&run(), Position::default(), 9, LEASE)
         .await
         .unwrap_err();
-    assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+    assert!(matches!(error, StoreError::ForeignData { .. }), "{error}");
 }
