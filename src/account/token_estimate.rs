@@ -56,7 +56,7 @@ impl TokenEstimate {
         let ratio = usage.prompt_tokens as f64 / bytes.max(1) as f64;
         let weight = if self.seen == 0 { 1.0 } else { WEIGHT };
         self.tokens_per_byte += weight * (ratio - self.tokens_per_byte);
-        let all = (usage.prompt_tokens + usage.completion_tokens) as f64;
+        let all = usage.tokens() as f64;
         self.mean += weight * (all - self.mean);
         if self.answers.len() < ANSWERS {
             self.answers.push(usage.completion_tokens);
@@ -81,11 +81,7 @@ mod tests {
         let mut estimate = TokenEstimate::default();
         assert_eq!(estimate.tokens(400), 600.0);
         for tokens in 1..=64 {
-            let usage = Usage {
-                prompt_tokens: 200,
-                completion_tokens: tokens,
-            };
-            estimate.observe(400, usage);
+            estimate.observe(400, Usage::known(200, tokens));
         }
         let tokens = estimate.tokens(800);
         assert!((tokens - (400.0 + 58.0)).abs() < 1.5, "{tokens}");

@@ -30,7 +30,7 @@ pub(super) fn export_manifest(metrics: &RunMetrics, manifest: &Manifest) {
         metrics.tokens(lm, totals.prompt_tokens, totals.completion_tokens);
     }
     for (lm, totals) in &counts.unsettled {
-        metrics.unsettled(lm, totals.calls, totals.prompt_tokens + totals.completion_tokens);
+        metrics.unsettled(lm, totals.calls, totals.tokens());
     }
     metrics.cost(manifest.total_cost());
 }

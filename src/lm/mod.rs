@@ -13,7 +13,9 @@ pub(crate) mod testing;
 mod verdict;
 
 pub use crate::http::Secret;
-pub use bsft_dspy::lm::{LEAST_MAX_TOKENS, Usage, is_reasoning_model};
+pub use bsft_dspy::lm::{
+    InsteadOfText, LEAST_MAX_TOKENS, LmResponse, MissingPart, Usage, is_cut, is_reasoning_model,
+};
 pub use connect::connect;
 pub use connect_error::ConnectError;
 pub use openai::OpenAi;
@@ -25,7 +27,6 @@ use crate::adapter::Adapter;
 use crate::signature::Signature;
 use crate::value::Record;
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// A request to an LM.
@@ -48,15 +49,6 @@ pub struct RequestContext<'a> {
     pub example: &'a Record,
 }
 
-/// An LM's answer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LmResponse {
-    /// `choices[0].message.content`, empty where the server sent null or no choices.
-    pub text: String,
-    /// Its tokens.
-    pub usage: Usage,
-}
-
 /// An LM. It sends each request once; the caller retries.
 #[async_trait]
 pub trait Lm: Send + Sync {
@@ -74,7 +66,7 @@ pub trait Lm: Send + Sync {
 pub struct UsageTotals {
     /// Requests. A simulated LM counts those that it repeats itself, too.
     pub requests: u64,
-    /// Tokens of all answers with status 200.
+    /// Tokens of all answers with a 2xx status.
     pub usage: Usage,
 }
 

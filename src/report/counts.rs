@@ -1,12 +1,18 @@
 //! Counts over a run's outcomes and its LM calls, from every process that worked on it.
 
 use super::figures::count;
-use crate::lm::Price;
+use crate::lm::{Price, is_cut};
 use crate::trace::{FailureKind, Spent, UnsettledCall};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+
+/// The most reasons of cut answers that are counted apart for an LM. Servers have a handful.
+const MAX_REASONS: usize = 16;
+
+/// The name of the further ones.
+const OTHER_REASON: &str = "other";
 
 /// Counts over the outcomes so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -22,6 +28,9 @@ pub struct OutcomeCounts {
     /// Answers by LM and endpoint, of LMs with several endpoints, as far as it is known which one gave them.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub endpoints: IndexMap<String, IndexMap<String, u64>>,
+    /// Answers in traces that the server cut or withheld, by LM and `finish_reason`.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub cut_answers: IndexMap<String, BTreeMap<String, u64>>,
     /// Calls that may have been paid: what came of them died with a process. By LM.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub unsettled: IndexMap<String, UnsettledTotals>,
@@ -48,6 +57,9 @@ pub struct LmTotals {
     pub prompt_tokens: u64,
     /// Tokens of the answers.
     pub completion_tokens: u64,
+    /// Answers whose tokens the server did not report, or not all of them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unknown_usage: u64,
 }
 
 impl OutcomeCounts {
@@ -55,6 +67,37 @@ impl OutcomeCounts {
     pub fn trace(&mut self, kept: bool) {
         self.traces += 1;
         self.kept += usize::from(kept);
+    }
+
+    /// Counts a call of a trace whose answer ended for this reason, if that cut it.
+    pub fn end(&mut self, lm: &str, finish_reason: &str) {
+        if !is_cut(finish_reason) {
+            return;
+        }
+        let reasons = self.cut_answers.entry(lm.to_owned()).or_default();
+        let is_known = reasons.len() < MAX_REASONS || reasons.contains_key(finish_reason);
+        let reason = if is_known { finish_reason } else { OTHER_REASON };
+        *reasons.entry(reason.to_owned()).or_default() += 1;
+    }
+
+    /// How many answers of the LM were cut, and why: `3 answers were cut (finish_reason content_filter: 1, length: 2)`. `None` if none was.
+    pub fn cut(&self, lm: &str) -> Option<String> {
+        let reasons = self.cut_answers.get(lm)?;
+        let answers: u64 = reasons.values().sum();
+        let reasons = reasons.iter();
+        let reasons = reasons.map(|(reason, answers)| format!("{reason}: {}", count(*answers)));
+        let reasons = reasons.collect::<Vec<_>>().join(", ");
+        let were = if answers == 1 {
+            "answer was"
+        } else {
+            "answers were"
+        };
+        Some(format!("{} {were} cut (finish_reason {reasons})", count(answers)))
+    }
+
+    /// Answers in traces that were cut.
+    pub fn cut_answers(&self) -> u64 {
+        self.cut_answers.values().flat_map(BTreeMap::values).sum()
     }
 
     /// Counts a failure.
@@ -69,9 +112,11 @@ impl OutcomeCounts {
             self.lms.insert(spent.lm.clone(), LmTotals::default());
         }
         let totals = &mut self.lms[&spent.lm];
-        totals.answers += spent.answers;
-        totals.prompt_tokens += spent.usage.prompt_tokens;
-        totals.completion_tokens += spent.usage.completion_tokens;
+        let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
+        add(&mut totals.answers, spent.answers);
+        add(&mut totals.prompt_tokens, spent.usage.prompt_tokens);
+        add(&mut totals.completion_tokens, spent.usage.completion_tokens);
+        add(&mut totals.unknown_usage, spent.usage.unknown);
     }
 
     /// Counts answers of an LM by its endpoints.
@@ -89,8 +134,9 @@ impl OutcomeCounts {
     pub fn unsettle(&mut self, call: &UnsettledCall) {
         let totals = self.unsettled.entry(call.lm.clone()).or_default();
         totals.calls += 1;
-        totals.prompt_tokens += call.bound.prompt_tokens;
-        totals.completion_tokens += call.bound.completion_tokens.unwrap_or(0);
+        totals.prompt_tokens = totals.prompt_tokens.saturating_add(call.bound.prompt_tokens);
+        let completion_tokens = call.bound.completion_tokens.unwrap_or(0);
+        totals.completion_tokens = totals.completion_tokens.saturating_add(completion_tokens);
         totals.unbounded += u64::from(call.bound.completion_tokens.is_none());
     }
 
@@ -113,31 +159,48 @@ impl OutcomeCounts {
 
     /// Tokens of prompts and answers of all LMs.
     pub fn tokens(&self) -> u64 {
-        self.lms
-            .values()
-            .map(|lm| lm.prompt_tokens + lm.completion_tokens)
-            .sum()
+        let tokens = self.lms.values().map(LmTotals::tokens);
+        tokens.fold(0, u64::saturating_add)
     }
 
-    /// The cost in US dollars. `None` if the price of an LM is unknown.
+    /// The cost in US dollars. `None` if the price of an LM is unknown, or the tokens of an answer.
     pub fn cost(&self, prices: &HashMap<String, Price>) -> Option<f64> {
         self.lms
             .iter()
-            .map(|(lm, totals)| Some(totals.cost(*prices.get(lm)?)))
+            .map(|(lm, totals)| totals.cost(*prices.get(lm)?))
             .sum()
     }
 }
 
 impl LmTotals {
-    /// The cost in US dollars at this price.
-    pub fn cost(&self, price: Price) -> f64 {
-        (self.prompt_tokens as f64 * price.input + self.completion_tokens as f64 * price.output) / 1e6
+    /// Tokens of prompts and answers.
+    pub fn tokens(&self) -> u64 {
+        self.prompt_tokens.saturating_add(self.completion_tokens)
+    }
+
+    /// The cost in US dollars at this price. `None` if an answer that is not free has unknown usage.
+    pub fn cost(&self, price: Price) -> Option<f64> {
+        let is_free = price.input == 0.0 && price.output == 0.0;
+        let cost =
+            (self.prompt_tokens as f64 * price.input + self.completion_tokens as f64 * price.output) / 1e6;
+        (self.unknown_usage == 0 || is_free).then_some(cost)
+    }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl UnsettledTotals {
+    /// The most tokens of prompts and answers.
+    pub fn tokens(&self) -> u64 {
+        self.prompt_tokens.saturating_add(self.completion_tokens)
     }
 }
 
 impl fmt::Display for UnsettledTotals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (calls, tokens) = (count(self.calls), self.prompt_tokens + self.completion_tokens);
+        let (calls, tokens) = (count(self.calls), self.tokens());
         let plural = if self.calls == 1 { "" } else { "s" };
         write!(
             f,

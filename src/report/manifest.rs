@@ -54,7 +54,7 @@ pub struct Manifest {
     /// Counts over the outcomes.
     #[serde(rename = "tally")]
     pub counts: OutcomeCounts,
-    /// US dollars by LM, for LMs with a known price.
+    /// US dollars by LM, for LMs with a known price whose answers all have a known usage.
     pub cost: IndexMap<String, f64>,
     /// Seconds by phase, summed over all processes that worked on the run.
     pub seconds: IndexMap<String, f64>,
@@ -343,7 +343,7 @@ impl Manifest {
         self.cost = (counts.lms.iter())
             .filter_map(|(lm, totals)| {
                 let cost = match job.spec.lms.get(lm) {
-                    Some(settings) => totals.cost(settings.known_price()?),
+                    Some(settings) => totals.cost(settings.known_price()?)?,
                     None => *self.cost.get(lm)?,
                 };
                 Some((lm.clone(), cost))
@@ -351,7 +351,7 @@ impl Manifest {
             .collect();
     }
 
-    /// The cost of all LM calls in US dollars. `None` if the price of an LM is unknown.
+    /// The cost of all LM calls in US dollars. `None` if the price of an LM is unknown, or the tokens of an answer.
     pub fn total_cost(&self) -> Option<f64> {
         let mut costs = self.counts.lms.keys().map(|lm| self.cost.get(lm));
         // An empty sum is -0.0.

@@ -53,10 +53,18 @@ fn outcome_lines(manifest: &Manifest) -> Vec<String> {
             short(totals.completion_tokens),
             dollars(manifest.cost.get(lm).copied()),
         );
-        let endpoints = counts.by_endpoint(lm);
-        [line]
-            .into_iter()
-            .chain(endpoints.map(|answers| format!("             {answers}")))
+        let unknown = (totals.unknown_usage > 0).then(|| {
+            format!(
+                "{} of the answers came without usage: the tokens are not all, and the cost is unknown",
+                count(totals.unknown_usage)
+            )
+        });
+        let cut = counts
+            .cut(lm)
+            .map(|cut| format!("{cut}; compile.cut_answers = \"drop\" leaves such examples out"));
+        let details = unknown.into_iter().chain(cut).chain(counts.by_endpoint(lm));
+        let details: Vec<String> = details.map(|detail| format!("             {detail}")).collect();
+        [line].into_iter().chain(details)
     }));
     let unsettled = counts.unsettled.iter();
     lines.extend(unsettled.map(|(lm, totals)| format!("  lm {lm}: {totals}")));
@@ -103,7 +111,7 @@ fn file_lines(manifest: &Manifest, dir: &RunDir, retry: &str) -> Vec<String> {
 /// The summary for programs: the fields of a log line.
 pub(crate) fn summary_fields(manifest: &Manifest, dir: &RunDir) -> Fields {
     let counts = &manifest.counts;
-    let total = |tokens: fn(&LmTotals) -> u64| counts.lms.values().map(tokens).sum::<u64>();
+    let total = |tokens: fn(&LmTotals) -> u64| counts.lms.values().map(tokens).fold(0, u64::saturating_add);
     Fields::default()
         .with("rehearsal", manifest.rehearsal)
         .with("seconds", manifest.seconds.values().sum::<f64>())
@@ -113,6 +121,8 @@ pub(crate) fn summary_fields(manifest: &Manifest, dir: &RunDir) -> Fields {
         .with("answers", total(|lm| lm.answers))
         .with("prompt_tokens", total(|lm| lm.prompt_tokens))
         .with("completion_tokens", total(|lm| lm.completion_tokens))
+        .with("cut_answers", counts.cut_answers())
+        .with("unknown_usage", total(|lm| lm.unknown_usage))
         .with("cost_usd", manifest.total_cost())
         .with(
             "unsettled_calls",

@@ -1,7 +1,9 @@
-//! The screens of `status` and of a compiled run, whole, from one manifest.
+//! The screens of `status` and of a compiled run, whole, from one manifest, and the sums that they show.
 
-use super::{Manifest, RunStatus, summary};
+use super::{Manifest, OutcomeCounts, RunStatus, summary};
+use crate::lm::{Price, Usage};
 use crate::run_dir::RunDir;
+use crate::trace::Spent;
 use serde_json::json;
 
 fn manifest(phase: &str, updated: u64) -> Manifest {
@@ -175,4 +177,55 @@ fn manifest_keeps_the_field_names_of_run_json() {
     fields.sort_unstable();
     expected.sort_unstable();
     assert_eq!(fields, expected);
+}
+
+#[test]
+fn token_sums_saturate_and_unknown_usage_makes_the_cost_unknown() {
+    let mut counts = OutcomeCounts::default();
+    let mut spend = |lm: &str, usage: Usage| {
+        counts.spend(&Spent {
+            lm: lm.to_owned(),
+            answers: 1,
+            usage,
+        });
+    };
+    for _ in 0..2 {
+        spend("a", Usage::known(u64::MAX, 1));
+    }
+    spend("b", Usage::UNKNOWN);
+    assert_eq!(counts.lms["a"].prompt_tokens, u64::MAX);
+    assert_eq!(counts.tokens(), u64::MAX);
+    assert_eq!((counts.lms["b"].answers, counts.lms["b"].unknown_usage), (1, 1));
+    let price = Price {
+        input: 1.0,
+        output: 1.0,
+    };
+    let free = Price {
+        input: 0.0,
+        output: 0.0,
+    };
+    assert!(counts.lms["a"].cost(price).is_some());
+    assert_eq!(counts.lms["b"].cost(price), None);
+    assert_eq!(counts.lms["b"].cost(free), Some(0.0));
+}
+
+#[test]
+fn reasons_of_cut_answers_are_counted_up_to_a_bound() {
+    let mut counts = OutcomeCounts::default();
+    for reason in ["stop", "length", "length", "content_filter"] {
+        counts.end("a", reason);
+    }
+    assert_eq!(
+        counts.cut("a").as_deref(),
+        Some("3 answers were cut (finish_reason content_filter: 1, length: 2)")
+    );
+    assert_eq!(counts.cut("b"), None);
+    for number in 0..100 {
+        counts.end("b", &format!("odd{number}"));
+    }
+    assert_eq!(
+        (counts.cut_answers["b"].len(), counts.cut_answers["b"]["other"]),
+        (17, 84)
+    );
+    assert_eq!(counts.cut_answers(), 103);
 }

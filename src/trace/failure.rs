@@ -1,6 +1,6 @@
 //! A line of `failures.jsonl`: why a task has no trace, and what was answered before.
 
-use super::line::{write_calls, write_exchanges, write_number, write_record, write_usage};
+use super::line::{write_calls, write_number, write_record, write_unused, write_usage};
 use super::{Call, RecordedAnswer, Spent, UnparsedCall};
 use crate::lm::Usage;
 use crate::python::json::write_string;
@@ -24,7 +24,7 @@ pub struct Failure {
     pub attempts: u32,
     /// The predictor at work, as DSPy names it.
     pub predictor: Option<String>,
-    /// The answer that would not parse.
+    /// The last answer that was not used.
     pub raw_answer: Option<String>,
     /// The HTTP status with which the LM's server refused the request.
     pub status: Option<u16>,
@@ -60,6 +60,8 @@ pub enum FailureKind {
     Lm,
     /// No adapter could read the answer.
     Parse,
+    /// The answer was cut, and the job drops such answers.
+    Cut,
     /// A value could not be written into a prompt.
     Format,
     /// The metric could not score the prediction.
@@ -76,6 +78,7 @@ impl FailureKind {
         match self {
             FailureKind::Lm => "lm",
             FailureKind::Parse => "parse",
+            FailureKind::Cut => "cut",
             FailureKind::Format => "format",
             FailureKind::Metric => "metric",
             FailureKind::Lost => "lost",
@@ -134,12 +137,12 @@ impl Answered {
             Answered::Calls { calls, unparsed } => {
                 for call in calls {
                     for exchange in call.unparsed.iter().chain([&call.used]) {
-                        add(&call.lm, exchange.usage);
+                        add(&call.lm, exchange.answer.usage);
                     }
                 }
                 if let Some(call) = unparsed {
                     let exchanges = call.exchanges.iter();
-                    exchanges.for_each(|exchange| add(&call.lm, exchange.usage));
+                    exchanges.for_each(|unused| add(&call.lm, unused.exchange.answer.usage));
                 }
             }
             Answered::Records(records) => records
@@ -159,7 +162,7 @@ impl Answered {
                 if let Some(call) = unparsed {
                     out.push_str(",\"lm\":");
                     write_string(&call.lm, out);
-                    write_exchanges(&call.exchanges, out);
+                    write_unused(&call.exchanges, out);
                 }
             }
             Answered::Records(records) => {

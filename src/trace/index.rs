@@ -35,6 +35,8 @@ pub struct CallIndex {
     pub usage: Usage,
     /// How many exchanges it took.
     pub exchanges: u32,
+    /// How the answer that was used ended, unless by `stop`.
+    pub finish_reason: Option<String>,
     /// The row's messages before the assistant turn: a JSON array.
     pub prompt: Range<u32>,
     /// The row's assistant turn: a JSON string.
@@ -65,6 +67,7 @@ struct TraceLineCall<'a> {
     #[serde(borrow)]
     messages: &'a RawValue,
     usage: Usage,
+    finish_reason: Option<String>,
     #[serde(default)]
     unparsed: Vec<Unparsed>,
     #[serde(borrow, default)]
@@ -108,6 +111,7 @@ impl LineIndex {
                     lm: call.lm,
                     usage,
                     exchanges: 1 + call.unparsed.len() as u32,
+                    finish_reason: call.finish_reason,
                     prompt: range(call.prompt.unwrap_or(call.messages)),
                     assistant: range(call.assistant),
                 }

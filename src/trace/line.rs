@@ -1,6 +1,6 @@
 //! The line of `traces.jsonl`: compact JSON whose `messages`, `prompt` and `assistant` are already the bytes of a training row.
 
-use super::{Call, Exchange, Trace};
+use super::{Call, Exchange, Trace, UnusedExchange};
 use crate::lm::Usage;
 use crate::python::json::{write_compact, write_string};
 use crate::value::Record;
@@ -54,7 +54,7 @@ fn write_call(call: &Call, out: &mut String) {
     out.push(',');
     write_fields(&call.used, out);
     if !call.unparsed.is_empty() {
-        write_exchanges(&call.unparsed, out);
+        write_exchanges(&call.unparsed, out, write_fields);
     }
     if let Some(prompt) = &call.prompt {
         out.push_str(",\"prompt\":");
@@ -65,29 +65,53 @@ fn write_call(call: &Call, out: &mut String) {
     out.push('}');
 }
 
-/// The key `unparsed` with its exchanges.
-pub(super) fn write_exchanges(unparsed: &[Exchange], out: &mut String) {
+/// The key `unparsed` of a failure with its exchanges, and why each was not used.
+pub(super) fn write_unused(unused: &[UnusedExchange], out: &mut String) {
+    write_exchanges(unused, out, |unused, out| {
+        out.push_str("\"adapter\":");
+        write_string(unused.adapter.name(), out);
+        out.push_str(",\"reason\":");
+        write_string(&unused.reason, out);
+        out.push(',');
+        write_fields(&unused.exchange, out);
+    });
+}
+
+/// The key `unparsed` with its exchanges, whose fields `write` adds.
+fn write_exchanges<T>(exchanges: &[T], out: &mut String, write: impl Fn(&T, &mut String)) {
     out.push_str(",\"unparsed\":[");
-    for (i, exchange) in unparsed.iter().enumerate() {
+    for (i, exchange) in exchanges.iter().enumerate() {
         out.push_str(if i > 0 { ",{" } else { "{" });
-        write_fields(exchange, out);
+        write(exchange, out);
         out.push('}');
     }
     out.push(']');
 }
 
 fn write_fields(exchange: &Exchange, out: &mut String) {
+    let answer = &exchange.answer;
     out.push_str("\"messages\":");
     out.push_str(&exchange.messages);
     out.push_str(",\"raw_answer\":");
-    write_string(&exchange.raw_answer, out);
+    write_string(&answer.text, out);
     out.push_str(",\"usage\":");
-    write_usage(exchange.usage, out);
+    write_usage(answer.usage, out);
+    if let Some(finish_reason) = &answer.finish_reason {
+        out.push_str(",\"finish_reason\":");
+        write_string(finish_reason, out);
+    }
+    if let Some(instead) = &answer.instead {
+        out.push_str(",\"instead\":");
+        out.push_str(&serde_json::to_string(instead).expect("strings and numbers serialise"));
+    }
 }
 
 pub(super) fn write_usage(usage: Usage, out: &mut String) {
     write_number(out, "{\"prompt_tokens\":", usage.prompt_tokens);
     write_number(out, ",\"completion_tokens\":", usage.completion_tokens);
+    if usage.unknown > 0 {
+        write_number(out, ",\"unknown\":", usage.unknown);
+    }
     out.push('}');
 }
 

@@ -1,7 +1,7 @@
 //! The recorded answers of a line of `traces.jsonl` or `failures.jsonl`.
 
 use super::{FailureKind, NotATrace, RecordedAnswer, question};
-use crate::lm::{LmResponse, Usage};
+use crate::lm::{InsteadOfText, LmResponse, Usage};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -35,6 +35,8 @@ struct AnsweredCall<'a> {
     messages: &'a RawValue,
     raw_answer: String,
     usage: Usage,
+    finish_reason: Option<String>,
+    instead: Option<Box<InsteadOfText>>,
     #[serde(borrow, default)]
     unparsed: Vec<LineExchange<'a>>,
 }
@@ -45,6 +47,8 @@ struct LineExchange<'a> {
     messages: &'a RawValue,
     raw_answer: String,
     usage: Usage,
+    finish_reason: Option<String>,
+    instead: Option<Box<InsteadOfText>>,
 }
 
 impl LineAnswers {
@@ -67,6 +71,8 @@ impl LineAnswers {
                 messages: call.messages,
                 raw_answer: call.raw_answer,
                 usage: call.usage,
+                finish_reason: call.finish_reason,
+                instead: call.instead,
             };
             let lm = call.lm;
             call.unparsed
@@ -78,9 +84,12 @@ impl LineAnswers {
         let in_calls = all.len();
         let lm = line.lm.unwrap_or_default();
         all.extend(line.unparsed.into_iter().map(|exchange| exchange.recorded(&lm)));
-        // Without an answer to the JSON retry, the answer before it stands. A refusal would be repeated, so the call starts afresh.
-        let is_unanswered = line.kind == Some(FailureKind::Lm) && line.status.is_none();
-        let reusable = if is_unanswered { all.len() } else { in_calls };
+        let is_reused = match line.kind {
+            // Without an answer to the JSON retry, the answer before it stands. A refusal would be repeated, so the call starts afresh.
+            Some(FailureKind::Lm) => line.status.is_none(),
+            _ => false,
+        };
+        let reusable = if is_reused { all.len() } else { in_calls };
         Ok(Some(LineAnswers { all, reusable }))
     }
 
@@ -99,6 +108,8 @@ impl LineExchange<'_> {
             answer: LmResponse {
                 text: self.raw_answer,
                 usage: self.usage,
+                finish_reason: self.finish_reason,
+                instead: self.instead,
             },
             latency_ms: None,
             endpoint: None,

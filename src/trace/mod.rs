@@ -16,7 +16,7 @@ mod spent;
 mod tests;
 
 pub use answer_notes::{AnswerNotes, TokenBound, UnsettledCall};
-pub use bsft_dspy::program::{Call, Exchange, UnparsedCall};
+pub use bsft_dspy::program::{Call, Exchange, UnparsedCall, UnusedExchange};
 pub use failure::{Answered, Failure, FailureKind};
 pub use failure_index::FailureIndex;
 pub use index::{CallIndex, LineIndex, NotATrace};

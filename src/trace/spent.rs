@@ -18,7 +18,7 @@ impl Spent {
     pub fn add(all: &mut Vec<Spent>, lm: &str, answers: u64, usage: Usage) {
         match all.iter_mut().find(|spent| spent.lm == lm) {
             Some(spent) => {
-                spent.answers += answers;
+                spent.answers = spent.answers.saturating_add(answers);
                 spent.usage += usage;
             }
             None => all.push(Spent {

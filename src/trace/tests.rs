@@ -1,7 +1,8 @@
 //! Lines of `traces.jsonl` and `failures.jsonl` are read back byte for byte.
 
 use super::*;
-use crate::lm::Usage;
+use crate::adapter::AdapterKind;
+use crate::lm::{InsteadOfText, LmResponse, Usage};
 use crate::python::random::Random;
 use crate::task::TaskId;
 
@@ -26,11 +27,30 @@ fn exchange(random: &mut Random) -> Exchange {
     let usage = Usage {
         prompt_tokens: random.below(1000).into(),
         completion_tokens: random.below(1000).into(),
+        unknown: random.below(2).into(),
+    };
+    let instead = InsteadOfText {
+        refusal: Some(text(random)),
+        reasoning_chars: random.below(9).into(),
+        tool_calls: vec![text(random)],
+        ..InsteadOfText::default()
     };
     Exchange {
         messages: messages(random),
-        raw_answer: text(random),
-        usage,
+        answer: LmResponse {
+            text: text(random),
+            usage,
+            finish_reason: (random.below(2) == 0).then(|| text(random)),
+            instead: (random.below(2) == 0).then(|| Box::new(instead)),
+        },
+    }
+}
+
+fn unused(random: &mut Random) -> UnusedExchange {
+    UnusedExchange {
+        exchange: exchange(random),
+        adapter: AdapterKind::Json,
+        reason: text(random),
     }
 }
 
@@ -68,12 +88,17 @@ fn trace(random: &mut Random) -> Trace {
 }
 
 fn failure(random: &mut Random) -> Failure {
-    let kinds = [FailureKind::Lm, FailureKind::Parse, FailureKind::Metric];
-    let unparsed = (0..random.below(3)).map(|_| exchange(random)).collect::<Vec<_>>();
+    let kinds = [
+        FailureKind::Lm,
+        FailureKind::Parse,
+        FailureKind::Cut,
+        FailureKind::Metric,
+    ];
+    let unparsed = (0..random.below(3)).map(|_| unused(random)).collect::<Vec<_>>();
     Failure {
         teacher: random.below(9),
         example: random.next_u32(),
-        kind: kinds[random.below(3) as usize],
+        kind: kinds[random.below(4) as usize],
         message: text(random),
         attempts: random.below(9),
         predictor: (random.below(2) == 0).then(|| text(random)),
@@ -99,10 +124,7 @@ fn recorded(lm: &str, exchange: &Exchange) -> RecordedAnswer {
     RecordedAnswer {
         question: question(lm, &exchange.messages),
         lm: lm.to_owned(),
-        answer: crate::lm::LmResponse {
-            text: exchange.raw_answer.clone(),
-            usage: exchange.usage,
-        },
+        answer: exchange.answer.clone(),
         latency_ms: None,
         endpoint: None,
     }
@@ -183,7 +205,16 @@ fn failure_line_has_every_answer_with_its_usage() {
         let in_calls = all.len();
         if let Some(call) = unparsed {
             let exchanges = call.exchanges.iter();
-            all.extend(exchanges.map(|exchange| recorded(&call.lm, exchange)));
+            all.extend(exchanges.map(|unused| recorded(&call.lm, &unused.exchange)));
+            for (written, unused) in json["unparsed"]
+                .as_array()
+                .expect("a list")
+                .iter()
+                .zip(&call.exchanges)
+            {
+                assert_eq!(written["adapter"], "json");
+                assert_eq!(written["reason"], unused.reason);
+            }
         }
         let is_unanswered = failure.kind == FailureKind::Lm && failure.status.is_none();
         let reusable = if is_unanswered { all.len() } else { in_calls };

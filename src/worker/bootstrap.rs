@@ -274,10 +274,9 @@ async fn teach(
             Step::Done(result) => break result,
             Step::Ask(call) => match answers.answer(call.request()).await {
                 Ok(answer) if answer.text.len() >= LONG => {
-                    let read = || call.answer(answer.text, answer.usage);
-                    Box::pin(context.long_answers.read(read)).await?
+                    Box::pin(context.long_answers.read(|| call.answer(answer))).await?
                 }
-                Ok(answer) => call.answer(answer.text, answer.usage)?,
+                Ok(answer) => call.answer(answer)?,
                 Err(Ending::Failed(error)) => {
                     return Err(Ending::Failed(TaskFailure::unanswered(call, &error)));
                 }

@@ -14,7 +14,7 @@ pub(super) struct TaskFailure {
     pub(super) attempts: u32,
     /// The predictor that was running.
     pub(super) predictor: Option<String>,
-    /// The answer that did not parse.
+    /// The last answer that was not used.
     pub(super) raw_answer: Option<String>,
     /// The HTTP status of a refused request.
     pub(super) status: Option<u16>,
@@ -42,6 +42,7 @@ impl From<ProgramFailure> for TaskFailure {
             kind: match failure.kind {
                 ProgramFailureKind::Lm => FailureKind::Lm,
                 ProgramFailureKind::Parse => FailureKind::Parse,
+                ProgramFailureKind::Cut => FailureKind::Cut,
                 ProgramFailureKind::Format => FailureKind::Format,
             },
             message: failure.message,

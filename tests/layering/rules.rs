@@ -5,10 +5,12 @@ use crate::sources::{File, Sources, folders, root};
 use std::collections::BTreeMap;
 
 /// Third-party crates and the only places that may use them.
-const HOMES: [(&str, &[&str]); 22] = [
+const HOMES: [(&str, &[&str]); 24] = [
+    ("brotli_decompressor", &["src/http/"]),
     ("clap", &["src/cli/"]),
     ("csv", &["src/trainset/"]),
     ("elsa", &["src/job/job_files.rs"]),
+    ("flate2", &["src/http/"]),
     ("hyper", &["src/metrics/server.rs"]),
     ("hyper_util", &["src/metrics/server.rs"]),
     // Log lines go around the progress bar.

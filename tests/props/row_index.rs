@@ -1,7 +1,7 @@
 //! The index of a line of `traces.jsonl`: where its training rows lie.
 
 use crate::config;
-use bsft::lm::Usage;
+use bsft::lm::LmResponse;
 use bsft::task::TaskId;
 use bsft::trace::{Call, Exchange, LineIndex, Trace};
 use bsft::value::{Record, Value};
@@ -26,8 +26,10 @@ fn messages() -> impl Strategy<Value = String> {
 fn exchange() -> impl Strategy<Value = Exchange> {
     (messages(), text()).prop_map(|(messages, raw_answer)| Exchange {
         messages,
-        raw_answer,
-        usage: Usage::default(),
+        answer: LmResponse {
+            text: raw_answer,
+            ..LmResponse::default()
+        },
     })
 }
 

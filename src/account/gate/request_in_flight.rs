@@ -94,7 +94,14 @@ impl<'a> RequestInFlight<'a> {
         let latency = now.saturating_duration_since(self.sent);
         let before = gate.counts.last_answers.add(latency, usage.completion_tokens);
         gate.watch(before + 1);
-        self.used = Some((usage.prompt_tokens + usage.completion_tokens) as f64);
+        let is_known = usage.unknown == 0;
+        let tokens = usage.tokens() as f64;
+        // Of unknown usage, all that was reserved may have been used.
+        self.used = Some(if is_known {
+            tokens
+        } else {
+            tokens.max(self.ticket.tokens)
+        });
         self.record_alive(hints, |request, state, now| {
             state.accepted(&request.ticket, now);
             if state.in_flight_limit().is_some()
@@ -106,7 +113,7 @@ impl<'a> RequestInFlight<'a> {
                 };
                 concurrency.answered(answer, request.sent, request.gate.view(now));
             }
-            if state.limits_tokens() {
+            if is_known && state.limits_tokens() {
                 state.estimate.observe(request.bytes, usage);
             }
             let is_later = request.ticket.health_era == state.health_era;

@@ -261,21 +261,15 @@ impl LimitedLm {
         if self.processor.is_some() {
             // Counted as answered when it ends.
             let answer = LmResponse {
-                text: String::new(),
-                usage: Usage {
-                    prompt_tokens: PROMPT_TOKENS,
-                    completion_tokens: amount - PROMPT_TOKENS,
-                },
+                usage: Usage::known(PROMPT_TOKENS, amount - PROMPT_TOKENS),
+                ..LmResponse::default()
             };
             return (Duration::ZERO, Verdict::Answer(answer).into());
         }
         *seen.answered.entry(question).or_default() += 1;
         let answer = LmResponse {
-            text: String::new(),
-            usage: Usage {
-                prompt_tokens: PROMPT_TOKENS,
-                completion_tokens: amount - PROMPT_TOKENS,
-            },
+            usage: Usage::known(PROMPT_TOKENS, amount - PROMPT_TOKENS),
+            ..LmResponse::default()
         };
         let verdict = Verdict::Answer(answer);
         let slowness = self.behavior.slowness.unwrap_or(1.0);

@@ -51,6 +51,9 @@ struct PaidEntry<'a> {
     answers: u64,
     prompt_tokens: u64,
     completion_tokens: u64,
+    /// Answers whose tokens the server did not report, or not all of them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    unknown_usage: u64,
     /// How long each answer took, as far as that is known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     latency_ms: Vec<u32>,
@@ -210,6 +213,10 @@ impl SpendLog {
     }
 }
 
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// Identifies an outcome within this process.
 fn key(task: TaskId, made_by: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -234,6 +241,7 @@ impl PaidEntry<'_> {
             answers: 0,
             prompt_tokens: 0,
             completion_tokens: 0,
+            unknown_usage: 0,
             latency_ms: Vec::new(),
             endpoints: IndexMap::new(),
         }
@@ -247,6 +255,7 @@ impl<'a> From<&'a Spent> for PaidEntry<'a> {
             answers: spent.answers,
             prompt_tokens: spent.usage.prompt_tokens,
             completion_tokens: spent.usage.completion_tokens,
+            unknown_usage: spent.usage.unknown,
             ..PaidEntry::new(&spent.lm)
         }
     }
@@ -260,6 +269,7 @@ impl From<&PaidEntry<'_>> for Spent {
             usage: Usage {
                 prompt_tokens: paid.prompt_tokens,
                 completion_tokens: paid.completion_tokens,
+                unknown: paid.unknown_usage,
             },
         }
     }

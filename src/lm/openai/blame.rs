@@ -51,6 +51,58 @@ const ACCOUNT_PHRASES: [(&str, ClosedCause); 4] = [
 /// Phrases of a message about a daily limit.
 const DAILY_PHRASES: [&str; 4] = ["per day", "(rpd)", "(tpd)", "daily"];
 
+/// Parts of error codes and types, in lower case and without separators, with the status that a server sends with them. The first match
+/// counts. An overloaded server behind a gateway is no request that took too long, so a timeout is not 504.
+const KIND_STATUSES: [(&str, u16); 16] = [
+    ("ratelimit", 429),
+    ("toomanyrequests", 429),
+    ("resourceexhausted", 429),
+    ("overloaded", 503),
+    ("unavailable", 503),
+    ("timeout", 503),
+    ("servererror", 500),
+    ("internalerror", 500),
+    ("apierror", 500),
+    ("upstreamerror", 502),
+    ("notfound", 404),
+    ("authentication", 401),
+    ("unauthorized", 401),
+    ("badrequest", 400),
+    ("invalidrequest", 400),
+    ("invalidargument", 400),
+];
+
+/// Phrases of a message that has neither a code nor a type.
+const PHRASE_STATUSES: [(&str, u16); 10] = [
+    ("rate limit", 429),
+    ("too many requests", 429),
+    ("overloaded", 503),
+    ("is loading", 503),
+    ("loading model", 503),
+    ("temporarily unavailable", 503),
+    ("service unavailable", 503),
+    ("at capacity", 503),
+    ("bad gateway", 502),
+    ("internal server error", 500),
+];
+
+/// The status of an error that a server sent with a 2xx status: from its code, its type or its message. `None` if they imply none.
+pub(super) fn implied_status(error: &ServerError) -> Option<u16> {
+    let of_kind = |kind: &String| {
+        let kind: String = kind.chars().filter(char::is_ascii_alphabetic).collect();
+        let kind = kind.to_ascii_lowercase();
+        let matching = KIND_STATUSES.iter().find(|(part, _)| kind.contains(part));
+        matching.map(|(_, status)| *status)
+    };
+    let text = error.message.to_lowercase();
+    let of_phrase = || {
+        let matching = PHRASE_STATUSES.iter().find(|(phrase, _)| text.contains(phrase));
+        matching.map(|(_, status)| *status)
+    };
+    let implied = error.status.or_else(|| error.kinds.iter().find_map(of_kind));
+    implied.or_else(of_phrase)
+}
+
 /// Classifies an error response. `message` is the server's, without the API key. `wait` is the wait that its headers ask for.
 pub(super) fn judge(status: u16, error: &ServerError, message: &str, wait: Option<Duration>) -> Blame {
     let is = |kind: &str| error.kinds.iter().any(|k| k == kind);
@@ -70,11 +122,8 @@ pub(super) fn judge(status: u16, error: &ServerError, message: &str, wait: Optio
             cause => closed(*cause, None),
         };
     }
-    // In a response with status 200, only the error type shows that the error is transient.
-    let is_rate = matches!(status, 429 | 529)
-        || (status == 503 && wait.is_some())
-        || is("rate_limit_exceeded")
-        || (status == 200 && is("overloaded_error"));
+    let is_rate =
+        matches!(status, 429 | 529) || (status == 503 && wait.is_some()) || is("rate_limit_exceeded");
     if is_rate {
         let wait = wait.or_else(|| stated_wait(message).filter(|wait| *wait > SHORT_WAIT));
         let is_long = wait.is_some_and(|wait| wait >= QUOTA_WAIT);
@@ -91,7 +140,6 @@ pub(super) fn judge(status: u16, error: &ServerError, message: &str, wait: Optio
         (400 | 403, Some((_, cause))) => closed(*cause, None),
         (403, None) => closed(ClosedCause::Key, None),
         (404, _) => closed(ClosedCause::Model, None),
-        (200, _) if is("server_error") => Blame::Server,
         _ if retry::may_pass(status) => Blame::Server,
         _ => Blame::Request,
     }
@@ -114,6 +162,36 @@ mod tests {
             Blame::Account(account) => Some(account.cause),
             _ => None,
         }
+    }
+
+    #[test]
+    fn implied_status_follows_code_then_kind_then_message() {
+        let implied = |status: Option<u16>, kind: &str, message: &str| {
+            implied_status(&ServerError {
+                status,
+                kinds: vec![kind.to_owned()],
+                message: message.to_owned(),
+            })
+        };
+        assert_eq!(implied(Some(404), "server_error", "overloaded"), Some(404));
+        for (kind, status) in [
+            ("rate_limit", 429),
+            ("RateLimitError", 429),
+            ("RESOURCE_EXHAUSTED", 429),
+            ("overloaded_error", 503),
+            ("ServiceUnavailable", 503),
+            ("InternalServerError", 500),
+            ("BadRequestError", 400),
+            ("NotFoundError", 404),
+        ] {
+            assert_eq!(implied(None, kind, "overloaded"), Some(status), "{kind}");
+        }
+        assert_eq!(implied(None, "", "Overloaded, try again"), Some(503));
+        assert_eq!(implied(None, "", "model is loading"), Some(503));
+        assert_eq!(
+            implied(None, "context_length_exceeded", "the prompt is too long"),
+            None
+        );
     }
 
     #[test]

@@ -1,23 +1,26 @@
 //! The client for every OpenAI-compatible server: one connection pool per LM, one request per call, bounded bodies.
 
 mod blame;
+mod completion;
 mod headers;
+mod instead;
 mod reply;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 use super::connect_error::ConnectError;
 use super::{
     Lm, LmError, LmRequest, LmResponse, LmSettings, OPENAI_BASE, Reply, Usage, UsageTotals, Verdict,
 };
 use crate::http::{
-    self, BadAddress, LARGEST_ERROR, Secret, ServerError, chain, collect, retry, server_error,
+    self, BadAddress, LARGEST_ERROR, Secret, ServerError, Wrapping, chain, collect, retry, server_error,
 };
 use crate::metrics::LmMetrics;
 use async_trait::async_trait;
 use blame::Blame;
 use reply::BadBody;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Response, StatusCode, Url};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
@@ -67,6 +70,8 @@ impl OpenAi {
         };
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        // Without the header any encoding is allowed.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if let Some(key) = &key {
             let mut bearer = HeaderValue::from_str(&format!("Bearer {}", key.reveal()))
                 .map_err(|_| ConnectError::UnsendableKey { lm: lm() })?;
@@ -100,49 +105,58 @@ impl OpenAi {
         let response = sent.await?;
         let status = response.status();
         let hints = headers::hints(response.headers());
-        if status != StatusCode::OK {
+        if !status.is_success() {
             let verdict = self.error_response(status, response).await;
             request.answered(status.as_u16());
             return Ok(Reply { verdict, hints });
         }
+        let wrapping = Wrapping::of(response.headers());
         let (body, whole) = collect(response, LARGEST_ANSWER).await?;
         request.answered(status.as_u16());
-        let verdict = self.success(&body, whole);
+        let verdict = if whole {
+            self.success(status.as_u16(), body, &wrapping)
+        } else {
+            self.garbled(
+                status.as_u16(),
+                &format!("more than {LARGEST_ANSWER} bytes"),
+                Usage::default(),
+            )
+        };
         Ok(Reply { verdict, hints })
     }
 
-    /// The verdict on a response with status 200.
-    fn success(&self, body: &[u8], whole: bool) -> Verdict {
-        if !whole {
-            let message = format!("{}: more than {LARGEST_ANSWER} bytes", self.shown_url);
-            return Verdict::Failed(self.garbled(message, Usage::default()));
-        }
-        match reply::read(body) {
+    /// The verdict on the body of a response with a 2xx status.
+    fn success(&self, status: u16, body: Vec<u8>, wrapping: &Wrapping) -> Verdict {
+        let body = match wrapping.unwrap(body, LARGEST_ANSWER) {
+            Ok(body) => body,
+            Err(why) => return self.garbled(status, &why.to_string(), Usage::default()),
+        };
+        match reply::read(&body) {
             Ok(answer) => {
                 self.spent(answer.usage);
-                Verdict::Answer(self.without_key(answer))
+                Verdict::Answer(self.kept(answer))
             }
-            Err(BadBody::Garbled(why, usage)) => {
-                let message = format!("{}: {}", self.shown_url, self.redact(&why));
-                Verdict::Failed(self.garbled(message, usage))
-            }
-            Err(BadBody::Error(error)) => self.error(200, &error, None),
+            Err(BadBody::Garbled(why, usage)) => self.garbled(status, &self.redact(&why), usage),
+            Err(BadBody::Error(error)) => self.error(status, &error, None),
         }
     }
 
     async fn error_response(&self, status: StatusCode, response: Response) -> Verdict {
         let wait = retry::requested(response.headers(), SystemTime::now());
+        let wrapping = Wrapping::of(response.headers());
         // If the body cannot be read, the status alone classifies the error.
         let body = collect(response, LARGEST_ERROR)
             .await
             .map_or_else(|_| Vec::new(), |(body, _)| body);
+        let body = wrapping.unwrap(body, LARGEST_ERROR);
+        let body = body.unwrap_or_else(|why| why.to_string().into_bytes());
         self.error(status.as_u16(), &server_error(&body), wait)
     }
 
     fn error(&self, http_status: u16, error: &ServerError, wait: Option<Duration>) -> Verdict {
-        let status = match error.status {
-            Some(status) if http_status == 200 => status,
-            _ => http_status,
+        let status = match http_status {
+            200..=299 => blame::implied_status(error).unwrap_or(http_status),
+            status => status,
         };
         let server_message = self.redact(&error.message);
         let message = || format!("{}: HTTP {status}: {server_message}", self.shown_url);
@@ -194,12 +208,17 @@ impl OpenAi {
         }
     }
 
-    fn garbled(&self, message: String, usage: Usage) -> LmError {
+    /// The verdict on a body that is no chat completion. Its tokens count.
+    fn garbled(&self, status: u16, why: &str, usage: Usage) -> Verdict {
         self.spent(usage);
-        LmError::Garbled {
+        let status = match status {
+            200 => String::new(),
+            status => format!("HTTP {status}: "),
+        };
+        Verdict::Failed(LmError::Garbled {
             lm: self.name.clone(),
-            message,
-        }
+            message: format!("{}: {status}{why}", self.shown_url),
+        })
     }
 
     fn spent(&self, usage: Usage) {
@@ -210,15 +229,23 @@ impl OpenAi {
         self.metrics.spent(usage.prompt_tokens, usage.completion_tokens);
     }
 
-    /// Removes the API key from an answer that contains it, because answers are written to DIR.
-    fn without_key(&self, answer: LmResponse) -> LmResponse {
-        match &self.key {
-            Some(key) if answer.text.contains(key.reveal()) => LmResponse {
-                text: key.scrub(&answer.text),
-                ..answer
-            },
-            _ => answer,
+    /// An answer as it is written to DIR: without the API key, and what is beside its text shortened.
+    fn kept(&self, mut answer: LmResponse) -> LmResponse {
+        if let Some(key) = &self.key {
+            let scrub = |text: &mut String| {
+                if text.contains(key.reveal()) {
+                    *text = key.scrub(text);
+                }
+            };
+            scrub(&mut answer.text);
+            answer.finish_reason.iter_mut().for_each(scrub);
+            if let Some(instead) = &mut answer.instead {
+                let texts = instead.refusal.iter_mut().chain(&mut instead.reasoning);
+                texts.chain(&mut instead.tool_calls).for_each(scrub);
+            }
         }
+        instead::shorten(&mut answer);
+        answer
     }
 
     /// Prepares a text of the server for a message: without the API key, and shortened.
@@ -238,10 +265,10 @@ impl Lm for OpenAi {
     fn usage_totals(&self) -> UsageTotals {
         UsageTotals {
             requests: self.counts.requests.load(Relaxed),
-            usage: Usage {
-                prompt_tokens: self.counts.prompt_tokens.load(Relaxed),
-                completion_tokens: self.counts.completion_tokens.load(Relaxed),
-            },
+            usage: Usage::known(
+                self.counts.prompt_tokens.load(Relaxed),
+                self.counts.completion_tokens.load(Relaxed),
+            ),
         }
     }
 }

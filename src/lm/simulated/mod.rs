@@ -151,15 +151,16 @@ impl SimulatedLm {
         } else {
             self.written(&request, &outputs)?
         };
-        let usage = Usage {
-            prompt_tokens: request.body.len() as u64 / 4,
-            completion_tokens: text.len() as u64 / 4,
-        };
+        let usage = Usage::known(request.body.len() as u64 / 4, text.len() as u64 / 4);
         self.prompt_tokens.fetch_add(usage.prompt_tokens, Relaxed);
         self.completion_tokens.fetch_add(usage.completion_tokens, Relaxed);
         timer.answered(200);
         self.metrics.spent(usage.prompt_tokens, usage.completion_tokens);
-        Ok(LmResponse { text, usage })
+        Ok(LmResponse {
+            text,
+            usage,
+            ..LmResponse::default()
+        })
     }
 }
 
@@ -173,10 +174,10 @@ impl Lm for SimulatedLm {
     fn usage_totals(&self) -> UsageTotals {
         UsageTotals {
             requests: self.requests.load(Relaxed),
-            usage: Usage {
-                prompt_tokens: self.prompt_tokens.load(Relaxed),
-                completion_tokens: self.completion_tokens.load(Relaxed),
-            },
+            usage: Usage::known(
+                self.prompt_tokens.load(Relaxed),
+                self.completion_tokens.load(Relaxed),
+            ),
         }
     }
 }

@@ -104,6 +104,15 @@ impl AdapterKind {
             AdapterKind::Xml => &XmlAdapter,
         }
     }
+
+    /// The name in the job file.
+    pub fn name(self) -> &'static str {
+        match self {
+            AdapterKind::Chat => "chat",
+            AdapterKind::Json => "json",
+            AdapterKind::Xml => "xml",
+        }
+    }
 }
 
 /// A value that DSPy cannot write into a prompt.

@@ -159,7 +159,7 @@ fn build(
         name: predictor(),
         lm: spec.lm.clone(),
         signature,
-        adapter,
+        adapter: settings.adapter,
         body,
         prelude,
         row_prelude,

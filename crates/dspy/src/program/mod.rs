@@ -10,7 +10,7 @@
 //!
 //! ```
 //! use bsft_dspy::adapter::AdapterKind;
-//! use bsft_dspy::lm::{LmArguments, Usage};
+//! use bsft_dspy::lm::{LmArguments, LmResponse};
 //! use bsft_dspy::program::{ModuleKind, PredictorSpec, Program, ProgramSettings, ProgramSpec, Step};
 //! use bsft_pycompat::value::{Record, Value};
 //!
@@ -53,11 +53,14 @@
 //! let result = loop {
 //!     match step {
 //!         Step::Ask(call) => {
-//!             // A client sends `body` to the LM and returns the text of the answer.
+//!             // A client sends `body` to the LM and returns the answer.
 //!             let body = call.request().body;
 //!             assert!(body.starts_with(r#"{"model":"gpt-4.1-mini","messages":[{"role":"system""#));
-//!             let answer = "[[ ## label ## ]]\nspam\n\n[[ ## completed ## ]]".to_owned();
-//!             step = call.answer(answer, Usage::default()).map_err(|failure| failure.message)?;
+//!             let answer = LmResponse {
+//!                 text: "[[ ## label ## ]]\nspam\n\n[[ ## completed ## ]]".to_owned(),
+//!                 ..LmResponse::default()
+//!             };
+//!             step = call.answer(answer).map_err(|failure| failure.message)?;
 //!         }
 //!         Step::Done(result) => break result,
 //!     }
@@ -77,12 +80,12 @@ pub use build::BuildError;
 pub use demo_warnings::unread_demo_keys;
 pub use run::{
     Call, CallRequest, Exchange, PendingCall, ProgramFailure, ProgramFailureKind, ProgramResult, Step,
-    UnparsedCall,
+    UnparsedCall, UnusedExchange,
 };
 pub use saved_state::{TrainedModel, has_private_models, saved_state};
 pub use spec::{ModuleKind, PredictorSpec, ProgramSettings, ProgramSpec};
 
-use crate::adapter::Adapter;
+use crate::adapter::AdapterKind;
 use crate::lm::RequestBody;
 use crate::signature::Signature;
 
@@ -98,7 +101,7 @@ struct Predictor {
     /// The LM's name in the job file.
     lm: String,
     signature: Signature,
-    adapter: &'static dyn Adapter,
+    adapter: AdapterKind,
     body: RequestBody,
     /// System message and demos: a JSON array without its closing bracket.
     prelude: String,
@@ -130,7 +133,7 @@ impl Program {
         example: &'a bsft_pycompat::value::Record,
     ) -> impl Iterator<Item = (&'a str, usize)> + 'a {
         self.predictors.iter().flat_map(move |p| {
-            let user = p.user(p.adapter, example).map_or(0, |turn| turn.len());
+            let user = p.user(p.adapter.adapter(), example).map_or(0, |turn| turn.len());
             std::iter::repeat_n((p.lm.as_str(), p.prelude.len() + user), p.repeat as usize)
         })
     }

@@ -3,8 +3,8 @@
 //! The caller sends the requests. Nothing here waits, retries or reads a clock.
 
 use super::{Predictor, Program};
-use crate::adapter::{Adapter, FormatError, JsonAdapter};
-use crate::lm::Usage;
+use crate::adapter::{Adapter, AdapterKind, FormatError, JsonAdapter};
+use crate::lm::LmResponse;
 use crate::signature::Signature;
 use bsft_pycompat::json::write_string;
 use bsft_pycompat::value::Record;
@@ -77,10 +77,19 @@ pub struct Call {
 pub struct Exchange {
     /// The messages sent, as a compact JSON array.
     pub messages: String,
-    /// The answer's text.
-    pub raw_answer: String,
-    /// The tokens of this exchange.
-    pub usage: Usage,
+    /// The answer, with its tokens.
+    pub answer: LmResponse,
+}
+
+/// An exchange whose answer was not used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnusedExchange {
+    /// The request and its answer.
+    pub exchange: Exchange,
+    /// The adapter that wrote the request and read the answer.
+    pub adapter: AdapterKind,
+    /// Why the answer was not used.
+    pub reason: String,
 }
 
 /// Why a run has no prediction.
@@ -108,7 +117,7 @@ pub struct UnparsedCall {
     /// The LM's name in the settings.
     pub lm: String,
     /// The exchanges, in order.
-    pub exchanges: Vec<Exchange>,
+    pub exchanges: Vec<UnusedExchange>,
 }
 
 /// The cause of a program's failure.
@@ -118,6 +127,8 @@ pub enum ProgramFailureKind {
     Lm,
     /// No adapter could parse the answer.
     Parse,
+    /// The caller refused an answer that was cut.
+    Cut,
     /// A value could not be written into a prompt.
     Format,
 }
@@ -142,7 +153,7 @@ struct RenderedRequest {
     messages: String,
     body: String,
     /// The exchange that did not parse, if this is the retry by the JSON adapter.
-    unparsed: Option<Exchange>,
+    unparsed: Option<Box<UnusedExchange>>,
 }
 
 impl Program {
@@ -175,52 +186,80 @@ impl<'p> PendingCall<'p> {
             messages: &self.rendered.messages,
             body: &self.rendered.body,
             signature: &predictor.signature,
-            adapter: self.adapter(),
+            adapter: self.adapter().adapter(),
             example: self.run.example,
         }
     }
 
     /// Continues with the LM's answer. If it does not parse, the next step is a retry by the JSON adapter, unless the
     /// program already uses that adapter.
-    pub fn answer(self, text: String, usage: Usage) -> Result<Step<'p>, ProgramFailure> {
+    pub fn answer(self, answer: LmResponse) -> Result<Step<'p>, ProgramFailure> {
         let (predictor, adapter) = (self.predictor(), self.adapter());
+        let parsed = adapter.adapter().parse(&predictor.signature, &answer.text);
         let PendingCall { run, rendered } = self;
         let exchange = Exchange {
             messages: rendered.messages,
-            raw_answer: text,
-            usage,
+            answer,
         };
-        match (
-            adapter.parse(&predictor.signature, &exchange.raw_answer),
-            rendered.unparsed,
-        ) {
-            (Ok(outputs), unparsed) => {
-                run.called(rendered.inputs, &rendered.user, outputs, exchange, unparsed)
+        let failure = match parsed {
+            Ok(outputs) => {
+                return run.called(
+                    rendered.inputs,
+                    &rendered.user,
+                    outputs,
+                    exchange,
+                    rendered.unparsed,
+                );
             }
-            (Err(failure), None) => match &predictor.retry_prelude {
-                Some(prelude) => run.retry(prelude, rendered.inputs, rendered.user, exchange),
-                None => Err(run.unparsed(failure.reason, vec![exchange])),
-            },
-            (Err(failure), Some(first)) => Err(run.unparsed(failure.reason, vec![first, exchange])),
+            Err(failure) => failure,
+        };
+        let unparsed = UnusedExchange {
+            // What came in place of a text says more than that no field was found in it.
+            reason: exchange.answer.emptiness().unwrap_or(failure.reason),
+            exchange,
+            adapter,
+        };
+        match (rendered.unparsed, &predictor.retry_prelude) {
+            (None, Some(prelude)) => run.retry(prelude, rendered.inputs, rendered.user, unparsed),
+            (None, None) => Err(run.unparsed(vec![unparsed])),
+            (Some(first), _) => Err(run.unparsed(vec![*first, unparsed])),
         }
     }
 
     /// Ends the run because the LM returned no answer in `attempts` requests.
     pub fn fail(self, message: String, attempts: u32) -> ProgramFailure {
-        let unparsed: Vec<Exchange> = self.rendered.unparsed.into_iter().collect();
+        let unparsed: Vec<UnusedExchange> = self.rendered.unparsed.into_iter().map(|first| *first).collect();
         let raw_answer = last_answer(&unparsed);
         self.run
             .failure(ProgramFailureKind::Lm, message, attempts, raw_answer, unparsed)
+    }
+
+    /// Ends the run because the answer is of no use to the caller: it was cut, for the given reason.
+    pub fn refuse_cut(self, answer: LmResponse, reason: String) -> ProgramFailure {
+        let adapter = self.adapter();
+        let PendingCall { run, rendered } = self;
+        let cut = UnusedExchange {
+            exchange: Exchange {
+                messages: rendered.messages,
+                answer,
+            },
+            adapter,
+            reason: reason.clone(),
+        };
+        let first = rendered.unparsed.map(|first| *first);
+        let exchanges: Vec<UnusedExchange> = first.into_iter().chain([cut]).collect();
+        let (attempts, raw_answer) = (exchanges.len() as u32, last_answer(&exchanges));
+        run.failure(ProgramFailureKind::Cut, reason, attempts, raw_answer, exchanges)
     }
 
     fn predictor(&self) -> &'p Predictor {
         self.run.predictor()
     }
 
-    fn adapter(&self) -> &'static dyn Adapter {
+    fn adapter(&self) -> AdapterKind {
         match self.rendered.unparsed {
             None => self.predictor().adapter,
-            Some(_) => &JsonAdapter,
+            Some(_) => AdapterKind::Json,
         }
     }
 }
@@ -255,7 +294,7 @@ impl<'p> Run<'p> {
                     .map(|value| (field.clone(), value.clone()))
             })
             .collect();
-        let user = match predictor.user(predictor.adapter, &inputs) {
+        let user = match predictor.user(predictor.adapter.adapter(), &inputs) {
             Ok(user) => user,
             Err(error) => return Err(self.unformatted(&error, Vec::new())),
         };
@@ -274,7 +313,7 @@ impl<'p> Run<'p> {
         prelude: &str,
         inputs: Record,
         user: String,
-        first: Exchange,
+        first: UnusedExchange,
     ) -> Result<Step<'p>, ProgramFailure> {
         let predictor = self.predictor();
         let turn = match predictor.user(&JsonAdapter, &inputs) {
@@ -283,7 +322,7 @@ impl<'p> Run<'p> {
         };
         let messages = close_array(prelude, &turn);
         let format = predictor.response_format.as_ref();
-        Ok(self.pending(inputs, user, messages, format, Some(first)))
+        Ok(self.pending(inputs, user, messages, format, Some(Box::new(first))))
     }
 
     fn pending(
@@ -292,7 +331,7 @@ impl<'p> Run<'p> {
         user: String,
         messages: String,
         response_format: Option<&Json>,
-        unparsed: Option<Exchange>,
+        unparsed: Option<Box<UnusedExchange>>,
     ) -> Step<'p> {
         let body = self.predictor().body.render(&messages, response_format);
         let rendered = RenderedRequest {
@@ -312,19 +351,26 @@ impl<'p> Run<'p> {
         user: &str,
         outputs: Record,
         used: Exchange,
-        unparsed: Option<Exchange>,
+        unparsed: Option<Box<UnusedExchange>>,
     ) -> Result<Step<'p>, ProgramFailure> {
         let predictor = self.predictor();
         // DSPy trains on the configured adapter's prompt even where the JSON retry gave the answer.
         let prompt = match (&predictor.row_prelude, &unparsed) {
             (Some(without_demos), _) => Some(close_array(without_demos, user)),
-            (None, Some(first)) => Some(first.messages.clone()),
+            (None, Some(first)) => Some(first.exchange.messages.clone()),
             (None, None) => None,
         };
-        let assistant = match predictor.adapter.assistant(&predictor.signature, &outputs) {
+        let adapter = predictor.adapter.adapter();
+        let assistant = match adapter.assistant(&predictor.signature, &outputs) {
             Ok(assistant) => assistant,
             Err(error) => {
-                let exchanges = unparsed.into_iter().chain([used]).collect();
+                let used = UnusedExchange {
+                    exchange: used,
+                    adapter: unparsed.as_ref().map_or(predictor.adapter, |_| AdapterKind::Json),
+                    reason: error.to_string(),
+                };
+                let first = unparsed.map(|first| *first);
+                let exchanges = first.into_iter().chain([used]).collect();
                 return Err(self.unformatted(&error, exchanges));
             }
         };
@@ -338,7 +384,7 @@ impl<'p> Run<'p> {
             inputs,
             outputs,
             used,
-            unparsed: unparsed.into_iter().collect(),
+            unparsed: unparsed.into_iter().map(|first| first.exchange).collect(),
             prompt,
             assistant,
         });
@@ -346,12 +392,25 @@ impl<'p> Run<'p> {
         self.next()
     }
 
-    fn unparsed(self, reason: String, exchanges: Vec<Exchange>) -> ProgramFailure {
+    /// The failure of a call none of whose answers parsed. Its message has the reason of each.
+    fn unparsed(self, exchanges: Vec<UnusedExchange>) -> ProgramFailure {
+        let message = match exchanges.as_slice() {
+            [first, retry] if first.reason != retry.reason => {
+                format!("{}; the JSON retry: {}", first.reason, retry.reason)
+            }
+            all => all.last().map_or_else(String::new, |last| last.reason.clone()),
+        };
         let (attempts, raw_answer) = (exchanges.len() as u32, last_answer(&exchanges));
-        self.failure(ProgramFailureKind::Parse, reason, attempts, raw_answer, exchanges)
+        self.failure(
+            ProgramFailureKind::Parse,
+            message,
+            attempts,
+            raw_answer,
+            exchanges,
+        )
     }
 
-    fn unformatted(self, error: &FormatError, exchanges: Vec<Exchange>) -> ProgramFailure {
+    fn unformatted(self, error: &FormatError, exchanges: Vec<UnusedExchange>) -> ProgramFailure {
         self.failure(ProgramFailureKind::Format, error.to_string(), 1, None, exchanges)
     }
 
@@ -361,7 +420,7 @@ impl<'p> Run<'p> {
         message: String,
         attempts: u32,
         raw_answer: Option<String>,
-        exchanges: Vec<Exchange>,
+        exchanges: Vec<UnusedExchange>,
     ) -> ProgramFailure {
         let predictor = self.predictor();
         let lm = predictor.lm.clone();
@@ -385,8 +444,9 @@ impl Predictor {
     }
 }
 
-fn last_answer(exchanges: &[Exchange]) -> Option<String> {
-    exchanges.last().map(|exchange| exchange.raw_answer.clone())
+fn last_answer(exchanges: &[UnusedExchange]) -> Option<String> {
+    let last = exchanges.last()?;
+    Some(last.exchange.answer.text.clone())
 }
 
 /// Joins the prelude and the current turn into one JSON array. Like DSPy, it omits an empty turn.
