@@ -17,6 +17,7 @@ use crate::spec::JobSpec;
 use std::collections::HashSet;
 use std::fs;
 use std::time::Instant;
+use tracing::warn;
 
 /// Every LM key has its training files.
 pub(super) struct Collected {
@@ -34,6 +35,10 @@ pub(super) async fn collect(run: RunContext<'_>, bootstrapped: Bootstrapped) -> 
         mut manifest,
     } = bootstrapped;
     manifest.phase = Phase::Collect;
+    let counts = &manifest.counts;
+    for (lm, cut) in counts.lms.keys().filter_map(|lm| Some((lm, counts.cut(lm)?))) {
+        warn!(lm, "{cut} and kept");
+    }
     let dir = run.coordinator.dir.clone();
     let (spec, written) = blocking(move || {
         log.sort()?;

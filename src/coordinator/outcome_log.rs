@@ -16,6 +16,7 @@ use crate::calls_in_flight::SentCall;
 use crate::dataset::RowIndex;
 use crate::report::{CommonFailure, FailureMessages, OutcomeCounts};
 use crate::run_dir::RunDir;
+use crate::spec::CutAnswers;
 use crate::task::TaskId;
 use crate::trace::{AnswerNotes, FailureIndex, LineIndex, RecordedAnswer, Spent};
 use archive::Archive;
@@ -66,6 +67,7 @@ impl OutcomeLog {
         dir: &RunDir,
         tasks: usize,
         predictors: Vec<String>,
+        cut_answers: CutAnswers,
         task_of: impl Fn(LineOrigin<'_>) -> Option<usize>,
     ) -> Result<OutcomeLog, OutcomeLogError> {
         let mut counts = OutcomeCounts::default();
@@ -74,7 +76,7 @@ impl OutcomeLog {
             predictors,
             traces: JsonlFile::open(dir.traces())?,
             failures: JsonlFile::open(dir.failures())?,
-            archive: Archive::new(dir.stale()),
+            archive: Archive::new(dir.stale(), cut_answers),
             spend,
             rows: RowIndex::new(tasks),
             failed: vec![LineSlot::default(); tasks],
@@ -337,6 +339,11 @@ impl OutcomeLog {
                 self.rows
                     .enter(task, slot.offset, slot.len, index, &self.predictors);
                 self.counts.trace(index.kept);
+                for call in &index.calls {
+                    if let Some(reason) = &call.finish_reason {
+                        self.counts.end(&call.lm, reason);
+                    }
+                }
             }
             OutcomeLine::Failure(index) => {
                 self.failed[task] = slot;
@@ -426,7 +433,7 @@ impl OutcomeLog {
                 spend.flush_when_large()?;
             }
             let is_wanted = entered.is_first || not_entered.contains_key(&task);
-            if is_wanted && Archive::has_answers(text) {
+            if is_wanted && archive.has_answers(text) {
                 archived.insert(task, slot);
             }
             Ok(())

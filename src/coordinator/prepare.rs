@@ -8,7 +8,7 @@ use super::event_log::Event;
 use super::outcome_drain::OutcomeDrain;
 use super::outcome_log::OutcomeLog;
 use super::run_json;
-use super::task_plan::TaskPlan;
+use super::task_plan::{LineOrigin, TaskPlan};
 use crate::calls_in_flight::CallsInFlight;
 use crate::coordination::Process;
 use crate::job::Job;
@@ -117,7 +117,9 @@ async fn open_log(dir: RunDir, tasks: TaskPlan) -> Result<(TaskPlan, OutcomeLog)
     blocking(move || {
         let student = tasks.job.spec.student.predictors.iter();
         let predictors = student.map(|predictor| predictor.predictor_name()).collect();
-        let mut log = OutcomeLog::open(&dir, tasks.len(), predictors, |line| tasks.task_of_outcome(line))?;
+        let cut_answers = tasks.job.spec.cut_answers;
+        let task_of = |line: LineOrigin<'_>| tasks.task_of_outcome(line);
+        let mut log = OutcomeLog::open(&dir, tasks.len(), predictors, cut_answers, task_of)?;
         // Before any outcome is drained: which of its answers are new depends on what its task used again.
         log.find_replays(|line| tasks.task_of_answers(line))?;
         Ok((tasks, log))

@@ -2,6 +2,7 @@
 
 use super::keys::CompileTable;
 use crate::adapter::AdapterKind;
+use crate::spec::CutAnswers;
 use std::time::Duration;
 
 /// The checked `[compile]` table, with its defaults.
@@ -11,6 +12,7 @@ pub(super) struct CompileOptions {
     pub(super) adapter: AdapterKind,
     pub(super) max_failure_rate: f64,
     pub(super) patience: Duration,
+    pub(super) cut_answers: CutAnswers,
 }
 
 /// A run most of whose examples fail costs more than its rows are worth.
@@ -27,6 +29,7 @@ impl CompileOptions {
             adapter: AdapterKind::Chat,
             max_failure_rate: MAX_FAILURE_RATE,
             patience: PATIENCE,
+            cut_answers: CutAnswers::Keep,
         };
         let Some(table) = table else { return options };
         if let Some(multitask) = table.multitask {
@@ -43,6 +46,9 @@ impl CompileOptions {
         }
         if let Some(patience) = table.patience {
             options.patience = patience.value;
+        }
+        if let Some(cut_answers) = table.cut_answers {
+            options.cut_answers = cut_answers.value;
         }
         options
     }

@@ -185,6 +185,7 @@ fn assemble(root: &Section<'_>, sources: &Sources, problems: &mut Problems) -> O
             adapter: compile.adapter,
             multitask: compile.multitask,
             exclude_demos: compile.exclude_demos,
+            cut_answers: compile.cut_answers,
         },
         trainset: data.trainset,
         devset: data.devset,

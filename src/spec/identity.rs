@@ -1,6 +1,6 @@
 //! Ids that are derived from the content of a job, so that the same job always gives the same tasks.
 
-use super::JobSpec;
+use super::{CutAnswers, JobSpec};
 use crate::hex::hex;
 use crate::lm::LmSettings;
 use crate::program::ProgramSpec;
@@ -94,9 +94,16 @@ fn answering(lm: &LmSettings, server: ServerInIds) -> Answering<'_> {
     }
 }
 
-/// The job's part of a trace fingerprint: a digest of the metric, the row options and the layout of a trace line.
+/// The job's part of a trace fingerprint: a digest of the metric, the row options, what becomes of cut answers, and the layout of a trace
+/// line.
 pub fn job_fingerprint(spec: &JobSpec) -> String {
-    hex(&digest(&(TRACE_VERSION, &spec.metric, spec.exclude_demos))[..8])
+    let shape = (TRACE_VERSION, &spec.metric, spec.exclude_demos);
+    let digest = match spec.cut_answers {
+        // As in version 0.1.0, which kept them.
+        CutAnswers::Keep => digest(&shape),
+        CutAnswers::Drop => digest(&(shape, CutAnswers::Drop)),
+    };
+    hex(&digest[..8])
 }
 
 /// Identifies what a trace depends on besides the LM's answers: the job's part and the labels of the example.

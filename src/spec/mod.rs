@@ -1,7 +1,9 @@
 //! The job as workers get it: checked, free of paths and secrets, straight data.
 
+mod cut_answers;
 mod identity;
 
+pub use cut_answers::CutAnswers;
 pub use identity::{ServerInIds, TeacherIdentity, job_fingerprint, run_id, spec_digest, trace_fingerprint};
 
 use crate::adapter::AdapterKind;
@@ -45,6 +47,9 @@ pub struct JobSpec {
     pub multitask: bool,
     /// Whether rows and the compiled student go without demos.
     pub exclude_demos: bool,
+    /// What becomes of answers that were cut.
+    #[serde(default, skip_serializing_if = "CutAnswers::is_default")]
+    pub cut_answers: CutAnswers,
 }
 
 impl JobSpec {

@@ -2,6 +2,7 @@
 
 use super::{FailureKind, NotATrace, RecordedAnswer, question};
 use crate::lm::{InsteadOfText, LmResponse, Usage};
+use crate::spec::CutAnswers;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -52,8 +53,8 @@ struct LineExchange<'a> {
 }
 
 impl LineAnswers {
-    /// Reads a line. `None` if it is a failure of version 0.1.0, whose answers are lost.
-    pub fn parse(line: &str) -> Result<Option<LineAnswers>, NotATrace> {
+    /// Reads a line, for a job that treats cut answers in this way. `None` if it is a failure of version 0.1.0, whose answers are lost.
+    pub fn parse(line: &str, cut_answers: CutAnswers) -> Result<Option<LineAnswers>, NotATrace> {
         let line: AnsweredLine<'_> = serde_json::from_str(line)?;
         if let Some(records) = line.records {
             // The last answer may be what ended the task.
@@ -87,6 +88,8 @@ impl LineAnswers {
         let is_reused = match line.kind {
             // Without an answer to the JSON retry, the answer before it stands. A refusal would be repeated, so the call starts afresh.
             Some(FailureKind::Lm) => line.status.is_none(),
+            // A job that drops such answers asks for another one. A job that keeps them has paid for this one.
+            Some(FailureKind::Cut) => cut_answers == CutAnswers::Keep,
             _ => false,
         };
         let reusable = if is_reused { all.len() } else { in_calls };

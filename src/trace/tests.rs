@@ -4,6 +4,7 @@ use super::*;
 use crate::adapter::AdapterKind;
 use crate::lm::{InsteadOfText, LmResponse, Usage};
 use crate::python::random::Random;
+use crate::spec::CutAnswers;
 use crate::task::TaskId;
 
 /// Text that has everything JSON escapes.
@@ -181,7 +182,7 @@ fn line_answers_come_in_the_order_of_their_requests() {
     let mut random = Random::new(12);
     for _ in 0..500 {
         let trace = trace(&mut random);
-        let answers = LineAnswers::parse(&trace.to_line()).expect("our own line");
+        let answers = LineAnswers::parse(&trace.to_line(), CutAnswers::Keep).expect("our own line");
         let all = recorded_calls(&trace.calls);
         let reusable = all.len();
         assert_eq!(answers, Some(LineAnswers { all, reusable }));
@@ -218,6 +219,10 @@ fn failure_line_has_every_answer_with_its_usage() {
         }
         let is_unanswered = failure.kind == FailureKind::Lm && failure.status.is_none();
         let reusable = if is_unanswered { all.len() } else { in_calls };
+        if failure.kind == FailureKind::Cut {
+            let kept = LineAnswers::parse(&line, CutAnswers::Keep).expect("our own line");
+            assert_eq!(kept.map(|answers| answers.reusable), Some(all.len()));
+        }
         let index = FailureIndex::parse(&line).expect("our own line");
         assert_eq!(
             (index.task, index.kind, index.example),
@@ -228,7 +233,7 @@ fn failure_line_has_every_answer_with_its_usage() {
             Spent::add(&mut spent, &answer.lm, 1, answer.answer.usage);
         }
         assert_eq!(index.spent, spent);
-        let answers = LineAnswers::parse(&line).expect("our own line");
+        let answers = LineAnswers::parse(&line, CutAnswers::Drop).expect("our own line");
         assert_eq!(answers, Some(LineAnswers { all, reusable }));
     }
 }
@@ -254,7 +259,7 @@ fn failure_line_with_records_reuses_all_but_the_last() {
         usage,
     };
     assert_eq!(index.spent, [spent]);
-    let answers = LineAnswers::parse(&line)
+    let answers = LineAnswers::parse(&line, CutAnswers::Keep)
         .expect("our own line")
         .expect("with answers");
     assert_eq!((answers.all, answers.reusable), (records, 2));
@@ -267,7 +272,7 @@ fn failure_line_of_version_0_1_0_has_usage_and_no_answers() {
     assert_eq!((index.example, index.spent[0].answers), (3, 1));
     assert_eq!(index.spent[0].usage.prompt_tokens, 5);
     assert_eq!(
-        LineAnswers::parse(line).expect("a line of an earlier version"),
+        LineAnswers::parse(line, CutAnswers::Keep).expect("a line of an earlier version"),
         None
     );
 }

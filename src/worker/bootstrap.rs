@@ -8,11 +8,12 @@ use super::task_failure::TaskFailure;
 use super::{HELD, RETURN_AFTER, WorkerContext, resolve};
 use crate::broker::{Delivery, Disposition, Queue};
 use crate::count_guard::CountGuard;
+use crate::lm::LmResponse;
 use crate::message::{BootstrapTask, Refusal};
 use crate::metrics::TaskEnd;
 use crate::program::{ProgramResult, Step};
 use crate::python::json;
-use crate::spec::trace_fingerprint;
+use crate::spec::{CutAnswers, trace_fingerprint};
 use crate::store::{Claim, Store, StoreError};
 use crate::task::{AttemptRef, RunId, TaskId};
 use crate::telemetry::spans;
@@ -273,10 +274,13 @@ async fn teach(
         step = match step {
             Step::Done(result) => break result,
             Step::Ask(call) => match answers.answer(call.request()).await {
-                Ok(answer) if answer.text.len() >= LONG => {
-                    Box::pin(context.long_answers.read(|| call.answer(answer))).await?
-                }
-                Ok(answer) => call.answer(answer)?,
+                Ok(answer) => match refused(job.spec.cut_answers, &answer) {
+                    Some(reason) => return Err(call.refuse_cut(answer, reason).into()),
+                    None if answer.text.len() >= LONG => {
+                        Box::pin(context.long_answers.read(|| call.answer(answer))).await?
+                    }
+                    None => call.answer(answer)?,
+                },
                 Err(Ending::Failed(error)) => {
                     return Err(Ending::Failed(TaskFailure::unanswered(call, &error)));
                 }
@@ -305,6 +309,14 @@ async fn teach(
         score,
         kept,
     })
+}
+
+/// Why the job does not use the answer; `None` if it does.
+fn refused(cut_answers: CutAnswers, answer: &LmResponse) -> Option<String> {
+    match cut_answers {
+        CutAnswers::Keep => None,
+        CutAnswers::Drop => answer.cut_failure(),
+    }
 }
 
 fn example(message: &BootstrapTask) -> Result<Record, String> {

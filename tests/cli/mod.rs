@@ -13,6 +13,7 @@ mod lm_accounts;
 mod logs;
 mod manners;
 mod metrics;
+mod odd_answers;
 mod rehearse;
 mod resume;
 mod retry;

@@ -9,6 +9,7 @@ mod freeze;
 mod job_file;
 mod lm_server;
 pub(crate) mod lossy;
+pub(crate) mod odd_lm;
 pub(crate) mod openai_server;
 mod port;
 mod python_server;

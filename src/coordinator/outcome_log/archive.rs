@@ -3,6 +3,7 @@
 use super::jsonl_file::{FLUSH_BYTES, JsonlFile, OutcomeLogError, for_each_line, with_path};
 use super::line::OutcomeLine;
 use super::{LineOrigin, LineSlot};
+use crate::spec::CutAnswers;
 use crate::trace::{LineAnswers, RecordedAnswer, Spent};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -10,6 +11,8 @@ use std::path::PathBuf;
 /// The file, and the answers in it that tasks use again.
 pub(super) struct Archive {
     path: PathBuf,
+    /// What the job does with cut answers.
+    cut_answers: CutAnswers,
     /// Open once this process has added to it.
     file: Option<JsonlFile>,
     /// The latest line of each task that has no outcome.
@@ -25,9 +28,10 @@ struct Replay {
 }
 
 impl Archive {
-    pub(super) fn new(path: PathBuf) -> Archive {
+    pub(super) fn new(path: PathBuf, cut_answers: CutAnswers) -> Archive {
         Archive {
             path,
+            cut_answers,
             file: None,
             replays: HashMap::new(),
         }
@@ -87,7 +91,7 @@ impl Archive {
         self.for_each(|slot, text| {
             if let Some(line) = OutcomeLine::parse(text)
                 && let Some(task) = task_of(line.origin())
-                && let Some(answers) = answers_of(text)
+                && let Some(answers) = self.answers_of(text)
             {
                 let has_answers = answers.reusable > 0;
                 let is_complete = line.is_complete();
@@ -125,12 +129,14 @@ impl Archive {
     /// The answers of a line that a task uses again.
     pub(super) fn answers(&self, line: LineSlot) -> Result<Vec<RecordedAnswer>, OutcomeLogError> {
         let text = JsonlFile::open(self.path.clone())?.line(line.offset, line.len)?;
-        Ok(answers_of(&text).map_or_else(Vec::new, LineAnswers::into_reusable))
+        Ok(self
+            .answers_of(&text)
+            .map_or_else(Vec::new, LineAnswers::into_reusable))
     }
 
     /// Whether the line has a record of what was answered, so that a later outcome of its task may have used the answers again.
-    pub(super) fn has_answers(text: &str) -> bool {
-        answers_of(text).is_some()
+    pub(super) fn has_answers(&self, text: &str) -> bool {
+        self.answers_of(text).is_some()
     }
 
     /// What the answers of an outcome cost beyond those of the archived line that its task used again.
@@ -145,12 +151,13 @@ impl Archive {
         if used_again.is_empty() {
             return Ok(line.spent());
         }
-        Ok(answers_of(text).map_or_else(|| line.spent(), |all| new_answers(&all.all, &used_again)))
+        let answers = self.answers_of(text);
+        Ok(answers.map_or_else(|| line.spent(), |all| new_answers(&all.all, &used_again)))
     }
-}
 
-fn answers_of(text: &str) -> Option<LineAnswers> {
-    LineAnswers::parse(text).ok().flatten()
+    fn answers_of(&self, text: &str) -> Option<LineAnswers> {
+        LineAnswers::parse(text, self.cut_answers).ok().flatten()
+    }
 }
 
 /// The answers that are not those that the task was to use again, by LM.

@@ -42,7 +42,7 @@ fn open(dir: &RunDir) -> OutcomeLog {
         let task = line.example as usize;
         (line.task == id(task) && line.trace_fingerprint == "now").then_some(task)
     };
-    OutcomeLog::open(dir, TASKS, vec!["p".to_owned()], task_of).expect("a good folder")
+    OutcomeLog::open(dir, TASKS, vec!["p".to_owned()], CutAnswers::Keep, task_of).expect("a good folder")
 }
 
 fn fill(log: &mut OutcomeLog, traces: &[usize], failures: &[usize]) {

@@ -15,6 +15,7 @@ use crate::schema::definition::{optional, required, reserved};
 use crate::schema::form::{Count, Either, Flag, List, Named, Number, OneOf, OneOrMany, Sub, Word};
 use crate::schema::table::table;
 use crate::schema::time_span::TimeSpan;
+use crate::spec::CutAnswers;
 
 table! {
     /// A job file describes one compilation: the data, the program, its LMs, and how the student is fine-tuned. It is TOML, or JSON
@@ -127,6 +128,24 @@ const ADAPTERS: OneOf<AdapterKind> = OneOf {
     unsupported: &[],
 };
 
+/// What may become of cut answers.
+const CUT_ANSWERS: OneOf<CutAnswers> = OneOf {
+    noun: "value",
+    options: &[
+        (
+            "keep",
+            CutAnswers::Keep,
+            "they become rows, as in DSPy, and the run ends with a warning",
+        ),
+        (
+            "drop",
+            CutAnswers::Drop,
+            "their examples fail, with the kind `cut`",
+        ),
+    ],
+    unsupported: &[],
+};
+
 table! {
     /// How traces become training rows.
     pub(super) struct CompileTable {
@@ -143,5 +162,8 @@ table! {
         /// How long an LM server that has answered in this run may be away before the run stops with exit code 4. The calls wait meanwhile,
         /// and the same command resumes the run.
         patience: TimeSpan = TimeSpan, optional("\"15m\"").default("`\"1h\"`").since("0.2.0");
+        /// What becomes of answers that the server cut or withheld: their `finish_reason` is `length`, `content_filter` or another that is not
+        /// the LM's own end.
+        cut_answers: OneOf<CutAnswers> = CUT_ANSWERS, optional("\"drop\"").default("`\"keep\"`").since("0.2.0");
     }
 }
