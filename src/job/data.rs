@@ -3,7 +3,7 @@
 use super::keys::DataTable;
 use crate::schema::Problems;
 use crate::schema::form::Read;
-use crate::trainset::Trainset;
+use crate::trainset::{LongFields, Trainset};
 use std::path::Path;
 
 /// The opened data of a job.
@@ -29,6 +29,31 @@ impl Data {
             devset,
         })
     }
+
+    /// Warnings of rows that are allowed but probably not meant.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let path = self.trainset.path().display();
+        let lacking = self.trainset.without_input().map(|(column, line, rows)| {
+            format!(
+                "{path}:{line}: {rows} rows lack the input column `{column}` (this is the first); they run without it"
+            )
+        });
+        let sets = std::iter::once(&self.trainset).chain(&self.devset);
+        lacking.chain(sets.filter_map(swallowed_rows)).collect()
+    }
+}
+
+/// The warning of fields that may hold whole rows.
+fn swallowed_rows(set: &Trainset) -> Option<String> {
+    let LongFields { line, lines, count } = set.long_fields()?;
+    let more = match count {
+        1 => String::new(),
+        n => format!(" ({n} fields are that long; this is the first)"),
+    };
+    let path = set.path().display();
+    Some(format!(
+        "{path}:{line}: a field of {lines} lines begins here{more}: a `\"` too many or too few makes one field of several rows"
+    ))
 }
 
 fn open(
@@ -39,6 +64,15 @@ fn open(
 ) -> Option<Trainset> {
     let folder = file.place().file.parent().unwrap_or(Path::new(""));
     let path = folder.join(file.value);
+    if path.is_dir() {
+        let message = format!("`{}`: {} is a folder", file.name(), path.display());
+        file.report(
+            problems,
+            message,
+            "name a .jsonl, .json or .csv file in it; `load_from_disk(…).to_json(…)` makes one of a Hugging Face dataset",
+        );
+        return None;
+    }
     if !path.is_file() {
         let message = format!("`{}`: there is no file {}", file.name(), path.display());
         file.report(

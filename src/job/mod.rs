@@ -162,12 +162,7 @@ fn assemble(root: &Section<'_>, sources: &Sources, problems: &mut Problems) -> O
     let lines = lms.lines.clone();
     let (data, metric) = (data?, metric.map(|(metric, _)| metric));
     let mut warnings = warnings(&lms, &student, &teachers, metric.is_none());
-    for (column, line, rows) in data.trainset.without_input() {
-        let path = data.trainset.path().display();
-        warnings.push(format!(
-            "{path}:{line}: {rows} rows lack the input column `{column}` (this is the first); they run without it"
-        ));
-    }
+    warnings.extend(data.warnings());
     let mut job = Job {
         file: root.place.file.to_owned(),
         digest: sources.digest(),

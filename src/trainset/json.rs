@@ -36,7 +36,7 @@ pub(super) fn scan(source: &mut HashingReader, scanner: &mut RowScanner<'_>) -> 
             break;
         }
         let n = chunk.len();
-        for &byte in chunk {
+        for (at, &byte) in chunk.iter().enumerate() {
             expect = match (expect, byte) {
                 (Expect::Inside, _) => match element.take(byte) {
                     // The byte after an unquoted literal or number is not part of it.
@@ -65,6 +65,11 @@ pub(super) fn scan(source: &mut HashingReader, scanner: &mut RowScanner<'_>) -> 
                     element.start(offset, line, byte);
                     Expect::Inside
                 }
+                (Expect::Open, b'{') if are_lines(&chunk[at..]) => {
+                    let message = "the file has one JSON object per line, and is no JSON array";
+                    scanner.refuse(message, "name it .jsonl, in `data` of the job file too");
+                    return Ok(None);
+                }
                 (Expect::Open, _) => {
                     scanner.bad(line, "the file is not a JSON array", remedy);
                     return Ok(None);
@@ -89,6 +94,14 @@ pub(super) fn scan(source: &mut HashingReader, scanner: &mut RowScanner<'_>) -> 
     }
     scanner.close(offset);
     Ok(Some(Format::Json))
+}
+
+/// Whether the text begins with a line that is an object, and a second line that begins one.
+fn are_lines(text: &[u8]) -> bool {
+    let Some(end) = text.iter().position(|byte| *byte == b'\n') else {
+        return false;
+    };
+    text[..end].trim_ascii_end().ends_with(b"}") && text[end..].trim_ascii_start().starts_with(b"{")
 }
 
 enum ScanStep {

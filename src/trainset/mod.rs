@@ -3,6 +3,8 @@
 //! Only 24 bytes per row stay in memory, so a million rows cost 24 MB whatever their length.
 
 mod csv;
+mod csv_record;
+mod foreign_file;
 mod json;
 mod jsonl;
 mod row_scanner;
@@ -11,9 +13,10 @@ use crate::hex::hex;
 use crate::python::json::write_compact;
 use crate::schema::Problems;
 use crate::value::{Record, Value};
+use foreign_file::ForeignFile;
 use row_scanner::{HashingReader, RowScanner};
 use std::fs::{File, Metadata};
-use std::io;
+use std::io::{self, BufRead as _};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -33,6 +36,7 @@ pub struct Trainset {
     /// Columns that are missing in some row, each with the first such line.
     gaps: Vec<(String, u32)>,
     lacking: Vec<Option<(u32, usize)>>,
+    long_fields: Option<LongFields>,
     /// The line of the first row.
     first_line: u32,
     inputs: Vec<String>,
@@ -46,6 +50,17 @@ enum Format {
     Json,
     /// The header's columns.
     Csv(Vec<String>),
+}
+
+/// Fields on so many lines that a stray quote may have made one of several rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LongFields {
+    /// The line on which the first of them begins.
+    pub line: u32,
+    /// The number of its lines.
+    pub lines: u32,
+    /// How many there are.
+    pub count: usize,
 }
 
 /// Identifies the file that was checked.
@@ -121,15 +136,26 @@ impl Trainset {
             "json" => json::scan,
             "csv" => csv::scan,
             _ => {
-                let remedy = "give a file whose name ends in .jsonl, .json or .csv";
-                problems.add(path, None, "the file extension is unknown", remedy);
+                match ForeignFile::by_extension(&extension) {
+                    Some(kind) => refuse(kind, &mut scanner),
+                    None => scanner.refuse(
+                        "the file extension is unknown",
+                        "give a file whose name ends in .jsonl, .json or .csv",
+                    ),
+                }
                 return None;
             }
         };
         let mut read = || {
             let mut source = HashingReader::open(path)?;
             let stamp = Stamp::new(&source.metadata()?);
-            let format = scan(&mut source, &mut scanner)?;
+            let format = match ForeignFile::by_content(source.fill_buf()?) {
+                Some(kind) => {
+                    refuse(kind, &mut scanner);
+                    None
+                }
+                None => scan(&mut source, &mut scanner)?,
+            };
             let (file, sha) = source.finish()?;
             let same = Stamp::new(&file.metadata()?) == stamp;
             io::Result::Ok((file, sha, stamp, format, same))
@@ -162,6 +188,7 @@ impl Trainset {
                 label_digests: found.label_digests,
                 gaps: found.gaps,
                 lacking: found.lacking,
+                long_fields: found.long_fields,
                 first_line: found.first_line,
                 inputs: inputs.to_vec(),
                 sha256: hex(&sha),
@@ -274,6 +301,11 @@ impl Trainset {
         lacking.filter_map(|(column, lacking)| lacking.map(|(line, rows)| (column.as_str(), line, rows)))
     }
 
+    /// The fields that may hold rows which a stray quote swallowed.
+    pub fn long_fields(&self) -> Option<LongFields> {
+        self.long_fields
+    }
+
     /// The line of the first row without `column`. `None` if every row has it.
     pub fn first_without(&self, column: &str) -> Option<u32> {
         let is_input = self.inputs.iter().any(|c| c == column);
@@ -284,6 +316,10 @@ impl Trainset {
         let gap = self.gaps.iter().find(|(name, _)| name == column);
         (!everywhere).then(|| gap.map_or(self.first_line, |(_, line)| *line))
     }
+}
+
+fn refuse(kind: ForeignFile, scanner: &mut RowScanner<'_>) {
+    scanner.refuse(format!("this is {}", kind.what), kind.remedy);
 }
 
 fn json_row(bytes: &[u8]) -> Option<Record> {

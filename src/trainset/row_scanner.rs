@@ -1,9 +1,10 @@
 //! Scans a file once: hashes its bytes, checks its rows and records their offsets.
 
+use super::LongFields;
 use crate::python::json::{MAX_DEPTH, dumps, parse};
 use crate::schema::{Problems, nearest};
 use crate::value::Value;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
@@ -87,6 +88,7 @@ pub(super) struct ScanResult {
     pub(super) gaps: Vec<(String, u32)>,
     /// For each input: the first line without it and the number of such lines.
     pub(super) lacking: Vec<Option<(u32, usize)>>,
+    pub(super) long_fields: Option<LongFields>,
     pub(super) first_line: u32,
     columns: Vec<String>,
 }
@@ -133,6 +135,7 @@ impl<'p> RowScanner<'p> {
             label_digests: Vec::new(),
             gaps: Vec::new(),
             lacking: vec![None; inputs.len()],
+            long_fields: None,
             first_line: 1,
             columns: Vec::new(),
         };
@@ -153,6 +156,26 @@ impl<'p> RowScanner<'p> {
     /// Whether `limit` rows have been read.
     pub(super) fn is_full(&self) -> bool {
         self.found.digests.len() as u64 + self.bad as u64 >= self.limit
+    }
+
+    /// Whether the job names this column among the inputs.
+    pub(super) fn is_input(&self, column: &str) -> bool {
+        self.inputs.iter().any(|input| input == column)
+    }
+
+    /// Reports a problem of the whole file.
+    pub(super) fn refuse(&mut self, message: impl Into<String>, remedy: &str) {
+        self.problems.add(self.path, None, message, remedy);
+    }
+
+    /// Counts a field of so many lines that rows may be part of it.
+    pub(super) fn long_field(&mut self, line: u32, lines: u32) {
+        let first = LongFields {
+            line,
+            lines,
+            count: 0,
+        };
+        self.found.long_fields.get_or_insert(first).count += 1;
     }
 
     /// Reports a bad row, or a bad file.
@@ -179,6 +202,10 @@ impl<'p> RowScanner<'p> {
                 Ok(Value::Dict(_)) if serde_json::from_str::<&RawValue>(text).is_err() => {
                     let message = "this row holds NaN or Infinity, which JSON does not have";
                     return self.bad(line, message, "write null, a string or a finite number");
+                }
+                Ok(row @ Value::Dict(_)) if !is_finite(&row) => {
+                    let message = "this row holds a number that is too large for a float, such as 1e400";
+                    return self.bad(line, message, "write a smaller number, or put it into quotes");
                 }
                 Ok(Value::Dict(pairs)) => {
                     for (key, value) in &pairs {
@@ -343,6 +370,16 @@ fn first_8(digest: &[u8]) -> u64 {
         .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
+/// Whether every number within the value is finite. Python reads 1e400 as infinity.
+fn is_finite(value: &Value) -> bool {
+    match value {
+        Value::Float(number) => number.is_finite(),
+        Value::List(items) => items.iter().all(is_finite),
+        Value::Dict(items) => items.iter().all(|(_, value)| is_finite(value)),
+        _ => true,
+    }
+}
+
 /// Hashes a string as its JSON, so that all formats agree.
 fn digest_text(text: &str, digest: &mut Sha256) {
     if text.bytes().any(|b| b < 0x20 || b == b'"' || b == b'\\') {
@@ -376,12 +413,19 @@ impl<'de> Visitor<'de> for Columns<'_, '_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(ObjectKey(key)) = map.next_key()? {
             let raw: &RawValue = map.next_value()?;
-            self.0.column(&key, |digest| match raw.get() {
-                // The JSON of a plain string is its source text.
-                text if text.starts_with('"') && !text.contains('\\') => digest.update(text),
-                // Python's parser accepts everything that serde_json accepts.
-                text => digest.update(parse(text).map_or_else(|_| text.to_owned(), |value| dumps(&value))),
-            });
+            let text = raw.get();
+            // The JSON of a plain string is its source text.
+            if text.starts_with('"') && !text.contains('\\') {
+                self.0.column(&key, |digest| digest.update(text));
+                continue;
+            }
+            // Python's parser accepts everything that serde_json accepts.
+            let value = parse(text).ok();
+            if value.as_ref().is_some_and(|value| !is_finite(value)) {
+                return Err(A::Error::custom("a number is too large"));
+            }
+            let json = value.map_or_else(|| text.to_owned(), |value| dumps(&value));
+            self.0.column(&key, |digest| digest.update(json));
         }
         Ok(())
     }

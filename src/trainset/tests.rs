@@ -1,5 +1,7 @@
 //! Tests of example files: rows read by offset equal a full parse.
 
+mod refusals;
+
 use super::*;
 use crate::python::json::{dumps, parse};
 use crate::python::random::Random;

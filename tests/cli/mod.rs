@@ -4,6 +4,7 @@ mod changed_job;
 mod check;
 pub(crate) mod cluster;
 mod damaged_run;
+mod data_files;
 mod documents;
 mod drain;
 mod examples;

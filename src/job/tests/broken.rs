@@ -33,6 +33,13 @@ pub(super) const BROKEN: &[(&str, &str, u32, &str, &str)] = &[
         "relative to this file",
     ),
     (
+        "trainset = \"train.jsonl\"",
+        "trainset = \".\"",
+        4,
+        "is a folder",
+        "in it",
+    ),
+    (
         "inputs = [\"text\"]",
         "inputs = [\"txt\"]",
         1,
