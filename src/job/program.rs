@@ -86,6 +86,15 @@ pub(super) fn draft<'a>(
             predictors.push(one);
         }
     }
+    if predictors.len() > 1
+        && let Some(whole) = predictors.iter().find(|p| p.spec.is_program())
+    {
+        whole.place.report(
+            problems,
+            "the predictor `self` is the program itself, and there are others beside it",
+            "name it as DSPy does: the attribute's name",
+        );
+    }
     if predictors.is_empty() && problems.is_empty() {
         list.place.report(
             problems,

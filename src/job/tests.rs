@@ -3,6 +3,7 @@
 mod accounts;
 mod broken;
 mod endpoints;
+mod states;
 
 use super::*;
 use crate::python::random::Random;
@@ -272,27 +273,6 @@ fn state_replaces_instructions_descriptions_and_demos() {
         job.spec.teachers[0].predictors[0].instructions.as_deref(),
         Some("Sort."),
         "the state is the student's"
-    );
-
-    // The state of a bare `dspy.Predict` is flat.
-    fs::write(dir.path().join("s.json"), predictor(2).to_string()).expect("written");
-    let flat = text
-        .replace(
-            "name = \"classify\"\nmodule = \"ChainOfThought\"",
-            "name = \"self\"",
-        )
-        .replace("classify", "self");
-    let problems = read_text(dir.path(), "job.toml", &flat).expect_err("`check` is not in it");
-    assert!(
-        problems
-            .0
-            .iter()
-            .any(|p| p.message == "the saved state has no predictor `check`"),
-        "{problems}"
-    );
-    assert!(
-        !problems.to_string().contains("no predictor `self`"),
-        "{problems}"
     );
 }
 

@@ -3,7 +3,7 @@
 use super::{CutAnswers, JobSpec};
 use crate::hex::hex;
 use crate::lm::LmSettings;
-use crate::program::ProgramSpec;
+use crate::program::{ModuleKind, PredictorSpec, ProgramSpec};
 use crate::task::{RunId, TaskId};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -97,11 +97,15 @@ fn answering(lm: &LmSettings, server: ServerInIds) -> Answering<'_> {
 /// The job's part of a trace fingerprint: a digest of the metric, the row options, what becomes of cut answers, and the layout of a trace
 /// line.
 pub fn job_fingerprint(spec: &JobSpec) -> String {
+    // Version 0.1.0 called this predictor `self.predict`, so that its traces have to be rebuilt.
+    let is_bare = |p: &PredictorSpec| p.is_program() && p.module == ModuleKind::ChainOfThought;
+    let renamed = spec.student.predictors.iter().any(is_bare).then_some("predict");
     let shape = (TRACE_VERSION, &spec.metric, spec.exclude_demos);
-    let digest = match spec.cut_answers {
-        // As in version 0.1.0, which kept them.
-        CutAnswers::Keep => digest(&shape),
-        CutAnswers::Drop => digest(&(shape, CutAnswers::Drop)),
+    let digest = match (renamed, spec.cut_answers) {
+        // As in version 0.1.0, which kept cut answers.
+        (None, CutAnswers::Keep) => digest(&shape),
+        (Some(name), CutAnswers::Keep) => digest(&(shape, name)),
+        (renamed, CutAnswers::Drop) => digest(&(shape, renamed, CutAnswers::Drop)),
     };
     hex(&digest[..8])
 }

@@ -1,5 +1,6 @@
 //! The whole system from the outside: the real binaries, on folders of their own, against a real LM server.
 
+mod bare_module;
 mod changed_job;
 mod check;
 pub(crate) mod cluster;

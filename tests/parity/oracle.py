@@ -16,6 +16,7 @@ Case file (JSON)
                  "instructions": null | str, "desc": {"field": "text"}, "demos": [{...}],   demos: JSON values
                  "config": {...lm kwargs...}, "lm": "lm0", "repeat": 1, "inputs": {"field": "namespace key"},
                  "tools": ["add", "search"], "max_iters": 3}]
+  bare         bool = false: the program is the module of its only step, `self`
   trainset     [{field: value}], input_keys [field]
   metric       "none" | "exact_match:<field>" | "f1:<field>"     (see METRICS below)
   multitask    bool = true
@@ -33,7 +34,8 @@ Case file (JSON)
 Program semantics (forward): a namespace starts as the example inputs; each step is called with those of its signature's
 input fields found in the namespace (after the optional "inputs" renaming), `repeat` times in a row; after every call the
 prediction's fields are merged into the namespace and into the result; the program returns dspy.Prediction(**result).
-So predictor names are `step`, `step.predict` (ChainOfThought), `step.react` + `step.extract.predict` (ReAct).
+So predictor names are `step`, `step.predict` (ChainOfThought), `step.react` + `step.extract.predict` (ReAct); of a bare module `self` or
+`predict`.
 
 Output directory
   result.json      status, error, finetune jobs, per-trace scores/outputs, compiled LMs per predictor, request count
@@ -185,12 +187,12 @@ def build_program(case, types, lms, override=None):
         else:
             raise ValueError(kind)
         steps.append(dict(name=st["name"], module=m, input_fields=sig.input_fields, inputs=st.get("inputs") or {}, repeat=st.get("repeat", 1)))
-    prog = Pipeline(steps)
+    prog = steps[0]["module"] if case.get("bare") else Pipeline(steps)
     olm = override.get("lm")
     for st in case["program"]:
         lm_id = olm if isinstance(olm, str) else (olm or {}).get(st["name"], st.get("lm"))
         demos = (override.get("demos") or {}).get(st["name"], st.get("demos") or [])
-        mod = getattr(prog, st["name"])
+        mod = prog if case.get("bare") else getattr(prog, st["name"])
         for _, p in mod.named_predictors():
             if lm_id is not None:
                 p.lm = lms[lm_id]

@@ -54,8 +54,8 @@ const MODULES: OneOf<ModuleKind> = OneOf {
 table! {
     /// A predictor: one LM call.
     pub(in crate::job) struct PredictorTable {
-        /// The attribute's name in DSPy, such as `classify`; `self` if the predictor is the program itself. A ChainOfThought `classify` owns
-        /// the predictor `classify.predict`.
+        /// The attribute's name in DSPy, such as `classify`. `self` if the program is a bare `dspy.Predict` or `dspy.ChainOfThought`. A
+        /// ChainOfThought `classify` owns the predictor `classify.predict`, and a bare one `predict`.
         name: Word = Word, required("\"answer\"");
         /// The DSPy module.
         module: OneOf<ModuleKind> = MODULES, optional("\"ChainOfThought\"").default("`\"Predict\"`");

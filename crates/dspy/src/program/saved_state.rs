@@ -21,8 +21,8 @@ pub struct TrainedModel<'a> {
     pub api_base: Option<&'a str>,
 }
 
-/// Returns the student's state with each predictor's model; `models` has one entry per predictor. If the root of the
-/// program is itself a predictor (named `self`), DSPy's layout is flat.
+/// Returns the student's state with each predictor's model; `models` has one entry per predictor. If the program is a bare
+/// Predict (named `self`), DSPy's layout is flat.
 ///
 /// The state of a program with one predictor, `classify`, whose model was trained:
 ///

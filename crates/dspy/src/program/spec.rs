@@ -36,7 +36,7 @@ pub struct ProgramSpec {
 /// One predictor of a program.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PredictorSpec {
-    /// The attribute's name, such as `classify`.
+    /// The attribute's name, such as `classify`; `self` if the module is the whole program.
     pub name: String,
     /// The predictor's DSPy module.
     pub module: ModuleKind,
@@ -61,12 +61,19 @@ pub struct PredictorSpec {
 }
 
 impl PredictorSpec {
-    /// The name that DSPy's `named_predictors()` gives: a ChainOfThought owns a predictor called `predict`.
+    /// The name that DSPy's `named_predictors()` gives: a ChainOfThought owns a predictor called `predict`, and a bare
+    /// Predict is its own predictor, `self`.
     pub fn predictor_name(&self) -> String {
         match self.module {
             ModuleKind::Predict => self.name.clone(),
+            ModuleKind::ChainOfThought if self.is_program() => "predict".to_owned(),
             ModuleKind::ChainOfThought => format!("{}.predict", self.name),
         }
+    }
+
+    /// Whether the module is the whole program, such as `dspy.ChainOfThought("question -> answer")`.
+    pub fn is_program(&self) -> bool {
+        self.name == "self"
     }
 }
 
