@@ -4,7 +4,7 @@ use super::error::RunError;
 use super::outcome_log::OutcomeLog;
 use super::task_plan::TaskPlan;
 use crate::dataset::trainer_configs::Trainable;
-use crate::dataset::{Checks, DataFile, ExportRequest, ExportResult, LmKey, Split, write_data};
+use crate::dataset::{Checks, DataFile, ExportRequest, ExportResult, LmKey, RowRules, Split, write_data};
 use crate::finetune::{DataPart, FinetuneJob, ProviderSpec, RowFormat, file_name};
 use crate::report::{FileReport, ShardReport};
 use crate::run_dir::{RunDir, take_place, unfinished};
@@ -42,18 +42,25 @@ pub(super) fn write(
         job.spec.seed,
     );
     let path = |part, format| dir.data(&file_name(&name, part, format));
+    let recipe = job.training_spec(key);
+    let rules = RowRules {
+        adapter: job.spec.adapter,
+        length_limit: spec.length_limit(),
+        refuses_system: spec.refuses_system_messages(&recipe.model),
+    };
     let wanted = ExportRequest {
         key,
         split: &split,
         example: &example_digest,
         formats: &formats,
+        rules,
         path: &|part, format| unfinished(&path(part, format)),
     };
     let main = path(DataPart::Training, None);
     let written = write_data(log.traces(), rows, &wanted).map_err(RunError::with_path(&main))?;
     let names = put_in_place(dir, &name, &formats, &written)?;
     let shard = FinetuneJob {
-        recipe: job.training_spec(key),
+        recipe,
         data: training_file(file_name(&name, DataPart::Training, None), &written.training),
         validation: written
             .validation
@@ -122,7 +129,7 @@ impl ShardFiles {
         if validation_fraction > 0.0 && shard.validation.is_none() && checks.rows > 0 {
             warn!(%shard, "no validation rows: all share one example");
         }
-        for warning in checks.warnings(&shard.recipe.provider) {
+        for warning in checks.warnings(&shard.recipe) {
             warn!("{shard}: {warning}");
         }
     }
@@ -142,6 +149,7 @@ impl ShardFiles {
                 sha256: file.sha256.clone(),
             }),
             checks: self.checks.clone(),
+            warnings: self.checks.warnings(&shard.recipe),
             provider: shard.recipe.provider.name().to_owned(),
             training: None,
             model: None,

@@ -1,6 +1,8 @@
 //! Statistics and warnings of a training file, computed while it is written, so that a user can check it before paying for a training.
 
-use crate::finetune::{Conversation, ProviderSpec};
+use super::empty_answer::is_empty_answer;
+use crate::adapter::AdapterKind;
+use crate::finetune::{Conversation, ProviderSpec, TrainingSpec};
 use serde::{Deserialize, Serialize};
 use std::hash::{DefaultHasher, Hasher as _};
 
@@ -15,6 +17,17 @@ const MANY_DUPLICATES: f64 = 0.1;
 
 /// OpenAI's limit of an uploaded file, in bytes.
 const OPENAI_BYTES: u64 = 512_000_000;
+
+/// What the rows of a training are held against.
+#[derive(Clone, Copy, Debug)]
+pub struct RowRules {
+    /// The adapter that wrote the answers.
+    pub adapter: AdapterKind,
+    /// The length in tokens beyond which the trainer cuts a row or leaves it out. `None` if the job sets none.
+    pub length_limit: Option<u64>,
+    /// Whether the model's chat template is known to refuse a system message.
+    pub refuses_system: bool,
+}
 
 /// The statistics of a training file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,15 +45,22 @@ pub struct Checks {
     pub longest_line: u64,
     /// The number of rows that repeat an earlier one.
     pub duplicates: u64,
-    /// The number of rows with an empty answer.
+    /// The number of rows whose answer is empty, or has only empty fields.
     pub empty_answers: u64,
+    /// The job's own limit of a row's length in tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub length_limit: Option<u64>,
+    /// The number of rows that are longer, by the estimate of their tokens.
+    pub too_long: u64,
+    /// The number of rows with a system message, if the model's chat template is known to refuse one.
+    pub refused_system: u64,
     /// The number of validation rows that equal a training row: their examples differ only in fields that the predictor does not read.
     pub in_both: u64,
 }
 
 impl Checks {
-    /// The warnings for a training with this provider.
-    pub fn warnings(&self, provider: &ProviderSpec) -> Vec<String> {
+    /// The warnings for this training.
+    pub fn warnings(&self, training: &TrainingSpec) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.duplicates as f64 > self.rows as f64 * MANY_DUPLICATES {
             warnings.push(format!(
@@ -54,13 +74,31 @@ impl Checks {
                 self.empty_answers, self.rows
             ));
         }
+        if let Some(limit) = self.length_limit
+            && self.too_long > 0
+        {
+            warnings.push(format!(
+                "{} of {} training rows have more than the {limit} tokens that `train` allows, by their number of bytes (the longest \
+                 about {}): trainers cut them or leave them out",
+                self.too_long, self.rows, self.longest_tokens
+            ));
+        }
+        if self.refused_system > 0 {
+            warnings.push(format!(
+                "{} of {} training rows begin with a system message, which the chat template of {} is known to refuse: give the \
+                 trainer another template",
+                self.refused_system,
+                self.rows,
+                training.base_model()
+            ));
+        }
         if self.in_both > 0 {
             warnings.push(format!(
                 "{} rows that are kept back are trained on, too: their examples differ only in columns that no prompt shows",
                 self.in_both
             ));
         }
-        if matches!(provider, ProviderSpec::Openai(_)) && self.bytes > OPENAI_BYTES {
+        if matches!(training.provider, ProviderSpec::Openai(_)) && self.bytes > OPENAI_BYTES {
             warnings.push(format!(
                 "the training file has {} bytes, and OpenAI takes no more than {OPENAI_BYTES}: `data.limit` or a stronger \
                  metric make it smaller",
@@ -72,8 +110,9 @@ impl Checks {
 }
 
 /// Collects the statistics row by row. Uses 8 bytes of memory per row.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Checker {
+    rules: RowRules,
     checks: Checks,
     content_bytes: u64,
     longest: u64,
@@ -82,6 +121,20 @@ pub(super) struct Checker {
 }
 
 impl Checker {
+    pub(super) fn new(rules: RowRules) -> Checker {
+        Checker {
+            rules,
+            checks: Checks {
+                length_limit: rules.length_limit,
+                ..Checks::default()
+            },
+            content_bytes: 0,
+            longest: 0,
+            room: 0,
+            digests: Vec::new(),
+        }
+    }
+
     /// Adds the next line and its parsed row.
     pub(super) fn see(&mut self, line: &[u8], row: &Conversation<'_>) {
         let content_bytes: u64 = row
@@ -99,7 +152,15 @@ impl Checker {
         self.room = self
             .room
             .max(content_bytes + TEMPLATE_TOKENS * (row.messages.len() as u64 + 1));
-        self.checks.empty_answers += u64::from(row.answer().is_empty());
+        let RowRules {
+            adapter,
+            length_limit,
+            refuses_system,
+        } = self.rules;
+        let is_too_long = length_limit.is_some_and(|limit| content_bytes / BYTES_PER_TOKEN > limit);
+        self.checks.too_long += u64::from(is_too_long);
+        self.checks.empty_answers += u64::from(is_empty_answer(adapter, row.answer()));
+        self.checks.refused_system += u64::from(refuses_system && row.system().is_some());
         let mut hasher = DefaultHasher::new();
         hasher.write(line);
         self.digests.push(hasher.finish());

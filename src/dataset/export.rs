@@ -3,7 +3,7 @@
 //!
 //! One pass over the rows. In memory each row is a position and two digests.
 
-use super::checks::{Checker, Checks};
+use super::checks::{Checker, Checks, RowRules};
 use super::{LmKey, RowIndex, RowSpan, Split};
 use crate::finetune::{Conversation, DataPart, RowFormat};
 use crate::python::random::Random;
@@ -30,6 +30,8 @@ pub struct ExportRequest<'a> {
     pub example: &'a dyn Fn(u32) -> u64,
     /// Formats beside `messages`.
     pub formats: &'a [RowFormat],
+    /// What the rows are held against.
+    pub rules: RowRules,
     /// Returns the path of each file.
     pub path: &'a dyn Fn(DataPart, Option<RowFormat>) -> PathBuf,
 }
@@ -89,7 +91,7 @@ pub fn write_data(traces: &File, rows: &RowIndex, wanted: &ExportRequest<'_>) ->
     let (training, checker) = training.finish()?;
     let (validation, kept_back) = match validation {
         Some(validation) => validation.finish().map(|(file, checker)| (Some(file), checker))?,
-        None => (None, Checker::default()),
+        None => (None, Checker::new(wanted.rules)),
     };
     Ok(ExportResult {
         training,
@@ -134,7 +136,7 @@ impl PartWriter {
         Ok(PartWriter {
             messages: HashingWriter::new(file(None)?),
             others: others.collect::<io::Result<_>>()?,
-            checker: Checker::default(),
+            checker: Checker::new(wanted.rules),
             converted: String::new(),
         })
     }

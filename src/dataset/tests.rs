@@ -1,7 +1,8 @@
 //! Tests of the export with seeded random traces.
 
 use super::*;
-use crate::finetune::{DataPart, ProviderSpec, RowFormat, ServiceSpec, file_name};
+use crate::adapter::AdapterKind;
+use crate::finetune::{DataPart, ProviderSpec, RowFormat, ServiceSpec, TrainingSpec, file_name};
 use crate::trace::LineIndex;
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -66,6 +67,10 @@ impl RandomTraces {
     }
 
     fn write(&self, fraction: f64, formats: &[RowFormat]) -> ExportResult {
+        self.write_by(NO_RULES, fraction, formats)
+    }
+
+    fn write_by(&self, rules: RowRules, fraction: f64, formats: &[RowFormat]) -> ExportResult {
         let key = LmKey {
             lm: "s".to_owned(),
             predictor: None,
@@ -80,6 +85,7 @@ impl RandomTraces {
             key: &key,
             example: &example,
             formats,
+            rules,
             path: &|part, format| self.dir.path().join(file_name("s", part, format)),
         };
         let traces = File::open(self.dir.path().join("traces.jsonl")).expect("the traces");
@@ -93,6 +99,26 @@ impl RandomTraces {
             .lines()
             .map(str::to_owned)
             .collect()
+    }
+}
+
+/// Rules without a limit.
+const NO_RULES: RowRules = RowRules {
+    adapter: AdapterKind::Chat,
+    length_limit: None,
+    refuses_system: false,
+};
+
+/// A training of `openai/google/gemma-2-2b-it` with this provider.
+fn training(provider: ProviderSpec) -> TrainingSpec {
+    TrainingSpec {
+        job: "j".to_owned(),
+        lm: "s".to_owned(),
+        predictor: None,
+        model: "openai/google/gemma-2-2b-it".to_owned(),
+        seed: 0,
+        train: Default::default(),
+        provider,
     }
 }
 
@@ -233,7 +259,7 @@ fn warnings_cover_empty_answers_duplicates_and_in_both() {
     ];
     // The examples differ, the rows do not.
     let checks = RandomTraces::new(&[1, 2, 3, 4], &calls).write(0.5, &[]).checks;
-    let warnings = checks.warnings(&ProviderSpec::Simulated).join("\n");
+    let warnings = checks.warnings(&training(ProviderSpec::Simulated)).join("\n");
     assert_eq!(checks.rows, 2);
     assert!(checks.in_both > 0, "{checks:?}");
     for words in ["empty answer", "are trained on, too"] {
@@ -244,7 +270,8 @@ fn warnings_cover_empty_answers_duplicates_and_in_both() {
         (checks.duplicates, checks.empty_answers, checks.in_both),
         (2, 3, 0)
     );
-    assert!(checks.warnings(&ProviderSpec::Simulated)[0].contains("2 of 4 training rows are duplicates"));
+    let warnings = checks.warnings(&training(ProviderSpec::Simulated));
+    assert!(warnings[0].contains("2 of 4 training rows are duplicates"));
 }
 
 #[test]
@@ -254,9 +281,9 @@ fn warnings_report_a_file_too_large_for_openai_only_there() {
         bytes: 600_000_000,
         ..Checks::default()
     };
-    assert!(checks.warnings(&ProviderSpec::Simulated).is_empty());
+    assert!(checks.warnings(&training(ProviderSpec::Simulated)).is_empty());
     let openai = ProviderSpec::Openai(ServiceSpec::default());
-    assert!(checks.warnings(&openai)[0].contains("512000000"));
+    assert!(checks.warnings(&training(openai))[0].contains("512000000"));
 }
 
 #[test]
@@ -264,5 +291,66 @@ fn warnings_are_empty_for_an_ordinary_file() {
     let calls: Vec<_> = (0..30).map(|i| one_call(&format!("q{i}"), "a")).collect();
     let examples: Vec<u64> = (0..30).collect();
     let checks = RandomTraces::new(&examples, &calls).write(0.2, &[]).checks;
-    assert!(checks.warnings(&ProviderSpec::Simulated).is_empty(), "{checks:?}");
+    assert!(
+        checks.warnings(&training(ProviderSpec::Simulated)).is_empty(),
+        "{checks:?}"
+    );
+}
+
+#[test]
+fn checks_count_rows_beyond_the_length_limit() {
+    let calls = [
+        one_call(&"x".repeat(396), "[[ ## a ## ]]\\nfour"),
+        one_call(&"x".repeat(4000), "b"),
+        one_call("c", "d"),
+    ];
+    let rules = RowRules {
+        length_limit: Some(103),
+        ..NO_RULES
+    };
+    let checks = RandomTraces::new(&[1, 2, 3], &calls)
+        .write_by(rules, 0.0, &[])
+        .checks;
+    assert_eq!((checks.too_long, checks.length_limit), (1, Some(103)));
+    let warnings = checks.warnings(&training(ProviderSpec::Simulated));
+    assert_eq!(warnings.len(), 1);
+    assert!(
+        warnings[0].starts_with("1 of 3 training rows have more than the 103 tokens"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn checks_count_answers_whose_fields_are_all_empty() {
+    let empty = "[[ ## answer ## ]]\\n\\n\\n[[ ## completed ## ]]\\n";
+    let full = "[[ ## answer ## ]]\\nx\\n\\n[[ ## completed ## ]]\\n";
+    let calls = [one_call("a", empty), one_call("b", full)];
+    let checks = RandomTraces::new(&[1, 2], &calls).write(0.0, &[]).checks;
+    assert_eq!(checks.empty_answers, 1);
+}
+
+#[test]
+fn checks_count_system_messages_that_the_template_refuses() {
+    let checks = Checks {
+        rows: 2,
+        refused_system: 2,
+        ..Checks::default()
+    };
+    let warnings = checks.warnings(&training(ProviderSpec::Export(Default::default())));
+    assert!(
+        warnings[0].contains("2 of 2 training rows begin with a system message")
+            && warnings[0].contains("google/gemma-2-2b-it"),
+        "{warnings:?}"
+    );
+    let line = r#"{"messages":[{"role":"system","content":"s"},{"role":"user","content":"u"},{"role":"assistant","content":"a"}]}"#;
+    let row = crate::finetune::Conversation::read(line).expect("a row");
+    for (refuses_system, count) in [(true, 1), (false, 0)] {
+        let mut checker = checks::Checker::new(RowRules {
+            refuses_system,
+            ..NO_RULES
+        });
+        checker.see(line.as_bytes(), &row);
+        let checks = checker.conclude(&checks::Checker::new(NO_RULES));
+        assert_eq!(checks.refused_system, count);
+    }
 }

@@ -18,6 +18,7 @@ mod simulated;
 mod slug;
 mod spec;
 mod store_record;
+mod system_role;
 mod together;
 mod train_keys;
 mod training;
@@ -36,6 +37,7 @@ pub use store_record::{
     ID_SLOT, LOOKED_SLOT, NOT_HERE_SLOT, PREFLIGHT_SLOT, PROGRESS_SLOT, Preflight, STARTED_SLOT,
     TrainingRecord, now_ms,
 };
+pub use system_role::refuses_system_role;
 pub use training::{TrainingId, TrainingOutcome, TrainingProgress, TrainingResult, TrainingState};
 
 pub use crate::training_file::TrainingFile;

@@ -4,6 +4,7 @@ use super::access::{api_base, key_variable, open_arguments};
 use super::keys::FinetuneTable;
 use crate::finetune::{
     CommandSpec, DataPart, ExportSpec, FireworksSpec, ProviderSpec, RowFormat, ServiceSpec, file_name,
+    refuses_system_role,
 };
 use crate::lm::LmSettings;
 use crate::schema::definition::Table as _;
@@ -38,6 +39,19 @@ impl FinetuneSpec {
         formats
     }
 
+    /// The job's own limit of a row's length in tokens, by the names that trainers and services have for it.
+    pub fn length_limit(&self) -> Option<u64> {
+        let limit = |key: &&str| self.train.get(*key).and_then(Json::as_u64);
+        LENGTH_LIMITS.iter().find_map(limit).filter(|tokens| *tokens > 0)
+    }
+
+    /// Whether the trainer would refuse the system message of every row: by the chat template of `model`, unless the job gives another
+    /// template.
+    pub fn refuses_system_messages(&self, model: &str) -> bool {
+        let own_template = self.train.keys().any(|key| key.contains("template"));
+        self.provider != ProviderSpec::Simulated && !own_template && refuses_system_role(model)
+    }
+
     /// The files of rows that an LM key may get.
     pub fn row_files(&self, key: &str) -> Vec<String> {
         let parts = if self.validation_fraction > 0.0 {
@@ -57,6 +71,15 @@ impl FinetuneSpec {
         parts.iter().flat_map(of_part).collect()
     }
 }
+
+/// The keys of `train` that limit a row's length: of TRL and `command`, of axolotl and Together, of LLaMA-Factory, and of Fireworks.
+const LENGTH_LIMITS: [&str; 5] = [
+    "max_length",
+    "max_seq_length",
+    "sequence_len",
+    "cutoff_len",
+    "max_context_length",
+];
 
 /// OpenAI's maximum length of a suffix. The other providers have the same limit.
 const LONGEST_SUFFIX: usize = 64;

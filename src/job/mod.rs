@@ -17,13 +17,13 @@ mod program;
 mod rehearse;
 mod signature_fields;
 mod state;
+mod warnings;
 
 pub use finetune::FinetuneSpec;
 pub use lm::KeyVariable;
 
 use crate::dataset::LmKey;
-use crate::dataset::trainer_configs::TrainerArguments;
-use crate::finetune::{ProviderSpec, TrainingSpec};
+use crate::finetune::TrainingSpec;
 use crate::program::ProgramSpec;
 use crate::schema::definition::{Table as _, TableDefinition};
 use crate::schema::form::{EitherValue, Read};
@@ -161,7 +161,7 @@ fn assemble(root: &Section<'_>, sources: &Sources, problems: &mut Problems) -> O
     }
     let lines = lms.lines.clone();
     let (data, metric) = (data?, metric.map(|(metric, _)| metric));
-    let mut warnings = warnings(&lms, &student, &teachers, metric.is_none());
+    let mut warnings = warnings::of_names(&lms, &student, &teachers, metric.is_none());
     warnings.extend(data.warnings());
     let mut job = Job {
         file: root.place.file.to_owned(),
@@ -194,7 +194,7 @@ fn assemble(root: &Section<'_>, sources: &Sources, problems: &mut Problems) -> O
         check::buildable(&job.spec, &places, problems);
         let close = check::enough_rows(&job, &lines, root.place, problems);
         job.warnings.extend(close);
-        job.warnings.extend(unread_train_keys(&job));
+        job.warnings.extend(warnings::of_trainings(&job));
     }
     Some(job)
 }
@@ -246,40 +246,6 @@ fn drafts_of_teachers<'a>(
         teachers.push(draft);
     }
     teachers
-}
-
-/// Keys of `train` that no configuration of `export` contains.
-fn unread_train_keys(job: &Job) -> Vec<String> {
-    let exported = job
-        .finetune
-        .iter()
-        .filter(|(_, finetune)| matches!(finetune.provider, ProviderSpec::Export(_)));
-    let unread = exported.flat_map(|(lm, finetune)| {
-        let left_out = TrainerArguments::from_train(&finetune.train).left_out;
-        left_out.into_iter().map(move |key| {
-            format!(
-                "[lm.{lm}.finetune]: the configurations that `export` writes have no place for `train.{key}`"
-            )
-        })
-    });
-    unread.collect()
-}
-
-fn warnings(lms: &Lms, student: &ProgramSpec, teachers: &[ProgramSpec], unfiltered: bool) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if unfiltered {
-        warnings.push("there is no [metric]: every trace is kept, right or wrong".to_owned());
-    }
-    let used: Vec<&str> = teachers
-        .iter()
-        .chain([student])
-        .flat_map(|p| &p.predictors)
-        .map(|p| p.lm.as_str())
-        .collect();
-    for name in lms.settings.keys().filter(|name| !used.contains(&name.as_str())) {
-        warnings.push(format!("no predictor uses [lm.{name}]"));
-    }
-    warnings
 }
 
 #[cfg(test)]

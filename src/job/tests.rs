@@ -4,6 +4,7 @@ mod accounts;
 mod broken;
 mod endpoints;
 mod states;
+mod training_advice;
 
 use super::*;
 use crate::python::random::Random;

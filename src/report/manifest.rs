@@ -148,6 +148,9 @@ pub struct ShardReport {
     /// Statistics of the training rows.
     #[serde(default)]
     pub checks: Checks,
+    /// What they warn of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// The fine-tuning provider.
     pub provider: String,
     /// The provider's id of the training.

@@ -24,7 +24,7 @@ pub fn summary(manifest: &Manifest, dir: &RunDir, retry: &str) -> String {
         time(seconds)
     )];
     lines.extend(outcome_lines(manifest));
-    lines.extend(manifest.shards.iter().map(shard_line));
+    lines.extend(manifest.shards.iter().flat_map(shard_lines));
     lines.extend(file_lines(manifest, dir, retry));
     lines.join("\n")
 }
@@ -71,10 +71,10 @@ fn outcome_lines(manifest: &Manifest) -> Vec<String> {
     lines
 }
 
-fn shard_line(shard: &ShardReport) -> String {
+fn shard_lines(shard: &ShardReport) -> Vec<String> {
     let validation = shard.validation.as_ref();
     let validation = validation.map(|file| format!(", {} for validation", count(file.rows)));
-    format!(
+    let line = format!(
         "  {} rows{} {} -> {}",
         count(shard.rows),
         validation.unwrap_or_default(),
@@ -83,7 +83,12 @@ fn shard_line(shard: &ShardReport) -> String {
             .model
             .as_deref()
             .unwrap_or("not trained: train on the rows yourself"),
-    )
+    );
+    let warnings = shard.warnings.iter();
+    [line]
+        .into_iter()
+        .chain(warnings.map(|warning| format!("             {warning}")))
+        .collect()
 }
 
 fn file_lines(manifest: &Manifest, dir: &RunDir, retry: &str) -> Vec<String> {

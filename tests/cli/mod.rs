@@ -19,6 +19,7 @@ mod odd_answers;
 mod rehearse;
 mod resume;
 mod retry;
+mod row_warnings;
 mod screens;
 mod secrets;
 mod simulated_lm;

@@ -1,0 +1,49 @@
+//! Tests of warnings before a training: templates that refuse the rows.
+
+use super::*;
+
+fn warnings(dir: &Path, text: &str) -> String {
+    let job = read_text(dir, "job.toml", text).unwrap_or_else(|problems| panic!("{problems}"));
+    job.warnings.join("\n")
+}
+
+#[test]
+fn read_warns_of_a_model_whose_template_refuses_system_messages() {
+    let dir = dir();
+    let model = "model = \"openai/Qwen/Qwen3-0.6B\"";
+    let gemma = "model = \"openai/google/gemma-2-2b-it\"";
+    let provider = "provider = \"export\"\ntrain = { n_epochs = 3 }";
+    for (own, finetune, warned) in [
+        (model, provider.to_owned(), false),
+        (gemma, provider.to_owned(), true),
+        (model, format!("{provider}\n{gemma}"), true),
+        (gemma, "provider = \"simulated\"".to_owned(), false),
+        (
+            gemma,
+            "provider = \"command\"\ntrainer = \"t\"\ntrain = { chat_template = \"own\" }".to_owned(),
+            false,
+        ),
+    ] {
+        let text = good().replace(model, own).replace(provider, &finetune);
+        let found = warnings(dir.path(), &text);
+        let words =
+            "[lm.student.finetune]: the chat template of openai/google/gemma-2-2b-it is known to refuse";
+        assert_eq!(found.contains(words), warned, "{finetune}: {found}");
+    }
+}
+
+#[test]
+fn length_limit_reads_the_names_of_trainers_and_services() {
+    let dir = dir();
+    for (train, limit) in [
+        ("max_length = 900", Some(900)),
+        ("max_seq_length = 2048", Some(2048)),
+        ("max_length = \"auto\", max_seq_length = 64", Some(64)),
+        ("max_length = 0", None),
+        ("n_epochs = 3", None),
+    ] {
+        let text = good().replace("train = { n_epochs = 3 }", &format!("train = {{ {train} }}"));
+        let job = read_text(dir.path(), "job.toml", &text).unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(job.finetune["student"].length_limit(), limit, "{train}");
+    }
+}

@@ -1,0 +1,61 @@
+//! Warnings of a valid job: what is allowed but probably a mistake.
+
+use super::Job;
+use super::lm::Lms;
+use crate::dataset::trainer_configs::TrainerArguments;
+use crate::finetune::ProviderSpec;
+use crate::program::ProgramSpec;
+
+/// LMs that no predictor uses, and a missing metric.
+pub(super) fn of_names(
+    lms: &Lms,
+    student: &ProgramSpec,
+    teachers: &[ProgramSpec],
+    unfiltered: bool,
+) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if unfiltered {
+        warnings.push("there is no [metric]: every trace is kept, right or wrong".to_owned());
+    }
+    let used: Vec<&str> = teachers
+        .iter()
+        .chain([student])
+        .flat_map(|p| &p.predictors)
+        .map(|p| p.lm.as_str())
+        .collect();
+    for name in lms.settings.keys().filter(|name| !used.contains(&name.as_str())) {
+        warnings.push(format!("no predictor uses [lm.{name}]"));
+    }
+    warnings
+}
+
+/// Keys of `train` that no configuration of `export` contains, and models whose chat template refuses the rows.
+pub(super) fn of_trainings(job: &Job) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let trained = |lm: &str| {
+        job.spec
+            .student
+            .predictors
+            .iter()
+            .any(|predictor| predictor.lm == lm)
+    };
+    for (lm, finetune) in &job.finetune {
+        if matches!(finetune.provider, ProviderSpec::Export(_)) {
+            let left_out = TrainerArguments::from_train(&finetune.train).left_out;
+            warnings.extend(left_out.into_iter().map(|key| {
+                format!(
+                    "[lm.{lm}.finetune]: the configurations that `export` writes have no place for `train.{key}`"
+                )
+            }));
+        }
+        let own = job.spec.lms.get(lm).map(|settings| &settings.model);
+        let model = finetune.model.as_ref().or(own);
+        if let Some(model) = model.filter(|model| trained(lm) && finetune.refuses_system_messages(model)) {
+            warnings.push(format!(
+                "[lm.{lm}.finetune]: the chat template of {model} is known to refuse system messages, and every row begins with one: \
+                 give the trainer another template, or train another model"
+            ));
+        }
+    }
+    warnings
+}
