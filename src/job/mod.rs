@@ -194,7 +194,8 @@ fn assemble(root: &Section<'_>, sources: &Sources, problems: &mut Problems) -> O
         check::buildable(&job.spec, &places, problems);
         let close = check::enough_rows(&job, &lines, root.place, problems);
         job.warnings.extend(close);
-        job.warnings.extend(warnings::of_trainings(&job));
+        let more = [warnings::of_trainings(&job), warnings::of_teachers(&job.spec)];
+        job.warnings.extend(more.into_iter().flatten());
     }
     Some(job)
 }

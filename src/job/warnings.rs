@@ -4,7 +4,8 @@ use super::Job;
 use super::lm::Lms;
 use crate::dataset::trainer_configs::TrainerArguments;
 use crate::finetune::ProviderSpec;
-use crate::program::ProgramSpec;
+use crate::program::{ProgramSpec, PromptPart, prompt_differences};
+use crate::spec::JobSpec;
 
 /// LMs that no predictor uses, and a missing metric.
 pub(super) fn of_names(
@@ -54,6 +55,31 @@ pub(super) fn of_trainings(job: &Job) -> Vec<String> {
             warnings.push(format!(
                 "[lm.{lm}.finetune]: the chat template of {model} is known to refuse system messages, and every row begins with one: \
                  give the trainer another template, or train another model"
+            ));
+        }
+    }
+    warnings
+}
+
+/// Teachers whose prompts are not the student's. The rows have the teacher's, as in DSPy.
+pub(super) fn of_teachers(spec: &JobSpec) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (at, teacher) in spec.teachers.iter().enumerate() {
+        let differences = prompt_differences(&spec.student, teacher, &spec.program_settings());
+        for (part, words, key) in [
+            (PromptPart::Instructions, "other instructions", "instructions"),
+            (PromptPart::Fields, "other field descriptions or types", "desc"),
+        ] {
+            let names = differences.iter().filter(|(_, differs)| *differs == part);
+            let names: Vec<String> = names.map(|(name, _)| format!("`{name}`")).collect();
+            if names.is_empty() {
+                continue;
+            }
+            warnings.push(format!(
+                "teacher {} has {words} than the student ({}): the rows contain the teacher's, so the compiled student is asked what it \
+                 was not trained on. Write the same `{key}` for both, or give [student] the `state` of the teacher",
+                at + 1,
+                names.join(", ")
             ));
         }
     }

@@ -116,7 +116,11 @@ fn example_saved_teacher_takes_instructions_and_demos_of_the_saved_state() {
     assert!(row.contains("Weigh the food more than the rest."), "{row}");
     assert!(row.contains("Nice music, bland food."), "{row}");
     let student = folder.read("saved-teacher/compiled.json");
-    assert!(!student.contains("Weigh the food"), "{student}");
+    assert!(
+        student.contains("Weigh the food more than the rest."),
+        "{student}"
+    );
+    assert!(!student.contains("Nice music"), "{student}");
 }
 
 #[test]

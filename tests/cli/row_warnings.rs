@@ -30,3 +30,19 @@ fn compile_warns_of_rows_that_the_trainer_would_cut_or_refuse() {
     assert_eq!(shard["checks"]["refused_system"], 10);
     assert_eq!(shard["warnings"].as_array().map(Vec::len), Some(2), "{shard}");
 }
+
+#[test]
+fn compile_warns_of_a_teacher_with_other_instructions_than_the_student() {
+    let folder = Folder::new();
+    let mut job = JobFile::with_teacher("model = \"simulated/x\"");
+    job.teachers = "[[teacher]]\nlm = \"teacher\"\nprogram = \"teacher.toml\"".to_owned();
+    job.write(&folder, 3);
+    folder.write(
+        "teacher.toml",
+        "[[predictors]]\nname = \"plan\"\nsignature = \"question -> plan\"\ninstructions = \"Think of a good plan.\"\n\
+         [[predictors]]\nname = \"answer\"\nmodule = \"ChainOfThought\"\nsignature = \"question, plan -> answer\"\n",
+    );
+    let words = "teacher 1 has other instructions than the student (`plan`)";
+    folder.run(&["check", "job.toml"]).with(0).saying(words);
+    folder.run(&["compile", "job.toml", "--rehearse"]).saying(words);
+}

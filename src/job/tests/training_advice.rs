@@ -1,10 +1,64 @@
-//! Tests of warnings before a training: templates that refuse the rows.
+//! Tests of warnings before a training: prompts that the student is not trained on, and templates that refuse the rows.
 
 use super::*;
 
 fn warnings(dir: &Path, text: &str) -> String {
     let job = read_text(dir, "job.toml", text).unwrap_or_else(|problems| panic!("{problems}"));
     job.warnings.join("\n")
+}
+
+#[test]
+fn read_warns_of_a_teacher_with_other_instructions_than_the_student() {
+    let dir = dir();
+    let program = |instructions: &str, desc: &str| {
+        format!(
+            "[[predictors]]\nname = \"classify\"\nmodule = \"ChainOfThought\"\n\
+             signature = \"text -> label: Literal['a', 'b'], color: Color\"\ninstructions = \"{instructions}\"\n\
+             desc = {{ text = \"{desc}\" }}\n[[predictors]]\nname = \"check\"\nsignature = \"text, said -> verdict\"\n\
+             inputs = {{ said = \"label\" }}\nrepeat = 2\n"
+        )
+    };
+    let text = good().replace("[[teacher]]", "[[teacher]]\nprogram = \"t.toml\"");
+    for (instructions, desc, words) in [
+        ("Sort.", "what was said", ""),
+        (
+            "Sort with care.",
+            "what was said",
+            "teacher 1 has other instructions than the student (`classify.predict`)",
+        ),
+        (
+            "Sort.",
+            "what the caller said",
+            "teacher 1 has other field descriptions or types than the student (`classify.predict`)",
+        ),
+    ] {
+        fs::write(dir.path().join("t.toml"), program(instructions, desc)).expect("written");
+        let warnings = warnings(dir.path(), &text);
+        assert_eq!(
+            warnings.contains("than the student"),
+            !words.is_empty(),
+            "{warnings}"
+        );
+        assert!(warnings.contains(words), "{warnings}");
+    }
+    assert!(!warnings(dir.path(), &good()).contains("than the student"));
+}
+
+#[test]
+fn read_warns_of_a_teacher_whose_state_changes_its_instructions() {
+    let dir = dir();
+    let predictor = serde_json::json!({"demos": [], "signature": {"instructions": "Saved.", "fields": []}});
+    let state = serde_json::json!({"classify.predict": predictor, "check": predictor});
+    fs::write(dir.path().join("s.json"), state.to_string()).expect("written");
+    let only_teacher = good().replace("[[teacher]]", "[[teacher]]\nstate = \"s.json\"");
+    let found = warnings(dir.path(), &only_teacher);
+    assert!(
+        found.contains("other instructions than the student (`classify.predict`, `check`)"),
+        "{found}"
+    );
+    let both = only_teacher.replace("[student]", "[student]\nstate = \"s.json\"");
+    let found = warnings(dir.path(), &both);
+    assert!(!found.contains("than the student"), "{found}");
 }
 
 #[test]

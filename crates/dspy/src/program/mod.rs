@@ -72,12 +72,14 @@
 
 mod build;
 mod demo_warnings;
+mod prompt_differences;
 mod run;
 mod saved_state;
 mod spec;
 
 pub use build::BuildError;
 pub use demo_warnings::unread_demo_keys;
+pub use prompt_differences::{PromptPart, prompt_differences};
 pub use run::{
     Call, CallRequest, Exchange, PendingCall, ProgramFailure, ProgramFailureKind, ProgramResult, Step,
     UnparsedCall, UnusedExchange,
