@@ -149,6 +149,7 @@ fn assemble(root: &Section<'_>, sources: &Sources, problems: &mut Problems) -> O
         check::scorable(metric, *place, &drafts, data.as_ref(), problems);
     }
     let places: Vec<_> = drafts.iter().map(|draft| draft.place).collect();
+    let of_states: Vec<String> = drafts.iter().flat_map(|draft| draft.warnings.clone()).collect();
     let spec = |draft: Draft<'_>| ProgramSpec {
         predictors: draft.predictors.into_iter().map(|p| p.spec).collect(),
     };
@@ -163,6 +164,7 @@ fn assemble(root: &Section<'_>, sources: &Sources, problems: &mut Problems) -> O
     let (data, metric) = (data?, metric.map(|(metric, _)| metric));
     let mut warnings = warnings::of_names(&lms, &student, &teachers, metric.is_none());
     warnings.extend(data.warnings());
+    warnings.extend(of_states);
     let mut job = Job {
         file: root.place.file.to_owned(),
         digest: sources.digest(),

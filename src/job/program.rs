@@ -17,6 +17,8 @@ pub(super) struct Draft<'a> {
     pub(super) predictors: Vec<DraftPredictor<'a>>,
     /// The place of the program in its file.
     pub(super) place: Place<'a>,
+    /// What its saved state has in another form.
+    pub(super) warnings: Vec<String>,
 }
 
 /// The named types of a job.
@@ -105,6 +107,7 @@ pub(super) fn draft<'a>(
     Some(Draft {
         predictors,
         place: section.place,
+        warnings: Vec::new(),
     })
 }
 

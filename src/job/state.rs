@@ -49,7 +49,7 @@ pub(super) fn take(draft: &mut Draft<'_>, name: &Read<'_, &str>, sources: &Sourc
             }
         };
         if let Some(section) = section {
-            replace(predictor, &section, problems);
+            draft.warnings.extend(replace(predictor, &section, problems));
         }
     }
 }
@@ -117,22 +117,25 @@ fn how_to_name(root: &Section<'_>, is_only: bool) -> String {
     )
 }
 
-/// Replaces what a saved predictor has.
-fn replace(predictor: &mut DraftPredictor<'_>, saved: &Section<'_>, problems: &mut Problems) {
+/// Replaces what a saved predictor has. Returns a warning if it has more or fewer fields than the signature.
+fn replace(
+    predictor: &mut DraftPredictor<'_>,
+    saved: &Section<'_>,
+    problems: &mut Problems,
+) -> Option<String> {
     let wanted = "{ \"instructions\": …, \"fields\": […] }";
-    let Some(signature) = saved
+    let signature = saved
         .need("signature", wanted, problems)
-        .and_then(|item| item.section(problems))
-    else {
-        return;
-    };
+        .and_then(|item| item.section(problems))?;
     if let Some(item) = signature.need("instructions", "…", problems) {
         predictor.spec.instructions = item.text(problems).map(str::to_owned);
     }
     let fields = signature
         .need("fields", "[…]", problems)
         .and_then(|item| item.list(problems));
+    let count = fields.as_ref().map_or(0, Vec::len);
     let names = predictor.shape.iter().flat_map(|shape| shape.fields());
+    let wanted = names.clone().count();
     // DSPy pairs the fields by position and ignores surplus ones.
     for (field, saved) in names.zip(fields.into_iter().flatten()) {
         let Some(saved) = saved.section(problems) else {
@@ -147,4 +150,12 @@ fn replace(predictor: &mut DraftPredictor<'_>, saved: &Section<'_>, problems: &m
         let text = |demo: Item<'_>| demo.section(problems).map(|_| demo.node().to_text());
         predictor.spec.demos = demos.filter_map(text).collect();
     }
+    (predictor.shape.is_some() && count != wanted).then(|| {
+        format!(
+            "{}:{}: the saved predictor `{}` has {count} fields, and the signature {wanted}: they are paired by position, as in DSPy",
+            signature.place.file.display(),
+            signature.place.line,
+            predictor.spec.predictor_name()
+        )
+    })
 }

@@ -103,6 +103,22 @@ fn state_of_a_bare_module_is_named_where_the_job_calls_it_otherwise() {
 }
 
 #[test]
+fn state_with_another_number_of_fields_is_warned_of() {
+    // What `name = "predict"` makes of the state of a bare ChainOfThought.
+    let job = read_with(&of_chain_of_thought(), "predict", "Predict")
+        .unwrap_or_else(|problems| panic!("{problems}"));
+    let words = "s.json:1: the saved predictor `predict` has 3 fields, and the signature 2";
+    assert!(job.warnings.join("\n").contains(words), "{:?}", job.warnings);
+    let job = read_with(&of_chain_of_thought(), "self", "ChainOfThought")
+        .unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(
+        !job.warnings.join("\n").contains("paired by position"),
+        "{:?}",
+        job.warnings
+    );
+}
+
+#[test]
 fn predictor_self_has_no_others_beside_it() {
     let dir = dir();
     let text = good()
