@@ -142,6 +142,21 @@ impl Cluster {
         });
     }
 
+    /// The answers that are recorded for tasks without an outcome.
+    pub(crate) fn recorded_answers(&self) -> usize {
+        const COUNT: &str = "
+            local answers = 0
+            for _, task in ipairs(redis.call('KEYS', '*:task:*')) do
+                if redis.call('HEXISTS', task, 'p') == 0 then
+                    for _, field in ipairs(redis.call('HKEYS', task)) do
+                        answers = answers + (string.find(field, '^%d') or 0)
+                    end
+                end
+            end
+            return answers";
+        redis::from_redis_value(self.redis.ask(&["EVAL", COUNT, "0"])).unwrap()
+    }
+
     /// The name of a key of the run.
     pub(crate) fn key(&self, run: &str, name: &str) -> String {
         format!("bsft:{}:v1:{{{run}}}:{name}", self.namespace)
