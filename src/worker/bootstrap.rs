@@ -143,6 +143,11 @@ async fn attempt(
     match &ended {
         Ok(AttemptEnd::Done | AttemptEnd::Stored(_)) => {}
         Err(StoreError::Fenced(_)) => spans::ended(&span, "fenced"),
+        Err(StoreError::ForeignData { .. }) => {
+            spans::ended(&span, "interrupted");
+            // An attempt that is not released counts as lost, and the task is sound. If this fails, too, it counts.
+            let _ = store.release(run, reference).await;
+        }
         Ok(AttemptEnd::Held | AttemptEnd::HandedBack | AttemptEnd::Interrupted) | Err(_) => {
             spans::ended(&span, "interrupted")
         }

@@ -1,4 +1,5 @@
-//! Reading long answers beside the runtime, so that timers, signals and other tasks do not wait for it.
+//! Reading long answers beside the runtime, so that timers, signals and other tasks do not wait for it. The lease of the task itself is not
+//! renewed meanwhile, so readers must take time in proportion to the length of an answer: seconds at most.
 
 use std::thread::available_parallelism;
 use tokio::runtime::{Handle, RuntimeFlavor};

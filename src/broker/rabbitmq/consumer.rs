@@ -273,6 +273,9 @@ impl Pump {
         let returned = headers.is_some_and(|headers| headers.contains_key(RETURNED));
         let postponed = match headers.and_then(|headers| headers.get(POSTPONED)) {
             Some(AMQPValue::LongUInt(times)) => *times,
+            // As another client may write it that moves the message.
+            Some(AMQPValue::LongInt(times)) => u32::try_from(*times).unwrap_or(0),
+            Some(AMQPValue::LongLongInt(times)) => u32::try_from(*times).unwrap_or(0),
             _ => 0,
         };
         UnackedDelivery::new(

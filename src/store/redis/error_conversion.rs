@@ -44,8 +44,8 @@ const DENIED_IN_SCRIPT: [&str; 2] = ["The user executing the script", "ACL failu
 /// Part of a script's error that has no code of its own: a script expects what bsft writes, and fails on anything else.
 const IN_SCRIPT: &str = "user_script:";
 
-/// Part of a script's error about a command that the server lacks.
-const UNKNOWN_COMMAND: &str = "nknown Redis command";
+/// Parts of a script's error about the server: it lacks a command, its cluster is down, or its operator ended the script.
+const NOT_THE_DATA: [&str; 3] = ["nknown Redis command", "Script attempted", "Script killed"];
 
 /// The redis crate's message, instead of a code, when the URL's database is refused.
 const DATABASE_REFUSED: &str = "refused to switch database";
@@ -114,7 +114,7 @@ impl RedisFault {
                 refused(place, &message, namespace)
             }
             ErrorKind::Server(_) | ErrorKind::Extension
-                if message.contains(IN_SCRIPT) && !message.contains(UNKNOWN_COMMAND) =>
+                if message.contains(IN_SCRIPT) && !NOT_THE_DATA.iter().any(|part| message.contains(part)) =>
             {
                 StoreError::ForeignData { place, message }
             }
@@ -256,9 +256,14 @@ mod tests {
             let error = error_of(reply);
             assert!(matches!(error, StoreError::ForeignData { .. }), "{error}");
         }
-        let unknown =
-            error_of("-ERR Unknown Redis command called from script script: f_1, on @user_script:3.\r\n");
-        assert!(matches!(unknown, StoreError::Failed { .. }), "{unknown}");
+        for reply in [
+            "-ERR Unknown Redis command called from script script: f_1, on @user_script:3.\r\n",
+            "-ERR Script attempted to access a non local key in a cluster node script: f_1, on @user_script:3.\r\n",
+            "-ERR Error running script (call to f_1): @user_script:3: Script killed by user with SCRIPT KILL\r\n",
+        ] {
+            let error = error_of(reply);
+            assert!(matches!(error, StoreError::Failed { .. }), "{error}");
+        }
     }
 
     #[test]
