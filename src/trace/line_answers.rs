@@ -1,7 +1,7 @@
 //! The recorded answers of a line of `traces.jsonl` or `failures.jsonl`.
 
 use super::{FailureKind, NotATrace, RecordedAnswer, question};
-use crate::lm::{InsteadOfText, LmResponse, Usage};
+use crate::lm::{InsteadOfText, LmResponse, Usage, is_cut};
 use crate::spec::CutAnswers;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -84,12 +84,18 @@ impl LineAnswers {
         let mut all: Vec<RecordedAnswer> = exchanges.collect();
         let in_calls = all.len();
         let lm = line.lm.unwrap_or_default();
+        let was_cut = line
+            .unparsed
+            .iter()
+            .any(|exchange| exchange.finish_reason.as_deref().is_some_and(is_cut));
         all.extend(line.unparsed.into_iter().map(|exchange| exchange.recorded(&lm)));
         let is_reused = match line.kind {
             // Without an answer to the JSON retry, the answer before it stands. A refusal would be repeated, so the call starts afresh.
             Some(FailureKind::Lm) => line.status.is_none(),
             // A job that drops such answers asks for another one. A job that keeps them has paid for this one.
             Some(FailureKind::Cut) => cut_answers == CutAnswers::Keep,
+            // A job that drops cut answers refuses this one without another request.
+            Some(FailureKind::Parse) => was_cut && cut_answers == CutAnswers::Drop,
             _ => false,
         };
         let reusable = if is_reused { all.len() } else { in_calls };
