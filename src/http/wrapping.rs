@@ -8,6 +8,9 @@ use std::io::{self, Read};
 /// The most encodings of one body. Each further one is a full copy of it.
 const MOST_ENCODINGS: usize = 3;
 
+/// The most characters of an encoding's name. No encoding has a longer one, and messages contain it.
+const LONGEST_NAME: usize = 16;
+
 /// The buffer of the Brotli decoder in bytes.
 const BROTLI_BUFFER: usize = 8 << 10;
 
@@ -49,6 +52,7 @@ impl Wrapping {
         let encodings = encodings.filter_map(|value| value.to_str().ok());
         let encodings = encodings.flat_map(|value| value.split(','));
         let encodings = encodings.map(|encoding| encoding.trim().to_ascii_lowercase());
+        let encodings = encodings.map(|encoding| encoding.chars().take(LONGEST_NAME).collect::<String>());
         let encodings = encodings.filter(|encoding| !matches!(encoding.as_str(), "" | "identity"));
         Wrapping {
             encodings: encodings.collect(),

@@ -38,8 +38,7 @@ impl FailureMessages {
     /// Counts a failure.
     pub fn enter(&mut self, failure: &FailureIndex) {
         let message = shorten(&failure.message);
-        // Lengths and ids differ from example to example.
-        let key: String = message.chars().filter(|c| !c.is_ascii_digit()).collect();
+        let key = kind_of(&message);
         if let Some(known) = self.0.get_mut(&key) {
             known.failures += 1;
         } else if self.0.len() < MAX_MESSAGES {
@@ -65,6 +64,32 @@ impl FailureMessages {
         failures.sort_by_key(|failure| (std::cmp::Reverse(failure.failures), failure.example));
         failures.into_iter().take(most).cloned().collect()
     }
+}
+
+/// The message without what differs from example to example: numbers, quoted values, and the words of a refusal.
+fn kind_of(message: &str) -> String {
+    let end = message
+        .find("a refusal")
+        .map_or(message.len(), |at| at + "a refusal".len());
+    let mut kind = String::with_capacity(end);
+    let mut rest = message[..end].chars();
+    let mut is_after_space = true;
+    while let Some(c) = rest.next() {
+        // An apostrophe within a word opens no quotation.
+        if matches!(c, '\'' | '"') && is_after_space {
+            let mut quoted = rest.clone();
+            if quoted.any(|other| other == c) {
+                rest = quoted;
+            } else {
+                // The message was shortened within the quotation.
+                break;
+            }
+        } else if !c.is_ascii_digit() {
+            kind.push(c);
+        }
+        is_after_space = c.is_whitespace() || c == '(';
+    }
+    kind
 }
 
 #[cfg(test)]
@@ -95,6 +120,29 @@ mod tests {
             .collect();
         assert_eq!(all, [5, 3]);
         assert_eq!(messages.most_common(1).len(), 1);
+    }
+
+    #[test]
+    fn commonest_failure_ignores_values_and_words_of_refusals() {
+        let mut messages = FailureMessages::default();
+        for (example, message) in [
+            "the answer's field `score` cannot be read: '85%' is not a valid float; the JSON retry: no object",
+            "the answer's field `score` cannot be read: 'high, I\u{2019}d say' is not a valid float; the JSON retry: no object",
+            "the answer is a refusal: I cannot help with that",
+            "the answer is a refusal: Sorry, no",
+            "the answer's field `label` cannot be read: 'x' is not a valid float; the JSON retry: no object",
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            messages.enter(&failure(example as u32, message));
+        }
+        let counted: Vec<u64> = messages
+            .most_common(9)
+            .iter()
+            .map(|failure| failure.failures as u64)
+            .collect();
+        assert_eq!(counted, [2, 2, 1]);
     }
 
     #[test]

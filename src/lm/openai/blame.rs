@@ -73,8 +73,9 @@ const KIND_STATUSES: [(&str, u16); 16] = [
 ];
 
 /// Phrases of a message that has neither a code nor a type.
-const PHRASE_STATUSES: [(&str, u16); 10] = [
-    ("rate limit", 429),
+const PHRASE_STATUSES: [(&str, u16); 11] = [
+    ("rate limit exceeded", 429),
+    ("rate limit reached", 429),
     ("too many requests", 429),
     ("overloaded", 503),
     ("is loading", 503),

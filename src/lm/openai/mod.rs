@@ -129,7 +129,7 @@ impl OpenAi {
     fn success(&self, status: u16, body: Vec<u8>, wrapping: &Wrapping) -> Verdict {
         let body = match wrapping.unwrap(body, LARGEST_ANSWER) {
             Ok(body) => body,
-            Err(why) => return self.garbled(status, &why.to_string(), Usage::default()),
+            Err(why) => return self.garbled(status, &self.redact(&why.to_string()), Usage::default()),
         };
         match reply::read(&body) {
             Ok(answer) => {

@@ -4,8 +4,14 @@ use super::{Usage, is_zero};
 use serde::{Deserialize, Serialize};
 
 /// The values of `finish_reason` of an answer that the LM ended itself, in lower case. OpenAI sends the first, other servers the rest.
-const ENDED_BY_LM: [&str; 10] = [
+const ENDED_BY_LM: [&str; 16] = [
     "stop",
+    "stop_token",
+    "end",
+    "done",
+    "eos_found",
+    "eosfound",
+    "finish_reason_stop",
     "tool_calls",
     "function_call",
     "eos",
