@@ -125,10 +125,12 @@ pub(crate) fn unfinished(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Options that create a file with the permissions of its folder, or open it as it is.
+/// Options that create a file with the permissions of its folder, or open it as it is. The owner can read and write it in any case.
 pub(crate) fn file_options(path: &Path) -> io::Result<OpenOptions> {
     let mut options = OpenOptions::new();
-    options.create(true).mode(permissions(folder(path))? & 0o666);
+    options
+        .create(true)
+        .mode(permissions(folder(path))? & 0o666 | 0o600);
     Ok(options)
 }
 

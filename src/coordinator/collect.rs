@@ -37,7 +37,7 @@ pub(super) async fn collect(run: RunContext<'_>, bootstrapped: Bootstrapped) -> 
     manifest.phase = Phase::Collect;
     let counts = &manifest.counts;
     for (lm, cut) in counts.lms.keys().filter_map(|lm| Some((lm, counts.cut(lm)?))) {
-        warn!(lm, "{cut} and kept");
+        warn!(lm, "{cut} and used");
     }
     let dir = run.coordinator.dir.clone();
     let (spec, written) = blocking(move || {

@@ -68,7 +68,11 @@ pub(super) fn of_teachers(spec: &JobSpec) -> Vec<String> {
         let differences = prompt_differences(&spec.student, teacher, &spec.program_settings());
         for (part, words, key) in [
             (PromptPart::Instructions, "other instructions", "instructions"),
-            (PromptPart::Fields, "other field descriptions or types", "desc"),
+            (
+                PromptPart::Fields,
+                "other field descriptions or types",
+                "signature` and `desc",
+            ),
         ] {
             let names = differences.iter().filter(|(_, differs)| *differs == part);
             let names: Vec<String> = names.map(|(name, _)| format!("`{name}`")).collect();

@@ -178,7 +178,7 @@ fn cut_answers_are_kept_with_a_warning_and_dropped_without_a_request() {
     folder
         .compile("run")
         .with(0)
-        .saying(&format!("{cut} and kept"))
+        .saying(&format!("{cut} and used"))
         .saying(&format!("{cut}; compile.cut_answers"));
     let reasons: Vec<Line> = traces(&folder)
         .iter()
