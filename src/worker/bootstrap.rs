@@ -46,10 +46,7 @@ pub(super) async fn execute(context: Arc<WorkerContext>, delivery: Delivery) {
     let job = match context.jobs.get(&message.run, &message.job).await {
         Ok(job) => job,
         Err(JobError::Changed(_)) => return resolve(delivery, Disposition::Ack).await,
-        Err(JobError::Store(why @ StoreError::ForeignData { .. })) => {
-            return context.log.postpone(delivery, &why).await;
-        }
-        Err(JobError::Store(why)) => {
+        Err(JobError::Store(why)) if !matches!(why, StoreError::ForeignData { .. }) => {
             queue.ended(TaskEnd::Interrupted);
             return context.fail(Some(delivery), why);
         }
@@ -80,14 +77,9 @@ pub(super) async fn execute(context: Arc<WorkerContext>, delivery: Delivery) {
             queue.ended(TaskEnd::Fenced);
             resolve(delivery, Disposition::Requeue { after: RETURN_AFTER }).await
         }
-        // Other runs go on.
-        Err(why @ StoreError::ForeignData { .. }) => {
-            queue.ended(TaskEnd::Interrupted);
-            context.log.postpone(delivery, &why).await
-        }
         Err(why) => {
             queue.ended(TaskEnd::Interrupted);
-            context.fail(Some(delivery), why)
+            context.store_failed(Some(delivery), why).await
         }
     }
 }

@@ -94,6 +94,15 @@ impl WorkerContext {
         self.accounts.waiting_calls() + self.tasks_without_place.load(Ordering::Relaxed) as usize
     }
 
+    /// Ends the worker, unless the store failed for one run only: its messages are postponed, and other runs go on.
+    pub(super) async fn store_failed(&self, delivery: Option<Delivery>, why: StoreError) {
+        match (delivery, &why) {
+            (Some(delivery), StoreError::ForeignData { .. }) => self.log.postpone(delivery, &why).await,
+            (None, StoreError::ForeignData { .. }) => self.log.postponed(&why),
+            (delivery, _) => self.fail(delivery, why),
+        }
+    }
+
     /// Ends the worker, because the store failed for good or the process aborts. The broker redelivers the dropped delivery.
     pub(super) fn fail(&self, delivery: Option<Delivery>, why: StoreError) {
         drop(delivery);

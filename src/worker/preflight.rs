@@ -26,10 +26,7 @@ pub(super) async fn execute(context: &WorkerContext, delivery: Delivery, message
         Err(PollError::Store(StoreError::Fenced(_))) => {
             resolve(delivery, Disposition::Requeue { after: RETURN_AFTER }).await
         }
-        Err(PollError::Store(why @ StoreError::ForeignData { .. })) => {
-            context.log.postpone(delivery, &why).await
-        }
-        Err(PollError::Store(why)) => context.fail(Some(delivery), why),
+        Err(PollError::Store(why)) => context.store_failed(Some(delivery), why).await,
         Err(why) => context.log.hand_back(delivery, &why).await,
     }
 }

@@ -78,11 +78,7 @@ pub(super) async fn execute(context: Arc<WorkerContext>, delivery: Delivery) {
             (None, PollError::Store(StoreError::Fenced(_))) => {
                 debug!(task = %message.task, "another worker supervises the training")
             }
-            (Some(delivery), PollError::Store(why @ StoreError::ForeignData { .. })) => {
-                context.log.postpone(delivery, &why).await
-            }
-            (None, PollError::Store(why @ StoreError::ForeignData { .. })) => context.log.postponed(&why),
-            (delivery, PollError::Store(why)) => context.fail(delivery, why),
+            (delivery, PollError::Store(why)) => context.store_failed(delivery, why).await,
             (Some(delivery), why) => context.log.hand_back(delivery, &why).await,
             (None, why) => context.log.postponed(&why),
         }
