@@ -1,19 +1,8 @@
 //! Formats numbers for people.
 
-use std::time::Duration;
+pub(crate) use crate::python::text::grouped as count;
 
-/// `12,345`.
-pub(crate) fn count(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
+use std::time::Duration;
 
 /// `950`, `12.3k`, `4.56M`.
 pub(crate) fn short(n: u64) -> String {

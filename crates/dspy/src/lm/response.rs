@@ -1,6 +1,7 @@
 //! An LM's answer: its text, how it ended, and what the server sent in place of a text.
 
 use super::{Usage, is_zero};
+use bsft_pycompat::text::grouped;
 use serde::{Deserialize, Serialize};
 
 /// The values of `finish_reason` of an answer that the LM ended itself, in lower case. OpenAI sends the first, other servers the rest.
@@ -167,19 +168,6 @@ fn shorten(text: &str) -> String {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }
-}
-
-/// `12,345`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 #[cfg(test)]

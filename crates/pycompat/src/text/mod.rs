@@ -59,6 +59,23 @@ pub fn is_printable(c: char) -> bool {
     }
 }
 
+/// The number with a comma after every three digits, as `f"{n:,}"` writes it.
+///
+/// ```
+/// assert_eq!(bsft_pycompat::text::grouped(12345), "12,345");
+/// ```
+pub fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
 /// `s.strip()`.
 pub fn strip(s: &str) -> &str {
     s.trim_matches(is_space)
