@@ -28,6 +28,7 @@ pub mod report;
 pub mod retry;
 pub mod run_dir;
 pub mod schema;
+mod secret;
 pub mod shutdown;
 pub mod spec;
 pub mod store;

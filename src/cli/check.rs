@@ -37,29 +37,35 @@ pub(super) fn unreachable_lms(job: &Job) -> Vec<ConnectError> {
         .collect()
 }
 
-/// The variables of keys that the job file names and that are not set here.
+/// The variables of keys that the job file names and that hold no key here.
 fn unset_variables(job: &Job) -> Problems {
     let mut problems = Problems::default();
     for variable in &job.key_variables {
-        if Secret::from_env(&variable.name).is_none() {
-            let (name, key) = (&variable.name, &variable.key);
-            problems.add(
-                &job.file,
-                Some(variable.line),
+        let (name, key) = (&variable.name, &variable.key);
+        let (problem, remedy) = match Secret::read(name) {
+            Ok(Some(_)) => continue,
+            Ok(None) => (
                 format!("the environment variable {name}, which `{key}` names, is not set"),
                 "set it to the API key; leave `api_key_env` out if the server needs no key",
-            );
-        }
+            ),
+            Err(error) => (
+                format!("`{key}` gives no key: {error}"),
+                "the file must hold the API key and nothing else",
+            ),
+        };
+        problems.add(&job.file, Some(variable.line), problem, remedy);
     }
     problems
 }
 
 /// Whether the error is about a variable that the job file names: [`unset_variables`] reports it with its line.
 fn names_variable_of(error: &ConnectError, job: &Job) -> bool {
-    let ConnectError::MissingKey { variable, .. } = error else {
-        return false;
+    let variable = match error {
+        ConnectError::MissingKey { variable, .. } => variable,
+        ConnectError::Key { error, .. } => error.variable(),
+        _ => return false,
     };
-    job.key_variables.iter().any(|named| named.name == *variable)
+    job.key_variables.iter().any(|named| named.name == variable)
 }
 
 /// `check JOB`.

@@ -1,14 +1,13 @@
-//! What the HTTP clients share: client settings, bounded bodies and their wrapping, error messages of servers, retry delays, secrets.
+//! What the HTTP clients share: client settings, bounded bodies and their wrapping, error messages of servers, retry delays.
 
 mod error_body;
 pub(crate) mod retry;
-mod secret;
 mod wrapping;
 
 pub(crate) use error_body::{ServerError, server_error, shorten};
-pub use secret::Secret;
 pub(crate) use wrapping::Wrapping;
 
+use crate::secret::Secret;
 use reqwest::{Client, ClientBuilder, Response, Url};
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};

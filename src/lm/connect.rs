@@ -3,12 +3,12 @@
 use super::openai::OpenAi;
 use super::simulated::SimulatedLm;
 use super::{ConnectError, Lm, LmSettings, OPENAI_BASE};
-use crate::http::Secret;
 use crate::metrics::Metrics;
+use crate::secret::Secret;
 use std::sync::Arc;
 
-/// Returns the client of the LM that `settings.model` names, with its counters in `metrics`. Reads the API key from the environment, and
-/// opens no connection.
+/// Returns the client of the LM that `settings.model` names, with its counters in `metrics`. Reads the API key from the environment or
+/// its file, and opens no connection.
 ///
 /// # Errors
 ///
@@ -36,7 +36,11 @@ fn key(settings: &LmSettings) -> Result<Option<Secret>, ConnectError> {
     let Some(variable) = settings.key_variable() else {
         return Ok(None);
     };
-    match Secret::from_env(variable) {
+    let found = Secret::read(variable).map_err(|error| ConnectError::Key {
+        lm: settings.name.clone(),
+        error,
+    })?;
+    match found {
         Some(key) => Ok(Some(key)),
         None => Err(ConnectError::MissingKey {
             lm: settings.name.clone(),

@@ -1,5 +1,7 @@
 //! The errors of creating the client of an LM.
 
+use crate::secret::SecretError;
+
 /// Why the client of an LM cannot be built.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ConnectError {
@@ -25,6 +27,14 @@ pub enum ConnectError {
         variable: String,
         /// The server.
         base: String,
+    },
+    /// The key's variables, or the file that one of them names, cannot be used.
+    #[error("lm `{lm}`: {error}")]
+    Key {
+        /// The LM's name in the job file.
+        lm: String,
+        /// Why.
+        error: SecretError,
     },
     /// The key has characters that no HTTP header can hold.
     #[error("lm `{lm}`: the API key has characters that cannot be sent; set the variable again")]

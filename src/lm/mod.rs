@@ -12,7 +12,7 @@ mod status;
 pub(crate) mod testing;
 mod verdict;
 
-pub use crate::http::Secret;
+pub use crate::secret::{Secret, SecretError};
 pub use bsft_dspy::lm::{
     InsteadOfText, LEAST_MAX_TOKENS, LmResponse, MissingPart, Usage, is_cut, is_reasoning_model,
 };

@@ -2,7 +2,7 @@
 
 use super::Http;
 use crate::finetune::{ProviderError, ServiceSpec, Unavailable};
-use crate::http::Secret;
+use crate::secret::{Secret, SecretError};
 
 /// Why no client for a service could be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,6 +15,9 @@ pub(in crate::finetune) enum NoAccess {
         /// The server.
         address: String,
     },
+    /// This worker's variables of the API key, or the file that one of them names, cannot be used.
+    #[error(transparent)]
+    Key(#[from] SecretError),
     /// The API key contains characters that are not allowed in an HTTP header.
     #[error("the API key has characters that cannot be sent; set the variable again")]
     UnsendableKey,
@@ -47,7 +50,7 @@ pub(super) fn key(
         None if is_own => usual,
         None => return Ok(None),
     };
-    match Secret::from_env(variable) {
+    match Secret::read(variable)? {
         Some(key) => Ok(Some(key)),
         None => Err(NoAccess::NoKey {
             variable: variable.to_owned(),
@@ -77,7 +80,9 @@ impl ServiceClient {
         );
         let http = key.and_then(|key| Http::new(address, key, spec.auth_header.as_deref()));
         match http {
-            Err(missing @ NoAccess::NoKey { .. }) => Err(Unavailable(missing.to_string())),
+            Err(missing @ (NoAccess::NoKey { .. } | NoAccess::Key(_))) => {
+                Err(Unavailable(missing.to_string()))
+            }
             http => Ok(ServiceClient(http)),
         }
     }

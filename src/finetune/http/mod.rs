@@ -14,8 +14,9 @@ pub(super) use error::{CallError, ErrorResponse, HttpRefusal};
 pub(super) use signed_upload::Put;
 
 use crate::http::{
-    self, AttemptError, BadAddress, LARGEST_ERROR, Secret, chain, collect, retry, server_error,
+    self, AttemptError, BadAddress, LARGEST_ERROR, chain, collect, retry, server_error,
 };
+use crate::secret::Secret;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Client, Method, RequestBuilder, Response, Url};

@@ -14,9 +14,10 @@ use super::{
     Lm, LmError, LmRequest, LmResponse, LmSettings, OPENAI_BASE, Reply, Usage, UsageTotals, Verdict,
 };
 use crate::http::{
-    self, BadAddress, LARGEST_ERROR, Secret, ServerError, Wrapping, chain, collect, retry, server_error,
+    self, BadAddress, LARGEST_ERROR, ServerError, Wrapping, chain, collect, retry, server_error,
 };
 use crate::metrics::LmMetrics;
+use crate::secret::Secret;
 use async_trait::async_trait;
 use blame::Blame;
 use reply::BadBody;

@@ -6,8 +6,8 @@ use crate::finetune::command::template::values::Values;
 use crate::finetune::command::template::{Template, plain};
 use crate::finetune::command::trainers::{Argument, BodyValue, Serve, ServeHow, Trainer};
 use crate::finetune::command::work_dir::WorkDir;
-use crate::http::Secret;
 use crate::http::{self, BadAddress, LARGEST_ERROR, chain, collect};
+use crate::secret::Secret;
 use reqwest::{Client, StatusCode, Url};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
@@ -151,7 +151,7 @@ async fn post(url: Url, body: &Json, key_env: Option<&str>, deadline: Instant) -
     let key = match key_env {
         None => None,
         Some(name) => {
-            let key = Secret::from_env(name);
+            let key = Secret::read(name).map_err(|error| error.to_string())?;
             Some(key.ok_or_else(|| {
                 format!("the variable {name} is not set; it must contain the API key of {url}")
             })?)
