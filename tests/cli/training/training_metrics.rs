@@ -17,7 +17,8 @@ fn metrics_of_a_running_compile_match_run_json() {
 
     let (manifest, scrape) = until("the metrics to show how far the training is", || {
         let scrape = watched.scrape();
-        scrape.get("bsft_finetune_step{lm_key=\"student\"}")?;
+        // Set after the step: a scrape may come in between.
+        scrape.get("bsft_finetune_loss{lm_key=\"student\"}")?;
         // Looked up now and then; the worker may have come after the first look.
         let has_worker = scrape.get("bsft_run_workers") == Some(1.0);
         has_worker.then(|| (trained.manifest(), scrape))
