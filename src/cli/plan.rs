@@ -1,5 +1,6 @@
 //! `plan JOB`: what a job would run and cost.
 
+use super::check::warn;
 use super::exit::Exit;
 use super::ui;
 use crate::job::{self, plan::Plan};
@@ -14,6 +15,7 @@ pub(super) fn plan(path: &Path, json: bool) -> Exit {
             return Exit::Usage;
         }
     };
+    warn(&job);
     let plan = Plan::new(&job);
     if json {
         ui::stdout(serde_json::to_string_pretty(&plan).expect("a plan is plain data"));
