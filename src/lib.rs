@@ -20,6 +20,7 @@ pub mod finetune;
 pub mod hex;
 mod http;
 pub mod job;
+pub mod key_ring;
 pub mod lm;
 mod lock;
 pub mod message;

@@ -3,10 +3,32 @@
 //! A message of another version, or in another format, is refused with the cause.
 
 use crate::task::{RunId, TaskId};
+use crate::training_file::TrainingFile;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// The version of the layout of every message.
+/// The version of the layout of [`BootstrapTask`] and [`Completion`].
 pub const MESSAGE_VERSION: u32 = 2;
+
+/// The version of the layout of [`FinetuneMessage`]. Version 2 carried the settings of the training.
+pub const FINETUNE_VERSION: u32 = 3;
+
+/// A message whose layout has a version.
+pub trait Versioned: Serialize + DeserializeOwned {
+    /// The version that this process writes and reads.
+    const VERSION: u32;
+}
+
+impl Versioned for BootstrapTask {
+    const VERSION: u32 = MESSAGE_VERSION;
+}
+
+impl Versioned for Completion {
+    const VERSION: u32 = MESSAGE_VERSION;
+}
+
+impl Versioned for FinetuneMessage {
+    const VERSION: u32 = FINETUNE_VERSION;
+}
 
 /// Run one example with one teacher. Its encoding is a line of JSON, followed by the example's JSON
 /// verbatim.
@@ -53,26 +75,38 @@ impl BootstrapTask {
     }
 }
 
-/// Train one LM on one shard.
+/// Train one LM on one shard. The job in the store says what to train and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FinetuneTask {
-    /// [`MESSAGE_VERSION`].
+    /// [`FINETUNE_VERSION`].
     pub v: u32,
     pub run: RunId,
+    /// Digest of the run's job. A task whose job has changed since is void.
+    pub job: String,
     pub task: TaskId,
-    /// What is to be trained, on what.
-    pub shard: crate::finetune::FinetuneJob,
+    /// The LM's name in the job file.
+    pub lm: String,
+    /// The predictor of the rows; `None` for all of them.
+    pub predictor: Option<String>,
+    /// The training rows.
+    pub data: TrainingFile,
+    /// The validation rows.
+    pub validation: Option<TrainingFile>,
 }
 
-/// Check whether a training would fail for a cause that exists already.
+/// Check whether a training would fail for a cause that exists already. The job in the store says what would be trained and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PreflightTask {
-    /// [`MESSAGE_VERSION`].
+    /// [`FINETUNE_VERSION`].
     pub v: u32,
     pub run: RunId,
+    /// Digest of the run's job. A task whose job has changed since is void.
+    pub job: String,
     pub task: TaskId,
-    /// What would be trained, how and by whom.
-    pub recipe: crate::finetune::TrainingSpec,
+    /// The LM's name in the job file.
+    pub lm: String,
+    /// The predictor of the rows; `None` for all of them.
+    pub predictor: Option<String>,
 }
 
 /// A message of the finetune queue.
@@ -96,8 +130,8 @@ pub struct Completion {
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// Written by another bsft version: requeued for a worker of that version.
-    #[error("message version {theirs}, this worker knows {MESSAGE_VERSION}")]
-    OtherVersion { theirs: u32 },
+    #[error("message version {theirs}, this worker knows {ours}")]
+    OtherVersion { theirs: u32, ours: u32 },
     /// Not a bsft message: rejected to the dead letters.
     #[error("not a bsft message: {0}")]
     Foreign(#[from] serde_json::Error),
@@ -111,7 +145,7 @@ pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
 }
 
 /// Parses a message; a failure caused by its version is [`Refusal::OtherVersion`].
-pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+pub fn decode<T: Versioned>(body: &[u8]) -> Result<T, Refusal> {
     #[derive(Deserialize)]
     struct Version {
         v: u32,
@@ -119,7 +153,10 @@ pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     match serde_json::from_slice(body) {
         Ok(message) => Ok(message),
         Err(error) => match serde_json::from_slice::<Version>(body) {
-            Ok(Version { v }) if v != MESSAGE_VERSION => Err(Refusal::OtherVersion { theirs: v }),
+            Ok(Version { v }) if v != T::VERSION => Err(Refusal::OtherVersion {
+                theirs: v,
+                ours: T::VERSION,
+            }),
             _ => Err(Refusal::Foreign(error)),
         },
     }

@@ -45,7 +45,9 @@ impl SecretError {
     /// The secret's variable, without `_FILE`.
     pub fn variable(&self) -> &str {
         match self {
-            SecretError::Both { name } | SecretError::NotText { name } | SecretError::File { name, .. } => name,
+            SecretError::Both { name } | SecretError::NotText { name } | SecretError::File { name, .. } => {
+                name
+            }
         }
     }
 }
@@ -67,10 +69,7 @@ impl Secret {
         Secret::find(name, |variable| std::env::var_os(variable))
     }
 
-    fn find(
-        name: &str,
-        variable: impl Fn(&str) -> Option<OsString>,
-    ) -> Result<Option<Secret>, SecretError> {
+    fn find(name: &str, variable: impl Fn(&str) -> Option<OsString>) -> Result<Option<Secret>, SecretError> {
         let set = |variable_name: &str| {
             let value = variable(variable_name)?;
             let is_blank = value.to_str().is_some_and(|text| text.trim().is_empty());
@@ -199,7 +198,10 @@ mod tests {
         for (content, reason) in [
             (&b" \n"[..], "is empty"),
             (b"\xff\xfe", "is not UTF-8 text"),
-            (&[b'x'; 65 << 10], "holds more than 64 KiB and is no file with a secret"),
+            (
+                &[b'x'; 65 << 10],
+                "holds more than 64 KiB and is no file with a secret",
+            ),
         ] {
             std::fs::write(&path, content).unwrap();
             assert_eq!(refused(), format!("KEY_FILE: {file} {reason}"));

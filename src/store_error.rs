@@ -71,6 +71,14 @@ pub enum StoreError {
         /// What was found.
         message: String,
     },
+    /// A value of a run is not signed with the key of this process. Other runs are not affected.
+    #[error("the store at {place}: {message}")]
+    Unsigned {
+        /// The URL without its password.
+        place: String,
+        /// Which value, and what to do.
+        message: String,
+    },
     /// Another version of bsft wrote the store, in a format that this one does not read.
     #[error(
         "the store at {place} has format {found}, this bsft reads format {known}; compile with the version that wrote it, or move the \
@@ -94,6 +102,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether only the runs whose data it is about are affected.
+    pub fn is_of_one_run(&self) -> bool {
+        matches!(self, StoreError::ForeignData { .. } | StoreError::Unsigned { .. })
+    }
+
     pub fn action(&self) -> ErrorAction {
         match self {
             StoreError::Fenced(_) => ErrorAction::Discard,
@@ -103,6 +116,7 @@ impl StoreError {
             | StoreError::Misconfigured { .. }
             | StoreError::Corrupt { .. }
             | StoreError::ForeignData { .. }
+            | StoreError::Unsigned { .. }
             | StoreError::OtherFormat { .. }
             | StoreError::InUse { .. }
             | StoreError::Closed { .. } => ErrorAction::Halt,

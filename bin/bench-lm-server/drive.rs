@@ -3,6 +3,7 @@
 use crate::{Arguments, BenchError};
 use async_trait::async_trait;
 use bsft::adapter::{Adapter, FormatError, Message, ParseFailure};
+use bsft::key_ring::Access;
 use bsft::lm::{Lm, LmRequest, LmSettings, OpenAi, RequestContext, Verdict};
 use bsft::metrics::Metrics;
 use bsft::signature::Signature;
@@ -124,7 +125,7 @@ fn target(name: &str, base: &str) -> Result<Arc<dyn Target>, BenchError> {
         ..LmSettings::new("bench", "openai/m")
     };
     // Making it also sets the TLS provider, without which reqwest builds nothing.
-    let openai = OpenAi::new(&settings, None, settings.metrics(&Metrics::new()))?;
+    let openai = OpenAi::new(&settings, Access::default(), settings.metrics(&Metrics::new()))?;
     match name {
         "openai" => Ok(Arc::new(openai)),
         "bare" => {

@@ -4,6 +4,7 @@ use super::exit::Exit;
 use super::ui::{self, counted};
 use crate::job::plan::limits_text;
 use crate::job::{self, Job};
+use crate::key_ring::KeyRing;
 use crate::lm::{ConnectError, LmSettings, Secret, connect};
 use crate::metrics::Metrics;
 use crate::program::unread_demo_keys;
@@ -22,7 +23,7 @@ pub(super) fn warn(job: &Job) {
 }
 
 /// Teacher LMs that this process cannot connect to, for example because the variable of a key is unset.
-pub(super) fn unreachable_lms(job: &Job) -> Vec<ConnectError> {
+pub(super) fn unreachable_lms(job: &Job, keys: &KeyRing) -> Vec<ConnectError> {
     let teachers = job.spec.teachers.iter().flat_map(|teacher| &teacher.predictors);
     let asked: HashSet<&str> = teachers.map(|predictor| predictor.lm.as_str()).collect();
     let lms = job
@@ -33,7 +34,7 @@ pub(super) fn unreachable_lms(job: &Job) -> Vec<ConnectError> {
     // No LM call is made, so these metrics stay empty.
     let metrics = Metrics::new();
     lms.flat_map(LmSettings::endpoints)
-        .filter_map(|lm| connect(&lm, job.spec.seed, &metrics).err())
+        .filter_map(|lm| connect(&lm, job.spec.seed, keys, &metrics).err())
         .collect()
 }
 
@@ -77,7 +78,7 @@ pub(super) fn check(path: &Path) -> Exit {
             for problem in unset_variables(&job).0 {
                 ui::warn(format_args!("to compile it here: {problem}"));
             }
-            for error in unreachable_lms(&job)
+            for error in unreachable_lms(&job, &KeyRing::of_the_author())
                 .iter()
                 .filter(|error| !names_variable_of(error, &job))
             {

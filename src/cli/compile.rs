@@ -5,6 +5,7 @@ use super::check::{unreachable_lms, warn};
 use super::execution::execute;
 use super::exit::Exit;
 use super::flags::CompileFlags;
+use super::keys::{self, JobsOf};
 use super::metrics_server::Monitor;
 use super::runtime::block_on;
 use super::service_urls::Services;
@@ -13,6 +14,7 @@ use crate::command_name::command_name;
 use crate::coordinator::{Coordinator, Event, EventLog, Retry, RunError, Workers, retry_command};
 use crate::finetune::Trainers;
 use crate::job::{self, Job};
+use crate::key_ring::KeyRing;
 use crate::lm::Price;
 use crate::metrics::{Need, Service};
 use crate::report::{Manifest, Progress, summary, summary_fields};
@@ -46,6 +48,7 @@ struct Inputs {
     /// `None` for a compile in one process.
     services: Option<Services>,
     trainers: Option<Arc<Trainers>>,
+    keys: Arc<KeyRing>,
 }
 
 /// The run directory with its event log.
@@ -59,6 +62,11 @@ impl Inputs {
     fn check(flags: &CompileFlags) -> Result<Inputs, Exit> {
         let services = Services::from_flags(&flags.workers.services)?;
         let trainers = trainers::read(flags.workers.trainers.as_deref())?;
+        let jobs = match services {
+            None => JobsOf::This,
+            Some(_) => JobsOf::Others,
+        };
+        let keys = keys::read(flags.workers.keys.as_deref(), jobs)?;
         let mut job = job::read(&flags.job).map_err(|problems| {
             ui::problem(problems);
             Exit::Usage
@@ -69,7 +77,7 @@ impl Inputs {
         }
         // Other workers have keys of their own.
         let unreachable = if workers(services.as_ref(), &flags.workers).are_here() {
-            unreachable_lms(&job)
+            unreachable_lms(&job, &keys)
         } else {
             Vec::new()
         };
@@ -89,6 +97,7 @@ impl Inputs {
             out,
             services,
             trainers: trainers.map(Arc::new),
+            keys: Arc::new(keys),
         })
     }
 
@@ -154,6 +163,7 @@ impl Inputs {
             &coordinator,
             self.job,
             &connected.accounts,
+            &self.keys,
             &flags.workers,
         ))
         .await;
@@ -280,6 +290,10 @@ fn report(
             } else {
                 Exit::Failed
             }
+        }
+        Err(error @ RunError::RefusedByWorkers(_)) => {
+            resumable(&error, resume);
+            Exit::Failed
         }
         Err(error @ (RunError::FirstExamples { .. } | RunError::NoneKept { .. })) => {
             ui::error(format_args!(

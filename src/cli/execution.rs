@@ -6,6 +6,7 @@ use crate::account::Accounts;
 use crate::coordinator::{self, Coordinator, RunError};
 use crate::finetune::Providers;
 use crate::job::Job;
+use crate::key_ring::KeyRing;
 use crate::report::Manifest;
 use crate::shutdown::Shutdown;
 use crate::worker::{self, TaskQueues, Worker, WorkerError};
@@ -25,10 +26,11 @@ pub(super) async fn execute(
     coordinator: &Coordinator,
     job: Job,
     accounts: &Arc<Accounts>,
+    keys: &Arc<KeyRing>,
     flags: &WorkerFlags,
 ) -> Result<Manifest, RunError> {
     let shutdown = &coordinator.shutdown;
-    let mut workers = start_workers(coordinator, accounts, flags);
+    let mut workers = start_workers(coordinator, accounts, keys, flags);
     let ended = tokio::select! {
         biased;
         ended = coordinator::run(coordinator, job) => ended,
@@ -52,7 +54,12 @@ pub(super) async fn execute(
     }
 }
 
-fn start_workers(coordinator: &Coordinator, accounts: &Arc<Accounts>, flags: &WorkerFlags) -> RunningWorkers {
+fn start_workers(
+    coordinator: &Coordinator,
+    accounts: &Arc<Accounts>,
+    keys: &Arc<KeyRing>,
+    flags: &WorkerFlags,
+) -> RunningWorkers {
     let backends = &coordinator.backends;
     let mut running = JoinSet::new();
     for _ in 0..coordinator.workers.in_flight_here() / flags.concurrency {
@@ -61,7 +68,8 @@ fn start_workers(coordinator: &Coordinator, accounts: &Arc<Accounts>, flags: &Wo
             store: Arc::clone(&backends.store),
             coordination: Arc::clone(&backends.coordination),
             artifacts: Arc::clone(&backends.artifacts),
-            providers: Providers::new(coordinator.trainers.clone()),
+            providers: Providers::new(coordinator.trainers.clone(), Arc::clone(keys)),
+            keys: Arc::clone(keys),
             calls_in_flight: backends.calls_in_flight.clone(),
             accounts: Arc::clone(accounts),
             queues: TaskQueues::ALL,

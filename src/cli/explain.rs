@@ -8,7 +8,7 @@ use crate::schema::{near, nearest};
 
 /// `explain KEY`.
 pub(super) fn explain(key: &str) -> Exit {
-    let subjects = [SchemaSubject::Job, SchemaSubject::Trainers];
+    let subjects = [SchemaSubject::Job, SchemaSubject::Trainers, SchemaSubject::Keys];
     let entries: Vec<(SchemaSubject, KeyEntry)> = subjects
         .into_iter()
         .flat_map(|subject| {

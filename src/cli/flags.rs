@@ -74,12 +74,12 @@ pub enum CliCommand {
     },
     /// Run a worker of a cluster: execute the tasks of all runs on RabbitMQ and Redis (same as bsft-worker)
     Worker(WorkerArgs),
-    /// Explain a key of the job file or the trainers file, such as metric.f1
+    /// Explain a key of the job file, the trainers file or the keys file, such as metric.f1
     Explain {
         /// The key with its tables: `data`, `metric.f1`, `lm.*.finetune.train`
         key: String,
     },
-    /// Print the JSON Schema of the job file or the trainers file, for editors
+    /// Print the JSON Schema of the job file, the trainers file or the keys file, for editors
     Schema {
         /// The file
         subject: SchemaSubject,
@@ -159,6 +159,10 @@ pub struct WorkerFlags {
     /// TOML file that maps trainer names to commands, for fine-tune jobs of the provider `command`
     #[arg(long, value_name = "FILE")]
     pub trainers: Option<PathBuf>,
+    /// TOML file that lists the API keys that jobs may use, and the servers that each may go to [default: well-known keys to their
+    /// own services; in a process without RabbitMQ and Redis, every key]
+    #[arg(long, value_name = "FILE")]
+    pub keys: Option<PathBuf>,
     #[command(flatten)]
     pub services: ServiceFlags,
     #[command(flatten)]
@@ -222,6 +226,10 @@ pub struct WorkerArgs {
     /// TOML file that maps trainer names to commands, for fine-tune jobs of the provider `command`
     #[arg(long, value_name = "FILE")]
     pub trainers: Option<PathBuf>,
+    /// TOML file that lists the API keys that jobs may use, and the servers that each may go to [default: well-known keys to their
+    /// own services]
+    #[arg(long, value_name = "FILE")]
+    pub keys: Option<PathBuf>,
     #[command(flatten)]
     pub services: ServiceFlags,
     #[command(flatten)]
@@ -244,6 +252,8 @@ pub enum SchemaSubject {
     Job,
     /// The trainers file
     Trainers,
+    /// The keys file
+    Keys,
     /// The command line; as Markdown only
     #[value(hide = true)]
     Cli,

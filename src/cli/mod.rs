@@ -10,6 +10,7 @@ mod exit;
 mod explain;
 mod flags;
 mod init;
+mod keys;
 mod log_flags;
 mod metrics_server;
 mod plan;

@@ -5,7 +5,7 @@ use super::flags::{Cli, SchemaSubject};
 use super::ui;
 use crate::schema::definition::TableDefinition;
 use crate::schema::{json_schema, reference};
-use crate::{finetune, job};
+use crate::{finetune, job, key_ring};
 use clap::{Arg, Command, CommandFactory as _};
 use std::fmt::Write as _;
 
@@ -15,6 +15,7 @@ impl SchemaSubject {
         match self {
             SchemaSubject::Job => Some(job::definition()),
             SchemaSubject::Trainers => Some(finetune::trainers_definition()),
+            SchemaSubject::Keys => Some(key_ring::keys_definition()),
             SchemaSubject::Cli => None,
         }
     }
@@ -24,6 +25,7 @@ impl SchemaSubject {
         match self {
             SchemaSubject::Job => "job",
             SchemaSubject::Trainers => "trainers",
+            SchemaSubject::Keys => "keys",
             SchemaSubject::Cli => "",
         }
     }
@@ -33,6 +35,7 @@ impl SchemaSubject {
         let title = match self {
             SchemaSubject::Job => job::SCHEMA_TITLE,
             SchemaSubject::Trainers => "bsft trainers file",
+            SchemaSubject::Keys => "bsft keys file",
             SchemaSubject::Cli => return None,
         };
         Some(json_schema::schema(title, &self.definition()?))
@@ -51,6 +54,12 @@ impl SchemaSubject {
                 "Trainers file",
                 "Unknown keys are errors, reported with file and line. `bsft schema trainers` prints a JSON Schema for editors. In the paths\n\
                  below, `*` is a name that you choose. [Fine-tuning](../guides/fine-tuning.md) lists the placeholders.",
+            ),
+            SchemaSubject::Keys => (
+                "Keys file",
+                "`bsft-worker --keys FILE` and `bsft compile --keys FILE` read it. Unknown keys are errors, reported with file and line.\n\
+                 `bsft schema keys` prints a JSON Schema for editors. In the paths below, `*` is a name that you choose.\n\
+                 [On several machines](../guides/cluster.md#keys) describes when you need it.",
             ),
         };
         let definition = self.definition().unwrap_or_else(job::definition);

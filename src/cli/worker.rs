@@ -2,12 +2,14 @@
 
 use super::exit::Exit;
 use super::flags::{QueueName, WorkerArgs};
+use super::keys::{self, JobsOf};
 use super::metrics_server::Monitor;
 use super::runtime::block_on;
 use super::service_urls::Services;
 use super::{signals, trainers, ui};
 use crate::account::Accounts;
-use crate::finetune::Providers;
+use crate::finetune::{Providers, Trainers};
+use crate::key_ring::KeyRing;
 use crate::metrics::{Need, Service};
 use crate::shutdown::Shutdown;
 use crate::worker::{self, TaskQueues, Worker};
@@ -25,11 +27,15 @@ pub(super) fn work(flags: &WorkerArgs) -> Exit {
         Ok(trainers) => trainers.map(Arc::new),
         Err(exit) => return exit,
     };
+    let keys = match keys::read(flags.keys.as_deref(), JobsOf::Others) {
+        Ok(keys) => Arc::new(keys),
+        Err(exit) => return exit,
+    };
     let monitor = match Monitor::bind(flags.monitor.metrics_addr.as_deref()) {
         Ok(monitor) => monitor,
         Err(exit) => return exit,
     };
-    let work = connected(&services, flags, Providers::new(trainers), monitor);
+    let work = connected(&services, flags, trainers, keys, monitor);
     block_on(work).unwrap_or_else(|exit| exit)
 }
 
@@ -43,7 +49,8 @@ const NEEDS: [Need; 3] = [
 async fn connected(
     services: &Services,
     flags: &WorkerArgs,
-    providers: Providers,
+    trainers: Option<Arc<Trainers>>,
+    keys: Arc<KeyRing>,
     mut monitor: Monitor,
 ) -> Exit {
     let shutdown = Shutdown::new();
@@ -60,12 +67,15 @@ async fn connected(
         bootstrap: flags.lanes.contains(&QueueName::Bootstrap),
         finetune: flags.lanes.contains(&QueueName::Finetune),
     };
+    let providers = Providers::new(trainers, Arc::clone(&keys));
+    let names = keys.names().unwrap_or_default().join(",");
     let worker = Worker {
         broker: connected.retrying_broker(&shutdown, metrics),
         store: connected.retrying_store(&shutdown, metrics),
         coordination: Arc::clone(&connected.store) as _,
         artifacts: connected.retrying_artifacts(&shutdown, metrics),
         providers: providers.clone(),
+        keys,
         calls_in_flight: None,
         accounts: Arc::new(Accounts::shared(Arc::clone(&connected.store) as _)),
         queues,
@@ -77,6 +87,7 @@ async fn connected(
         lanes = queues.names().join(","),
         concurrency = flags.concurrency,
         trainers = providers.trainers().join(","),
+        keys = names,
         namespace = services.namespace(),
         store = connected.store.place(),
         "ready for tasks"

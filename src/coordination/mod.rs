@@ -129,6 +129,17 @@ pub struct WorkerInfo {
     /// The LMs that it calls.
     #[serde(default)]
     pub lms: Vec<LmStatus>,
+    /// Why it does not take the run's tasks; `None` if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<JobRefusal>,
+}
+
+/// Why a worker cannot connect to the LMs of a job, such as a key that it does not allow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRefusal {
+    /// Digest of the run's job.
+    pub job: String,
+    pub reason: String,
 }
 
 impl WorkerInfo {

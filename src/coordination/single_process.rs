@@ -109,6 +109,7 @@ mod tests {
             concurrency,
             trainers: Vec::new(),
             lms: Vec::new(),
+            refusal: None,
         }
     }
 

@@ -11,6 +11,7 @@ use super::outcome_log::OutcomeLog;
 use super::prepare::Prepared;
 use super::publisher::TaskPublisher;
 use super::run_json;
+use super::stored_job::StoredJob;
 use super::task_plan::TaskPlan;
 use super::worker_census::WorkerCensus;
 use crate::coordination::Heartbeat;
@@ -35,6 +36,7 @@ const MANIFEST_EVERY: Duration = Duration::from_secs(2);
 /// Every task has an outcome in the log.
 pub(super) struct Bootstrapped {
     pub(super) tasks: TaskPlan,
+    pub(super) stored: StoredJob,
     pub(super) log: OutcomeLog,
     pub(super) manifest: Manifest,
 }
@@ -42,7 +44,7 @@ pub(super) struct Bootstrapped {
 pub(super) async fn bootstrap(run: RunContext<'_>, prepared: Prepared) -> Result<Bootstrapped, RunError> {
     let Prepared {
         tasks,
-        spec,
+        stored,
         mut log,
         mut manifest,
     } = prepared;
@@ -73,12 +75,12 @@ pub(super) async fn bootstrap(run: RunContext<'_>, prepared: Prepared) -> Result
         run,
         tasks: &tasks,
         census: WorkerCensus::new(run),
-        lms: LmWatch::new(&tasks.job, waiting, workers, now),
+        lms: LmWatch::new(&tasks.job, &stored.digest, waiting, workers, now),
         changes: HeartbeatChanges::new(workers),
         first: FirstExamples::new(&tasks, &log),
         guard: FailureGuard::new(tasks.job.max_failure_rate, log.counts().kept > 0),
         ended: LastMinute::new(log.counts().done() as u64, now),
-        publisher: TaskPublisher::new(run, &tasks, spec, &log),
+        publisher: TaskPublisher::new(run, &tasks, &stored, &log),
         log: &mut log,
         manifest: &mut manifest,
         drain,
@@ -93,7 +95,12 @@ pub(super) async fn bootstrap(run: RunContext<'_>, prepared: Prepared) -> Result
     }
     rounds.finish(&ending, started).await?;
     match ending {
-        BootstrapEnd::Complete => Ok(Bootstrapped { tasks, log, manifest }),
+        BootstrapEnd::Complete => Ok(Bootstrapped {
+            tasks,
+            stored,
+            log,
+            manifest,
+        }),
         BootstrapEnd::Stopped(error) => Err(error),
     }
 }

@@ -7,6 +7,7 @@ use super::error::RunError;
 use super::outcome_log::OutcomeLog;
 use super::run_json;
 use super::shard_files::{self, ShardFiles};
+use super::stored_job::StoredJob;
 use super::task_plan::TaskPlan;
 use crate::dataset::lm_keys;
 use crate::dataset::trainer_configs::{configs, is_config};
@@ -22,6 +23,7 @@ use tracing::warn;
 /// Every LM key has its training files.
 pub(super) struct Collected {
     pub(super) spec: JobSpec,
+    pub(super) stored: StoredJob,
     /// In the order of [`lm_keys`].
     pub(super) shards: Vec<FinetuneJob>,
     pub(super) manifest: Manifest,
@@ -31,6 +33,7 @@ pub(super) async fn collect(run: RunContext<'_>, bootstrapped: Bootstrapped) -> 
     let started = Instant::now();
     let Bootstrapped {
         tasks,
+        stored,
         mut log,
         mut manifest,
     } = bootstrapped;
@@ -52,6 +55,7 @@ pub(super) async fn collect(run: RunContext<'_>, bootstrapped: Bootstrapped) -> 
     run_json::publish(run, &mut manifest).await?;
     Ok(Collected {
         spec,
+        stored,
         shards: written.into_iter().map(|written| written.shard).collect(),
         manifest,
     })

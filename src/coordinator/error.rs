@@ -1,6 +1,6 @@
 //! Why a run stops early.
 
-use super::lm_stopped::{AwayLm, ClosedLm};
+use super::lm_stopped::{AwayLm, ClosedLm, RefusedByWorkers};
 use super::outcome_log::OutcomeLogError;
 use crate::artifacts::ArtifactError;
 use crate::broker::BrokerError;
@@ -48,6 +48,9 @@ pub enum RunError {
     /// An LM's account is closed on every worker: a refused key, a used-up quota, an unknown model.
     #[error("{0}")]
     AccountClosed(Box<ClosedLm>),
+    /// No worker can connect to the run's LMs.
+    #[error("{0}")]
+    RefusedByWorkers(RefusedByWorkers),
     /// An LM's server cannot be reached.
     #[error("{0}")]
     LmAway(Box<AwayLm>),

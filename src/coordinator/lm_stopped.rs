@@ -1,5 +1,7 @@
 //! The error of a run that stops because of an LM.
 
+use crate::broker::Queue;
+use crate::coordination::Heartbeat;
 use crate::lm::{ClosedAccount, ClosedCause};
 use crate::report::{count, time};
 use std::fmt;
@@ -91,6 +93,47 @@ fn key(variable: Option<&str>, address: &str) -> String {
     match variable {
         Some(variable) => format!("the key in {variable}"),
         None => address.to_owned(),
+    }
+}
+
+/// Why no worker can connect to the run's LMs: a key that is missing or not allowed there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RefusedByWorkers {
+    /// The reason of each worker, each once.
+    pub reasons: Vec<String>,
+}
+
+impl RefusedByWorkers {
+    /// From the heartbeats of a run of `run_secs` seconds, whose job has this digest. `None` if there are no workers, or if one of them can
+    /// connect or has not tried.
+    pub(super) fn from_heartbeats(
+        heartbeats: &[Heartbeat],
+        job: &str,
+        run_secs: u64,
+    ) -> Option<RefusedByWorkers> {
+        let takes_tasks = |heartbeat: &&Heartbeat| heartbeat.worker.takes(&Queue::Bootstrap);
+        let reasons: Vec<String> = heartbeats
+            .iter()
+            .filter(takes_tasks)
+            .map(|heartbeat| {
+                let worker = &heartbeat.worker;
+                // The worker of an older heartbeat may have been replaced by one with other keys.
+                let is_of_this_run = heartbeat.age_secs < run_secs;
+                let refusal = worker.refusal.as_ref();
+                let refusal = refusal.filter(|refusal| refusal.job == job && is_of_this_run)?;
+                Some(format!(
+                    "{} cannot take tasks: {}",
+                    worker.process, refusal.reason
+                ))
+            })
+            .collect::<Option<_>>()?;
+        (!reasons.is_empty()).then_some(RefusedByWorkers { reasons })
+    }
+}
+
+impl fmt::Display for RefusedByWorkers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reasons.join("\n"))
     }
 }
 

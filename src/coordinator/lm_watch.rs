@@ -1,6 +1,7 @@
 //! Watches the LMs that the bootstrap calls, and stops the run if they cannot be used. The workers' heartbeats carry their status.
 //!
 //! - An account that every worker reports as closed stops the run: no example can be answered before a person corrects the cause.
+//! - A run whose LMs no worker can connect to, because of a key that is missing or not allowed, is stopped with the workers' reasons.
 //! - The run waits for an LM that is away on every worker, for up to `patience`. If the LM has not answered in this run, it waits only for
 //!   some seconds, unless `--wait` was given.
 
@@ -11,7 +12,7 @@ mod status_text;
 pub(super) use overall_state::total_limit;
 
 use super::error::RunError;
-use super::lm_stopped::{self, AwayLm, ClosedLm};
+use super::lm_stopped::{self, AwayLm, ClosedLm, RefusedByWorkers};
 use super::workers::Workers;
 use crate::coordination::Heartbeat;
 use crate::job::Job;
@@ -38,10 +39,14 @@ pub(super) struct Waiting {
 
 /// The LMs that the bootstrap calls, and their state.
 pub(super) struct LmWatch {
+    /// Digest of the job as the store has it.
+    job: String,
     lms: Vec<WatchedLm>,
     waiting: Waiting,
     started: Instant,
     workers: Workers,
+    /// Why the workers cannot connect to the LMs, if none of them can.
+    refusal: Option<RefusedByWorkers>,
 }
 
 /// An LM and its endpoints.
@@ -53,12 +58,16 @@ struct WatchedLm {
 }
 
 impl LmWatch {
-    pub(super) fn new(job: &Job, waiting: Waiting, workers: Workers, now: Instant) -> LmWatch {
+    /// `digest` is that of the job as the store has it.
+    pub(super) fn new(job: &Job, digest: &str, waiting: Waiting, workers: Workers, now: Instant) -> LmWatch {
         let teachers = job.spec.teachers.iter().flat_map(|teacher| &teacher.predictors);
         let called: HashSet<&str> = teachers.map(|predictor| predictor.lm.as_str()).collect();
         let settings = job.spec.lms.values();
         let settings = settings.filter(|lm| called.contains(lm.name.as_str()));
-        LmWatch::from_settings(settings.cloned(), waiting, workers, now)
+        LmWatch {
+            job: digest.to_owned(),
+            ..LmWatch::from_settings(settings.cloned(), waiting, workers, now)
+        }
     }
 
     fn from_settings(
@@ -73,10 +82,12 @@ impl LmWatch {
             answers: 0,
         });
         LmWatch {
+            job: String::new(),
             lms: lms.collect(),
             waiting,
             started: now,
             workers,
+            refusal: None,
         }
     }
 
@@ -87,10 +98,12 @@ impl LmWatch {
         counts: &OutcomeCounts,
         now: Instant,
     ) -> Vec<String> {
+        let run_secs = now.duration_since(self.started).as_secs();
+        self.refusal = RefusedByWorkers::from_heartbeats(heartbeats, &self.job, run_secs);
         let served = ServedRun {
             workers: self.workers,
             run_secs: if self.workers.may_be_elsewhere() {
-                now.duration_since(self.started).as_secs()
+                run_secs
             } else {
                 u64::MAX
             },
@@ -102,7 +115,8 @@ impl LmWatch {
 
     /// The error that stops the run; `None` if it may continue or wait.
     pub(super) fn verdict(&self) -> Option<RunError> {
-        self.lms.iter().find_map(|lm| lm.verdict(self.waiting))
+        let refusal = self.refusal.clone().map(RunError::RefusedByWorkers);
+        refusal.or_else(|| self.lms.iter().find_map(|lm| lm.verdict(self.waiting)))
     }
 
     /// The limits that hold the run back, one text for each LM or endpoint.

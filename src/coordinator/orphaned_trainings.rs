@@ -8,10 +8,12 @@ use crate::finetune::{
     FinetuneJob, ProviderError, ProviderSpec, Providers, TrainingId, TrainingOutcome, TrainingRequest,
     TrainingState, stop_all as stop_trainers,
 };
+use crate::key_ring::KeyRing;
 use crate::report::{Manifest, TrainingReport};
 use crate::run_dir::RunDir;
 use crate::task::RunId;
 use std::io;
+use std::sync::Arc;
 use tracing::warn;
 
 /// What the cancellation did.
@@ -99,7 +101,8 @@ async fn cancel_at_service(
     attempt: u32,
     id: Option<&TrainingId>,
 ) -> Result<Option<TrainingOutcome>, String> {
-    let provider = Providers::default()
+    let keys = Arc::new(KeyRing::of_the_author());
+    let provider = Providers::new(None, keys)
         .get(&shard.recipe)
         .map_err(|error| error.to_string())?;
     let key = shard.task(attempt).to_string();

@@ -6,11 +6,12 @@ use super::context::RunContext;
 use super::error::RunError;
 use super::prepare::Prepared;
 use super::retry_command::Retry;
+use super::stored_job::StoredJob;
 use crate::broker::{Delivery, Queue};
 use crate::coordination::Heartbeat;
 use crate::dataset::lm_keys;
 use crate::finetune::{Preflight, ProviderSpec, TrainingRecord, TrainingSpec, TrainingState};
-use crate::message::{FinetuneMessage, MESSAGE_VERSION, PreflightTask, encode};
+use crate::message::{FINETUNE_VERSION, FinetuneMessage, PreflightTask, encode};
 use crate::report::{Manifest, TrainingReport};
 use crate::task::{RunId, TaskId};
 use std::num::NonZeroUsize;
@@ -67,7 +68,10 @@ pub(super) async fn preflight(run: RunContext<'_>, prepared: &Prepared) -> Resul
     let queue = Queue::Completions(run.id.clone());
     let broker = &run.backends().broker;
     let mut completions = broker.consume(&queue, PREFETCH).await?;
-    let messages = requests.iter().map(|request| message(run.id, request)).collect();
+    let messages = requests
+        .iter()
+        .map(|request| message(run.id, &prepared.stored, request))
+        .collect();
     broker.publish(&Queue::Finetune, messages).await?;
     let since = Instant::now();
     let timeout = if workers.are_here() {
@@ -157,12 +161,15 @@ fn scope_after_bootstrap(manifest: &Manifest, recipe: &TrainingSpec, retry: Retr
     }
 }
 
-fn message(run: &RunId, request: &PreflightRequest) -> Vec<u8> {
+fn message(run: &RunId, job: &StoredJob, request: &PreflightRequest) -> Vec<u8> {
+    let TrainingSpec { lm, predictor, .. } = &request.recipe;
     encode(&FinetuneMessage::Preflight(PreflightTask {
-        v: MESSAGE_VERSION,
+        v: FINETUNE_VERSION,
         run: run.clone(),
+        job: job.digest.clone(),
         task: request.task,
-        recipe: request.recipe.clone(),
+        lm: lm.clone(),
+        predictor: predictor.clone(),
     }))
 }
 

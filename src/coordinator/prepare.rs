@@ -8,38 +8,22 @@ use super::event_log::Event;
 use super::outcome_drain::OutcomeDrain;
 use super::outcome_log::OutcomeLog;
 use super::run_json;
+use super::stored_job::StoredJob;
 use super::task_plan::{LineOrigin, TaskPlan};
 use crate::calls_in_flight::CallsInFlight;
 use crate::coordination::Process;
 use crate::job::Job;
 use crate::report::{Manifest, Phase};
 use crate::run_dir::RunDir;
-use crate::spec::{JobSpec, ServerInIds, spec_digest};
+use crate::spec::ServerInIds;
 use tracing::{info, warn};
 
 /// A job with its tasks, and the outcomes that earlier processes left.
 pub(super) struct Prepared {
     pub(super) tasks: TaskPlan,
-    pub(super) spec: StoredSpec,
+    pub(super) stored: StoredJob,
     pub(super) log: OutcomeLog,
     pub(super) manifest: Manifest,
-}
-
-/// The job spec as the store has it.
-pub(super) struct StoredSpec {
-    pub(super) bytes: Vec<u8>,
-    /// Task messages name the spec by its digest.
-    pub(super) digest: String,
-}
-
-impl StoredSpec {
-    fn new(spec: &JobSpec) -> StoredSpec {
-        let bytes = serde_json::to_vec(spec).expect("a job spec is plain data with string keys");
-        StoredSpec {
-            digest: spec_digest(&bytes),
-            bytes,
-        }
-    }
 }
 
 /// `previous` is the manifest of the last process that worked on the run.
@@ -50,8 +34,8 @@ pub(super) async fn prepare(
 ) -> Result<Prepared, RunError> {
     let coordinator = run.coordinator;
     refuse_rehearsal_of_real_run(coordinator, previous.as_ref())?;
-    let spec = StoredSpec::new(&job.spec);
-    run.backends().store.put_job(run.id, &spec.bytes).await?;
+    let stored = StoredJob::new(&job);
+    stored.put(run).await?;
 
     // A run keeps the ids with which it was started.
     let is_of_0_1 = previous.as_ref().is_some_and(|previous| previous.server_in_ids);
@@ -93,7 +77,7 @@ pub(super) async fn prepare(
     run_json::publish(run, &mut manifest).await?;
     Ok(Prepared {
         tasks,
-        spec,
+        stored,
         log,
         manifest,
     })

@@ -6,7 +6,7 @@ use super::first_examples::FirstExamples;
 use super::lost_tasks::LostTaskDetector;
 use super::outcome_log::OutcomeLog;
 use super::outstanding_tasks::OutstandingTasks;
-use super::prepare::StoredSpec;
+use super::stored_job::StoredJob;
 use super::task_plan::TaskPlan;
 use crate::broker::{BrokerError, Queue};
 use crate::error_action::ErrorAction;
@@ -51,7 +51,7 @@ pub(super) struct TaskPublisher<'a> {
     answered: Vec<bool>,
     run: RunContext<'a>,
     tasks: &'a TaskPlan,
-    spec: StoredSpec,
+    job: &'a StoredJob,
     /// The first task that was not published yet.
     next: usize,
     swept: Instant,
@@ -66,7 +66,7 @@ impl<'a> TaskPublisher<'a> {
     pub(super) fn new(
         run: RunContext<'a>,
         tasks: &'a TaskPlan,
-        spec: StoredSpec,
+        job: &'a StoredJob,
         log: &OutcomeLog,
     ) -> TaskPublisher<'a> {
         let teachers = 0..tasks.job.spec.teachers.len();
@@ -75,7 +75,7 @@ impl<'a> TaskPublisher<'a> {
             answered: answered.collect(),
             run,
             tasks,
-            spec,
+            job,
             next: 0,
             swept: Instant::now(),
             lost: LostTaskDetector::new(LOST_AFTER),
@@ -177,8 +177,7 @@ impl<'a> TaskPublisher<'a> {
         );
         self.run.coordinator.metrics.run.republished(lost.len());
         // A store that lost its tasks may have lost the job, too.
-        let store = &self.run.backends().store;
-        store.put_job(self.run.id, &self.spec.bytes).await?;
+        self.job.put(self.run).await?;
         self.send(&lost, log, outstanding).await
     }
 
@@ -272,7 +271,7 @@ impl<'a> TaskPublisher<'a> {
         let message = BootstrapTask {
             v: MESSAGE_VERSION,
             run: self.run.id.clone(),
-            job: self.spec.digest.clone(),
+            job: self.job.digest.clone(),
             task: self.tasks.id(task),
             teacher,
             example,

@@ -37,11 +37,12 @@ pub(super) async fn train(run: RunContext<'_>, collected: Collected) -> Result<T
     let started = Instant::now();
     let Collected {
         spec,
+        stored,
         shards,
         mut manifest,
     } = collected;
     manifest.phase = Phase::Train;
-    let mut trainings = Trainings::resume(run, &mut manifest, shards).await?;
+    let mut trainings = Trainings::resume(run, &mut manifest, shards, stored).await?;
     let _guard = run.leadership.guard_cancellation();
     let ended = follow(run, &mut trainings, &mut manifest).await;
     manifest.add_seconds("train", started.elapsed());

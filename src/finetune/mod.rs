@@ -13,6 +13,7 @@ mod job;
 mod openai;
 mod provider;
 mod providers;
+mod recipes;
 pub mod row_formats;
 mod simulated;
 mod slug;
@@ -32,6 +33,7 @@ pub use data_files::{DataPart, file_name, key_name};
 pub use job::FinetuneJob;
 pub use provider::{Provider, ProviderError, StartError, TrainingRequest, Unavailable};
 pub use providers::Providers;
+pub use recipes::Recipes;
 pub use spec::{CommandSpec, ExportSpec, FireworksSpec, ProviderSpec, RowFormat, ServiceSpec, TrainingSpec};
 pub use store_record::{
     ID_SLOT, LOOKED_SLOT, NOT_HERE_SLOT, PREFLIGHT_SLOT, PROGRESS_SLOT, Preflight, STARTED_SLOT,

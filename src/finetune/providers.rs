@@ -4,6 +4,7 @@ use super::command::{CommandProvider, Trainers, UnfinishedTraining, unfinished};
 use super::{
     Provider, ProviderSpec, TrainingSpec, Unavailable, export, fireworks, openai, simulated, together,
 };
+use crate::key_ring::KeyRing;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,20 +13,23 @@ use std::time::Duration;
 const VISIBILITY_DELAY: Duration = Duration::from_secs(60);
 
 /// A worker's providers.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Providers {
     /// Replaces every provider.
     only: Option<Arc<dyn Provider>>,
     visibility_delay: Option<Duration>,
     trainers: Option<Arc<Trainers>>,
+    keys: Arc<KeyRing>,
 }
 
 impl Providers {
-    /// The providers of a worker with these trainers.
-    pub fn new(trainers: Option<Arc<Trainers>>) -> Providers {
+    /// The providers of a worker with these trainers and keys.
+    pub fn new(trainers: Option<Arc<Trainers>>, keys: Arc<KeyRing>) -> Providers {
         Providers {
+            only: None,
+            visibility_delay: None,
             trainers,
-            ..Providers::default()
+            keys,
         }
     }
 
@@ -33,7 +37,7 @@ impl Providers {
     pub fn only(provider: Arc<dyn Provider>) -> Providers {
         Providers {
             only: Some(provider),
-            ..Providers::default()
+            ..Providers::new(None, Arc::new(KeyRing::well_known()))
         }
     }
 
@@ -74,7 +78,7 @@ impl Providers {
         names.map(str::to_owned).collect()
     }
 
-    /// The provider for these settings. [`Unavailable`] when this worker lacks the key or the trainer.
+    /// The provider for these settings. [`Unavailable`] when this worker lacks the key or the trainer, or does not allow the key.
     pub fn get(&self, recipe: &TrainingSpec) -> Result<Arc<dyn Provider>, Unavailable> {
         if let Some(provider) = &self.only {
             return Ok(Arc::clone(provider));
@@ -82,9 +86,11 @@ impl Providers {
         match &recipe.provider {
             ProviderSpec::Export(_) => Ok(Arc::new(export::ExportProvider)),
             ProviderSpec::Simulated => Ok(Arc::new(simulated::SimulatedProvider)),
-            ProviderSpec::Openai(spec) => Ok(Arc::new(openai::OpenAiProvider::new(spec)?)),
-            ProviderSpec::Together(spec) => Ok(Arc::new(together::TogetherProvider::new(spec)?)),
-            ProviderSpec::Fireworks(spec) => Ok(Arc::new(fireworks::FireworksProvider::new(spec)?)),
+            ProviderSpec::Openai(spec) => Ok(Arc::new(openai::OpenAiProvider::new(spec, &self.keys)?)),
+            ProviderSpec::Together(spec) => Ok(Arc::new(together::TogetherProvider::new(spec, &self.keys)?)),
+            ProviderSpec::Fireworks(spec) => {
+                Ok(Arc::new(fireworks::FireworksProvider::new(spec, &self.keys)?))
+            }
             ProviderSpec::Command(spec) => match &self.trainers {
                 Some(trainers) => Ok(Arc::new(CommandProvider::new(trainers, spec)?)),
                 None => Err(Unavailable(format!(

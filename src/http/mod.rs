@@ -1,15 +1,20 @@
 //! What the HTTP clients share: client settings, bounded bodies and their wrapping, error messages of servers, retry delays.
 
+mod credential_header;
 mod error_body;
+mod reach;
 pub(crate) mod retry;
 mod wrapping;
 
+pub(crate) use credential_header::{credential_header, key_header};
 pub(crate) use error_body::{ServerError, server_error, shorten};
+pub use reach::Reach;
 pub(crate) use wrapping::Wrapping;
 
 use crate::secret::Secret;
 use reqwest::{Client, ClientBuilder, Response, Url};
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// The most bytes that are read of an error body.
@@ -48,6 +53,11 @@ pub(crate) fn redact(key: Option<&Secret>, text: &str) -> String {
 
 /// Builds a client for the server at that address; opens no connection.
 pub(crate) fn client(base: &Url) -> ClientBuilder {
+    client_within(base, Reach::Anywhere)
+}
+
+/// The same for a client that connects within `reach` only.
+pub(crate) fn client_within(base: &Url, reach: Reach) -> ClientBuilder {
     // Fails if the process has a provider already, which serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = Client::builder()
@@ -57,6 +67,10 @@ pub(crate) fn client(base: &Url) -> ClientBuilder {
         .tcp_nodelay(true)
         // A redirect would send the request to a server that no setting names.
         .redirect(reqwest::redirect::Policy::none());
+    let builder = match reach {
+        Reach::Anywhere => builder,
+        Reach::NotLinkLocal => builder.dns_resolver(Arc::new(reach::NotLinkLocal)),
+    };
     match base.scheme() {
         // Plain HTTP works on machines without certificates, too.
         "http" => builder.tls_certs_only([]),

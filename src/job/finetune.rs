@@ -6,6 +6,7 @@ use crate::finetune::{
     CommandSpec, DataPart, ExportSpec, FireworksSpec, ProviderSpec, RowFormat, ServiceSpec, file_name,
     refuses_system_role,
 };
+use crate::http::credential_header;
 use crate::lm::LmSettings;
 use crate::schema::definition::Table as _;
 use crate::schema::form::Read;
@@ -179,17 +180,19 @@ fn service(table: &FinetuneTable<'_>, problems: &mut Problems) -> ServiceSpec {
 }
 
 fn header(text: &Read<'_, &str>, problems: &mut Problems) -> Option<String> {
-    let (name, item) = (text.value, &text.item);
-    if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
-        return Some(name.to_ascii_lowercase());
+    let name = text.value.to_ascii_lowercase();
+    match credential_header(&name) {
+        Ok(()) => Some(name),
+        Err(why) => {
+            let message = format!("`{}` {why}", text.name());
+            text.report(
+                problems,
+                message,
+                "write `auth_header = \"api-key\"`, or leave it out",
+            );
+            None
+        }
     }
-    let message = format!("`{}` is not the name of a header", item.name);
-    item.place.report(
-        problems,
-        message,
-        "write `auth_header = \"api-key\"`, or leave it out",
-    );
-    None
 }
 
 /// The default provider of an LM on a private server is that server.

@@ -196,7 +196,11 @@ fn assemble(root: &Section<'_>, sources: &Sources, problems: &mut Problems) -> O
         check::buildable(&job.spec, &places, problems);
         let close = check::enough_rows(&job, &lines, root.place, problems);
         job.warnings.extend(close);
-        let more = [warnings::of_trainings(&job), warnings::of_teachers(&job.spec)];
+        let more = [
+            warnings::of_trainings(&job),
+            warnings::of_unencrypted_keys(&job),
+            warnings::of_teachers(&job.spec),
+        ];
         job.warnings.extend(more.into_iter().flatten());
     }
     Some(job)

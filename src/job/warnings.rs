@@ -4,8 +4,10 @@ use super::Job;
 use super::lm::Lms;
 use crate::dataset::trainer_configs::TrainerArguments;
 use crate::finetune::ProviderSpec;
+use crate::key_ring::is_unencrypted;
 use crate::program::{ProgramSpec, PromptPart, prompt_differences};
 use crate::spec::JobSpec;
+use url::Url;
 
 /// LMs that no predictor uses, and a missing metric.
 pub(super) fn of_names(
@@ -58,6 +60,35 @@ pub(super) fn of_trainings(job: &Job) -> Vec<String> {
             ));
         }
     }
+    warnings
+}
+
+/// Keys that go to other machines without encryption.
+pub(super) fn of_unencrypted_keys(job: &Job) -> Vec<String> {
+    let of_lms = job.spec.lms.iter().flat_map(|(name, settings)| {
+        let endpoints = settings.endpoints().into_iter();
+        endpoints.filter_map(move |endpoint| {
+            let key = endpoint.key_variable()?.to_owned();
+            Some((format!("[lm.{name}]"), key, endpoint.api_base?))
+        })
+    });
+    let of_services = job.finetune.iter().filter_map(|(name, finetune)| {
+        let service = match &finetune.provider {
+            ProviderSpec::Openai(service) | ProviderSpec::Together(service) => service,
+            ProviderSpec::Fireworks(fireworks) => &fireworks.service,
+            ProviderSpec::Export(_) | ProviderSpec::Simulated | ProviderSpec::Command(_) => return None,
+        };
+        let (key, address) = (service.api_key_env.clone()?, service.api_base.clone()?);
+        Some((format!("[lm.{name}.finetune]"), key, address))
+    });
+    let mut warnings: Vec<String> = of_lms
+        .chain(of_services)
+        .filter(|(_, _, address)| Url::parse(address).is_ok_and(|url| is_unencrypted(&url)))
+        .map(|(place, key, address)| {
+            format!("{place}: the key in {key} goes to {address} without encryption; use https if the server has it")
+        })
+        .collect();
+    warnings.dedup();
     warnings
 }
 

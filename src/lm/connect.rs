@@ -3,17 +3,22 @@
 use super::openai::OpenAi;
 use super::simulated::SimulatedLm;
 use super::{ConnectError, Lm, LmSettings, OPENAI_BASE};
+use crate::key_ring::{Access, KeyError, KeyRing};
 use crate::metrics::Metrics;
-use crate::secret::Secret;
 use std::sync::Arc;
 
-/// Returns the client of the LM that `settings.model` names, with its counters in `metrics`. Reads the API key from the environment or
-/// its file, and opens no connection.
+/// Returns the client of the LM that `settings.model` names, with its counters in `metrics`. Takes the API key from `keys`, and opens no
+/// connection.
 ///
 /// # Errors
 ///
-/// Returns [`ConnectError`] if the settings name no usable LM, or if the key is missing.
-pub fn connect(settings: &LmSettings, job_seed: u64, metrics: &Metrics) -> Result<Arc<dyn Lm>, ConnectError> {
+/// Returns [`ConnectError`] if the settings name no usable LM, or if the key is missing or not allowed.
+pub fn connect(
+    settings: &LmSettings,
+    job_seed: u64,
+    keys: &KeyRing,
+    metrics: &Metrics,
+) -> Result<Arc<dyn Lm>, ConnectError> {
     match settings.model.split_once('/') {
         Some(("simulated", _)) => Ok(Arc::new(SimulatedLm::new(
             settings,
@@ -21,8 +26,12 @@ pub fn connect(settings: &LmSettings, job_seed: u64, metrics: &Metrics) -> Resul
             settings.metrics(metrics),
         ))),
         Some(("openai" | "hosted_vllm", name)) if !name.is_empty() => {
-            let key = key(settings)?;
-            Ok(Arc::new(OpenAi::new(settings, key, settings.metrics(metrics))?))
+            let access = access(settings, keys)?;
+            Ok(Arc::new(OpenAi::new(
+                settings,
+                access,
+                settings.metrics(metrics),
+            )?))
         }
         _ => Err(ConnectError::UnknownModel {
             lm: settings.name.clone(),
@@ -31,24 +40,18 @@ pub fn connect(settings: &LmSettings, job_seed: u64, metrics: &Metrics) -> Resul
     }
 }
 
-/// The API key for the LM's address. A variable that the job file names must be set, even if the address needs no key.
-fn key(settings: &LmSettings) -> Result<Option<Secret>, ConnectError> {
-    let Some(variable) = settings.key_variable() else {
-        return Ok(None);
-    };
-    let found = Secret::read(variable).map_err(|error| ConnectError::Key {
-        lm: settings.name.clone(),
-        error,
-    })?;
-    match found {
-        Some(key) => Ok(Some(key)),
-        None => Err(ConnectError::MissingKey {
-            lm: settings.name.clone(),
-            variable: variable.to_owned(),
-            base: settings
-                .api_base
-                .clone()
-                .unwrap_or_else(|| OPENAI_BASE.to_owned()),
+/// What the client may use at the LM's address. A variable that the job file names must be set, even if the address needs no key.
+fn access(settings: &LmSettings, keys: &KeyRing) -> Result<Access, ConnectError> {
+    let base = settings.api_base.as_deref().unwrap_or(OPENAI_BASE);
+    let lm = || settings.name.clone();
+    match keys.access(settings.key_variable(), base, None) {
+        Ok(access) => Ok(access),
+        Err(KeyError::Unset { variable, address }) => Err(ConnectError::MissingKey {
+            lm: lm(),
+            variable,
+            base: address,
         }),
+        Err(KeyError::Unreadable(error)) => Err(ConnectError::Key { lm: lm(), error }),
+        Err(KeyError::NotAllowed(reason)) => Err(ConnectError::KeyNotAllowed { lm: lm(), reason }),
     }
 }

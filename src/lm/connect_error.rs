@@ -36,6 +36,14 @@ pub enum ConnectError {
         /// Why.
         error: SecretError,
     },
+    /// The worker does not send the key to the LM's address.
+    #[error("lm `{lm}`: {reason}")]
+    KeyNotAllowed {
+        /// The LM's name in the job file.
+        lm: String,
+        /// Why, and what would allow it.
+        reason: String,
+    },
     /// The key has characters that no HTTP header can hold.
     #[error("lm `{lm}`: the API key has characters that cannot be sent; set the variable again")]
     UnsendableKey {

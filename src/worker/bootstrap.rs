@@ -7,6 +7,7 @@ use super::recorded_answers::{EarlierAttempts, Ending, Interruption, RecordedAns
 use super::task_failure::TaskFailure;
 use super::{HELD, RETURN_AFTER, WorkerContext, resolve};
 use crate::broker::{Delivery, Disposition, Queue};
+use crate::coordination::JobRefusal;
 use crate::count_guard::CountGuard;
 use crate::lm::LmResponse;
 use crate::message::{BootstrapTask, Refusal};
@@ -46,13 +47,22 @@ pub(super) async fn execute(context: Arc<WorkerContext>, delivery: Delivery) {
     let job = match context.jobs.get(&message.run, &message.job).await {
         Ok(job) => job,
         Err(JobError::Changed(_)) => return resolve(delivery, Disposition::Ack).await,
-        Err(JobError::Store(why)) if !matches!(why, StoreError::ForeignData { .. }) => {
+        Err(JobError::Store(why)) if !why.is_of_one_run() => {
             queue.ended(TaskEnd::Interrupted);
             return context.fail(Some(delivery), why);
         }
-        Err(why @ JobError::Connect { .. }) => return context.log.hand_back(delivery, &why).await,
+        Err(JobError::Connect { run, source }) => {
+            let refusal = JobRefusal {
+                job: message.job,
+                reason: source.to_string(),
+            };
+            context.heartbeats.refuse(&run, refusal);
+            let why = JobError::Connect { run, source };
+            return context.log.hand_back(delivery, &why).await;
+        }
         Err(why) => return context.log.postpone(delivery, &why).await,
     };
+    context.heartbeats.accept(&message.run);
     if message.answered {
         job.accepted_before(message.teacher);
     }
@@ -135,7 +145,7 @@ async fn attempt(
     match &ended {
         Ok(AttemptEnd::Done | AttemptEnd::Stored(_)) => {}
         Err(StoreError::Fenced(_)) => spans::ended(&span, "fenced"),
-        Err(StoreError::ForeignData { .. }) => {
+        Err(why) if why.is_of_one_run() => {
             spans::ended(&span, "interrupted");
             // An attempt that is not released counts as lost, and the task is sound. If this fails, too, it counts.
             let _ = store.release(run, reference).await;

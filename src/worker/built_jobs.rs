@@ -1,6 +1,8 @@
 //! The jobs of a worker: each is read from the store and built once, and shared by all its tasks.
 
 use crate::account::{Accounts, GatedLm};
+use crate::finetune::{Recipes, TrainingSpec};
+use crate::key_ring::KeyRing;
 use crate::lm::{ConnectError, LmSettings, connect};
 use crate::lock::lock;
 use crate::metric::Metric;
@@ -65,12 +67,15 @@ pub(super) enum JobError {
     Build { run: RunId, source: BuildError },
     #[error("job {run}: {source}")]
     Connect { run: RunId, source: ConnectError },
+    #[error("job {run} trains no lm {lm} for this task")]
+    NoTraining { run: RunId, lm: String },
 }
 
 /// A cache of jobs.
 pub(super) struct BuiltJobs {
     store: Arc<dyn Store>,
     accounts: Arc<Accounts>,
+    keys: Arc<KeyRing>,
     metrics: Arc<Metrics>,
     /// Places of each teacher.
     places: NonZeroUsize,
@@ -89,12 +94,14 @@ impl BuiltJobs {
     pub(super) fn new(
         store: Arc<dyn Store>,
         accounts: Arc<Accounts>,
+        keys: Arc<KeyRing>,
         metrics: Arc<Metrics>,
         places: NonZeroUsize,
     ) -> BuiltJobs {
         BuiltJobs {
             store,
             accounts,
+            keys,
             metrics,
             places,
             built: Mutex::default(),
@@ -110,15 +117,8 @@ impl BuiltJobs {
             built.last_used = Instant::now();
             return Ok(Arc::clone(&built.job));
         }
-        let bytes = self
-            .store
-            .job(run)
-            .await?
-            .ok_or_else(|| JobError::Unknown(run.clone()))?;
-        if spec_digest(&bytes) != digest {
-            return Err(JobError::Changed(run.clone()));
-        }
-        let job = Arc::new(build(run, &bytes, &self.accounts, &self.metrics, self.places)?);
+        let bytes = self.stored(run, digest).await?;
+        let job = Arc::new(build(run, &bytes, self)?);
         let mut built = self.lock();
         built.retain(|_, built| built.last_used.elapsed() < KEPT_UNUSED);
         let known = built.get(run).filter(|known| known.digest == digest);
@@ -134,18 +134,49 @@ impl BuiltJobs {
         Ok(job)
     }
 
+    /// The training of an LM key of the run's job with that digest.
+    pub(super) async fn recipe(
+        &self,
+        run: &RunId,
+        digest: &str,
+        lm: &str,
+        predictor: Option<&str>,
+    ) -> Result<TrainingSpec, JobError> {
+        let bytes = self.stored(run, digest).await?;
+        let recipes: Recipes = serde_json::from_slice(&bytes).map_err(|error| JobError::OtherVersion {
+            run: run.clone(),
+            reason: error.to_string(),
+        })?;
+        let recipe = recipes.find(lm, predictor).cloned();
+        recipe.ok_or_else(|| JobError::NoTraining {
+            run: run.clone(),
+            lm: lm.to_owned(),
+        })
+    }
+
+    /// The run's job with that digest, as the store has it.
+    async fn stored(&self, run: &RunId, digest: &str) -> Result<Vec<u8>, JobError> {
+        let bytes = self.store.job(run).await?;
+        let bytes = bytes.ok_or_else(|| JobError::Unknown(run.clone()))?;
+        if spec_digest(&bytes) != digest {
+            return Err(JobError::Changed(run.clone()));
+        }
+        Ok(bytes)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<RunId, Built>> {
         lock(&self.built)
     }
 }
 
-fn build(
-    run: &RunId,
-    bytes: &[u8],
-    accounts: &Accounts,
-    metrics: &Metrics,
-    places: NonZeroUsize,
-) -> Result<BuiltJob, JobError> {
+fn build(run: &RunId, bytes: &[u8], jobs: &BuiltJobs) -> Result<BuiltJob, JobError> {
+    let BuiltJobs {
+        accounts,
+        keys,
+        metrics,
+        places,
+        ..
+    } = jobs;
     let other = |reason: String| JobError::OtherVersion {
         run: run.clone(),
         reason,
@@ -178,7 +209,7 @@ fn build(
         .filter(|(name, _)| asked(name))
         .map(|(name, settings)| {
             let connect = |settings: LmSettings| {
-                let lm = connect(&settings, spec.seed, metrics)?;
+                let lm = connect(&settings, spec.seed, keys, metrics)?;
                 let declared = settings.account.as_ref().and_then(|name| spec.accounts.get(name));
                 Ok((lm, accounts.gate(&settings, declared.copied())))
             };

@@ -56,12 +56,14 @@ impl WorkerContext {
             concurrency: calls,
             trainers: worker.providers.trainers(),
             lms: Vec::new(),
+            refusal: None,
         };
         WorkerContext {
             accounts: Arc::clone(&worker.accounts),
             jobs: BuiltJobs::new(
                 Arc::clone(&worker.store),
                 Arc::clone(&worker.accounts),
+                worker.keys,
                 Arc::clone(&worker.metrics),
                 places,
             ),
@@ -96,10 +98,10 @@ impl WorkerContext {
 
     /// Ends the worker, unless the store failed for one run only: its messages are postponed, and other runs go on.
     pub(super) async fn store_failed(&self, delivery: Option<Delivery>, why: StoreError) {
-        match (delivery, &why) {
-            (Some(delivery), StoreError::ForeignData { .. }) => self.log.postpone(delivery, &why).await,
-            (None, StoreError::ForeignData { .. }) => self.log.postponed(&why),
-            (delivery, _) => self.fail(delivery, why),
+        match delivery {
+            Some(delivery) if why.is_of_one_run() => self.log.postpone(delivery, &why).await,
+            None if why.is_of_one_run() => self.log.postponed(&why),
+            delivery => self.fail(delivery, why),
         }
     }
 

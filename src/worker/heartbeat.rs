@@ -2,13 +2,14 @@
 
 use super::lease::{HEARTBEAT, LEASE};
 use crate::account::Accounts;
-use crate::coordination::{Coordination, Process, WorkerInfo};
+use crate::coordination::{Coordination, JobRefusal, Process, WorkerInfo};
 use crate::lm::{LmState, LmStatus};
 use crate::lock::lock;
 use crate::metrics::{AccountReading, Metrics};
 use crate::task::RunId;
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -31,14 +32,17 @@ pub(super) struct Heartbeats {
     metrics: Arc<Metrics>,
     /// Locked for look-ups only, never across an await.
     runs: Mutex<HashMap<RunId, ActiveRun>>,
-    /// Notified when a run is added.
+    /// Notified when a run is added, or refused.
     run_added: Notify,
+    /// Whether a run was refused since the start.
+    has_refusals: AtomicBool,
 }
 
 struct ActiveRun {
     last_task: Instant,
     /// `None` until the first answer.
     is_cancelled: Option<bool>,
+    refusal: Option<JobRefusal>,
 }
 
 impl Heartbeats {
@@ -55,6 +59,7 @@ impl Heartbeats {
             metrics,
             runs: Mutex::default(),
             run_added: Notify::new(),
+            has_refusals: AtomicBool::new(false),
         }
     }
 
@@ -91,10 +96,33 @@ impl Heartbeats {
         let known = ActiveRun {
             last_task: Instant::now(),
             is_cancelled: None,
+            refusal: None,
         };
         runs.insert(run.clone(), known);
         self.run_added.notify_one();
         None
+    }
+
+    /// Enters why this worker cannot connect to the run's LMs, so that the coordinator can report it.
+    pub(super) fn refuse(&self, run: &RunId, refusal: JobRefusal) {
+        let mut runs = self.runs();
+        if let Some(known) = runs.get_mut(run)
+            && known.refusal.as_ref() != Some(&refusal)
+        {
+            known.refusal = Some(refusal);
+            self.has_refusals.store(true, Ordering::Relaxed);
+            self.run_added.notify_one();
+        }
+    }
+
+    /// This worker can connect to the run's LMs.
+    pub(super) fn accept(&self, run: &RunId) {
+        // On the path of every task.
+        if self.has_refusals.load(Ordering::Relaxed)
+            && let Some(known) = self.runs().get_mut(run)
+        {
+            known.refusal = None;
+        }
     }
 
     /// Sends heartbeats while it is polled: regularly, and at once when a run is added or the state of an LM changes.
@@ -106,17 +134,19 @@ impl Heartbeats {
             HEARTBEAT
         };
         loop {
-            let runs: Vec<RunId> = {
+            let runs: Vec<(RunId, Option<JobRefusal>)> = {
                 let mut runs = self.runs();
                 runs.retain(|_, run| run.last_task.elapsed() < KEPT_AFTER_LAST_TASK);
-                runs.keys().cloned().collect()
+                let runs = runs.iter();
+                runs.map(|(id, run)| (id.clone(), run.refusal.clone())).collect()
             };
-            let info = WorkerInfo {
+            let mut info = WorkerInfo {
                 lms: self.accounts.statuses(),
                 ..self.info.clone()
             };
             self.export(&info.lms);
-            for run in runs {
+            for (run, refusal) in runs {
+                info.refusal = refusal;
                 self.beat(&run, &info).await;
             }
             tokio::select! {

@@ -31,6 +31,7 @@ use crate::calls_in_flight::CallsInFlight;
 use crate::coordination::Coordination;
 use crate::error_action::ErrorAction;
 use crate::finetune::Providers;
+use crate::key_ring::KeyRing;
 use crate::metrics::{Metrics, Need};
 use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
@@ -66,6 +67,8 @@ pub struct Worker {
     /// Holds the training files.
     pub artifacts: Arc<dyn ArtifactStore>,
     pub providers: Providers,
+    /// The keys that jobs may use.
+    pub keys: Arc<KeyRing>,
     /// Marks of the LM calls in flight; `None` if the leases of the store show what a dead worker may have asked.
     pub calls_in_flight: Option<Arc<CallsInFlight>>,
     /// The gates of the LMs, shared by the workers of a process.

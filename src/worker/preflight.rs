@@ -7,7 +7,7 @@ use super::lease::{LEASE, under_lease};
 use super::poll_error::PollError;
 use super::{RETURN_AFTER, WorkerContext, resolve};
 use crate::broker::{Delivery, Disposition};
-use crate::finetune::{NOT_HERE_SLOT, PREFLIGHT_SLOT, Preflight};
+use crate::finetune::{NOT_HERE_SLOT, PREFLIGHT_SLOT, Preflight, TrainingSpec};
 use crate::message::PreflightTask;
 use crate::store::{Claim, StoreError};
 use crate::task::AttemptRef;
@@ -20,8 +20,13 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(60);
 const NEXT_WORKER_AFTER: Duration = Duration::from_millis(500);
 
 /// Executes one delivery.
-pub(super) async fn execute(context: &WorkerContext, delivery: Delivery, message: &PreflightTask) {
-    match check(context, message).await {
+pub(super) async fn execute(
+    context: &WorkerContext,
+    delivery: Delivery,
+    message: &PreflightTask,
+    recipe: &TrainingSpec,
+) {
+    match check(context, message, recipe).await {
         Ok(disposition) => resolve(delivery, disposition).await,
         Err(PollError::Store(StoreError::Fenced(_))) => {
             resolve(delivery, Disposition::Requeue { after: RETURN_AFTER }).await
@@ -31,10 +36,12 @@ pub(super) async fn execute(context: &WorkerContext, delivery: Delivery, message
     }
 }
 
-async fn check(context: &WorkerContext, message: &PreflightTask) -> Result<Disposition, PollError> {
-    let PreflightTask {
-        run, task, recipe, ..
-    } = message;
+async fn check(
+    context: &WorkerContext,
+    message: &PreflightTask,
+    recipe: &TrainingSpec,
+) -> Result<Disposition, PollError> {
+    let PreflightTask { run, task, .. } = message;
     // Registers the run even if the check is impossible here, so that the coordinator sees this worker.
     if context.heartbeats.is_void(run).await {
         return Ok(Disposition::Ack);

@@ -66,7 +66,7 @@ impl Cluster {
         self.change_password(PASSWORD);
     }
 
-    fn variables(&self) -> [(&'static str, String); 3] {
+    pub(crate) fn variables(&self) -> [(&'static str, String); 3] {
         [
             ("BSFT_AMQP_URL", self.amqp_url.clone()),
             ("BSFT_REDIS_URL", self.redis_url()),
@@ -110,6 +110,11 @@ impl Cluster {
             drop(queue);
             broker.close().await;
         });
+    }
+
+    /// The URL and the namespace of the broker.
+    pub(crate) fn broker(&self) -> (&str, &str) {
+        (&self.amqp_url, &self.namespace)
     }
 
     /// Publishes a task of a run that the store does not know yet.

@@ -133,7 +133,9 @@ fn key_refused_to_every_worker_stops_the_run_of_a_cluster() {
     let Some(cluster) = Cluster::start() else { return };
     let server = LmServer::start("clean");
     let (folder, reference) = with_key(&server);
-    let workers = [(); 2].map(|()| cluster.worker_with(&["--concurrency", "4"], &[KEY]));
+    let keys = folder.keys_file(&[(KEY.0, &server.base())]);
+    let arguments = ["--concurrency", "4", "--keys", &keys];
+    let workers = [(); 2].map(|()| cluster.worker_with(&arguments, &[KEY]));
     server.refuse_after(20, 401, "invalid_api_key");
     let ended = cluster.run_in(&folder, &COMPILE);
     assert_stopped(&folder, &ended, 1);

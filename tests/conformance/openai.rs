@@ -7,6 +7,7 @@ use bsft::finetune::{
     FinetuneJob, Provider, ProviderError, ProviderSpec, Providers, ServiceSpec, StartError, TrainingId,
     TrainingRequest, TrainingResult, TrainingSpec, TrainingState,
 };
+use bsft::key_ring::KeyRing;
 use bsft::task::RunId;
 use bsft::training_file::TrainingFile;
 use futures_util::stream::{self, StreamExt as _};
@@ -108,7 +109,8 @@ impl Customer {
     }
 
     fn provider(&self) -> Arc<dyn Provider> {
-        Providers::default().get(&self.shard.recipe).unwrap()
+        let keys = Arc::new(KeyRing::of_the_author());
+        Providers::new(None, keys).get(&self.shard.recipe).unwrap()
     }
 
     async fn preflight(&self) -> Result<Vec<String>, String> {

@@ -14,6 +14,7 @@ use bsft::finetune::{
     Provider, ProviderError, Providers, StartError, TrainingId, TrainingRequest, TrainingSpec, TrainingState,
 };
 use bsft::job;
+use bsft::key_ring::KeyRing;
 use bsft::metrics::{self, Metrics};
 use bsft::report::Progress;
 use bsft::retry::{RetryingBroker, RetryingStore};
@@ -438,6 +439,7 @@ async fn live(folder: &Folder, service: &Arc<Service>, plan: &Arc<Plan>) -> bool
         artifacts: Arc::clone(&artifacts) as _,
         // The clock that a start is marked by is not the one that runs ahead.
         providers: Providers::only(Arc::new(provider)).with_visibility_delay(Duration::ZERO),
+        keys: Arc::new(KeyRing::of_the_author()),
         calls_in_flight: None,
         accounts: Arc::new(Accounts::default()),
         queues: TaskQueues::ALL,

@@ -11,7 +11,7 @@ use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The variable of a process's key for the LM. The key is the process's name, so the LM server can tell the processes apart.
-const KEY: &str = "BSFT_TEST_KEY";
+const KEY: &str = "LM_TEST_KEY";
 
 /// Redis is to add to one file for as long as it lives, so that its end can be cut off.
 const NO_REWRITE: [&str; 2] = ["--auto-aof-rewrite-percentage", "0"];
@@ -79,6 +79,7 @@ impl Cluster {
         job.teacher.push_str(&format!("\napi_key_env = \"{KEY}\""));
         job.compile = "multitask = false".to_owned();
         job.write(&folder, examples);
+        folder.keys_file(&[(KEY, &lm.base_on(address))]);
         Cluster {
             seed,
             folder,
@@ -131,7 +132,12 @@ impl Cluster {
         };
         self.hired += 1;
         let name = format!("worker-{}", self.hired);
-        command.args(["--concurrency", &CALLS_PER_WORKER.to_string()]);
+        command.args([
+            "--concurrency",
+            &CALLS_PER_WORKER.to_string(),
+            "--keys",
+            "keys.toml",
+        ]);
         command.env("BSFT_LOG", "info,bsft::worker=trace,lapin=off");
         self.surround(&mut command, &name);
         self.workers.push(Worker {

@@ -228,6 +228,28 @@ fn file_opens_with_its_purpose_and_has_at_most_500_lines() {
     assert_none(&found);
 }
 
+/// Where a secret may be read by its name. Names that come from a job are read in `src/key_ring/` only, which decides where the key may go.
+const SECRET_READERS: [&str; 4] = [
+    "src/secret.rs",
+    "src/key_ring/",
+    "src/cli/",
+    // The name comes from the trainers file of the worker.
+    "src/finetune/command/finish/serve.rs",
+];
+
+#[test]
+fn secrets_are_read_in_their_homes_only() {
+    let mut found = Vec::new();
+    each_file(|file| {
+        let path = file.path.display().to_string();
+        let reads = file.code.matches("Secret::read(").count();
+        if reads > 0 && !SECRET_READERS.iter().any(|home| path.starts_with(home)) {
+            found.push(format!("{path} reads a secret; the homes are {SECRET_READERS:?}"));
+        }
+    });
+    assert_none(&found);
+}
+
 #[test]
 fn match_has_no_arms_true_and_false() {
     let mut found = Vec::new();

@@ -9,7 +9,7 @@ use bsft_limited_lm::{LimitedServer, OutageKind, PlannedOutage, ServedCounts, Se
 use std::collections::BTreeMap;
 
 /// The variable that holds the key of the second endpoint.
-const OTHER_KEY: &str = "BSFT_TEST_OTHER_KEY";
+const OTHER_KEY: &str = "LM_TEST_OTHER_KEY";
 
 const COMPILE: [&str; 4] = ["compile", "job.toml", "--out", "run"];
 
@@ -341,7 +341,10 @@ fn workers_of_a_cluster_leave_a_dead_endpoint_out() {
     let Some(cluster) = Cluster::start() else { return };
     let scene = TwoEndpoints::new(quick(), dies_after(CALLS / 4, OutageKind::Refuse));
     let keys = [(KEY, "first"), (OTHER_KEY, "first")];
-    let start = |_| cluster.worker_with(&["--concurrency", "16"], &keys);
+    let [first, second] = [0, 1].map(|number| scene.address(number));
+    let file = scene.folder.keys_file(&[(KEY, &first), (OTHER_KEY, &second)]);
+    let arguments = ["--concurrency", "16", "--keys", &file];
+    let start = |_| cluster.worker_with(&arguments, &keys);
     let _workers: Vec<_> = (0..2).map(start).collect();
     // The coordinator has no keys.
     cluster.run_in(&scene.folder, &COMPILE).with(0);

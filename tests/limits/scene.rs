@@ -11,7 +11,7 @@ pub(crate) const EXAMPLES: usize = 300;
 pub(crate) const CALLS: u64 = 2 * EXAMPLES as u64;
 
 /// The variable that holds the API key.
-pub(crate) const KEY: &str = "BSFT_TEST_KEY";
+pub(crate) const KEY: &str = "LM_TEST_KEY";
 
 pub(crate) const COMPILE: [&str; 4] = ["compile", "job.toml", "--out", "run"];
 
@@ -83,8 +83,12 @@ impl Scene {
     }
 }
 
-/// Starts workers of a cluster with this API key.
-pub(crate) fn workers(cluster: &Cluster, number: usize, key: &str) -> Vec<Running> {
-    let start = |_| cluster.worker_with(&["--concurrency", "16"], &[(KEY, key)]);
+/// Starts workers of a cluster with this API key, which they may send to the servers of the scenes.
+pub(crate) fn workers(cluster: &Cluster, scenes: &[&Scene], number: usize, key: &str) -> Vec<Running> {
+    let bases: Vec<String> = scenes.iter().map(|scene| scene.server.base()).collect();
+    let pairs: Vec<(&str, &str)> = bases.iter().map(|base| (KEY, &**base)).collect();
+    let keys = scenes[0].folder.keys_file(&pairs);
+    let arguments = ["--concurrency", "16", "--keys", &keys];
+    let start = |_| cluster.worker_with(&arguments, &[(KEY, key)]);
     (0..number).map(start).collect()
 }

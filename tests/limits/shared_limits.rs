@@ -12,7 +12,7 @@ const DECLARED: &str = "account = \"limited\"\n[account.limited]\nrpm = 6000";
 fn assert_declared_rpm_is_shared_by(number: usize) {
     let Some(cluster) = Cluster::start() else { return };
     let scene = Scene::with_lm(limited(), DECLARED);
-    let _workers = workers(&cluster, number, "first");
+    let _workers = workers(&cluster, &[&scene], number, "first");
     scene.compile_on(&cluster).with(0);
     let counts = scene.assert_complete();
     assert_eq!((counts.rate_refused, counts.arrivals), (0, CALLS), "{counts:?}");
@@ -45,7 +45,7 @@ fn declared_concurrent_is_the_most_in_flight_of_three_workers() {
         quick(),
         "account = \"limited\"\n[account.limited]\nconcurrent = 7",
     );
-    let _workers = workers(&cluster, 3, "first");
+    let _workers = workers(&cluster, &[&scene], 3, "first");
     scene.compile_on(&cluster).with(0);
     let counts = scene.assert_complete();
     assert!(counts.most_in_flight <= 7, "{counts:?}");
@@ -57,7 +57,7 @@ fn declared_rpd_is_the_most_that_two_workers_send() {
     let Some(cluster) = Cluster::start() else { return };
     let declared = format!("account = \"limited\"\n[account.limited]\nrpd = {RPD}");
     let scene = Scene::with_lm(quick(), &declared);
-    let _workers = workers(&cluster, 2, "first");
+    let _workers = workers(&cluster, &[&scene], 2, "first");
     for _ in 0..2 {
         // The second time, too: the day is not over.
         scene.compile_on(&cluster).with(3).saying(&format!(
@@ -73,7 +73,7 @@ fn declared_rpd_is_the_most_that_two_workers_send() {
 fn declared_rpm_is_kept_when_redis_is_wiped_under_the_workers() {
     let Some(cluster) = Cluster::start() else { return };
     let scene = Scene::with_lm(limited(), DECLARED);
-    let _workers = workers(&cluster, 3, "first");
+    let _workers = workers(&cluster, &[&scene], 3, "first");
     let compile = cluster.start_in(&scene.folder, &COMPILE);
     until("answers", || {
         (scene.server.counts().answers >= CALLS / 4).then_some(())
@@ -92,7 +92,7 @@ fn declared_rpm_is_kept_while_workers_come_and_go_and_redis_restarts() {
         return;
     };
     let scene = Scene::with_lm(limited(), DECLARED);
-    let mut first = workers(&cluster, 3, "first");
+    let mut first = workers(&cluster, &[&scene], 3, "first");
     let compile = cluster.start_in(&scene.folder, &COMPILE);
     let answered = |answers: u64| {
         until("answers", || {
@@ -100,7 +100,7 @@ fn declared_rpm_is_kept_while_workers_come_and_go_and_redis_restarts() {
         });
     };
     answered(CALLS / 8);
-    let _joined = workers(&cluster, 2, "first");
+    let _joined = workers(&cluster, &[&scene], 2, "first");
     answered(CALLS / 4);
     first[0].kill();
     answered(CALLS / 3);

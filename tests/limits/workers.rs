@@ -14,7 +14,7 @@ const WORKERS: usize = 2;
 fn outage_fails_no_example_on_workers() {
     let Some(cluster) = Cluster::start() else { return };
     let scene = Scene::new(away(OutageKind::Reset, CALLS / 4));
-    let _workers = workers(&cluster, WORKERS, "first");
+    let _workers = workers(&cluster, &[&scene], WORKERS, "first");
     scene.compile_on(&cluster).with(0);
     let counts = scene.assert_complete();
     // 16 requests in flight and about ten probes of each worker.
@@ -28,7 +28,7 @@ fn revoked_key_stops_the_run_on_workers_and_a_new_one_resumes_it() {
         revoke_after: Some(CALLS / 2),
         ..quick()
     });
-    let old = workers(&cluster, WORKERS, "first");
+    let old = workers(&cluster, &[&scene], WORKERS, "first");
     scene
         .compile_on(&cluster)
         .with(1)
@@ -41,7 +41,7 @@ fn revoked_key_stops_the_run_on_workers_and_a_new_one_resumes_it() {
         worker.signal("TERM");
         worker.end().with(0);
     }
-    let _new = workers(&cluster, WORKERS, "second");
+    let _new = workers(&cluster, &[&scene], WORKERS, "second");
     scene.compile_on(&cluster).with(0);
     scene.assert_complete();
 }
@@ -53,7 +53,7 @@ fn used_up_quota_stops_the_run_on_workers_until_compile_resumes_it() {
         quota: Some(CALLS / 2),
         ..quick()
     });
-    let _workers = workers(&cluster, WORKERS, "first");
+    let _workers = workers(&cluster, &[&scene], WORKERS, "first");
     scene
         .compile_on(&cluster)
         .with(1)
@@ -69,7 +69,7 @@ fn used_up_quota_stops_the_run_on_workers_until_compile_resumes_it() {
 fn run_whose_server_is_away_holds_up_no_other_run_on_its_workers() {
     let Some(cluster) = Cluster::start() else { return };
     let (scene, other) = (Scene::new(quick()), Scene::new(quick()));
-    let _workers = workers(&cluster, 1, "first");
+    let _workers = workers(&cluster, &[&scene, &other], 1, "first");
     let away = cluster.start_in(&scene.folder, &COMPILE);
     until("a quarter of the answers", || {
         (scene.server.counts().answers >= CALLS / 4).then_some(())

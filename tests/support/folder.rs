@@ -57,6 +57,19 @@ impl Folder {
         self.run(&["compile", "job.toml", "--out", out])
     }
 
+    /// Writes a file for `--keys` with the variables that workers may send, each to the server of the address beside it. Returns its
+    /// path.
+    pub(crate) fn keys_file(&self, keys: &[(&str, &str)]) -> String {
+        let mut origins: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for (name, address) in keys {
+            let origin: Vec<&str> = address.splitn(4, '/').take(3).collect();
+            origins.entry(name).or_default().push(origin.join("/"));
+        }
+        let table = |(name, to): (&str, Vec<String>)| format!("[key.{name}]\nto = {to:?}\n");
+        self.write("keys.toml", origins.into_iter().map(table).collect::<String>());
+        self.path("keys.toml").display().to_string()
+    }
+
     /// Lines of a run's `traces.jsonl` so far.
     pub(crate) fn traced(&self, out: &str) -> usize {
         let bytes = fs::read(self.path(out).join("traces.jsonl")).unwrap_or_default();

@@ -4,7 +4,7 @@ use super::SchemaSubject;
 use crate::cli::explain::is_meant;
 use crate::schema::document::{self, Datum, Node};
 use crate::schema::reference;
-use crate::{finetune, job};
+use crate::{finetune, job, key_ring};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -18,12 +18,14 @@ fn generated() -> Vec<(&'static str, String)> {
     vec![
         ("docs/reference/job-file.md", SchemaSubject::Job.markdown()),
         ("docs/reference/trainers.md", SchemaSubject::Trainers.markdown()),
+        ("docs/reference/keys.md", SchemaSubject::Keys.markdown()),
         ("docs/reference/cli.md", SchemaSubject::Cli.markdown()),
         ("docs/schema/job.schema.json", schema(SchemaSubject::Job)),
         (
             "docs/schema/trainers.schema.json",
             schema(SchemaSubject::Trainers),
         ),
+        ("docs/schema/keys.schema.json", schema(SchemaSubject::Keys)),
     ]
 }
 
@@ -83,7 +85,7 @@ fn files_below(folder: &Path, found: &mut Vec<PathBuf>) {
 fn every_key_is_in_a_snippet_or_an_example_that_is_read() {
     let mut examples = Vec::new();
     files_below(&repository().join("examples"), &mut examples);
-    for subject in [SchemaSubject::Job, SchemaSubject::Trainers] {
+    for subject in [SchemaSubject::Job, SchemaSubject::Trainers, SchemaSubject::Keys] {
         let mut shown = Vec::new();
         let definition = subject.definition().expect("a file has a definition");
         let keys = reference::keys_at_all_places(&definition);
@@ -93,6 +95,7 @@ fn every_key_is_in_a_snippet_or_an_example_that_is_read() {
             let node = document::parse(file, &text).unwrap_or_else(|problems| panic!("{text}\n{problems}"));
             let problems = match subject {
                 SchemaSubject::Job => job::problems_of_keys(file, &node),
+                SchemaSubject::Keys => key_ring::problems_of_keys_file(file, &node),
                 _ => finetune::problems_of_trainers(file, &node),
             };
             // A snippet shows one key; what else a whole file needs is missing.
@@ -106,8 +109,12 @@ fn every_key_is_in_a_snippet_or_an_example_that_is_read() {
             paths(&node, "", &mut shown);
         }
         for file in &examples {
-            let is_trainers = file.ends_with("trainers.toml");
-            if is_trainers == (subject == SchemaSubject::Trainers) {
+            let of_file = match file.file_name().and_then(|name| name.to_str()) {
+                Some("trainers.toml") => SchemaSubject::Trainers,
+                Some("keys.toml") => SchemaSubject::Keys,
+                _ => SchemaSubject::Job,
+            };
+            if of_file == subject {
                 let text = fs::read_to_string(file).expect("read");
                 paths(&document::parse(file, &text).expect("TOML"), "", &mut shown);
             }

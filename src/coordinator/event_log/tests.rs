@@ -50,6 +50,7 @@ fn heartbeat(pid: u32, lms: Vec<LmStatus>) -> Heartbeat {
             concurrency: 16,
             trainers: Vec::new(),
             lms,
+            refusal: None,
         },
         age_secs: 0,
     }

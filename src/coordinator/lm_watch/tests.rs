@@ -74,6 +74,7 @@ fn heartbeats(statuses: impl IntoIterator<Item = LmStatus>) -> Vec<Heartbeat> {
             concurrency: 1,
             trainers: Vec::new(),
             lms: vec![status],
+            refusal: None,
         },
         age_secs: 0,
     };

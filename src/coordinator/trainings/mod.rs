@@ -9,6 +9,7 @@ mod training_metrics;
 use super::context::RunContext;
 use super::error::RunError;
 use super::run_json;
+use super::stored_job::StoredJob;
 use crate::broker::Queue;
 use crate::coordination::WorkerInfo;
 use crate::finetune::{FinetuneJob, ProviderSpec, TrainingResult, TrainingState};
@@ -22,7 +23,11 @@ use training::{TrackedTraining, has_too_few_rows};
 /// The trainings, in the order of the LM keys.
 pub(super) struct Trainings {
     trainings: Vec<TrackedTraining>,
+    job: StoredJob,
 }
+
+/// How long a training is not polled before the coordinator checks that the store has the job, without which no worker can poll it.
+const UNPOLLED: Duration = Duration::from_secs(10);
 
 impl Trainings {
     /// Restores the trainings of the shards from the manifest and the store, and records them in the manifest.
@@ -30,6 +35,7 @@ impl Trainings {
         run: RunContext<'_>,
         manifest: &mut Manifest,
         shards: Vec<FinetuneJob>,
+        job: StoredJob,
     ) -> Result<Trainings, RunError> {
         let before: HashSet<String> = manifest.trainings.keys().cloned().collect();
         let mut trainings = Vec::with_capacity(shards.len());
@@ -39,7 +45,7 @@ impl Trainings {
         log_messages::report_changes(manifest, &trainings, &before);
         log_messages::report_others(manifest, &trainings);
         log_messages::report_changed_trainers(run.coordinator.trainers.as_deref(), &trainings);
-        let trainings = Trainings { trainings };
+        let trainings = Trainings { trainings, job };
         trainings.record(manifest);
         training_metrics::export(&trainings.trainings, &run.coordinator.metrics.run);
         Ok(trainings)
@@ -97,7 +103,10 @@ impl Trainings {
             training.put_files(run).await?;
             training.import_id(run).await?;
         }
-        let messages = self.open().map(|training| training.message(run)).collect();
+        let messages = self
+            .open()
+            .map(|training| training.message(run, &self.job))
+            .collect();
         Ok(run.backends().broker.publish(&Queue::Finetune, messages).await?)
     }
 
@@ -108,7 +117,9 @@ impl Trainings {
         };
         warn!(shard = %training.shard, "republishing fine-tune task that has no message");
         run.coordinator.metrics.run.republished(1);
-        let messages = vec![training.message(run)];
+        let messages = vec![training.message(run, &self.job)];
+        // A store that lost the task may have lost the job, too.
+        self.job.put(run).await?;
         Ok(run.backends().broker.publish(&Queue::Finetune, messages).await?)
     }
 
@@ -125,6 +136,9 @@ impl Trainings {
         if is_changed {
             self.record(manifest);
             run_json::publish(run, manifest).await?;
+        }
+        if !self.unpolled(UNPOLLED).is_empty() {
+            self.job.put_again(run).await?;
         }
         let progress = log_messages::progress(self.open());
         run.coordinator.progress.training(self.count(), &progress);

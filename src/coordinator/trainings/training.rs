@@ -2,8 +2,9 @@
 
 use crate::coordinator::context::RunContext;
 use crate::coordinator::error::RunError;
+use crate::coordinator::stored_job::StoredJob;
 use crate::finetune::{FinetuneJob, ID_SLOT, TrainingOutcome, TrainingRecord, TrainingState};
-use crate::message::{FinetuneMessage, FinetuneTask, MESSAGE_VERSION, encode};
+use crate::message::{FINETUNE_VERSION, FinetuneMessage, FinetuneTask, encode};
 use crate::report::TrainingReport;
 use crate::task::TaskId;
 use crate::telemetry::spans;
@@ -140,12 +141,21 @@ impl TrackedTraining {
     }
 
     /// The task's message for workers.
-    pub(super) fn message(&self, run: RunContext<'_>) -> Vec<u8> {
+    pub(super) fn message(&self, run: RunContext<'_>, job: &StoredJob) -> Vec<u8> {
+        let FinetuneJob {
+            recipe,
+            data,
+            validation,
+        } = &self.shard;
         encode(&FinetuneMessage::Train(FinetuneTask {
-            v: MESSAGE_VERSION,
+            v: FINETUNE_VERSION,
             run: run.id.clone(),
+            job: job.digest.clone(),
             task: self.task,
-            shard: self.shard.clone(),
+            lm: recipe.lm.clone(),
+            predictor: recipe.predictor.clone(),
+            data: data.clone(),
+            validation: validation.clone(),
         }))
     }
 

@@ -13,6 +13,7 @@ use super::{
     FireworksSpec, Provider, ProviderError, StartError, TrainingFile, TrainingId, TrainingRequest,
     TrainingResult, TrainingSpec, TrainingState, Unavailable, train_keys,
 };
+use crate::key_ring::KeyRing;
 use async_trait::async_trait;
 use dataset_upload::Dataset;
 use job_status::FireworksJobState;
@@ -37,9 +38,9 @@ pub(super) struct FireworksProvider {
 
 impl FireworksProvider {
     /// Opens no connection. [`Unavailable`] when the API key is not set on this worker.
-    pub(super) fn new(spec: &FireworksSpec) -> Result<FireworksProvider, Unavailable> {
+    pub(super) fn new(spec: &FireworksSpec, keys: &KeyRing) -> Result<FireworksProvider, Unavailable> {
         Ok(FireworksProvider {
-            client: ServiceClient::new(&spec.service, OWN, KEY)?,
+            client: ServiceClient::new(&spec.service, OWN, KEY, keys)?,
             spec: spec.clone(),
         })
     }

@@ -2,7 +2,8 @@
 
 use super::Http;
 use crate::finetune::{ProviderError, ServiceSpec, Unavailable};
-use crate::secret::{Secret, SecretError};
+use crate::key_ring::{Access, KeyError, KeyRing};
+use crate::secret::SecretError;
 
 /// Why no client for a service could be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,12 +19,12 @@ pub(in crate::finetune) enum NoAccess {
     /// This worker's variables of the API key, or the file that one of them names, cannot be used.
     #[error(transparent)]
     Key(#[from] SecretError),
+    /// This worker does not send the key to the address; another one may.
+    #[error("{0}")]
+    KeyNotAllowed(String),
     /// The API key contains characters that are not allowed in an HTTP header.
     #[error("the API key has characters that cannot be sent; set the variable again")]
     UnsendableKey,
-    /// `auth_header` is not a valid header name.
-    #[error("auth_header = \"{0}\" cannot be the name of a header; write one such as \"api-key\"")]
-    Header(String),
     /// The address is not an HTTP URL.
     #[error("api_base is not an address such as http://127.0.0.1:8000/v1: {0}")]
     Address(String),
@@ -35,27 +36,18 @@ pub(in crate::finetune) enum NoAccess {
     Client(String),
 }
 
-/// The API key for a service's address. The service's default variable is read only for the service's own address, so that no key is
+/// What the client may use at a service's address. The service's default variable is read only for the service's own address, so that no key is
 /// sent to another server. A variable that the job names must be set, whatever the address. Without one, a server at another address
 /// gets no key.
-pub(super) fn key(
-    address: &str,
-    named: Option<&str>,
-    own: &str,
-    usual: &str,
-) -> Result<Option<Secret>, NoAccess> {
+pub(super) fn access(spec: &ServiceSpec, own: &str, usual: &str, keys: &KeyRing) -> Result<Access, NoAccess> {
+    let address = spec.api_base.as_deref().unwrap_or(own);
     let is_own = address.trim_end_matches('/') == own;
-    let variable = match named {
-        Some(variable) => variable,
-        None if is_own => usual,
-        None => return Ok(None),
-    };
-    match Secret::read(variable)? {
-        Some(key) => Ok(Some(key)),
-        None => Err(NoAccess::NoKey {
-            variable: variable.to_owned(),
-            address: address.to_owned(),
-        }),
+    let name = spec.api_key_env.as_deref().or(is_own.then_some(usual));
+    match keys.access(name, address, spec.auth_header.as_deref()) {
+        Ok(access) => Ok(access),
+        Err(KeyError::Unset { variable, address }) => Err(NoAccess::NoKey { variable, address }),
+        Err(KeyError::Unreadable(error)) => Err(error.into()),
+        Err(KeyError::NotAllowed(reason)) => Err(NoAccess::KeyNotAllowed(reason)),
     }
 }
 
@@ -65,22 +57,17 @@ pub(in crate::finetune) struct ServiceClient(Result<Http, NoAccess>);
 
 impl ServiceClient {
     /// The client of a service with this default address and key variable. Opens no connection. [`Unavailable`] when only this worker
-    /// lacks the key; every other error is the same on all workers and is returned by [`ServiceClient::http`].
+    /// lacks the key or does not allow it; every other error is the same on all workers and is returned by [`ServiceClient::http`].
     pub(in crate::finetune) fn new(
         spec: &ServiceSpec,
         default_address: &str,
         default_variable: &str,
+        keys: &KeyRing,
     ) -> Result<ServiceClient, Unavailable> {
         let address = spec.api_base.as_deref().unwrap_or(default_address);
-        let key = key(
-            address,
-            spec.api_key_env.as_deref(),
-            default_address,
-            default_variable,
-        );
-        let http = key.and_then(|key| Http::new(address, key, spec.auth_header.as_deref()));
-        match http {
-            Err(missing @ (NoAccess::NoKey { .. } | NoAccess::Key(_))) => {
+        let access = access(spec, default_address, default_variable, keys);
+        match access.and_then(|access| Http::new(address, access)) {
+            Err(missing @ (NoAccess::NoKey { .. } | NoAccess::Key(_) | NoAccess::KeyNotAllowed(_))) => {
                 Err(Unavailable(missing.to_string()))
             }
             http => Ok(ServiceClient(http)),

@@ -14,10 +14,11 @@ pub(super) use error::{CallError, ErrorResponse, HttpRefusal};
 pub(super) use signed_upload::Put;
 
 use crate::http::{
-    self, AttemptError, BadAddress, LARGEST_ERROR, chain, collect, retry, server_error,
+    self, AttemptError, BadAddress, LARGEST_ERROR, chain, collect, key_header, retry, server_error,
 };
+use crate::key_ring::Access;
 use crate::secret::Secret;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Client, Method, RequestBuilder, Response, Url};
 use serde_json::Value as Json;
@@ -76,31 +77,25 @@ enum Load<'a> {
 }
 
 impl Http {
-    /// A client for `address`. Opens no connection. The key is sent bare in `header`, or as `Authorization: Bearer`.
-    pub(super) fn new(address: &str, key: Option<Secret>, header: Option<&str>) -> Result<Http, NoAccess> {
+    /// A client for `address`. Opens no connection.
+    pub(super) fn new(address: &str, access: Access) -> Result<Http, NoAccess> {
         let base = http::address(address).map_err(|bad| match bad {
             BadAddress::Credentials => NoAccess::Credentials,
             BadAddress::Unusable(reason) => NoAccess::Address(reason),
         })?;
         let mut headers = HeaderMap::new();
-        if let Some(key) = &key {
-            let (name, text) = match header {
-                None => (AUTHORIZATION, format!("Bearer {}", key.reveal())),
-                Some(header) => (
-                    HeaderName::from_bytes(header.as_bytes())
-                        .map_err(|_| NoAccess::Header(header.to_owned()))?,
-                    key.reveal().to_owned(),
-                ),
-            };
-            let mut value = HeaderValue::from_str(&text).map_err(|_| NoAccess::UnsendableKey)?;
-            value.set_sensitive(true);
+        if let Some(key) = &access.key {
+            let (name, value) =
+                key_header(&key.secret, key.header.as_deref()).ok_or(NoAccess::UnsendableKey)?;
             headers.insert(name, value);
         }
-        let client = http::client(&base).default_headers(headers).build();
+        let client = http::client_within(&base, access.reach)
+            .default_headers(headers)
+            .build();
         Ok(Http {
             client: client.map_err(|error| NoAccess::Client(chain(&error)))?,
             base,
-            key,
+            key: access.key.map(|key| key.secret),
             backoff_base: BACKOFF_BASE,
         })
     }

@@ -1,7 +1,9 @@
 //! The client against a local server that sends scripted answers.
 
-use super::connect::key;
+use super::connect::access;
 use super::*;
+use crate::finetune::ServiceSpec;
+use crate::key_ring::{GrantedKey, KeyRing};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -68,8 +70,16 @@ async fn read_request(stream: &mut TcpStream) -> String {
     }
 }
 
+fn granted(header: Option<&str>) -> Access {
+    let header = header.map(str::to_owned);
+    Access {
+        key: Secret::new(KEY).map(|secret| GrantedKey { secret, header }),
+        ..Access::default()
+    }
+}
+
 fn client(address: &str) -> Http {
-    let http = Http::new(address, Secret::new(KEY), None).unwrap();
+    let http = Http::new(address, granted(None)).unwrap();
     Http {
         backoff_base: Duration::ZERO,
         ..http
@@ -210,7 +220,7 @@ async fn key_is_sent_in_the_header_of_the_service() {
         ScriptedReply::Say(200, "", ""),
     ])
     .await;
-    let azure = Http::new(&address, Secret::new(KEY), Some("api-key")).unwrap();
+    let azure = Http::new(&address, granted(Some("api-key"))).unwrap();
     assert_eq!(azure.delete(&["files", "f"]).await.unwrap(), Json::Null);
     client(&address).delete(&["files", "f"]).await.unwrap();
     let sent = sent(&seen);
@@ -253,18 +263,22 @@ fn key_from_the_default_variable_goes_to_its_own_address_only() {
     let own = "https://api.openai.com/v1";
     // No test sets a variable: another reads them at the same time.
     let unset = "BSFT_TEST_NO_SUCH_VARIABLE";
-    let missing = key(own, None, own, unset).unwrap_err();
+    let key = |address: &str, named: Option<&str>, usual: &str| {
+        let spec = ServiceSpec {
+            api_base: Some(address.to_owned()),
+            api_key_env: named.map(str::to_owned),
+            ..ServiceSpec::default()
+        };
+        access(&spec, own, usual, &KeyRing::of_the_author()).map(|access| access.key.is_some())
+    };
+    let missing = key(own, None, unset).unwrap_err();
     assert!(missing.to_string().contains(unset), "{missing}");
-    assert!(key("https://elsewhere/v1", Some(unset), own, "PATH").is_err());
-    assert_eq!(key("https://elsewhere/v1", None, own, "PATH"), Ok(None));
-    let named = key("http://127.0.0.1/v1", Some(unset), own, "PATH").unwrap_err();
+    assert!(key("https://elsewhere/v1", Some(unset), "PATH").is_err());
+    assert_eq!(key("https://elsewhere/v1", None, "PATH"), Ok(false));
+    let named = key("http://127.0.0.1/v1", Some(unset), "PATH").unwrap_err();
     assert!(named.to_string().contains(unset), "{named}");
-    assert_eq!(key("http://127.0.0.1/v1", None, own, "PATH"), Ok(None));
-    assert!(
-        key("https://api.openai.com/v1/", None, own, "PATH")
-            .unwrap()
-            .is_some()
-    );
+    assert_eq!(key("http://127.0.0.1/v1", None, "PATH"), Ok(false));
+    assert_eq!(key("https://api.openai.com/v1/", None, "PATH"), Ok(true));
 }
 
 #[tokio::test]

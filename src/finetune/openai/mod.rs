@@ -16,6 +16,7 @@ use super::{
     Provider, ProviderError, ServiceSpec, StartError, TrainingId, TrainingRequest, TrainingResult,
     TrainingSpec, TrainingState, Unavailable,
 };
+use crate::key_ring::KeyRing;
 use async_trait::async_trait;
 use wire_types::{OpenAiJob, OpenAiJobStatus};
 
@@ -30,10 +31,10 @@ pub(super) struct OpenAiProvider {
 
 impl OpenAiProvider {
     /// Opens no connection. [`Unavailable`]: the key is not on this machine.
-    pub(super) fn new(spec: &ServiceSpec) -> Result<OpenAiProvider, Unavailable> {
+    pub(super) fn new(spec: &ServiceSpec, keys: &KeyRing) -> Result<OpenAiProvider, Unavailable> {
         Ok(OpenAiProvider {
             spec: spec.clone(),
-            client: ServiceClient::new(spec, OWN, crate::lm::OPENAI_KEY)?,
+            client: ServiceClient::new(spec, OWN, crate::lm::OPENAI_KEY, keys)?,
         })
     }
 

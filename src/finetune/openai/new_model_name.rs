@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn is_azure_recognises_the_hosts_of_azure() {
-        let is = |address: &str| is_azure(&Http::new(address, None, None).unwrap());
+        let is = |address: &str| is_azure(&Http::new(address, crate::key_ring::Access::default()).unwrap());
         assert!(is("http://mine.openai.azure.com/openai/v1"));
         assert!(is("http://mine.services.ai.azure.com/openai/v1"));
         assert!(!is("http://azure.com.example.org/v1"));

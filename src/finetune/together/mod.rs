@@ -15,6 +15,7 @@ use super::{
     Provider, ProviderError, ServiceSpec, StartError, TrainingId, TrainingRequest, TrainingResult,
     TrainingSpec, TrainingState, Unavailable, train_keys,
 };
+use crate::key_ring::KeyRing;
 use async_trait::async_trait;
 use create_job::Files;
 use job_status::TogetherJobStatus;
@@ -45,9 +46,9 @@ pub(super) struct TogetherProvider {
 
 impl TogetherProvider {
     /// Opens no connection. [`Unavailable`] when the API key is not set on this worker.
-    pub(super) fn new(spec: &ServiceSpec) -> Result<TogetherProvider, Unavailable> {
+    pub(super) fn new(spec: &ServiceSpec, keys: &KeyRing) -> Result<TogetherProvider, Unavailable> {
         Ok(TogetherProvider {
-            client: ServiceClient::new(spec, OWN, KEY)?,
+            client: ServiceClient::new(spec, OWN, KEY, keys)?,
             spec: spec.clone(),
         })
     }

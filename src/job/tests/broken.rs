@@ -275,6 +275,13 @@ pub(super) const BROKEN: &[(&str, &str, u32, &str, &str)] = &[
     ),
     (
         "provider = \"export\"",
+        "provider = \"openai\"\nauth_header = \"Host\"",
+        38,
+        "is a header with another meaning",
+        "api-key",
+    ),
+    (
+        "provider = \"export\"",
         "provider = \"openai\"\nextra = { headers = { authorization = \"x\" } }",
         38,
         "looks like a key",

@@ -101,3 +101,24 @@ fn length_limit_reads_the_names_of_trainers_and_services() {
         assert_eq!(job.finetune["student"].length_limit(), limit, "{train}");
     }
 }
+
+#[test]
+fn read_warns_of_a_key_that_goes_unencrypted_to_another_machine() {
+    let dir = dir();
+    for (address, is_warned) in [
+        ("http://vllm.example:8000/v1", true),
+        ("http://10.0.0.7/v1", true),
+        ("https://vllm.example/v1", false),
+        ("http://127.0.0.1:8000/v1", false),
+        ("http://localhost/v1", false),
+        ("http://[::1]:8000/v1", false),
+    ] {
+        let text = format!(
+            "{}\n[lm.extra]\nmodel = \"openai/x\"\napi_base = \"{address}\"\napi_key_env = \"VLLM_API_KEY\"\n",
+            good()
+        );
+        let warnings = warnings(dir.path(), &text);
+        let words = format!("[lm.extra]: the key in VLLM_API_KEY goes to {address} without encryption");
+        assert_eq!(warnings.contains(&words), is_warned, "{warnings}");
+    }
+}

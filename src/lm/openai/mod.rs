@@ -14,14 +14,15 @@ use super::{
     Lm, LmError, LmRequest, LmResponse, LmSettings, OPENAI_BASE, Reply, Usage, UsageTotals, Verdict,
 };
 use crate::http::{
-    self, BadAddress, LARGEST_ERROR, ServerError, Wrapping, chain, collect, retry, server_error,
+    self, BadAddress, LARGEST_ERROR, ServerError, Wrapping, chain, collect, key_header, retry, server_error,
 };
+use crate::key_ring::Access;
 use crate::metrics::LmMetrics;
 use crate::secret::Secret;
 use async_trait::async_trait;
 use blame::Blame;
 use reply::BadBody;
-use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Response, StatusCode, Url};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
@@ -50,16 +51,12 @@ struct UsageCounters {
 }
 
 impl OpenAi {
-    /// Creates a client and opens no connection. Without a key no `Authorization` header is sent.
+    /// Creates a client and opens no connection. Without a key no header for one is sent.
     ///
     /// # Errors
     ///
     /// Returns [`ConnectError`] if the address, the timeout or the key cannot be used.
-    pub fn new(
-        settings: &LmSettings,
-        key: Option<Secret>,
-        metrics: LmMetrics,
-    ) -> Result<OpenAi, ConnectError> {
+    pub fn new(settings: &LmSettings, access: Access, metrics: LmMetrics) -> Result<OpenAi, ConnectError> {
         let lm = || settings.name.clone();
         let url = endpoint(settings)?;
         let timeout = match settings.timeout_secs {
@@ -73,13 +70,12 @@ impl OpenAi {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         // Without the header any encoding is allowed.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if let Some(key) = &key {
-            let mut bearer = HeaderValue::from_str(&format!("Bearer {}", key.reveal()))
-                .map_err(|_| ConnectError::UnsendableKey { lm: lm() })?;
-            bearer.set_sensitive(true);
-            headers.insert(AUTHORIZATION, bearer);
+        if let Some(key) = &access.key {
+            let (name, value) = key_header(&key.secret, key.header.as_deref())
+                .ok_or_else(|| ConnectError::UnsendableKey { lm: lm() })?;
+            headers.insert(name, value);
         }
-        let builder = http::client(&url)
+        let builder = http::client_within(&url, access.reach)
             .default_headers(headers)
             .timeout(timeout)
             .pool_max_idle_per_host(usize::MAX);
@@ -94,7 +90,7 @@ impl OpenAi {
             client,
             shown_url: shown.to_string(),
             url,
-            key,
+            key: access.key.map(|key| key.secret),
             counts: UsageCounters::default(),
             metrics,
         })

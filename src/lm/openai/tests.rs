@@ -3,6 +3,7 @@
 mod odd_answers;
 
 use super::*;
+use crate::key_ring::{Access, GrantedKey, KeyRing};
 use crate::lm::testing::{self, NoAdapter};
 use crate::lm::{ClosedCause, RequestContext};
 use crate::metrics::Metrics;
@@ -146,7 +147,11 @@ async fn reply(lm: &OpenAi) -> Reply {
 }
 
 fn client(settings: &LmSettings) -> OpenAi {
-    OpenAi::new(settings, Secret::new(KEY), settings.metrics(&Metrics::new())).unwrap()
+    let access = Access {
+        key: Secret::new(KEY).map(|secret| GrantedKey { secret, header: None }),
+        ..Access::default()
+    };
+    OpenAi::new(settings, access, settings.metrics(&Metrics::new())).unwrap()
 }
 
 /// Sends one request, and asserts that the client sent no more.
@@ -398,7 +403,7 @@ async fn connections_are_reused() {
 #[test]
 fn connect_names_the_setting_that_is_wrong() {
     let connect = |settings: &LmSettings| {
-        crate::lm::connect(settings, 0, &Metrics::new())
+        crate::lm::connect(settings, 0, &KeyRing::of_the_author(), &Metrics::new())
             .err()
             .map(|error| error.to_string())
     };

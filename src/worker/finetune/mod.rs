@@ -9,15 +9,18 @@ mod supervise;
 pub(super) use supervise::resume;
 
 use super::announce::announce;
+use super::built_jobs::JobError;
 use super::lease::{LEASE, under_lease};
 use super::poll_error::PollError;
 use super::{HELD, RETURN_AFTER, WorkerContext, preflight, resolve};
 use crate::broker::{Delivery, Disposition, Queue};
-use crate::finetune::{Provider, TrainingOutcome, TrainingRecord, TrainingRequest, TrainingState};
-use crate::message::{FinetuneMessage, FinetuneTask, Refusal, decode};
+use crate::finetune::{
+    FinetuneJob, Provider, TrainingOutcome, TrainingRecord, TrainingRequest, TrainingState,
+};
+use crate::message::{FinetuneMessage, Refusal, decode};
 use crate::metrics::TaskEnd;
 use crate::store::{Claim, StoreError};
-use crate::task::{Attempt, AttemptRef};
+use crate::task::{Attempt, AttemptRef, RunId, TaskId};
 use crate::trace::Outcome;
 use driver::{Observation, TrainingDriver};
 use std::sync::Arc;
@@ -43,10 +46,7 @@ enum Poll {
 pub(super) async fn execute(context: Arc<WorkerContext>, delivery: Delivery) {
     let queue = context.metrics.worker().finetune.task();
     let message = match decode(&delivery.body) {
-        Ok(FinetuneMessage::Train(message)) => message,
-        Ok(FinetuneMessage::Preflight(message)) => {
-            return preflight::execute(&context, delivery, &message).await;
-        }
+        Ok(message) => message,
         Err(why @ Refusal::OtherVersion { .. }) => return context.log.postpone(delivery, &why).await,
         Err(why @ (Refusal::Foreign(_) | Refusal::NotText)) => {
             context.log.refused(&Queue::Finetune, &why);
@@ -54,11 +54,32 @@ pub(super) async fn execute(context: Arc<WorkerContext>, delivery: Delivery) {
             return resolve(delivery, Disposition::Reject).await;
         }
     };
-    let provider = match context.providers.get(&message.shard.recipe) {
+    let (run, job, lm, predictor) = match &message {
+        FinetuneMessage::Train(task) => (&task.run, &task.job, &task.lm, &task.predictor),
+        FinetuneMessage::Preflight(task) => (&task.run, &task.job, &task.lm, &task.predictor),
+    };
+    let recipe = match context.jobs.recipe(run, job, lm, predictor.as_deref()).await {
+        Ok(recipe) => recipe,
+        Err(JobError::Changed(_)) => return resolve(delivery, Disposition::Ack).await,
+        Err(JobError::Store(why)) => return context.store_failed(Some(delivery), why).await,
+        Err(why) => return context.log.postpone(delivery, &why).await,
+    };
+    let message = match message {
+        FinetuneMessage::Train(message) => message,
+        FinetuneMessage::Preflight(message) => {
+            return preflight::execute(&context, delivery, &message, &recipe).await;
+        }
+    };
+    let provider = match context.providers.get(&recipe) {
         Ok(provider) => provider,
         Err(why) => return context.log.hand_back(delivery, &why).await,
     };
-    let job = TrainingTask::new(&context, &message, provider.as_ref());
+    let shard = FinetuneJob {
+        recipe,
+        data: message.data,
+        validation: message.validation,
+    };
+    let job = TrainingTask::new(&context, message.run, message.task, shard, provider.as_ref());
     let ended = if provider.is_local() {
         job.supervise_delivery(delivery).await
     } else {
@@ -76,7 +97,7 @@ pub(super) async fn execute(context: Arc<WorkerContext>, delivery: Delivery) {
                 resolve(delivery, Disposition::Requeue { after: RETURN_AFTER }).await
             }
             (None, PollError::Store(StoreError::Fenced(_))) => {
-                debug!(task = %message.task, "another worker supervises the training")
+                debug!(task = %job.task, "another worker supervises the training")
             }
             (delivery, PollError::Store(why)) => context.store_failed(delivery, why).await,
             (Some(delivery), why) => context.log.hand_back(delivery, &why).await,
@@ -91,7 +112,9 @@ type UnackedError = (Option<Delivery>, PollError);
 /// One training and everything that a worker needs to act on it.
 struct TrainingTask<'a> {
     context: &'a Arc<WorkerContext>,
-    message: &'a FinetuneTask,
+    run: RunId,
+    task: TaskId,
+    shard: FinetuneJob,
     provider: &'a dyn Provider,
     key: String,
     /// When this worker received it.
@@ -101,14 +124,18 @@ struct TrainingTask<'a> {
 impl<'a> TrainingTask<'a> {
     fn new(
         context: &'a Arc<WorkerContext>,
-        message: &'a FinetuneTask,
+        run: RunId,
+        task: TaskId,
+        shard: FinetuneJob,
         provider: &'a dyn Provider,
     ) -> TrainingTask<'a> {
         TrainingTask {
             context,
-            message,
+            run,
+            task,
+            shard,
             provider,
-            key: message.task.to_string(),
+            key: task.to_string(),
             began: Instant::now(),
         }
     }
@@ -121,7 +148,7 @@ impl TrainingTask<'_> {
             Ok(Poll::Ended) => Disposition::Ack,
             Ok(Poll::Later(after)) => Disposition::Requeue { after },
             Ok(Poll::Unknown(why)) => {
-                let why = format!("fine-tune job of {}: {why}", self.message.shard);
+                let why = format!("fine-tune job of {}: {why}", self.shard);
                 self.context.log.hand_back(delivery, &why).await;
                 return Ok(());
             }
@@ -138,7 +165,7 @@ impl TrainingTask<'_> {
             Claim::Run { attempt, records, .. } => (self.reference(attempt), records),
         };
         let mut driver = self.driver(attempt, &records);
-        let is_cancelled = self.context.heartbeats.is_void(&self.message.run).await;
+        let is_cancelled = self.context.heartbeats.is_void(&self.run).await;
         let work = async {
             if is_cancelled {
                 match driver.cancel(self.provider, &self.order()).await? {
@@ -192,7 +219,7 @@ impl TrainingTask<'_> {
         records: &[(u32, Vec<u8>)],
     ) -> Result<(), PollError> {
         let outcome = Outcome::Training(serde_json::to_string(&ended).expect("strings serialise"));
-        let FinetuneTask { run, shard, .. } = self.message;
+        let (run, shard) = (&self.run, &self.shard);
         self.context.store.finish(run, attempt, outcome.encode()).await?;
         self.count(&ended.training, records);
         self.announced().await?;
@@ -223,19 +250,16 @@ impl TrainingTask<'_> {
     }
 
     async fn announced(&self) -> Result<Poll, PollError> {
-        announce(self.context, &self.message.run, self.message.task).await?;
+        announce(self.context, &self.run, self.task).await?;
         Ok(Poll::Ended)
     }
 
     async fn claim(&self) -> Result<Claim, StoreError> {
-        self.context
-            .store
-            .claim(&self.message.run, self.message.task, LEASE)
-            .await
+        self.context.store.claim(&self.run, self.task, LEASE).await
     }
 
     async fn release(&self, attempt: AttemptRef) -> Result<(), StoreError> {
-        self.context.store.release(&self.message.run, attempt).await
+        self.context.store.release(&self.run, attempt).await
     }
 
     async fn under_lease<T>(
@@ -243,14 +267,14 @@ impl TrainingTask<'_> {
         attempt: AttemptRef,
         work: impl Future<Output = T>,
     ) -> Result<T, StoreError> {
-        under_lease(self.context.store.as_ref(), &self.message.run, attempt, work).await
+        under_lease(self.context.store.as_ref(), &self.run, attempt, work).await
     }
 
     fn driver<'c>(&'c self, attempt: AttemptRef, records: &[(u32, Vec<u8>)]) -> TrainingDriver<'c> {
         let visibility_delay = self.context.providers.visibility_delay();
         TrainingDriver::new(
             self.context.store.as_ref(),
-            &self.message.run,
+            &self.run,
             attempt,
             records,
             visibility_delay,
@@ -260,15 +284,15 @@ impl TrainingTask<'_> {
     fn order(&self) -> TrainingRequest<'_> {
         TrainingRequest {
             key: &self.key,
-            run: &self.message.run,
-            shard: &self.message.shard,
+            run: &self.run,
+            shard: &self.shard,
             artifacts: self.context.artifacts.as_ref(),
         }
     }
 
     fn reference(&self, attempt: Attempt) -> AttemptRef {
         AttemptRef {
-            task: self.message.task,
+            task: self.task,
             attempt,
         }
     }

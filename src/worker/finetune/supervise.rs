@@ -4,7 +4,6 @@ use super::driver::{Observation, TrainingDriver};
 use super::{TrainingTask, UnackedError};
 use crate::broker::{Delivery, Disposition};
 use crate::finetune::{ProviderError, TrainingOutcome, TrainingProgress, TrainingRecord, UnfinishedTraining};
-use crate::message::{FinetuneTask, MESSAGE_VERSION};
 use crate::metrics::TaskEnd;
 use crate::store::{Claim, StoreError};
 use crate::task::AttemptRef;
@@ -27,13 +26,7 @@ pub(in crate::worker) async fn resume(context: Arc<WorkerContext>, left: Unfinis
     let (Ok(provider), Ok(task)) = (context.providers.get(&left.shard.recipe), left.key.parse()) else {
         return;
     };
-    let message = FinetuneTask {
-        v: MESSAGE_VERSION,
-        run: left.run,
-        task,
-        shard: left.shard,
-    };
-    let job = TrainingTask::new(&context, &message, provider.as_ref());
+    let job = TrainingTask::new(&context, left.run, task, left.shard, provider.as_ref());
     let queue = context.metrics.worker().finetune.task();
     tokio::select! {
         resumed = job.resume() => if let Err(why) = resumed {
@@ -41,7 +34,7 @@ pub(in crate::worker) async fn resume(context: Arc<WorkerContext>, left: Unfinis
                 queue.ended(TaskEnd::Fenced);
             }
             // The message of the task is delivered again.
-            debug!(%why, task = %message.task, "training not resumed");
+            debug!(%why, %task, "training not resumed");
         },
         // The next worker on this host resumes it.
         () = context.shutdown.aborting() => queue.ended(TaskEnd::Interrupted),
@@ -67,7 +60,7 @@ impl TrainingTask<'_> {
                 Err(why) => return Err((Some(delivery), why)),
             },
             Ok(Claim::Held) => {
-                self.context.orphan_timer.forget(self.message.task);
+                self.context.orphan_timer.forget(self.task);
                 return resolved(delivery, later).await;
             }
             Ok(Claim::Run { attempt, records, .. }) => (self.reference(attempt), records),
@@ -93,7 +86,7 @@ impl TrainingTask<'_> {
                 Claim::Done => break,
                 // The lease belongs to the dead process that started it, or to another worker that claimed it first.
                 Claim::Held => {
-                    let (run, task) = (&self.message.run, self.message.task);
+                    let (run, task) = (&self.run, self.task);
                     if self.is_elsewhere(&self.context.store.records(run, task).await?) {
                         break;
                     }
@@ -119,7 +112,7 @@ impl TrainingTask<'_> {
     }
 
     async fn supervise(&self, attempt: AttemptRef, records: &[(u32, Vec<u8>)]) -> Result<(), PollError> {
-        let span = spans::finetune_task(&self.message.run, attempt, &self.message.shard);
+        let span = spans::finetune_task(&self.run, attempt, &self.shard);
         let ended = self
             .supervise_under_lease(attempt, records, &span)
             .instrument(span.clone())
@@ -158,10 +151,10 @@ impl TrainingTask<'_> {
 
     /// Returns the outcome. `None` when another worker must supervise the training, later or elsewhere.
     async fn watch(&self, mut driver: TrainingDriver<'_>) -> Result<Option<TrainingOutcome>, PollError> {
-        let (order, task) = (self.order(), self.message.task);
+        let (order, task) = (self.order(), self.task);
         let mut reported = (Instant::now(), None);
         loop {
-            if self.context.heartbeats.is_cancelled(&self.message.run).await {
+            if self.context.heartbeats.is_cancelled(&self.run).await {
                 match driver.cancel(self.provider, &order).await {
                     Ok(ended) => return Ok(ended),
                     Err(ProviderError::Elsewhere(_)) => return Ok(None),
@@ -176,13 +169,13 @@ impl TrainingTask<'_> {
                     Observation::Unknown(why) => {
                         self.context
                             .log
-                            .postponed(&format!("fine-tune job of {}: {why}", self.message.shard));
+                            .postponed(&format!("fine-tune job of {}: {why}", self.shard));
                     }
                     Observation::Elsewhere { id, place } => {
                         if self.context.orphan_timer.since(task, &id) < self.context.providers.take_over() {
                             return Ok(None);
                         }
-                        warn!(shard = %self.message.shard, place, "restarting an unsupervised training on this machine");
+                        warn!(shard = %self.shard, place, "restarting an unsupervised training on this machine");
                         driver.take_over(self.provider, &order).await?;
                         // The folder may be shared with another machine; if so, the timer starts again.
                         self.context.orphan_timer.forget(task);
@@ -192,7 +185,7 @@ impl TrainingTask<'_> {
             }
             tokio::select! {
                 () = self.context.shutdown.draining() => {
-                    info!(shard = %self.message.shard, "training continues; the next worker resumes it");
+                    info!(shard = %self.shard, "training continues; the next worker resumes it");
                     self.context.metrics.worker().finetune.ended(TaskEnd::Interrupted, self.began.elapsed());
                     return Ok(None);
                 }

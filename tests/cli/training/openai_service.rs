@@ -121,12 +121,13 @@ fn fine_tune_job_survives_its_worker_and_redis_flushall() {
     let Some(cluster) = Cluster::start() else { return };
     let service = OpenaiServer::start(&HELD);
     let folder = simulated(&service);
-    let mut worker = cluster.worker_with(&[], &KEY);
+    let keys = folder.keys_file(&[("SERVICE_KEY", &service.base())]);
+    let mut worker = cluster.worker_with(&["--keys", &keys], &KEY);
     let running = cluster.start_in(&folder, &COMPILE);
     let id = until_made(&folder);
     worker.kill();
     cluster.redis.ask(&["FLUSHALL"]);
-    let _next = cluster.worker_with(&[], &KEY);
+    let _next = cluster.worker_with(&["--keys", &keys], &KEY);
     service.end_jobs();
     running.end().with(0);
     let job = one_job(&service);

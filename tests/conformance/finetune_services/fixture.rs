@@ -6,6 +6,7 @@ use bsft::finetune::{
     FinetuneJob, FireworksSpec, Provider, ProviderError, ProviderSpec, Providers, ServiceSpec, StartError,
     TrainingId, TrainingProgress, TrainingRequest, TrainingSpec, TrainingState,
 };
+use bsft::key_ring::KeyRing;
 use bsft::task::RunId;
 use bsft::training_file::TrainingFile;
 use serde_json::{Map, Value as Json, json};
@@ -146,7 +147,8 @@ impl Scene {
 }
 
 fn provider(recipe: &TrainingSpec) -> Arc<dyn Provider> {
-    Providers::default().get(recipe).unwrap()
+    let keys = Arc::new(KeyRing::of_the_author());
+    Providers::new(None, keys).get(recipe).unwrap()
 }
 
 fn recipe(service: Service, server: &FinetuneServices) -> TrainingSpec {

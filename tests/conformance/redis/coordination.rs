@@ -12,6 +12,7 @@ fn worker(concurrency: usize) -> WorkerInfo {
     WorkerInfo {
         trainers: vec!["trl".to_owned()],
         lms: Vec::new(),
+        refusal: None,
         process: Process::current(),
         lanes: vec!["bootstrap".into()],
         concurrency,

@@ -15,6 +15,7 @@ use crate::finetune::{
     TrainingResult, TrainingSpec, TrainingState,
 };
 use crate::hex::hex;
+use crate::key_ring::KeyRing;
 use crate::task::RunId;
 use crate::training_file::TrainingFile;
 use serde_json::{Map, Value as Json, json};
@@ -122,7 +123,7 @@ impl TrainerFixture {
 
     fn provider(&self) -> Arc<dyn Provider> {
         let trainers = Trainers::read(&self.folder.path().join("trainers.toml")).unwrap();
-        Providers::new(Some(Arc::new(trainers)))
+        Providers::new(Some(Arc::new(trainers)), Arc::new(KeyRing::well_known()))
             .get(&self.shard.recipe)
             .unwrap()
     }

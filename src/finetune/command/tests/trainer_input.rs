@@ -64,7 +64,7 @@ async fn missing_trainer_is_found_before_training() {
         .to_string();
     assert!(refused.contains("no trl"), "{refused}");
     let trainers = Trainers::read(&place.folder.path().join("trainers.toml")).unwrap();
-    let providers = Providers::new(Some(Arc::new(trainers)));
+    let providers = Providers::new(Some(Arc::new(trainers)), Arc::new(KeyRing::well_known()));
     let mut recipe = place.shard.recipe.clone();
     recipe.provider = ProviderSpec::Command(CommandSpec {
         trainer: "u".to_owned(),
