@@ -9,10 +9,15 @@ use crate::broker::{Broker, BrokerError};
 use crate::command_name::command_name;
 use crate::metrics::{Metrics, Service};
 use crate::retry::{RetryingArtifacts, RetryingBroker, RetryingStore};
+use crate::secret::Secret;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::store::redis::RedisStore;
+use crate::store::signed::{SIGNING_KEY, SignedStore};
 use std::sync::Arc;
+
+/// The least length of a signing key in characters.
+const SHORTEST_SIGNING_KEY: usize = 16;
 
 /// RabbitMQ and Redis, not yet connected.
 #[derive(Clone, Debug)]
@@ -20,10 +25,13 @@ pub(super) struct Services {
     amqp_url: String,
     redis_url: String,
     namespace: String,
+    /// Signs what the store holds; `None` if nothing is signed.
+    signing_key: Option<Secret>,
 }
 
 /// Connections to both.
 pub(super) struct Connected {
+    signing_key: Option<Secret>,
     pub(super) broker: RabbitMqBroker,
     pub(super) store: Arc<RedisStore>,
 }
@@ -49,6 +57,7 @@ impl Services {
             amqp_url,
             redis_url,
             namespace: flags.namespace.clone(),
+            signing_key: signing_key()?,
         };
         if !is_name(&services.namespace) {
             ui::error(format_args!(
@@ -99,6 +108,7 @@ impl Services {
             (Ok(broker), Ok(store)) => Ok(Connected {
                 broker,
                 store: Arc::new(store),
+                signing_key: self.signing_key.clone(),
             }),
             (broker, store) => {
                 if let Err(error) = broker {
@@ -137,6 +147,24 @@ impl Services {
     }
 }
 
+/// The key of [`SIGNING_KEY`], if it is set. An error has been printed.
+fn signing_key() -> Result<Option<Secret>, Exit> {
+    let key = Secret::read(SIGNING_KEY).map_err(|error| {
+        ui::error(error);
+        Exit::Usage
+    })?;
+    match key {
+        Some(key) if key.reveal().len() < SHORTEST_SIGNING_KEY => {
+            ui::error(format_args!(
+                "{SIGNING_KEY} has fewer than {SHORTEST_SIGNING_KEY} characters; make one with `openssl rand -hex 32`, and give the \
+                 same one to all coordinators and workers"
+            ));
+            Err(Exit::Usage)
+        }
+        key => Ok(key),
+    }
+}
+
 fn is_name(namespace: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     (1..=100).contains(&namespace.len()) && namespace.bytes().all(plain)
@@ -170,10 +198,11 @@ impl Connected {
     /// The store, which retries likewise.
     pub(super) fn retrying_store(&self, shutdown: &Shutdown, metrics: &Metrics) -> Arc<dyn Store> {
         let waits = metrics.waits(Service::Redis);
-        Arc::new(RetryingStore::new(
+        let store = SignedStore::new(
             Arc::clone(&self.store) as _,
-            shutdown.clone(),
-            waits,
-        ))
+            self.store.place(),
+            self.signing_key.as_ref(),
+        );
+        Arc::new(RetryingStore::new(Arc::new(store), shutdown.clone(), waits))
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod embedded;
 pub mod redis;
+pub mod signed;
 
 pub use crate::store_error::StoreError;
 

@@ -12,6 +12,7 @@ mod in_memory_service;
 mod openai;
 mod redis;
 mod rights;
+mod signed;
 mod steps;
 mod store;
 mod tls;
