@@ -140,6 +140,17 @@ pub enum Refusal {
     NotText,
 }
 
+/// The run that a message of any version belongs to. `None` if it names none.
+pub fn run_of(body: &[u8]) -> Option<RunId> {
+    #[derive(Deserialize)]
+    struct OfRun {
+        run: RunId,
+    }
+    let head = body.split(|byte| *byte == b'\n').next()?;
+    let of = serde_json::from_slice::<OfRun>(head).ok()?;
+    Some(of.run)
+}
+
 pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
     serde_json::to_vec(message).expect("messages are plain data with string keys")
 }

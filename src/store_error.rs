@@ -63,7 +63,7 @@ pub enum StoreError {
     /// Some keys of the server contain what bsft did not write. Runs that do not use these keys are not affected.
     #[error(
         "the store at {place} contains data that bsft did not write: {message}; another program may use these keys: choose another \
-         namespace, or delete the keys of the run and compile again, which starts from DIR's traces"
+         namespace, or remove the run (bsft forget RUN) and compile again, which starts from DIR's traces"
     )]
     ForeignData {
         /// The URL without its password.

@@ -2,6 +2,7 @@
 
 use super::exit::Exit;
 use super::flags::CancelFlags;
+use super::run_name;
 use super::runtime::block_on;
 use super::service_urls::Services;
 use super::ui::{self, counted};
@@ -34,16 +35,19 @@ pub(super) fn cancel(flags: &CancelFlags) -> Exit {
 
 /// Cancels the run of a directory, through a request file that its process polls.
 fn in_folder(run: &Path) -> Exit {
-    let Some(dir) = RunDir::existing(run) else {
-        ui::error(format_args!(
-            "{} holds no run: it has no run.json; for a run on RabbitMQ and Redis give its id and both URLs",
-            run.display()
-        ));
-        return Exit::Usage;
+    let found = match run_name::in_folders(run) {
+        Ok(found) => found,
+        Err(exit) => return exit,
+    };
+    let Some(dir) = found.and_then(|found| RunDir::existing(&found.dir)) else {
+        return run_name::no_folder(run);
     };
     match request_stop(&dir) {
         Ok(Owner::Other) => {
-            ui::stdout(format_args!("{}: cancelled; compile resumes it", run.display()));
+            ui::stdout(format_args!(
+                "{}: cancelled; compile resumes it",
+                dir.root().display()
+            ));
             Exit::Done
         }
         Ok(Owner::None(_lock)) => cancel_trainings(&dir),
@@ -135,17 +139,20 @@ fn in_cluster(services: &Services, run: &Path) -> Exit {
             Ok(store) => store,
             Err(exit) => return exit,
         };
-        let id = match Manifest::read(&run.join("run.json")) {
-            Ok(Some(manifest)) => manifest.run,
-            Ok(None) => RunId(run.display().to_string()),
-            Err(error) => {
-                ui::error(format_args!("{}: {error}", run.display()));
-                return Exit::Failed;
-            }
+        let found = match run_name::in_folders(run) {
+            Ok(found) => found,
+            Err(exit) => return exit,
         };
         let reports = match store.reports().await {
             Ok(reports) => reports,
             Err(error) => return unavailable(&error),
+        };
+        let named = run.display().to_string();
+        let id = match (found, run_name::only_one(&named, &reports)) {
+            (Some(found), _) => found.manifest.run,
+            (None, Ok(Some(id))) => id,
+            (None, Ok(None)) => RunId(named),
+            (None, Err(exit)) => return exit,
         };
         let report = reports.iter().find(|(known, _)| *known == id);
         let manifest = report.and_then(|(_, report)| serde_json::from_slice::<Manifest>(report).ok());

@@ -7,6 +7,7 @@ use super::exit::Exit;
 use super::flags::CompileFlags;
 use super::keys::{self, JobsOf};
 use super::metrics_server::Monitor;
+use super::run_name::RUNS;
 use super::runtime::block_on;
 use super::service_urls::Services;
 use super::{trainers, ui};
@@ -85,7 +86,7 @@ impl Inputs {
             unreachable.iter().for_each(ui::error);
             return Err(Exit::Usage);
         }
-        let default_out = || PathBuf::from("runs").join(&job.spec.name);
+        let default_out = || Path::new(RUNS).join(&job.spec.name);
         let out = flags.out.clone().unwrap_or_else(default_out);
         // Local trainings are part of the run directory, unless the trainers file names another place.
         let trainers = trainers.map(|trainers| match services {

@@ -34,6 +34,7 @@ impl Cli {
             | CliCommand::Check { .. }
             | CliCommand::Status(_)
             | CliCommand::Cancel(_)
+            | CliCommand::Forget(_)
             | CliCommand::Init { .. }
             | CliCommand::Explain { .. }
             | CliCommand::Schema { .. }
@@ -65,6 +66,8 @@ pub enum CliCommand {
     Status(StatusFlags),
     /// Stop a run cleanly: tasks in flight finish, and compile resumes the run
     Cancel(CancelFlags),
+    /// Remove a run from RabbitMQ and Redis: its messages, dead letters and keys. The run directory stays
+    Forget(ForgetFlags),
     /// Retry what failed in a run: its failed trainings if there are any, otherwise its failed examples
     Retry(RetryFlags),
     /// Write a small example job that compiles without changes
@@ -120,7 +123,7 @@ pub struct CompileFlags {
 /// Flags of `status`.
 #[derive(Clone, Debug, Args)]
 pub struct StatusFlags {
-    /// The run directory, or with RabbitMQ and Redis the run id [default: all runs in ./runs, or in the namespace]
+    /// The run directory, the run's name, or with RabbitMQ and Redis the run id [default: all runs in ./runs, or in the namespace]
     pub run: Option<PathBuf>,
     /// Print JSON on stdout
     #[arg(long)]
@@ -132,7 +135,16 @@ pub struct StatusFlags {
 /// Flags of `cancel`.
 #[derive(Clone, Debug, Args)]
 pub struct CancelFlags {
-    /// The run directory, or with RabbitMQ and Redis the run id
+    /// The run directory, the run's name, or with RabbitMQ and Redis the run id
+    pub run: PathBuf,
+    #[command(flatten)]
+    pub services: ServiceFlags,
+}
+
+/// Flags of `forget`.
+#[derive(Clone, Debug, Args)]
+pub struct ForgetFlags {
+    /// The run directory, the run's name, or with RabbitMQ and Redis the run id
     pub run: PathBuf,
     #[command(flatten)]
     pub services: ServiceFlags,

@@ -9,12 +9,14 @@ mod execution;
 mod exit;
 mod explain;
 mod flags;
+mod forget;
 mod init;
 mod keys;
 mod log_flags;
 mod metrics_server;
 mod plan;
 mod retry;
+mod run_name;
 mod runtime;
 mod schema;
 mod service_urls;
@@ -61,6 +63,7 @@ fn bsft_command() -> Exit {
         CliCommand::Init { dir } => init::init(&dir),
         CliCommand::Status(flags) => status::status(&flags),
         CliCommand::Cancel(flags) => cancel::cancel(&flags),
+        CliCommand::Forget(flags) => forget::forget(&flags),
         CliCommand::Retry(flags) => retry::retry(&flags),
         CliCommand::Worker(flags) => worker::work(&flags),
         CliCommand::Explain { key } => explain::explain(&key),

@@ -2,6 +2,7 @@
 
 use super::exit::Exit;
 use super::flags::StatusFlags;
+use super::run_name::{self, FoundRun, RUNS};
 use super::runtime::block_on;
 use super::service_urls::Services;
 use super::ui;
@@ -49,37 +50,26 @@ pub(super) fn status(flags: &StatusFlags) -> Exit {
 }
 
 fn in_folders(run: Option<&Path>) -> Result<Vec<RunStatus>, Exit> {
-    let folders = match run {
-        Some(run) => vec![run.to_owned()],
-        None => runs(),
-    };
-    let mut standings = Vec::new();
-    for folder in folders {
-        match read(&folder)? {
-            Some(manifest) => standings.push(RunStatus::new(folder.display().to_string(), manifest)),
-            None if run.is_some() => {
-                ui::error(format_args!(
-                    "{} holds no run: it has no run.json",
-                    folder.display()
-                ));
-                return Err(Exit::Usage);
-            }
-            None => {}
+    let Some(run) = run else {
+        let mut standings = Vec::new();
+        for folder in runs() {
+            standings.extend(run_name::in_folder(folder)?.map(of_folder));
         }
-    }
-    Ok(standings)
+        return Ok(standings);
+    };
+    let found = run_name::in_folders(run)?;
+    found
+        .map(|found| vec![of_folder(found)])
+        .ok_or_else(|| run_name::no_folder(run))
 }
 
-fn read(folder: &Path) -> Result<Option<Manifest>, Exit> {
-    Manifest::read(&folder.join("run.json")).map_err(|error| {
-        ui::error(format_args!("{}: {error}", folder.display()));
-        Exit::Failed
-    })
+fn of_folder(found: FoundRun) -> RunStatus {
+    RunStatus::new(found.dir.display().to_string(), found.manifest)
 }
 
 /// The directories in `./runs`, sorted by name.
 fn runs() -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir("runs") else {
+    let Ok(entries) = fs::read_dir(RUNS) else {
         return Vec::new();
     };
     let mut folders: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -109,16 +99,16 @@ fn in_cluster(services: &Services, run: Option<&Path>) -> Result<Vec<RunStatus>,
         let Some(run) = run else {
             return cluster_status(&store, queues, None).await;
         };
-        let in_folder = read(run)?;
+        let in_folder = run_name::in_folders(run)?;
         let wanted = match &in_folder {
-            Some(manifest) => manifest.run.0.clone(),
+            Some(found) => found.manifest.run.0.clone(),
             None => run.display().to_string(),
         };
         let standings = cluster_status(&store, queues, Some(&wanted)).await?;
         match in_folder {
             _ if !standings.is_empty() => Ok(standings),
             // Its report in Redis expired, or there never was one.
-            Some(manifest) => Ok(vec![RunStatus::new(run.display().to_string(), manifest)]),
+            Some(found) => Ok(vec![of_folder(found)]),
             None => {
                 ui::error(format_args!(
                     "no run {wanted} in namespace {}; status without a run lists all of them",
@@ -162,8 +152,10 @@ async fn query(
     wanted: Option<&str>,
 ) -> Result<Vec<RunStatus>, StoreError> {
     let mut standings = Vec::new();
-    for (run, report) in store.reports().await? {
-        if wanted.is_some_and(|wanted| wanted != run.0) {
+    let reports = store.reports().await?;
+    let named = wanted.map(|wanted| run_name::in_reports(wanted, &reports));
+    for (run, report) in reports {
+        if named.as_ref().is_some_and(|named| !named.contains(&run)) {
             continue;
         }
         // A report of another version has other fields; the status command of that version reads it.

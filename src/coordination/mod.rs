@@ -3,8 +3,10 @@
 //!
 //! The result of a run does not depend on it, except that a run has one coordinator at a time.
 
+mod lease_watch;
 mod single_process;
 
+pub use lease_watch::LeaseWatch;
 pub use single_process::SingleProcess;
 
 use crate::broker::Queue;
@@ -31,7 +33,8 @@ pub trait Coordination: Send + Sync {
     /// Ends the process's lease. No effect if it holds none.
     async fn release_lease(&self, run: &RunId, process: &Process) -> Result<(), StoreError>;
 
-    /// Records for `lease` from now that the worker is alive and works on the run.
+    /// Records for `lease` from now that the worker is alive and works on the run. A shared backend records nothing for a run whose job it
+    /// does not have.
     async fn heartbeat(&self, run: &RunId, worker: &WorkerInfo, lease: Duration) -> Result<(), StoreError>;
 
     /// Whether heartbeats stay in the process, so that they may be sent often.

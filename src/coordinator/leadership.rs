@@ -2,7 +2,7 @@
 
 use super::configuration::Coordinator;
 use super::error::RunError;
-use crate::coordination::{Coordination, LeaseResult, Process};
+use crate::coordination::{Coordination, LeaseResult, LeaseWatch, Process};
 use crate::lock::lock;
 use crate::metrics::Service;
 use crate::retry::RetryUntilShutdown;
@@ -24,9 +24,6 @@ const RENEW_EVERY: Duration = Duration::from_secs(5);
 
 /// How often the coordinator checks for a cancellation.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
-
-/// Clock tolerance: a remaining lease that grew by less than this was not renewed.
-const CLOCK_TOLERANCE: Duration = Duration::from_millis(100);
 
 /// The lease that makes this process the run's only coordinator.
 pub(super) struct Leadership {
@@ -199,7 +196,7 @@ async fn acquire_lease(
         coordinator.shutdown.clone(),
         coordinator.metrics.waits(Service::Redis),
     );
-    let mut before: Option<(Process, Duration)> = None;
+    let mut watch = LeaseWatch::default();
     // This start clears an earlier cancellation; a cancellation during the wait is meant for this start.
     let was_cancelled = retry.retry(|| coordination.is_cancelled(run)).await?;
     let granted = loop {
@@ -211,18 +208,16 @@ async fn acquire_lease(
             LeaseResult::Acquired => break requested,
             LeaseResult::HeldBy { process, left } => (process, left),
         };
-        let is_renewed =
-            |(known, was): &(Process, Duration)| *known == holder && left > *was + CLOCK_TOLERANCE;
-        if before.as_ref().is_some_and(is_renewed) {
+        let is_first = watch.is_new();
+        if watch.is_renewed(&holder, left) {
             return Err(RunError::InUse {
                 run: run.clone(),
                 process: holder,
             });
         }
-        if before.is_none() {
+        if is_first {
             info!(%holder, at_most_secs = left.as_secs() + 1, "waiting for another coordinator's lease to expire");
         }
-        before = Some((holder, left));
         if !was_cancelled && retry.retry(|| coordination.is_cancelled(run)).await? {
             return Err(RunError::Cancelled);
         }

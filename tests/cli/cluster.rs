@@ -4,6 +4,8 @@ use crate::support::documented_rights::{USER, redis_user};
 use crate::support::rabbitmq::{self, RabbitMqServer};
 use crate::support::redis_server::{RedisServer, is_installed};
 use crate::support::{Ended, Folder, JobFile, LmServer, ReservedPort, Running, clean, lines, same, until};
+use bsft::broker::rabbitmq::RabbitMqBroker;
+use bsft::broker::{Broker as _, Queue};
 use std::num::NonZeroUsize;
 use std::process::Command;
 
@@ -98,28 +100,45 @@ impl Cluster {
 
     /// Consumes and acks the message that circulates in the finetune queue.
     pub(crate) fn forget_finetune_message(&self) {
-        use bsft::broker::{Broker as _, Queue, rabbitmq::RabbitMqBroker};
+        assert_eq!(self.take(&Queue::Finetune, 1).len(), 1);
+    }
+
+    /// Consumes and acks that many messages, and returns their bodies.
+    pub(crate) fn take(&self, queue: &Queue, messages: usize) -> Vec<Vec<u8>> {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
-            let broker = RabbitMqBroker::connect(&self.amqp_url, &self.namespace)
-                .await
-                .unwrap();
-            let mut queue = broker.consume(&Queue::Finetune, NonZeroUsize::MIN).await.unwrap();
-            let delivery = queue.next().await.unwrap().unwrap();
-            delivery.ack().await.unwrap();
-            drop(queue);
+            let broker = self.broker().await;
+            let mut consumer = broker.consume(queue, NonZeroUsize::MIN).await.unwrap();
+            let mut bodies = Vec::new();
+            while bodies.len() < messages {
+                let mut delivery = consumer.next().await.unwrap().unwrap();
+                bodies.push(std::mem::take(&mut delivery.body));
+                delivery.ack().await.unwrap();
+            }
+            drop(consumer);
+            broker.close().await;
+            bodies
+        })
+    }
+
+    /// Publishes messages as they are.
+    pub(crate) fn publish(&self, queue: &Queue, messages: Vec<Vec<u8>>) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let broker = self.broker().await;
+            broker.publish(queue, messages).await.unwrap();
             broker.close().await;
         });
     }
 
-    /// The URL and the namespace of the broker.
-    pub(crate) fn broker(&self) -> (&str, &str) {
-        (&self.amqp_url, &self.namespace)
+    pub(crate) async fn broker(&self) -> RabbitMqBroker {
+        RabbitMqBroker::connect(&self.amqp_url, &self.namespace)
+            .await
+            .unwrap()
     }
 
     /// Publishes a task of a run that the store does not know yet.
     pub(crate) fn publish_task(&self) {
-        use bsft::broker::{Broker as _, Queue, rabbitmq::RabbitMqBroker};
         use bsft::message::{BootstrapTask, MESSAGE_VERSION};
         use bsft::task::{RunId, TaskId};
         let task = BootstrapTask {
@@ -134,17 +153,7 @@ impl Cluster {
             notes: true,
             data: "{}".to_owned(),
         };
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        runtime.block_on(async {
-            let broker = RabbitMqBroker::connect(&self.amqp_url, &self.namespace)
-                .await
-                .unwrap();
-            broker
-                .publish(&Queue::Bootstrap, vec![task.encode()])
-                .await
-                .unwrap();
-            broker.close().await;
-        });
+        self.publish(&Queue::Bootstrap, vec![task.encode()]);
     }
 
     /// The answers that are recorded for tasks without an outcome.
@@ -430,20 +439,11 @@ fn foreign_messages_go_to_the_dead_letters() {
     let Some(cluster) = Cluster::start() else { return };
     let folder = Folder::new();
     JobFile::with_teacher("model = \"simulated/x\"").write(&folder, 20);
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async {
-        use bsft::broker::{Broker as _, Queue, rabbitmq::RabbitMqBroker};
-        let broker = RabbitMqBroker::connect(&cluster.amqp_url, &cluster.namespace)
-            .await
-            .unwrap();
-        let foreign = vec![b"hello".to_vec(), b"{}".to_vec(), vec![0xff; 9]];
-        broker.publish(&Queue::Bootstrap, foreign.clone()).await.unwrap();
-        broker.publish(&Queue::Finetune, foreign).await.unwrap();
-        // Another bsft's: left for a worker that knows it.
-        let newer = vec![br#"{"v":99,"news":true}"#.to_vec()];
-        broker.publish(&Queue::Bootstrap, newer).await.unwrap();
-        broker.close().await;
-    });
+    let foreign = vec![b"hello".to_vec(), b"{}".to_vec(), vec![0xff; 9]];
+    cluster.publish(&Queue::Bootstrap, foreign.clone());
+    cluster.publish(&Queue::Finetune, foreign);
+    // Another bsft's: left for a worker that knows it.
+    cluster.publish(&Queue::Bootstrap, vec![br#"{"v":99,"news":true}"#.to_vec()]);
     let worker = cluster.worker(&[]);
     cluster.run_in(&folder, &COMPILE).with(0);
     let dead = until("all of them to be dead letters", || {

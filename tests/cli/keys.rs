@@ -2,7 +2,7 @@
 
 use super::cluster::Cluster;
 use crate::support::{Ended, Folder, JobFile, LmServer};
-use bsft::broker::{Broker as _, Queue, rabbitmq::RabbitMqBroker};
+use bsft::broker::{Broker as _, Queue};
 use std::io::Read as _;
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
@@ -174,8 +174,7 @@ fn message_of_a_preflight_names_neither_address_nor_key_nor_settings() {
     let mut running = cluster.start_in(&folder, &COMPILE);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let body = runtime.block_on(async {
-        let (url, namespace) = cluster.broker();
-        let broker = RabbitMqBroker::connect(url, namespace).await.unwrap();
+        let broker = cluster.broker().await;
         let mut queue = broker.consume(&Queue::Finetune, NonZeroUsize::MIN).await.unwrap();
         let delivery = queue.next().await.unwrap().unwrap();
         let body = String::from_utf8(delivery.body.to_vec()).unwrap();

@@ -12,6 +12,7 @@ mod examples;
 mod failures;
 mod files;
 mod keys;
+mod forget;
 mod lm_accounts;
 mod logs;
 mod manners;

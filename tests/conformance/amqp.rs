@@ -2,6 +2,7 @@
 
 mod client_pitfalls;
 mod crashes;
+mod forget;
 mod operator_errors;
 
 use crate::conformance::broker::{BrokerUnderTest, at_most, broker_cases};

@@ -1,7 +1,7 @@
 //! What travels on the queues.
 
 use crate::config;
-use bsft::message::{BootstrapTask, Completion, MESSAGE_VERSION, decode, encode};
+use bsft::message::{BootstrapTask, Completion, MESSAGE_VERSION, decode, encode, run_of};
 use bsft::task::{RunId, TaskId};
 use proptest::prelude::*;
 
@@ -44,6 +44,21 @@ proptest! {
     }
 
     #[test]
+    fn run_of_finds_the_run_of_every_message(task in bootstrap_task(), version: u32) {
+        let run = task.run.clone();
+        let completion = Completion { v: version, run: run.clone(), task: task.task };
+        prop_assert_eq!(run_of(&encode(&completion)), Some(run.clone()));
+        let newer = BootstrapTask { v: version, ..task };
+        prop_assert_eq!(run_of(&newer.encode()), Some(run));
+    }
+
+    #[test]
+    fn run_of_finds_none_in_a_cut_head(task in bootstrap_task(), at in any::<prop::sample::Index>()) {
+        let head = encode(&task);
+        prop_assert_eq!(run_of(&head[..at.index(head.len())]), None);
+    }
+
+    #[test]
     fn decode_of_a_cut_or_changed_message_never_panics(
         task in bootstrap_task(),
         at in any::<prop::sample::Index>(),
@@ -56,6 +71,7 @@ proptest! {
         changed[at] = byte;
         let _ = BootstrapTask::decode(&changed);
         let _ = decode::<Completion>(&changed);
+        let _ = run_of(&changed);
     }
 
     #[test]

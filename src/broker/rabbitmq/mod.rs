@@ -19,12 +19,15 @@
 mod connection;
 mod consumer;
 mod error_conversion;
+mod forget;
 mod names;
 mod publish;
 mod supervisor;
 mod topology;
 mod unacked;
 mod url;
+
+pub use self::forget::RemovedMessages;
 
 use self::connection::ConnectionRole;
 use self::consumer::RabbitMqConsumer;

@@ -103,6 +103,12 @@ impl Names {
         }
     }
 
+    /// All wait queues of the queue, whether they are declared or not.
+    pub(super) fn waits(&self, queue: &Queue) -> impl Iterator<Item = Declaration> {
+        let exponents = SHORTEST_WAIT_MS.ilog2()..=LONGEST_WAIT_MS.ilog2();
+        exponents.map(move |exponent| self.wait(queue, 1 << exponent))
+    }
+
     /// A temporary queue for checking permissions.
     pub(super) fn probe(&self) -> ShortString {
         self.name(&format!("probe.{:016x}", fastrand::u64(..)))
@@ -207,6 +213,16 @@ mod tests {
         assert_eq!(name(2_000), "bsft.team-a.v1.wait.bootstrap.2048ms");
         assert_eq!(name(2_049), "bsft.team-a.v1.wait.bootstrap.4096ms");
         assert_eq!(name(u64::MAX), "bsft.team-a.v1.wait.bootstrap.4194304ms");
+    }
+
+    #[test]
+    fn waits_lists_each_queue_that_wait_returns() {
+        let names = names();
+        let all: Vec<_> = names.waits(&Queue::Finetune).map(|wait| wait.name).collect();
+        for ms in [0, 1, 256, 257, 70_000, 1 << 22, u64::MAX] {
+            let wait = names.wait(&Queue::Finetune, ms).name;
+            assert_eq!(all.iter().filter(|name| **name == wait).count(), 1, "{wait}");
+        }
     }
 
     #[test]

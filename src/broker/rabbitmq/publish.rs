@@ -93,6 +93,17 @@ impl Publisher {
         self.send_as(declaration, vec![body], properties).await
     }
 
+    /// Publishes one message with the properties that it had.
+    pub(super) async fn publish_again(
+        &self,
+        declaration: &Declaration,
+        body: Vec<u8>,
+        properties: BasicProperties,
+    ) -> Result<(), AmqpFault> {
+        let sent = self.send_as(declaration, vec![body], properties).await?;
+        self.safe(sent).await
+    }
+
     async fn send_as(
         &self,
         declaration: &Declaration,

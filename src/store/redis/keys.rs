@@ -66,6 +66,16 @@ impl Keys {
         format!("{}:{LAYOUT}:{{{run}}}:task:{task}", self.namespace)
     }
 
+    /// What the keys of all tasks that are not trimmed begin with.
+    pub(super) fn tasks(&self, run: &RunId) -> String {
+        self.run_key(run, "task:")
+    }
+
+    /// What all keys of the run begin with.
+    pub(super) fn of_run(&self, run: &RunId) -> String {
+        self.run_key(run, "")
+    }
+
     /// A string: the coordinator that holds the run's lease.
     pub(super) fn leader(&self, run: &RunId) -> String {
         self.run_key(run, "leader")
@@ -160,6 +170,7 @@ mod tests {
             task,
         ] {
             assert!(key.starts_with("ns:v1:{r7}:"), "{key}");
+            assert!(key.starts_with(&keys.of_run(&run)), "{key}");
         }
     }
 }

@@ -19,6 +19,7 @@ mod connection;
 mod coordination;
 mod error_conversion;
 mod expiry;
+mod forget;
 mod idempotency;
 mod keys;
 mod page;
@@ -29,7 +30,7 @@ mod start_checks;
 mod url;
 
 pub use expiry::KEPT;
-pub use rights::{CLUSTER_RIGHTS, RIGHTS};
+pub use rights::{CLUSTER_RIGHTS, FORGET_RIGHTS, RIGHTS};
 
 use super::{Claim, Position, Store, StoreError, Stored};
 use crate::task::{AttemptRef, RunId, TaskId};

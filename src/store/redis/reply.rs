@@ -74,6 +74,12 @@ pub(super) fn other_leader(reply: Value) -> Option<Option<(Vec<u8>, u64)>> {
     }
 }
 
+/// The next cursor, and the result of a step.
+pub(super) fn step(reply: Value) -> Option<(Vec<u8>, u64)> {
+    let [cursor, number] = array(reply)?;
+    Some((bytes(cursor)?, u64::try_from(integer(number)?).ok()?))
+}
+
 /// Texts, one after the other.
 pub(super) fn texts(reply: Value) -> Option<Vec<Vec<u8>>> {
     let Value::Array(texts) = reply else { return None };

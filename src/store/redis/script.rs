@@ -32,6 +32,8 @@ steps! {
     WORKERS "lua/workers.lua"
     IMPORT "lua/import.lua"
     KEEP "lua/keep.lua"
+    HELD "lua/held.lua"
+    FORGET "lua/forget.lua"
     PROBE "lua/probe.lua"
 }
 

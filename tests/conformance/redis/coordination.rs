@@ -3,6 +3,7 @@
 use super::{NAMESPACE, connect, keys, server};
 use crate::conformance::store::{LEASE, run};
 use bsft::coordination::{Coordination, Heartbeat, LeaseResult, Process, WorkerInfo};
+use bsft::store::Store as _;
 use bsft::task::RunId;
 use std::time::Duration;
 
@@ -74,6 +75,10 @@ async fn workers(coordination: &dyn Coordination, run: &RunId) -> Vec<WorkerInfo
 async fn workers_are_listed_while_they_send_heartbeats() {
     let Some(server) = server(&[]) else { return };
     let coordination = connect(&server.url(), NAMESPACE).await;
+    // Without its job the run is unknown, and gets no key.
+    coordination.heartbeat(&run(), &worker(64), LEASE).await.unwrap();
+    assert_eq!(keys(&server), Vec::<String>::new());
+    coordination.put_job(&run(), b"job").await.unwrap();
     assert_eq!(workers(&coordination, &run()).await, []);
     let (a, b) = (worker(64), worker(8));
     for _ in 0..2 {
@@ -127,6 +132,7 @@ async fn every_coordination_key_expires() {
         .acquire_lease(&run(), &Process::current(), LEASE)
         .await
         .unwrap();
+    coordination.put_job(&run(), b"job").await.unwrap();
     coordination.heartbeat(&run(), &worker(1), LEASE).await.unwrap();
     coordination.cancel(&run()).await.unwrap();
     coordination.report(&run(), b"far").await.unwrap();
@@ -134,7 +140,7 @@ async fn every_coordination_key_expires() {
         .into_iter()
         .filter(|key| key.contains('{'))
         .collect();
-    assert_eq!(of_run.len(), 4, "{of_run:?}");
+    assert_eq!(of_run.len(), 5, "{of_run:?}");
     for key in of_run {
         let ends: i64 = redis::from_redis_value(server.ask(&["TTL", &key])).unwrap();
         assert!(ends > 0, "{key}: {ends}");
