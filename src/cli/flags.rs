@@ -194,11 +194,12 @@ pub struct MonitorFlags {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Cluster options")]
 pub struct ServiceFlags {
-    /// URL of RabbitMQ (amqp:// or amqps://); requires --redis-url
-    #[arg(long, value_name = "URL", env = "BSFT_AMQP_URL", hide_env_values = true)]
+    /// URL of RabbitMQ (amqp:// or amqps://); requires --redis-url. Other users see flags: pass a password by the variable, or by a file
+    /// that BSFT_AMQP_URL_FILE names [env: BSFT_AMQP_URL]
+    #[arg(long, value_name = "URL")]
     pub amqp_url: Option<String>,
-    /// URL of Redis (redis:// or rediss://); requires --amqp-url
-    #[arg(long, value_name = "URL", env = "BSFT_REDIS_URL", hide_env_values = true)]
+    /// URL of Redis (redis:// or rediss://); requires --amqp-url. The same holds for BSFT_REDIS_URL_FILE [env: BSFT_REDIS_URL]
+    #[arg(long, value_name = "URL")]
     pub redis_url: Option<String>,
     /// Prefix of all queues and keys, to separate environments that share RabbitMQ and Redis
     #[arg(long, value_name = "NAME", env = "BSFT_NAMESPACE", default_value = "default")]

@@ -18,12 +18,17 @@ use std::sync::Arc;
 
 /// The least length of a signing key in characters.
 const SHORTEST_SIGNING_KEY: usize = 16;
+/// The variable of RabbitMQ's URL. With `_FILE` it names a file, as for every secret.
+pub(super) const AMQP_URL: &str = "BSFT_AMQP_URL";
+
+/// The variable of Redis' URL.
+pub(super) const REDIS_URL: &str = "BSFT_REDIS_URL";
 
 /// RabbitMQ and Redis, not yet connected.
 #[derive(Clone, Debug)]
 pub(super) struct Services {
-    amqp_url: String,
-    redis_url: String,
+    amqp_url: Secret,
+    redis_url: Secret,
     namespace: String,
     /// Signs what the store holds; `None` if nothing is signed.
     signing_key: Option<Secret>,
@@ -39,9 +44,9 @@ pub(super) struct Connected {
 impl Services {
     /// Checks the flags; `None` if neither URL is given. An error has been printed.
     pub(super) fn from_flags(flags: &ServiceFlags) -> Result<Option<Services>, Exit> {
-        // An empty variable counts as unset.
-        let given = |url: &Option<String>| url.clone().filter(|url| !url.is_empty());
-        let (amqp_url, redis_url) = match (given(&flags.amqp_url), given(&flags.redis_url)) {
+        let amqp_url = url(flags.amqp_url.as_deref(), AMQP_URL);
+        let redis_url = url(flags.redis_url.as_deref(), REDIS_URL);
+        let (amqp_url, redis_url) = match (amqp_url?, redis_url?) {
             (None, None) => return Ok(None),
             (Some(amqp_url), Some(redis_url)) => (amqp_url, redis_url),
             (Some(_), None) => {
@@ -67,10 +72,10 @@ impl Services {
             return Err(Exit::Usage);
         }
         let wrong: Vec<String> = [
-            RabbitMqBroker::check(&services.amqp_url, &services.namespace)
+            RabbitMqBroker::check(services.amqp_url.reveal(), &services.namespace)
                 .err()
                 .map(|error| format!("--amqp-url: {error}")),
-            RedisStore::check(&services.redis_url, &services.redis_namespace())
+            RedisStore::check(services.redis_url.reveal(), &services.redis_namespace())
                 .err()
                 .map(|error| format!("--redis-url: {error}")),
         ]
@@ -101,8 +106,8 @@ impl Services {
     pub(super) async fn connect(&self) -> Result<Connected, Exit> {
         let namespace = self.redis_namespace();
         let (broker, store) = tokio::join!(
-            RabbitMqBroker::connect(&self.amqp_url, &self.namespace),
-            RedisStore::connect(&self.redis_url, &namespace),
+            RabbitMqBroker::connect(self.amqp_url.reveal(), &self.namespace),
+            RedisStore::connect(self.redis_url.reveal(), &namespace),
         );
         match (broker, store) {
             (Ok(broker), Ok(store)) => Ok(Connected {
@@ -124,12 +129,12 @@ impl Services {
 
     /// Connects to the broker only.
     pub(super) async fn broker(&self) -> Result<RabbitMqBroker, BrokerError> {
-        RabbitMqBroker::connect(&self.amqp_url, &self.namespace).await
+        RabbitMqBroker::connect(self.amqp_url.reveal(), &self.namespace).await
     }
 
     /// Connects to the store only.
     pub(super) async fn store(&self) -> Result<RedisStore, Exit> {
-        RedisStore::connect(&self.redis_url, &self.redis_namespace())
+        RedisStore::connect(self.redis_url.reveal(), &self.redis_namespace())
             .await
             .map_err(|error| {
                 ui::error(error);
@@ -162,6 +167,17 @@ fn signing_key() -> Result<Option<Secret>, Exit> {
             Err(Exit::Usage)
         }
         key => Ok(key),
+    }
+}
+
+/// The URL of the flag, otherwise that of the variable or its file. An empty one counts as unset. An error has been printed.
+fn url(flag: Option<&str>, variable: &str) -> Result<Option<Secret>, Exit> {
+    match flag {
+        Some(url) => Ok(Secret::new(url)),
+        None => Secret::read(variable).map_err(|error| {
+            ui::error(error);
+            Exit::Usage
+        }),
     }
 }
 

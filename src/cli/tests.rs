@@ -1,5 +1,6 @@
 //! What operators read about the flags, against the flags.
 
+use super::service_urls::{AMQP_URL, REDIS_URL};
 use super::{Cli, WorkerCommand};
 use clap::{Arg, CommandFactory as _};
 use std::collections::BTreeMap;
@@ -45,7 +46,12 @@ fn operations_docs_list_all_flags_with_variables_and_defaults() {
     let mut seen = BTreeMap::new();
     for argument in arguments {
         let flag = format!("--{}", argument.get_long().unwrap());
-        let variable = argument.get_env().map(|name| name.to_str().unwrap().to_owned());
+        // URLs are secrets, which are read by other means than clap's.
+        let variable = match flag.as_str() {
+            "--amqp-url" => Some(AMQP_URL.to_owned()),
+            "--redis-url" => Some(REDIS_URL.to_owned()),
+            _ => argument.get_env().map(|name| name.to_str().unwrap().to_owned()),
+        };
         let defaults = argument
             .get_default_values()
             .iter()

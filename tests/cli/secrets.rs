@@ -1,9 +1,10 @@
 //! An API key is in no file, no log line and no message, whatever the server does with it.
 
-use crate::support::{Ended, Folder, JobFile, LmServer};
+use crate::support::{Ended, Folder, JobFile, LmServer, ReservedPort, Running, clean};
 use serde_json::json;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 use std::thread;
 
 const VARIABLE: &str = "BSFT_TEST_KEY";
@@ -150,4 +151,70 @@ fn unset_api_key_env_is_an_error_before_any_lm_call() {
         .with(0)
         .saying("warning: to compile it here")
         .saying(VARIABLE);
+}
+
+/// A file with this content in a folder of its own, beside the job's.
+fn file(folder: &Folder, content: &str) -> String {
+    folder.write("secret", content);
+    folder.path("secret").display().to_string()
+}
+
+#[test]
+fn api_key_is_read_from_the_file_that_name_file_names() {
+    let server = echoing_server(|_| {
+        let text = "[[ ## plan ## ]]\na\n\n[[ ## reasoning ## ]]\nb\n\n[[ ## answer ## ]]\nparis";
+        ("200 OK", json!({"choices": [{"message": {"content": text}}]}).to_string())
+    });
+    let (folder, elsewhere) = (Folder::new(), Folder::new());
+    job(&server).write(&folder, 20);
+    let variable = format!("{VARIABLE}_FILE");
+    let compile = |variables: &[(&str, &str)]| {
+        folder
+            .start_with(&["compile", "job.toml", "--out", "run"], variables)
+            .end()
+    };
+    let path = file(&elsewhere, &format!("{KEY}\n"));
+    let both = [(variable.as_str(), path.as_str()), (VARIABLE, KEY)];
+    let refused = compile(&both).with(2).saying("are both set; unset one of them");
+    assert_no_key(&folder, &refused);
+    compile(&[(&variable, "/nowhere/key")])
+        .with(2)
+        .saying(&format!("{variable}: /nowhere/key cannot be read: No such file or directory"));
+    // The key itself, in the wrong variable, is not repeated.
+    let refused = compile(&[(&variable, KEY)]).with(2).saying(&variable);
+    assert_no_key(&folder, &refused);
+    let check = folder.start_with(&["check", "job.toml"], &both).end().with(0);
+    check.saying("to compile it here").saying("are both set");
+    let ended = compile(&[(&variable, &path)]).with(0);
+    assert_eq!(folder.traced("run"), 20);
+    assert_no_key(&folder, &ended);
+}
+
+#[test]
+fn urls_of_the_services_are_read_from_files() {
+    let ports = [ReservedPort::new(), ReservedPort::new()];
+    let urls = [
+        format!("amqp://u:hidden@127.0.0.1:{}", ports[0].number()),
+        format!("redis://u:hidden@127.0.0.1:{}", ports[1].number()),
+    ];
+    let folders = [Folder::new(), Folder::new()];
+    let [amqp, redis] = [0, 1].map(|index| file(&folders[index], &format!("{}\n", urls[index])));
+    let worker = |variables: &[(&str, &str)]| {
+        let mut command = clean(Command::new(env!("CARGO_BIN_EXE_bsft-worker")));
+        command.envs(variables.iter().copied());
+        Running::start(command).end()
+    };
+    let files = [("BSFT_AMQP_URL_FILE", amqp.as_str()), ("BSFT_REDIS_URL_FILE", redis.as_str())];
+    let mut ended = worker(&files).with(4);
+    for url in &urls {
+        ended = ended.saying(&url.replace(":hidden", ""));
+    }
+    assert!(!ended.stderr.contains("hidden"), "{}", ended.stderr);
+    let both = [files[0], files[1], ("BSFT_AMQP_URL", urls[0].as_str())];
+    let refused = worker(&both).with(2).saying("BSFT_AMQP_URL and BSFT_AMQP_URL_FILE are both set");
+    assert!(!refused.stderr.contains("hidden"), "{}", refused.stderr);
+    worker(&files[..1]).with(2).saying("--redis-url");
+    worker(&[files[0], ("BSFT_REDIS_URL_FILE", "/nowhere/url")])
+        .with(2)
+        .saying("BSFT_REDIS_URL_FILE: /nowhere/url cannot be read");
 }

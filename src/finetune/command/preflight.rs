@@ -1,9 +1,9 @@
 //! Checks before a training: can this trainer run on this machine, and does it accept the training's settings?
 
-use super::process::environment::{arguments, variables, without_secrets};
+use super::process::environment::{arguments, unreadable, variables, without_secrets};
 use super::process::short_command;
 use super::template::values::{Values, unfit_text, unfit_value};
-use super::trainers::Trainer;
+use super::trainers::{Trainer, Trainers};
 use super::trainers_file::train_keys;
 use crate::finetune::TrainingSpec;
 use crate::schema::nearest;
@@ -14,6 +14,17 @@ use std::time::Duration;
 
 /// How long `check` may take. Python imports its largest libraries within a minute.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(180);
+
+impl Trainers {
+    /// Why secrets of `pass_env` cannot be read here, with the trainer's name.
+    pub fn unreadable_secrets(&self) -> Vec<String> {
+        let trainers = self.trainers.iter();
+        let errors = trainers.flat_map(|(name, trainer)| {
+            unreadable(trainer).map(move |error| format!("trainer {name}: {error}"))
+        });
+        errors.collect()
+    }
+}
 
 /// Checks that the trainer's program exists and that its `check` command succeeds in `dir`. The error is the reason it cannot run.
 pub(super) async fn check_runnable(trainer: &Trainer, spec: &TrainingSpec, dir: &Path) -> Result<(), String> {

@@ -4,6 +4,7 @@ use crate::finetune::command::template::plain;
 use crate::finetune::command::template::values::Values;
 use crate::finetune::command::trainers::{Argument, Trainer};
 use crate::finetune::command::work_dir::WorkDir;
+use crate::secret::{Secret, SecretError};
 use serde_json::Value as Json;
 use std::ffi::OsString;
 
@@ -73,12 +74,12 @@ const FT_VARIABLES: [(&str, &str); 17] = [
 
 /// All variables of a trainer's command.
 pub(crate) fn variables(trainer: &Trainer, values: &Values) -> Vec<(OsString, OsString)> {
-    let passed = ALWAYS_PASSED
+    let always = ALWAYS_PASSED
         .into_iter()
-        .chain(trainer.pass_env.iter().map(String::as_str));
-    let mut all: Vec<(OsString, OsString)> = passed
-        .filter_map(|name| Some((name.into(), std::env::var_os(name)?)))
-        .collect();
+        .filter_map(|name| Some((name.into(), std::env::var_os(name)?)));
+    let named = trainer.pass_env.iter();
+    let named = named.filter_map(|name| Some((name.into(), passed(trainer, name)?)));
+    let mut all: Vec<(OsString, OsString)> = always.chain(named).collect();
     let value_of = |name: &str| values.get(name).map(plain);
     for (name, template) in &trainer.env {
         all.extend(template.fill(value_of).map(|value| (name.into(), value.into())));
@@ -87,6 +88,29 @@ pub(crate) fn variables(trainer: &Trainer, values: &Values) -> Vec<(OsString, Os
         all.extend(value_of(placeholder).map(|value| (name.into(), value.into())));
     }
     all
+}
+
+/// The value of a variable of `pass_env`: that of the worker, or the content of the file that `NAME_FILE` names.
+fn passed(trainer: &Trainer, name: &str) -> Option<OsString> {
+    std::env::var_os(name).or_else(|| {
+        let secret = from_file(trainer, name).ok()??;
+        Some(secret.reveal().into())
+    })
+}
+
+/// The secret in the file of a variable of `pass_env`. `None` for a trainer that is given the file's name and reads it itself.
+fn from_file(trainer: &Trainer, name: &str) -> Result<Option<Secret>, SecretError> {
+    let file = format!("{name}_FILE");
+    if trainer.pass_env.contains(&file) || std::env::var_os(&file).is_none() {
+        return Ok(None);
+    }
+    Secret::read(name)
+}
+
+/// Why variables of `pass_env` cannot be passed.
+pub(crate) fn unreadable(trainer: &Trainer) -> impl Iterator<Item = SecretError> {
+    let named = trainer.pass_env.iter();
+    named.filter_map(|name| from_file(trainer, name).err())
 }
 
 /// All variables of the trainer itself, with the number of the attempt.
@@ -104,15 +128,13 @@ pub(crate) fn attempt_variables(
 pub(crate) fn without_secrets(trainer: &Trainer, mut text: String) -> String {
     /// Shorter values, such as `1`, are no secrets and occur in ordinary text.
     const MIN_SECRET_BYTES: usize = 8;
-    let passed = trainer
-        .pass_env
-        .iter()
-        .filter_map(|name| Some((name, std::env::var(name).ok()?)));
+    let named = trainer.pass_env.iter();
+    let named = named.filter_map(|name| Some((name, passed(trainer, name)?.into_string().ok()?)));
     let given = trainer
         .env
         .iter()
         .filter_map(|(name, template)| Some((name, template.fill(|_| None)?)));
-    for (name, value) in passed.chain(given) {
+    for (name, value) in named.chain(given) {
         if value.len() >= MIN_SECRET_BYTES {
             text = text.replace(&value, &format!("[{name}]"));
         }
