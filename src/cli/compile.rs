@@ -68,6 +68,9 @@ impl Inputs {
             Some(_) => JobsOf::Others,
         };
         let keys = keys::read(flags.workers.keys.as_deref(), jobs)?;
+        if services.is_some() {
+            trainers::warn_of_any_model(trainers.as_ref());
+        }
         let mut job = job::read(&flags.job).map_err(|problems| {
             ui::problem(problems);
             Exit::Usage

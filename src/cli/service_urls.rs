@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 /// The least length of a signing key in characters.
 const SHORTEST_SIGNING_KEY: usize = 16;
+
 /// The variable of RabbitMQ's URL. With `_FILE` it names a file, as for every secret.
 pub(super) const AMQP_URL: &str = "BSFT_AMQP_URL";
 

@@ -31,6 +31,7 @@ pub(super) fn work(flags: &WorkerArgs) -> Exit {
         Ok(keys) => Arc::new(keys),
         Err(exit) => return exit,
     };
+    trainers::warn_of_any_model(trainers.as_deref());
     let monitor = match Monitor::bind(flags.monitor.metrics_addr.as_deref()) {
         Ok(monitor) => monitor,
         Err(exit) => return exit,

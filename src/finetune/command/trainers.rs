@@ -80,6 +80,13 @@ impl Trainers {
         &self.dir
     }
 
+    /// The names of the trainers without `base_models`: they train any model that a job names.
+    pub fn without_base_models(&self) -> impl Iterator<Item = &str> {
+        let unlimited = self.trainers.iter();
+        let unlimited = unlimited.filter(|(_, trainer)| trainer.base_models.is_none());
+        unlimited.map(|(name, _)| name.as_str())
+    }
+
     /// The names that a job may give, in the file's order.
     pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
         self.trainers.keys().map(String::as_str)

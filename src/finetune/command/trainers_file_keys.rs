@@ -52,7 +52,8 @@ table! {
         description: Word = Word, optional("\"TRL, all weights\"").default("none");
         /// Environment variables. One whose placeholder has no value is omitted. Not for secrets: values may appear in logs.
         env: Named<TemplateText> = Named("HF_HUB_OFFLINE", TemplateText), optional("{ HF_HUB_OFFLINE = \"1\" }").default("none");
-        /// Variables of the worker that the command gets besides PATH, HOME and the like. The place for secrets.
+        /// Variables of the worker that the command gets besides PATH, HOME and the like. The place for secrets. For NAME the worker may have
+        /// NAME_FILE, the path of a file with the value.
         pass_env: List<Text> = List(Text), optional("[\"HF_TOKEN\"]").default("none");
         /// Values of `train` keys that the job omits.
         defaults: Free = Free, optional("{ n_epochs = 3 }").default("none");
@@ -85,7 +86,8 @@ table! {
         timeout_secs: Seconds = Seconds, optional("86400").default("604800");
         /// The most seconds without output or progress.
         silence_secs: Seconds = Seconds, optional("3600").default("7200");
-        /// The models that jobs may train here. A `*` at the end stands for anything.
+        /// The models that jobs may train here. A `*` at the end stands for anything. Workers warn of a trainer without this list: `["*"]`
+        /// allows any model on purpose.
         base_models: List<Text> = List(Text), optional("[\"Qwen/*\"]").default("any");
     }
 }
