@@ -240,7 +240,7 @@ async fn remove(
     run: &RunId,
     was_cancelled: bool,
 ) -> Result<Forgotten, NotForgotten> {
-    let Connected { broker, store } = connected;
+    let Connected { broker, store, .. } = connected;
     let workers = workers(store, run).await?;
     if !was_cancelled {
         let held = store.held_tasks(run).await?;

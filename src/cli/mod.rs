@@ -26,6 +26,7 @@ mod status;
 mod tests;
 mod trainers;
 mod ui;
+mod undumpable;
 mod worker;
 
 pub use exit::Exit;
@@ -90,6 +91,7 @@ fn worker_command() -> Exit {
 
 /// The exit code of the command; that of a bug if it panics.
 fn or_bug(command: fn() -> Exit) -> Exit {
+    undumpable::become_undumpable();
     std::panic::catch_unwind(command).unwrap_or_else(|_panic| {
         ui::error(
             "this is a bug in bsft; please report it with the message above. The same command resumes a run",

@@ -1,6 +1,7 @@
 //! Fine-tune jobs that a trainer on this machine carries out: the trainer is a script that files control.
 
 mod embedded;
+mod environment;
 mod killed_processes;
 mod openai_service;
 mod training_metrics;
