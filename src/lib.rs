@@ -30,6 +30,7 @@ pub mod retry;
 pub mod run_dir;
 pub mod schema;
 mod secret;
+pub mod service_url;
 pub mod shutdown;
 pub mod spec;
 pub mod store;

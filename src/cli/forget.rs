@@ -45,15 +45,23 @@ enum NotForgotten {
     Broker(#[from] BrokerError),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("run {run} is in use: {process} coordinates it; stop it first with\n  {} cancel {run}", command_name())]
+    #[error(
+        "run {run} is in use: {process} coordinates it; stop it first with\n  {} cancel {run}",
+        command_name()
+    )]
     Led { run: RunId, process: Process },
-    #[error("run {run} is in use: {tasks} in flight{workers}; stop them first with\n  {} cancel {run}", command_name())]
+    #[error(
+        "run {run} is in use: {tasks} in flight{workers}; stop them first with\n  {} cancel {run}",
+        command_name()
+    )]
     Held {
         run: RunId,
         tasks: String,
         workers: String,
     },
-    #[error("run {run} is cancelled, and {process} has not ended yet; run the same command again when it has")]
+    #[error(
+        "run {run} is cancelled, and {process} has not ended yet; run the same command again when it has"
+    )]
     Ending { run: RunId, process: Process },
     #[error(
         "run {run} is cancelled, and {tasks} still in flight{workers}; run the same command again when they have ended"
@@ -235,11 +243,7 @@ async fn keep_lease(store: &RedisStore, run: &RunId, process: &Process) -> NotFo
     }
 }
 
-async fn remove(
-    connected: &Connected,
-    run: &RunId,
-    was_cancelled: bool,
-) -> Result<Forgotten, NotForgotten> {
+async fn remove(connected: &Connected, run: &RunId, was_cancelled: bool) -> Result<Forgotten, NotForgotten> {
     let Connected { broker, store, .. } = connected;
     let workers = workers(store, run).await?;
     if !was_cancelled {
@@ -319,7 +323,10 @@ async fn workers(store: &RedisStore, run: &RunId) -> Result<String, StoreError> 
 
 fn tasks_are(held: u64) -> String {
     let verb = if held == 1 { "is" } else { "are" };
-    format!("{} {verb}", counted(usize::try_from(held).unwrap_or(usize::MAX), "task"))
+    format!(
+        "{} {verb}",
+        counted(usize::try_from(held).unwrap_or(usize::MAX), "task")
+    )
 }
 
 impl Forgotten {
@@ -342,7 +349,9 @@ impl Forgotten {
 fn failed(error: &NotForgotten) -> Exit {
     match error {
         NotForgotten::Broker(_) | NotForgotten::Store(_) => {
-            ui::error(format_args!("{error}\nthe same command goes on where this one stopped"));
+            ui::error(format_args!(
+                "{error}\nthe same command goes on where this one stopped"
+            ));
             Exit::Unavailable
         }
         NotForgotten::Led { .. }
@@ -369,7 +378,10 @@ fn print_left(dir: &Path, manifest: &Manifest) {
 }
 
 fn print_trainings(manifest: &Manifest) {
-    let started = manifest.trainings.values().filter(|training| training.id.is_some());
+    let started = manifest
+        .trainings
+        .values()
+        .filter(|training| training.id.is_some());
     let started = started.count();
     if started > 0 {
         ui::stdout(format_args!(
@@ -394,7 +406,13 @@ mod tests {
         for id in ["intents-0123456789abcdef", "a-b-0000000000000000"] {
             assert!(is_run_id(id), "{id}");
         }
-        for other in ["", "intents", "no-such-run", "0123456789abcdef", "a-0123456789ABCDEF"] {
+        for other in [
+            "",
+            "intents",
+            "no-such-run",
+            "0123456789abcdef",
+            "a-0123456789ABCDEF",
+        ] {
             assert!(!is_run_id(other), "{other}");
         }
     }

@@ -10,10 +10,12 @@ use crate::command_name::command_name;
 use crate::metrics::{Metrics, Service};
 use crate::retry::{RetryingArtifacts, RetryingBroker, RetryingStore};
 use crate::secret::Secret;
+use crate::service_url::ServiceUrl;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::store::redis::RedisStore;
 use crate::store::signed::{SIGNING_KEY, SignedStore};
+use std::fmt::Display;
 use std::sync::Arc;
 
 /// The least length of a signing key in characters.
@@ -72,23 +74,12 @@ impl Services {
             ));
             return Err(Exit::Usage);
         }
-        let wrong: Vec<String> = [
-            RabbitMqBroker::check(services.amqp_url.reveal(), &services.namespace)
-                .err()
-                .map(|error| format!("--amqp-url: {error}")),
-            RedisStore::check(services.redis_url.reveal(), &services.redis_namespace())
-                .err()
-                .map(|error| format!("--redis-url: {error}")),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        wrong.iter().for_each(ui::error);
-        if wrong.is_empty() {
-            Ok(Some(services))
-        } else {
-            Err(Exit::Usage)
-        }
+        let amqp = RabbitMqBroker::check(services.amqp_url.reveal(), &services.namespace);
+        let amqp = checked("--amqp-url", "amqps", amqp);
+        let redis = RedisStore::check(services.redis_url.reveal(), &services.redis_namespace());
+        let redis = checked("--redis-url", "rediss", redis);
+        amqp.and(redis)?;
+        Ok(Some(services))
     }
 
     /// The same for a worker, which needs both.
@@ -180,6 +171,20 @@ fn url(flag: Option<&str>, variable: &str) -> Result<Option<Secret>, Exit> {
             Exit::Usage
         }),
     }
+}
+
+/// Prints what is wrong with the URL of a flag, or warns of a password that others can read on its way.
+fn checked<E: Display>(flag: &str, encrypted: &str, url: Result<ServiceUrl, E>) -> Result<(), Exit> {
+    let url = url.map_err(|error| {
+        ui::error(format_args!("{flag}: {error}"));
+        Exit::Usage
+    })?;
+    if let Some(host) = url.clear_text_to {
+        ui::warn(format_args!(
+            "{flag}: the password goes to {host} in clear text, for anyone in the network to read; use {encrypted}://"
+        ));
+    }
+    Ok(())
 }
 
 fn is_name(namespace: &str) -> bool {

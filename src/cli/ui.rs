@@ -4,6 +4,7 @@
 //! another reason, such as a full disk, is reported once and makes the exit code 1. What happens to stderr changes nothing.
 
 use super::exit::Exit;
+use crate::service_url::without_passwords;
 use crate::telemetry::{Fields, LogFormat, format, is_quiet, write_line};
 use crate::terminal_text::terminal_text;
 use anstream::AutoStream;
@@ -66,7 +67,8 @@ pub(super) fn error(text: impl Display) {
 
 /// Prints clap's help, version or usage error.
 pub(super) fn usage(error: &clap::Error) -> Exit {
-    let text = error.render().ansi().to_string();
+    // An argument in the wrong place may be a URL.
+    let text = without_passwords(&error.render().ansi().to_string());
     if error.use_stderr() {
         write_stderr(&text);
         Exit::Usage
@@ -100,9 +102,10 @@ fn message(level: Level, label: &str, text: impl Display) {
     if is_quiet() && level > Level::WARN {
         return;
     }
+    let text = without_passwords(&text.to_string());
     match format() {
-        LogFormat::Human => write_stderr(&format!("{label}{}\n", terminal_text(&text.to_string()))),
-        LogFormat::Json => write_line(level, TARGET, text.to_string(), Fields::default()),
+        LogFormat::Human => write_stderr(&format!("{label}{}\n", terminal_text(&text))),
+        LogFormat::Json => write_line(level, TARGET, text, Fields::default()),
     }
 }
 

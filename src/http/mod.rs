@@ -85,7 +85,8 @@ pub(crate) fn address(text: &str) -> Result<Url, BadAddress> {
         return Err(BadAddress::Credentials);
     }
     if !matches!(url.scheme(), "http" | "https") {
-        let reason = format!("`{}` is neither http nor https", url.scheme());
+        // A scheme may be a part of a password.
+        let reason = "its scheme is neither http nor https".to_owned();
         return Err(BadAddress::Unusable(reason));
     }
     Ok(url)

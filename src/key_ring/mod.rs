@@ -13,9 +13,10 @@ pub(crate) use keys_file::problems_of_keys_file;
 pub use crate::http::Reach;
 
 use crate::secret::{Secret, SecretError};
+use crate::service_url::is_loopback;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use url::{Host, Url};
+use url::Url;
 
 /// The keys that may be used without a `--keys` file, each with the origins of its service.
 const WELL_KNOWN: [(&str, &[&str]); 3] = [
@@ -338,13 +339,7 @@ fn origin(address: &str) -> Option<String> {
 
 /// Whether requests to the address go over the network without encryption.
 pub(crate) fn is_unencrypted(url: &Url) -> bool {
-    let is_loopback = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => true,
-    };
-    url.scheme() == "http" && !is_loopback
+    url.scheme() == "http" && url.host().is_some_and(|host| !is_loopback(&host))
 }
 
 #[cfg(test)]

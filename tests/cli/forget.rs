@@ -89,7 +89,11 @@ fn forget_removes_all_of_a_run_and_nothing_of_another() {
     let name = name.saying("2 runs have the name tested").saying(&run);
     name.saying(&other_run);
     let forgotten = cluster.run_in(&one, &["forget", &run]).with(0);
-    assert!(forgotten.stdout.contains("1 dead letter and"), "{}", forgotten.stdout);
+    assert!(
+        forgotten.stdout.contains("1 dead letter and"),
+        "{}",
+        forgotten.stdout
+    );
     assert!(!forgotten.stdout.contains(" 0 "), "{}", forgotten.stdout);
     assert_eq!(keys(&cluster, &run), Vec::<String>::new());
     let keys = keys(&cluster, &other_run);
@@ -108,8 +112,14 @@ fn forget_removes_all_of_a_run_and_nothing_of_another() {
 
     // Again by its folder, which is left.
     let again = cluster.run_in(&one, &["forget", "run"]).with(0).stdout;
-    assert!(again.contains("nothing of it is in RabbitMQ and Redis"), "{again}");
-    assert!(again.contains("left: run with ") && again.contains("traces.jsonl"), "{again}");
+    assert!(
+        again.contains("nothing of it is in RabbitMQ and Redis"),
+        "{again}"
+    );
+    assert!(
+        again.contains("left: run with ") && again.contains("traces.jsonl"),
+        "{again}"
+    );
 
     let _worker = cluster.worker(&["--concurrency", "16"]);
     stays.end().with(0);
@@ -160,8 +170,12 @@ fn killed_forget_is_finished_by_the_next_one() {
     let mixed = (0..OTHERS).flat_map(|number| [task(run, number), task(other, number), task(run, number)]);
     cluster.publish(&Queue::Bootstrap, mixed.collect());
     const FILL: &str = "for i = 1, 50000 do redis.call('SET', ARGV[1] .. i, i) end";
-    cluster.redis.ask(&["EVAL", FILL, "0", &cluster.key(run, "task:")]);
-    cluster.redis.ask(&["EVAL", FILL, "0", &cluster.key(other, "task:")]);
+    cluster
+        .redis
+        .ask(&["EVAL", FILL, "0", &cluster.key(run, "task:")]);
+    cluster
+        .redis
+        .ask(&["EVAL", FILL, "0", &cluster.key(other, "task:")]);
     let exists = |name: &str| {
         let found = cluster.redis.ask(&["EXISTS", &cluster.key(run, name)]);
         redis::from_redis_value::<u8>(found).unwrap() == 1
@@ -189,10 +203,16 @@ fn forget_removes_keys_that_bsft_did_not_write() {
     let Some(cluster) = Cluster::start() else { return };
     let folder = Folder::new();
     let run = "damaged-0123456789abcdef";
-    for name in ["job", "outcomes", "position", "task:x", "workers", "report", "done:7", "file:x:1"] {
-        cluster.redis.ask(&["HSET", &cluster.key(run, name), "zz", "garbage"]);
+    for name in [
+        "job", "outcomes", "position", "task:x", "workers", "report", "done:7", "file:x:1",
+    ] {
+        cluster
+            .redis
+            .ask(&["HSET", &cluster.key(run, name), "zz", "garbage"]);
     }
-    cluster.redis.ask(&["HSET", &cluster.key(run, "task:y"), "u", "nope", "a", "-1"]);
+    cluster
+        .redis
+        .ask(&["HSET", &cluster.key(run, "task:y"), "u", "nope", "a", "-1"]);
     cluster.run_in(&folder, &["forget", run]).with(0);
     assert_eq!(keys(&cluster, run), Vec::<String>::new());
 }
@@ -205,11 +225,12 @@ fn forget_refuses_a_name_that_is_no_run() {
     let other = cluster.key("stays-0123456789abcdef", "job");
     cluster.redis.ask(&["SET", &other, "job"]);
     for name in ["no-such-run", "*", "stays-0123456789abcde?", "a}:x:{b"] {
-        cluster.run_in(&folder, &["forget", name]).with(2).saying("no run");
+        cluster
+            .run_in(&folder, &["forget", name])
+            .with(2)
+            .saying("no run");
     }
-    cluster
-        .run_in(&folder, &["forget", "*-0123456789abcdef"])
-        .with(0);
+    cluster.run_in(&folder, &["forget", "*-0123456789abcdef"]).with(0);
     let left: u8 = redis::from_redis_value(cluster.redis.ask(&["EXISTS", &other])).unwrap();
     assert_eq!(left, 1);
 }
@@ -222,12 +243,22 @@ fn forget_of_a_run_in_one_process_finds_nothing_outside_of_dir() {
     for named in ["runs/tested", "tested"] {
         let ended = folder.run(&["forget", named]).with(0);
         assert!(
-            ended.stdout.contains("runs/tested: nothing to forget; this run is in its directory only"),
+            ended
+                .stdout
+                .contains("runs/tested: nothing to forget; this run is in its directory only"),
             "{}",
             ended.stdout
         );
-        assert!(ended.stdout.contains("left: runs/tested with "), "{}", ended.stdout);
-        assert!(ended.stdout.contains("compiled.json, data/, "), "{}", ended.stdout);
+        assert!(
+            ended.stdout.contains("left: runs/tested with "),
+            "{}",
+            ended.stdout
+        );
+        assert!(
+            ended.stdout.contains("compiled.json, data/, "),
+            "{}",
+            ended.stdout
+        );
     }
     folder.run(&["forget", "nowhere"]).with(2).saying("holds no run");
     let manifest = folder.read("runs/tested/run.json");

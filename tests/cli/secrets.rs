@@ -163,7 +163,10 @@ fn file(folder: &Folder, content: &str) -> String {
 fn api_key_is_read_from_the_file_that_name_file_names() {
     let server = echoing_server(|_| {
         let text = "[[ ## plan ## ]]\na\n\n[[ ## reasoning ## ]]\nb\n\n[[ ## answer ## ]]\nparis";
-        ("200 OK", json!({"choices": [{"message": {"content": text}}]}).to_string())
+        (
+            "200 OK",
+            json!({"choices": [{"message": {"content": text}}]}).to_string(),
+        )
     });
     let (folder, elsewhere) = (Folder::new(), Folder::new());
     job(&server).write(&folder, 20);
@@ -177,9 +180,9 @@ fn api_key_is_read_from_the_file_that_name_file_names() {
     let both = [(variable.as_str(), path.as_str()), (VARIABLE, KEY)];
     let refused = compile(&both).with(2).saying("are both set; unset one of them");
     assert_no_key(&folder, &refused);
-    compile(&[(&variable, "/nowhere/key")])
-        .with(2)
-        .saying(&format!("{variable}: /nowhere/key cannot be read: No such file or directory"));
+    compile(&[(&variable, "/nowhere/key")]).with(2).saying(&format!(
+        "{variable}: /nowhere/key cannot be read: No such file or directory"
+    ));
     // The key itself, in the wrong variable, is not repeated.
     let refused = compile(&[(&variable, KEY)]).with(2).saying(&variable);
     assert_no_key(&folder, &refused);
@@ -204,17 +207,75 @@ fn urls_of_the_services_are_read_from_files() {
         command.envs(variables.iter().copied());
         Running::start(command).end()
     };
-    let files = [("BSFT_AMQP_URL_FILE", amqp.as_str()), ("BSFT_REDIS_URL_FILE", redis.as_str())];
+    let files = [
+        ("BSFT_AMQP_URL_FILE", amqp.as_str()),
+        ("BSFT_REDIS_URL_FILE", redis.as_str()),
+    ];
     let mut ended = worker(&files).with(4);
     for url in &urls {
         ended = ended.saying(&url.replace(":hidden", ""));
     }
     assert!(!ended.stderr.contains("hidden"), "{}", ended.stderr);
     let both = [files[0], files[1], ("BSFT_AMQP_URL", urls[0].as_str())];
-    let refused = worker(&both).with(2).saying("BSFT_AMQP_URL and BSFT_AMQP_URL_FILE are both set");
+    let refused = worker(&both)
+        .with(2)
+        .saying("BSFT_AMQP_URL and BSFT_AMQP_URL_FILE are both set");
     assert!(!refused.stderr.contains("hidden"), "{}", refused.stderr);
     worker(&files[..1]).with(2).saying("--redis-url");
     worker(&[files[0], ("BSFT_REDIS_URL_FILE", "/nowhere/url")])
         .with(2)
         .saying("BSFT_REDIS_URL_FILE: /nowhere/url cannot be read");
+}
+
+#[test]
+fn broken_urls_end_with_code_2_and_show_no_password() {
+    let folder = Folder::new();
+    let (amqp, redis) = ("amqp://127.0.0.1:1", "redis://127.0.0.1:1");
+    let with = |amqp: &str, redis: &str| {
+        let urls = [("BSFT_AMQP_URL", amqp), ("BSFT_REDIS_URL", redis)];
+        let ended = folder.start_with(&["status"], &urls).end().with(2);
+        let all = ended.stdout + &ended.stderr;
+        assert!(!all.contains("hidden"), "{amqp} {redis}: {all}");
+        all
+    };
+    for slip in [
+        "redis://host/:hidden",
+        "redis://me:12/hidden@host",
+        "rediss://me:hidden@host#insecure",
+    ] {
+        with(amqp, slip);
+    }
+    for slip in [
+        "amqp://me:12/hidden@host",
+        "amqp:/me:hidden@host",
+        "hidden:x@host",
+    ] {
+        with(slip, redis);
+    }
+    let insecure = with(amqp, "rediss://127.0.0.1#insecure");
+    assert!(insecure.contains("certificates are always checked"), "{insecure}");
+    // In a place where no URL belongs.
+    for arguments in [
+        ["status", "amqp://me:hidden@host"],
+        ["status", "--amqp=amqp://me:12/hidden@host"],
+    ] {
+        let ended = folder.run(&arguments).with(2);
+        assert!(!ended.stderr.contains("hidden"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn password_in_clear_text_to_another_machine_is_warned_of_once() {
+    let folder = Folder::new();
+    // RFC 2606: no such host exists.
+    let urls = [
+        ("BSFT_AMQP_URL", "amqp://me:hidden@rabbit.invalid:5672"),
+        ("BSFT_REDIS_URL", "redis://:hidden@redis.invalid:6379"),
+    ];
+    let ended = folder.start_with(&["status"], &urls).end();
+    for (flag, host) in [("--amqp-url", "rabbit.invalid"), ("--redis-url", "redis.invalid")] {
+        let warning = format!("{flag}: the password goes to {host} in clear text");
+        assert_eq!(ended.stderr.matches(&warning).count(), 1, "{}", ended.stderr);
+    }
+    assert!(!ended.stderr.contains("hidden"), "{}", ended.stderr);
 }

@@ -2,6 +2,7 @@
 
 mod client_pitfalls;
 mod crashes;
+mod dead_letters;
 mod forget;
 mod operator_errors;
 

@@ -233,8 +233,8 @@ const SECRET_READERS: [&str; 4] = [
     "src/secret.rs",
     "src/key_ring/",
     "src/cli/",
-    // The name comes from the trainers file of the worker.
-    "src/finetune/command/finish/serve.rs",
+    // The names come from the trainers file of the worker.
+    "src/finetune/command/",
 ];
 
 #[test]

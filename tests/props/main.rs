@@ -10,6 +10,7 @@
 mod complexity;
 mod fuzz;
 mod row_index;
+mod service_urls;
 mod shuffle;
 mod split;
 #[path = "../fuzz/src/targets.rs"]

@@ -44,6 +44,13 @@ pub(crate) fn redis_user(password: &str, namespace: &str) -> Vec<String> {
     rules
 }
 
+/// The arguments of the `rabbitmqctl` that ends dead letters.
+pub(crate) fn dead_letter_policy() -> Vec<String> {
+    let mut commands = commands("Dead letters", "");
+    assert_eq!(commands.len(), 1);
+    commands.remove(0)
+}
+
 fn commands(heading: &str, password: &str) -> Vec<Vec<String>> {
     let read = Command::new("bash")
         .args(["-c", READ, "bash", heading, NOTES])

@@ -38,6 +38,7 @@ use self::supervisor::AmqpLink;
 use self::topology::AmqpTopology;
 use self::url::AmqpAddress;
 use super::{Broker, BrokerError, Consumer, Queue};
+use crate::service_url::ServiceUrl;
 use async_trait::async_trait;
 use lapin::types::ShortString;
 use std::num::NonZeroUsize;
@@ -65,14 +66,15 @@ struct RabbitMqShared {
 }
 
 impl RabbitMqBroker {
-    /// Checks the syntax of URL and namespace, without a network call.
+    /// Checks the syntax of URL and namespace, without a network call. Returns what messages contain of the URL.
     ///
     /// # Errors
     ///
     /// [`BrokerError::Refused`] with the expected syntax.
-    pub fn check(url: &str, namespace: &str) -> Result<(), BrokerError> {
-        AmqpAddress::parse(url)?;
-        Names::new(namespace).map(drop)
+    pub fn check(url: &str, namespace: &str) -> Result<ServiceUrl, BrokerError> {
+        let address = AmqpAddress::parse(url)?;
+        Names::new(namespace)?;
+        Ok(address.into_url())
     }
 
     /// Checks that both connections are up, and that the one which RabbitMQ never blocks answers a request.

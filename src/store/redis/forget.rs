@@ -36,7 +36,9 @@ impl RedisStore {
             deleted += self.read(reply, |reply| u64::try_from(reply::integer(reply)?).ok())?;
         }
         let mut unregister = redis::cmd("HDEL");
-        self.link.ask(unregister.arg(self.keys.runs()).arg(&run.0)).await?;
+        self.link
+            .ask(unregister.arg(self.keys.runs()).arg(&run.0))
+            .await?;
         Ok(deleted)
     }
 
@@ -85,7 +87,8 @@ fn needs_scan(error: StoreError) -> StoreError {
         StoreError::LockedOut { place, message } | StoreError::Refused { place, message }
             if message.contains("'scan'") =>
         {
-            let message = format!("the user may not run SCAN, which finds the keys of a run; give it {FORGET_RIGHTS}");
+            let message =
+                format!("the user may not run SCAN, which finds the keys of a run; give it {FORGET_RIGHTS}");
             StoreError::Refused { place, message }
         }
         error => error,
@@ -98,7 +101,10 @@ mod tests {
 
     #[test]
     fn literally_escapes_the_special_characters_of_a_pattern() {
-        assert_eq!(literally("bsft:a.b-c_d:v1:{job-0af3}:"), "bsft:a.b-c_d:v1:{job-0af3}:");
+        assert_eq!(
+            literally("bsft:a.b-c_d:v1:{job-0af3}:"),
+            "bsft:a.b-c_d:v1:{job-0af3}:"
+        );
         assert_eq!(literally(r"*?[^a]\"), r"\*\?\[\^a\]\\");
     }
 }

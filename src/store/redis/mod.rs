@@ -33,6 +33,7 @@ pub use expiry::KEPT;
 pub use rights::{CLUSTER_RIGHTS, FORGET_RIGHTS, RIGHTS};
 
 use super::{Claim, Position, Store, StoreError, Stored};
+use crate::service_url::ServiceUrl;
 use crate::task::{AttemptRef, RunId, TaskId};
 use async_trait::async_trait;
 use batch::Batcher;
@@ -111,13 +112,14 @@ impl RedisStore {
         })
     }
 
-    /// Checks the syntax of URL and namespace, without a network call.
+    /// Checks the syntax of URL and namespace, without a network call. Returns what messages contain of the URL.
     ///
     /// # Errors
     ///
     /// [`StoreError::Misconfigured`] with the expected syntax.
-    pub fn check(url: &str, namespace: &str) -> Result<(), StoreError> {
-        read(url, namespace).map(drop)
+    pub fn check(url: &str, namespace: &str) -> Result<ServiceUrl, StoreError> {
+        let (address, _keys) = read(url, namespace)?;
+        Ok(address.into_url())
     }
 
     pub fn place(&self) -> &str {

@@ -1,13 +1,16 @@
 //! The store's address: parses the URL, and prints it without its password.
 
+use crate::service_url::{CUT_PASSWORD, ServiceUrl, clear_text_to, has_cut_password, shown_user};
 use crate::store::StoreError;
 use redis::io::tcp::TcpSettings;
 use redis::{ConnectionInfo, IntoConnectionInfo};
 
 #[derive(Clone)]
 pub(super) struct RedisAddress {
-    /// The URL without its password.
+    /// The URL as messages contain it.
     pub(super) place: String,
+    /// The other machine to which the password goes in clear text.
+    clear_text_to: Option<String>,
     pub(super) info: ConnectionInfo,
 }
 
@@ -26,20 +29,51 @@ impl RedisAddress {
         if !matches!(read.scheme(), "redis" | "rediss") || read.host().is_none() {
             return Err(unreadable());
         }
-        let place = redacted(&read);
-        let database = read.path().trim_start_matches('/');
-        if !database.is_empty() && database.parse::<u16>().is_err() {
+        if read.fragment() == Some("insecure") {
             return Err(misconfigured(
-                &place,
-                format!("{database:?} is not a database number; {FORM}"),
+                &shown(&read, false),
+                format!("it ends in #insecure, but certificates are always checked; {FORM}"),
             ));
         }
-        let info = url
-            .into_connection_info()
-            .map_err(|e| misconfigured(&place, format!("{e}; {FORM}")))?;
+        if has_cut_password(&read) {
+            return Err(misconfigured("the URL given", format!("{CUT_PASSWORD}; {FORM}")));
+        }
+        let database = read.path().trim_start_matches('/');
+        let is_number = database.is_empty() || database.parse::<u16>().is_ok();
+        let place = shown(&read, is_number);
+        if !is_number {
+            return Err(misconfigured(
+                &place,
+                format!("its path is not a database number; {FORM}"),
+            ));
+        }
+        let info = url.into_connection_info().map_err(|error| {
+            // The parser's message may contain what is in the query.
+            let reason = match read.query() {
+                Some(_) => "its `?` part cannot be used".to_owned(),
+                None => error.to_string(),
+            };
+            misconfigured(&place, format!("{reason}; {FORM}"))
+        })?;
         // Without it the kernel delays a small command until the previous one is acknowledged.
         let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        Ok(RedisAddress { place, info })
+        let clear_text_to = match read.scheme() {
+            "redis" => clear_text_to(&read),
+            _ => None,
+        };
+        Ok(RedisAddress {
+            place,
+            clear_text_to,
+            info,
+        })
+    }
+
+    /// What messages contain of it.
+    pub(super) fn into_url(self) -> ServiceUrl {
+        ServiceUrl {
+            shown: self.place,
+            clear_text_to: self.clear_text_to,
+        }
     }
 
     pub(super) fn is_encrypted(&self) -> bool {
@@ -57,13 +91,18 @@ fn misconfigured(place: &str, message: String) -> StoreError {
     }
 }
 
-fn redacted(url: &url::Url) -> String {
-    let mut redacted = url.clone();
+/// The URL with the user, host, port and database only.
+fn shown(url: &url::Url, has_database: bool) -> String {
+    let mut shown = url.clone();
     // Both fail only for URLs without a host, and this one has a host.
-    let _ = redacted.set_password(None);
-    redacted.set_query(None);
-    redacted.set_fragment(None);
-    redacted.to_string()
+    let _ = shown.set_password(None);
+    let _ = shown.set_username(shown_user(url).unwrap_or_default());
+    if !has_database {
+        shown.set_path("");
+    }
+    shown.set_query(None);
+    shown.set_fragment(None);
+    shown.to_string()
 }
 
 #[cfg(test)]
@@ -80,6 +119,8 @@ mod tests {
             ),
             ("rediss://:hunter2@db.example", "rediss://db.example"),
             ("redis://db.example/0?password=hunter2", "redis://db.example/0"),
+            ("redis://hunter2@db.example/0", "redis://db.example/0"),
+            ("redis://a%3Ahunter2:x@db.example/0", "redis://db.example/0"),
         ] {
             let address = RedisAddress::parse(url).unwrap();
             assert_eq!(address.place, place);
@@ -95,6 +136,13 @@ mod tests {
             "redis:/hunter2@host",
             "amqp://a:hunter2@host",
             "redis://a:hunter2@host/notes",
+            "redis://host/:hunter2",
+            "redis://host/hunter2",
+            "redis://a:12/hunter2@host",
+            "redis://a:12#hunter2@host",
+            "redis://host?protocol=hunter2",
+            "rediss://a:hunter2@host#insecure",
+            "rediss://a@host/0#hunter2",
             "redis://a:hunter2@host:notaport",
             "redis://a:hunter2@0.0.0.0",
         ] {

@@ -58,10 +58,17 @@ fn trainer_cannot_read_the_environment_of_its_worker() {
     trained.folder.write("trainer.sh", CURIOUS);
     compile_without_root(&trained).end().with(0);
     let seen = |name: &str| trained.folder.read(&format!("control/{name}"));
-    assert!(seen("wrapper").contains("FT_NAME="), "nothing could be read at all");
+    assert!(
+        seen("wrapper").contains("FT_NAME="),
+        "nothing could be read at all"
+    );
     assert_eq!(seen("parent").trim(), "bsft");
     assert_eq!(seen("environment"), "");
-    assert!(seen("refusal").contains("Permission denied"), "{}", seen("refusal"));
+    assert!(
+        seen("refusal").contains("Permission denied"),
+        "{}",
+        seen("refusal")
+    );
     let secret_files: Vec<String> = trained
         .folder
         .files()

@@ -68,7 +68,9 @@ async fn drained(url: &str, name: &str, messages: usize) -> Vec<(Vec<u8>, i64)> 
     let mut taken = Vec::new();
     while taken.len() < messages {
         let got = channel.basic_get(name.into(), BasicGetOptions { no_ack: true });
-        let Some(message) = got.await.unwrap() else { continue };
+        let Some(message) = got.await.unwrap() else {
+            continue;
+        };
         let headers = message.delivery.properties.headers().as_ref();
         let times = headers.and_then(|headers| headers.inner().get("x-delivery-count"));
         let times = match times {
@@ -117,7 +119,10 @@ async fn forget_takes_the_run_out_of_every_queue_and_keeps_the_order_of_the_rest
     }
     let kept = Queue::Completions(RunId("even".to_owned()));
     assert_eq!(t.broker.depth(&kept).await.unwrap(), 7);
-    assert_eq!(t.broker.forget(&run(), is_odd).await.unwrap(), RemovedMessages::default());
+    assert_eq!(
+        t.broker.forget(&run(), is_odd).await.unwrap(),
+        RemovedMessages::default()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -151,7 +156,10 @@ async fn forget_as_often_as_one_likes_wears_no_message_out() {
         let removed = t.broker.forget(&run(), |_| false).await.unwrap();
         assert_eq!(removed, RemovedMessages::default());
     }
-    for (queue, expected) in [("bootstrap", numbered(10..20)), ("dead.bootstrap", numbered(0..10))] {
+    for (queue, expected) in [
+        ("bootstrap", numbered(10..20)),
+        ("dead.bootstrap", numbered(0..10)),
+    ] {
         let mut left = drained(&t.url, &t.name(queue), 10).await;
         // RabbitMQ 4 drops a dead letter that was delivered twenty times.
         assert!(left.iter().all(|(_, times)| *times < 20), "{left:?}");
@@ -215,9 +223,8 @@ async fn forget_killed_in_the_middle_loses_no_message_of_another_run() {
         assert!(is_in_the_middle, "the child ended by itself");
         child.kill().unwrap();
         child.wait().unwrap();
-        let returned = async {
-            while t.broker.depth(&Queue::Bootstrap).await.unwrap() < MESSAGES as usize / 2 {}
-        };
+        let returned =
+            async { while t.broker.depth(&Queue::Bootstrap).await.unwrap() < MESSAGES as usize / 2 {} };
         timeout(PATIENCE, returned)
             .await
             .expect("RabbitMQ takes them back");

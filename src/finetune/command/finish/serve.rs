@@ -212,7 +212,7 @@ fn url(template: &Template, values: &Values) -> Result<Url, String> {
         BadAddress::Credentials => {
             "an address in `serve` contains a user name or password; use `api_key_env`".to_owned()
         }
-        BadAddress::Unusable(why) => format!("{text} is not an address: {why}"),
+        BadAddress::Unusable(why) => format!("an address in `serve` cannot be used: {why}"),
     })
 }
 
