@@ -21,6 +21,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, SemaphorePermit, watch};
 use tokio::time::Instant;
 
+/// Interval between two warnings about requests that cannot be sent.
+const WARN_EVERY: Duration = Duration::from_secs(60);
+
 /// All calls of a process to one model at one address with one key pass through its gate.
 #[derive(Debug)]
 pub struct Gate {
@@ -36,8 +39,10 @@ pub struct Gate {
     state: Mutex<GateState>,
     /// Whether the account was accepted in an earlier process of the run.
     was_accepted_before: AtomicBool,
-    /// The message of the last request that was not answered, and when it ended.
-    last_error: Mutex<Option<(String, Instant)>>,
+    /// The last request that was not answered.
+    last_error: Mutex<Option<LastError>>,
+    /// When the last warning about requests that could not be sent was logged.
+    warned_of_unsent: Mutex<Option<Instant>>,
     /// Its holder is the head of the queue of waiting calls. The queue has one call of each run, first come, first served.
     queue: tokio::sync::Mutex<()>,
     /// Notified when a change of `state` may let a waiting call through.
@@ -47,6 +52,14 @@ pub struct Gate {
     /// Free permits, as counted when a report was last requested.
     free_permits: AtomicU64,
     state_changes: watch::Sender<()>,
+}
+
+/// A request that was not answered.
+#[derive(Clone, Debug)]
+struct LastError {
+    message: String,
+    names_remedy: bool,
+    at: Instant,
 }
 
 impl Gate {
@@ -71,6 +84,7 @@ impl Gate {
             state: Mutex::new(state),
             was_accepted_before: AtomicBool::new(false),
             last_error: Mutex::default(),
+            warned_of_unsent: Mutex::default(),
             queue: tokio::sync::Mutex::default(),
             changed: Notify::new(),
             report_wanted: Notify::new(),
@@ -108,8 +122,9 @@ impl Gate {
             latency_ms: counts.last_answers.median_ms(),
             last_error_secs: last_error
                 .as_ref()
-                .map(|(_, at)| now.saturating_duration_since(*at).as_secs()),
-            last_error: last_error.map(|(message, _)| message),
+                .map(|error| now.saturating_duration_since(error.at).as_secs()),
+            last_error_names_remedy: last_error.as_ref().is_some_and(|error| error.names_remedy),
+            last_error: last_error.map(|error| error.message),
         }
     }
 
@@ -158,8 +173,22 @@ impl Gate {
         self.since_made(at).as_secs()
     }
 
-    pub(super) fn failed_with(&self, message: &str) {
-        *lock(&self.last_error) = Some((message.to_owned(), Instant::now()));
+    pub(super) fn failed_with(&self, message: &str, names_remedy: bool) {
+        *lock(&self.last_error) = Some(LastError {
+            message: message.to_owned(),
+            names_remedy,
+            at: Instant::now(),
+        });
+    }
+
+    /// Logs that requests cannot be sent, at most once in [`WARN_EVERY`].
+    fn warn_of_unsent(&self, why: &str) {
+        let now = Instant::now();
+        let mut warned = lock(&self.warned_of_unsent);
+        if warned.is_none_or(|last| now.saturating_duration_since(last) >= WARN_EVERY) {
+            *warned = Some(now);
+            tracing::warn!(model = self.model, why, "LM calls wait for open files");
+        }
     }
 
     /// Changes the state, and wakes the calls that wait for a change.
@@ -276,7 +305,7 @@ impl Gate {
         match state {
             LmState::Open => tracing::debug!(model, address, "lm answers"),
             LmState::Away { .. } => {
-                let cause = lock(&self.last_error).clone().map(|(message, _)| message);
+                let cause = lock(&self.last_error).clone().map(|error| error.message);
                 tracing::debug!(model, address, cause, "lm does not answer; waiting for it");
             }
             LmState::Closed(account) => {

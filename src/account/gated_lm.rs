@@ -33,6 +33,15 @@ const INTERNAL_ERROR: u16 = 500;
 /// How long a call without other calls is retried after status 500 before it fails. A restart that returns 500 takes less time.
 const ALONE: Duration = Duration::from_secs(30);
 
+/// The longest pause of a call after its first try that could not be sent. It doubles with each further one, [`UNSENT_DOUBLINGS`] times.
+const FIRST_UNSENT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Another call gives a file back soon, so the pause stays short.
+const UNSENT_DOUBLINGS: u32 = 3;
+
+/// How long the lack of open files may last until the server counts as away: then the run waits or stops, and names the lack.
+const UNSENT: Duration = Duration::from_secs(60);
+
 /// An LM of a job: its endpoints, each behind its gate.
 pub struct GatedLm {
     name: String,
@@ -95,6 +104,15 @@ struct Tries {
     unfounded: u32,
     /// The time since which the call got nothing but status 500, with no other call at the gates.
     alone_since: Option<Instant>,
+    /// The tries in a row that could not be sent.
+    unsent: Option<UnsentTries>,
+}
+
+/// Consecutive tries that could not be sent for lack of open files.
+#[derive(Clone, Copy)]
+struct UnsentTries {
+    since: Instant,
+    tries: u32,
 }
 
 /// The tries of one call at one endpoint.
@@ -188,6 +206,9 @@ impl GatedLm {
             if let Some(mark) = mark.as_mut().filter(|_| !is_answered) {
                 mark.ended();
             }
+            if !matches!(reply.verdict, Verdict::Unsent { .. }) {
+                tries.unsent = None;
+            }
             match reply.verdict {
                 Verdict::Answer(answer) => {
                     let latency = in_flight.answered(answer.usage, &hints);
@@ -219,12 +240,23 @@ impl GatedLm {
                     status,
                     is_answer_lost,
                     message,
+                    names_remedy,
                     wait,
                 } => {
                     *lost_answers += u32::from(is_answer_lost);
-                    in_flight.away(&message);
+                    in_flight.away(&message, names_remedy);
                     tries.away(number, status, endpoints);
                     let pause = self.pause(&tries, message, wait)?;
+                    Box::pin(tries.rest(number, pause, endpoints, shutdown)).await?;
+                }
+                Verdict::Unsent { message } => {
+                    let pause = tries.unsent();
+                    self.log(&tries, Some(pause), &message);
+                    if tries.is_long_unsent() {
+                        in_flight.away(&message, true);
+                    } else {
+                        in_flight.unsent(&message);
+                    }
                     Box::pin(tries.rest(number, pause, endpoints, shutdown)).await?;
                 }
                 Verdict::Closed(account) => {
@@ -332,7 +364,24 @@ impl Tries {
             suspicion: None,
             unfounded: 0,
             alone_since: None,
+            unsent: None,
         }
+    }
+
+    /// Counts a try that could not be sent. It is no attempt of the call. Returns the pause before the next one.
+    fn unsent(&mut self) -> Duration {
+        self.made -= 1;
+        let unsent = self.unsent.get_or_insert_with(|| UnsentTries {
+            since: Instant::now(),
+            tries: 0,
+        });
+        unsent.tries += 1;
+        retry::backoff(FIRST_UNSENT_PAUSE, unsent.tries.min(1 + UNSENT_DOUBLINGS))
+    }
+
+    /// Whether no try could be sent for [`UNSENT`].
+    fn is_long_unsent(&self) -> bool {
+        self.unsent.is_some_and(|unsent| unsent.since.elapsed() >= UNSENT)
     }
 
     /// Returns the wait to apply. After [`AT_ONCE`] consecutive waits of zero a further one is ignored.

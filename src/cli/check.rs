@@ -22,19 +22,31 @@ pub(super) fn warn(job: &Job) {
     }
 }
 
-/// Teacher LMs that this process cannot connect to, for example because the variable of a key is unset.
-pub(super) fn unreachable_lms(job: &Job, keys: &KeyRing) -> Vec<ConnectError> {
+/// The endpoints of the LMs that the teachers call.
+fn asked_endpoints(job: &Job) -> Vec<LmSettings> {
     let teachers = job.spec.teachers.iter().flat_map(|teacher| &teacher.predictors);
     let asked: HashSet<&str> = teachers.map(|predictor| predictor.lm.as_str()).collect();
-    let lms = job
-        .spec
-        .lms
-        .values()
-        .filter(|lm| asked.contains(lm.name.as_str()));
+    let lms = job.spec.lms.values();
+    lms.filter(|lm| asked.contains(lm.name.as_str()))
+        .flat_map(LmSettings::endpoints)
+        .collect()
+}
+
+/// The number of servers that the teachers call.
+pub(super) fn asked_servers(job: &Job) -> usize {
+    let endpoints = asked_endpoints(job);
+    // A simulated LM has no address.
+    let servers = endpoints.iter().filter(|lm| !lm.shown_address().is_empty());
+    servers.count()
+}
+
+/// Teacher LMs that this process cannot connect to, for example because the variable of a key is unset.
+pub(super) fn unreachable_lms(job: &Job, keys: &KeyRing) -> Vec<ConnectError> {
     // No LM call is made, so these metrics stay empty.
     let metrics = Metrics::new();
-    lms.flat_map(LmSettings::endpoints)
-        .filter_map(|lm| connect(&lm, job.spec.seed, keys, &metrics).err())
+    asked_endpoints(job)
+        .iter()
+        .filter_map(|lm| connect(lm, job.spec.seed, keys, &metrics).err())
         .collect()
 }
 

@@ -1,13 +1,14 @@
 //! `compile JOB`: checks everything, connects the backends, runs coordinator and workers, and reports how the run ended.
 
 use super::backends::{ConnectedBackends, workers};
-use super::check::{unreachable_lms, warn};
+use super::check::{asked_servers, unreachable_lms, warn};
 use super::execution::execute;
 use super::exit::Exit;
 use super::flags::CompileFlags;
 use super::keys::{self, JobsOf};
 use super::metrics_server::Monitor;
 use super::run_name::RUNS;
+use super::open_files::{Openers, fit};
 use super::runtime::block_on;
 use super::service_urls::Services;
 use super::{trainers, ui};
@@ -107,6 +108,7 @@ impl Inputs {
 
     /// Runs the job to its end.
     fn run(self, flags: &CompileFlags, retry: Retry) -> Result<Exit, Exit> {
+        let flags = &self.with_open_files(flags);
         let mut monitor = Monitor::bind(flags.workers.monitor.metrics_addr.as_deref())?;
         let (dir, _lock) = locked(&self.out)?;
         let events = EventLog::open(&dir).map_err(|error| {
@@ -139,6 +141,20 @@ impl Inputs {
             });
             Ok(exit)
         })?
+    }
+
+    /// The flags with a concurrency for which the process has open files.
+    fn with_open_files(&self, flags: &CompileFlags) -> CompileFlags {
+        let mut flags = flags.clone();
+        let in_flight = workers(self.services.as_ref(), &flags.workers).in_flight_here();
+        let concurrency = &mut flags.workers.concurrency;
+        let openers = Openers {
+            workers: in_flight / *concurrency,
+            servers: asked_servers(&self.job),
+            monitor: &flags.workers.monitor,
+        };
+        *concurrency = fit(*concurrency, &openers);
+        flags
     }
 
     async fn execute(

@@ -14,6 +14,7 @@ mod init;
 mod keys;
 mod log_flags;
 mod metrics_server;
+mod open_files;
 mod plan;
 mod retry;
 mod run_name;

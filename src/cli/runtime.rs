@@ -2,6 +2,7 @@
 
 use super::exit::Exit;
 use super::ui;
+use crate::system_error::explained;
 
 /// Runs the future to its end on a new runtime. An error has been printed.
 pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Exit> {
@@ -9,6 +10,7 @@ pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Exit> {
         .enable_all()
         .build()
         .map_err(|error| {
+            let error = explained(&error);
             ui::error(format_args!("the async runtime does not start: {error}"));
             Exit::Failed
         })?;

@@ -4,6 +4,7 @@ use super::exit::Exit;
 use super::flags::{QueueName, WorkerArgs};
 use super::keys::{self, JobsOf};
 use super::metrics_server::Monitor;
+use super::open_files::{Openers, fit};
 use super::runtime::block_on;
 use super::service_urls::Services;
 use super::{signals, trainers, ui};
@@ -32,6 +33,16 @@ pub(super) fn work(flags: &WorkerArgs) -> Exit {
         Err(exit) => return exit,
     };
     trainers::warn_of_any_model(trainers.as_deref());
+    let openers = Openers {
+        workers: 1,
+        // How many LM servers the jobs have is not known yet.
+        servers: usize::from(flags.lanes.contains(&QueueName::Bootstrap)),
+        monitor: &flags.monitor,
+    };
+    let flags = &WorkerArgs {
+        concurrency: fit(flags.concurrency, &openers),
+        ..flags.clone()
+    };
     let monitor = match Monitor::bind(flags.monitor.metrics_addr.as_deref()) {
         Ok(monitor) => monitor,
         Err(exit) => return exit,

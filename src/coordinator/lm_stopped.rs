@@ -146,6 +146,8 @@ pub struct AwayLm {
     pub addresses: Vec<String>,
     /// The last error that a worker saw.
     pub error: String,
+    /// Whether that error names the remedy.
+    pub names_remedy: bool,
     /// Seconds since it was reached.
     pub secs: u64,
     /// Whether it has answered in this run.
@@ -170,8 +172,14 @@ impl fmt::Display for AwayLm {
         } else {
             write!(
                 f,
-                "lm {lm}: {address} cannot be reached, and has not answered in this run: {error}; start the server, \
-                 correct lm.{lm}.api_base, or wait for the server with --wait"
+                "lm {lm}: {address} cannot be reached, and has not answered in this run: {error}"
+            )?;
+            if self.names_remedy {
+                return Ok(());
+            }
+            write!(
+                f,
+                "; start the server, correct lm.{lm}.api_base, or wait for the server with --wait"
             )
         }
     }

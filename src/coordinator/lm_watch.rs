@@ -219,11 +219,15 @@ impl WatchedLm {
             .endpoints
             .iter()
             .filter_map(|endpoint| match &endpoint.state {
-                OverallLmState::Away { secs, error } => Some((endpoint, *secs, error)),
+                OverallLmState::Away {
+                    secs,
+                    error,
+                    names_remedy,
+                } => Some((endpoint, *secs, (error, *names_remedy))),
                 _ => None,
             });
         let away: Vec<_> = away.collect();
-        let (last, secs, error) = away.iter().min_by_key(|(_, secs, _)| *secs).copied()?;
+        let (last, secs, (error, names_remedy)) = away.iter().min_by_key(|(_, secs, _)| *secs).copied()?;
         let has_answered = self.answers > 0;
         let longest = if has_answered || waiting.for_first_answer {
             waiting.patience.as_secs()
@@ -235,6 +239,7 @@ impl WatchedLm {
             RunError::LmAway(Box::new(AwayLm {
                 lm: self.settings.name.clone(),
                 error: status_text::cause(&last.address(), error).to_owned(),
+                names_remedy,
                 addresses,
                 secs,
                 has_answered,

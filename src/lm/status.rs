@@ -31,6 +31,9 @@ pub struct LmStatus {
     pub latency_ms: Option<u64>,
     /// The server's message for the last request that was not answered; `None` if there is none.
     pub last_error: Option<String>,
+    /// Whether that message names the remedy, because the cause is not the server.
+    #[serde(default)]
+    pub last_error_names_remedy: bool,
     /// Seconds since that request. It may have been before the run, because a process can serve many runs.
     #[serde(default)]
     pub last_error_secs: Option<u64>,

@@ -37,8 +37,15 @@ pub enum Verdict {
         is_answer_lost: bool,
         /// The address and the cause.
         message: String,
+        /// Whether the message names the remedy, too.
+        names_remedy: bool,
         /// The wait that the server asks for.
         wait: Option<Duration>,
+    },
+    /// The request could not be sent, because this process has as many open files as it may have. The server is not concerned.
+    Unsent {
+        /// The address, the cause and the remedy.
+        message: String,
     },
     /// The account is refused: key, quota or model.
     Closed(ClosedAccount),

@@ -15,6 +15,7 @@ pub use account::{AccountMetrics, AccountReading};
 pub use health::{Health, Need, Watchdog};
 pub use lm::{DollarsPerMillion, LmMetrics, RequestTimer};
 pub use run::{Done, JobCounts, RunMetrics, TrainingMetrics};
+pub(crate) use server::MOST_CONNECTIONS;
 pub use server::MetricsServer;
 pub use worker::{AtWork, QueueMetrics, TaskEnd, TaskTimer, WorkerMetrics};
 

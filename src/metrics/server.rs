@@ -23,7 +23,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, warn};
 
 /// The maximum number of open connections. A request is answered within milliseconds, so the oldest connection is a slow client's.
-const CONNECTIONS: usize = 64;
+pub(crate) const MOST_CONNECTIONS: usize = 64;
 
 /// The time limit for a client to send its request.
 const ASK_WITHIN: Duration = Duration::from_secs(5);
@@ -82,17 +82,21 @@ impl MetricsServer {
 async fn accept(listener: TcpListener, state: Arc<ServedState>) {
     let mut connections = JoinSet::new();
     let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
+    let mut has_failed = false;
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    if oldest_first.len() >= CONNECTIONS && let Some(oldest) = oldest_first.pop_front() {
+                    has_failed = false;
+                    if oldest_first.len() >= MOST_CONNECTIONS && let Some(oldest) = oldest_first.pop_front() {
                         oldest.abort();
                     }
                     oldest_first.push_back(connections.spawn(serve(stream, Arc::clone(&state))));
                 }
                 Err(error) => {
-                    warn!(%error, "a connection for metrics cannot be accepted");
+                    if !std::mem::replace(&mut has_failed, true) {
+                        warn!(%error, "a connection for metrics cannot be accepted");
+                    }
                     tokio::time::sleep(ACCEPT_RETRY).await;
                 }
             },

@@ -18,6 +18,7 @@ mod logs;
 mod manners;
 mod metrics;
 mod odd_answers;
+mod open_files;
 mod rehearse;
 mod resume;
 mod retry;

@@ -5,7 +5,7 @@ use crate::sources::{File, Sources, folders, root};
 use std::collections::BTreeMap;
 
 /// Third-party crates and the only places that may use them.
-const HOMES: [(&str, &[&str]); 24] = [
+const HOMES: [(&str, &[&str]); 25] = [
     ("brotli_decompressor", &["src/http/"]),
     ("clap", &["src/cli/"]),
     ("csv", &["src/trainset/"]),
@@ -36,6 +36,7 @@ const HOMES: [(&str, &[&str]); 24] = [
             "bin/bench-lm-server/",
         ],
     ),
+    ("rlimit", &["src/open_files.rs", "bin/bench-lm-server.rs"]),
     ("roxmltree", &["crates/dspy/src/adapter/xml/"]),
     ("tracing_subscriber", &["src/telemetry/"]),
     ("unicode_normalization", &["crates/dspy/src/"]),

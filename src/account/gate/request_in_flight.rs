@@ -149,7 +149,7 @@ impl<'a> RequestInFlight<'a> {
         let gate = self.gate;
         let waited = self.sent.elapsed();
         if gate.answered() == self.answers_before {
-            self.no_answer(message, true);
+            self.no_answer(message, false, true);
             return Lateness::Away;
         }
         self.record_error(message);
@@ -167,13 +167,22 @@ impl<'a> RequestInFlight<'a> {
         })
     }
 
-    /// Records a failure of the server, or of the connection to it.
-    pub(in crate::account) fn away(self, message: &str) {
-        self.no_answer(message, false);
+    /// Records a failure of the server, or of the connection to it. `names_remedy`: whether the message does.
+    pub(in crate::account) fn away(self, message: &str, names_remedy: bool) {
+        self.no_answer(message, names_remedy, false);
     }
 
-    fn no_answer(mut self, message: &str, is_late: bool) {
+    /// Records that the request could not be sent, for a lack of this process. It gives back what it took, and the server is not concerned.
+    pub(in crate::account) fn unsent(self, message: &str) {
+        self.gate.failed_with(message, true);
+        self.gate.warn_of_unsent(message);
+    }
+
+    fn no_answer(mut self, message: &str, names_remedy: bool, is_late: bool) {
         self.record_error(message);
+        if names_remedy {
+            self.gate.failed_with(message, true);
+        }
         let failures = self.gate.counts.failures_in_row.fetch_add(1, Relaxed) + 1;
         let most = if self.gate.answered() > 0 {
             AWAY_AFTER
@@ -307,7 +316,7 @@ impl<'a> RequestInFlight<'a> {
 
     fn record_error(&mut self, message: &str) {
         self.used = Some(0.0);
-        self.gate.failed_with(message);
+        self.gate.failed_with(message, false);
         let second = self.gate.second(self.sent);
         self.gate.counts.refused_by_second.count(second);
     }

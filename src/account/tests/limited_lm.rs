@@ -49,6 +49,8 @@ pub(super) struct Behavior {
     pub(super) shared: Option<Capacity>,
     /// The time after which the capacity changes, and the new answers per second.
     pub(super) slower: Option<(Duration, f64)>,
+    /// The most connections for which the process has open files. Further requests cannot be sent.
+    pub(super) connections: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -81,6 +83,8 @@ pub(super) struct Seen {
     pub(super) tokens: u64,
     /// Answers by question.
     pub(super) answered: HashMap<u64, u32>,
+    /// Requests that could not be sent.
+    pub(super) unsent: u64,
     hung: HashSet<u64>,
     in_flight: usize,
     pub(super) most_in_flight: usize,
@@ -181,11 +185,19 @@ impl LimitedLm {
                 .and_then(|status| status.parse().ok()),
             is_answer_lost: false,
             message: message.to_owned(),
+            names_remedy: false,
             wait: None,
         };
         if within(self.behavior.down) {
             seen.dead.push(at);
             return (Duration::ZERO, away("connection refused").into());
+        }
+        if self.behavior.connections.is_some_and(|most| seen.in_flight > most) {
+            seen.unsent += 1;
+            let verdict = Verdict::Unsent {
+                message: "too many open files".to_owned(),
+            };
+            return (Duration::ZERO, verdict.into());
         }
         if within(self.behavior.busy) {
             seen.dead.push(at);

@@ -2,6 +2,7 @@
 
 use super::limited_lm::{Behavior, Poison, Report};
 use super::{Load, within};
+use crate::lm::LmState;
 use std::time::Duration;
 
 /// Enough questions to outlast an outage.
@@ -95,6 +96,50 @@ async fn hanging_calls_delay_no_other_call() {
     let secs = ended.wall.as_secs_f64();
     // Each of the 64 permits is held by a hung call for a part of the time.
     assert!(secs <= 6000.0 / 64.0 * (0.2 + 0.6) + 65.0, "{secs}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn lack_of_open_files_fails_no_example_and_is_no_outage() {
+    for seed in 0..5 {
+        let load = Load {
+            seed,
+            ..Load::new(Behavior {
+                connections: Some(8),
+                ..Behavior::default()
+            })
+        };
+        let ended = load.run().await;
+        ended.assert_complete(2000);
+        let status = ended.status();
+        assert_eq!(status.state, LmState::Open, "{status:?}");
+        assert!(ended.seen(|seen| seen.unsent) > 0);
+        // The connections that there are stay in use.
+        let secs = ended.wall.as_secs_f64();
+        assert!(secs <= 2000.0 / 8.0 * 0.2 * 2.0, "{secs}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lasting_lack_of_open_files_is_reported_with_its_remedy() {
+    let load = Load {
+        questions: 1,
+        ..Load::new(Behavior {
+            connections: Some(0),
+            ..Behavior::default()
+        })
+    };
+    let (accounts, gated, permits) = load.parts();
+    let mut changes = accounts.state_changes();
+    let call = super::ask(&gated, &permits, 0);
+    tokio::select! {
+        _ = call => panic!("nothing can be sent"),
+        () = changes.changed() => {}
+        () = tokio::time::sleep(Duration::from_secs(180)) => panic!("it takes too long"),
+    }
+    let status = accounts.statuses().remove(0);
+    assert!(matches!(status.state, LmState::Away { .. }), "{status:?}");
+    assert_eq!(status.last_error.as_deref(), Some("too many open files"));
+    assert!(status.last_error_names_remedy);
 }
 
 #[tokio::test(start_paused = true)]

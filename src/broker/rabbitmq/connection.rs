@@ -3,7 +3,7 @@
 use super::error_conversion::{ANSWER_TIMEOUT, AmqpFault, NOT_ALLOWED, REFUSED, reply_code};
 use super::url::AmqpAddress;
 use crate::lock::lock;
-use crate::tls;
+use crate::{system_error, tls};
 use lapin::tcp::AMQPUriTcpExt as _;
 use lapin::types::ShortString;
 use lapin::uri::AMQPScheme;
@@ -190,6 +190,9 @@ pub(super) async fn check_greeting(address: &AmqpAddress) -> Result<(), AmqpFaul
 
 fn explain(address: &AmqpAddress, error: &lapin::Error) -> AmqpFault {
     let fault = AmqpFault::new("connect", error);
+    if let Some(remedy) = lack_of_files(error) {
+        return fault.hint(remedy);
+    }
     let user = address.user();
     match reply_code(error) {
         Some(REFUSED) => fault.hint(&format!(
@@ -213,6 +216,14 @@ fn explain(address: &AmqpAddress, error: &lapin::Error) -> AmqpFault {
                 }
             )),
         },
+    }
+}
+
+/// What to do if this process has too few open files for the connection.
+fn lack_of_files(error: &lapin::Error) -> Option<&'static str> {
+    match error.kind() {
+        lapin::ErrorKind::IOError(error) => system_error::remedy_of_lack(error),
+        _ => None,
     }
 }
 

@@ -32,6 +32,7 @@ fn status() -> LmStatus {
         in_flight_limit: None,
         latency_ms: Some(250),
         last_error: None,
+        last_error_names_remedy: false,
         last_error_secs: None,
     }
 }

@@ -34,6 +34,8 @@ pub(super) enum OverallLmState {
         secs: u64,
         /// The last error of a worker.
         error: String,
+        /// Whether that error names the remedy.
+        names_remedy: bool,
     },
     /// The account is closed on every worker.
     Closed(ClosedAccount),
@@ -83,6 +85,7 @@ impl OverallLmState {
                     .last_error
                     .clone()
                     .unwrap_or_else(|| "no answer".to_owned()),
+                names_remedy: report.status.last_error_names_remedy,
             },
             (true, None, Some(account)) => OverallLmState::Closed((*account).clone()),
             (true, None, None) => OverallLmState::Uncalled,

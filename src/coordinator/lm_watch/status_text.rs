@@ -27,7 +27,7 @@ pub(super) fn limit(
 ) -> Option<String> {
     match state {
         OverallLmState::Uncalled => None,
-        OverallLmState::Away { secs, error } => {
+        OverallLmState::Away { secs, error, .. } => {
             Some(format!("{name}: waiting for {}", outage(address, *secs, error)))
         }
         OverallLmState::Closed(account) => Some(format!("{name}: {}", closed(account))),
@@ -73,7 +73,7 @@ pub(super) fn limit(
 pub(super) fn endpoint_out(name: &str, label: &str, address: &str, state: &OverallLmState) -> Option<String> {
     let why = match state {
         OverallLmState::Uncalled | OverallLmState::Open { .. } => return None,
-        OverallLmState::Away { secs, error } => {
+        OverallLmState::Away { secs, error, .. } => {
             let took = time(Duration::from_secs(*secs));
             format!("{}, {took}", cause(address, error))
         }
@@ -132,7 +132,7 @@ pub(super) fn change(
 ) -> Option<String> {
     match (before, now) {
         (OverallLmState::Away { .. }, OverallLmState::Away { .. }) => None,
-        (_, OverallLmState::Away { secs, error }) => {
+        (_, OverallLmState::Away { secs, error, .. }) => {
             let outage = outage(address, *secs, error);
             Some(format!("lm {name} does not answer; waiting for {outage}"))
         }

@@ -45,6 +45,7 @@ fn status(state: LmState, answered: u64) -> LmStatus {
             "http://127.0.0.1:8000/v1/chat/completions: error sending request: client error (Connect): tcp connect error: connection refused"
                 .to_owned(),
         ),
+        last_error_names_remedy: false,
         last_error_secs: Some(0),
     }
 }
@@ -189,6 +190,24 @@ fn wait_option_gives_an_lm_that_never_answered_the_whole_patience() {
     let (mut watch, _) = watch(waiting, IN_PROCESS);
     assert_eq!(verdict(&mut watch, [status(away(3599), 0)], 3599), None);
     assert!(verdict(&mut watch, [status(away(3600), 0)], 3600).is_some());
+}
+
+#[test]
+fn error_that_names_its_remedy_gets_no_other_advice() {
+    let (mut watch, _) = watch(WAITING, IN_PROCESS);
+    let error = "http://127.0.0.1:8000/v1/chat/completions: too many open files; allow more";
+    let lack = LmStatus {
+        last_error: Some(error.to_owned()),
+        last_error_names_remedy: true,
+        ..status(away(9), 0)
+    };
+    assert_eq!(
+        verdict(&mut watch, [lack], 9).as_deref(),
+        Some(
+            "lm teacher: http://127.0.0.1:8000/v1 cannot be reached, and has not answered in this run: \
+             too many open files; allow more"
+        )
+    );
 }
 
 #[test]

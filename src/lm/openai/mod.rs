@@ -19,6 +19,7 @@ use crate::http::{
 use crate::key_ring::Access;
 use crate::metrics::LmMetrics;
 use crate::secret::Secret;
+use crate::{open_files, system_error};
 use async_trait::async_trait;
 use blame::Blame;
 use reply::BadBody;
@@ -175,6 +176,7 @@ impl OpenAi {
                         status: Some(status),
                         is_answer_lost: false,
                         message,
+                        names_remedy: false,
                         wait,
                     },
                 }
@@ -191,6 +193,11 @@ impl OpenAi {
     /// The verdict on a request that could not be sent, or whose response was cut off.
     fn broken(&self, error: reqwest::Error) -> Verdict {
         let is_connected = !error.is_connect();
+        let lack = open_files::lack_behind(&error).filter(|_| !is_connected);
+        if let Some(lack) = lack {
+            let message = format!("{}: {}", self.shown_url, system_error::explained(&lack));
+            return Verdict::Unsent { message };
+        }
         let is_late = error.is_timeout() && is_connected;
         let cause = self.redact(&chain(&error.without_url()));
         let message = format!("{}: {cause}", self.shown_url);
@@ -201,6 +208,7 @@ impl OpenAi {
             status: None,
             is_answer_lost: is_connected,
             message,
+            names_remedy: false,
             wait: None,
         }
     }

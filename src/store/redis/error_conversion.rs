@@ -4,7 +4,7 @@
 use super::rights::needed;
 use super::url::RedisAddress;
 use crate::store::StoreError;
-use crate::tls;
+use crate::{system_error, tls};
 use redis::{ErrorKind, RedisError};
 use std::error::Error;
 use std::io;
@@ -89,6 +89,10 @@ impl RedisFault {
         if let Some(advice) = io_error(error).and_then(tls::advice) {
             let message = format!("{message}; {advice}");
             return StoreError::Misconfigured { place, message };
+        }
+        if let Some(remedy) = io_error(error).and_then(system_error::remedy_of_lack) {
+            let message = format!("{message}; {remedy}");
+            return StoreError::Unreachable { place, message };
         }
         if let Some(code) = code(error) {
             return of_server(code, place, message, namespace);
