@@ -1,6 +1,6 @@
 //! The health of a server and its account, as a gate knows it: open, away, suspected or closed. Rates are not part of it.
 
-use crate::lm::{ClosedAccount, ClosedCause, LmState};
+use crate::lm::{ClosedAccount, LmState};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -191,14 +191,6 @@ pub(super) fn may_be_content(refusal: &ClosedAccount) -> bool {
     matches!(refusal.status, 400 | 403)
 }
 
-/// Whether two refusals of the same call close the account if no other call is in flight to confirm them.
-pub(super) fn closes_alone(cause: ClosedCause) -> bool {
-    match cause {
-        ClosedCause::Key | ClosedCause::Quota | ClosedCause::DailyQuota | ClosedCause::Model => true,
-        ClosedCause::Request => false,
-    }
-}
-
 /// A duration of 75 % to 100 % of `secs` seconds. The jitter keeps the processes of a cluster from probing at the same time.
 fn jittered(secs: u64) -> Duration {
     Duration::from_secs(secs).mul_f64(1.0 - 0.25 * fastrand::f64())
@@ -207,6 +199,7 @@ fn jittered(secs: u64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lm::ClosedCause;
 
     fn after(start: Instant, secs: f64) -> Instant {
         start + Duration::from_secs_f64(secs)

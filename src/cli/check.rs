@@ -9,16 +9,25 @@ use crate::lm::{ConnectError, LmSettings, Secret, connect};
 use crate::metrics::Metrics;
 use crate::program::unread_demo_keys;
 use crate::schema::Problems;
+use crate::tls;
 use std::collections::HashSet;
 use std::path::Path;
 
-/// Prints the warnings of a job file: keys that are allowed but probably not meant.
+/// Prints the warnings of a job file, keys that are allowed but probably not meant, and those of the environment.
 pub(super) fn warn(job: &Job) {
+    warn_of_trust();
     for warning in job.warnings.iter().chain(&unread_demo_keys(
         job.spec.teachers.iter().chain([&job.spec.student]),
         &job.spec.types,
     )) {
         ui::warn(warning);
+    }
+}
+
+/// Warns of trusted authorities that cannot be read.
+pub(super) fn warn_of_trust() {
+    for problem in tls::trust_problems() {
+        ui::warn(format_args!("{problem}; certificates of servers may not be trusted"));
     }
 }
 

@@ -1,5 +1,6 @@
 //! `worker` and `bsft-worker`: executes tasks from RabbitMQ until it is stopped.
 
+use super::check::warn_of_trust;
 use super::exit::Exit;
 use super::flags::{QueueName, WorkerArgs};
 use super::keys::{self, JobsOf};
@@ -33,6 +34,7 @@ pub(super) fn work(flags: &WorkerArgs) -> Exit {
         Err(exit) => return exit,
     };
     trainers::warn_of_any_model(trainers.as_deref());
+    warn_of_trust();
     let openers = Openers {
         workers: 1,
         // How many LM servers the jobs have is not known yet.

@@ -82,7 +82,7 @@ impl fmt::Display for ClosedLm {
             ),
             (ClosedCause::Request, _) => write!(
                 f,
-                "{address} refused every request {after} ({said}); correct the settings of lm.{lm}"
+                "{address} refused every request {after}: {said}"
             ),
         }?;
         self.others.iter().try_for_each(|other| write!(f, "; {other}"))

@@ -4,11 +4,13 @@ mod credential_header;
 mod error_body;
 mod reach;
 pub(crate) mod retry;
+mod route;
 mod wrapping;
 
 pub(crate) use credential_header::{credential_header, key_header};
 pub(crate) use error_body::{ServerError, server_error, shorten};
 pub use reach::Reach;
+pub(crate) use route::Route;
 pub(crate) use wrapping::Wrapping;
 
 use crate::secret::Secret;
@@ -70,6 +72,11 @@ pub(crate) fn client_within(base: &Url, reach: Reach) -> ClientBuilder {
     let builder = match reach {
         Reach::Anywhere => builder,
         Reach::NotLinkLocal => builder.dns_resolver(Arc::new(reach::NotLinkLocal)),
+    };
+    let builder = if route::exempts_all() {
+        builder.no_proxy()
+    } else {
+        builder
     };
     match base.scheme() {
         // Plain HTTP works on machines without certificates, too.

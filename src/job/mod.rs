@@ -163,6 +163,7 @@ fn assemble(root: &Section<'_>, sources: &Sources, problems: &mut Problems) -> O
     let lines = lms.lines.clone();
     let (data, metric) = (data?, metric.map(|(metric, _)| metric));
     let mut warnings = warnings::of_names(&lms, &student, &teachers, metric.is_none());
+    warnings.extend(warnings::of_addresses(&lms));
     warnings.extend(data.warnings());
     warnings.extend(of_states);
     let mut job = Job {

@@ -1,6 +1,7 @@
 //! Tests of job files: valid ones, and invalid ones with the line and the message of each problem.
 
 mod accounts;
+mod addresses;
 mod broken;
 mod endpoints;
 mod states;

@@ -1,6 +1,7 @@
 //! Warnings of a valid job: what is allowed but probably a mistake.
 
 use super::Job;
+use super::access::address_warning;
 use super::lm::Lms;
 use crate::dataset::trainer_configs::TrainerArguments;
 use crate::finetune::ProviderSpec;
@@ -28,6 +29,20 @@ pub(super) fn of_names(
         .collect();
     for name in lms.settings.keys().filter(|name| !used.contains(&name.as_str())) {
         warnings.push(format!("no predictor uses [lm.{name}]"));
+    }
+    warnings
+}
+
+/// Addresses of LMs that are probably not meant.
+pub(super) fn of_addresses(lms: &Lms) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for lm in lms.settings.values() {
+        for endpoint in lm.endpoints() {
+            let address = endpoint.api_base.as_deref();
+            if let Some((address, why)) = address.and_then(|base| Some((base, address_warning(base)?))) {
+                warnings.push(format!("[lm.{}]: `api_base = \"{address}\"`: {why}", lm.name));
+            }
+        }
     }
     warnings
 }

@@ -91,6 +91,6 @@ pub enum ClosedCause {
     DailyQuota,
     /// The server does not have the model, or serves nothing at this address: 404.
     Model,
-    /// Every request is refused for another reason: a 400 that does not depend on the example.
+    /// No request reaches the LM: a redirect, a proxy or a port with TLS is in the way.
     Request,
 }

@@ -1,4 +1,4 @@
-//! The HTTP server of `/metrics`, `/healthz` and `/readyz`. The only module that uses hyper.
+//! The HTTP server of `/metrics`, `/healthz` and `/readyz`. The only module that serves HTTP.
 //!
 //! Each connection serves one request. The number of connections and the duration of each are limited, so that slow or many clients
 //! cannot block others: a connection beyond the limit closes the oldest one.

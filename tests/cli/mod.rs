@@ -14,6 +14,7 @@ mod files;
 mod forget;
 mod keys;
 mod lm_accounts;
+mod lm_route;
 mod logs;
 mod manners;
 mod metrics;

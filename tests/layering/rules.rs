@@ -11,8 +11,9 @@ const HOMES: [(&str, &[&str]); 25] = [
     ("csv", &["src/trainset/"]),
     ("elsa", &["src/job/job_files.rs"]),
     ("flate2", &["src/http/"]),
-    ("hyper", &["src/metrics/server.rs"]),
-    ("hyper_util", &["src/metrics/server.rs"]),
+    // The HTTP client and the metrics server use hyper below.
+    ("hyper", &["src/http/", "src/metrics/server.rs"]),
+    ("hyper_util", &["src/http/", "src/metrics/server.rs"]),
     // Log lines go around the progress bar.
     ("indicatif", &["src/report/progress.rs", "src/telemetry/mod.rs"]),
     ("jsonc_parser", &["src/schema/document/"]),

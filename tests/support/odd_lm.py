@@ -8,14 +8,15 @@ Endpoints
   POST /_whole   from now on every case is answered with a good answer
   GET  /_asked   {case: number of requests}
 
-Usage: python3 odd_lm.py [--port P] [--while-stdin]
-It prints its base URL when it listens. Port 0 takes a free one.
+Usage: python3 odd_lm.py [--port P] [--while-stdin] [--certificate FILE --key FILE]
+It prints its base URL when it listens. Port 0 takes a free one. With a certificate it speaks TLS.
 """
 import argparse
 import collections
 import gzip
 import json
 import re
+import ssl
 import sys
 import threading
 import zlib
@@ -58,6 +59,9 @@ CASES = {
     "tool_calls": encoded(completion(None, {"tool_calls": [{"function": {"name": "find"}}]}, "tool_calls")),
     "no_choice": encoded({**completion(), "choices": []}),
     "percent": encoded(completion("[[ ## answer ## ]]\n85%\n\n[[ ## completed ## ]]")),
+    "redirect": (307, {"location": "/other/v1/chat/completions"}, b""),
+    "login": (302, {"location": "https://login.example/?token=hunter2"}, b""),
+    "plain_to_tls": (400, {}, b"Client sent an HTTP request to an HTTPS server.\n"),
     "final_error": encoded({"error": {"message": "the prompt is too long", "code": "context_length_exceeded"}}),
 }
 # Errors that come once, with status 200, before a good answer.
@@ -125,8 +129,15 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--while-stdin", action="store_true")
+    parser.add_argument("--certificate")
+    parser.add_argument("--key")
     arguments = parser.parse_args()
     server = QuietServer(("127.0.0.1", arguments.port), make_handler(State()))
+    if arguments.certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(arguments.certificate, arguments.key)
+        # The handshake is part of the connection's own thread.
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     print(f"http://127.0.0.1:{server.server_port}/v1", flush=True)
     try:

@@ -2,7 +2,7 @@
 
 use super::Gate;
 use crate::account::gate_state::{FirstRequest, GateState, Ticket};
-use crate::account::health::{AWAY_AFTER, AWAY_AFTER_NO_ANSWER, ServerHealth, closes_alone, may_be_content};
+use crate::account::health::{AWAY_AFTER, AWAY_AFTER_NO_ANSWER, ServerHealth, may_be_content};
 use crate::account::latency_model::TimedAnswer;
 use crate::lm::{ClosedAccount, Hints, Usage};
 use std::sync::atomic::Ordering::Relaxed;
@@ -229,8 +229,8 @@ impl<'a> RequestInFlight<'a> {
             state.not_accepted(&self.ticket);
             self.apply_alive(state, &Hints::default(), now);
             let is_own = was_unfounded || self.is_alone_with(account, was_answered);
-            let closes_alone = closes_alone(account.cause) && !is_own;
-            let own = own.filter(|_| !closes_alone);
+            // Otherwise two refusals of the same call close the account, too.
+            let own = own.filter(|_| is_own);
             self.suspect_account(state, account, own, was_answered, now)
         })
     }

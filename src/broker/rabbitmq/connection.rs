@@ -228,7 +228,7 @@ fn lack_of_files(error: &lapin::Error) -> Option<&'static str> {
 }
 
 /// Advice for a failed TLS handshake.
-fn advice(error: &lapin::Error) -> Option<&'static str> {
+fn advice(error: &lapin::Error) -> Option<String> {
     match error.kind() {
         lapin::ErrorKind::IOError(error) => tls::advice(error),
         _ => None,

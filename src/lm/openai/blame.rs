@@ -249,7 +249,7 @@ mod tests {
                 "{status} {kind}"
             );
         }
-        for status in [400, 409, 413, 422, 301] {
+        for status in [400, 409, 413, 422] {
             assert_eq!(judged(status, "", "no", None), Blame::Request, "{status}");
         }
         for status in [408, 500, 502, 504] {

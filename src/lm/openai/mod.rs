@@ -4,6 +4,7 @@ mod blame;
 mod completion;
 mod headers;
 mod instead;
+mod obstacle;
 mod reply;
 #[cfg(test)]
 mod tests;
@@ -11,21 +12,23 @@ mod usage;
 
 use super::connect_error::ConnectError;
 use super::{
-    Lm, LmError, LmRequest, LmResponse, LmSettings, OPENAI_BASE, Reply, Usage, UsageTotals, Verdict,
+    ClosedAccount, ClosedCause, Lm, LmError, LmRequest, LmResponse, LmSettings, OPENAI_BASE, Reply, Usage,
+    UsageTotals, Verdict,
 };
 use crate::http::{
-    self, BadAddress, LARGEST_ERROR, ServerError, Wrapping, chain, collect, key_header, retry, server_error,
+    self, BadAddress, LARGEST_ERROR, Route, ServerError, Wrapping, chain, collect, key_header, retry,
+    server_error,
 };
 use crate::key_ring::Access;
 use crate::metrics::LmMetrics;
 use crate::secret::Secret;
-use crate::{open_files, system_error};
+use crate::{open_files, system_error, tls};
 use async_trait::async_trait;
 use blame::Blame;
 use reply::BadBody;
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Client, Response, StatusCode, Url};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
 /// The largest body of an answer in bytes. A larger one is refused.
@@ -39,6 +42,9 @@ pub struct OpenAi {
     url: Url,
     /// The URL without credentials and query, for error messages.
     shown_url: String,
+    route: Route,
+    /// Whether the server has sent a response, whatever its status.
+    has_responded: AtomicBool,
     key: Option<Secret>,
     counts: UsageCounters,
     metrics: LmMetrics,
@@ -82,7 +88,10 @@ impl OpenAi {
             .pool_max_idle_per_host(usize::MAX);
         let client = builder.build().map_err(|error| ConnectError::Client {
             lm: lm(),
-            reason: chain(&error),
+            reason: match &tls::trust_problems()[..] {
+                [] => chain(&error),
+                problems => problems.join("; "),
+            },
         })?;
         let mut shown = url.clone();
         shown.set_query(None);
@@ -90,6 +99,8 @@ impl OpenAi {
             name: settings.name.clone(),
             client,
             shown_url: shown.to_string(),
+            route: Route::to(&url),
+            has_responded: AtomicBool::new(false),
             url,
             key: access.key.map(|key| key.secret),
             counts: UsageCounters::default(),
@@ -101,6 +112,7 @@ impl OpenAi {
         let mut request = self.metrics.request();
         let sent = self.client.post(self.url.clone()).body(body.to_owned()).send();
         let response = sent.await?;
+        self.has_responded.store(true, Relaxed);
         let status = response.status();
         let hints = headers::hints(response.headers());
         if !status.is_success() {
@@ -140,7 +152,10 @@ impl OpenAi {
     }
 
     async fn error_response(&self, status: StatusCode, response: Response) -> Verdict {
+        let status = status.as_u16();
         let wait = retry::requested(response.headers(), SystemTime::now());
+        let location = response.headers().get(LOCATION);
+        let location = location.and_then(|to| to.to_str().ok()).map(str::to_owned);
         let wrapping = Wrapping::of(response.headers());
         // If the body cannot be read, the status alone classifies the error.
         let body = collect(response, LARGEST_ERROR)
@@ -148,7 +163,23 @@ impl OpenAi {
             .map_or_else(|_| Vec::new(), |(body, _)| body);
         let body = wrapping.unwrap(body, LARGEST_ERROR);
         let body = body.unwrap_or_else(|why| why.to_string().into_bytes());
-        self.error(status.as_u16(), &server_error(&body), wait)
+        let error = server_error(&body);
+        let obstacle = obstacle::obstacle(
+            status,
+            location.as_deref(),
+            &error.message,
+            &self.url,
+            &self.route,
+        );
+        match obstacle {
+            Some(obstacle) => Verdict::Closed(ClosedAccount {
+                cause: ClosedCause::Request,
+                status,
+                message: self.redact(&obstacle),
+                reset_secs: None,
+            }),
+            None => self.error(status, &error, wait),
+        }
     }
 
     fn error(&self, http_status: u16, error: &ServerError, wait: Option<Duration>) -> Verdict {
@@ -157,7 +188,12 @@ impl OpenAi {
             status => status,
         };
         let server_message = self.redact(&error.message);
-        let message = || format!("{}: HTTP {status}: {server_message}", self.shown_url);
+        // The proxy may have answered in place of the server.
+        let through = match status {
+            502..=504 => self.route.to_string(),
+            _ => String::new(),
+        };
+        let message = || format!("{}: HTTP {status}: {server_message}{through}", self.shown_url);
         match blame::judge(status, error, &server_message, wait) {
             Blame::Rate(wait) => {
                 if status == 429 || error.kinds.iter().any(|kind| kind == "rate_limit_exceeded") {
@@ -199,8 +235,15 @@ impl OpenAi {
             return Verdict::Unsent { message };
         }
         let is_late = error.is_timeout() && is_connected;
-        let cause = self.redact(&chain(&error.without_url()));
-        let message = format!("{}: {cause}", self.shown_url);
+        let explained = self.route.explain(&error);
+        let names_remedy = explained.is_some();
+        let hint = if self.route.may_need_tls(&error) && !self.has_responded.load(Relaxed) {
+            "; if the port uses TLS, write https:// in place of http://"
+        } else {
+            ""
+        };
+        let cause = explained.unwrap_or_else(|| format!("{}{}{hint}", chain(&error.without_url()), self.route));
+        let message = format!("{}: {}", self.shown_url, self.redact(&cause));
         if is_late {
             return Verdict::Late { message, wait: None };
         }
@@ -208,7 +251,7 @@ impl OpenAi {
             status: None,
             is_answer_lost: is_connected,
             message,
-            names_remedy: false,
+            names_remedy,
             wait: None,
         }
     }
@@ -286,7 +329,7 @@ fn endpoint(settings: &LmSettings) -> Result<Url, ConnectError> {
         BadAddress::Credentials => ConnectError::Credentials { lm: lm() },
         BadAddress::Unusable(reason) => ConnectError::Base { lm: lm(), reason },
     })?;
-    let path = format!("{}/chat/completions", url.path().trim_end_matches('/'));
+    let path = format!("{}{}", url.path().trim_end_matches('/'), obstacle::PATH);
     url.set_path(&path);
     Ok(url)
 }
