@@ -6,6 +6,7 @@
 
 use crate::lock::lock;
 use crate::run_dir::file_options;
+use crate::system_error::explained;
 use crate::task::TaskId;
 use crate::trace::TokenBound;
 use serde::{Deserialize, Serialize};
@@ -132,7 +133,7 @@ impl CallsInFlight {
         if let Err(error) = written
             && !self.has_failed.swap(true, Ordering::Relaxed)
         {
-            warn!(%error, "LM calls in flight are not marked");
+            warn!(error = explained(&error), "LM calls in flight are not marked");
         }
     }
 }

@@ -8,6 +8,7 @@ mod embedded;
 pub use embedded::DirArtifacts;
 
 use crate::store_error::StoreError;
+use crate::system_error::explained;
 use crate::task::RunId;
 use crate::training_file::TrainingFile;
 use async_trait::async_trait;
@@ -41,7 +42,7 @@ pub enum ArtifactError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A local file operation failed.
-    #[error("{path}: {source}")]
+    #[error("{}: {}", .path.display(), explained(.source))]
     File { path: PathBuf, source: io::Error },
 }
 

@@ -14,6 +14,7 @@ use crate::run_dir::RunDir;
 use crate::shutdown::Shutdown;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{Store, StoreError};
+use crate::system_error::explained;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -50,7 +51,7 @@ impl ConnectedBackends {
         let path = dir.calls_in_flight();
         let calls_in_flight = CallsInFlight::open(&path).map_err(|error| StoreError::Failed {
             place: path.display().to_string(),
-            message: error.to_string(),
+            message: explained(&error),
         })?;
         Ok(ConnectedBackends {
             backends: Backends {

@@ -12,6 +12,7 @@ use crate::coordination::Coordination as _;
 use crate::coordinator::cancel_orphaned_trainings;
 use crate::report::{Manifest, Phase};
 use crate::run_dir::{RunDir, file_options, write_whole};
+use crate::system_error::explained;
 use crate::task::RunId;
 use std::fs::File;
 use std::io;
@@ -52,7 +53,11 @@ fn in_folder(run: &Path) -> Exit {
         }
         Ok(Owner::None(_lock)) => cancel_trainings(&dir),
         Err(error) => {
-            ui::error(format_args!("{}: {error}", dir.cancel_request().display()));
+            ui::error(format_args!(
+                "{}: {}",
+                dir.cancel_request().display(),
+                explained(&error)
+            ));
             Exit::Failed
         }
     }
@@ -65,7 +70,7 @@ fn cancel_trainings(dir: &RunDir) -> Exit {
         Ok(Some(manifest)) => manifest,
         Ok(None) => return Exit::Usage,
         Err(error) => {
-            ui::error(format_args!("{}: {error}", dir.manifest().display()));
+            ui::error(format_args!("{}: {}", dir.manifest().display(), explained(&error)));
             return Exit::Failed;
         }
     };
@@ -86,7 +91,7 @@ fn cancel_trainings(dir: &RunDir) -> Exit {
     if left.stopped + left.ended.len() > 0
         && let Err(error) = write_whole(&dir.manifest(), &manifest.to_bytes())
     {
-        ui::error(format_args!("{}: {error}", dir.manifest().display()));
+        ui::error(format_args!("{}: {}", dir.manifest().display(), explained(&error)));
         return Exit::Failed;
     }
     if left.stopped == 0 && left.ended.is_empty() {

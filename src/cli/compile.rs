@@ -22,6 +22,7 @@ use crate::metrics::{Need, Service};
 use crate::report::{Manifest, Progress, summary, summary_fields};
 use crate::run_dir::RunDir;
 use crate::shutdown::Shutdown;
+use crate::system_error::explained;
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::fs::File;
@@ -110,9 +111,10 @@ impl Inputs {
     fn run(self, flags: &CompileFlags, retry: Retry) -> Result<Exit, Exit> {
         let flags = &self.with_open_files(flags);
         let mut monitor = Monitor::bind(flags.workers.monitor.metrics_addr.as_deref())?;
-        let (dir, _lock) = locked(&self.out)?;
+        let (dir, _lock) = locked(&self.out, &resume_command(flags))?;
         let events = EventLog::open(&dir).map_err(|error| {
-            ui::error(format_args!("{}: {error}", dir.events().display()));
+            let error = format!("{}: {}", dir.events().display(), explained(&error));
+            stored(&error, &resume_command(flags));
             Exit::Failed
         })?;
         let events = Arc::new(events);
@@ -229,10 +231,10 @@ fn needs(in_cluster: bool, has_workers: bool) -> Vec<Need> {
     needs
 }
 
-/// The run directory, locked against other processes. An error has been printed.
-fn locked(out: &Path) -> Result<(RunDir, File), Exit> {
+/// The run directory, locked against other processes. An error has been printed, with the command that resumes the run.
+fn locked(out: &Path, resume: &str) -> Result<(RunDir, File), Exit> {
     let failed = |error| {
-        ui::error(format_args!("{}: {error}", out.display()));
+        stored(&format!("{}: {}", out.display(), explained(&error)), resume);
         Exit::Failed
     };
     let dir = RunDir::create(out).map_err(failed)?;
@@ -272,6 +274,13 @@ fn resumable(error: &dyn Display, resume: &str) {
     ));
 }
 
+/// Prints an error of a file, after which the same command goes on once the cause is mended: what was recorded stays.
+fn stored(error: &dyn Display, resume: &str) {
+    ui::error(format_args!(
+        "{error}\nnothing is lost: every answer up to here is stored. Once that is mended, resume the run with\n  {resume}"
+    ));
+}
+
 /// Prints how the run ended, with the command that resumes it or retries its failures.
 fn report(
     ended: Result<Manifest, RunError>,
@@ -298,6 +307,10 @@ fn report(
         Err(error @ (RunError::Broker(_) | RunError::Store(_))) if in_cluster => {
             resumable(&error, resume);
             Exit::Unavailable
+        }
+        Err(error) if error.is_of_disk() => {
+            stored(&error, resume);
+            Exit::Failed
         }
         Err(error @ RunError::LmAway(_)) => {
             resumable(&error, resume);

@@ -3,6 +3,7 @@
 use super::exit::Exit;
 use super::flags::Cli;
 use super::ui;
+use crate::system_error::explained;
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 use std::path::Path;
@@ -22,7 +23,7 @@ pub(super) fn man(dir: &Path) -> Exit {
     match written {
         Ok(()) => Exit::Done,
         Err(error) => {
-            ui::error(format_args!("{}: {error}", dir.display()));
+            ui::error(format_args!("{}: {}", dir.display(), explained(&error)));
             Exit::Usage
         }
     }

@@ -4,6 +4,7 @@ use super::exit::Exit;
 use super::ui;
 use crate::command_name::command_name;
 use crate::job::init_example;
+use crate::system_error::explained;
 use std::path::Path;
 
 /// `init DIR`.
@@ -21,7 +22,7 @@ pub(super) fn init(dir: &Path) -> Exit {
             Exit::Done
         }
         Err(error) => {
-            ui::error(format_args!("{}: {error}", dir.display()));
+            ui::error(format_args!("{}: {}", dir.display(), explained(&error)));
             Exit::Usage
         }
     }

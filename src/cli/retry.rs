@@ -8,6 +8,7 @@ use crate::coordinator::Retry;
 use crate::finetune::TrainingState;
 use crate::report::{Manifest, ShardReport, TrainingReport};
 use crate::run_dir::RunDir;
+use crate::system_error::explained;
 use indexmap::IndexMap;
 use std::path::PathBuf;
 
@@ -31,7 +32,7 @@ pub(super) fn retry(flags: &RetryFlags) -> Exit {
 fn manifest(flags: &RetryFlags) -> Result<Manifest, Exit> {
     let manifest = match RunDir::existing(&flags.run) {
         Some(dir) => Manifest::read(&dir.manifest()).map_err(|error| {
-            ui::error(format_args!("{}: {error}", dir.manifest().display()));
+            ui::error(format_args!("{}: {}", dir.manifest().display(), explained(&error)));
             Exit::Failed
         })?,
         None => None,

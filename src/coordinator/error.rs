@@ -7,9 +7,11 @@ use crate::broker::BrokerError;
 use crate::command_name::command_name;
 use crate::coordination::Process;
 use crate::error_action::ErrorAction;
+use crate::error_causes::os_error;
 use crate::program::BuildError;
 use crate::run_dir::RunDir;
 use crate::store::StoreError;
+use crate::system_error::explained;
 use crate::task::RunId;
 use std::io;
 use std::path::PathBuf;
@@ -109,7 +111,7 @@ pub enum RunError {
     #[error(transparent)]
     OutcomeLog(#[from] OutcomeLogError),
     /// A file cannot be read or written.
-    #[error("{path}: {source}")]
+    #[error("{}: {}", .path.display(), explained(.source))]
     File {
         /// The file.
         path: PathBuf,
@@ -149,6 +151,19 @@ impl RunError {
             _ => return false,
         };
         matches!(action, ErrorAction::Retry)
+    }
+
+    /// Whether a file could not be read or written, so that the same step may succeed once there is room or a permission for it.
+    pub fn is_of_disk(&self) -> bool {
+        match self {
+            RunError::File { source, .. } | RunError::OutcomeLog(OutcomeLogError { source, .. }) => {
+                os_error(source).is_some()
+            }
+            RunError::Store(error) => {
+                matches!(error, StoreError::Failed { .. } | StoreError::Closed { .. })
+            }
+            _ => false,
+        }
     }
 
     /// Names the file of an I/O error.

@@ -12,6 +12,7 @@ mod row_scanner;
 use crate::hex::hex;
 use crate::python::json::write_compact;
 use crate::schema::Problems;
+use crate::system_error::explained;
 use crate::value::{Record, Value};
 use foreign_file::ForeignFile;
 use row_scanner::{HashingReader, RowScanner};
@@ -99,7 +100,7 @@ pub enum TrainsetError {
         path: PathBuf,
     },
     /// The file cannot be read.
-    #[error("{} cannot be read", path.display())]
+    #[error("{} cannot be read: {}", .path.display(), explained(.source))]
     Io {
         /// The file.
         path: PathBuf,

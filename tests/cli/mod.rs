@@ -13,6 +13,7 @@ mod failures;
 mod files;
 mod forget;
 mod keys;
+mod full_disk;
 mod lm_accounts;
 mod lm_route;
 mod logs;

@@ -24,6 +24,7 @@ pub(super) use service_watch::watch_services;
 use crate::lock::lock;
 use crate::report::{Manifest, time};
 use crate::run_dir::RunDir;
+use crate::system_error::explained;
 use bounded_file::BoundedFile;
 use event::NamedService;
 use manifest_changes::ManifestChanges;
@@ -123,7 +124,7 @@ impl LogState {
         if let Err(error) = self.file.append(&line)
             && !std::mem::replace(&mut self.has_failed, true)
         {
-            warn!(%error, "events.jsonl lacks lines");
+            warn!(error = explained(&error), "events.jsonl lacks lines");
         }
     }
 }

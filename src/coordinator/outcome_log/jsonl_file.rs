@@ -1,18 +1,20 @@
 //! One append-only file of JSON lines: buffered appends, reads by offset, and a rewrite into task order.
 
 use crate::run_dir::{create_new_file, file_options, take_place, unfinished};
+use crate::system_error::explained;
 use serde::Serialize;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Bytes that are collected before a write.
 pub(super) const FLUSH_BYTES: usize = 1 << 20;
 
 /// A file of the outcome log cannot be read or written.
 #[derive(Debug, thiserror::Error)]
-#[error("{path}: {source}")]
+#[error("{}: {}", .path.display(), explained(.source))]
 pub struct OutcomeLogError {
     /// The file.
     pub path: PathBuf,
@@ -23,7 +25,8 @@ pub struct OutcomeLogError {
 /// A file of JSON lines, open for appending.
 pub(super) struct JsonlFile {
     path: PathBuf,
-    file: File,
+    /// Shared with the thread that syncs it. A second handle would be one more open file.
+    file: Arc<File>,
     /// The file's length.
     end: u64,
     /// Lines that were pushed and not yet written.
@@ -37,7 +40,7 @@ impl JsonlFile {
         let end = file.metadata().map_err(with_path(&path))?.len();
         Ok(JsonlFile {
             path,
-            file,
+            file: Arc::new(file),
             end,
             buffer: Vec::new(),
         })
@@ -94,7 +97,7 @@ impl JsonlFile {
 
     /// Waits until the flushed lines are on the disk.
     pub(super) async fn sync(&self) -> Result<(), OutcomeLogError> {
-        let file = self.file.try_clone().map_err(with_path(&self.path))?;
+        let file = Arc::clone(&self.file);
         let synced = tokio::task::spawn_blocking(move || file.sync_data()).await;
         // The closure cannot panic; a runtime that is shutting down cancels it.
         synced
@@ -148,7 +151,7 @@ impl JsonlFile {
             .map_err(|error| with_path(&tmp)(error.into_error()))?;
         file.sync_all().map_err(with_path(&tmp))?;
         take_place(&self.path).map_err(with_path(&self.path))?;
-        self.file = file;
+        self.file = Arc::new(file);
         self.end = end;
         Ok(())
     }

@@ -9,6 +9,7 @@ use super::index::{Index, IndexedRun};
 use crate::caught_panic::caught;
 use crate::run_dir::file_options;
 use crate::store::StoreError;
+use crate::system_error::explained;
 use crate::task::TaskId;
 use redb::{
     Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
@@ -273,7 +274,10 @@ impl Drop for LogFile {
 }
 
 fn failed(path: &Path, e: impl Into<redb::Error>) -> StoreError {
-    let message = e.into().to_string();
+    let message = match e.into() {
+        redb::Error::Io(error) => explained(&error),
+        error => error.to_string(),
+    };
     StoreError::Failed {
         place: path.display().to_string(),
         message,
