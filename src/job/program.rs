@@ -155,7 +155,8 @@ fn read_types(table: &Section<'_>, types: &mut Types, problems: &mut Problems) {
             types.broken = true;
             for error in errors {
                 let place = table.get(&error.name).map_or(table.place, |item| item.place);
-                let remedy = "write `{ enum = [\"red\", \"blue\"] }` or `{ fields = [[\"name\", \"str\"], [\"age\", \"int\", 7]] }`";
+                let remedy = "write `{ enum = [\"red\", \"blue\"] }` or \
+                              `{ fields = [[\"name\", \"str\"], { name = \"age\", type = \"int\", default = 7, ge = 0 }] }`";
                 place.report(
                     problems,
                     format!("the type `{}`: {}", error.name, error.reason),

@@ -71,7 +71,8 @@ fn value(kind: &Kind, tables: &mut Map<String, Json>) -> Json {
         Kind::Number(least, most) if most.is_finite() => {
             json!({ "type": "number", "minimum": least, "maximum": most })
         }
-        Kind::Number(least, _) => json!({ "type": "number", "minimum": least }),
+        Kind::Number(least, _) if least.is_finite() => json!({ "type": "number", "minimum": least }),
+        Kind::Number(..) => json!({ "type": "number" }),
         Kind::Seconds => json!({ "type": "number", "exclusiveMinimum": 0 }),
         Kind::TimeSpan => json!({ "type": "string", "pattern": time_span::PATTERN }),
         Kind::Choice(options) => {

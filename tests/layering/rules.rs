@@ -5,7 +5,7 @@ use crate::sources::{File, Sources, folders, root};
 use std::collections::BTreeMap;
 
 /// Third-party crates and the only places that may use them.
-const HOMES: [(&str, &[&str]); 25] = [
+const HOMES: [(&str, &[&str]); 26] = [
     ("brotli_decompressor", &["src/http/"]),
     ("clap", &["src/cli/"]),
     ("csv", &["src/trainset/"]),
@@ -26,6 +26,7 @@ const HOMES: [(&str, &[&str]); 25] = [
     ("rand_mt", &["crates/pycompat/src/random.rs"]),
     ("redb", &["src/store/embedded/file.rs"]),
     ("redis", &["src/store/redis/"]),
+    ("regex_syntax", &["src/lm/simulated/"]),
     (
         "reqwest",
         &[
@@ -65,6 +66,7 @@ const PURE: [(&str, &[&str]); 2] = [
             "bsft-pycompat",
             "indexmap",
             "num-bigint",
+            "regex",
             "roxmltree",
             "serde",
             "serde_json",

@@ -13,10 +13,10 @@ RICH = ["list[str]", "list[int]", "list[float]", "dict[str, int]", "dict[str, st
 CUSTOM = ["Color", "Person", "list[Person]", "Optional[Color]", "list[Color]", "dict[str, Person]", "Optional[Person]", "Pet", "list[Pet]", "Level", "Union[Color, int]"]
 TYPES = {
     "Color": {"enum": ["red", "dark blue", "green"]},
-    "Address": {"doc": "Where someone lives.", "fields": [["street", "str"], ["zip", "Optional[int]", None]]},
+    "Address": {"doc": "Where someone lives.", "fields": [["street", "str"], {"name": "zip", "type": "Optional[int]", "required": False, "ge": 0, "le": 99999, "desc": "five digits"}]},
     "Level": {"enum": [1, 2, 3]},
-    "Pet": {"doc": "A pet.\n    With a name.", "fields": [["petName", "str", "Tom"], ["lives", "int", 9], ["level", "Optional[Level]", None], ["coat", "Literal['long', 'short']", "long"]]},
-    "Person": {"fields": [["name", "str"], ["age", "int"], ["addr", "Address"], ["tags", "list[str]", []], ["score", "float", 1.0]]},
+    "Pet": {"doc": "A pet.\n    With a name.", "fields": [{"name": "petName", "type": "str", "default": "Tom", "min_length": 1}, {"name": "lives", "type": "int", "default": 9, "ge": 0, "le": 9, "desc": "how many are left"}, ["level", "Optional[Level]", None], ["coat", "Literal['long', 'short']", "long"]]},
+    "Person": {"fields": [["name", "str"], ["age", "int"], ["addr", "Address"], {"name": "tags", "type": "list[str]", "default": [], "max_length": 3}, {"name": "score", "type": "float", "default": 1.0, "lt": 1e300}]},
 }
 MODELS = ["openai/gpt-5-mini", "openai/o3", "openai/gpt-4o-mini", "openai/gpt-3.5-turbo", "openai/local-llm", "openai/meta-llama/Llama-3.2-1B-Instruct", "hosted_vllm/qwen"]
 

@@ -10,7 +10,8 @@ Case file (JSON)
   server       {"profile": "clean|mild|messy|wild", "salt": "..."}          (in-process server only)
   types        {"Color": {"enum": ["red", "dark blue"]},                      optional custom types; enum member NAMES are the
                                                                               upper-cased values with ' ' and '-' -> '_'
-                "Person": {"doc": "...", "fields": [["name", "str"], ["age", "int", <default>], ...]}}
+                "Person": {"doc": "...", "fields": [["name", "str"], ["age", "int", <default>],
+                                                    {"name": "age", "type": "int", "default": 7, "desc": "...", "ge": 0}, ...]}}
   lms          [{"id": "lm0", "model": "openai/gpt-4o-mini", "temperature": null, "max_tokens": null, "kwargs": {}}]
   program      [{"name": "step1", "module": "Predict|ChainOfThought|ReAct", "signature": "q -> a: int",
                  "instructions": null | str, "desc": {"field": "text"}, "demos": [{...}],   demos: JSON values
@@ -130,9 +131,15 @@ def build_types(spec):
             vals = t["enum"]
             members = {str(v).upper().replace(" ", "_").replace("-", "_"): v for v in vals}
             types[name] = enum.Enum(name, members)
+            if t.get("doc") is not None:
+                types[name].__doc__ = t["doc"]
         else:
             fields = {}
             for f in t["fields"]:
+                if isinstance(f, dict):
+                    more = {{"desc": "description"}.get(k, k): v for k, v in f.items() if k not in ("name", "type", "default", "required")}
+                    default = f.get("default", None if f.get("required") is False else ...)
+                    f = [f["name"], f["type"], pydantic.Field(default, **more)]
                 ann = _parse_type_node(ast.parse(f[1], mode="eval").body, {**names, **types})
                 fields[f[0]] = (ann, f[2]) if len(f) > 2 else (ann, ...)
             types[name] = pydantic.create_model(name, __doc__=t.get("doc"), **fields)

@@ -231,6 +231,73 @@ for t in ALL:
     w(type=t, name=get_annotation_name(f.annotation), note=translate_field_type("o", f), schema=schema, strict_schema=strict)
 w.close()
 
+def constrained(name):
+    """A field in the form of a table, and values near its bounds."""
+    field = {"name": name, "type": R.choice(["int", "float", "str", "list[int]", "set[str]", "dict[str, int]", "tuple[int, ...]", "Optional[int]", "Optional[float]",
+                                             "Optional[str]", "Optional[list[str]]", "Color", "Inner", "Optional[Color]", "list[Inner]", "bool"])}
+    inner = field["type"].removeprefix("Optional[").split("[")[0].rstrip("]")
+    values = [None, "x", 3, 2.5, [], {}]
+    if inner in ("int", "float"):
+        a, b = sorted(R.sample(range(-20, 40), 2))
+        low, high, step = R.choice(["gt", "ge", None]), R.choice(["lt", "le", None]), R.choice([None, None, 2, 3])
+        if inner == "float":
+            a, b, step = a + R.choice([0, 0.5]), b + R.choice([0, 0.25]), step and step / R.choice([1, 4, 10])
+        field |= {k: v for k, v in [(low, a), (high, b), ("multiple_of" if step else None, step)] if k}
+        values += [a, b, a - 1, a + 1, b - 1, b + 1, (a + b) / 2, str(a), str(b), float(a), a + 1e-12, 10**20, -(10**20), True, "nan", "inf", "1_0", " 7 "]
+        values += [k * (step or 1) for k in (-3, 0, 1, 7, 10**6)] + [k * (step or 1) + (step or 1) / 1e8 for k in (1, 10**9)]
+    elif inner in ("str", "list", "set", "dict", "tuple"):
+        n, m = sorted(R.sample(range(6), 2))
+        if R.random() < 0.7:
+            field["min_length"] = n
+        if R.random() < 0.7:
+            field["max_length"] = m
+        if inner == "str" and R.random() < 0.6:
+            field["pattern"] = R.choice(["^[a-z]+$", "\\d", "^(red|blue)", "\\bé", "^\\w*$", "(?i)X", "^.{2,3}$", "[^\\x00-\\x7F]", ""])
+        k = R.randint(0, 7)
+        values += ["a" * k, "é😀x"[: k % 4], "red blue", "A1", "x\ny", "12", "", "👍🏽" * (k % 3)]
+        values += [list(range(k)), [1] * k, ["a"] * k, [str(i) for i in range(k)], {str(i): i for i in range(k)}, {f"k{i}": "1" for i in range(m)}]
+    else:
+        values += ["red", "RED", {"a": 1}, {"a": 99}, {"a": "2"}, [{"a": 1}, {"b": "x"}], True, "yes"]
+    if R.random() < 0.5:
+        field["desc"] = R.choice(["in years", "", "A color.", "Inner doc.", "two\nlines «q»", "${x}"])
+    if R.random() < 0.2:
+        field["title"] = R.choice(["My Title", "Color", ""])
+    if R.random() < 0.2:
+        field["examples"] = R.choice([[1, "x"], [], [{"z": 1, "a": [None]}]])
+    if R.random() < 0.3:
+        field["default"] = R.choice([None, 7, "red", [1], {"b": 2, "a": 1}, -99])
+    elif R.random() < 0.1:
+        field["required"] = False
+    return field, values
+
+
+w = W("signature/fields")
+while w.n < A.n // 2:
+    fields = [constrained(n) for n in R.sample(["first", "userID", "score_of", "x", "tags2"], R.randint(1, 3))]
+    types = {"Color": {"enum": ["red", "dark blue"], **R.choice([{}, {"doc": "A color."}, {"doc": "An enumeration."}, {"doc": "\n  Two\n    lines.\n"}])},
+             "Inner": {"doc": "Inner doc.", "fields": [{"name": "a", "type": "int", "le": 9, "desc": "small"}, ["b", "str", "c"]]},
+             "Model": {**R.choice([{}, {"doc": "A model."}]), "fields": [f for f, _ in fields]}}
+    ty = R.choice(["Model", "Model", "Optional[Model]", "list[Model]", "dict[str, Model]", "Union[Model, int]", "Color", "list[Color]"])
+    built = oracle.build_types(types)
+    try:
+        s = dspy.Signature(f"q -> o: {ty}", custom_types=built)
+        ann = s.output_fields["o"].annotation
+        note = translate_field_type("o", s.output_fields["o"])
+        strict = json.dumps(_strict_json_schema(_get_structured_outputs_response_format(s, False).model_json_schema()), ensure_ascii=False)
+    except Exception as e:
+        raise SystemExit(f"{types}: {e!r}") from e
+    answers = []
+    for _ in range(6):
+        value = {f["name"]: R.choice(values) for f, values in fields if R.random() < 0.95}
+        value = R.choice([value, value, [value], {"k": value}, [value, value]]) if ty != "Model" else value
+        text = json.dumps(value) if R.random() < 0.5 else value
+        try:
+            answers.append({"in": text, "ok": True, "py": shown(parse_value(text, ann))})
+        except Exception:
+            answers.append({"in": text, "ok": False})
+    w(types=types, type=ty, name=get_annotation_name(ann), note=note, strict_schema=strict, answers=[a for a in answers if not has_half_pair(a)])
+w.close()
+
 w = W("signature/signature")
 SIGS = ["q -> a", "q->a", "  q ,w  ->  a ", "q: str -> a: Optional[int]", "q -> a: int|None", "q -> a: str | int | None", "q -> a: None | int", "q -> a: dict[str, Any]", "q -> a: list[dict[str, list[int]]]", "q -> a: List[int]", "q -> a: tuple[int, ...]",
         "q -> a: Literal[1, True, None]", "q -> a: Literal['a', \"b'c\", 'd\"e', 'f\\'g\"h']", "q -> ", " -> a", "->", "q", "q -> a -> b", "q -> q", "q, q -> a", "q: Unknown -> a", "q = 3 -> a", "q, -> a,", "q\n-> a", "é -> ü", "q -> a: None",

@@ -2,7 +2,9 @@
 
 use crate::program::ModuleKind;
 use crate::schema::definition::{optional, required, reserved};
-use crate::schema::form::{Any, Count, Described, Free, List, Named, OneOf, Sub, Text, Word};
+use crate::schema::form::{
+    Any, Count, Described, Either, Flag, Free, List, Named, Number, OneOf, Sub, Text, Word,
+};
 use crate::schema::table::table;
 
 table! {
@@ -81,9 +83,47 @@ table! {
     pub(in crate::job) struct TypeTable {
         /// The values of an enum: strings, numbers or booleans.
         r#enum: List<Any> = List(Any), optional("[\"red\", \"dark blue\"]");
-        /// The fields of a model: `[name, type]`, or `[name, type, default]`.
-        fields: List<Any> = List(Any), optional("[[\"name\", \"str\"], [\"age\", \"int\", 7]]");
-        /// The docstring of a model. The prompt contains it.
+        /// The fields of a model: `[name, type]`, `[name, type, default]`, or a table with what `pydantic.Field` adds.
+        fields: List<Either<List<Any>, Sub<ModelFieldTable<'static>>>> = List(Either(List(Any), Sub::new())),
+            optional("[[\"name\", \"str\"], { name = \"age\", type = \"int\", default = 7, ge = 0, le = 150 }]");
+        /// The docstring of a model or an enum. The JSON Schema in prompts has it as description.
         doc: Text = Text, optional("\"A person.\"").default("none");
+    }
+}
+
+table! {
+    /// A field of a model, with what `pydantic.Field` adds to it. The JSON Schema in prompts has it all, in pydantic's words. An answer
+    /// with a value that does not satisfy a constraint does not parse, as in DSPy. In `Optional[T]` the constraints are those of `T`.
+    pub(in crate::job) struct ModelFieldTable {
+        /// The name of the field.
+        name: Word = Word, required("\"age\"").since("0.2.0");
+        /// The type, as in a signature.
+        r#type: Word = Word, required("\"int\"").since("0.2.0");
+        /// The value of a field that an answer leaves out. As in pydantic, it need not satisfy the constraints.
+        default: Any = Any, optional("7").default("the field is required").since("0.2.0");
+        /// `false` makes `None` the default, for which TOML has no word.
+        required: Flag = Flag, optional("false").default("`true` without `default`").since("0.2.0");
+        /// The description.
+        desc: Text = Text, optional("\"in years\"").default("none").since("0.2.0");
+        /// The title.
+        title: Text = Text, optional("\"Age in years\"").default("pydantic's: the name with capitals").since("0.2.0");
+        /// Examples of its values.
+        examples: List<Any> = List(Any), optional("[7, 42]").default("none").since("0.2.0");
+        /// For `int` and `float`: the value is greater than this.
+        gt: Number = Number(f64::NEG_INFINITY, f64::INFINITY), optional("0").default("none").since("0.2.0");
+        /// For `int` and `float`: the value is this or greater.
+        ge: Number = Number(f64::NEG_INFINITY, f64::INFINITY), optional("0").default("none").since("0.2.0");
+        /// For `int` and `float`: the value is less than this.
+        lt: Number = Number(f64::NEG_INFINITY, f64::INFINITY), optional("151").default("none").since("0.2.0");
+        /// For `int` and `float`: the value is this or less.
+        le: Number = Number(f64::NEG_INFINITY, f64::INFINITY), optional("150").default("none").since("0.2.0");
+        /// For `int` and `float`: the value is a multiple of this.
+        multiple_of: Number = Number(f64::NEG_INFINITY, f64::INFINITY), optional("5").default("none").since("0.2.0");
+        /// For `str`, `list`, `set`, `dict` and `tuple[T, ...]`: the fewest characters or items.
+        min_length: Count = Count(0), optional("1").default("none").since("0.2.0");
+        /// For the same types: the most characters or items.
+        max_length: Count = Count(0), optional("10").default("none").since("0.2.0");
+        /// For `str`: a regular expression that matches somewhere in the value. As in pydantic, without look-around and back-references.
+        pattern: Text = Text, optional("\"^[A-Z]{2}\\\\d+$\"").default("none").since("0.2.0");
     }
 }

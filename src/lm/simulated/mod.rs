@@ -1,5 +1,6 @@
 //! The simulated LM, without a server: it answers from the example's own labels, correctly or not by a seeded draw.
 
+mod constrained;
 mod draw;
 mod random_values;
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Random values of a type, as an LM might answer them: any value, or one that differs from the label.
 
+use super::constrained::{LONGEST, adapted, bound};
 use super::draw::Draw;
-use crate::signature::{EnumClass, TupleItems, Type};
+use crate::signature::{EnumClass, ModelField, TupleItems, Type};
 use crate::value::{EnumMember, ModelInstance, Value};
 use std::sync::Arc;
 
@@ -61,10 +62,8 @@ pub(super) fn plausible_value(ty: &Type, draw: &mut Draw) -> Value {
             .pick(&class.members)
             .map_or(Value::None, |(name, value)| member(class, name, value)),
         Type::Model(class) => {
-            let fields = class
-                .fields
-                .iter()
-                .map(|field| (field.name.clone(), plausible_value(&field.ty, draw)));
+            let fields = class.fields.iter();
+            let fields = fields.map(|field| (field.name.clone(), field_value(field, draw)));
             Value::Model(ModelInstance {
                 class: class.name.clone(),
                 fields: fields.collect(),
@@ -100,6 +99,82 @@ pub(super) fn plausible_value(ty: &Type, draw: &mut Draw) -> Value {
     }
 }
 
+/// Returns a value of the field that satisfies its constraints, if a few draws find one.
+fn field_value(field: &ModelField, draw: &mut Draw) -> Value {
+    let constraints = &field.info.constraints;
+    let mut value = plausible_value(&field.ty, draw);
+    if constraints.is_empty() {
+        return value;
+    }
+    for _ in 0..DRAWS {
+        value = adapted(resized(value, field, draw), constraints, draw);
+        if constraints.iter().all(|constraint| constraint.allows(&value)) {
+            return value;
+        }
+        value = plausible_value(&field.ty, draw);
+    }
+    let examples = field.info.examples.as_deref().unwrap_or_default();
+    draw.pick(examples).or(field.default.as_ref()).cloned().unwrap_or(value)
+}
+
+/// Returns the container with as many items as its field allows.
+fn resized(value: Value, field: &ModelField, draw: &mut Draw) -> Value {
+    let length = |name: &str, default: usize| {
+        let length = bound(&field.info.constraints, name).map(|length| length as usize);
+        length.unwrap_or(default)
+    };
+    let (least, most) = (length("min_length", 0).min(LONGEST), length("max_length", usize::MAX));
+    let mut more = || plausible_value(&field.ty, draw);
+    match value {
+        Value::List(mut items) => {
+            fill(&mut items, least, || match more() {
+                Value::List(items) => items,
+                _ => Vec::new(),
+            });
+            items.truncate(most);
+            Value::List(items)
+        }
+        Value::Tuple(mut items) => {
+            fill(&mut items, least, || match more() {
+                Value::Tuple(items) => items,
+                _ => Vec::new(),
+            });
+            items.truncate(most);
+            Value::Tuple(items)
+        }
+        Value::Set(mut items) => {
+            fill(&mut items, least, || match more() {
+                Value::Set(items) => items,
+                _ => Vec::new(),
+            });
+            dedup(&mut items, |item| item);
+            items.truncate(most);
+            Value::Set(items)
+        }
+        Value::Dict(mut entries) => {
+            fill(&mut entries, least, || match more() {
+                Value::Dict(entries) => entries,
+                _ => Vec::new(),
+            });
+            dedup(&mut entries, |(key, _)| key);
+            entries.truncate(most);
+            Value::Dict(entries)
+        }
+        other => other,
+    }
+}
+
+/// Adds drawn items until there are enough. Some draws give none.
+fn fill<T>(items: &mut Vec<T>, least: usize, mut more: impl FnMut() -> Vec<T>) {
+    let most_draws = DRAWS * (1 + least);
+    for _ in 0..most_draws {
+        if items.len() >= least {
+            break;
+        }
+        items.extend(more());
+    }
+}
+
 fn member(class: &EnumClass, name: &Arc<str>, value: &Value) -> Value {
     Value::Enum(EnumMember {
         class: class.name.clone(),
@@ -125,7 +200,7 @@ fn random_items(item: Option<&Type>, draw: &mut Draw) -> Vec<Value> {
         .collect()
 }
 
-/// Removes repeated items; there are at most three.
+/// Removes repeated items; there are few.
 fn dedup<T>(of: &mut Vec<T>, key: impl Fn(&T) -> &Value) {
     let mut kept: Vec<T> = Vec::with_capacity(of.len());
     for one in of.drain(..) {

@@ -4,7 +4,9 @@ use super::*;
 use crate::adapter::{Adapter, FormatError, Message, ParseFailure};
 use crate::lm::RequestContext;
 use crate::metrics::Metrics;
-use crate::signature::{EnumClass, Field, ModelClass, ModelField, Signature, TupleItems, Type};
+use crate::signature::{
+    EnumClass, Field, FieldInfo, ModelClass, ModelField, Signature, TupleItems, Type, parse_types,
+};
 use crate::value::Value;
 use std::sync::Arc;
 
@@ -226,6 +228,7 @@ fn any_type(draw: &mut Draw, depth: usize) -> Type {
             let members = vec![("RED".into(), Value::from("red")), ("TWO".into(), Value::Int(2))];
             Type::Enum(Arc::new(EnumClass {
                 name: "Color".into(),
+                doc: None,
                 members,
             }))
         }
@@ -240,6 +243,7 @@ fn any_type(draw: &mut Draw, depth: usize) -> Type {
                 name: name.into(),
                 ty: *ty,
                 default: None,
+                info: FieldInfo::default(),
             };
             let fields = vec![field("a", inner(draw)), field("b", inner(draw))];
             Type::Model(Arc::new(ModelClass {
@@ -275,6 +279,7 @@ fn wrong_enum_member_is_not_the_one_with_the_label_as_value() {
     ];
     let ty = Type::Enum(Arc::new(EnumClass {
         name: "Color".into(),
+        doc: None,
         members,
     }));
     let mut draw = Draw::new(1);
@@ -283,5 +288,36 @@ fn wrong_enum_member_is_not_the_one_with_the_label_as_value() {
             panic!("no member")
         };
         assert_eq!(&*member.name, "BLUE");
+    }
+}
+
+#[test]
+fn random_values_satisfy_the_constraints_of_a_model() {
+    let definitions = serde_json::json!({"Order": {"fields": [
+        {"name": "size", "type": "int", "ge": 3, "lt": 9},
+        {"name": "dozens", "type": "int", "gt": 1, "multiple_of": 12},
+        {"name": "below", "type": "Optional[int]", "le": -5},
+        {"name": "share", "type": "float", "gt": 0, "lt": 1},
+        {"name": "step", "type": "float", "ge": 0.1, "multiple_of": 0.25},
+        {"name": "code", "type": "str", "pattern": "^[A-Z]{3}-\\d+(x|yy)?$"},
+        {"name": "word", "type": "str", "min_length": 30, "max_length": 31},
+        {"name": "tags", "type": "list[str]", "min_length": 5, "max_length": 6},
+        {"name": "set", "type": "set[int]", "min_length": 4},
+        {"name": "table", "type": "dict[str, int]", "max_length": 1},
+        {"name": "tuple", "type": "tuple[int, ...]", "min_length": 3, "max_length": 3},
+    ]}});
+    let types = parse_types(definitions.as_object().unwrap()).unwrap();
+    let (ty, Type::Model(class)) = (&types["Order"], &types["Order"]) else {
+        panic!("a model")
+    };
+    let mut draw = Draw::new(3);
+    for _ in 0..500 {
+        let Value::Model(order) = random_values::plausible_value(ty, &mut draw) else {
+            panic!("a model")
+        };
+        for (field, (name, value)) in class.fields.iter().zip(&order.fields) {
+            let mut constraints = field.info.constraints.iter();
+            assert!(constraints.all(|constraint| constraint.allows(value)), "{name}: {value:?}");
+        }
     }
 }

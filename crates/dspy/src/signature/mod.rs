@@ -2,7 +2,9 @@
 
 mod annotation;
 pub mod coerce;
+mod constraint;
 mod error;
+mod field_info;
 mod instructions;
 mod parse;
 mod prefix;
@@ -17,13 +19,14 @@ mod types;
 mod tests;
 
 pub use annotation::parse_type;
+pub use constraint::Constraint;
 pub use error::SignatureError;
 pub use schema::{json_schema, schema};
 pub use strict::strict_schema;
 pub(crate) use table::is_identifier;
 pub use table::{TypeError, parse_types};
 pub use type_name::{note, type_name};
-pub use types::{EnumClass, ModelClass, ModelField, NamedTypes, TupleItems, Type};
+pub use types::{EnumClass, FieldInfo, ModelClass, ModelField, NamedTypes, TupleItems, Type};
 
 /// One input or output field.
 #[derive(Clone, Debug, PartialEq)]

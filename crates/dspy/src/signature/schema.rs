@@ -1,10 +1,13 @@
 //! JSON Schemas as pydantic generates them, and the key order that DSPy shows in a prompt.
 
-use super::instructions;
-use super::types::{EnumClass, ModelClass, TupleItems, Type};
+use super::types::{EnumClass, ModelClass, ModelField, TupleItems, Type};
+use super::{field_info, instructions};
 use bsft_pycompat::value::Value;
 use bsft_pycompat::{json, text};
 use serde_json::{Map, Value as Json, json};
+
+/// The docstring that Python gave to every enum, which pydantic leaves out.
+const ENUM_DOC: &str = "An enumeration.";
 
 /// The schema in a prompt: keys sorted with `type` first, `json.dumps` spacing.
 pub fn json_schema(ty: &Type) -> String {
@@ -145,11 +148,20 @@ fn enumeration(class: &EnumClass) -> Json {
     let members: Vec<Value> = class.members.iter().map(|(_, value)| value.clone()).collect();
     let values: Vec<Json> = members.iter().map(json::to_serde).collect();
     let mut schema = json!({"enum": values, "title": &*class.name});
+    if let (Some(doc), Json::Object(schema)) = (described(class.doc.as_deref()), &mut schema) {
+        schema.insert("description".to_owned(), json!(doc));
+    }
     // An enum of `None` alone has no type, unlike such a literal.
     if !members.contains(&Value::None) {
         add_type(&mut schema, &members);
     }
     schema
+}
+
+/// The docstring of a class as its description; `None` if it is empty.
+fn described(doc: Option<&str>) -> Option<String> {
+    let doc = doc.filter(|doc| !doc.is_empty() && *doc != ENUM_DOC)?;
+    Some(instructions::clean(doc))
 }
 
 /// Sets the members' type if they share one.
@@ -173,14 +185,10 @@ fn add_type(schema: &mut Json, members: &[Value]) {
 fn model(class: &ModelClass, definitions: &mut Map<String, Json>) -> Json {
     let (mut properties, mut required) = (Map::new(), Vec::new());
     for field in &class.fields {
-        let mut schema = titled(&field.name, &field.ty, definitions);
-        match (&field.default, &mut schema) {
-            (Some(default), Json::Object(schema)) => {
-                schema.insert("default".to_owned(), json::to_serde(default));
-            }
-            _ => required.push(json!(&*field.name)),
+        if field.default.is_none() {
+            required.push(json!(&*field.name));
         }
-        properties.insert(field.name.to_string(), schema);
+        properties.insert(field.name.to_string(), property(field, definitions));
     }
     let mut schema = Map::new();
     if let Some(doc) = class.doc.as_deref().filter(|doc| !doc.is_empty()) {
@@ -193,6 +201,24 @@ fn model(class: &ModelClass, definitions: &mut Map<String, Json>) -> Json {
     schema.insert("title".to_owned(), json!(&*class.name));
     schema.insert("type".to_owned(), json!("object"));
     Json::Object(schema)
+}
+
+/// The schema of a model's field. Beside a reference, pydantic leaves out what the referenced definition says, too.
+fn property(field: &ModelField, definitions: &mut Map<String, Json>) -> Json {
+    let mut schema = titled(&field.name, &field.ty, definitions);
+    let Json::Object(property) = &mut schema else {
+        return schema;
+    };
+    if let Some(default) = &field.default {
+        property.insert("default".to_owned(), json::to_serde(default));
+    }
+    field_info::describe(&field.info, property, &field.ty);
+    let reference = property.get("$ref").and_then(Json::as_str);
+    let referenced = reference.and_then(|reference| definitions.get(reference.strip_prefix("#/$defs/")?));
+    if let Some(Json::Object(referenced)) = referenced {
+        property.retain(|key, value| key == "$ref" || referenced.get(key) != Some(value));
+    }
+    schema
 }
 
 /// Sorts keys alphabetically after `type`, names of properties included.

@@ -2,7 +2,9 @@
 
 use super::SignatureError;
 use super::annotation::parse_type;
-use super::types::{EnumClass, ModelClass, ModelField, NamedTypes, Type};
+use super::field_info::{CONSTRAINTS, constraint};
+use super::types::{EnumClass, FieldInfo, ModelClass, ModelField, NamedTypes, Type};
+use bsft_pycompat::value::Value;
 use bsft_pycompat::{json, repr, text};
 use serde_json::{Map, Value as Json};
 use std::sync::Arc;
@@ -51,6 +53,9 @@ const SHAPES: &str = "write { enum = [\"a\", \"b\"] } or { fields = [[\"name\", 
 /// The keys of a definition.
 const KEYS: [&str; 3] = ["enum", "fields", "doc"];
 
+/// The keys of a field in the form of a table, beside its constraints.
+const FIELD_KEYS: [&str; 7] = ["name", "type", "default", "required", "desc", "title", "examples"];
+
 /// The state of parsing one definition.
 struct Reading<'a> {
     /// Its name.
@@ -79,7 +84,9 @@ impl Reading<'_> {
             ));
         }
         let ty = match (definition.get("enum"), definition.get("fields")) {
-            (Some(Json::Array(values)), None) if !values.is_empty() => Some(self.enum_class(values)),
+            (Some(Json::Array(values)), None) if !values.is_empty() => {
+                Some(self.enum_class(definition.get("doc"), values))
+            }
             (None, Some(Json::Array(fields))) => Some(self.model_class(definition.get("doc"), fields)),
             _ => {
                 self.reasons.push(SHAPES.to_owned());
@@ -90,8 +97,9 @@ impl Reading<'_> {
     }
 
     /// Names the members as the reference programs do: upper case, spaces and hyphens as underscores.
-    fn enum_class(&mut self, values: &[Json]) -> Type {
-        let mut members: Vec<(Arc<str>, bsft_pycompat::value::Value)> = Vec::with_capacity(values.len());
+    fn enum_class(&mut self, doc: Option<&Json>, values: &[Json]) -> Type {
+        let doc = self.doc(doc);
+        let mut members: Vec<(Arc<str>, Value)> = Vec::with_capacity(values.len());
         for value in values {
             if matches!(value, Json::Array(_) | Json::Object(_) | Json::Null) {
                 self.reasons.push(format!(
@@ -111,19 +119,24 @@ impl Reading<'_> {
         }
         Type::Enum(Arc::new(EnumClass {
             name: Arc::from(self.name),
+            doc,
             members,
         }))
     }
 
-    fn model_class(&mut self, doc: Option<&Json>, fields: &[Json]) -> Type {
-        let doc = match doc {
+    fn doc(&mut self, doc: Option<&Json>) -> Option<String> {
+        match doc {
             None | Some(Json::Null) => None,
             Some(Json::String(doc)) => Some(doc.clone()),
             Some(other) => {
                 self.reasons.push(format!("doc is a string, not {other}"));
                 None
             }
-        };
+        }
+    }
+
+    fn model_class(&mut self, doc: Option<&Json>, fields: &[Json]) -> Type {
+        let doc = self.doc(doc);
         let mut read: Vec<ModelField> = Vec::with_capacity(fields.len());
         for field in fields {
             let Some(field) = self.model_field(field) else {
@@ -145,32 +158,112 @@ impl Reading<'_> {
     }
 
     fn model_field(&mut self, field: &Json) -> Option<ModelField> {
-        let (name, ty, default) = match field.as_array().map(Vec::as_slice) {
-            Some([Json::String(name), Json::String(ty)]) => (name, ty, None),
-            Some([Json::String(name), Json::String(ty), default]) => (name, ty, Some(default)),
-            _ => {
-                let shape = "write [\"name\", \"type\"] or [\"name\", \"type\", default]";
-                self.reasons.push(format!("{field} is not a field: {shape}"));
-                return None;
-            }
+        let written = match field {
+            Json::Array(parts) => WrittenField::from_parts(parts),
+            Json::Object(keys) => self.keyed_field(keys),
+            _ => None,
         };
+        let Some(written) = written else {
+            let shape = "write [\"name\", \"type\"], [\"name\", \"type\", default] or { name = \"name\", type = \"type\" }";
+            self.reasons.push(format!("{field} is not a field: {shape}"));
+            return None;
+        };
+        let name = written.name;
         if !is_identifier(name) || name.starts_with('_') {
             self.reasons
                 .push(format!("field {name}: not a name that a model's field can have"));
         }
-        match parse_type(ty, self.known) {
-            Ok(ty) => {
-                let name = Arc::from(name.as_str());
-                Some(ModelField {
-                    name,
-                    ty,
-                    default: default.map(json::from_serde),
-                })
-            }
+        match parse_type(written.ty, self.known) {
+            Ok(ty) => Some(ModelField {
+                info: self.info(&written, &ty),
+                name: Arc::from(name),
+                ty,
+                default: written.default,
+            }),
             Err(error) => {
                 self.type_error(name, &error);
                 None
             }
+        }
+    }
+
+    /// A field in the form of a table. `None` if it has no name or no type.
+    fn keyed_field<'f>(&mut self, keys: &'f Map<String, Json>) -> Option<WrittenField<'f>> {
+        let text = |key: &str| keys.get(key).and_then(Json::as_str);
+        let (name, ty) = (text("name")?, text("type")?);
+        let known = FIELD_KEYS.iter().chain(&CONSTRAINTS);
+        for key in keys.keys().filter(|key| !known.clone().any(|known| known == key)) {
+            let nearest = known
+                .clone()
+                .min_by_key(|known| strsim::damerau_levenshtein(known, key));
+            self.reasons.push(format!(
+                "field {name}: {key} is not a key of a field; did you mean {}?",
+                nearest.unwrap_or(&"desc")
+            ));
+        }
+        let default = match (keys.get("default"), keys.get("required")) {
+            (None, None | Some(Json::Bool(true))) => None,
+            (None, Some(Json::Bool(false))) => Some(Value::None),
+            (Some(default), None) => Some(json::from_serde(default)),
+            (Some(_), Some(_)) => {
+                self.reasons
+                    .push(format!("field {name}: a field with a default is not required; leave `required` out"));
+                None
+            }
+            (None, Some(other)) => {
+                self.reasons.push(format!(
+                    "field {name}: required is true or false, not {other}; false makes None the default"
+                ));
+                None
+            }
+        };
+        Some(WrittenField {
+            name,
+            ty,
+            default,
+            keys: Some(keys),
+        })
+    }
+
+    /// What the table of a field adds to it.
+    fn info(&mut self, written: &WrittenField<'_>, ty: &Type) -> FieldInfo {
+        let Some(keys) = written.keys else {
+            return FieldInfo::default();
+        };
+        let mut wrong = |key: &str, reason: &str| {
+            self.reasons
+                .push(format!("field {}: {key} = {}: {reason}", written.name, keys[key]));
+        };
+        let mut text = |key: &str| match keys.get(key) {
+            None | Some(Json::Null) => None,
+            Some(Json::String(text)) => Some(text.clone()),
+            Some(_) => {
+                wrong(key, "it is a string");
+                None
+            }
+        };
+        let (title, desc) = (text("title"), text("desc"));
+        let examples = match keys.get("examples") {
+            None | Some(Json::Null) => None,
+            Some(Json::Array(examples)) => Some(examples.iter().map(json::from_serde).collect()),
+            Some(_) => {
+                wrong("examples", "it is a list");
+                None
+            }
+        };
+        let mut constraints = Vec::new();
+        for name in CONSTRAINTS {
+            let Some(bound) = keys.get(name) else { continue };
+            match constraint(name, bound, ty) {
+                Ok(constraint) => constraints.push(constraint),
+                Err(reason) => wrong(name, &reason),
+            }
+        }
+        FieldInfo {
+            title,
+            desc,
+            examples,
+            constraints,
         }
     }
 
@@ -187,6 +280,33 @@ impl Reading<'_> {
             other => other.to_string(),
         };
         self.reasons.push(format!("field {field}: {reason}"));
+    }
+}
+
+/// A field of a model as written.
+struct WrittenField<'a> {
+    name: &'a str,
+    ty: &'a str,
+    /// `None` if the field is required.
+    default: Option<Value>,
+    /// The keys of a field in the form of a table.
+    keys: Option<&'a Map<String, Json>>,
+}
+
+impl<'a> WrittenField<'a> {
+    /// A field in the form of a list: name, type and perhaps a default.
+    fn from_parts(parts: &'a [Json]) -> Option<WrittenField<'a>> {
+        let (name, ty, default) = match parts {
+            [Json::String(name), Json::String(ty)] => (name, ty, None),
+            [Json::String(name), Json::String(ty), default] => (name, ty, Some(default)),
+            _ => return None,
+        };
+        Some(WrittenField {
+            name,
+            ty,
+            default: default.map(json::from_serde),
+            keys: None,
+        })
     }
 }
 

@@ -87,6 +87,94 @@ fn names_notes_and_schemas_are_those_of_dspy() {
 }
 
 #[test]
+fn fields_of_models_are_described_and_validated_as_in_pydantic() {
+    compare("fields", 0, |row| {
+        let types = parse_types(row["types"].as_object().expect("an object"));
+        let types = match types {
+            Ok(types) => types,
+            Err(errors) => return Some(format!("{}: {errors:?}", row["types"])),
+        };
+        let ty = annotation(text(row, "type"), &types);
+        let signature = Signature::parse(&format!("q -> o: {}", text(row, "type")), None, &types);
+        let strict = strict_schema(&signature.expect("a good signature"));
+        let found = json!({
+            "name": type_name(&ty),
+            "note": format!("{{o}}        # note: the value you produce {}", note(&ty).unwrap_or_default()),
+            "strict_schema": json::dumps(&json::from_serde(&strict)),
+        });
+        for (key, found) in found.as_object().expect("an object") {
+            if row[key] != *found {
+                return Some(format!("{}\n  wanted {}\n  found  {found}", row["types"], row[key]));
+            }
+        }
+        row["answers"].as_array().expect("answers").iter().find_map(|answer| {
+            let read = match &answer["in"] {
+                Json::String(text) => coerce::from_text(text, &ty),
+                value => coerce::from_value(&json::from_serde(value), &ty),
+            };
+            let shown = read.as_ref().ok().map(|value| repr::repr(&ordered(value.clone())));
+            (shown.as_deref() != answer["py"].as_str())
+                .then(|| format!("{} {answer}: found {shown:?} {:?}", row["types"], read.err()))
+        })
+    });
+}
+
+/// A model with this one field.
+fn model_of(field: &Json) -> Result<NamedTypes, Vec<TypeError>> {
+    let definitions = json!({"M": {"fields": [field]}});
+    parse_types(definitions.as_object().expect("an object"))
+}
+
+#[test]
+fn answer_that_breaks_a_constraint_names_it() {
+    let types = model_of(&json!({"name": "age", "type": "Optional[int]", "ge": 0, "le": 150})).expect("good");
+    let refused = |answer: &str| {
+        let refused = coerce::from_text(answer, &types["M"]);
+        refused.expect_err("refused").to_string()
+    };
+    assert_eq!(
+        refused(r#"{"age": 151}"#),
+        "151 is not a valid Union[int, NoneType] with le=150"
+    );
+    assert_eq!(
+        refused(r#"{"age": "old"}"#),
+        "'old' is not a valid Union[int, NoneType]"
+    );
+    assert!(coerce::from_text(r#"{"age": null}"#, &types["M"]).is_ok());
+}
+
+#[test]
+fn constraint_that_its_type_does_not_have_is_refused() {
+    let with = |ty: &str, key: &str, bound: Json| {
+        let mut field = json!({"name": "x", "type": ty});
+        field[key] = bound;
+        let errors = model_of(&field).err().unwrap_or_default();
+        errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    };
+    for (ty, key, bound, message) in [
+        ("str", "ge", json!(0), "it is for int and float"),
+        ("bool", "le", json!(0), "it is for int and float"),
+        ("Union[int, str]", "ge", json!(0), "it is for int and float"),
+        ("int", "ge", json!(0.5), "of an int it is an integer"),
+        ("int", "multiple_of", json!(0), "it is a number above 0"),
+        ("float", "lt", json!("1"), "it is a number"),
+        ("int", "min_length", json!(1), "it is for str, list, set, dict and tuple[T, ...]"),
+        ("tuple[int, str]", "min_length", json!(1), "it is for str"),
+        ("str", "max_length", json!(-1), "it is an integer of at least 0"),
+        ("list[str]", "pattern", json!("x"), "it is for str"),
+        ("str", "pattern", json!("(?=x)"), "look-around"),
+        ("str", "desc", json!(1), "it is a string"),
+        ("str", "examples", json!("x"), "it is a list"),
+        ("str", "deskk", json!("x"), "deskk is not a key of a field; did you mean desc?"),
+        ("str", "required", json!(1), "required is true or false"),
+    ] {
+        let found = with(ty, key, bound);
+        assert!(found.starts_with("type M: field x: ") && found.contains(message), "{ty} {key}: {found}");
+    }
+    assert!(with("Optional[float]", "ge", json!(0)).is_empty());
+}
+
+#[test]
 fn signatures_read_as_dspy_reads_them() {
     let types = types();
     compare("signature", 0, |row| {
@@ -278,7 +366,7 @@ fn all_wrong_types_are_reported_without_their_consequences() {
         [
             "type A: field x: the type `B` is not defined before this one; move its definition up",
             "type A: field y: the type `strr` is not known; did you mean `str`?",
-            "type A: [\"x\"] is not a field: write [\"name\", \"type\"] or [\"name\", \"type\", default]",
+            "type A: [\"x\"] is not a field: write [\"name\", \"type\"], [\"name\", \"type\", default] or { name = \"name\", type = \"type\" }",
             "type B: dok is not a key of a type; did you mean doc?",
             "type B: two values of the enum make the member A_B; leave one out",
             "type 2D: the name is no Python identifier; use letters, digits and underscores",

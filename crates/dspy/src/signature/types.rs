@@ -1,5 +1,6 @@
 //! The annotations that a signature's fields can have.
 
+use super::constraint::Constraint;
 use bsft_pycompat::value::Value;
 use indexmap::IndexMap;
 use std::sync::Arc;
@@ -56,6 +57,8 @@ pub enum TupleItems {
 pub struct EnumClass {
     /// The class name.
     pub name: Arc<str>,
+    /// The docstring, which the JSON Schema carries as its description.
+    pub doc: Option<String>,
     /// Member name (upper case, spaces and hyphens as `_`) and value, in order.
     pub members: Vec<(Arc<str>, Value)>,
 }
@@ -80,6 +83,21 @@ pub struct ModelField {
     pub ty: Type,
     /// The default, `None` for a required field.
     pub default: Option<Value>,
+    /// What `pydantic.Field` adds.
+    pub info: FieldInfo,
+}
+
+/// What `pydantic.Field` adds to a field beside its default: parts of the JSON Schema, and constraints of its values.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FieldInfo {
+    /// The title, if it is not the one that pydantic makes of the name.
+    pub title: Option<String>,
+    /// The description.
+    pub desc: Option<String>,
+    /// Examples of its values.
+    pub examples: Option<Vec<Value>>,
+    /// Each value that is given for the field satisfies all of them. The default need not.
+    pub constraints: Vec<Constraint>,
 }
 
 impl Type {

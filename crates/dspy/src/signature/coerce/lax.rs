@@ -3,7 +3,8 @@
 use super::member;
 use super::scalar;
 use super::union::{Fit, How, union};
-use crate::signature::types::{ModelClass, TupleItems, Type};
+use crate::signature::constraint::Constraint;
+use crate::signature::types::{ModelClass, ModelField, TupleItems, Type};
 use bsft_pycompat::equal;
 use bsft_pycompat::value::{ModelInstance, Value};
 use std::sync::Arc;
@@ -12,11 +13,24 @@ use std::sync::Arc;
 pub(super) struct Refused<'t> {
     pub(super) value: Value,
     pub(super) ty: &'t Type,
+    /// The constraint of its field that it does not satisfy; `None` if it is not of the type.
+    pub(super) constraint: Option<&'t Constraint>,
+}
+
+impl<'t> Refused<'t> {
+    /// A value that is not of the type.
+    pub(super) fn new(value: Value, ty: &'t Type) -> Refused<'t> {
+        Refused {
+            value,
+            ty,
+            constraint: None,
+        }
+    }
 }
 
 /// Validates a value, and records in `how` which conversions it needed.
 pub(super) fn validate<'t>(value: Value, ty: &'t Type, how: &mut How) -> Result<Value, Refused<'t>> {
-    let refused = |value: Value| Err(Refused { value, ty });
+    let refused = |value: Value| Err(Refused::new(value, ty));
     match ty {
         Type::Any => {
             how.floor(Fit::Strict);
@@ -74,7 +88,7 @@ fn items(value: Value, ty: &Type) -> Result<(Vec<Value>, ArrayKind), Refused<'_>
         Value::List(items) => Ok((items, ArrayKind::List)),
         Value::Tuple(items) => Ok((items, ArrayKind::Tuple)),
         Value::Set(items) => Ok((items, ArrayKind::Set)),
-        value => Err(Refused { value, ty }),
+        value => Err(Refused::new(value, ty)),
     }
 }
 
@@ -106,10 +120,7 @@ fn tuple<'t>(
             let items = items.map(|(value, ty)| validate(value, ty, how));
             Ok(Value::Tuple(items.collect::<Result<_, _>>()?))
         }
-        TupleItems::Fixed(_) => Err(Refused {
-            value: Value::List(items),
-            ty,
-        }),
+        TupleItems::Fixed(_) => Err(Refused::new(Value::List(items), ty)),
     }
 }
 
@@ -138,7 +149,7 @@ fn model<'t>(
     let mut items = match value {
         Value::Dict(items) => items,
         Value::Model(instance) if instance.class == class.name => return Ok(Value::Model(instance)),
-        value => return Err(Refused { value, ty }),
+        value => return Err(Refused::new(value, ty)),
     };
     how.floor(Fit::Strict);
     let (mut fields, mut given) = (Vec::with_capacity(class.fields.len()), 0);
@@ -149,14 +160,12 @@ fn model<'t>(
         let value = match (at, &field.default) {
             (Some(at), _) => {
                 given += 1;
-                validate(std::mem::replace(&mut items[at].1, Value::None), &field.ty, how)?
+                let value = std::mem::replace(&mut items[at].1, Value::None);
+                satisfying(validate(value, &field.ty, how)?, field)?
             }
             (None, Some(default)) => default.clone(),
             (None, None) => {
-                return Err(Refused {
-                    value: Value::Dict(items),
-                    ty,
-                });
+                return Err(Refused::new(Value::Dict(items), ty));
             }
         };
         fields.push((Arc::clone(&field.name), value));
@@ -166,6 +175,19 @@ fn model<'t>(
         class: Arc::clone(&class.name),
         fields,
     }))
+}
+
+/// The value, if it satisfies the constraints of its field.
+fn satisfying(value: Value, field: &ModelField) -> Result<Value, Refused<'_>> {
+    let mut constraints = field.info.constraints.iter();
+    match constraints.find(|constraint| !constraint.allows(&value)) {
+        Some(constraint) => Err(Refused {
+            value,
+            ty: &field.ty,
+            constraint: Some(constraint),
+        }),
+        None => Ok(value),
+    }
 }
 
 /// Whether Python can hash the value, as a set requires.

@@ -32,6 +32,14 @@ impl CoerceError {
             expected: format!("a valid {}", super::type_name(ty)),
         }
     }
+
+    fn from_refused(refused: &lax::Refused<'_>) -> CoerceError {
+        let mut error = CoerceError::new(&refused.value, refused.ty);
+        if let Some(constraint) = refused.constraint {
+            error.expected.push_str(&format!(" with {constraint}"));
+        }
+        error
+    }
 }
 
 /// Parses an answer's text into a value of the type.
@@ -89,8 +97,8 @@ fn candidate(answer: &str) -> Value {
 
 /// Runs pydantic's validation of the whole value.
 fn validated(value: Value, ty: &Type) -> Result<Value, CoerceError> {
-    let refused = |refused: lax::Refused<'_>| CoerceError::new(&refused.value, refused.ty);
-    lax::validate(value, ty, &mut union::How::exact()).map_err(refused)
+    lax::validate(value, ty, &mut union::How::exact())
+        .map_err(|refused| CoerceError::from_refused(&refused))
 }
 
 /// Finds a literal in the text, first unchanged, then without the quotes and brackets that LMs often add.

@@ -100,6 +100,6 @@ pub(super) fn union<'t>(
             }
             Ok(valid)
         }
-        None => Err(Refused { value, ty }),
+        None => Err(Refused::new(value, ty)),
     }
 }
