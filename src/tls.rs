@@ -24,7 +24,7 @@ const SHOWN_NAMES: usize = 5;
 /// What is wrong and what to do, for an I/O error of a connection. `None` if the error is not from TLS or may pass.
 pub(crate) fn advice(error: &io::Error) -> Option<String> {
     causes(error)
-        .find_map(|cause| cause.downcast_ref())
+        .find_map(|cause| cause.downcast_ref::<Error>())
         .and_then(explained)
 }
 
@@ -186,7 +186,10 @@ mod tests {
                 .into(),
                 "expired 3 days ago",
             ),
-            (CertificateError::Other(other).into(), "basicConstraints = CA:FALSE"),
+            (
+                CertificateError::Other(other).into(),
+                "basicConstraints = CA:FALSE",
+            ),
             (names(&["a", "b"]).into(), "is for a, b, not for lm.example"),
             (names(&[]).into(), "no subjectAltName"),
             (names(&["a"; 6]).into(), "a, a, a, a, a and others"),
@@ -206,7 +209,10 @@ mod tests {
 
     #[test]
     fn advice_is_given_for_permanent_errors_of_tls_only() {
-        assert_eq!(advice(Error::AlertReceived(AlertDescription::InternalError)), None);
+        assert_eq!(
+            advice(Error::AlertReceived(AlertDescription::InternalError)),
+            None
+        );
         assert_eq!(super::advice(&io::ErrorKind::ConnectionReset.into()), None);
     }
 

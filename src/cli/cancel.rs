@@ -70,7 +70,11 @@ fn cancel_trainings(dir: &RunDir) -> Exit {
         Ok(Some(manifest)) => manifest,
         Ok(None) => return Exit::Usage,
         Err(error) => {
-            ui::error(format_args!("{}: {}", dir.manifest().display(), explained(&error)));
+            ui::error(format_args!(
+                "{}: {}",
+                dir.manifest().display(),
+                explained(&error)
+            ));
             return Exit::Failed;
         }
     };
@@ -91,7 +95,11 @@ fn cancel_trainings(dir: &RunDir) -> Exit {
     if left.stopped + left.ended.len() > 0
         && let Err(error) = write_whole(&dir.manifest(), &manifest.to_bytes())
     {
-        ui::error(format_args!("{}: {}", dir.manifest().display(), explained(&error)));
+        ui::error(format_args!(
+            "{}: {}",
+            dir.manifest().display(),
+            explained(&error)
+        ));
         return Exit::Failed;
     }
     if left.stopped == 0 && left.ended.is_empty() {

@@ -27,7 +27,9 @@ pub(super) fn warn(job: &Job) {
 /// Warns of trusted authorities that cannot be read.
 pub(super) fn warn_of_trust() {
     for problem in tls::trust_problems() {
-        ui::warn(format_args!("{problem}; certificates of servers may not be trusted"));
+        ui::warn(format_args!(
+            "{problem}; certificates of servers may not be trusted"
+        ));
     }
 }
 

@@ -21,7 +21,11 @@ pub(super) fn fit(concurrency: NonZeroUsize, openers: &Openers<'_>) -> NonZeroUs
     let Some(limit) = raise_limit().filter(|_| per_call > 0) else {
         return concurrency;
     };
-    let watchers = openers.monitor.metrics_addr.as_ref().map_or(0, |_| MOST_CONNECTIONS as u64);
+    let watchers = openers
+        .monitor
+        .metrics_addr
+        .as_ref()
+        .map_or(0, |_| MOST_CONNECTIONS as u64);
     let others = open_now() + watchers;
     let connections = (concurrency.get() as u64).saturating_mul(per_call);
     let needed = others.saturating_add(needed(connections));

@@ -32,7 +32,11 @@ pub(super) fn retry(flags: &RetryFlags) -> Exit {
 fn manifest(flags: &RetryFlags) -> Result<Manifest, Exit> {
     let manifest = match RunDir::existing(&flags.run) {
         Some(dir) => Manifest::read(&dir.manifest()).map_err(|error| {
-            ui::error(format_args!("{}: {}", dir.manifest().display(), explained(&error)));
+            ui::error(format_args!(
+                "{}: {}",
+                dir.manifest().display(),
+                explained(&error)
+            ));
             Exit::Failed
         })?,
         None => None,

@@ -80,10 +80,7 @@ impl fmt::Display for ClosedLm {
                 f,
                 "{address} does not know the model {model} {after} ({said}); correct lm.{lm}.model or lm.{lm}.api_base"
             ),
-            (ClosedCause::Request, _) => write!(
-                f,
-                "{address} refused every request {after}: {said}"
-            ),
+            (ClosedCause::Request, _) => write!(f, "{address} refused every request {after}: {said}"),
         }?;
         self.others.iter().try_for_each(|other| write!(f, "; {other}"))
     }

@@ -39,7 +39,7 @@ impl Route {
 
     /// Why the request failed and what to do, if something stands in the way to the server. `None` if only the server can be the cause.
     pub(crate) fn explain(&self, error: &reqwest::Error) -> Option<String> {
-        let of_tls = causes(error).find_map(|cause| cause.downcast_ref());
+        let of_tls = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>());
         if let Some(explained) = of_tls.and_then(tls::explained) {
             return Some(format!("{explained}{self}"));
         }
@@ -48,7 +48,9 @@ impl Route {
         }
         let mut of_http = causes(error).filter_map(|cause| cause.downcast_ref::<hyper::Error>());
         let is_no_http = !self.is_encrypted && of_http.any(hyper::Error::is_parse);
-        is_no_http.then(|| format!("the answer is not HTTP: if the port uses TLS, write https:// in place of http://{self}"))
+        is_no_http.then(|| {
+            format!("the answer is not HTTP: if the port uses TLS, write https:// in place of http://{self}")
+        })
     }
 
     /// Whether the connection ended as those to a port with TLS do that gets a plain request. It also does if the server crashed.
@@ -90,7 +92,9 @@ impl Proxy {
         };
         // A variable whose value is no address counts as unset.
         [own, ["ALL_PROXY", "all_proxy"]].into_iter().find_map(|names| {
-            let set = names.into_iter().find_map(|name| Some((name, std::env::var(name).ok()?)));
+            let set = names
+                .into_iter()
+                .find_map(|name| Some((name, std::env::var(name).ok()?)));
             let (variable, value) = set?;
             let proxy = Matcher::builder().all(value).build().intercept(&server)?;
             let address = proxy.uri().to_string();
@@ -119,7 +123,9 @@ impl Proxy {
 
     fn unauthorized(&self) -> String {
         let variable = self.variable;
-        format!("{self} demands a user and a password: write them into {variable}, as in http://USER:PASSWORD@HOST:PORT")
+        format!(
+            "{self} demands a user and a password: write them into {variable}, as in http://USER:PASSWORD@HOST:PORT"
+        )
     }
 }
 

@@ -76,7 +76,7 @@ fn azure_remedy(url: &Url) -> Option<String> {
         .skip_while(|part| *part != "deployments")
         .nth(1);
     Some(format!(
-        "Azure speaks OpenAI's protocol at `api_base = \"https://{}{AZURE_PATH}\"`, with `model = \"openai/{}\"`, the name of the deployment",
+        "Azure has OpenAI's protocol at `api_base = \"https://{}{AZURE_PATH}\"`, with `model = \"openai/{}\"`, the name of the deployment",
         host.unwrap_or("NAME.openai.azure.com"),
         deployment.filter(|name| !name.is_empty()).unwrap_or("DEPLOYMENT")
     ))

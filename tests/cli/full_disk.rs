@@ -21,7 +21,10 @@ fn job(server: &LmServer) -> Folder {
     for example in 0..EXAMPLES {
         let padding = "x".repeat(LENGTH);
         // Writing to a String cannot fail.
-        let _ = writeln!(rows, r#"{{"question": "Question {example}, gold=blue {padding}", "answer": "blue"}}"#);
+        let _ = writeln!(
+            rows,
+            r#"{{"question": "Question {example}, gold=blue {padding}", "answer": "blue"}}"#
+        );
     }
     folder.write("train.jsonl", rows);
     folder
@@ -31,7 +34,11 @@ fn job(server: &LmServer) -> Folder {
 fn in_shell(folder: &Folder, script: &str) -> Ended {
     let bsft = folder.command(&COMPILE);
     let mut shell = Command::new("sh");
-    shell.arg("-c").arg(script).arg(bsft.get_program()).args(bsft.get_args());
+    shell
+        .arg("-c")
+        .arg(script)
+        .arg(bsft.get_program())
+        .args(bsft.get_args());
     shell.current_dir(folder.path(""));
     let variables = bsft.get_envs().filter_map(|(name, value)| Some((name, value?)));
     shell.env_clear().envs(variables);
@@ -57,7 +64,10 @@ fn run_stops_at_the_largest_file_allowed_and_the_same_command_goes_on() {
     // In units of 512 bytes. The first limit is below what the store needs at its start.
     for limit in [100, 6000] {
         let script = format!("trap '' XFSZ; ulimit -f {limit} && exec \"$0\" \"$@\"");
-        assert_resumable(in_shell(&folder, &script), "File too large (os error 27); allow larger files");
+        assert_resumable(
+            in_shell(&folder, &script),
+            "File too large (os error 27); allow larger files",
+        );
     }
     folder.compile("run").with(0);
     assert_eq!(folder.read("run/failures.jsonl"), "");
@@ -88,8 +98,14 @@ fn full_or_read_only_file_system_stops_the_run_with_its_remedy() {
     let folder = job(&server);
     fs::create_dir(folder.path("run")).unwrap();
     for (options, words) in [
-        ("size=4m", "No space left on device (os error 28); make room on the disk"),
-        ("ro", "Read-only file system (os error 30); make the file system writable"),
+        (
+            "size=4m",
+            "No space left on device (os error 28); make room on the disk",
+        ),
+        (
+            "ro",
+            "Read-only file system (os error 30); make the file system writable",
+        ),
     ] {
         let mount = format!("mount -t tmpfs -o {options} tmpfs run && exec \"$0\" \"$@\"");
         let script = format!("exec unshare --mount sh -c '{mount}' \"$0\" \"$@\"");
@@ -117,7 +133,10 @@ fn forbidden_folder_and_long_name_are_named_with_their_remedy() {
 
     let name = "x".repeat(256);
     let ended = folder.compile(&name);
-    assert_resumable(ended, &format!("{name}: File name too long (os error 36); choose a shorter name"));
+    assert_resumable(
+        ended,
+        &format!("{name}: File name too long (os error 36); choose a shorter name"),
+    );
 }
 
 #[test]

@@ -38,11 +38,20 @@ fn assert_stopped(folder: &Folder, ended: Ended, code: i32, words: &[&str]) {
 #[test]
 fn redirect_or_plain_request_to_tls_stops_the_run_with_the_remedy() {
     let server = OddLm::start();
-    let moved = format!("`api_base = \"{}/other/v1\"`", server.base().trim_end_matches("/v1"));
+    let moved = format!(
+        "`api_base = \"{}/other/v1\"`",
+        server.base().trim_end_matches("/v1")
+    );
     let runs = [
         ("redirect", vec!["HTTP 307: it redirects to", &moved]),
-        ("login", vec!["it redirects to https://login.example/, which takes no chat completions"]),
-        ("plain_to_tls", vec!["HTTP 400: the port uses TLS: write https://"]),
+        (
+            "login",
+            vec!["it redirects to https://login.example/, which takes no chat completions"],
+        ),
+        (
+            "plain_to_tls",
+            vec!["HTTP 400: the port uses TLS: write https://"],
+        ),
     ]
     .map(|(case, words)| {
         let folder = Folder::new();
@@ -51,7 +60,12 @@ fn redirect_or_plain_request_to_tls_stops_the_run_with_the_remedy() {
         (folder, running, words)
     });
     for (folder, running, words) in runs {
-        assert_stopped(&folder, running.end(), 1, &[&["refused every request"][..], &words].concat());
+        assert_stopped(
+            &folder,
+            running.end(),
+            1,
+            &[&["refused every request"][..], &words].concat(),
+        );
     }
 }
 
@@ -64,8 +78,14 @@ fn refusing_proxy(answer: &'static str) -> u16 {
             let mut stream = stream.unwrap();
             // The client may be gone before the answer.
             let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-            while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
-            let _ = write!(stream, "HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            while lines
+                .next()
+                .is_some_and(|line| line.is_ok_and(|line| !line.is_empty()))
+            {}
+            let _ = write!(
+                stream,
+                "HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            );
         }
     });
     port
@@ -79,10 +99,34 @@ fn proxy_in_the_way_is_named_with_its_variable_and_without_its_password() {
     let with_tls = plain.replace("http:", "https:");
     let demands = "demands a user and a password: write them into";
     let proxies = [
-        (&plain, "HTTP_PROXY", nobody.number(), 4, "cannot be reached (Connection refused"),
-        (&plain, "http_proxy", nobody.number(), 4, "correct http_proxy, or name 127.0.0.1 in NO_PROXY"),
-        (&with_tls, "HTTPS_PROXY", nobody.number(), 4, "cannot be reached (Connection refused"),
-        (&with_tls, "ALL_PROXY", refusing_proxy("403 Forbidden"), 4, "refuses a connection to 127.0.0.1"),
+        (
+            &plain,
+            "HTTP_PROXY",
+            nobody.number(),
+            4,
+            "cannot be reached (Connection refused",
+        ),
+        (
+            &plain,
+            "http_proxy",
+            nobody.number(),
+            4,
+            "correct http_proxy, or name 127.0.0.1 in NO_PROXY",
+        ),
+        (
+            &with_tls,
+            "HTTPS_PROXY",
+            nobody.number(),
+            4,
+            "cannot be reached (Connection refused",
+        ),
+        (
+            &with_tls,
+            "ALL_PROXY",
+            refusing_proxy("403 Forbidden"),
+            4,
+            "refuses a connection to 127.0.0.1",
+        ),
         (&with_tls, "HTTPS_PROXY", refusing_proxy("407 Login"), 4, demands),
         (&plain, "HTTP_PROXY", refusing_proxy("407 Login"), 1, demands),
     ];
@@ -94,7 +138,12 @@ fn proxy_in_the_way_is_named_with_its_variable_and_without_its_password() {
         (folder, running, code, [named, words.to_owned()])
     });
     for (folder, running, code, words) in runs {
-        assert_stopped(&folder, running.end(), code, &words.each_ref().map(String::as_str));
+        assert_stopped(
+            &folder,
+            running.end(),
+            code,
+            &words.each_ref().map(String::as_str),
+        );
     }
 }
 
@@ -137,8 +186,16 @@ fn certificate_in_the_way_is_named_with_its_remedy() {
     let plain_with_tls = plain.base().replace("http:", "https:");
     let runs = [
         (&base, &others, "is from an authority that is not trusted here"),
-        (&base_of_an_authority, &ours, "make one with basicConstraints = CA:FALSE"),
-        (&base_elsewhere, &elsewhere, "is for elsewhere.example, not for 127.0.0.1"),
+        (
+            &base_of_an_authority,
+            &ours,
+            "make one with basicConstraints = CA:FALSE",
+        ),
+        (
+            &base_elsewhere,
+            &elsewhere,
+            "is for elsewhere.example, not for 127.0.0.1",
+        ),
         (&plain_with_tls, &ours, "check that the port uses TLS"),
     ]
     .map(|(base, trusted, words)| (trusting(base, &trusted.authority()), words));
@@ -151,7 +208,11 @@ fn certificate_in_the_way_is_named_with_its_remedy() {
     // A plain request to a port with TLS may get no answer at all.
     let folder = job_at(&good.base());
     let ended = folder.compile("run").with(4);
-    assert!(ended.stderr.contains("write https:// in place of http://"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("write https:// in place of http://"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
@@ -159,18 +220,32 @@ fn ssl_cert_file_without_certificates_is_named() {
     let folder = job_at("https://127.0.0.1:9/v1");
     folder.write("empty.pem", "");
     for (file, words) in [
-        ("missing.pem", "SSL_CERT_FILE names \"missing.pem\", which cannot be read: No such file"),
-        ("empty.pem", "SSL_CERT_FILE names \"empty.pem\", which has no certificate in PEM format"),
+        (
+            "missing.pem",
+            "SSL_CERT_FILE names \"missing.pem\", which cannot be read: No such file",
+        ),
+        (
+            "empty.pem",
+            "SSL_CERT_FILE names \"empty.pem\", which has no certificate in PEM format",
+        ),
     ] {
         let variables = [("SSL_CERT_FILE", file)];
         let checked = folder.start_with(&["check", "job.toml"], &variables).end();
         checked.with(0).saying(&format!("warning: {words}"));
         let ended = folder.start_with(&COMPILE, &variables).end().with(2);
-        assert!(ended.stderr.contains(&format!("error: lm `teacher`: no HTTP client: {words}")), "{}", ended.stderr);
+        assert!(
+            ended
+                .stderr
+                .contains(&format!("error: lm `teacher`: no HTTP client: {words}")),
+            "{}",
+            ended.stderr
+        );
     }
     // Requests without TLS need no authority.
     let server = OddLm::start();
     let folder = job_at(&server.base());
     let ended = folder.start_with(&COMPILE, &[("SSL_CERT_DIR", "missing")]).end();
-    ended.with(0).saying("warning: SSL_CERT_DIR names \"missing\", which cannot be read");
+    ended
+        .with(0)
+        .saying("warning: SSL_CERT_DIR names \"missing\", which cannot be read");
 }

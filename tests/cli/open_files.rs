@@ -21,10 +21,19 @@ fn job(server: &LmServer, examples: usize) -> Folder {
 
 /// Runs `compile` in a shell with this limit of open files, such as `-Sn 256`.
 fn compile_with(folder: &Folder, limit: &str, concurrency: &str) -> Running {
-    let arguments = ["compile", "job.toml", "--out", "run", "--concurrency", concurrency];
+    let arguments = [
+        "compile",
+        "job.toml",
+        "--out",
+        "run",
+        "--concurrency",
+        concurrency,
+    ];
     let bsft = folder.command(&arguments);
     let mut shell = Command::new("sh");
-    shell.arg("-c").arg(format!("ulimit {limit} && exec \"$0\" \"$@\""));
+    shell
+        .arg("-c")
+        .arg(format!("ulimit {limit} && exec \"$0\" \"$@\""));
     shell.arg(bsft.get_program()).args(bsft.get_args());
     shell.current_dir(folder.path(""));
     let variables = bsft.get_envs().filter_map(|(name, value)| Some((name, value?)));
@@ -93,11 +102,15 @@ fn worker_without_open_files_left_waits_and_fails_no_example() {
     let running = cluster.start_in(&folder, &["compile", "job.toml", "--out", "run"]);
     // With the connection of the first request open, no other one can be opened.
     server.until_held(1);
-    let open = fs::read_dir(format!("/proc/{}/fd", worker.pid())).unwrap().count();
+    let open = fs::read_dir(format!("/proc/{}/fd", worker.pid()))
+        .unwrap()
+        .count();
     let before = limit_to(&worker, Some(open as u64));
     server.release();
     worker.until_said("LM calls wait for open files");
-    until("an example to be traced all the same", || (folder.traced("run") > 0).then_some(()));
+    until("an example to be traced all the same", || {
+        (folder.traced("run") > 0).then_some(())
+    });
     limit_to(&worker, before);
     let ended = running.end();
     assert!(worker.said().contains("ulimit -n"), "{}", worker.said());

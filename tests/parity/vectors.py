@@ -232,32 +232,38 @@ for t in ALL:
 w.close()
 
 def constrained(name):
-    """A field in the form of a table, and values near its bounds."""
-    field = {"name": name, "type": R.choice(["int", "float", "str", "list[int]", "set[str]", "dict[str, int]", "tuple[int, ...]", "Optional[int]", "Optional[float]",
-                                             "Optional[str]", "Optional[list[str]]", "Color", "Inner", "Optional[Color]", "list[Inner]", "bool"])}
+    """A field in the form of a table, and answers for it: some that are near its bounds, and some of another type."""
+    field = {"name": name, "type": R.choice(["int", "int", "float", "float", "str", "str", "list[int]", "set[str]", "dict[str, int]", "tuple[int, ...]", "Optional[int]",
+                                             "Optional[float]", "Optional[str]", "Optional[list[str]]", "Color", "Inner", "Optional[Color]", "list[Inner]", "bool"])}
     inner = field["type"].removeprefix("Optional[").split("[")[0].rstrip("]")
-    values = [None, "x", 3, 2.5, [], {}]
+    odd = [None, "x", 3, 2.5, [], {}, [1, "a"], True]
     if inner in ("int", "float"):
         a, b = sorted(R.sample(range(-20, 40), 2))
         low, high, step = R.choice(["gt", "ge", None]), R.choice(["lt", "le", None]), R.choice([None, None, 2, 3])
         if inner == "float":
             a, b, step = a + R.choice([0, 0.5]), b + R.choice([0, 0.25]), step and step / R.choice([1, 4, 10])
         field |= {k: v for k, v in [(low, a), (high, b), ("multiple_of" if step else None, step)] if k}
-        values += [a, b, a - 1, a + 1, b - 1, b + 1, (a + b) / 2, str(a), str(b), float(a), a + 1e-12, 10**20, -(10**20), True, "nan", "inf", "1_0", " 7 "]
-        values += [k * (step or 1) for k in (-3, 0, 1, 7, 10**6)] + [k * (step or 1) + (step or 1) / 1e8 for k in (1, 10**9)]
+        near = [a, b, a + 1, b - 1, (a + b) // 2, str(a + 1), float(int(a + b) // 2), a + 1e-12, *(k * (step or 1) for k in (0, 1, 3, 7))]
+        near += [k * (step or 1) + (step or 1) / 1e8 for k in (1, 10**9)] if inner == "float" else []
+        odd += [a - 1, b + 1, 10**20, -(10**20), "nan", "inf", "1_0", " 7 ", 10**6 * (step or 1)]
     elif inner in ("str", "list", "set", "dict", "tuple"):
-        n, m = sorted(R.sample(range(6), 2))
-        if R.random() < 0.7:
-            field["min_length"] = n
-        if R.random() < 0.7:
-            field["max_length"] = m
+        n, m = R.randint(0, 2), R.randint(2, 5)
+        field |= {k: v for k, v in [(R.choice(["min_length", None]), n), (R.choice(["max_length", None]), m)] if k}
         if inner == "str" and R.random() < 0.6:
             field["pattern"] = R.choice(["^[a-z]+$", "\\d", "^(red|blue)", "\\bé", "^\\w*$", "(?i)X", "^.{2,3}$", "[^\\x00-\\x7F]", ""])
-        k = R.randint(0, 7)
-        values += ["a" * k, "é😀x"[: k % 4], "red blue", "A1", "x\ny", "12", "", "👍🏽" * (k % 3)]
-        values += [list(range(k)), [1] * k, ["a"] * k, [str(i) for i in range(k)], {str(i): i for i in range(k)}, {f"k{i}": "1" for i in range(m)}]
+        k = R.choice([n, n, m, m, m + 1, max(n - 1, 0)])
+        texts = ["a" * k, "é😀xé1"[:k], "red"[:k], "A1", "x\ny", "12", "", "👍🏽" * (k // 2), "blue x"]
+        item = R.choice(["a", "é"]) if "str" in field["type"] else 1
+        near = texts if inner == "str" else [[item] * k, [f"{item}{i}" if item != 1 else i for i in range(k)], [[item]] * 0]
+        if inner == "dict":
+            near = [{f"k{i}": R.choice([i, str(i)]) for i in range(k)}, {"a": 1}]
+        odd += [*texts, list(range(k)), ["a"] * k, {str(i): "x" for i in range(k)}]
     else:
-        values += ["red", "RED", {"a": 1}, {"a": 99}, {"a": "2"}, [{"a": 1}, {"b": "x"}], True, "yes"]
+        near = {"Color": ["red", "dark blue"], "Inner": [{"a": 1}, {"a": "9", "b": "x"}], "bool": [True, "no", 0]}[inner]
+        odd += ["RED", {"a": 99}, {"b": "x"}, "maybe"]
+        near = [[x, near[0]] for x in near] + [[]] if field["type"].startswith("list") else near
+    if field["type"].startswith("Optional"):
+        near.append(None)
     if R.random() < 0.5:
         field["desc"] = R.choice(["in years", "", "A color.", "Inner doc.", "two\nlines «q»", "${x}"])
     if R.random() < 0.2:
@@ -268,28 +274,30 @@ def constrained(name):
         field["default"] = R.choice([None, 7, "red", [1], {"b": 2, "a": 1}, -99])
     elif R.random() < 0.1:
         field["required"] = False
-    return field, values
+    return field, lambda: R.choice(near if R.random() < 0.85 else odd)
 
 
 w = W("signature/fields")
-while w.n < A.n // 2:
+while w.n < A.n // 4:
     fields = [constrained(n) for n in R.sample(["first", "userID", "score_of", "x", "tags2"], R.randint(1, 3))]
     types = {"Color": {"enum": ["red", "dark blue"], **R.choice([{}, {"doc": "A color."}, {"doc": "An enumeration."}, {"doc": "\n  Two\n    lines.\n"}])},
              "Inner": {"doc": "Inner doc.", "fields": [{"name": "a", "type": "int", "le": 9, "desc": "small"}, ["b", "str", "c"]]},
              "Model": {**R.choice([{}, {"doc": "A model."}]), "fields": [f for f, _ in fields]}}
-    ty = R.choice(["Model", "Model", "Optional[Model]", "list[Model]", "dict[str, Model]", "Union[Model, int]", "Color", "list[Color]"])
+    ty = R.choice(["Model", "Model", "Optional[Model]", "list[Model]", "dict[str, Model]", "Union[Model, int]", "list[Color]"])
     built = oracle.build_types(types)
+    s = dspy.Signature(f"q -> o: {ty}", custom_types=built)
+    ann = s.output_fields["o"].annotation
+    note = translate_field_type("o", s.output_fields["o"])
     try:
-        s = dspy.Signature(f"q -> o: {ty}", custom_types=built)
-        ann = s.output_fields["o"].annotation
-        note = translate_field_type("o", s.output_fields["o"])
         strict = json.dumps(_strict_json_schema(_get_structured_outputs_response_format(s, False).model_json_schema()), ensure_ascii=False)
-    except Exception as e:
-        raise SystemExit(f"{types}: {e!r}") from e
+    except ValueError:  # an open mapping
+        strict = None
     answers = []
     for _ in range(6):
-        value = {f["name"]: R.choice(values) for f, values in fields if R.random() < 0.95}
-        value = R.choice([value, value, [value], {"k": value}, [value, value]]) if ty != "Model" else value
+        value = {f["name"]: draw() for f, draw in fields if R.random() < 0.95}
+        shapes = [value, [value, value], {"k": value}, "red", ["dark blue", "red"]]
+        fits = {"list[Model]": 1, "dict[str, Model]": 2, "Color": 3, "list[Color]": 4}.get(ty, 0)
+        value = shapes[fits] if R.random() < 0.9 else R.choice(shapes)
         text = json.dumps(value) if R.random() < 0.5 else value
         try:
             answers.append({"in": text, "ok": True, "py": shown(parse_value(text, ann))})
@@ -360,6 +368,23 @@ for i in range(A.n):
             run_parse(ws[k], k, s, text)
 for x in ws.values():
     x.close()
+
+# Answers as LMs write them, by hand: what DSPy makes of each is taken again.
+OWN = {"Color": {"enum": ["red", "dark blue"]}, "Person": {"doc": "A person.", "fields": [["name", "str"], ["age", "int", 7]]}}
+OWN_TYPES = oracle.build_types(OWN)
+w = W("adapter/answers")
+with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../vectors/adapter/answers.jsonl"), encoding="utf-8") as f:
+    answers = [json.loads(line) for line in f]
+for row in answers:
+    S = dspy.Signature(row["sig"], custom_types=OWN_TYPES)
+    read = {}
+    for k in ("chat", "json"):
+        try:
+            read[k] = {name: shown(v) for name, v in ADS[k].parse(S, row["in"]).items()}
+        except Exception:
+            read[k] = None
+    w(sig=row["sig"], **{"in": row["in"]}, **read)
+w.close()
 
 w = W("adapter/format")
 training = W("adapter/training")

@@ -19,7 +19,11 @@ impl OddLm {
     /// With this certificate and key, both in PEM. It answers to TLS only.
     pub(crate) fn start_with_tls(certificate: &Path, key: &Path) -> OddLm {
         OddLm(PythonServer::start(SCRIPT, |command| {
-            command.arg("--certificate").arg(certificate).arg("--key").arg(key);
+            command
+                .arg("--certificate")
+                .arg(certificate)
+                .arg("--key")
+                .arg(key);
         }))
     }
 
@@ -55,9 +59,8 @@ pub(crate) fn write_job_at(base: &str, folder: &Folder, signature: &str, compile
     let (head, rest) = toml.split_once("[[program.predictors]]").unwrap();
     let (_, tail) = rest.split_once("[lm.teacher]").unwrap();
     let head = head.replace("\"question\"", "\"text\"");
-    let predictor = format!(
-        "[[program.predictors]]\nname = \"p\"\nmodule = \"Predict\"\nsignature = \"{signature}\"\n"
-    );
+    let predictor =
+        format!("[[program.predictors]]\nname = \"p\"\nmodule = \"Predict\"\nsignature = \"{signature}\"\n");
     folder.write("job.toml", format!("{head}{predictor}[lm.teacher]{tail}"));
     let rows = cases
         .iter()

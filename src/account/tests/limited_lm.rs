@@ -192,7 +192,11 @@ impl LimitedLm {
             seen.dead.push(at);
             return (Duration::ZERO, away("connection refused").into());
         }
-        if self.behavior.connections.is_some_and(|most| seen.in_flight > most) {
+        if self
+            .behavior
+            .connections
+            .is_some_and(|most| seen.in_flight > most)
+        {
             seen.unsent += 1;
             let verdict = Verdict::Unsent {
                 message: "too many open files".to_owned(),

@@ -12,13 +12,22 @@ fn read_warns_of_an_api_base_that_is_probably_not_meant() {
         ("http://127.0.0.1:8000/v1".to_owned(), None),
         ("http://127.0.0.1:8000/v1/".to_owned(), None),
         ("https://models.example/completions/v1".to_owned(), None),
-        ("http://h/v1/chat/completions".to_owned(), Some("write `http://h/v1`")),
-        ("http://h/v1/chat/completions/".to_owned(), Some("write `http://h/v1`")),
+        (
+            "http://h/v1/chat/completions".to_owned(),
+            Some("write `http://h/v1`"),
+        ),
+        (
+            "http://h/v1/chat/completions/".to_owned(),
+            Some("write `http://h/v1`"),
+        ),
         ("http://h/v1/completions".to_owned(), Some("write `http://h/v1`")),
         ("http://h/responses".to_owned(), Some("write `http://h`")),
         (format!("{azure}/openai/v1"), None),
         (format!("{azure}/openai/v1/"), None),
-        (azure.to_owned(), Some("`api_base = \"https://mine.openai.azure.com/openai/v1\"`")),
+        (
+            azure.to_owned(),
+            Some("`api_base = \"https://mine.openai.azure.com/openai/v1\"`"),
+        ),
         (
             format!("{azure}/openai/deployments/gpt/chat/completions"),
             Some("`model = \"openai/gpt\"`"),
@@ -26,7 +35,11 @@ fn read_warns_of_an_api_base_that_is_probably_not_meant() {
     ] {
         let text = good().replace(ADDRESS, &address);
         let job = read_text(dir.path(), "job.toml", &text).unwrap_or_else(|problems| panic!("{problems}"));
-        let warnings: Vec<&String> = job.warnings.iter().filter(|warning| warning.contains(&address)).collect();
+        let warnings: Vec<&String> = job
+            .warnings
+            .iter()
+            .filter(|warning| warning.contains(&address))
+            .collect();
         match words {
             None => assert!(warnings.is_empty(), "{warnings:?}"),
             Some(words) => assert!(

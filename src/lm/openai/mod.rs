@@ -242,7 +242,8 @@ impl OpenAi {
         } else {
             ""
         };
-        let cause = explained.unwrap_or_else(|| format!("{}{}{hint}", chain(&error.without_url()), self.route));
+        let cause =
+            explained.unwrap_or_else(|| format!("{}{}{hint}", chain(&error.without_url()), self.route));
         let message = format!("{}: {}", self.shown_url, self.redact(&cause));
         if is_late {
             return Verdict::Late { message, wait: None };

@@ -71,11 +71,20 @@ mod tests {
     #[test]
     fn redirect_names_the_address_to_write() {
         for (location, words) in [
-            ("https://lm.example/v1/chat/completions", "`api_base = \"https://lm.example/v1\"`"),
-            ("/api/v1/chat/completions?x=1", "`api_base = \"http://lm.example/api/v1\"`"),
+            (
+                "https://lm.example/v1/chat/completions",
+                "`api_base = \"https://lm.example/v1\"`",
+            ),
+            (
+                "/api/v1/chat/completions?x=1",
+                "`api_base = \"http://lm.example/api/v1\"`",
+            ),
             ("/chat/completions", "`api_base = \"http://lm.example\"`"),
             ("/v1/chat/completions", "the address that was asked"),
-            ("/login?to=/v1", "redirects to http://lm.example/login, which takes no chat"),
+            (
+                "/login?to=/v1",
+                "redirects to http://lm.example/login, which takes no chat",
+            ),
             ("mailto:a@b", "names no address"),
         ] {
             let found = found(307, Some(location), "").expect("an obstacle");

@@ -66,14 +66,20 @@ fn float_in(float: f64, constraints: &[Constraint], draw: &mut Draw) -> f64 {
     match of("multiple_of") {
         Some(step) => {
             let below = (between / step).floor() * step;
-            if least.is_some_and(|least| below < least) { below + step } else { below }
+            if least.is_some_and(|least| below < least) {
+                below + step
+            } else {
+                below
+            }
         }
         None => between,
     }
 }
 
 fn text_of(text: String, constraints: &[Constraint], draw: &mut Draw) -> String {
-    let pattern = constraints.iter().find(|constraint| constraint.name() == "pattern");
+    let pattern = constraints
+        .iter()
+        .find(|constraint| constraint.name() == "pattern");
     let pattern = pattern.and_then(|pattern| pattern.bound().as_str().map(regex_syntax::parse));
     let mut text = match pattern {
         Some(Ok(pattern)) => {

@@ -114,7 +114,10 @@ fn field_value(field: &ModelField, draw: &mut Draw) -> Value {
         value = plausible_value(&field.ty, draw);
     }
     let examples = field.info.examples.as_deref().unwrap_or_default();
-    draw.pick(examples).or(field.default.as_ref()).cloned().unwrap_or(value)
+    draw.pick(examples)
+        .or(field.default.as_ref())
+        .cloned()
+        .unwrap_or(value)
 }
 
 /// Returns the container with as many items as its field allows.
@@ -123,7 +126,10 @@ fn resized(value: Value, field: &ModelField, draw: &mut Draw) -> Value {
         let length = bound(&field.info.constraints, name).map(|length| length as usize);
         length.unwrap_or(default)
     };
-    let (least, most) = (length("min_length", 0).min(LONGEST), length("max_length", usize::MAX));
+    let (least, most) = (
+        length("min_length", 0).min(LONGEST),
+        length("max_length", usize::MAX),
+    );
     let mut more = || plausible_value(&field.ty, draw);
     match value {
         Value::List(mut items) => {

@@ -317,7 +317,10 @@ fn random_values_satisfy_the_constraints_of_a_model() {
         };
         for (field, (name, value)) in class.fields.iter().zip(&order.fields) {
             let mut constraints = field.info.constraints.iter();
-            assert!(constraints.all(|constraint| constraint.allows(value)), "{name}: {value:?}");
+            assert!(
+                constraints.all(|constraint| constraint.allows(value)),
+                "{name}: {value:?}"
+            );
         }
     }
 }

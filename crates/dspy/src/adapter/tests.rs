@@ -4,7 +4,8 @@ use super::{Adapter, Message, ParseFailure, Role, structured, value};
 use crate::adapter::AdapterKind;
 use crate::signature::{NamedTypes, Signature, Type, parse_type, parse_types};
 use bsft_pycompat::value::{Record, Value};
-use bsft_pycompat::{json, random::Random};
+use bsft_pycompat::{json, random::Random, repr};
+use std::collections::BTreeMap;
 
 /// The named types of the vectors' signatures.
 fn types() -> NamedTypes {
@@ -194,6 +195,41 @@ fn json_answers_are_read_as_in_dspy() {
 #[test]
 fn xml_answers_are_read_as_in_dspy() {
     compare_answers("xml_parse", adapter("xml"));
+}
+
+#[test]
+fn answers_as_lms_write_them_are_read_as_in_dspy() {
+    let definitions = serde_json::json!({
+        "Color": {"enum": ["red", "dark blue"]},
+        "Person": {"doc": "A person.", "fields": [["name", "str"], ["age", "int", 7]]},
+    });
+    let types = parse_types(definitions.as_object().expect("a table")).expect("the types are sound");
+    let (rows, mut wrong) = (rows("answers"), Vec::new());
+    for row in &rows {
+        let signature = signature(row, &types);
+        for name in ["chat", "json"] {
+            let read = adapter(name).parse(&signature, text(row, "in"));
+            let shown = read.as_ref().ok().map(|fields| {
+                let shown = fields
+                    .iter()
+                    .map(|(name, value)| (name.clone(), repr::repr(value)));
+                shown.collect::<BTreeMap<_, _>>()
+            });
+            let wanted = match at(row, name) {
+                Value::Dict(_) => Some(
+                    record(at(row, name))
+                        .iter()
+                        .map(|(name, shown)| (name.clone(), shown.as_str().expect("a text").to_owned()))
+                        .collect(),
+                ),
+                _ => None,
+            };
+            if shown != wanted {
+                wrong.push(format!("{name}: {read:?}\n{row:?}"));
+            }
+        }
+    }
+    assert_none("answers", &wrong, rows.len());
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub(super) const CONSTRAINTS: [&str; 8] = [
 
 /// The kinds of types that constraints distinguish.
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+enum ConstrainedKind {
     Int,
     Float,
     Text,
@@ -28,17 +28,17 @@ enum Kind {
     Object,
 }
 
-impl Kind {
+impl ConstrainedKind {
     /// The kind of the type, or of its only member beside `None`. `None` if it has no constraints.
-    fn of(ty: &Type) -> Option<Kind> {
+    fn of(ty: &Type) -> Option<ConstrainedKind> {
         match constrained(ty) {
-            Type::Int => Some(Kind::Int),
-            Type::Float => Some(Kind::Float),
-            Type::Str => Some(Kind::Text),
+            Type::Int => Some(ConstrainedKind::Int),
+            Type::Float => Some(ConstrainedKind::Float),
+            Type::Str => Some(ConstrainedKind::Text),
             Type::List(_) | Type::Set(_) | Type::Tuple(TupleItems::Bare | TupleItems::Repeated(_)) => {
-                Some(Kind::Array)
+                Some(ConstrainedKind::Array)
             }
-            Type::Dict(_) => Some(Kind::Object),
+            Type::Dict(_) => Some(ConstrainedKind::Object),
             _ => None,
         }
     }
@@ -62,18 +62,21 @@ fn constrained(ty: &Type) -> &Type {
 pub(super) fn constraint(name: &str, bound: &Json, ty: &Type) -> Result<Constraint, String> {
     let name = CONSTRAINTS.iter().find(|known| **known == name);
     let name = name.copied().ok_or("it is no constraint")?;
-    let kind = Kind::of(ty);
+    let kind = ConstrainedKind::of(ty);
     let bound = match (name, kind) {
-        ("pattern", Some(Kind::Text)) => pattern(bound)?,
+        ("pattern", Some(ConstrainedKind::Text)) => pattern(bound)?,
         ("pattern", _) => return Err("it is for str".to_owned()),
-        ("min_length" | "max_length", Some(Kind::Text | Kind::Array | Kind::Object)) => {
+        (
+            "min_length" | "max_length",
+            Some(ConstrainedKind::Text | ConstrainedKind::Array | ConstrainedKind::Object),
+        ) => {
             let length = bound.as_u64().ok_or("it is an integer of at least 0")?;
             Bound::Length(length)
         }
         ("min_length" | "max_length", _) => {
             return Err("it is for str, list, set, dict and tuple[T, ...]".to_owned());
         }
-        (_, Some(kind @ (Kind::Int | Kind::Float))) => number(name, bound, kind)?,
+        (_, Some(kind @ (ConstrainedKind::Int | ConstrainedKind::Float))) => number(name, bound, kind)?,
         _ => return Err("it is for int and float".to_owned()),
     };
     Ok(Constraint { name, bound })
@@ -96,18 +99,18 @@ pub(super) fn describe(info: &FieldInfo, schema: &mut Map<String, Json>, ty: &Ty
 }
 
 fn add(constraint: &Constraint, schema: &mut Map<String, Json>, ty: &Type) {
-    let kind = Kind::of(ty);
+    let kind = ConstrainedKind::of(ty);
     let key = match (constraint.name, kind) {
         ("gt", _) => "exclusiveMinimum",
         ("ge", _) => "minimum",
         ("lt", _) => "exclusiveMaximum",
         ("le", _) => "maximum",
         ("multiple_of", _) => "multipleOf",
-        ("min_length", Some(Kind::Array)) => "minItems",
-        ("min_length", Some(Kind::Object)) => "minProperties",
+        ("min_length", Some(ConstrainedKind::Array)) => "minItems",
+        ("min_length", Some(ConstrainedKind::Object)) => "minProperties",
         ("min_length", _) => "minLength",
-        ("max_length", Some(Kind::Array)) => "maxItems",
-        ("max_length", Some(Kind::Object)) => "maxProperties",
+        ("max_length", Some(ConstrainedKind::Array)) => "maxItems",
+        ("max_length", Some(ConstrainedKind::Object)) => "maxProperties",
         ("max_length", _) => "maxLength",
         (name, _) => name,
     };
@@ -133,17 +136,19 @@ fn pattern(bound: &Json) -> Result<Bound, String> {
         Err(error) => {
             let error = error.to_string();
             let reason = error.lines().last().unwrap_or_default();
-            Err(format!("it is no regular expression that pydantic reads: {reason}"))
+            Err(format!(
+                "it is no regular expression that pydantic reads: {reason}"
+            ))
         }
     }
 }
 
-fn number(name: &str, bound: &Json, kind: Kind) -> Result<Bound, String> {
+fn number(name: &str, bound: &Json, kind: ConstrainedKind) -> Result<Bound, String> {
     if !bound.is_number() {
         return Err("it is a number".to_owned());
     }
     let number = json::from_serde(bound);
-    if kind == Kind::Int && as_int(&number).is_none() {
+    if kind == ConstrainedKind::Int && as_int(&number).is_none() {
         return Err("of an int it is an integer".to_owned());
     }
     if name == "multiple_of" && as_float(&number) <= 0.0 {

@@ -206,8 +206,9 @@ impl Reading<'_> {
             (None, Some(Json::Bool(false))) => Some(Value::None),
             (Some(default), None) => Some(json::from_serde(default)),
             (Some(_), Some(_)) => {
-                self.reasons
-                    .push(format!("field {name}: a field with a default is not required; leave `required` out"));
+                self.reasons.push(format!(
+                    "field {name}: a field with a default is not required; leave `required` out"
+                ));
                 None
             }
             (None, Some(other)) => {

@@ -97,8 +97,7 @@ fn candidate(answer: &str) -> Value {
 
 /// Runs pydantic's validation of the whole value.
 fn validated(value: Value, ty: &Type) -> Result<Value, CoerceError> {
-    lax::validate(value, ty, &mut union::How::exact())
-        .map_err(|refused| CoerceError::from_refused(&refused))
+    lax::validate(value, ty, &mut union::How::exact()).map_err(|refused| CoerceError::from_refused(&refused))
 }
 
 /// Finds a literal in the text, first unchanged, then without the quotes and brackets that LMs often add.
