@@ -22,6 +22,7 @@ use crate::metrics::{Need, Service};
 use crate::report::{Manifest, Progress, summary, summary_fields};
 use crate::run_dir::RunDir;
 use crate::shutdown::Shutdown;
+use crate::store::redis::StoreUser;
 use crate::system_error::explained;
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -110,7 +111,7 @@ impl Inputs {
     /// Runs the job to its end.
     fn run(self, flags: &CompileFlags, retry: Retry) -> Result<Exit, Exit> {
         let flags = &self.with_open_files(flags);
-        let mut monitor = Monitor::bind(flags.workers.monitor.metrics_addr.as_deref())?;
+        let mut monitor = Monitor::bind(&flags.workers.monitor)?;
         let (dir, _lock) = locked(&self.out, &resume_command(flags))?;
         let events = EventLog::open(&dir).map_err(|error| {
             let error = format!("{}: {}", dir.events().display(), explained(&error));
@@ -124,7 +125,7 @@ impl Inputs {
             monitor.serve(&shutdown, &needs(self.services.is_some(), workers.are_here()))?;
             let in_cluster = self.services.is_some();
             let retry_command = retry_command(&dir, flags.workers.trainers.as_deref());
-            let ended = match connect(self.services.as_ref(), &dir, &shutdown, &mut monitor).await? {
+            let ended = match connect(self.services.as_ref(), workers, &dir, &shutdown, &mut monitor).await? {
                 Ok(connected) => {
                     let place = RunPlace {
                         dir: dir.clone(),
@@ -199,6 +200,7 @@ impl Inputs {
 /// Connects the backends. The outer error has been printed; the inner one has not.
 async fn connect(
     services: Option<&Services>,
+    workers: Workers,
     dir: &RunDir,
     shutdown: &Shutdown,
     monitor: &mut Monitor,
@@ -207,7 +209,12 @@ async fn connect(
     let connected = match services {
         None => ConnectedBackends::embedded(dir, metrics),
         Some(services) => {
-            let connected = services.connect().await?;
+            let user = if workers.are_here() {
+                StoreUser::Both
+            } else {
+                StoreUser::Coordinator
+            };
+            let connected = services.connect(user).await?;
             monitor.watch(&connected);
             ConnectedBackends::cluster(dir, connected, shutdown, metrics)
         }

@@ -188,6 +188,9 @@ pub struct MonitorFlags {
     /// Serve /metrics, /healthz and /readyz at [HOST:]PORT; the default host is 127.0.0.1, port 0 takes a free port
     #[arg(long, value_name = "ADDR", env = "BSFT_METRICS_ADDR")]
     pub metrics_addr: Option<String>,
+    /// Touch this file every few seconds while the process works, for a liveness probe without a network
+    #[arg(long, value_name = "FILE", env = "BSFT_ALIVE_FILE")]
+    pub alive_file: Option<PathBuf>,
 }
 
 /// The services of a cluster. Without both, everything runs in one process.

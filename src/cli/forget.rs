@@ -17,7 +17,7 @@ use crate::message::run_of;
 use crate::report::Manifest;
 use crate::run_dir::RunDir;
 use crate::store::StoreError;
-use crate::store::redis::RedisStore;
+use crate::store::redis::{RedisStore, StoreUser};
 use crate::task::RunId;
 use std::path::Path;
 use std::time::Duration;
@@ -119,7 +119,7 @@ fn in_folder(run: &Path, found: Option<FoundRun>) -> Result<Exit, Exit> {
 }
 
 async fn in_cluster(services: &Services, named: &Path, found: Option<FoundRun>) -> Result<Exit, Exit> {
-    let connected = services.connect().await?;
+    let connected = services.connect(StoreUser::Coordinator).await?;
     let run = match &found {
         Some(found) => found.manifest.run.clone(),
         None => known_run(&connected.store, services, named).await?,

@@ -1,6 +1,8 @@
 //! `--metrics-addr`: the server of metrics and health, and the probes of the services that `/readyz` reports.
 
+use super::alive_file;
 use super::exit::Exit;
+use super::flags::MonitorFlags;
 use super::service_urls::Connected;
 use super::ui;
 use crate::broker::rabbitmq::RabbitMqBroker;
@@ -9,6 +11,7 @@ use crate::shutdown::Shutdown;
 use crate::store::redis::RedisStore;
 use std::fmt::Display;
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
@@ -26,12 +29,16 @@ pub(super) struct Monitor {
     listener: Option<TcpListener>,
     server: Option<MetricsServer>,
     probes: Vec<AbortOnDropHandle<()>>,
+    alive_file: Option<PathBuf>,
+    /// Touches the file.
+    alive: Option<AbortOnDropHandle<()>>,
 }
 
 impl Monitor {
     /// Binds the address, if one is given, before anything else is done. An error has been printed.
-    pub(super) fn bind(address: Option<&str>) -> Result<Monitor, Exit> {
+    pub(super) fn bind(flags: &MonitorFlags) -> Result<Monitor, Exit> {
         // An empty variable counts as unset.
+        let address = flags.metrics_addr.as_deref();
         let listener = match address.filter(|address| !address.is_empty()) {
             None => None,
             Some(text) => Some(listen(text)?),
@@ -41,16 +48,25 @@ impl Monitor {
             listener,
             server: None,
             probes: Vec::new(),
+            alive_file: flags
+                .alive_file
+                .clone()
+                .filter(|path| !path.as_os_str().is_empty()),
+            alive: None,
         })
     }
 
-    /// Starts the server, if an address is bound, until this is dropped. The process is ready when it has all `needs`.
+    /// Starts the server, if an address is bound, and touches the alive file, until this is dropped. The process is ready when it has all
+    /// `needs`.
     pub(super) fn serve(&mut self, shutdown: &Shutdown, needs: &[Need]) -> Result<(), Exit> {
         for need in needs {
             match need {
                 Need::Service(service) => self.metrics.needs(*service),
                 Need::Coordinator | Need::Worker => self.metrics.health.needs(*need),
             }
+        }
+        if let Some(path) = self.alive_file.take() {
+            self.alive = Some(alive_file::keep(&path, &self.metrics)?);
         }
         let Some(listener) = self.listener.take() else {
             return Ok(());

@@ -1,5 +1,6 @@
 //! The command line: flags, which backends they mean, exit codes. The only home of clap and of what goes to stdout.
 
+mod alive_file;
 mod backends;
 mod cancel;
 mod check;

@@ -13,7 +13,7 @@ use crate::secret::Secret;
 use crate::service_url::ServiceUrl;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
-use crate::store::redis::RedisStore;
+use crate::store::redis::{RedisStore, StoreUser};
 use crate::store::signed::{SIGNING_KEY, SignedStore};
 use std::fmt::Display;
 use std::sync::Arc;
@@ -94,12 +94,12 @@ impl Services {
         })
     }
 
-    /// Connects to both. All errors have been printed when this fails.
-    pub(super) async fn connect(&self) -> Result<Connected, Exit> {
+    /// Connects to both, with the permissions of this user. All errors have been printed when this fails.
+    pub(super) async fn connect(&self, user: StoreUser) -> Result<Connected, Exit> {
         let namespace = self.redis_namespace();
         let (broker, store) = tokio::join!(
             RabbitMqBroker::connect(self.amqp_url.reveal(), &self.namespace),
-            RedisStore::connect(self.redis_url.reveal(), &namespace),
+            RedisStore::connect_as(user, self.redis_url.reveal(), &namespace),
         );
         match (broker, store) {
             (Ok(broker), Ok(store)) => Ok(Connected {
@@ -124,14 +124,18 @@ impl Services {
         RabbitMqBroker::connect(self.amqp_url.reveal(), &self.namespace).await
     }
 
-    /// Connects to the store only.
+    /// Connects to the store only, with the permissions of a coordinator.
     pub(super) async fn store(&self) -> Result<RedisStore, Exit> {
-        RedisStore::connect(self.redis_url.reveal(), &self.redis_namespace())
-            .await
-            .map_err(|error| {
-                ui::error(error);
-                Exit::Unavailable
-            })
+        RedisStore::connect_as(
+            StoreUser::Coordinator,
+            self.redis_url.reveal(),
+            &self.redis_namespace(),
+        )
+        .await
+        .map_err(|error| {
+            ui::error(error);
+            Exit::Unavailable
+        })
     }
 
     /// The prefix that separates environments on the same services.

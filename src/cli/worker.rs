@@ -14,6 +14,7 @@ use crate::finetune::{Providers, Trainers};
 use crate::key_ring::KeyRing;
 use crate::metrics::{Need, Service};
 use crate::shutdown::Shutdown;
+use crate::store::redis::StoreUser;
 use crate::worker::{self, TaskQueues, Worker};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +46,7 @@ pub(super) fn work(flags: &WorkerArgs) -> Exit {
         concurrency: fit(flags.concurrency, &openers),
         ..flags.clone()
     };
-    let monitor = match Monitor::bind(flags.monitor.metrics_addr.as_deref()) {
+    let monitor = match Monitor::bind(&flags.monitor) {
         Ok(monitor) => monitor,
         Err(exit) => return exit,
     };
@@ -71,7 +72,7 @@ async fn connected(
     if let Err(exit) = monitor.serve(&shutdown, &NEEDS) {
         return exit;
     }
-    let connected = match services.connect().await {
+    let connected = match services.connect(StoreUser::Worker).await {
         Ok(connected) => connected,
         Err(exit) => return exit,
     };

@@ -1,4 +1,4 @@
-//! Tells a coordinator that renews its lease from one that is dead, by what is left of the lease each time it is asked for.
+//! Distinguishes a coordinator that renews its lease from a dead one, by what is left of the lease each time it is asked for.
 
 use super::Process;
 use std::time::Duration;

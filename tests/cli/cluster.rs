@@ -1,6 +1,6 @@
 //! The same jobs on RabbitMQ and Redis: coordinator and workers in processes of their own, and real servers.
 
-use crate::support::documented_rights::{USER, redis_user};
+use crate::support::documented_rights::{COORDINATOR, WORKER, redis_users};
 use crate::support::rabbitmq::{self, RabbitMqServer};
 use crate::support::redis_server::{RedisServer, is_installed};
 use crate::support::{Ended, Folder, JobFile, LmServer, ReservedPort, Running, clean, lines, same, until};
@@ -11,8 +11,8 @@ use std::process::Command;
 
 const EXAMPLES: usize = 150;
 
-/// A broker that tests share, in a namespace of this test's own, and a Redis. Their users have only the rights that the operator's
-/// notes list.
+/// A broker that tests share, in a namespace of this test's own, and a Redis. Coordinator and workers have a user each, with only the
+/// rights that the operator's notes list.
 pub(crate) struct Cluster {
     amqp_url: String,
     /// Where the test has one to itself, to kill it.
@@ -21,7 +21,7 @@ pub(crate) struct Cluster {
     namespace: String,
 }
 
-/// The password of the Redis user.
+/// The password of the Redis users.
 const PASSWORD: &str = "hunter2";
 
 impl Cluster {
@@ -30,7 +30,7 @@ impl Cluster {
         (rabbitmq::installed() && is_installed()).then(|| Cluster::new(rabbitmq::shared_url(), None))
     }
 
-    /// With a broker of its own, and the rights of its first user, who is there again when it was wiped.
+    /// With a broker of its own, and the rights of its first user, which is there again when it was wiped.
     pub(crate) fn start_apart() -> Option<Cluster> {
         (rabbitmq::installed() && is_installed()).then(|| {
             let rabbitmq = RabbitMqServer::start("[].");
@@ -40,27 +40,35 @@ impl Cluster {
 
     fn new(amqp_url: String, rabbitmq: Option<RabbitMqServer>) -> Cluster {
         let namespace = format!("cli-{:016x}", fastrand::u64(..));
-        let rules = redis_user(PASSWORD, &namespace);
-        let user = ["--user", USER]
-            .into_iter()
-            .chain(rules.iter().map(String::as_str));
+        let users = redis_users(PASSWORD, &namespace);
+        let settings = users.iter().flat_map(|rules| {
+            let rules = rules.iter().map(String::as_str);
+            ["--user"].into_iter().chain(rules)
+        });
         Cluster {
             amqp_url,
             rabbitmq,
-            redis: RedisServer::start(&user.collect::<Vec<_>>()),
+            redis: RedisServer::start(&settings.collect::<Vec<_>>()),
             namespace,
         }
     }
 
-    fn redis_url(&self) -> String {
-        format!("redis://{USER}:{PASSWORD}@127.0.0.1:{}", self.redis.port())
+    fn redis_url(&self, user: &str) -> String {
+        format!("redis://{user}:{PASSWORD}@127.0.0.1:{}", self.redis.port())
     }
 
-    /// Replaces the password of the Redis user, and closes the user's connections.
+    /// Lets the coordinator do what a worker does, as the notes have it for `--workers`.
+    fn let_coordinator_work(&self) {
+        self.redis.ask(&["ACL", "SETUSER", COORDINATOR, "+ttl", "+xadd"]);
+    }
+
+    /// Replaces the password of the Redis users, and closes their connections.
     pub(crate) fn change_password(&self, password: &str) {
         let password = format!(">{password}");
-        self.redis.ask(&["ACL", "SETUSER", USER, "resetpass", &password]);
-        self.redis.ask(&["CLIENT", "KILL", "USER", USER]);
+        for user in [COORDINATOR, WORKER] {
+            self.redis.ask(&["ACL", "SETUSER", user, "resetpass", &password]);
+            self.redis.ask(&["CLIENT", "KILL", "USER", user]);
+        }
     }
 
     /// Restores the first password.
@@ -68,10 +76,10 @@ impl Cluster {
         self.change_password(PASSWORD);
     }
 
-    pub(crate) fn variables(&self) -> [(&'static str, String); 3] {
+    fn variables(&self, amqp_url: String, redis_user: &str) -> [(&'static str, String); 3] {
         [
-            ("BSFT_AMQP_URL", self.amqp_url.clone()),
-            ("BSFT_REDIS_URL", self.redis_url()),
+            ("BSFT_AMQP_URL", amqp_url),
+            ("BSFT_REDIS_URL", self.redis_url(redis_user)),
             ("BSFT_NAMESPACE", self.namespace.clone()),
         ]
     }
@@ -83,13 +91,14 @@ impl Cluster {
     /// The same with more variables.
     pub(crate) fn worker_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Running {
         let mut command = clean(Command::new(env!("CARGO_BIN_EXE_bsft-worker")));
-        command.args(arguments).envs(self.variables());
+        let amqp_url = rabbitmq::worker_url(&self.amqp_url);
+        command.args(arguments).envs(self.variables(amqp_url, WORKER));
         command.envs(variables.iter().copied());
         Running::start(command)
     }
 
     pub(crate) fn start_in(&self, folder: &Folder, arguments: &[&str]) -> Running {
-        let variables = self.variables();
+        let variables = self.variables(self.amqp_url.clone(), COORDINATOR);
         let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, &**value)).collect();
         folder.start_with(arguments, &variables)
     }
@@ -221,9 +230,11 @@ fn compile_workers_starts_workers() {
     let Some(cluster) = Cluster::start() else { return };
     let folder = Folder::new();
     JobFile::with_teacher("model = \"simulated/x\"").write(&folder, 20);
-    cluster
-        .run_in(&folder, &["compile", "job.toml", "--workers", "2"])
-        .with(0);
+    let compile = ["compile", "job.toml", "--workers", "2"];
+    let refused = cluster.run_in(&folder, &compile).with(4);
+    refused.saying("the user needs").saying("(refused: XADD TTL)");
+    cluster.let_coordinator_work();
+    cluster.run_in(&folder, &compile).with(0);
     assert_eq!(lines(&folder.read("runs/tested/traces.jsonl")).len(), 20);
 }
 

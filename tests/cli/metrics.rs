@@ -125,6 +125,29 @@ fn metrics_addr_in_use_is_an_error_before_the_run_starts() {
 }
 
 #[test]
+fn alive_file_is_touched_while_the_process_works() {
+    // It accepts connections and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = |scheme: &str| format!("{scheme}://127.0.0.1:{}", silent.local_addr().unwrap().port());
+    let folder = Folder::new();
+    let file = folder.path("alive");
+    let path = file.to_str().unwrap();
+    let (running, _watched) = worker(&url("amqp"), &url("redis"), &["--alive-file", path]);
+    let touched = || std::fs::metadata(&file).and_then(|found| found.modified()).ok();
+    let first = until("the file", touched);
+    until("the file to be touched again", || {
+        touched().filter(|last| *last > first)
+    });
+    drop(running);
+    JobFile::with_teacher("model = \"simulated/x\"").write(&folder, 3);
+    let nowhere = [&COMPILE[..], &["--alive-file", "no/alive"]].concat();
+    folder
+        .run(&nowhere)
+        .with(1)
+        .saying("--alive-file no/alive: No such file");
+}
+
+#[test]
 fn worker_waiting_for_rabbitmq_is_alive_and_not_ready() {
     // It accepts connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();

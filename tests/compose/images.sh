@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the images that deploy/ is tested with: images.sh [--remove]
 #
-# No image registry can be counted on. Where this machine has rabbitmq:4-management, redis:8 or debian:trixie-slim, they are what is
+# No image registry can be counted on. Where this machine has rabbitmq:4.0.5-management, redis:8.0.2 or debian:trixie-slim, they are what is
 # tested with. For those that it lacks stand-ins are made of Debian's packages, as bsft-stand-in:NAME-RECIPE, and kept for the next time:
 # RECIPE is a digest of the files here, so that a changed one is made again. No tag that is not our own is written: run.sh lends
 # them the official names for as long as it runs. Prints a line per image: the official name, and what it is to be.
@@ -60,5 +60,5 @@ exec 3>&2
 debian_line=$(image debian:trixie-slim debian debian)
 debian=${debian_line#* }
 echo "$debian_line"
-image rabbitmq:4-management rabbitmq built rabbitmq
-image redis:8 redis built redis
+image rabbitmq:4.0.5-management rabbitmq built rabbitmq
+image redis:8.0.2 redis built redis

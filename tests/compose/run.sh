@@ -37,11 +37,12 @@ exec 9>"${TMPDIR:-/tmp}/bsft-compose.lock"
 flock 9
 images=$(tests/compose/images.sh) || skip "the images of RabbitMQ and Redis could not be made"
 
-unset RABBITMQ_PASSWORD REDIS_PASSWORD RABBITMQ_IMAGE REDIS_IMAGE COMPOSE_FILE COMPOSE_PROFILES
+unset RABBITMQ_{,COORDINATOR_,WORKER_}PASSWORD REDIS_{,COORDINATOR_,WORKER_}PASSWORD
+unset RABBITMQ_IMAGE REDIS_IMAGE COMPOSE_FILE COMPOSE_PROFILES
 unset BSFT_DIR BSFT_UID BSFT_GID BSFT_NAMESPACE BSFT_LOG BSFT_LOG_FORMAT BSFT_DRAIN BSFT_STOP_GRACE
 scratch=$(mktemp -d)
 image=bsft-stand-in:bsft lent=()
-export COMPOSE_PROJECT_NAME=bsft-test-$$ BSFT_IMAGE=$image
+export COMPOSE_PROJECT_NAME=bsft-test-$$ BSFT_IMAGE=$image BSFT_SECRETS=$scratch/secrets
 ours=(--filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME")
 
 clean() {
@@ -103,7 +104,7 @@ log "the image is built: $(cat "$scratch/version.log"), $(($(docker image inspec
 # --- the folder of a user's -----------------------------------------------------------------------------------------------------
 mkdir -p "$scratch/home/job"
 cp -r deploy "$scratch/deploy"
-rm -f "$scratch"/deploy/{.env,lm.env}
+rm -f "$scratch"/deploy/{.env,lm.env,trainer.env}
 cp tests/compose/job.toml "$scratch/home/job/job.toml"
 for n in $(seq 600); do echo "{\"question\": \"What is $n plus $n?\", \"answer\": \"$((n + n))\"}"; done >"$scratch/home/job/train.jsonl"
 user=12345
@@ -115,22 +116,40 @@ else
 fi
 
 # Without passwords nothing starts.
-if (cd "$scratch/deploy" && touch .env lm.env && dc config) >"$scratch/config.log" 2>&1; then
+if (cd "$scratch/deploy" && touch .env lm.env trainer.env && dc config) >"$scratch/config.log" 2>&1; then
     fail "without passwords the compose file is taken"
 fi
 grep -q 'run deploy/setup.sh' "$scratch/config.log" || fail "no message names deploy/setup.sh"
-rm "$scratch"/deploy/{.env,lm.env}
+rm "$scratch"/deploy/{.env,lm.env,trainer.env}
 
 "$scratch/deploy/setup.sh" "$scratch/home" >"$scratch/setup.log"
 dc --profile gpu --profile lm config >/dev/null || fail "the profiles gpu and lm cannot be read"
-[ "$(stat -c %a "$scratch"/deploy/{.env,lm.env} | sort -u)" = 600 ] || fail "others can read the passwords"
+[ "$(stat -Lc %a "$scratch"/deploy/{.env,lm.env,trainer.env} | sort -u)" = 600 ] || fail "others can read the passwords"
+[ "$(stat -c %a "$BSFT_SECRETS")" = 700 ] || fail "others can look into the folder of the passwords"
 cp "$scratch/deploy/.env" "$scratch/first"
 "$scratch/deploy/setup.sh" "$scratch/home" >>"$scratch/setup.log"
 cmp "$scratch/first" "$scratch/deploy/.env" || fail "deploy/setup.sh wrote other passwords over the first"
 mapfile -t passwords < <(sed -n 's/^.*_PASSWORD=//p' "$scratch/first")
-[ "${#passwords[0]}" -ge 32 ] && [ "${passwords[0]}" != "${passwords[1]}" ] || fail "these are no passwords"
+[ "${#passwords[0]}" -ge 32 ] && [ "$(printf '%s\n' "${passwords[@]}" | sort -u | wc -l)" -eq 6 ] || fail "these are no passwords"
 key=sk-test-$RANDOM$RANDOM
 echo "TEST_LM_KEY=$key" >>"$scratch/deploy/lm.env"
+
+# An installation of version 0.1, whose files were in the repository: they move, and what is missing is added.
+mkdir -p "$scratch/old"
+cp -r deploy "$scratch/old/deploy"
+rm -f "$scratch"/old/deploy/{.env,lm.env,trainer.env}
+printf '%s\n' RABBITMQ_PASSWORD=first REDIS_PASSWORD=second "BSFT_DIR=$scratch/old" BSFT_UID=1 BSFT_GID=1 >"$scratch/old/deploy/.env"
+echo "OLD_KEY=$key" >"$scratch/old/deploy/lm.env"
+if BSFT_SECRETS=$scratch/old/secrets "$scratch/old/deploy/setup.sh" >>"$scratch/setup.log" 2>&1; then
+    fail "deploy/setup.sh leaves the passwords where the coordinator sees them"
+fi
+BSFT_SECRETS=$scratch/older "$scratch/old/deploy/setup.sh" >>"$scratch/setup.log"
+grep -qx RABBITMQ_PASSWORD=first "$scratch/old/deploy/.env" && grep -q '^REDIS_WORKER_PASSWORD=.' "$scratch/old/deploy/.env" ||
+    fail "deploy/setup.sh loses a password of an earlier version"
+# A container with the repository sees links that lead nowhere.
+for file in .env lm.env trainer.env; do
+    ! docker run --rm -v "$scratch/old:/jobs" --entrypoint cat "$image" "/jobs/deploy/$file" >/dev/null 2>&1 || fail "a container can read $file"
+done
 
 # --- one process alone, and the cluster -----------------------------------------------------------------------------------------
 env -u BSFT_AMQP_URL -u BSFT_REDIS_URL "$programs/bsft-coordinator" compile "$scratch/home/job/job.toml" --out "$scratch/alone" \
@@ -177,6 +196,23 @@ done
 docker exec "$(containers redis)" sh -c 'for of in appendonly appendfsync maxmemory-policy; do redis-cli config get $of; done' |
     tr '\n' ' ' | grep -q 'appendonly yes appendfsync everysec maxmemory-policy noeviction' || fail "Redis is not set as docs/operations/servers.md says"
 docker exec "$(containers redis)" env -u REDISCLI_AUTH redis-cli ping 2>&1 | grep -q NOAUTH || fail "Redis answers without a password"
+users=$(docker exec "$(containers rabbitmq)" rabbitmqctl -q list_users | sort | tr '\t\n' ' ;')
+[ "$users" = 'bsft [administrator];coordinator [];user tags;worker [];' ] || fail "RabbitMQ has other users: $users"
+docker exec "$(containers rabbitmq)" rabbitmqctl -q list_policies | grep -q bsft-dead-letters || fail "RabbitMQ keeps dead letters for ever"
+docker exec "$(containers redis)" sh -c 'redis-cli --user worker -a "$REDIS_WORKER_PASSWORD" --no-auth-warning flushall' 2>&1 |
+    grep -q NOPERM || fail "a worker may empty Redis"
+# reaches NETWORK HOST PORT: whether a container in that network can connect.
+reaches() {
+    docker run --rm --network "${COMPOSE_PROJECT_NAME}_$1" --entrypoint bash "$image" -c "timeout 5 bash -c '</dev/tcp/$2/$3'" 2>/dev/null
+}
+reaches services rabbitmq 5672 || fail "programs do not reach RabbitMQ"
+! reaches services rabbitmq 15672 || fail "programs reach RabbitMQ's management"
+for place in "rabbitmq 5672" "rabbitmq 15672" "redis 6379"; do
+    # shellcheck disable=SC2086
+    ! reaches models $place || fail "an LM server reaches $place"
+done
+page=$(python3 -c "import http.client as h; c = h.HTTPConnection('127.0.0.1', $RABBITMQ_MANAGEMENT_PORT); c.request('GET', '/api/overview'); print(c.getresponse().status)")
+[ "$page" = 401 ] || fail "the management page is not there for people: $page"
 settings='{ok, Wal} = application:get_env(ra, wal_max_size_bytes), {Wal, rabbit_disk_monitor:get_disk_free_limit(), erlang:system_info(port_limit)}.'
 [ "$(docker exec "$(containers rabbitmq)" rabbitmqctl -q eval "$settings")" = '{64000000,2000000000,65536}' ] ||
     fail "RabbitMQ is not set as docs/operations/servers.md says"
@@ -196,6 +232,9 @@ coordinator=$(containers coordinator)
 confined "$coordinator"
 [ "$(docker exec "$coordinator" id -u)" = "$user" ] || fail "the coordinator is not the folder's owner"
 ! docker exec "$coordinator" printenv TEST_LM_KEY >/dev/null || fail "the coordinator has the LMs' keys"
+docker exec "$coordinator" printenv BSFT_AMQP_URL BSFT_REDIS_URL | grep -c //coordinator: | grep -qx 2 || fail "the coordinator has another user's URL"
+docker exec "$(containers worker | head -n 1)" printenv BSFT_AMQP_URL BSFT_REDIS_URL | grep -c //worker: | grep -qx 2 ||
+    fail "a worker has another user's URL"
 victims=($(containers worker))
 docker stop "${victims[0]}" >/dev/null
 [ "$(docker inspect -f '{{.State.ExitCode}}' "${victims[0]}")" = 0 ] || fail "a worker that was told to stop did not exit with 0"

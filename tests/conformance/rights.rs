@@ -7,7 +7,7 @@ use crate::conformance::store::all_store_cases;
 use crate::support::rabbitmq::{self, RabbitMqServer};
 use crate::support::redis_server::{RedisServer, is_installed};
 use bsft::store::StoreError;
-use bsft::store::redis::{CLUSTER_RIGHTS, RIGHTS, RedisStore};
+use bsft::store::redis::{CLUSTER_RIGHTS, RIGHTS, RedisStore, StoreUser};
 
 #[test]
 fn broker_works_with_the_least_rights() {
@@ -16,7 +16,7 @@ fn broker_works_with_the_least_rights() {
     }
     let rabbitmq = RabbitMqServer::start("[].");
     InAChild::new()
-        .with(rabbitmq::SHARED, &rabbitmq.admit_worker())
+        .with(rabbitmq::SHARED, &rabbitmq.admit_users())
         .pass(&all_broker_cases! { tests_of! "conformance::amqp" });
 }
 
@@ -54,19 +54,28 @@ async fn connect_names_each_missing_right() {
     // The server gets to know the steps: what it knows need not be sent in full.
     redis::connect(&server.url(), "warm").await;
     let mut refused = 0;
-    for (without, right) in without_each(RIGHTS) {
-        let url = worker(&server, &without);
-        match RedisStore::connect(&url, redis::NAMESPACE).await {
-            // Without it the server cannot be looked at, and the store works.
-            Ok(_) => assert_eq!(right, "info"),
-            Err(error) => {
-                is_named(&error, right);
-                refused += 1;
+    let mut needed = 0;
+    for user in [StoreUser::Both, StoreUser::Coordinator, StoreUser::Worker] {
+        let rights = user.rights();
+        needed += rights.matches('+').count() - 1;
+        RedisStore::connect_as(user, &worker(&server, rights), redis::NAMESPACE)
+            .await
+            .expect("the rights of the list are enough");
+        assert_eq!(redis::keys(&server), [""; 0], "left by a start as {user:?}");
+        for (without, right) in without_each(rights) {
+            let url = worker(&server, &without);
+            match RedisStore::connect_as(user, &url, redis::NAMESPACE).await {
+                // Without it the server cannot be looked at, and the store works.
+                Ok(_) => assert_eq!(right, "info"),
+                Err(error) => {
+                    is_named(&error, right);
+                    refused += 1;
+                }
             }
+            assert_eq!(redis::keys(&server), [""; 0], "left by a start without {right}");
         }
-        assert_eq!(redis::keys(&server), [""; 0], "left by a start without {right}");
     }
-    assert_eq!(refused, RIGHTS.matches('+').count() - 1);
+    assert_eq!(refused, needed);
 
     let error = redis::refusal(&worker(&server, &RIGHTS.replace("~NAMESPACE:*", "~other:*"))).await;
     is_named(&error, "key");
@@ -85,6 +94,63 @@ async fn connect_to_a_cluster_names_each_missing_right() {
         let error = redis::refusal(&worker(&server, &format!("{RIGHTS} {without}"))).await;
         is_named(&error, right);
     }
+}
+
+#[tokio::test]
+async fn worker_cannot_write_what_only_a_coordinator_writes() {
+    if !is_installed() {
+        return;
+    }
+    let server = RedisServer::start(&[]);
+    let url = worker(&server, StoreUser::Worker.rights());
+    let client = redis_client(&url);
+    let mut connection = client.get_connection().unwrap();
+    let mut refused = |command: &[&str]| {
+        let mut request = ::redis::cmd(command[0]);
+        let reply: ::redis::RedisResult<::redis::Value> = request.arg(&command[1..]).query(&mut connection);
+        let error = reply.expect_err("it was allowed");
+        assert_eq!(error.code(), Some("NOPERM"), "{command:?}: {error}");
+    };
+    let key = |name: &str| format!("{}:v1:{{run}}:{name}", redis::NAMESPACE);
+    for name in ["job", "cancelled", "file:00ff", "file:00ff:0", "leader", "report"] {
+        refused(&["SET", &key(name), "forged"]);
+        refused(&["EXPIRE", &key(name), "1"]);
+        refused(&["DEL", &key(name)]);
+        refused(&[
+            "EVAL",
+            "return redis.call('SET', KEYS[1], 'forged')",
+            "1",
+            &key(name),
+        ]);
+    }
+    for name in ["leader", "report"] {
+        refused(&["GET", &key(name)]);
+    }
+    refused(&["XDEL", &key("outcomes"), "1-0"]);
+    refused(&["HSET", &format!("{}:v1:runs", redis::NAMESPACE), "run", "1"]);
+    refused(&["SCAN", "0"]);
+    refused(&["KEYS", "*"]);
+    refused(&["FLUSHALL"]);
+}
+
+#[tokio::test]
+async fn coordinator_cannot_write_outcomes() {
+    if !is_installed() {
+        return;
+    }
+    let server = RedisServer::start(&[]);
+    let url = worker(&server, StoreUser::Coordinator.rights());
+    let key = format!("{}:v1:{{run}}:outcomes", redis::NAMESPACE);
+    let mut connection = redis_client(&url).get_connection().unwrap();
+    let mut request = ::redis::cmd("XADD");
+    let reply: ::redis::RedisResult<String> = request
+        .arg(&[&key, "1-0", "t", "task", "o", "outcome"])
+        .query(&mut connection);
+    assert_eq!(reply.expect_err("it was allowed").code(), Some("NOPERM"));
+}
+
+fn redis_client(url: &str) -> ::redis::Client {
+    ::redis::Client::open(url).unwrap()
 }
 
 /// The rights without each of the commands, and the command.

@@ -5,10 +5,13 @@ Schemas know nothing of bsft. Here it is held that every flag is one that the pr
 it reads, that a pod has more time to end than its program, that KEDA looks at the queues that the code declares, and more of the kind.
 """
 import argparse
+import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import kubernetes_validate
@@ -24,6 +27,13 @@ FOREIGN = {"keda.sh/v1alpha1", "monitoring.coreos.com/v1"}
 APART = {"secret.example.yaml", "files.yaml"}
 # How long a program may take after --drain: five seconds for handing back, and its goodbyes.
 GOODBYES = 10
+
+# What each program gets, and no more.
+SECRETS = {
+    "bsft-coordinator": {"bsft-services-coordinator"},
+    "bsft-worker": {"bsft-services-worker", "bsft-lm-keys"},
+    "bsft-trainer": {"bsft-services-worker", "bsft-trainer-keys"},
+}
 
 wrong = []
 
@@ -80,6 +90,8 @@ def strict(name, document):
     mounted |= {claim["metadata"]["name"] for claim in document["spec"].get("volumeClaimTemplates", [])}
     for container in spec["containers"]:
         of = container["securityContext"]
+        tag = container["image"].rpartition(":")[2]
+        expect(re.match(r"\d+\.\d+\.\d+", tag), f"{name}: {container['image']} is no exact version")
         expect(of.get("allowPrivilegeEscalation") is False, f"{name}: may gain privileges")
         expect(of.get("capabilities") == {"drop": ["ALL"]}, f"{name}: keeps capabilities")
         expect(of.get("readOnlyRootFilesystem") or container["image"].startswith("rabbitmq:"), f"{name}: may write its image")
@@ -115,11 +127,10 @@ def program(document, programs, cargo_version, known):
         of = origin.get("configMapRef") or origin["secretRef"]
         expect(of["name"] in known, f"{name}: the content of {of['name']} is unknown")
         for variable in known.get(of["name"], ()):
-            reads = f"[env: {variable}" in manual or f'"{variable}"' in known["source"] or of["name"] == "bsft-lm-keys"
+            reads = f"[env: {variable}" in manual or f'"{variable}"' in known["source"] or of["name"].endswith("-keys")
             expect(reads, f"{name}: no program reads {variable} of {of['name']}")
-    is_worker = subcommand[0] == "bsft-worker"
-    keys = any("secretRef" in origin and origin["secretRef"]["name"] == "bsft-lm-keys" for origin in container["envFrom"])
-    expect(keys == is_worker, f"{name}: workers have the LMs' keys, and only they")
+    secrets = {origin["secretRef"]["name"] for origin in container["envFrom"] if "secretRef" in origin}
+    expect(secrets == SECRETS[name], f"{name}: has the secrets {sorted(secrets)}")
 
     # Time to end.
     drain = int(flags.get("--drain") or re.search(r"const DRAIN: Duration = Duration::from_secs\((\d+)\)", source("src/cli/execution.rs"))[1])
@@ -132,9 +143,70 @@ def program(document, programs, cargo_version, known):
     expect(port["name"] == "metrics", f"{name}: its port is called {port['name']}")
     expect(flags["--metrics-addr"] == f"0.0.0.0:{port['containerPort']}", f"{name}: listens at {flags['--metrics-addr']}")
     expect(annotated["prometheus.io/port"] == str(port["containerPort"]), f"{name}: annotated with another port")
-    for probe, path in [("startupProbe", "/healthz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")]:
-        expect(container[probe]["httpGet"] == {"path": path, "port": "metrics"}, f"{name}: its {probe} asks elsewhere")
+    expect(container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "metrics"}, f"{name}: its readinessProbe asks elsewhere")
+    # Who keeps the port busy ends no pod.
+    alive = flags["--alive-file"]
+    touched = int(re.search(r"const TOUCH_EVERY: Duration = Duration::from_secs\((\d+)\)", source("src/cli/alive_file.rs"))[1])
+    for probe in ("startupProbe", "livenessProbe"):
+        command = container[probe]["exec"]["command"]
+        expect(command[:2] == ["sh", "-c"] and f"stat -c %Y {alive})" in command[2], f"{name}: its {probe} looks at another file than {alive}")
+        expect(int(re.search(r"-lt (\d+)$", command[2])[1]) >= 4 * touched, f"{name}: its {probe} is less patient than the program")
+        expect(subprocess.run(command[:2] + [command[2].replace(alive, __file__ + ".missing")], capture_output=True).returncode != 0, f"{name}: its {probe} needs no file")
+        with tempfile.NamedTemporaryFile() as file:
+            fresh = command[:2] + [command[2].replace(alive, file.name)]
+            expect(subprocess.run(fresh).returncode == 0, f"{name}: its {probe} fails on a fresh file")
+            os.utime(file.name, (0, 0))
+            expect(subprocess.run(fresh).returncode != 0, f"{name}: its {probe} takes an old file")
     return flags
+
+
+def policies(everything):
+    """Nothing goes in or out without a rule, and no rule leads to the cloud's metadata service."""
+    rules = {one["metadata"]["name"]: one["spec"] for one in everything if one["kind"] == "NetworkPolicy"}
+    denied = rules.pop("default-deny")
+    expect(denied == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}, "default-deny: allows something")
+    for name, spec in rules.items():
+        (kind,) = spec["policyTypes"]
+        for rule in spec[kind.lower()]:
+            ends = rule["to" if kind == "Egress" else "from"]
+            expect(ends and rule["ports"], f"{name}: is open on one side")
+            blocks = {end["ipBlock"]["cidr"]: end["ipBlock"]["except"] for end in ends if "ipBlock" in end}
+            wanted = {"0.0.0.0/0": ["169.254.0.0/16"], "::/0": ["fe80::/10", "fd00:ec2::254/128"]}
+            expect(not blocks or (kind == "Egress" and blocks == wanted), f"{name}: leads to link-local addresses")
+
+    def ports(component, kind):
+        labels = {"app.kubernetes.io/name": "bsft", "app.kubernetes.io/component": component}
+        selected = [spec for spec in rules.values() if spec["podSelector"].get("matchLabels", {}).items() <= labels.items()]
+        return {port["port"] for spec in selected for rule in spec.get(kind, []) for port in rule["ports"]}
+
+    services = {53, 5671, 5672, 6379}
+    expect(ports("bsft-coordinator", "egress") == services, f"the coordinator talks to {ports('bsft-coordinator', 'egress')}")
+    for component in ("bsft-worker", "bsft-trainer"):
+        expect(ports(component, "egress") == services | {443}, f"{component} talks to {ports(component, 'egress')}")
+        expect(ports(component, "ingress") == {"metrics"}, f"{component} listens at {ports(component, 'ingress')}")
+    programs_only = [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "bsft"}}}]
+    for name, port in (("rabbitmq", "amqp"), ("redis", "redis")):
+        for rule in rules[name]["ingress"]:
+            opened = [one["port"] for one in rule["ports"]]
+            expect(opened == [port] if rule["from"] == programs_only else opened == ["management"], f"{name}: {opened} is open to {rule['from']}")
+
+
+def trial(everything):
+    """RabbitMQ and Redis start as they do in compose; KEDA has a user of its own."""
+    def plain(path):
+        return "".join(line for line in source(path).splitlines(True) if not line.startswith("#"))
+
+    rabbitmq, redis = (named(everything, "ConfigMap", name)["data"] for name in ("rabbitmq", "redis"))
+    expect(rabbitmq["20-bsft.conf"] == plain("deploy/rabbitmq.conf"), "services.yaml: another rabbitmq.conf")
+    expect(rabbitmq["rabbitmq-start.sh"] == source("deploy/rabbitmq-start.sh"), "services.yaml: another rabbitmq-start.sh")
+    expect(redis["redis.conf"] == plain("deploy/redis.conf"), "services.yaml: another redis.conf")
+    expect(redis["redis-start.sh"] == source("deploy/redis-start.sh"), "services.yaml: another redis-start.sh")
+    ours, theirs = json.loads(source("deploy/rabbitmq-definitions.json")), json.loads(rabbitmq["rabbitmq-definitions.json"])
+    keda = {"name": "keda", "password": "KEDA_PASSWORD", "tags": ["monitoring"]}
+    expect(theirs["users"] == ours["users"] + [keda], "services.yaml: other users of RabbitMQ")
+    nothing = {"user": "keda", "vhost": "/", "configure": "^$", "write": "^$", "read": "^$"}
+    expect(theirs["permissions"] == ours["permissions"] + [nothing], "services.yaml: other permissions of RabbitMQ")
+    expect(theirs["policies"] == ours["policies"] and theirs["vhosts"] == ours["vhosts"], "services.yaml: other policies of RabbitMQ")
 
 
 def exit_codes():
@@ -238,6 +310,8 @@ def main():
     expect(monitored["podMetricsEndpoints"][0]["port"] == "metrics", "PodMonitor: its port")
     kustomization(everything, cargo_version)
     neighbours(everything)
+    policies(everything)
+    trial(everything)
     if wrong:
         sys.exit("\n".join(["wrong in deploy/kubernetes:", *wrong]))
     print(f"{len(everything)} objects are valid for Kubernetes {' and '.join(VERSIONS)}, and in step with the programs")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# deploy/kubernetes against Kubernetes' published schemas, and against the programs that they start. Takes kubernetes-validate from PyPI,
+# deploy/docker-compose.yml against the operators' notes, and deploy/kubernetes against Kubernetes' published schemas, and against the programs that they start. Takes kubernetes-validate from PyPI,
 # which brings the schemas; without it nothing is checked, and it prints SKIPPED. KEDA's and the Prometheus operator's schemas are in no registry.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -17,4 +17,5 @@ if ! is_there; then
     echo "SKIPPED: deploy/kubernetes was not checked ($tool could not be installed)"
     exit 0
 fi
+"$venv/bin/python" tests/deploy/compose.py
 exec "$venv/bin/python" tests/deploy/kubernetes.py --programs "$target/debug"

@@ -14,9 +14,10 @@ if [ -z "${BSFT_TEST_AMQP_URL:-}" ]; then
         rm -rf "$broker_dir"
     }
     read -r BSFT_TEST_AMQP_URL <&"$broker_out" || { echo "the tests' RabbitMQ did not start" >&2; exit 1; }
-    # The tests' user has the least rights, made as in docs/operations/servers.md.
+    # The tests' users have the least rights, made as in docs/operations/servers.md.
     rabbitmqctl() { tests/support/rabbitmq.sh "$broker_dir" ctl "$@"; }
-    eval "$(sed -n '/^## Rights of the RabbitMQ user$/,/^## /s/^\(rabbitmqctl .*\)/\1/p' docs/operations/servers.md | sed 's/PASSWORD/hunter2/')"
-    export BSFT_TEST_AMQP_URL=${BSFT_TEST_AMQP_URL/guest:guest/worker:hunter2}
+    eval "$(sed -n '/^## Rights of the RabbitMQ users$/,/^## /p' docs/operations/servers.md | sed -n '/^```sh$/,/^```$/p' |
+        sed '/^```/d; s/PASSWORD/hunter2/')"
+    export BSFT_TEST_AMQP_URL=${BSFT_TEST_AMQP_URL/guest:guest/coordinator:hunter2}
     echo "testing the queue on a RabbitMQ at $BSFT_TEST_AMQP_URL"
 fi

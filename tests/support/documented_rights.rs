@@ -17,31 +17,28 @@ eval "$block"
 /// The password that the notes leave to the reader.
 const PASSWORD: &str = "PASSWORD";
 
-/// The user's name in the notes.
-pub(crate) const USER: &str = "worker";
+/// The names of the users in the notes.
+pub(crate) const COORDINATOR: &str = "coordinator";
+pub(crate) const WORKER: &str = "worker";
 
-/// The arguments of each `rabbitmqctl` that makes the user of RabbitMQ, who gets this password.
-pub(crate) fn rabbitmq_user(password: &str) -> Vec<Vec<String>> {
-    commands("Rights of the RabbitMQ user", password)
+/// The arguments of each `rabbitmqctl` that makes the users of RabbitMQ, who get this password.
+pub(crate) fn rabbitmq_users(password: &str) -> Vec<Vec<String>> {
+    commands("Rights of the RabbitMQ users", password)
 }
 
-/// The rules of the user of Redis, who gets this password and the keys of this namespace.
-pub(crate) fn redis_user(password: &str, namespace: &str) -> Vec<String> {
-    let mut commands = commands("Rights of the Redis user", password).into_iter();
-    let command = commands.next().unwrap();
-    assert_eq!(command[..3], ["ACL", "SETUSER", USER]);
-    let keys = format!("~bsft:{namespace}:*");
-    let rules = command.into_iter().skip(3);
-    let rules = rules.map(|rule| {
-        if rule == "~bsft:default:*" {
-            keys.clone()
-        } else {
-            rule
-        }
-    });
-    let rules: Vec<String> = rules.collect();
-    assert!(rules.contains(&keys), "{rules:?}");
-    rules
+/// The name and the rules of each user of Redis, who get this password and the keys of this namespace.
+pub(crate) fn redis_users(password: &str, namespace: &str) -> Vec<Vec<String>> {
+    let commands = commands("Rights of the Redis users", password);
+    assert_eq!(commands.len(), 2);
+    let of_namespace = |command: Vec<String>| {
+        assert_eq!(command[..2], ["ACL", "SETUSER"]);
+        let rules = command.iter().skip(2);
+        let rules = rules.map(|rule| rule.replace("~bsft:default:", &format!("~bsft:{namespace}:")));
+        let rules: Vec<String> = rules.collect();
+        assert_ne!(rules, command[2..]);
+        rules
+    };
+    commands.into_iter().map(of_namespace).collect()
 }
 
 /// The arguments of the `rabbitmqctl` that ends dead letters.

@@ -1,6 +1,6 @@
 //! `tests/support/rabbitmq.sh` as a process: a real RabbitMQ that ends with the test, however the test ends.
 
-use super::documented_rights::{USER, rabbitmq_user};
+use super::documented_rights::{COORDINATOR, WORKER, rabbitmq_users};
 use super::wait::until;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -10,6 +10,9 @@ use tempfile::TempDir;
 
 /// Names a broker that all tests may share, each in a namespace of its own.
 pub(crate) const SHARED: &str = "BSFT_TEST_AMQP_URL";
+
+/// The password of both users.
+const PASSWORD: &str = "hunter2";
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/rabbitmq.sh");
 
@@ -26,15 +29,21 @@ pub(crate) fn installed() -> bool {
     installed
 }
 
-/// The broker that tests share, for a user with the least rights: the one in the environment, or else one of this process.
+/// The broker that tests share, for the coordinator's user, who has the least rights: the one in the environment, or else one of this
+/// process.
 pub(crate) fn shared_url() -> String {
     static OWN: OnceLock<(RabbitMqServer, String)> = OnceLock::new();
     let own = || {
         let rabbitmq = RabbitMqServer::start("[].");
-        let url = rabbitmq.admit_worker();
+        let url = rabbitmq.admit_users();
         (rabbitmq, url)
     };
     std::env::var(SHARED).unwrap_or_else(|_| OWN.get_or_init(own).1.clone())
+}
+
+/// Where a worker finds the broker that this is the coordinator's URL of.
+pub(crate) fn worker_url(url: &str) -> String {
+    url.replace(&format!("{COORDINATOR}:"), &format!("{WORKER}:"))
 }
 
 /// A broker of one test's own.
@@ -85,14 +94,13 @@ impl RabbitMqServer {
         self.urls[1].clone()
     }
 
-    /// Makes the user of the operator's notes; where that one finds the broker.
-    pub(crate) fn admit_worker(&self) -> String {
-        let password = "hunter2";
-        for command in rabbitmq_user(password) {
+    /// Makes the users of the operator's notes; where the coordinator finds the broker.
+    pub(crate) fn admit_users(&self) -> String {
+        for command in rabbitmq_users(PASSWORD) {
             let command: Vec<&str> = command.iter().map(String::as_str).collect();
             self.ctl(&command);
         }
-        self.url_of(USER, password)
+        self.url_of(COORDINATOR, PASSWORD)
     }
 
     /// Where another user finds it.

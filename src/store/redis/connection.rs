@@ -46,7 +46,8 @@ pub(super) enum RedisTopology {
 pub(super) struct RedisLink {
     address: RedisAddress,
     topology: RedisTopology,
-    namespace: String,
+    /// The permissions of its user, for errors.
+    needed: String,
     /// Whether the server has accepted the user. A later refusal means that the server's configuration was
     /// changed.
     was_let_in: AtomicBool,
@@ -68,7 +69,7 @@ enum Connection {
 
 impl RedisLink {
     /// Connects at the first call.
-    pub(super) fn new(address: RedisAddress, topology: RedisTopology, namespace: &str) -> RedisLink {
+    pub(super) fn new(address: RedisAddress, topology: RedisTopology, needed: String) -> RedisLink {
         let current = Mutex::new(Dialled {
             number: 0,
             connection: dial(address.clone(), topology),
@@ -76,7 +77,7 @@ impl RedisLink {
         RedisLink {
             address,
             topology,
-            namespace: namespace.to_owned(),
+            needed,
             was_let_in: AtomicBool::new(false),
             current,
         }
@@ -145,7 +146,7 @@ impl RedisLink {
     }
 
     fn error(&self, fault: &RedisFault) -> StoreError {
-        match fault.at(&self.address, &self.namespace) {
+        match fault.at(&self.address, &self.needed) {
             StoreError::Refused { place, message } if self.was_let_in.load(Ordering::Relaxed) => {
                 let message = format!("{message}; {LET_IN_AGAIN}");
                 StoreError::LockedOut { place, message }

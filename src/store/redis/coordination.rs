@@ -64,10 +64,11 @@ impl Coordination for RedisStore {
             worker,
             lease_ms: millis(lease),
         });
-        let call = SIGN.call([self.keys.workers(run), self.keys.job(run)]);
+        let call = SIGN.call([self.keys.workers(run)]);
         let call = call.bytes(worker.process.id.as_bytes()).bytes(&about);
+        let job = self.keys.job(run);
         let call = call.number(millis(lease)).number(KEPT.as_secs());
-        self.link.run(call).await.map(drop)
+        self.link.run(call.bytes(job.as_bytes())).await.map(drop)
     }
 
     async fn workers(&self, run: &RunId) -> Result<Vec<Heartbeat>, StoreError> {

@@ -1,7 +1,6 @@
 //! Converts errors of the server or the connection into store errors: transient or permanent, with what to
 //! change.
 
-use super::rights::needed;
 use super::url::RedisAddress;
 use crate::store::StoreError;
 use crate::{system_error, tls};
@@ -72,8 +71,8 @@ impl RedisFault {
         }
     }
 
-    /// As an error of the store at that address, whose user has this namespace.
-    pub(super) fn at(&self, address: &RedisAddress, namespace: &str) -> StoreError {
+    /// As an error of the store at that address, whose user needs these permissions.
+    pub(super) fn at(&self, address: &RedisAddress, needed: &str) -> StoreError {
         let place = address.place.clone();
         let error = match self {
             RedisFault::Redis(error) => error,
@@ -95,7 +94,7 @@ impl RedisFault {
             return StoreError::Unreachable { place, message };
         }
         if let Some(code) = code(error) {
-            return of_server(code, place, message, namespace);
+            return of_server(code, place, message, needed);
         }
         match error.kind() {
             kind if kind == ErrorKind::AuthenticationFailed || message.contains(PASSWORD_REFUSED) => {
@@ -111,11 +110,11 @@ impl RedisFault {
                     "{message}; check that host and port are a Redis server's, and whether it requires TLS (rediss://)"
                 ),
             },
-            _ if message.contains(DATABASE_REFUSED) => of_database(place, message, namespace),
+            _ if message.contains(DATABASE_REFUSED) => of_database(place, message, needed),
             ErrorKind::Server(_) | ErrorKind::Extension
                 if DENIED_IN_SCRIPT.iter().any(|denied| message.contains(denied)) =>
             {
-                refused(place, &message, namespace)
+                refused(place, &message, needed)
             }
             ErrorKind::Server(_) | ErrorKind::Extension
                 if message.contains(IN_SCRIPT) && !NOT_THE_DATA.iter().any(|part| message.contains(part)) =>
@@ -145,13 +144,13 @@ fn io_error(error: &RedisError) -> Option<&io::Error> {
     error.source()?.downcast_ref::<Source>()?.downcast_ref()
 }
 
-fn of_server(code: &str, place: String, message: String, namespace: &str) -> StoreError {
+fn of_server(code: &str, place: String, message: String, needed: &str) -> StoreError {
     match code {
         "NOAUTH" => StoreError::Refused {
             place,
             message: format!("{message}; put user and password into the URL"),
         },
-        "NOPERM" => refused(place, &message, namespace),
+        "NOPERM" => refused(place, &message, needed),
         "WRONGTYPE" => StoreError::ForeignData { place, message },
         "MISCONF" => StoreError::Unreachable {
             place,
@@ -182,9 +181,9 @@ fn of_server(code: &str, place: String, message: String, namespace: &str) -> Sto
 }
 
 /// Selecting the database is the first command, so a server that requires a password rejects it here.
-fn of_database(place: String, message: String, namespace: &str) -> StoreError {
+fn of_database(place: String, message: String, needed: &str) -> StoreError {
     if message.contains("Authentication required") {
-        return of_server("NOAUTH", place, message, namespace);
+        return of_server("NOAUTH", place, message, needed);
     }
     StoreError::Misconfigured {
         place,
@@ -192,10 +191,10 @@ fn of_database(place: String, message: String, namespace: &str) -> StoreError {
     }
 }
 
-fn refused(place: String, message: &str, namespace: &str) -> StoreError {
+fn refused(place: String, message: &str, needed: &str) -> StoreError {
     StoreError::Refused {
         place,
-        message: format!("{message}; the user needs: {}", needed(namespace)),
+        message: format!("{message}; the user needs: {needed}"),
     }
 }
 
@@ -214,6 +213,7 @@ fn code(error: &RedisError) -> Option<&'static str> {
 mod tests {
     use super::*;
     use crate::error_action::ErrorAction;
+    use crate::store::redis::StoreUser;
 
     fn error_of(reply: &str) -> StoreError {
         let error = redis::parse_redis_value(reply.as_bytes())
@@ -222,7 +222,7 @@ mod tests {
             .unwrap_err();
         RedisFault::Redis(error).at(
             &RedisAddress::parse("redis://u:hunter2@host").unwrap(),
-            "bsft:team-a",
+            &StoreUser::Both.needed("bsft:team-a"),
         )
     }
 

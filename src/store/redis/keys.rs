@@ -18,6 +18,14 @@ pub(super) fn mark(task: TaskId) -> i64 {
     i64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
+/// The keys of the permission check.
+pub(super) struct ProbeKeys {
+    /// Those that it creates and deletes.
+    pub(super) written: Vec<String>,
+    /// One that it reads.
+    pub(super) read: String,
+}
+
 /// The keys of one namespace.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
@@ -126,10 +134,23 @@ impl Keys {
         format!("{}:{LAYOUT}:runs", self.namespace)
     }
 
-    /// Keys that the permission check creates and deletes.
-    pub(super) fn probe(&self) -> [String; 4] {
-        let run = RunId("probe".to_owned());
-        ["hash", "stream", "set", "string"].map(|kind| self.run_key(&run, &format!("probe:{kind}")))
+    /// The keys of the permission check. They are those of a run that does not exist, because a user's permissions depend on the names.
+    pub(super) fn probe(&self, is_worker: bool) -> ProbeKeys {
+        let (run, task) = (RunId("probe".to_owned()), TaskId([0; 16]));
+        let mut written = vec![
+            self.task(&run, task),
+            self.outcomes(&run),
+            self.done(&run, task),
+            self.position(&run),
+            self.workers(&run),
+        ];
+        if !is_worker {
+            written.extend([self.leader(&run), self.report(&run)]);
+        }
+        ProbeKeys {
+            written,
+            read: self.job(&run),
+        }
     }
 
     fn run_key(&self, run: &RunId, what: &str) -> String {

@@ -30,7 +30,7 @@ mod start_checks;
 mod url;
 
 pub use expiry::KEPT;
-pub use rights::{CLUSTER_RIGHTS, FORGET_RIGHTS, RIGHTS};
+pub use rights::{CLUSTER_RIGHTS, COORDINATOR_RIGHTS, FORGET_RIGHTS, RIGHTS, StoreUser, WORKER_RIGHTS};
 
 use super::{Claim, Position, Store, StoreError, Stored};
 use crate::service_url::ServiceUrl;
@@ -69,7 +69,10 @@ pub struct RedisStore {
     records: Batcher<RecordItem>,
     finishes: Batcher<FinishItem>,
     in_doubt: InDoubtCalls,
+    /// Of the outcomes.
     lifetimes: Lifetimes,
+    /// Of the jobs, which only a coordinator may write.
+    job_lifetimes: Lifetimes,
     sizes: Sizes,
 }
 
@@ -94,12 +97,21 @@ impl RedisStore {
     /// [`StoreError::LockedOut`]. [`StoreError::Misconfigured`]: the URL, the namespace, or a server that
     /// may evict outcomes or accepts no writes.
     pub async fn connect(url: &str, namespace: &str) -> Result<RedisStore, StoreError> {
+        RedisStore::connect_as(StoreUser::Both, url, namespace).await
+    }
+
+    /// Connects as [`RedisStore::connect`] does, and checks only the permissions that this user needs.
+    ///
+    /// # Errors
+    ///
+    /// As for [`RedisStore::connect`].
+    pub async fn connect_as(user: StoreUser, url: &str, namespace: &str) -> Result<RedisStore, StoreError> {
         let (address, keys) = read(url, namespace)?;
         if address.is_encrypted() {
             // Fails if another part of the process installed one, which serves as well.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        let link = Arc::new(start_checks::checked(address, &keys).await?);
+        let link = Arc::new(start_checks::checked(address, &keys, user).await?);
         Ok(RedisStore {
             claims: Batcher::new(Arc::clone(&link), keys.clone()),
             records: Batcher::new(Arc::clone(&link), keys.clone()),
@@ -108,6 +120,7 @@ impl RedisStore {
             keys,
             in_doubt: InDoubtCalls::default(),
             lifetimes: Lifetimes::default(),
+            job_lifetimes: Lifetimes::default(),
             sizes: Sizes::default(),
         })
     }
@@ -128,22 +141,34 @@ impl RedisStore {
 
     /// Checks that the server answers, with a command that every user of bsft may run on its own keys.
     pub async fn probe(&self) -> Result<(), StoreError> {
-        let [_, _, _, string] = self.keys.probe();
-        self.link.ask(redis::cmd("GET").arg(string)).await.map(drop)
+        let key = self.keys.probe(true).read;
+        self.link.ask(redis::cmd("GET").arg(key)).await.map(drop)
     }
 
-    /// Extends the lifetime of the run's keys, at most once per hour.
+    /// Extends the lifetime of the run's outcomes, at most once per hour.
+    async fn keep_outcomes(&self, run: &RunId) -> Result<(), StoreError> {
+        let keys = [self.keys.outcomes(run), self.keys.position(run)];
+        self.keep_keys(&self.lifetimes, run, keys).await
+    }
+
+    /// Extends the lifetime of the run's keys as a coordinator, at most once per hour.
     async fn keep(&self, run: &RunId) -> Result<(), StoreError> {
-        if !self.lifetimes.is_due(run) {
+        self.keep_outcomes(run).await?;
+        self.keep_keys(&self.job_lifetimes, run, [self.keys.job(run)])
+            .await
+    }
+
+    async fn keep_keys(
+        &self,
+        lifetimes: &Lifetimes,
+        run: &RunId,
+        keys: impl IntoIterator<Item = String>,
+    ) -> Result<(), StoreError> {
+        if !lifetimes.is_due(run) {
             return Ok(());
         }
-        let keys = [
-            self.keys.job(run),
-            self.keys.outcomes(run),
-            self.keys.position(run),
-        ];
         self.link.run(KEEP.call(keys).number(KEPT.as_secs())).await?;
-        self.lifetimes.put_off(run);
+        lifetimes.put_off(run);
         Ok(())
     }
 
@@ -189,7 +214,7 @@ impl Store for RedisStore {
     }
 
     async fn claim(&self, run: &RunId, task: TaskId, lease: Duration) -> Result<Claim, StoreError> {
-        self.keep(run).await?;
+        self.keep_outcomes(run).await?;
         let in_flight = self.in_doubt.begin(InDoubtRequest::Claim(run.clone(), task));
         let item = ClaimItem {
             task,

@@ -1,21 +1,62 @@
-//! The permissions that the store's user needs on the server: one list for error messages, operators and
+//! The permissions that the store's users need on the server: one list for error messages, operators and
 //! tests.
 
-/// The minimal permissions, as Redis ACL rules. Without `info` the store works but cannot warn about a
-/// server that loses outcomes. A URL with a database number requires `+select` as well.
+/// The permissions of a process that is coordinator and worker, as Redis ACL rules. Without `info` the store works but cannot warn
+/// about a server that loses outcomes. A URL with a database number requires `+select` as well.
 pub const RIGHTS: &str = "~NAMESPACE:* +del +eval +evalsha +expire +get +hdel +hexists +hget +hgetall +hkeys +hmget +hset +hsetnx \
                           +info +pttl +sadd +set +sismember +srem +time +ttl +xadd +xdel +xrange";
 
-/// Additional permissions on each node of a cluster.
-pub const CLUSTER_RIGHTS: &str = "+asking +cluster|slots +ping";
+/// The permissions of a coordinator: it cannot add outcomes.
+pub const COORDINATOR_RIGHTS: &str = "~NAMESPACE:* +del +eval +evalsha +expire +get +hdel +hexists +hget +hgetall +hkeys +hmget \
+                                      +hset +hsetnx +info +pttl +sadd +set +sismember +srem +time +xdel +xrange";
+
+/// The permissions of a worker: it reads jobs, cancellations and training files, and cannot write them.
+pub const WORKER_RIGHTS: &str = "%R~NAMESPACE:v1:{*}:job %R~NAMESPACE:v1:{*}:cancelled %R~NAMESPACE:v1:{*}:file:* \
+                                 ~NAMESPACE:v1:{*}:task:* ~NAMESPACE:v1:{*}:done:* ~NAMESPACE:v1:{*}:outcomes \
+                                 ~NAMESPACE:v1:{*}:position ~NAMESPACE:v1:{*}:workers ~NAMESPACE:v1:{account:* \
+                                 +eval +evalsha +expire +get +hdel +hgetall +hmget +hset +info +set +sismember +time +ttl +xadd";
 
 /// The additional permission of a user that forgets runs.
 pub const FORGET_RIGHTS: &str = "+scan";
 
-/// The permissions with the keys of this namespace, ready to be granted.
-pub(super) fn needed(namespace: &str) -> String {
-    let rights = RIGHTS.replace("NAMESPACE", namespace);
-    format!("{rights}, and on a cluster {CLUSTER_RIGHTS}")
+/// Additional permissions on each node of a cluster.
+pub const CLUSTER_RIGHTS: &str = "+asking +cluster|slots +ping";
+
+/// What a process does on the server, which decides the permissions that it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreUser {
+    /// It plans runs and collects outcomes.
+    Coordinator,
+    /// It executes tasks.
+    Worker,
+    /// Both in one process.
+    Both,
+}
+
+impl StoreUser {
+    /// Its minimal permissions, with `NAMESPACE` for the namespace.
+    pub fn rights(self) -> &'static str {
+        match self {
+            StoreUser::Coordinator => COORDINATOR_RIGHTS,
+            StoreUser::Worker => WORKER_RIGHTS,
+            StoreUser::Both => RIGHTS,
+        }
+    }
+
+    /// Its name in `probe.lua`.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            StoreUser::Coordinator => "coordinator",
+            StoreUser::Worker => "worker",
+            StoreUser::Both => "both",
+        }
+    }
+
+    /// The permissions with the keys of this namespace, ready to be granted.
+    pub(super) fn needed(self, namespace: &str) -> String {
+        let rights = self.rights().replace("NAMESPACE", namespace);
+        format!("{rights}, and on a cluster {CLUSTER_RIGHTS}")
+    }
 }
 
 #[cfg(test)]
@@ -74,9 +115,24 @@ mod tests {
     fn operations_docs_list_the_same_rights() {
         let notes = include_str!("../../../docs/operations/servers.md");
         let words = notes.split_whitespace().filter(|word| *word != "\\");
-        let notes = words.collect::<Vec<_>>().join(" ");
-        let (_keys, commands) = RIGHTS.split_once(' ').unwrap();
-        assert!(notes.contains(commands), "{commands}");
+        let notes = words
+            .map(|word| word.trim_matches('\''))
+            .collect::<Vec<_>>()
+            .join(" ");
+        for rights in [COORDINATOR_RIGHTS, WORKER_RIGHTS] {
+            let rights = rights.replace("NAMESPACE", "bsft:default");
+            assert!(notes.contains(&rights), "{rights}");
+        }
         assert!(notes.contains(CLUSTER_RIGHTS), "{CLUSTER_RIGHTS}");
+    }
+
+    #[test]
+    fn both_users_together_have_the_rights_of_one_process() {
+        let both = &listed(COORDINATOR_RIGHTS) | &listed(WORKER_RIGHTS);
+        assert_eq!(both, listed(RIGHTS));
+        // What makes outcomes is the worker's alone, and what removes them the coordinator's.
+        let of_workers = &both - &listed(COORDINATOR_RIGHTS);
+        assert_eq!(of_workers, listed("+ttl +xadd"));
+        assert!(!listed(WORKER_RIGHTS).contains("del") && !listed(WORKER_RIGHTS).contains("xdel"));
     }
 }

@@ -3,6 +3,7 @@
 use super::connection::{RedisLink, RedisTopology};
 use super::expiry::KEPT;
 use super::keys::Keys;
+use super::rights::StoreUser;
 use super::script::PROBE;
 use super::url::RedisAddress;
 use crate::store::StoreError;
@@ -15,9 +16,14 @@ const ROOM: u64 = 128 << 20;
 /// The first version whose scripts may read the clock before they write.
 const OLDEST: u64 = 5;
 
-/// Connects and checks.
-pub(super) async fn checked(address: RedisAddress, keys: &Keys) -> Result<RedisLink, StoreError> {
-    let link = RedisLink::new(address, RedisTopology::Single, keys.namespace());
+/// Connects and checks what this user needs.
+pub(super) async fn checked(
+    address: RedisAddress,
+    keys: &Keys,
+    user: StoreUser,
+) -> Result<RedisLink, StoreError> {
+    let needed = user.needed(keys.namespace());
+    let link = RedisLink::new(address, RedisTopology::Single, needed.clone());
     let info = link.ask(&redis::cmd("INFO")).await;
     let topology = match info {
         Ok(info) => {
@@ -45,17 +51,17 @@ pub(super) async fn checked(address: RedisAddress, keys: &Keys) -> Result<RedisL
     };
     let link = match topology {
         RedisTopology::Single => link,
-        RedisTopology::Cluster => {
-            RedisLink::new(link.address().clone(), RedisTopology::Cluster, keys.namespace())
-        }
+        RedisTopology::Cluster => RedisLink::new(link.address().clone(), RedisTopology::Cluster, needed),
     };
     if topology == RedisTopology::Cluster {
         // The client sends these itself, to check a node and while keys move.
         link.ask(&redis::cmd("PING")).await?;
         link.ask(&redis::cmd("ASKING")).await?;
     }
-    link.try_out(PROBE.call(keys.probe()).number(KEPT.as_secs()))
-        .await?;
+    let probe = keys.probe(user == StoreUser::Worker);
+    let call = PROBE.call(probe.written).number(KEPT.as_secs());
+    let call = call.bytes(user.name().as_bytes()).bytes(probe.read.as_bytes());
+    link.try_out(call).await?;
     link.is_let_in();
     Ok(link)
 }

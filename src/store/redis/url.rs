@@ -29,7 +29,8 @@ impl RedisAddress {
         if !matches!(read.scheme(), "redis" | "rediss") || read.host().is_none() {
             return Err(unreadable());
         }
-        if read.fragment() == Some("insecure") {
+        let is_whole = !read.path().contains('@') && read.query().is_none();
+        if is_whole && read.fragment() == Some("insecure") {
             return Err(misconfigured(
                 &shown(&read, false),
                 format!("it ends in #insecure, but certificates are always checked; {FORM}"),

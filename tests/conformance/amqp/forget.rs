@@ -84,7 +84,7 @@ async fn drained(url: &str, name: &str, messages: usize) -> Vec<(Vec<u8>, i64)> 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn forget_takes_the_run_out_of_every_queue_and_keeps_the_order_of_the_rest() {
+async fn forget_takes_a_run_out_of_every_queue_and_keeps_the_others_in_order() {
     if !Fresh::available() {
         return;
     }
