@@ -54,7 +54,7 @@ pub(crate) fn explained(error: &Error) -> Option<String> {
 
 fn of_certificate(error: &CertificateError) -> String {
     match error {
-        CertificateError::UnknownIssuer => format!(
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
             "the server's certificate is from an authority that is not trusted here: put the authority's certificate into the file \
              that {FILE} names"
         ),
@@ -73,7 +73,7 @@ fn of_certificate(error: &CertificateError) -> String {
             "the server's certificate is for another host: correct the host in the address, or the certificate".to_owned()
         }
         CertificateError::NotValidForNameContext { expected, presented } => {
-            let shown: Vec<&str> = presented.iter().take(SHOWN_NAMES).map(String::as_str).collect();
+            let shown: Vec<&str> = presented.iter().take(SHOWN_NAMES).map(|name| bare(name)).collect();
             let names = match (shown.len(), presented.len()) {
                 (0, _) => "no host (it has no subjectAltName)".to_owned(),
                 (shown_names, all) if shown_names < all => format!("{} and others", shown.join(", ")),
@@ -90,6 +90,12 @@ fn of_certificate(error: &CertificateError) -> String {
         CertificateError::Other(OtherError(error)) => of_kind(&format!("{error:?}")),
         error => of_kind(&error.to_string()),
     }
+}
+
+/// The name in a text such as `DnsName("lm.example")`.
+fn bare(name: &str) -> &str {
+    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.unwrap_or(name).trim_matches('"')
 }
 
 /// Errors whose types belong to other crates, by their names there.
@@ -190,7 +196,10 @@ mod tests {
                 CertificateError::Other(other).into(),
                 "basicConstraints = CA:FALSE",
             ),
-            (names(&["a", "b"]).into(), "is for a, b, not for lm.example"),
+            (
+                names(&["DnsName(\"a\")", "IpAddress(::1)"]).into(),
+                "is for a, ::1, not for lm.example",
+            ),
             (names(&[]).into(), "no subjectAltName"),
             (names(&["a"; 6]).into(), "a, a, a, a, a and others"),
             (

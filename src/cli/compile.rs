@@ -110,7 +110,7 @@ impl Inputs {
 
     /// Runs the job to its end.
     fn run(self, flags: &CompileFlags, retry: Retry) -> Result<Exit, Exit> {
-        let flags = &self.with_open_files(flags);
+        let flags = &self.with_open_files(flags)?;
         let mut monitor = Monitor::bind(&flags.workers.monitor)?;
         let (dir, _lock) = locked(&self.out, &resume_command(flags))?;
         let events = EventLog::open(&dir).map_err(|error| {
@@ -146,8 +146,8 @@ impl Inputs {
         })?
     }
 
-    /// The flags with a concurrency for which the process has open files.
-    fn with_open_files(&self, flags: &CompileFlags) -> CompileFlags {
+    /// The flags with a concurrency for which the process has open files. An error has been printed.
+    fn with_open_files(&self, flags: &CompileFlags) -> Result<CompileFlags, Exit> {
         let mut flags = flags.clone();
         let in_flight = workers(self.services.as_ref(), &flags.workers).in_flight_here();
         let concurrency = &mut flags.workers.concurrency;
@@ -156,8 +156,8 @@ impl Inputs {
             servers: asked_servers(&self.job),
             monitor: &flags.workers.monitor,
         };
-        *concurrency = fit(*concurrency, &openers);
-        flags
+        *concurrency = fit(*concurrency, &openers)?;
+        Ok(flags)
     }
 
     async fn execute(

@@ -42,8 +42,12 @@ pub(super) fn work(flags: &WorkerArgs) -> Exit {
         servers: usize::from(flags.lanes.contains(&QueueName::Bootstrap)),
         monitor: &flags.monitor,
     };
+    let concurrency = match fit(flags.concurrency, &openers) {
+        Ok(concurrency) => concurrency,
+        Err(exit) => return exit,
+    };
     let flags = &WorkerArgs {
-        concurrency: fit(flags.concurrency, &openers),
+        concurrency,
         ..flags.clone()
     };
     let monitor = match Monitor::bind(&flags.monitor) {

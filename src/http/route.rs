@@ -112,6 +112,7 @@ impl Proxy {
         }
         let innermost = causes(error).last().map(|cause| shorten(&cause.to_string()));
         let innermost = innermost.unwrap_or_default();
+        let innermost = innermost.trim_start_matches("tunnel error: ");
         let is_reached = all.contains("tunnel error: ") && !all.contains("underlying connection");
         if is_reached {
             return format!(

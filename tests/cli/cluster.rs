@@ -98,8 +98,19 @@ impl Cluster {
     }
 
     pub(crate) fn start_in(&self, folder: &Folder, arguments: &[&str]) -> Running {
-        let variables = self.variables(self.amqp_url.clone(), COORDINATOR);
-        let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, &**value)).collect();
+        self.start_with_in(folder, arguments, &[])
+    }
+
+    /// The same with more variables.
+    pub(crate) fn start_with_in(
+        &self,
+        folder: &Folder,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Running {
+        let own = self.variables(self.amqp_url.clone(), COORDINATOR);
+        let own = own.iter().map(|(name, value)| (*name, &**value));
+        let variables: Vec<(&str, &str)> = own.chain(variables.iter().copied()).collect();
         folder.start_with(arguments, &variables)
     }
 

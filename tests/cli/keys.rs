@@ -2,10 +2,9 @@
 
 use super::cluster::Cluster;
 use crate::support::{Ended, Folder, JobFile, LmServer};
-use bsft::broker::{Broker as _, Queue};
+use bsft::broker::Queue;
 use std::io::Read as _;
 use std::net::TcpListener;
-use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -172,17 +171,8 @@ fn message_of_a_preflight_names_neither_address_nor_key_nor_settings() {
                     api_key_env = \"SERVICE_KEY\"\ntrain = { n_epochs = 7 }";
     let folder = job("model = \"simulated/x\"", finetune);
     let mut running = cluster.start_in(&folder, &COMPILE);
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let body = runtime.block_on(async {
-        let broker = cluster.broker().await;
-        let mut queue = broker.consume(&Queue::Finetune, NonZeroUsize::MIN).await.unwrap();
-        let delivery = queue.next().await.unwrap().unwrap();
-        let body = String::from_utf8(delivery.body.to_vec()).unwrap();
-        delivery.ack().await.unwrap();
-        drop(queue);
-        broker.close().await;
-        body
-    });
+    let body = cluster.take(&Queue::Finetune, 1).remove(0);
+    let body = String::from_utf8(body).unwrap();
     running.kill();
     assert!(body.contains("\"preflight\""), "{body}");
     for part in [

@@ -106,10 +106,12 @@ fn worker_without_open_files_left_waits_and_fails_no_example() {
         .unwrap()
         .count();
     let before = limit_to(&worker, Some(open as u64));
-    server.release();
+    // The first example is answered, and the others are not: each of them needs a connection of its own.
+    server.hold_from(1);
     worker.until_said("LM calls wait for open files");
-    until("an example to be traced all the same", || {
-        (folder.traced("run") > 0).then_some(())
+    server.release();
+    until("examples to be traced all the same", || {
+        (folder.traced("run") > 1).then_some(())
     });
     limit_to(&worker, before);
     let ended = running.end();

@@ -23,10 +23,7 @@ const FORGE: &str = "
     return #stored";
 
 fn start(cluster: &Cluster, folder: &Folder, signing: &[(&str, &str)]) -> Running {
-    let variables = cluster.variables();
-    let variables = variables.iter().map(|(name, value)| (*name, &**value));
-    let variables: Vec<(&str, &str)> = variables.chain(signing.iter().copied()).collect();
-    folder.start_with(&COMPILE, &variables)
+    cluster.start_with_in(folder, &COMPILE, signing)
 }
 
 /// Compiles a run whose outcomes another program changes in Redis, before a coordinator takes them. Returns whether a forged one is in

@@ -233,7 +233,7 @@ w.close()
 
 def constrained(name):
     """A field in the form of a table, and answers for it: some that are near its bounds, and some of another type."""
-    field = {"name": name, "type": R.choice(["int", "int", "float", "float", "str", "str", "list[int]", "set[str]", "dict[str, int]", "tuple[int, ...]", "Optional[int]",
+    field = {"name": name, "type": R.choice(["int", "int", "float", "float", "str", "str", "list[int]", "set[int]", "dict[str, int]", "tuple[int, ...]", "Optional[int]",
                                              "Optional[float]", "Optional[str]", "Optional[list[str]]", "Color", "Inner", "Optional[Color]", "list[Inner]", "bool"])}
     inner = field["type"].removeprefix("Optional[").split("[")[0].rstrip("]")
     odd = [None, "x", 3, 2.5, [], {}, [1, "a"], True]
@@ -245,7 +245,7 @@ def constrained(name):
         field |= {k: v for k, v in [(low, a), (high, b), ("multiple_of" if step else None, step)] if k}
         near = [a, b, a + 1, b - 1, (a + b) // 2, str(a + 1), float(int(a + b) // 2), a + 1e-12, *(k * (step or 1) for k in (0, 1, 3, 7))]
         near += [k * (step or 1) + (step or 1) / 1e8 for k in (1, 10**9)] if inner == "float" else []
-        odd += [a - 1, b + 1, 10**20, -(10**20), "nan", "inf", "1_0", " 7 ", 10**6 * (step or 1)]
+        odd += [a - 1, b + 1, str(10**20), str(-(10**20)), "nan", "inf", "1_0", " 7 ", 10**6 * (step or 1)]
     elif inner in ("str", "list", "set", "dict", "tuple"):
         n, m = R.randint(0, 2), R.randint(2, 5)
         field |= {k: v for k, v in [(R.choice(["min_length", None]), n), (R.choice(["max_length", None]), m)] if k}

@@ -101,7 +101,7 @@ table! {
         r#type: Word = Word, required("\"int\"").since("0.2.0");
         /// The value of a field that an answer leaves out. As in pydantic, it need not satisfy the constraints.
         default: Any = Any, optional("7").default("the field is required").since("0.2.0");
-        /// `false` makes `None` the default, for which TOML has no word.
+        /// `false` makes `None` the default, which TOML cannot write.
         required: Flag = Flag, optional("false").default("`true` without `default`").since("0.2.0");
         /// The description.
         desc: Text = Text, optional("\"in years\"").default("none").since("0.2.0");

@@ -8,8 +8,8 @@ use serde_json::Value as Json;
 use std::cmp::Ordering;
 use std::fmt;
 
-/// How much a float may differ from a multiple, as a part of its own size.
-const MULTIPLE_TOLERANCE: f64 = 1e9;
+/// How much a float may differ from a multiple, as in pydantic.
+const MULTIPLE_TOLERANCE: f64 = 1e-9;
 
 /// A constraint of a field's value.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,20 +86,19 @@ impl Constraint {
         }
     }
 
-    /// As in pydantic, every comparison lets `nan` through.
     fn allows_float(&self, value: f64, bound: f64) -> bool {
-        let refused = match self.name {
-            "gt" => value <= bound,
-            "ge" => value < bound,
-            "lt" => value >= bound,
-            "le" => value > bound,
+        match self.name {
+            "gt" => value > bound,
+            "ge" => value >= bound,
+            "lt" => value < bound,
+            "le" => value <= bound,
             _ => {
-                let rest = (value % bound).abs();
-                let tolerance = value.abs() / MULTIPLE_TOLERANCE;
-                rest > tolerance && (rest - bound).abs() > tolerance
+                let rest = value - (value / bound).round() * bound;
+                // As in pydantic, `nan` and the infinities are multiples.
+                let is_between = rest.abs() > MULTIPLE_TOLERANCE;
+                !is_between
             }
-        };
-        !refused
+        }
     }
 }
 
