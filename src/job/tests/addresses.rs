@@ -13,15 +13,15 @@ fn read_warns_of_an_api_base_that_is_probably_not_meant() {
         ("http://127.0.0.1:8000/v1/".to_owned(), None),
         ("https://models.example/completions/v1".to_owned(), None),
         (
-            "http://h/v1/chat/completions".to_owned(),
-            Some("write `http://h/v1`"),
+            "http://localhost/v1/chat/completions".to_owned(),
+            Some("write `http://localhost/v1`"),
         ),
         (
-            "http://h/v1/chat/completions/".to_owned(),
-            Some("write `http://h/v1`"),
+            "http://localhost/v1/chat/completions/".to_owned(),
+            Some("write `http://localhost/v1`"),
         ),
-        ("http://h/v1/completions".to_owned(), Some("write `http://h/v1`")),
-        ("http://h/responses".to_owned(), Some("write `http://h`")),
+        ("http://localhost/v1/completions".to_owned(), Some("write `http://localhost/v1`")),
+        ("http://localhost/responses".to_owned(), Some("write `http://localhost`")),
         (format!("{azure}/openai/v1"), None),
         (format!("{azure}/openai/v1/"), None),
         (

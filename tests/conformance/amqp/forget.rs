@@ -1,6 +1,6 @@
 //! Forgetting the messages of a run beside those of others.
 
-use super::{Fresh, PATIENCE, numbered, publish, raw_channel, take};
+use super::{Fresh, LOOK_EVERY, PATIENCE, numbered, publish, raw_channel, take};
 use crate::conformance::broker::{BrokerUnderTest as _, at_most};
 use bsft::broker::rabbitmq::{RabbitMqBroker, RemovedMessages};
 use bsft::broker::{Broker as _, Queue};
@@ -10,7 +10,7 @@ use lapin::types::AMQPValue;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// Messages with odd numbers are those of the run.
 fn is_odd(body: &[u8]) -> bool {
@@ -53,12 +53,20 @@ async fn each(broker: &RabbitMqBroker, queue: &Queue, messages: usize, dead: boo
 
 /// Waits until RabbitMQ has moved or taken back what makes so many.
 async fn until_depth(broker: &RabbitMqBroker, queue: &Queue, messages: usize) {
-    let come = async { while broker.depth(queue).await.unwrap() != messages {} };
+    let come = async {
+        while broker.depth(queue).await.unwrap() != messages {
+            sleep(LOOK_EVERY).await;
+        }
+    };
     timeout(PATIENCE, come).await.expect("they come");
 }
 
 async fn until_dead(broker: &RabbitMqBroker, queue: &Queue, messages: usize) {
-    let come = async { while broker.dead_letter_count(queue).await.unwrap() != messages {} };
+    let come = async {
+        while broker.dead_letter_count(queue).await.unwrap() != messages {
+            sleep(LOOK_EVERY).await;
+        }
+    };
     timeout(PATIENCE, come).await.expect("they come");
 }
 
