@@ -20,8 +20,14 @@ fn read_warns_of_an_api_base_that_is_probably_not_meant() {
             "http://localhost/v1/chat/completions/".to_owned(),
             Some("write `http://localhost/v1`"),
         ),
-        ("http://localhost/v1/completions".to_owned(), Some("write `http://localhost/v1`")),
-        ("http://localhost/responses".to_owned(), Some("write `http://localhost`")),
+        (
+            "http://localhost/v1/completions".to_owned(),
+            Some("write `http://localhost/v1`"),
+        ),
+        (
+            "http://localhost/responses".to_owned(),
+            Some("write `http://localhost`"),
+        ),
         (format!("{azure}/openai/v1"), None),
         (format!("{azure}/openai/v1/"), None),
         (
