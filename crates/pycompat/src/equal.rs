@@ -1,9 +1,11 @@
 //! Python's `==` between values, and the lists of dict items and set members that hold each equal value once.
 
+use crate::items::{Items, fitted};
 use crate::value::Value;
 use num_bigint::BigInt;
 use num_traits::{FromPrimitive, Zero};
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, Hash, Hasher, RandomState};
 
 /// Python's `a == b`: `1 == 1.0 == True`, dicts and sets in any order, NaN unequal to itself.
 pub fn eq(a: &Value, b: &Value) -> bool {
@@ -11,9 +13,11 @@ pub fn eq(a: &Value, b: &Value) -> bool {
         (Value::None, Value::None) => true,
         (Value::Str(a), Value::Str(b)) => a == b,
         (Value::List(a), Value::List(b)) | (Value::Tuple(a), Value::Tuple(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| eq(a, b))
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| eq(&a, &b))
         }
-        (Value::Set(a), Value::Set(b)) => a.len() == b.len() && a.iter().all(|x| b.iter().any(|y| eq(x, y))),
+        (Value::Set(a), Value::Set(b)) => {
+            a.len() == b.len() && a.iter().all(|x| b.iter().any(|y| eq(&x, &y)))
+        }
         (Value::Dict(a), Value::Dict(b)) => {
             let same = |(key, value): &(Value, Value)| b.iter().any(|(k, v)| eq(k, key) && eq(v, value));
             a.len() == b.len() && a.iter().all(same)
@@ -57,65 +61,126 @@ fn integer(v: &Value) -> Option<BigInt> {
     }
 }
 
+/// A hash that equal values share: `1`, `1.0` and `True` have the same one.
+fn hash(value: &Value, state: &mut impl Hasher) {
+    match value {
+        Value::None => 0_u8.hash(state),
+        Value::Str(text) => (1_u8, text).hash(state),
+        Value::Bool(b) => (2_u8, i64::from(*b)).hash(state),
+        Value::Int(i) => (2_u8, i).hash(state),
+        Value::BigInt(i) => (3_u8, i).hash(state),
+        Value::Float(f) => match BigInt::from_f64(*f).filter(|_| f.fract().is_zero()) {
+            Some(whole) => hash(&Value::from_bigint(whole), state),
+            None => (4_u8, f.to_bits()).hash(state),
+        },
+        Value::List(items) | Value::Tuple(items) => {
+            (5_u8, items.len()).hash(state);
+            items.iter().for_each(|item| hash(&item, state));
+        }
+        // The order of these does not count.
+        Value::Set(items) => (6_u8, items.len()).hash(state),
+        Value::Dict(items) => (7_u8, items.len()).hash(state),
+        Value::Enum(e) => (8_u8, &e.class, &e.name).hash(state),
+        Value::Model(m) => (9_u8, &m.class, m.fields.len()).hash(state),
+    }
+}
+
+/// Finds values that were seen before, by their hashes.
+#[derive(Debug, Default)]
+struct Places {
+    hashes: RandomState,
+    /// The latest value of each hash.
+    latest: HashMap<u64, usize>,
+    /// For each value, the one before it with the same hash, or itself if there is none.
+    before: Vec<usize>,
+}
+
+impl Places {
+    fn hash(&self, value: &Value) -> u64 {
+        let mut state = self.hashes.build_hasher();
+        hash(value, &mut state);
+        state.finish()
+    }
+
+    /// The place of an equal value, as `is_equal` decides.
+    fn find(&self, hash: u64, is_equal: impl Fn(usize) -> bool) -> Option<usize> {
+        let mut at = *self.latest.get(&hash)?;
+        loop {
+            if is_equal(at) {
+                return Some(at);
+            }
+            if self.before[at] == at {
+                return None;
+            }
+            at = self.before[at];
+        }
+    }
+
+    /// Adds the next value.
+    fn push(&mut self, hash: u64) {
+        let at = self.before.len();
+        let before = self.latest.insert(hash, at);
+        self.before.push(before.unwrap_or(at));
+    }
+}
+
 /// A dict under construction: a repeated key keeps its first position and takes the last value.
 #[derive(Debug, Default)]
 pub struct DictBuilder {
     items: Vec<(Value, Value)>,
-    /// The positions of the string keys, filled once there are more than [`FEW`] items.
-    places: HashMap<String, usize>,
+    /// The keys, once there are more than [`FEW`].
+    places: Option<Box<Places>>,
 }
 
 /// Up to this many items, a linear search is faster than a table.
 const FEW: usize = 16;
 
 impl DictBuilder {
-    /// Sets `key`. Returns the item's position and whether the key is new.
+    /// Sets `key`.
     pub fn insert(&mut self, key: Value, value: Value) {
-        match self.find(&key) {
-            Some(at) => self.items[at].1 = value,
-            None => {
-                self.push_place(&key);
-                self.items.push((key, value));
+        let items = &mut self.items;
+        if items.len() == FEW && self.places.is_none() {
+            let mut places = Box::new(Places::default());
+            for (key, _) in &*items {
+                places.push(places.hash(key));
             }
+            self.places = Some(places);
+        }
+        let found = match &mut self.places {
+            None => items.iter().position(|(known, _)| eq(known, &key)),
+            Some(places) => {
+                let hash = places.hash(&key);
+                let found = places.find(hash, |at| eq(&items[at].0, &key));
+                if found.is_none() {
+                    places.push(hash);
+                }
+                found
+            }
+        };
+        match found {
+            Some(at) => items[at].1 = value,
+            None => items.push((key, value)),
         }
     }
 
     /// The items in order.
     pub fn finish(self) -> Vec<(Value, Value)> {
-        self.items
-    }
-
-    fn find(&self, key: &Value) -> Option<usize> {
-        match key {
-            Value::Str(key) if self.items.len() > FEW => self.places.get(key).copied(),
-            Value::Str(key) => self.items.iter().position(|(k, _)| k.as_str() == Some(key)),
-            _ => self.items.iter().position(|(k, _)| eq(k, key)),
-        }
-    }
-
-    fn push_place(&mut self, key: &Value) {
-        let n = self.items.len();
-        if n == FEW {
-            let known = self.items.iter().enumerate();
-            self.places = known
-                .filter_map(|(i, (k, _))| Some((k.as_str()?.to_owned(), i)))
-                .collect();
-        }
-        if let (true, Value::Str(key)) = (n >= FEW, key) {
-            self.places.insert(key.clone(), n);
-        }
+        fitted(self.items)
     }
 }
 
 /// The members of a set in the order in which each was first seen.
-pub fn distinct(members: Vec<Value>) -> Vec<Value> {
-    let mut seen = DictBuilder::default();
+pub fn distinct(members: Items) -> Items {
+    let mut places = Places::default();
+    let mut seen: Vec<Value> = Vec::new();
     for member in members {
-        if seen.find(&member).is_none() {
-            seen.insert(member, Value::None);
+        let hash = places.hash(&member);
+        if places.find(hash, |at| eq(&seen[at], &member)).is_none() {
+            places.push(hash);
+            seen.push(member);
         }
     }
-    seen.finish().into_iter().map(|(member, _)| member).collect()
+    seen.into()
 }
 
 #[cfg(test)]
@@ -134,6 +199,51 @@ mod tests {
             &Value::Int(9_007_199_254_740_993),
             &Value::Float(9_007_199_254_740_992.0)
         ));
+    }
+
+    #[test]
+    fn equal_values_have_equal_hashes() {
+        let big = Value::from_bigint(BigInt::from(1u64 << 63) * 2);
+        let values = [
+            Value::None,
+            Value::Bool(true),
+            Value::Int(1),
+            Value::Float(1.0),
+            Value::Int(0),
+            Value::Float(-0.0),
+            Value::Float(0.5),
+            Value::Float(f64::INFINITY),
+            big.clone(),
+            Value::Float(18_446_744_073_709_551_616.0),
+            Value::Int(i64::MIN),
+            Value::Float(-9_223_372_036_854_775_808.0),
+            Value::from("1"),
+            Value::tuple([Value::Int(1), Value::Float(2.0)]),
+            Value::tuple([Value::Bool(true), Value::Int(2)]),
+            Value::Set([Value::Int(1), big].into()),
+        ];
+        let places = Places::default();
+        for a in &values {
+            for b in values.iter().filter(|b| eq(a, b)) {
+                assert_eq!(places.hash(a), places.hash(b), "{a:?} {b:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn distinct_keeps_the_first_of_equal_members() {
+        let members = (0..60).map(|i| match i % 3 {
+            0 => Value::Int(i % 7),
+            1 => Value::Float((i % 7) as f64),
+            _ => Value::tuple([Value::Int(i % 2), Value::from("x")]),
+        });
+        let mut expected: Vec<Value> = Vec::new();
+        for member in members.clone() {
+            if !expected.iter().any(|known| eq(known, &member)) {
+                expected.push(member);
+            }
+        }
+        assert_eq!(distinct(members.collect()).values(), expected);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //!
 //! - [`value`]: the Python value that the other modules take and return. It distinguishes a tuple from a list and `1`
 //!   from `1.0`, and its integers have no limit.
+//! - [`items`]: the items of a list, tuple or set.
 //! - [`json`]: the functions `json.loads` and `json.dumps`, `orjson.dumps`, and conversions from and to `serde_json`.
 //! - [`literal`]: the function `ast.literal_eval`.
 //! - [`repair`]: the function `json_repair.loads`, which reads the broken JSON that LMs write.
@@ -38,6 +39,7 @@
 
 pub mod equal;
 pub mod float;
+pub mod items;
 pub mod json;
 pub mod literal;
 pub mod random;

@@ -1,6 +1,7 @@
 //! Python's `repr()` and `str()` of values.
 
 use super::{float, text};
+use crate::items::Items;
 use crate::value::Value;
 use std::fmt::Write;
 
@@ -10,7 +11,7 @@ use std::fmt::Write;
 /// use bsft_pycompat::repr::repr;
 /// use bsft_pycompat::value::Value;
 ///
-/// let numbers = Value::List(vec![Value::Float(1e16), Value::None, Value::Bool(true)]);
+/// let numbers = Value::list([Value::Float(1e16), Value::None, Value::Bool(true)]);
 /// let value = Value::Dict(vec![("it's".into(), numbers)]);
 /// assert_eq!(repr(&value), r#"{"it's": [1e+16, None, True]}"#);
 /// ```
@@ -77,13 +78,13 @@ fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
     out.write_fmt(text).expect("a string takes all that is written");
 }
 
-fn write_items(open: char, items: &[Value], close: &str, out: &mut String) {
+fn write_items(open: char, items: &Items, close: &str, out: &mut String) {
     out.push(open);
     for (i, item) in items.iter().enumerate() {
         if i > 0 {
             out.push_str(", ");
         }
-        write_repr(item, out);
+        write_repr(&item, out);
     }
     out.push_str(close);
 }
@@ -145,27 +146,28 @@ mod tests {
 
     #[test]
     fn values_outside_json_print_as_in_python() {
-        let red = Value::Enum(EnumMember {
+        let red = Value::Enum(Box::new(EnumMember {
             class: "Color".into(),
             name: "RED".into(),
-            value: Box::new(Value::from("red")),
-        });
+            value: Value::from("red"),
+        }));
         assert_eq!(
             (repr(&red), str(&red)),
             ("<Color.RED: 'red'>".into(), "Color.RED".into())
         );
         let fields = vec![("name".into(), Value::from("x")), ("color".into(), red)];
-        let person = Value::Model(ModelInstance {
+        let person = Value::Model(Box::new(ModelInstance {
             class: "Person".into(),
             fields,
-        });
+        }));
         assert_eq!(repr(&person), "Person(name='x', color=<Color.RED: 'red'>)");
         assert_eq!(str(&person), "name='x' color=<Color.RED: 'red'>");
-        assert_eq!(repr(&Value::Tuple(vec![Value::Int(1)])), "(1,)");
+        assert_eq!(repr(&Value::tuple([Value::Int(1)])), "(1,)");
         assert_eq!(
-            repr(&Value::Tuple(vec![])) + &repr(&Value::Set(vec![])),
+            repr(&Value::tuple([])) + &repr(&Value::Set(Items::default())),
             "()set()"
         );
-        assert_eq!(repr(&Value::Set(vec![Value::Int(1), Value::None])), "{1, None}");
+        let set = Value::Set([Value::Int(1), Value::None].into());
+        assert_eq!(repr(&set), "{1, None}");
     }
 }

@@ -3,6 +3,7 @@
 //! Kept apart from `serde_json::Value` because Python distinguishes tuples from lists, `1` from `1.0` and `True` from `1`,
 //! and its integers have no limit.
 
+use crate::items::Items;
 use indexmap::IndexMap;
 use num_bigint::BigInt;
 use std::sync::Arc;
@@ -26,17 +27,17 @@ pub enum Value {
     /// A string.
     Str(String),
     /// A list.
-    List(Vec<Value>),
+    List(Items),
     /// A tuple.
-    Tuple(Vec<Value>),
+    Tuple(Items),
     /// A set, in the order in which its members were first seen.
-    Set(Vec<Value>),
+    Set(Items),
     /// A dict in insertion order; a key occurs once. JSON gives string keys only.
     Dict(Vec<(Value, Value)>),
     /// A member of a named enum.
-    Enum(EnumMember),
+    Enum(Box<EnumMember>),
     /// An instance of a named model, fields in declaration order.
-    Model(ModelInstance),
+    Model(Box<ModelInstance>),
 }
 
 /// One member of an enum class.
@@ -47,7 +48,7 @@ pub struct EnumMember {
     /// The member's Python name, such as `DARK_BLUE`.
     pub name: Arc<str>,
     /// The member's value, such as `"dark blue"`.
-    pub value: Box<Value>,
+    pub value: Value,
 }
 
 /// An instance of a model class.
@@ -80,6 +81,16 @@ impl Value {
             Ok(small) => Value::Int(small),
             Err(_) => Value::BigInt(Box::new(i)),
         }
+    }
+
+    /// A list of these items.
+    pub fn list(items: impl IntoIterator<Item = Value>) -> Value {
+        Value::List(items.into_iter().collect())
+    }
+
+    /// A tuple of these items.
+    pub fn tuple(items: impl IntoIterator<Item = Value>) -> Value {
+        Value::Tuple(items.into_iter().collect())
     }
 
     /// The text of a string value.

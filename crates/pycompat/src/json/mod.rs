@@ -5,7 +5,9 @@ mod write;
 
 pub(crate) use parse::MAX_DIGITS;
 pub use parse::{JsonError, MAX_DEPTH, parse, parse_prefix};
-pub use write::{dumps, dumps_indent, write_compact, write_string};
+pub use write::{
+    dumps, dumps_indent, dumps_indent_members, write_compact, write_dumps, write_string, written_len,
+};
 
 use crate::value::Value;
 use num_bigint::BigInt;
@@ -42,7 +44,9 @@ pub fn to_serde(value: &Value) -> serde_json::Value {
         Value::BigInt(i) => i.to_u64().map_or_else(|| i.to_f64().into(), Into::into),
         Value::Float(f) => (*f).into(),
         Value::Str(s) => s.as_str().into(),
-        Value::List(items) | Value::Tuple(items) | Value::Set(items) => items.iter().map(to_serde).collect(),
+        Value::List(items) | Value::Tuple(items) | Value::Set(items) => {
+            items.iter().map(|item| to_serde(&item)).collect()
+        }
         Value::Dict(items) => items
             .iter()
             .map(|(k, v)| (write::key(k).into_owned(), to_serde(v)))

@@ -1,6 +1,7 @@
 //! Reads JSON as `json.loads` does: `NaN`, exact integers, a repeated key's last value in its first place.
 
 use crate::equal::DictBuilder;
+use crate::items::ItemsBuilder;
 use crate::value::Value;
 use num_bigint::BigInt;
 
@@ -133,10 +134,10 @@ impl JsonReader<'_> {
     }
 
     fn array(&mut self) -> Result<Value, Fault> {
-        let mut items = Vec::new();
+        let mut items = ItemsBuilder::default();
         if self.peek() == Some(b']') {
             self.at += 1;
-            return Ok(Value::List(items));
+            return Ok(Value::List(items.finish()));
         }
         loop {
             self.skip_space();
@@ -146,7 +147,7 @@ impl JsonReader<'_> {
                 Some(b',') => self.at += 1,
                 Some(b']') => {
                     self.at += 1;
-                    return Ok(Value::List(items));
+                    return Ok(Value::List(items.finish()));
                 }
                 _ => return Err(("expected `,` or `]` in a JSON array", self.at)),
             }

@@ -33,6 +33,7 @@ fn strings_are_escaped_as_orjson_and_serde_do() {
         let hex: String = out.bytes().map(|b| format!("{b:02x}")).collect();
         assert_eq!(hex, vectors::text(&row, "out_hex"));
         assert_eq!(out, serde_json::to_string(s).expect("a string is JSON"));
+        assert_eq!(out.len(), written_len(s));
     }
 }
 
@@ -45,7 +46,7 @@ fn keys_other_than_strings_are_written_as_in_python() {
         Value::Float(1.5),
         Value::Float(f64::NAN),
     ];
-    let dict = Value::Dict(keys.into_iter().map(|k| (k, Value::Tuple(vec![]))).collect());
+    let dict = Value::Dict(keys.into_iter().map(|k| (k, Value::tuple([]))).collect());
     assert_eq!(
         dumps(&dict),
         r#"{"true": [], "null": [], "1": [], "1.5": [], "NaN": []}"#

@@ -30,27 +30,46 @@ struct Style {
 /// ```
 pub fn dumps(value: &Value) -> String {
     let mut out = String::new();
+    write_dumps(value, &mut out);
+    out
+}
+
+/// [`dumps`] at the end of `out`.
+pub fn write_dumps(value: &Value, out: &mut String) {
     let style = Style {
         comma: ", ",
         colon: ": ",
         indent: None,
         orjson: false,
     };
-    write(value, style, 0, &mut out);
-    out
+    write(value, style, 0, out);
 }
 
 /// `json.dumps(value, ensure_ascii=False, indent=indent)`.
 pub fn dumps_indent(value: &Value, indent: usize) -> String {
     let mut out = String::new();
-    let style = Style {
+    write(value, indented(indent), 0, &mut out);
+    out
+}
+
+/// [`dumps_indent`] of a dict with these members.
+pub fn dumps_indent_members<'a>(
+    members: impl ExactSizeIterator<Item = (&'a str, &'a Value)>,
+    indent: usize,
+) -> String {
+    let mut out = String::new();
+    let members = members.map(|(name, value)| (Some(name), Cow::Borrowed(value)));
+    write_all(['{', '}'], members, indented(indent), 0, &mut out);
+    out
+}
+
+fn indented(indent: usize) -> Style {
+    Style {
         comma: ",",
         colon: ": ",
         indent: Some(indent),
         orjson: false,
-    };
-    write(value, style, 0, &mut out);
-    out
+    }
 }
 
 /// `orjson.dumps(value)` at the end of `out`; integers beyond 64 bits, which orjson refuses, as their digits.
@@ -78,16 +97,16 @@ fn write(value: &Value, style: Style, level: usize, out: &mut String) {
         Value::Float(f) => write_float(*f, out),
         Value::Str(s) => write_string(s, out),
         Value::List(items) | Value::Tuple(items) | Value::Set(items) => {
-            let each = items.iter().map(|item| (None, item));
+            let each = items.iter().map(|item| (None::<&str>, item));
             write_all(['[', ']'], each, style, level, out);
         }
         Value::Dict(items) => {
-            let each = items.iter().map(|(k, v)| (Some(key(k)), v));
+            let each = items.iter().map(|(k, v)| (Some(key(k)), Cow::Borrowed(v)));
             write_all(['{', '}'], each, style, level, out);
         }
         Value::Enum(e) => write(&e.value, style, level, out),
         Value::Model(m) => {
-            let each = m.fields.iter().map(|(k, v)| (Some(Cow::Borrowed(&**k)), v));
+            let each = m.fields.iter().map(|(k, v)| (Some(&**k), Cow::Borrowed(v)));
             write_all(['{', '}'], each, style, level, out);
         }
     }
@@ -95,7 +114,7 @@ fn write(value: &Value, style: Style, level: usize, out: &mut String) {
 
 fn write_all<'a>(
     [open, close]: [char; 2],
-    items: impl ExactSizeIterator<Item = (Option<Cow<'a, str>>, &'a Value)>,
+    items: impl ExactSizeIterator<Item = (Option<impl AsRef<str>>, Cow<'a, Value>)>,
     style: Style,
     level: usize,
     out: &mut String,
@@ -108,10 +127,10 @@ fn write_all<'a>(
         }
         new_line(style, level + 1, out);
         if let Some(key) = key {
-            write_string(&key, out);
+            write_string(key.as_ref(), out);
             out.push_str(style.colon);
         }
-        write(value, style, level + 1, out);
+        write(&value, style, level + 1, out);
     }
     if any {
         new_line(style, level, out);
@@ -168,6 +187,16 @@ static ESCAPES: [u8; 256] = {
     table[b'\\' as usize] = b'\\';
     table
 };
+
+/// The bytes that [`write_string`] writes.
+pub fn written_len(s: &str) -> usize {
+    let escape = |b: u8| match ESCAPES[usize::from(b)] {
+        0 => 1,
+        b'u' => 6,
+        _ => 2,
+    };
+    2 + s.bytes().map(escape).sum::<usize>()
+}
 
 /// The JSON string of `s` at the end of `out`, as `json`, orjson and `serde_json` all write it.
 pub fn write_string(s: &str, out: &mut String) {

@@ -5,6 +5,7 @@ mod string;
 
 use super::equal::{DictBuilder, distinct};
 use super::text::is_word;
+use crate::items::{Items, ItemsBuilder};
 use crate::value::Value;
 use num_bigint::BigInt;
 use std::borrow::Cow;
@@ -69,7 +70,7 @@ pub fn eval(text: &str) -> Result<Value, LiteralError> {
 fn is_hashable(value: &Value) -> bool {
     match value {
         Value::List(_) | Value::Dict(_) | Value::Set(_) => false,
-        Value::Tuple(items) => items.iter().all(is_hashable),
+        Value::Tuple(items) => items.iter().all(|item| is_hashable(&item)),
         _ => true,
     }
 }
@@ -166,7 +167,8 @@ impl LiteralReader<'_> {
         if self.peek() != Some(b',') {
             return Ok(first);
         }
-        let mut items = vec![first];
+        let mut items = ItemsBuilder::default();
+        items.push(first);
         while self.take(b',') {
             self.skip_space()?;
             if matches!(self.peek(), None | Some(b'\n' | b')')) {
@@ -175,7 +177,7 @@ impl LiteralReader<'_> {
             items.push(self.value()?);
             self.skip_space()?;
         }
-        Ok(Value::Tuple(items))
+        Ok(Value::Tuple(items.finish()))
     }
 
     /// A value with or without a sign; the cursor is on its first character.
@@ -211,7 +213,7 @@ impl LiteralReader<'_> {
             Some(b'\'' | b'"') => Ok((self.strings()?, false)),
             Some(b'(') => self.bracket(LiteralReader::parenthesis),
             Some(b'[') => self.bracket(|reader| {
-                let items = reader.items(b']')?;
+                let items = reader.items(b']', ItemsBuilder::default())?;
                 Ok((Value::List(items), false))
             }),
             Some(b'{') => self.bracket(|reader| Ok((reader.braces()?, false))),
@@ -246,7 +248,7 @@ impl LiteralReader<'_> {
 
     fn parenthesis(&mut self) -> Result<(Value, bool), LiteralError> {
         if self.take(b')') {
-            return Ok((Value::Tuple(Vec::new()), false));
+            return Ok((Value::Tuple(Items::default()), false));
         }
         let unsigned = !matches!(self.peek(), Some(b'+' | b'-'));
         let value = self.list_of_values()?;
@@ -255,18 +257,18 @@ impl LiteralReader<'_> {
         Ok((value, unsigned && number))
     }
 
-    fn items(&mut self, close: u8) -> Result<Vec<Value>, LiteralError> {
-        let mut items = Vec::new();
+    /// The given items and those up to the closing bracket.
+    fn items(&mut self, close: u8, mut items: ItemsBuilder) -> Result<Items, LiteralError> {
         loop {
             self.skip_space()?;
             if self.take(close) {
-                return Ok(items);
+                return Ok(items.finish());
             }
             items.push(self.value()?);
             self.skip_space()?;
             if !self.take(b',') {
                 self.close(close)?;
-                return Ok(items);
+                return Ok(items.finish());
             }
         }
     }
@@ -278,13 +280,15 @@ impl LiteralReader<'_> {
         let first = self.value()?;
         self.skip_space()?;
         if self.peek() != Some(b':') {
-            let mut members = vec![first];
-            if self.take(b',') {
-                members.append(&mut self.items(b'}')?);
+            let mut members = ItemsBuilder::default();
+            members.push(first);
+            let members = if self.take(b',') {
+                self.items(b'}', members)?
             } else {
                 self.close(b'}')?;
-            }
-            self.unhashable |= !members.iter().all(is_hashable);
+                members.finish()
+            };
+            self.unhashable |= !members.iter().all(|member| is_hashable(&member));
             return Ok(Value::Set(distinct(members)));
         }
         let mut dict = DictBuilder::default();
@@ -330,7 +334,7 @@ impl LiteralReader<'_> {
                     return Err(self.malformed("expected `()` after `set`"));
                 }
                 self.bracket(|reader| reader.close(b')'))?;
-                return Ok(Value::Set(Vec::new()));
+                return Ok(Value::Set(Items::default()));
             }
             _ => return Err(self.malformed("expected a Python literal")),
         };

@@ -137,7 +137,7 @@ impl Parser {
         }
         match values.len() {
             1 => values.remove(0),
-            _ => Value::List(values),
+            _ => Value::List(values.into()),
         }
     }
 
@@ -179,7 +179,7 @@ impl Parser {
                 }
                 '[' => {
                     self.cursor.index += 1;
-                    return Value::List(self.array(']'));
+                    return Value::List(self.array(']').into());
                 }
                 '(' if !top || self.parenthesis_can_start_value() => return self.parenthesized(),
                 '(' => {}
@@ -277,7 +277,9 @@ fn is_same(a: &Value, b: &Value) -> bool {
                         .is_some_and(|(_, y)| is_same(x, y))
                 })
         }
-        (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_same(a, b)),
+        (Value::List(a), Value::List(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_same(&a, &b))
+        }
         (Value::Int(_) | Value::BigInt(_), Value::Int(_) | Value::BigInt(_)) => true,
         _ => std::mem::discriminant(a) == std::mem::discriminant(b),
     }

@@ -1,6 +1,7 @@
 //! Objects in broken JSON, and braces that turn out to hold something else.
 
 use super::{Context, Parser, QUOTES, is_in, is_quote};
+use crate::items::Items;
 use crate::text::{is_space, lstrip, strip};
 use crate::value::Value;
 use indexmap::IndexMap;
@@ -126,7 +127,7 @@ impl Parser {
         self.cursor.index += 1;
         let more = self.array(']');
         if let Some((_, Value::List(rows))) = members.get_index_mut(list) {
-            append(rows, more);
+            *rows = append(std::mem::take(rows), more);
         }
         self.skip_space_and_comments();
         if self.cursor.peek(0) == Some(',') {
@@ -176,7 +177,7 @@ impl Parser {
         if rest.is_empty() || has_colon(rest) {
             return None;
         }
-        Some(self.again_from(start, |parser| Value::List(parser.array(']'))))
+        Some(self.again_from(start, |parser| Value::List(parser.array(']').into())))
     }
 
     fn again_from(&mut self, start: isize, read: fn(&mut Parser) -> Value) -> Value {
@@ -196,8 +197,9 @@ fn into_dict(members: Members) -> Value {
     )
 }
 
-/// Adds `more` to `rows`: as rows when `rows` has rows of one length, else item by item.
-fn append(rows: &mut Vec<Value>, mut more: Vec<Value>) {
+/// `rows` and `more`: as rows when `rows` has rows of one length, else item by item.
+fn append(rows: Items, mut more: Vec<Value>) -> Items {
+    let mut rows = rows.into_vec();
     let len = |row: &Value| match row {
         Value::List(row) => Some(row.len()),
         _ => None,
@@ -209,7 +211,7 @@ fn append(rows: &mut Vec<Value>, mut more: Vec<Value>) {
             Some(Value::List(only)) if more.is_empty() => rows.extend(only),
             last => rows.extend(more.into_iter().chain(last)),
         }
-        return;
+        return rows.into();
     }
     let tail = rows.split_off(
         rows.iter()
@@ -217,15 +219,16 @@ fn append(rows: &mut Vec<Value>, mut more: Vec<Value>) {
             .map_or(0, |at| at + 1),
     );
     if tail.len().is_multiple_of(first) {
-        rows.extend(tail.chunks(first).map(|row| Value::List(row.to_vec())));
+        rows.extend(tail.chunks(first).map(|row| Value::list(row.to_vec())));
     } else {
         rows.extend(tail);
     }
     if more.iter().all(|row| len(row).is_some()) {
         rows.extend(more);
     } else {
-        rows.push(Value::List(more));
+        rows.push(Value::List(more.into()));
     }
+    rows.into()
 }
 
 /// Follows backslashes and quotes; whether `c` is text of a string, quotes included.

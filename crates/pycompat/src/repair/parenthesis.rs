@@ -59,7 +59,7 @@ impl Parser {
         self.cursor.index += 1;
         let mut items = self.array(')');
         if is_tuple || items.len() != 1 {
-            Value::List(items)
+            Value::List(items.into())
         } else {
             items.remove(0)
         }
