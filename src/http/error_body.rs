@@ -1,5 +1,6 @@
 //! Parses the body of a failed request, in the formats of the common servers.
 
+use crate::python::text::shortened;
 use serde_json::Value as Json;
 
 /// The most characters of a server's message that an error shows.
@@ -76,12 +77,7 @@ fn http_status(code: &Json) -> Option<u16> {
 
 /// The first [`SHOWN`] characters, on one line.
 pub(crate) fn shorten(message: &str) -> String {
-    let line: Vec<&str> = message.split_whitespace().collect();
-    let line = line.join(" ");
-    match line.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
+    shortened(message, SHOWN)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! An LM's answer: its text, how it ended, and what the server sent in place of a text.
 
 use super::{Usage, is_zero};
-use bsft_pycompat::text::grouped;
+use bsft_pycompat::text::{grouped, shortened};
 use serde::{Deserialize, Serialize};
 
 /// The values of `finish_reason` of an answer that the LM ended itself, in lower case. OpenAI sends the first, other servers the rest.
@@ -119,7 +119,7 @@ impl LmResponse {
         let nothing = InsteadOfText::default();
         let instead = self.instead.as_deref().unwrap_or(&nothing);
         Some(if let Some(refusal) = &instead.refusal {
-            format!("the answer is a refusal{cut}: {}", shorten(refusal))
+            format!("the answer is a refusal{cut}: {}", shortened(refusal, SHOWN))
         } else if instead.reasoning.is_some() {
             let characters = grouped(instead.reasoning_chars);
             with(
@@ -157,16 +157,6 @@ fn remedy(finish_reason: &str) -> Option<&'static str> {
         "content_filter" => Some("the server's content filter withheld it"),
         reason if AT_LIMIT.contains(&reason) => Some("raise max_tokens"),
         _ => None,
-    }
-}
-
-/// The beginning of a text, on one line.
-fn shorten(text: &str) -> String {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let line = words.join(" ");
-    match line.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
     }
 }
 

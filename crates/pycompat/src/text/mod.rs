@@ -1,4 +1,4 @@
-//! Python's `str` methods where Rust's differ: line breaks, white space, character classes and case.
+//! Python's `str` methods where Rust's differ: line breaks, white space, character classes and case; and texts for messages.
 
 mod case;
 mod tables;
@@ -74,6 +74,23 @@ pub fn grouped(n: u64) -> String {
         out.push(digit);
     }
     out
+}
+
+/// The text on one line: every run of white space is one space, and an ellipsis is in place of what follows after `most` characters.
+///
+/// ```
+/// assert_eq!(bsft_pycompat::text::shortened("so long,\n  and thanks", 8), "so long,…");
+/// ```
+pub fn shortened(text: &str, most: usize) -> String {
+    let words = text.split_whitespace();
+    let mut chars = words
+        .flat_map(|word| std::iter::once(' ').chain(word.chars()))
+        .skip(1);
+    let mut line: String = chars.by_ref().take(most).collect();
+    if chars.next().is_some() {
+        line.push('…');
+    }
+    line
 }
 
 /// `s.strip()`.
