@@ -2,14 +2,18 @@
 
 use super::{Call, Exchange, Trace, UnusedExchange};
 use crate::lm::Usage;
-use crate::python::json::{write_compact, write_string};
-use crate::value::Record;
+use crate::python::json::{write_compact, write_string, written_len};
+use crate::value::{Record, Value};
 use std::fmt::Write as _;
 
+/// The bytes of an answer from which its place in a line is measured before the line is written. A line of many megabytes that grows step by
+/// step is copied again and again.
+const MEASURED: usize = 64 << 10;
+
 impl Trace {
-    /// The line, without its line feed.
-    pub fn to_line(&self) -> String {
-        let size: usize = self.calls.iter().map(|c| c.used.messages.len() * 2 + 512).sum();
+    /// The line, without its line feed. Each call is dropped once it is written.
+    pub fn into_line(self) -> String {
+        let size: usize = self.calls.iter().map(size_in_line).sum();
         let mut out = String::with_capacity(size + 512);
         write_number(&mut out, "{\"teacher\":", u64::from(self.teacher));
         write_number(&mut out, ",\"example\":", u64::from(self.example));
@@ -21,15 +25,31 @@ impl Trace {
             ",\"kept\":false"
         });
         out.push_str(",\"prediction\":");
-        write_record(&self.prediction, &mut out);
+        write_fields_of(self.prediction.fields(&self.calls), &mut out);
         out.push_str(",\"calls\":[");
-        write_calls(&self.calls, &mut out);
+        for (i, call) in self.calls.into_iter().enumerate() {
+            if i > 0 {
+                out.push(',');
+            }
+            write_owned_call(call, &mut out);
+        }
         // Writing to a String cannot fail.
         let _ = write!(out, "],\"task\":\"{}\",\"made_by\":", self.task);
         write_string(&self.trace_fingerprint, &mut out);
         out.push('}');
         out
     }
+}
+
+/// About the bytes that a call takes in a line.
+fn size_in_line(call: &Call) -> usize {
+    let size = call.used.messages.len() * 2 + 512;
+    let answer = &call.used.answer.text;
+    if answer.len() < MEASURED {
+        return size;
+    }
+    // The outputs are part of the answer, and come twice.
+    size + 3 * written_len(answer) + written_len(&call.assistant) + 4096
 }
 
 /// The calls, separated by commas.
@@ -43,6 +63,20 @@ pub(super) fn write_calls(calls: &[Call], out: &mut String) {
 }
 
 fn write_call(call: &Call, out: &mut String) {
+    write_head(call, out);
+    write_rest(call, out);
+}
+
+/// The same with little memory: the outputs are dropped before the rest is written, which is as large again.
+fn write_owned_call(mut call: Call, out: &mut String) {
+    write_head(&call, out);
+    call.inputs = Record::new();
+    call.outputs = Record::new();
+    write_rest(&call, out);
+}
+
+/// A call up to its outputs.
+fn write_head(call: &Call, out: &mut String) {
     out.push_str("{\"predictor\":");
     write_string(&call.predictor, out);
     out.push_str(",\"lm\":");
@@ -51,6 +85,10 @@ fn write_call(call: &Call, out: &mut String) {
     write_record(&call.inputs, out);
     out.push_str(",\"outputs\":");
     write_record(&call.outputs, out);
+}
+
+/// A call after its outputs.
+fn write_rest(call: &Call, out: &mut String) {
     out.push(',');
     write_fields(&call.used, out);
     if !call.unparsed.is_empty() {
@@ -120,8 +158,13 @@ pub(super) fn write_number(out: &mut String, key: &str, number: u64) {
 }
 
 pub(super) fn write_record(record: &Record, out: &mut String) {
+    write_fields_of(record.iter().map(|(name, value)| (name.as_str(), value)), out);
+}
+
+/// Names and values, as an object.
+fn write_fields_of<'a>(fields: impl Iterator<Item = (&'a str, &'a Value)>, out: &mut String) {
     out.push('{');
-    for (i, (name, value)) in record.iter().enumerate() {
+    for (i, (name, value)) in fields.enumerate() {
         if i > 0 {
             out.push(',');
         }

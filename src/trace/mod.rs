@@ -16,7 +16,7 @@ mod spent;
 mod tests;
 
 pub use answer_notes::{AnswerNotes, TokenBound, UnsettledCall};
-pub use bsft_dspy::program::{Call, Exchange, UnparsedCall, UnusedExchange};
+pub use bsft_dspy::program::{Call, Exchange, Prediction, UnparsedCall, UnusedExchange};
 pub use failure::{Answered, Failure, FailureKind};
 pub use failure_index::FailureIndex;
 pub use index::{CallIndex, LineIndex, NotATrace};
@@ -26,7 +26,7 @@ pub use recorded_answer::{RecordedAnswer, question};
 pub use spent::Spent;
 
 use crate::task::TaskId;
-use crate::value::{Record, Value};
+use crate::value::Value;
 
 /// All calls of one run of a program on one example.
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ pub struct Trace {
     /// In the order in which they were made.
     pub calls: Vec<Call>,
     /// All outputs that were merged.
-    pub prediction: Record,
+    pub prediction: Prediction,
     /// What the metric gave; `True` without one, as in DSPy.
     pub score: Value,
     /// Whether the rows are trained on.

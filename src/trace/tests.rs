@@ -6,6 +6,7 @@ use crate::lm::{InsteadOfText, LmResponse, Usage};
 use crate::python::random::Random;
 use crate::spec::CutAnswers;
 use crate::task::TaskId;
+use crate::value::Record;
 
 /// Text that has everything JSON escapes.
 fn text(random: &mut Random) -> String {
@@ -65,7 +66,7 @@ fn calls(random: &mut Random) -> Vec<Call> {
         ]),
         outputs: Record::from_iter([(
             text(random),
-            Value::List(vec![Value::None, Value::from(text(random))]),
+            Value::list([Value::None, Value::from(text(random))]),
         )]),
         used: exchange(random),
         unparsed: (0..random.below(3)).map(|_| exchange(random)).collect(),
@@ -76,13 +77,20 @@ fn calls(random: &mut Random) -> Vec<Call> {
 }
 
 fn trace(random: &mut Random) -> Trace {
+    let calls = calls(random);
+    let mut prediction = Prediction::default();
+    for (number, call) in calls.iter().enumerate() {
+        call.outputs
+            .keys()
+            .for_each(|name| prediction.merge(name, number));
+    }
     Trace {
         task: TaskId::derive(&[text(random).as_bytes()]),
         trace_fingerprint: text(random),
         teacher: random.below(9),
         example: random.next_u32(),
-        calls: calls(random),
-        prediction: Record::from_iter([(text(random), Value::Bool(true))]),
+        calls,
+        prediction,
         score: Value::Float(0.5),
         kept: random.below(2) == 0,
     }
@@ -150,7 +158,7 @@ fn line_index_finds_the_bytes_of_the_training_rows() {
             call.inputs
                 .retain(|_, value| *value != Value::Float(f64::NAN) && !matches!(value, Value::Float(_)))
         });
-        let line = trace.to_line();
+        let line = trace.clone().into_line();
         assert!(!line.contains('\n'));
         let index = LineIndex::parse(&line).expect("our own line");
         assert_eq!(
@@ -182,7 +190,7 @@ fn line_answers_come_in_the_order_of_their_requests() {
     let mut random = Random::new(12);
     for _ in 0..500 {
         let trace = trace(&mut random);
-        let answers = LineAnswers::parse(&trace.to_line(), CutAnswers::Keep).expect("our own line");
+        let answers = LineAnswers::parse(&trace.clone().into_line(), CutAnswers::Keep).expect("our own line");
         let all = recorded_calls(&trace.calls);
         let reusable = all.len();
         assert_eq!(answers, Some(LineAnswers { all, reusable }));

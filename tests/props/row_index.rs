@@ -3,7 +3,7 @@
 use crate::config;
 use bsft::lm::LmResponse;
 use bsft::task::TaskId;
-use bsft::trace::{Call, Exchange, LineIndex, Trace};
+use bsft::trace::{Call, Exchange, LineIndex, Prediction, Trace};
 use bsft::value::{Record, Value};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -73,16 +73,15 @@ fn trace() -> impl Strategy<Value = Trace> {
         text(),
         any::<(u32, u32, bool)>(),
         vec(call(), 0..4),
-        record(),
     )
         .prop_map(
-            |(task, trace_fingerprint, (teacher, example, kept), calls, prediction)| Trace {
+            |(task, trace_fingerprint, (teacher, example, kept), calls)| Trace {
                 task: TaskId(task),
                 trace_fingerprint,
                 teacher,
                 example,
                 calls,
-                prediction,
+                prediction: Prediction::default(),
                 score: Value::Bool(kept),
                 kept,
             },
@@ -94,7 +93,7 @@ proptest! {
 
     #[test]
     fn line_index_finds_every_call_and_its_bytes(trace in trace()) {
-        let line = trace.to_line();
+        let line = trace.clone().into_line();
         let index = LineIndex::parse(&line).unwrap();
         prop_assert!(!line.contains('\n'));
         prop_assert_eq!(
@@ -114,7 +113,7 @@ proptest! {
 
     #[test]
     fn line_index_of_a_cut_line_is_an_error(trace in trace(), at in any::<prop::sample::Index>()) {
-        let line = trace.to_line();
+        let line = trace.into_line();
         let mut at = at.index(line.len());
         while !line.is_char_boundary(at) {
             at -= 1;

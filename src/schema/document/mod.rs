@@ -66,7 +66,7 @@ impl Node {
             Datum::Bool(b) => Value::Bool(*b),
             Datum::Number(n) => n.clone(),
             Datum::Text(s) | Datum::Time(s) => Value::Str(s.clone()),
-            Datum::List(items) => Value::List(items.iter().map(Node::to_value).collect()),
+            Datum::List(items) => Value::list(items.iter().map(Node::to_value)),
             Datum::Table(entries) => Value::Dict(
                 entries
                     .iter()

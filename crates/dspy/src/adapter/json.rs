@@ -2,7 +2,7 @@
 
 use super::prompt::{self, Layout};
 use super::{FormatError, ParseFailure, answer, value};
-use crate::signature::{Signature, Type, coerce};
+use crate::signature::{Signature, coerce};
 use bsft_pycompat::value::{Record, Value};
 use bsft_pycompat::{json, repair};
 
@@ -54,10 +54,11 @@ impl Layout for JsonAdapter {
     ) -> Result<String, FormatError> {
         let entries = signature.outputs.iter().map(|field| {
             let value = outputs.get(&field.name).unwrap_or(missing);
-            (Value::from(field.name.as_str()), value.clone())
+            (field.name.as_str(), value::jsonable(value))
         });
-        let object = Value::Dict(entries.collect());
-        Ok(json::dumps_indent(&value::jsonable(&object), 2))
+        let entries: Vec<_> = entries.collect();
+        let members = entries.iter().map(|(name, value)| (*name, &**value));
+        Ok(json::dumps_indent_members(members, 2))
     }
 
     fn read(&self, signature: &Signature, answer: &str) -> Result<Record, ParseFailure> {
@@ -69,6 +70,31 @@ fn parse(signature: &Signature, answer: &str) -> Result<Record, ParseFailure> {
     if answer.is_empty() {
         return Err(answer::empty());
     }
+    let raw = fields(signature, answer)?;
+    let mut found: Vec<Option<Value>> = vec![None; signature.outputs.len()];
+    for (name, value) in raw {
+        let Some(at) = signature.outputs.iter().position(|f| f.name == name) else {
+            continue;
+        };
+        match coerce::from_value(value, &signature.outputs[at].ty) {
+            Ok(read) => found[at] = Some(read),
+            Err(error) => {
+                // DSPy returns all fields: those before this one parsed, the others unparsed.
+                let mut partial = fields(signature, answer)?;
+                for (field, read) in signature.outputs.iter().zip(found) {
+                    if let Some(read) = read {
+                        partial.insert(field.name.clone(), read);
+                    }
+                }
+                return Err(answer::unreadable(&name, &error, Some(partial)));
+            }
+        }
+    }
+    answer::complete(signature, found)
+}
+
+/// The output fields that the answer has, unparsed.
+fn fields(signature: &Signature, answer: &str) -> Result<Record, ParseFailure> {
     let mut value = repair::loads(answer);
     if !matches!(value, Value::Dict(_))
         && let Some(object) = first_balanced(answer)
@@ -89,34 +115,7 @@ fn parse(signature: &Signature, answer: &str) -> Result<Record, ParseFailure> {
             raw.insert(name, value);
         }
     }
-    let mut found: Vec<Option<Value>> = vec![None; signature.outputs.len()];
-    let names: Vec<usize> = raw
-        .keys()
-        .filter_map(|name| signature.outputs.iter().position(|f| f.name == *name))
-        .collect();
-    for at in names {
-        let field = &signature.outputs[at];
-        let Some(value) = raw.get_mut(&field.name) else {
-            continue;
-        };
-        if let (Type::Str, Value::Str(text)) = (&field.ty, &mut *value) {
-            found[at] = Some(Value::Str(std::mem::take(text)));
-            continue;
-        }
-        match coerce::from_value(value, &field.ty) {
-            Ok(read) => found[at] = Some(read),
-            Err(error) => {
-                // DSPy returns all fields: those before this one parsed, the others unparsed.
-                for (field, read) in signature.outputs.iter().zip(found) {
-                    if let Some(read) = read {
-                        raw.insert(field.name.clone(), read);
-                    }
-                }
-                return Err(answer::unreadable(&field.name, &error, Some(raw)));
-            }
-        }
-    }
-    answer::complete(signature, found)
+    Ok(raw)
 }
 
 /// Finds the first balanced pair of braces. Counts the braces inside strings too.

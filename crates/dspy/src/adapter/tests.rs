@@ -5,6 +5,7 @@ use crate::adapter::AdapterKind;
 use crate::signature::{NamedTypes, Signature, Type, parse_type, parse_types};
 use bsft_pycompat::value::{Record, Value};
 use bsft_pycompat::{json, random::Random};
+use std::borrow::Cow;
 
 /// The named types of the vectors' signatures.
 fn types() -> NamedTypes {
@@ -40,11 +41,11 @@ fn text<'a>(row: &'a Value, key: &str) -> &'a str {
     at(row, key).as_str().expect("the vector has this text")
 }
 
-fn items(value: &Value) -> &[Value] {
+fn items(value: &Value) -> Cow<'_, [Value]> {
     let Value::List(items) = value else {
         panic!("no list: {value:?}")
     };
-    items
+    items.values()
 }
 
 fn record(value: &Value) -> Record {
@@ -164,7 +165,7 @@ fn compare_answers(name: &str, adapter: &dyn Adapter) {
                 got.as_deref() == expected.get(&f.name).and_then(Value::as_str)
             }),
             Err(ParseFailure { partial, .. }) => {
-                let names = |p: &Record| Value::List(p.keys().map(|k| Value::from(k.as_str())).collect());
+                let names = |p: &Record| Value::list(p.keys().map(|k| Value::from(k.as_str())));
                 // DSPy's adapters do not get to see an empty answer, which here has the failure of its caller.
                 let expected = at(row, "partial");
                 // Where DSPy stumbles instead (a list where an enum's member should be), it gives nothing back.
@@ -282,8 +283,8 @@ fn values_outside_json_are_written_as_in_pydantic() {
     let int = Value::Int;
     let cases = [
         (nan(), "nan"),
-        (Value::List(vec![nan(), Value::Float(1e16)]), "[null, 1e+16]"),
-        (Value::Tuple(vec![int(1), "x".into()]), "[1, \"x\"]"),
+        (Value::list([nan(), Value::Float(1e16)]), "[null, 1e+16]"),
+        (Value::tuple([int(1), "x".into()]), "[1, \"x\"]"),
         (
             dict(vec![(Value::Bool(true), int(1)), ("true".into(), int(2))]),
             "{\"true\": 2}",
@@ -293,7 +294,7 @@ fn values_outside_json_are_written_as_in_pydantic() {
             "{\"None\": 6}",
         ),
         (
-            dict(vec![(Value::Tuple(vec![int(1), int(2)]), int(9))]),
+            dict(vec![(Value::tuple([int(1), int(2)]), int(9))]),
             "{\"1,2\": 9}",
         ),
         (dict(vec![(Value::Float(1e-7), int(1))]), "{\"1e-07\": 1}"),

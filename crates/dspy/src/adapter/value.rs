@@ -1,6 +1,7 @@
 //! Writes one value into a prompt: DSPy's `format_field_value`, and the JSON data behind it.
 
 use crate::signature::Type;
+use bsft_pycompat::items::Items;
 use bsft_pycompat::value::Value;
 use bsft_pycompat::{equal::DictBuilder, float, json, repr};
 use std::borrow::Cow;
@@ -30,10 +31,10 @@ pub fn write(value: &Value, ty: &Type, out: &mut String) -> Result<(), Unwritabl
         Value::Str(s) => out.push_str(s),
         Value::List(items) if *ty == Type::Str => write_passages(items, out)?,
         Value::List(_) | Value::Tuple(_) | Value::Set(_) | Value::Dict(_) | Value::Model(_) => {
-            out.push_str(&json::dumps(&jsonable(value)));
+            json::write_dumps(&jsonable(value), out);
         }
         // Outside JSON, pydantic keeps a float as it is, but converts an enum member that is not finite to null.
-        Value::Enum(e) => match &*e.value {
+        Value::Enum(e) => match &e.value {
             Value::Float(f) if !f.is_finite() => out.push_str("None"),
             inner => write(inner, &Type::Any, out)?,
         },
@@ -63,7 +64,9 @@ enum FloatContext {
 fn is_plain(value: &Value) -> bool {
     match value {
         Value::Float(f) => f.is_finite(),
-        Value::List(items) | Value::Tuple(items) | Value::Set(items) => items.iter().all(is_plain),
+        Value::List(items) | Value::Tuple(items) | Value::Set(items) => {
+            items.are_ints() || items.iter().all(|item| is_plain(&item))
+        }
         Value::Dict(items) => items
             .iter()
             .all(|(k, v)| matches!(k, Value::Str(_)) && is_plain(v)),
@@ -77,7 +80,7 @@ fn plain(value: &Value, context: FloatContext) -> Value {
     match (value, context) {
         (Value::Float(f), FloatContext::Container) if !f.is_finite() => Value::None,
         (Value::List(items) | Value::Tuple(items) | Value::Set(items), _) => {
-            Value::List(items.iter().map(|item| plain(item, context)).collect())
+            Value::List(items.iter().map(|item| plain(&item, context)).collect())
         }
         (Value::Dict(items), _) => {
             let mut dict = DictBuilder::default();
@@ -114,7 +117,7 @@ fn write_key(key: &Value, out: &mut String) {
                 if i > 0 {
                     out.push(',');
                 }
-                write_key(item, out);
+                write_key(&item, out);
             }
         }
         _ => repr::write_repr(key, out),
@@ -122,10 +125,10 @@ fn write_key(key: &Value, out: &mut String) {
 }
 
 /// Writes a list of texts, numbered if there are several.
-fn write_passages(items: &[Value], out: &mut String) -> Result<(), Unwritable> {
-    match items {
-        [] => out.push_str("N/A"),
-        [only] => write_passage(only, 1, out)?,
+fn write_passages(items: &Items, out: &mut String) -> Result<(), Unwritable> {
+    match items.len() {
+        0 => out.push_str("N/A"),
+        1 => items.iter().try_for_each(|only| write_passage(&only, 1, out))?,
         _ => {
             for (i, item) in items.iter().enumerate() {
                 if i > 0 {
@@ -134,7 +137,7 @@ fn write_passages(items: &[Value], out: &mut String) -> Result<(), Unwritable> {
                 out.push('[');
                 repr::write_repr(&Value::Int(i as i64 + 1), out);
                 out.push_str("] ");
-                write_passage(item, i + 1, out)?;
+                write_passage(&item, i + 1, out)?;
             }
         }
     }
@@ -154,7 +157,9 @@ fn write_passage(item: &Value, index: usize, out: &mut String) -> Result<(), Unw
         Value::Enum(_) => "an enum member",
         // DSPy tests whether a mark is *in* the item. For a container with such a member it then fails to indent the
         // item.
-        Value::List(inner) | Value::Tuple(inner) | Value::Set(inner) if inner.iter().any(is_mark) => {
+        Value::List(inner) | Value::Tuple(inner) | Value::Set(inner)
+            if inner.iter().any(|item| is_mark(&item)) =>
+        {
             "a container of a line break or a guillemet"
         }
         Value::Dict(inner) if inner.iter().any(|(k, _)| is_mark(k)) => {

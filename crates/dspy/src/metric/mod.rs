@@ -64,8 +64,8 @@ impl Metric {
         &self.spec.field
     }
 
-    /// The score of `prediction`: a bool, for F1 a float, or 0 where no token is shared. `ty` is the annotation of
-    /// the output field that is compared, if known; only `equals` uses it.
+    /// The score of a prediction: a bool, for F1 a float, or 0 where no token is shared. `got` is its value of
+    /// [`Metric::field`], if it has one. `ty` is the annotation of that output field, if known; only `equals` uses it.
     ///
     /// ```
     /// use bsft_dspy::metric::{Metric, MetricKind, MetricSpec};
@@ -78,8 +78,8 @@ impl Metric {
     /// };
     /// let metric = Metric::new(&spec);
     /// let example = Record::from([("answer".to_owned(), Value::from("the Eiffel Tower"))]);
-    /// let prediction = Record::from([("answer".to_owned(), Value::from("Eiffel tower, Paris"))]);
-    /// let score = metric.score(None, &example, &prediction)?;
+    /// let got = Value::from("Eiffel tower, Paris");
+    /// let score = metric.score(None, &example, Some(&got))?;
     /// assert_eq!(score, Value::Float(0.8));
     /// assert!(metric.keeps(&score));
     /// # Ok::<(), bsft_dspy::metric::MetricError>(())
@@ -88,15 +88,13 @@ impl Metric {
         &self,
         ty: Option<&Type>,
         example: &Record,
-        prediction: &Record,
+        got: Option<&Value>,
     ) -> Result<Value, MetricError> {
         let field = &self.spec.field;
         let gold = example
             .get(field)
             .ok_or_else(|| MetricError::NoLabel(field.clone()))?;
-        let got = prediction
-            .get(field)
-            .ok_or_else(|| MetricError::NoField(field.clone()))?;
+        let got = got.ok_or_else(|| MetricError::NoField(field.clone()))?;
         Ok(match self.spec.kind {
             MetricKind::Equals => Value::Bool(equals(ty, gold, got)),
             MetricKind::ExactMatch => {
@@ -138,10 +136,10 @@ impl Metric {
 }
 
 /// The accepted answers: the items of a list label, or the label itself.
-fn accepted(gold: &Value) -> &[Value] {
+fn accepted(gold: &Value) -> Cow<'_, [Value]> {
     match gold {
-        Value::List(golds) => golds,
-        one => std::slice::from_ref(one),
+        Value::List(golds) => golds.values(),
+        one => Cow::Borrowed(std::slice::from_ref(one)),
     }
 }
 
@@ -167,7 +165,9 @@ fn equals(ty: Option<&Type>, gold: &Value, got: &Value) -> bool {
     };
     let same = |gold: &Value| {
         equal::eq(gold, got)
-            || ty.is_some_and(|ty| coerce::from_value(gold, ty).is_ok_and(|gold| equal::eq(&gold, got)))
+            || ty.is_some_and(|ty| {
+                coerce::from_value(gold.clone(), ty).is_ok_and(|gold| equal::eq(&gold, got))
+            })
     };
     if is_several {
         same(gold)

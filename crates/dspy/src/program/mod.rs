@@ -65,13 +65,14 @@
 //!         Step::Done(result) => break result,
 //!     }
 //! };
-//! assert_eq!(result.prediction["label"], Value::from("spam"));
+//! assert_eq!(result.output("label"), Some(&Value::from("spam")));
 //! assert_eq!(result.calls[0].predictor, "classify");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod build;
 mod demo_warnings;
+mod prediction;
 mod prompt_differences;
 mod run;
 mod saved_state;
@@ -79,6 +80,7 @@ mod spec;
 
 pub use build::BuildError;
 pub use demo_warnings::unread_demo_keys;
+pub use prediction::Prediction;
 pub use prompt_differences::{PromptPart, prompt_differences};
 pub use run::{
     Call, CallRequest, Exchange, PendingCall, ProgramFailure, ProgramFailureKind, ProgramResult, Step,

@@ -2,12 +2,13 @@
 //!
 //! The caller sends the requests. Nothing here waits, retries or reads a clock.
 
-use super::{Predictor, Program};
+use super::{Prediction, Predictor, Program};
 use crate::adapter::{Adapter, AdapterKind, FormatError, JsonAdapter};
 use crate::lm::LmResponse;
 use crate::signature::Signature;
 use bsft_pycompat::json::write_string;
-use bsft_pycompat::value::Record;
+use bsft_pycompat::value::{Record, Value};
+use indexmap::IndexMap;
 use serde_json::Value as Json;
 
 /// The next step of a running program.
@@ -48,7 +49,14 @@ pub struct ProgramResult {
     /// The calls, in the order in which they were made.
     pub calls: Vec<Call>,
     /// The outputs of all calls. A later output replaces an earlier one of the same name.
-    pub prediction: Record,
+    pub prediction: Prediction,
+}
+
+impl ProgramResult {
+    /// A field of the prediction; `None` if no call gave it.
+    pub fn output(&self, name: &str) -> Option<&Value> {
+        self.prediction.get(&self.calls, name)
+    }
 }
 
 /// One invocation of a predictor.
@@ -137,12 +145,22 @@ pub enum ProgramFailureKind {
 struct Run<'p> {
     predictors: &'p [Predictor],
     example: &'p Record,
-    namespace: Record,
-    prediction: Record,
+    /// Where each name's value is.
+    namespace: IndexMap<&'p str, Source<'p>>,
+    prediction: Prediction,
     calls: Vec<Call>,
     /// The index of the current predictor, and how many of its calls are done.
     predictor: usize,
     repeated: u32,
+}
+
+/// Where a value of the namespace is.
+#[derive(Clone, Copy)]
+enum Source<'p> {
+    /// In the example.
+    Example(&'p Value),
+    /// Among the outputs of the call at this index.
+    Output(usize),
 }
 
 /// A rendered request that waits for its answer.
@@ -161,13 +179,14 @@ impl Program {
     pub fn start<'p>(&'p self, example: &'p Record, inputs: &[String]) -> Result<Step<'p>, ProgramFailure> {
         let namespace = inputs
             .iter()
-            .filter_map(|name| example.get(name).map(|value| (name.clone(), value.clone())))
+            .filter_map(|name| example.get_key_value(name))
+            .map(|(name, value)| (name.as_str(), Source::Example(value)))
             .collect();
         let run = Run {
             predictors: &self.predictors,
             example,
             namespace,
-            prediction: Record::new(),
+            prediction: Prediction::default(),
             calls: Vec::with_capacity(self.predictors.len()),
             predictor: 0,
             repeated: 0,
@@ -284,15 +303,19 @@ impl<'p> Run<'p> {
         }))
     }
 
+    /// A value of the namespace.
+    fn value(&self, name: &str) -> Option<&Value> {
+        match self.namespace.get(name)? {
+            Source::Example(value) => Some(value),
+            Source::Output(call) => self.calls.get(*call)?.outputs.get(name),
+        }
+    }
+
     fn ask(self: Box<Self>, predictor: &'p Predictor) -> Result<Step<'p>, ProgramFailure> {
         let inputs: Record = predictor
             .wiring
             .iter()
-            .filter_map(|(field, key)| {
-                self.namespace
-                    .get(key)
-                    .map(|value| (field.clone(), value.clone()))
-            })
+            .filter_map(|(field, key)| Some((field.clone(), self.value(key)?.clone())))
             .collect();
         let user = match predictor.user(predictor.adapter.adapter(), &inputs) {
             Ok(user) => user,
@@ -374,9 +397,12 @@ impl<'p> Run<'p> {
                 return Err(self.unformatted(&error, exchanges));
             }
         };
-        for (name, value) in &outputs {
-            self.namespace.insert(name.clone(), value.clone());
-            self.prediction.insert(name.clone(), value.clone());
+        let call = self.calls.len();
+        for field in &predictor.signature.outputs {
+            if outputs.contains_key(&field.name) {
+                self.namespace.insert(&field.name, Source::Output(call));
+                self.prediction.merge(&field.name, call);
+            }
         }
         self.calls.push(Call {
             predictor: predictor.name.clone(),

@@ -156,13 +156,13 @@ fn predictor_state(
     });
     let signature_state = named([
         ("instructions", Value::from(signature.instructions.as_str())),
-        ("fields", Value::List(fields.collect())),
+        ("fields", Value::list(fields)),
     ]);
-    let demos = demos.into_iter().map(object).collect();
+    let demos = demos.into_iter().map(object);
     Ok([
-        ("traces", Value::List(Vec::new())),
-        ("train", Value::List(Vec::new())),
-        ("demos", Value::List(demos)),
+        ("traces", Value::list([])),
+        ("train", Value::list([])),
+        ("demos", Value::list(demos)),
         ("signature", signature_state),
         ("lm", lm_state(lm, trained)),
     ]
@@ -239,7 +239,7 @@ fn write_pretty(value: &Value, depth: usize, out: &mut String) {
             out.push('[');
             for (i, value) in items.iter().enumerate() {
                 next_line(i > 0, depth + 1, out);
-                write_pretty(value, depth + 1, out);
+                write_pretty(&value, depth + 1, out);
             }
             next_line(false, depth, out);
             out.push(']');

@@ -1,6 +1,7 @@
 //! Signatures, types and coercion against rows made by the real DSPy and pydantic.
 
 use super::*;
+use bsft_pycompat::items::Items;
 use bsft_pycompat::value::Value;
 use bsft_pycompat::{json, repr};
 use serde_json::{Value as Json, json};
@@ -146,15 +147,15 @@ fn prefixes_are_inferred_as_dspy_infers_them() {
 
 /// Python shows a set in hash order, which is arbitrary; the vectors contain the members sorted.
 fn ordered(value: Value) -> Value {
-    let all = |items: Vec<Value>| items.into_iter().map(ordered).collect::<Vec<_>>();
+    let all = |items: Items| items.into_iter().map(ordered).collect::<Vec<_>>();
     match value {
         Value::Set(items) => {
             let mut items = all(items);
             items.sort_by_cached_key(repr::repr);
-            Value::Set(items)
+            Value::Set(items.into())
         }
-        Value::List(items) => Value::List(all(items)),
-        Value::Tuple(items) => Value::Tuple(all(items)),
+        Value::List(items) => Value::list(all(items)),
+        Value::Tuple(items) => Value::tuple(all(items)),
         Value::Dict(items) => Value::Dict(items.into_iter().map(|(k, v)| (ordered(k), ordered(v))).collect()),
         other => other,
     }
@@ -188,7 +189,7 @@ fn json_values_become_typed_values_as_in_dspy() {
     let types = types();
     compare("json_value", 0, |row| {
         let ty = annotation(text(row, "type"), &types);
-        coerced(row, coerce::from_value(&json::from_serde(&row["in"]), &ty))
+        coerced(row, coerce::from_value(json::from_serde(&row["in"]), &ty))
     });
 }
 

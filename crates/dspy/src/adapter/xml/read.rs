@@ -73,7 +73,7 @@ fn field_value(field: &Field, elements: &[Node<'_, '_>]) -> Result<Value, ParseF
     let mut refused = None;
     for candidate in std::iter::once(&whole).chain(alternatives) {
         let value = value_of(elements, candidate, definitions);
-        match coerce::from_value_or_as_it_is(&value, &field.ty) {
+        match coerce::from_value_or_as_it_is(value, &field.ty) {
             Ok(value) => return Ok(value),
             Err(error) => refused = Some(error),
         }
@@ -129,7 +129,7 @@ fn value_of(elements: &[Node<'_, '_>], schema: &Json, definitions: &Map<String, 
         let mut texts: Vec<Value> = texts.collect();
         return match texts.len() {
             1 => texts.remove(0),
-            _ => Value::List(texts),
+            _ => Value::list(texts),
         };
     }
     let of_others = schema.get("additionalProperties").filter(|s| s.is_object());
@@ -149,7 +149,7 @@ fn list(elements: &[Node<'_, '_>], schema: &Json, definitions: &Map<String, Json
             let leading = leading_text(*only);
             let text = text::strip(&leading);
             if text.is_empty() {
-                return Value::List(Vec::new());
+                return Value::list([]);
             }
             if text.starts_with('[') {
                 return Value::from(text);
@@ -160,7 +160,7 @@ fn list(elements: &[Node<'_, '_>], schema: &Json, definitions: &Map<String, Json
         }
     }
     let items = items.iter().map(|item| value_of(&[*item], of_item, definitions));
-    Value::List(items.collect())
+    Value::list(items)
 }
 
 /// Groups child elements by tag, and an `entry` by its key, in order of first appearance.

@@ -38,7 +38,7 @@ fn write(tag: &str, attribute: &str, value: &Value, out: &mut String) {
     match value {
         Value::List(items) | Value::Tuple(items) | Value::Set(items) => {
             for item in items {
-                write("item", "", item, out);
+                write("item", "", &item, out);
             }
         }
         Value::Model(model) => {

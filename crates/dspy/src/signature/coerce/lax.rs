@@ -5,7 +5,9 @@ use super::scalar;
 use super::union::{Fit, How, union};
 use crate::signature::types::{ModelClass, TupleItems, Type};
 use bsft_pycompat::equal;
+use bsft_pycompat::items::Items;
 use bsft_pycompat::value::{ModelInstance, Value};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A value that its type rejects; for nested values, the innermost pair.
@@ -43,8 +45,9 @@ pub(super) fn validate<'t>(value: Value, ty: &'t Type, how: &mut How) -> Result<
             let (items, kind) = items(value, ty)?;
             how.floor_unless(kind == ArrayKind::Set);
             let members = each(items, item.as_deref(), how)?;
-            match members.iter().position(|member| !is_hashable(member)) {
-                Some(at) => refused(members.into_iter().nth(at).unwrap_or(Value::None)),
+            let unhashable = members.iter().find(|member| !is_hashable(member));
+            match unhashable.map(Cow::into_owned) {
+                Some(member) => refused(member),
                 None => Ok(Value::Set(equal::distinct(members))),
             }
         }
@@ -69,7 +72,7 @@ enum ArrayKind {
     Set,
 }
 
-fn items(value: Value, ty: &Type) -> Result<(Vec<Value>, ArrayKind), Refused<'_>> {
+fn items(value: Value, ty: &Type) -> Result<(Items, ArrayKind), Refused<'_>> {
     match value {
         Value::List(items) => Ok((items, ArrayKind::List)),
         Value::Tuple(items) => Ok((items, ArrayKind::Tuple)),
@@ -79,27 +82,24 @@ fn items(value: Value, ty: &Type) -> Result<(Vec<Value>, ArrayKind), Refused<'_>
 }
 
 /// Does not inspect lists and sets of `Any`, so they stay exact.
-fn each<'t>(items: Vec<Value>, ty: Option<&'t Type>, how: &mut How) -> Result<Vec<Value>, Refused<'t>> {
+fn each<'t>(items: Items, ty: Option<&'t Type>, how: &mut How) -> Result<Items, Refused<'t>> {
     match ty {
         None | Some(Type::Any) => Ok(items),
-        Some(ty) => items.into_iter().map(|item| validate(item, ty, how)).collect(),
+        Some(Type::Int) if items.are_ints() => Ok(items),
+        Some(Type::Float) if items.are_floats() => Ok(items),
+        Some(ty) => items.try_map(|item| validate(item, ty, how)),
     }
 }
 
-fn tuple<'t>(
-    items: Vec<Value>,
-    shape: &'t TupleItems,
-    ty: &'t Type,
-    how: &mut How,
-) -> Result<Value, Refused<'t>> {
+fn tuple<'t>(items: Items, shape: &'t TupleItems, ty: &'t Type, how: &mut How) -> Result<Value, Refused<'t>> {
     match shape {
         TupleItems::Bare => {
-            how.floor_if_any(&items);
+            how.floor_if_any(items.len());
             Ok(Value::Tuple(items))
         }
         TupleItems::Repeated(item) => {
-            let items = items.into_iter().map(|value| validate(value, item, how));
-            Ok(Value::Tuple(items.collect::<Result<_, _>>()?))
+            let items = items.try_map(|value| validate(value, item, how));
+            Ok(Value::Tuple(items?))
         }
         TupleItems::Fixed(types) if types.len() == items.len() => {
             let items = items.into_iter().zip(types);
@@ -119,7 +119,7 @@ fn dict<'t>(
     how: &mut How,
 ) -> Result<Value, Refused<'t>> {
     let Some((key, value)) = shape else {
-        how.floor_if_any(&items);
+        how.floor_if_any(items.len());
         return Ok(Value::Dict(items));
     };
     let mut out = equal::DictBuilder::default();
@@ -162,17 +162,17 @@ fn model<'t>(
         fields.push((Arc::clone(&field.name), value));
     }
     how.add_fields(given);
-    Ok(Value::Model(ModelInstance {
+    Ok(Value::Model(Box::new(ModelInstance {
         class: Arc::clone(&class.name),
         fields,
-    }))
+    })))
 }
 
 /// Whether Python can hash the value, as a set requires.
 fn is_hashable(value: &Value) -> bool {
     match value {
         Value::List(_) | Value::Set(_) | Value::Dict(_) | Value::Model(_) => false,
-        Value::Tuple(items) => items.iter().all(is_hashable),
+        Value::Tuple(items) => items.iter().all(|item| is_hashable(&item)),
         _ => true,
     }
 }

@@ -41,9 +41,9 @@ pub(super) fn by_value_or_name(value: &Value, class: &Arc<EnumClass>) -> Option<
 }
 
 fn instance(class: &Arc<EnumClass>, (name, value): &(Arc<str>, Value)) -> Value {
-    Value::Enum(EnumMember {
+    Value::Enum(Box::new(EnumMember {
         class: Arc::clone(&class.name),
         name: Arc::clone(name),
-        value: Box::new(value.clone()),
-    })
+        value: value.clone(),
+    }))
 }

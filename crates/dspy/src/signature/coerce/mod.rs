@@ -50,32 +50,38 @@ pub fn from_text(answer: &str, ty: &Type) -> Result<Value, CoerceError> {
 }
 
 /// Converts a value parsed from JSON to the type.
-pub fn from_value(value: &Value, ty: &Type) -> Result<Value, CoerceError> {
+pub fn from_value(value: Value, ty: &Type) -> Result<Value, CoerceError> {
     match (value, ty) {
-        (Value::Str(answer), _) => from_text(answer, ty),
-        (other, Type::Str) => Ok(Value::Str(repr::str(other))),
+        (text @ Value::Str(_), Type::Str) => Ok(text),
+        (Value::Str(answer), _) => from_text(&answer, ty),
+        (other, Type::Str) => Ok(Value::Str(repr::str(&other))),
         (other, Type::Enum(class)) => {
-            member::by_value_or_name(other, class).ok_or_else(|| CoerceError::new(other, ty))
+            member::by_value_or_name(&other, class).ok_or_else(|| CoerceError::new(&other, ty))
         }
         // DSPy returns the value itself: `true` stays `True` for the member 1.
         (other, Type::Literal(members)) => {
-            if members.iter().any(|member| equal(member, other)) {
-                Ok(other.clone())
+            if members.iter().any(|member| equal(member, &other)) {
+                Ok(other)
             } else {
-                Err(CoerceError::new(other, ty))
+                Err(CoerceError::new(&other, ty))
             }
         }
-        (other, _) => validated(other.clone(), ty),
+        (other, _) => validated(other, ty),
     }
 }
 
 /// Like [`from_value`], with pydantic's validation of the raw value as the fallback, as in `dspy.XMLAdapter`. An
 /// enum's member is looked up only once.
-pub fn from_value_or_as_it_is(value: &Value, ty: &Type) -> Result<Value, CoerceError> {
-    from_value(value, ty).or_else(|refused| match ty {
-        Type::Enum(_) => Err(refused),
-        _ => validated(value.clone(), ty),
-    })
+pub fn from_value_or_as_it_is(value: Value, ty: &Type) -> Result<Value, CoerceError> {
+    match (&value, ty) {
+        // These fall back to what failed, or cannot fail.
+        (_, Type::Enum(_) | Type::Str) => from_value(value, ty),
+        (Value::Str(_), _) | (_, Type::Literal(_)) => {
+            from_value(value.clone(), ty).or_else(|_| validated(value, ty))
+        }
+        // That is pydantic's validation already.
+        _ => from_value(value, ty),
+    }
 }
 
 /// Parses the text as JSON, repaired if necessary, else as a Python literal. Returns the text itself if both fail.

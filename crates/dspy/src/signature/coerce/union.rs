@@ -43,9 +43,9 @@ impl How {
         }
     }
 
-    /// `Any` was asked to admit these parts.
-    pub(super) fn floor_if_any<T>(&mut self, parts: &[T]) {
-        if !parts.is_empty() {
+    /// `Any` was asked to admit that many parts.
+    pub(super) fn floor_if_any(&mut self, parts: usize) {
+        if parts > 0 {
             self.floor(Fit::Strict);
         }
     }
