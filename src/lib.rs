@@ -22,6 +22,7 @@ mod http;
 pub mod job;
 pub mod lm;
 mod lock;
+pub mod memory;
 pub mod message;
 pub mod metrics;
 pub mod report;
