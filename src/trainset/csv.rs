@@ -97,6 +97,9 @@ fn report_open_quote(line: u32, scanner: &mut RowScanner<'_>) {
 }
 
 fn row_of(record: &CsvRecord, columns: &[String], scanner: &mut RowScanner<'_>) {
+    if record.is_too_long() {
+        return scanner.too_long(record.line);
+    }
     let FieldLines { first, count } = record.tallest;
     let is_tall = count > MANY_LINES;
     if record.len() != columns.len() {

@@ -3,7 +3,11 @@
 //! A quoted field may contain commas, line ends and, doubled, quotes. A quote within a field that has none at its start is a character
 //! like any other. A line ends with LF, CR or both.
 
+use super::LONGEST_ROW;
 use std::io::{self, BufRead};
+
+/// The most fields of a record that are counted. No job has as many columns.
+const MOST_FIELDS: usize = 1 << 16;
 
 /// How the reading of a record ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +38,7 @@ pub(super) struct CsvRecord {
     pub(super) line: u32,
     /// The lines of the quoted field that lies on most of them; `count` is 0 if no field is quoted.
     pub(super) tallest: FieldLines,
-    /// The contents of the fields, one after the other.
+    /// The contents of the fields, one after the other; no more than show that the record is too long.
     bytes: Vec<u8>,
     /// The end of each field in `bytes`.
     ends: Vec<usize>,
@@ -128,6 +132,23 @@ impl CsvRecord {
             .map(|(start, end)| &self.bytes[start..*end])
     }
 
+    /// Whether it is longer than a row can be.
+    pub(super) fn is_too_long(&self) -> bool {
+        self.bytes.len() > LONGEST_ROW
+    }
+
+    fn push(&mut self, byte: u8) {
+        if self.bytes.len() <= LONGEST_ROW {
+            self.bytes.push(byte);
+        }
+    }
+
+    fn end_field(&mut self) {
+        if self.ends.len() < MOST_FIELDS {
+            self.ends.push(self.bytes.len());
+        }
+    }
+
     fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
@@ -147,19 +168,19 @@ impl CsvRecord {
                 Some(CsvState::QuoteInQuoted)
             }
             (CsvState::Quoted, _) | (CsvState::QuoteInQuoted, b'"') => {
-                self.bytes.push(byte);
+                self.push(byte);
                 Some(CsvState::Quoted)
             }
             (_, b',') => {
-                self.ends.push(self.bytes.len());
+                self.end_field();
                 Some(CsvState::FieldStart)
             }
             (_, b'\r' | b'\n') => {
-                self.ends.push(self.bytes.len());
+                self.end_field();
                 None
             }
             (_, _) => {
-                self.bytes.push(byte);
+                self.push(byte);
                 Some(CsvState::Plain)
             }
         }
@@ -171,7 +192,7 @@ impl CsvRecord {
             CsvState::RecordStart => RecordEnd::EndOfFile,
             CsvState::Quoted => RecordEnd::OpenQuote(self.opened),
             CsvState::FieldStart | CsvState::Plain | CsvState::QuoteInQuoted => {
-                self.ends.push(self.bytes.len());
+                self.end_field();
                 RecordEnd::Whole
             }
         }

@@ -1,7 +1,7 @@
 //! A JSON array of objects, split into its elements as it streams by.
 
-use super::Format;
 use super::row_scanner::{HashingReader, RowScanner};
+use super::{Format, LONGEST_ROW};
 use std::io::{self, BufRead};
 
 /// The next token that the array may contain.
@@ -18,6 +18,7 @@ enum Expect {
 /// The current element.
 #[derive(Default)]
 struct Element {
+    /// No more than show that it is too long.
     bytes: Vec<u8>,
     offset: u64,
     line: u32,
@@ -124,7 +125,9 @@ impl Element {
         if bare && matches!(byte, b',' | b']' | b' ' | b'\t' | b'\r' | b'\n') {
             return ScanStep::DoneBefore;
         }
-        self.bytes.push(byte);
+        if self.bytes.len() <= LONGEST_ROW {
+            self.bytes.push(byte);
+        }
         match byte {
             _ if self.escaped => self.escaped = false,
             b'\\' if self.quoted => self.escaped = true,

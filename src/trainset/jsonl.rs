@@ -1,8 +1,8 @@
 //! JSON lines: one object a line, empty lines skipped.
 
-use super::Format;
 use super::row_scanner::{HashingReader, RowScanner};
-use std::io::{self, BufRead};
+use super::{Format, LONGEST_ROW};
+use std::io::{self, BufRead, Read as _};
 
 pub(super) fn scan(source: &mut HashingReader, scanner: &mut RowScanner<'_>) -> io::Result<Option<Format>> {
     let mut offset = source.skip_mark()?;
@@ -10,11 +10,15 @@ pub(super) fn scan(source: &mut HashingReader, scanner: &mut RowScanner<'_>) -> 
     let mut is_first = true;
     while !scanner.is_full() {
         bytes.clear();
-        let n = source.read_until(b'\n', &mut bytes)?;
+        let room = LONGEST_ROW as u64 + 1;
+        let mut n = source.by_ref().take(room).read_until(b'\n', &mut bytes)? as u64;
         if n == 0 {
             break;
         }
         line = line.saturating_add(1);
+        if n == room && bytes.last() != Some(&b'\n') {
+            n += source.skip_line()?;
+        }
         let row = bytes.trim_ascii();
         if is_first && let Some((message, remedy)) = not_lines(row) {
             scanner.refuse(message, remedy);
@@ -24,7 +28,7 @@ pub(super) fn scan(source: &mut HashingReader, scanner: &mut RowScanner<'_>) -> 
             is_first = false;
             scanner.json_row(offset, line, &bytes);
         }
-        offset += n as u64;
+        offset += n;
     }
     scanner.close(offset);
     Ok(Some(Format::Jsonl))

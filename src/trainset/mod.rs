@@ -21,6 +21,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+/// The longest row in bytes, as the JSON that a task has: a message of a worker's queue has little more than that.
+pub const LONGEST_ROW: usize = 15 << 20;
+
 /// A checked file of examples.
 #[derive(Debug)]
 pub struct Trainset {
@@ -245,6 +248,14 @@ impl Trainset {
             .read_exact_at(&mut bytes, start)
             .map_err(|source| TrainsetError::Io { path: path(), source })?;
         Ok(bytes)
+    }
+
+    /// The bytes of a row in its file. A task has about as many.
+    pub fn row_len(&self, index: usize) -> usize {
+        match (self.offsets.get(index), self.offsets.get(index + 1)) {
+            (Some(start), Some(end)) => usize::try_from(end - start).unwrap_or(usize::MAX),
+            _ => 0,
+        }
     }
 
     /// The digest of a row's inputs. It is the same in every run and for every file format.

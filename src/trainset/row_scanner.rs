@@ -1,7 +1,7 @@
 //! Scans a file once: hashes its bytes, checks its rows and records their offsets.
 
-use super::LongFields;
-use crate::python::json::{MAX_DEPTH, dumps, parse};
+use super::{LONGEST_ROW, LongFields};
+use crate::python::json::{MAX_DEPTH, dumps, parse, written_len};
 use crate::schema::{Problems, nearest};
 use crate::value::Value;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
@@ -54,6 +54,21 @@ impl HashingReader {
         let mark = self.0.fill_buf()?.starts_with(b"\xef\xbb\xbf");
         self.0.consume(if mark { 3 } else { 0 });
         Ok(if mark { 3 } else { 0 })
+    }
+
+    /// Skips the rest of a line, and returns its length.
+    pub(super) fn skip_line(&mut self) -> io::Result<u64> {
+        let mut skipped = 0;
+        loop {
+            let chunk = self.0.fill_buf()?;
+            let end = memchr::memchr(b'\n', chunk);
+            let len = end.map_or(chunk.len(), |end| end + 1);
+            self.0.consume(len);
+            skipped += len as u64;
+            if end.is_some() || len == 0 {
+                return Ok(skipped);
+            }
+        }
     }
 
     /// Reads the rest, and returns the file and its SHA-256.
@@ -187,8 +202,21 @@ impl<'p> RowScanner<'p> {
         self.last_bad = line;
     }
 
+    /// A row that no task can have.
+    pub(super) fn too_long(&mut self, line: u32) {
+        let message = format!("this row has more than {} MiB", LONGEST_ROW >> 20);
+        self.bad(
+            line,
+            message,
+            "shorten its texts, or leave it out: a task has no room for it",
+        );
+    }
+
     /// A row written as a JSON object: `bytes` at `offset`, on `line`.
     pub(super) fn json_row(&mut self, offset: u64, line: u32, bytes: &[u8]) {
+        if bytes.len() > LONGEST_ROW {
+            return self.too_long(line);
+        }
         let Ok(text) = std::str::from_utf8(bytes) else {
             return self.bad(line, "this row is not UTF-8", "save the file as UTF-8");
         };
@@ -233,8 +261,13 @@ impl<'p> RowScanner<'p> {
         row: impl Iterator<Item = (&'t str, &'t str)>,
     ) {
         self.begin();
+        let mut len = 0;
         for (column, text) in row {
             self.column(column, |d| digest_text(text, d));
+            len += written_len(column) + written_len(text) + 2;
+        }
+        if len > LONGEST_ROW {
+            return self.too_long(line);
         }
         self.end(offset, line);
     }
@@ -374,7 +407,7 @@ fn first_8(digest: &[u8]) -> u64 {
 fn is_finite(value: &Value) -> bool {
     match value {
         Value::Float(number) => number.is_finite(),
-        Value::List(items) => items.iter().all(is_finite),
+        Value::List(items) => items.iter().all(|item| is_finite(&item)),
         Value::Dict(items) => items.iter().all(|(_, value)| is_finite(value)),
         _ => true,
     }

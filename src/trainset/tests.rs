@@ -23,7 +23,7 @@ fn rows(random: &mut Random, texts_only: bool) -> Vec<Record> {
         let other = match random.below(if texts_only { 1 } else { 4 }) {
             0 => Value::Str(text(random)),
             1 => Value::Float(0.5),
-            2 => Value::List(vec![Value::Int(1), Value::Str(text(random))]),
+            2 => Value::list([Value::Int(1), Value::Str(text(random))]),
             _ => Value::Dict(vec![(Value::Str("k".to_owned()), Value::None)]),
         };
         row.insert("answer".to_owned(), other);
