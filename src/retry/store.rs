@@ -4,7 +4,7 @@ use super::{RetryUntilShutdown, Transient};
 use crate::error_action::ErrorAction;
 use crate::metrics::Waits;
 use crate::shutdown::Shutdown;
-use crate::store::{Claim, Position, Store, StoreError, Stored};
+use crate::store::{Claim, LONG_VALUE, Position, Store, StoreError, Stored};
 use crate::task::{AttemptRef, RunId, TaskId};
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -77,14 +77,38 @@ impl Store for RetryingStore {
         slot: u32,
         bytes: Vec<u8>,
     ) -> Result<(), StoreError> {
+        if bytes.len() >= LONG_VALUE {
+            return self.record_long(run, attempt, slot, &bytes).await;
+        }
         self.retry
             .retry(|| self.store.record(run, attempt, slot, bytes.clone()))
             .await
     }
 
+    async fn record_long(
+        &self,
+        run: &RunId,
+        attempt: AttemptRef,
+        slot: u32,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        self.retry
+            .retry(|| self.store.record_long(run, attempt, slot, bytes))
+            .await
+    }
+
     async fn finish(&self, run: &RunId, attempt: AttemptRef, outcome: Vec<u8>) -> Result<(), StoreError> {
+        if outcome.len() >= LONG_VALUE {
+            return self.finish_long(run, attempt, &outcome).await;
+        }
         self.retry
             .retry(|| self.store.finish(run, attempt, outcome.clone()))
+            .await
+    }
+
+    async fn finish_long(&self, run: &RunId, attempt: AttemptRef, outcome: &[u8]) -> Result<(), StoreError> {
+        self.retry
+            .retry(|| self.store.finish_long(run, attempt, outcome))
             .await
     }
 
@@ -98,6 +122,10 @@ impl Store for RetryingStore {
 
     async fn records(&self, run: &RunId, task: TaskId) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {
         self.retry.retry(|| self.store.records(run, task)).await
+    }
+
+    async fn record_of(&self, run: &RunId, task: TaskId, slot: u32) -> Result<Option<Vec<u8>>, StoreError> {
+        self.retry.retry(|| self.store.record_of(run, task, slot)).await
     }
 
     async fn outcomes(

@@ -23,7 +23,7 @@ pub trait Store: Send + Sync {
     /// The run's job, or `None` if it is not stored.
     async fn job(&self, run: &RunId) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// Takes the task's next attempt and returns the records of earlier attempts.
+    /// Takes the task's next attempt and returns the records of earlier attempts; of long ones only their lengths.
     async fn claim(&self, run: &RunId, task: TaskId, lease: Duration) -> Result<Claim, StoreError>;
 
     /// Extends the attempt's lease to `lease` from now. [`StoreError::Fenced`] when the attempt was
@@ -45,9 +45,25 @@ pub trait Store: Send + Sync {
         bytes: Vec<u8>,
     ) -> Result<(), StoreError>;
 
+    /// As [`Store::record`], for [long](LONG_VALUE) bytes, which the caller keeps: some stores need no copy of them.
+    async fn record_long(
+        &self,
+        run: &RunId,
+        attempt: AttemptRef,
+        slot: u32,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        self.record(run, attempt, slot, bytes.to_vec()).await
+    }
+
     /// Stores the outcome and ends the task. The first outcome wins. Later ones are dropped, with `Ok` for
     /// the same attempt and [`StoreError::Fenced`] for another. Durable when it returns.
     async fn finish(&self, run: &RunId, attempt: AttemptRef, outcome: Vec<u8>) -> Result<(), StoreError>;
+
+    /// As [`Store::finish`], for a [long](LONG_VALUE) outcome, which the caller keeps: some stores need no copy of it.
+    async fn finish_long(&self, run: &RunId, attempt: AttemptRef, outcome: &[u8]) -> Result<(), StoreError> {
+        self.finish(run, attempt, outcome.to_vec()).await
+    }
 
     /// Returns an interrupted task. This does not count as a failure.
     async fn release(&self, run: &RunId, attempt: AttemptRef) -> Result<(), StoreError>;
@@ -55,8 +71,8 @@ pub trait Store: Send + Sync {
     /// The task's outcome, or `None` if it has none or was trimmed.
     async fn outcome(&self, run: &RunId, task: TaskId) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// At most `limit` outcomes after a position, oldest first. Waits up to `wait` for the first one, then
-    /// returns what exists.
+    /// At most `limit` outcomes after a position, oldest first, of long ones only their lengths. Waits up to `wait`
+    /// for the first one, then returns what exists, or the first megabytes of it.
     async fn outcomes(
         &self,
         run: &RunId,
@@ -67,6 +83,13 @@ pub trait Store: Send + Sync {
 
     /// The records of the task's attempts, by slot; empty once the task has an outcome. Needs no lease.
     async fn records(&self, run: &RunId, task: TaskId) -> Result<Vec<(u32, Vec<u8>)>, StoreError>;
+
+    /// The record of one slot. `None` if it has none, or the task has an outcome.
+    async fn record_of(&self, run: &RunId, task: TaskId, slot: u32) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut records = self.records(run, task).await?;
+        let found = records.iter().position(|(number, _)| *number == slot);
+        Ok(found.map(|at| records.swap_remove(at).1))
+    }
 
     /// Drops outcomes that are safe elsewhere, and their tasks' records. A later claim of such a task
     /// returns [`Claim::Done`] while the run is in the store. Repeating it is harmless. May become durable
@@ -87,6 +110,12 @@ pub trait Store: Send + Sync {
     -> Result<(), StoreError>;
 }
 
+/// The bytes from which a record or an outcome is long. Long values are not kept in memory, and are returned one by one.
+pub const LONG_VALUE: usize = 256 << 10;
+
+/// The most bytes of outcomes that are returned at once; a single one may be longer.
+pub const PAGE_BYTES: usize = 4 << 20;
+
 /// The answer to [`Store::claim`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
@@ -99,6 +128,8 @@ pub enum Claim {
         failures: u32,
         /// Slots and the records of earlier attempts, by slot.
         records: Vec<(u32, Vec<u8>)>,
+        /// Slots and the lengths of long records, which [`Store::record_of`] returns.
+        long_records: Vec<(u32, usize)>,
     },
     /// The task has an outcome.
     Done,
@@ -117,6 +148,8 @@ pub struct Position(pub u64);
 pub struct Stored {
     pub position: Position,
     pub task: TaskId,
-    /// The bytes passed to [`Store::finish`].
+    /// The bytes passed to [`Store::finish`]; empty if they are long.
     pub outcome: Vec<u8>,
+    /// The length of a long outcome, which [`Store::outcome`] returns; `None` if it is not long.
+    pub long: Option<usize>,
 }

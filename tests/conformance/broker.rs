@@ -103,7 +103,7 @@ pub(crate) async fn acked_messages_are_never_redelivered<T: BrokerUnderTest>() {
     for _ in 0..500 {
         let delivery = take(&mut consumer).await;
         assert!(!delivery.redelivered);
-        seen.insert(delivery.body.clone());
+        seen.insert(delivery.body.to_vec());
         delivery.ack().await.unwrap();
     }
     assert_eq!(seen, numbered(500).into_iter().collect());
@@ -120,7 +120,7 @@ pub(crate) async fn queues_are_separate<T: BrokerUnderTest>() {
     for (i, queue) in (0u8..).zip(&queues) {
         let mut consumer = t.broker().consume(queue, at_most(9)).await.unwrap();
         let delivery = take(&mut consumer).await;
-        assert_eq!(delivery.body, [i]);
+        assert_eq!(*delivery.body, [i]);
         assert!(is_quiet(&mut consumer).await);
         delivery.ack().await.unwrap();
     }
@@ -148,10 +148,10 @@ pub(crate) async fn dropped_delivery_is_redelivered<T: BrokerUnderTest>() {
     t.broker().publish(&Queue::Bootstrap, numbered(1)).await.unwrap();
     let mut consumer = t.broker().consume(&Queue::Bootstrap, at_most(1)).await.unwrap();
     let mut delivery = take(&mut consumer).await;
-    assert_eq!(std::mem::take(&mut delivery.body), numbered(1)[0]);
+    assert_eq!(*std::mem::take(&mut delivery.body), numbered(1)[0]);
     drop(delivery);
     let again = take(&mut consumer).await;
-    assert_eq!((&again.body, again.redelivered), (&numbered(1)[0], true));
+    assert_eq!((&*again.body, again.redelivered), (&numbered(1)[0], true));
 }
 
 pub(crate) async fn delivery_outlives_its_consumer<T: BrokerUnderTest>() {
@@ -194,7 +194,7 @@ pub(crate) async fn nack_after_does_not_delay_other_messages<T: BrokerUnderTest>
         .await
         .unwrap();
     let new = take(&mut consumer).await;
-    assert_eq!(new.body, b"new");
+    assert_eq!(*new.body, b"new");
     new.ack().await.unwrap();
     assert!(is_quiet(&mut consumer).await);
 }
@@ -221,7 +221,7 @@ pub(crate) async fn reject_moves_a_message_to_the_dead_letters<T: BrokerUnderTes
     t.broker().publish(&Queue::Bootstrap, numbered(2)).await.unwrap();
     let mut consumer = t.broker().consume(&Queue::Bootstrap, at_most(2)).await.unwrap();
     let bad = take(&mut consumer).await;
-    let body = bad.body.clone();
+    let body = bad.body.to_vec();
     bad.reject().await.unwrap();
     take(&mut consumer).await.ack().await.unwrap();
     assert!(is_quiet(&mut consumer).await);
@@ -245,7 +245,7 @@ pub(crate) async fn cancelled_next_loses_no_message<T: BrokerUnderTest>() {
             }
         };
         assert!(!delivery.redelivered);
-        seen.insert(delivery.body.clone());
+        seen.insert(delivery.body.to_vec());
         delivery.ack().await.unwrap();
     }
     assert_eq!(seen.len(), 100);
@@ -260,7 +260,7 @@ pub(crate) async fn waiting_consumer_wakes_for_a_message<T: BrokerUnderTest>() {
     let mut consumer = t.broker().consume(&queue, at_most(1)).await.unwrap();
     let (delivery, published) = tokio::join!(take(&mut consumer), t.broker().publish(&queue, numbered(1)));
     published.unwrap();
-    assert_eq!(delivery.body, numbered(1)[0]);
+    assert_eq!(*delivery.body, numbered(1)[0]);
 }
 
 pub(crate) async fn two_consumers_share_a_queue<T: BrokerUnderTest>() {

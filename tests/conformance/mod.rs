@@ -9,6 +9,7 @@ mod child_process;
 mod embedded;
 mod finetune_services;
 mod in_memory_service;
+pub(crate) mod long_values;
 mod openai;
 mod redis;
 mod rights;

@@ -14,6 +14,7 @@ use bsft::finetune::{
     Provider, ProviderError, Providers, StartError, TrainingId, TrainingRequest, TrainingSpec, TrainingState,
 };
 use bsft::job;
+use bsft::memory::{MemoryBudget, MemorySize};
 use bsft::metrics::{self, Metrics};
 use bsft::report::Progress;
 use bsft::retry::{RetryingBroker, RetryingStore};
@@ -431,6 +432,7 @@ async fn live(folder: &Folder, service: &Arc<Service>, plan: &Arc<Plan>) -> bool
         inner: Arc::clone(service),
         plan: Arc::clone(plan),
     };
+    let memory = Arc::new(MemoryBudget::new(MemorySize::LEAST));
     let worker = Worker {
         broker: Arc::clone(&broker) as _,
         store: Arc::clone(&store) as _,
@@ -443,6 +445,7 @@ async fn live(folder: &Folder, service: &Arc<Service>, plan: &Arc<Plan>) -> bool
         queues: TaskQueues::ALL,
         concurrency: NonZeroUsize::new(2).unwrap(),
         drain: Duration::from_secs(1),
+        memory: Arc::clone(&memory),
         metrics: Arc::clone(&metrics),
     };
     let coordinator = Coordinator {
@@ -467,6 +470,7 @@ async fn live(folder: &Folder, service: &Arc<Service>, plan: &Arc<Plan>) -> bool
         shutdown: shutdown.clone(),
         progress: Progress::new(HashMap::new()),
         metrics,
+        memory,
     };
     // What a worker has in flight are tasks of the runtime: they must die with it, so the runtime is their process.
     tokio::select! {

@@ -1,5 +1,7 @@
 //! The promises of [`Store`], each a case; `store_cases!` makes them the tests of one implementation.
 
+pub(crate) use super::long_values::*;
+
 use async_trait::async_trait;
 use bsft::store::{Claim, Position, Store, StoreError, Stored};
 use bsft::task::{Attempt, AttemptRef, RunId, TaskId};
@@ -22,7 +24,7 @@ pub(crate) trait StoreUnderTest: Sized + Send + Sync {
 
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
 /// A lease that has run out by the time that the next call looks.
-const NO_LEASE: Duration = Duration::ZERO;
+pub(crate) const NO_LEASE: Duration = Duration::ZERO;
 /// The longest that anything may take, on a machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -51,6 +53,11 @@ macro_rules! all_store_cases {
         import_does_not_replace_records
         runs_are_separate
         next_process_finds_everything
+        long_records_are_listed_and_returned_one_by_one
+        long_outcome_is_listed_with_its_length
+        stale_attempt_changes_no_long_value
+        long_records_are_imported
+        outcomes_returns_pages_of_few_megabytes
     } };
 }
 pub(crate) use all_store_cases;
@@ -90,6 +97,7 @@ pub(crate) async fn claimed(
             attempt,
             failures,
             records,
+            ..
         } => (AttemptRef { task, attempt }, failures, records),
         other => panic!("task {task} is not free: {other:?}"),
     }
@@ -121,14 +129,14 @@ async fn finished(store: &dyn Store, n: u32) {
         .unwrap();
 }
 
-async fn outcomes(store: &dyn Store, after: Position, limit: usize) -> Vec<Stored> {
+pub(crate) async fn outcomes(store: &dyn Store, after: Position, limit: usize) -> Vec<Stored> {
     store
         .outcomes(&run(), after, limit, Duration::ZERO)
         .await
         .unwrap()
 }
 
-fn places(stored: &[Stored]) -> Vec<(Position, TaskId)> {
+pub(crate) fn places(stored: &[Stored]) -> Vec<(Position, TaskId)> {
     stored
         .iter()
         .map(|stored| (stored.position, stored.task))

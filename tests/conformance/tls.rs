@@ -101,7 +101,7 @@ async fn broker_reconnects_over_tls_after_kill_9() {
             let delivery = next.expect("a delivery comes").unwrap().unwrap();
             let body = delivery.body.clone();
             // What a lost connection brought comes again.
-            if delivery.ack().await.is_ok() && body == [expected] {
+            if delivery.ack().await.is_ok() && *body == [expected] {
                 break;
             }
         }

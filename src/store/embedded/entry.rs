@@ -1,5 +1,6 @@
 //! Log entries of the embedded store: encoded one after the other in a row, little endian.
 
+use super::indexed_task::LongValue;
 use crate::task::TaskId;
 
 /// One change to one task of one run.
@@ -11,6 +12,10 @@ pub(super) enum LogEntry<'a> {
     Record { slot: u32, bytes: &'a [u8] },
     /// The task's outcome and its position.
     Outcome { position: u64, bytes: &'a [u8] },
+    /// A slot's content, which is among the long values.
+    LongRecord { slot: u32, value: LongValue },
+    /// The task's outcome, which is among the long values.
+    LongOutcome { position: u64, value: LongValue },
     /// The task was reset and is to run again.
     Reopened,
     /// The task's outcome is safe elsewhere. Written only for a reopened task, whose mark in the file is
@@ -46,6 +51,8 @@ impl LogEntry<'_> {
             LogEntry::Outcome { .. } => 3,
             LogEntry::Reopened => 4,
             LogEntry::Trimmed => 5,
+            LogEntry::LongRecord { .. } => 6,
+            LogEntry::LongOutcome { .. } => 7,
         };
         row.push(kind);
         row.extend_from_slice(&run.to_le_bytes());
@@ -58,6 +65,14 @@ impl LogEntry<'_> {
                 return;
             }
             LogEntry::Reopened | LogEntry::Trimmed => return,
+            LogEntry::LongRecord { slot, value } => {
+                row.extend_from_slice(&slot.to_le_bytes());
+                return write_value(*value, row);
+            }
+            LogEntry::LongOutcome { position, value } => {
+                row.extend_from_slice(&position.to_le_bytes());
+                return write_value(*value, row);
+            }
             LogEntry::Record { slot, bytes } => {
                 row.extend_from_slice(&slot.to_le_bytes());
                 bytes
@@ -97,10 +112,30 @@ impl LogEntry<'_> {
             },
             4 => LogEntry::Reopened,
             5 => LogEntry::Trimmed,
+            6 => LogEntry::LongRecord {
+                slot: u32::from_le_bytes(take(row)?),
+                value: take_value(row)?,
+            },
+            7 => LogEntry::LongOutcome {
+                position: u64::from_le_bytes(take(row)?),
+                value: take_value(row)?,
+            },
             _ => return None,
         };
         Some((run, task, entry))
     }
+}
+
+fn write_value(value: LongValue, row: &mut Vec<u8>) {
+    row.extend_from_slice(&value.number.to_le_bytes());
+    row.extend_from_slice(&value.len.to_le_bytes());
+}
+
+fn take_value(row: &mut &[u8]) -> Option<LongValue> {
+    Some(LongValue {
+        number: u64::from_le_bytes(take(row)?),
+        len: u64::from_le_bytes(take(row)?),
+    })
 }
 
 fn take<const N: usize>(row: &mut &[u8]) -> Option<[u8; N]> {
@@ -141,6 +176,20 @@ mod tests {
             },
             LogEntry::Reopened,
             LogEntry::Trimmed,
+            LogEntry::LongRecord {
+                slot: 3,
+                value: LongValue {
+                    number: 9,
+                    len: 1 << 33,
+                },
+            },
+            LogEntry::LongOutcome {
+                position: 7,
+                value: LongValue {
+                    number: 0,
+                    len: 1 << 20,
+                },
+            },
         ];
         let mut whole = Vec::new();
         for entry in &entries {

@@ -1,11 +1,12 @@
 //! The file of the embedded store: a redb database used as a log with one row per commit, and the data that
-//! outlives the log.
+//! outlives the log: long values, in pieces.
 //!
 //! Sequential keys and one value per commit keep the B-tree out of the cost of a call: 2.5 KB cost as much
 //! as copying them. Rows are removed at the old end only; entries in them that are still live are rewritten
 //! first, in the same transaction.
 
 use super::index::{Index, IndexedRun};
+use super::indexed_task::LongValue;
 use crate::caught_panic::caught;
 use crate::run_dir::file_options;
 use crate::store::StoreError;
@@ -18,6 +19,8 @@ use std::path::{Path, PathBuf};
 
 /// Row number -> the last position assigned when it was written (8 bytes), then entries.
 const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
+/// Number of a long value and of its piece -> the piece.
+const LONG: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("long");
 /// Sequence number -> run (4 bytes), then trimmed task ids (16 bytes each).
 const DONE: TableDefinition<u64, &[u8]> = TableDefinition::new("done");
 /// Run id -> its number.
@@ -34,6 +37,9 @@ const FORMAT: u64 = 1;
 /// alone.
 const CACHE_BYTES: usize = 16 << 20;
 
+/// The bytes of a piece of a long value: with what redb adds, a page of 256 KiB. redb keeps some pages in memory until a commit.
+const PIECE_BYTES: usize = (256 - 4) << 10;
+
 /// How many bytes the log may exceed its live entries before its old half is rewritten. Rewriting one byte
 /// per several written costs less than the file space it saves.
 const LOG_SLACK_BYTES: usize = 8 << 20;
@@ -47,6 +53,10 @@ pub(super) struct Batch {
     pub(super) trimmed: Vec<(u32, TaskId)>,
     pub(super) runs: Vec<(String, u32)>,
     pub(super) jobs: Vec<(u32, Vec<u8>)>,
+    /// Long values that the row mentions.
+    pub(super) long: Vec<(LongValue, Vec<u8>)>,
+    /// Long values that are needed no more once this is committed.
+    pub(super) removed: Vec<LongValue>,
 }
 
 /// The open file. Only the writer thread has it.
@@ -110,6 +120,7 @@ impl LogFile {
                     meta.insert("format", FORMAT)?;
                 }
                 write.open_table(LOG)?;
+                write.open_table(LONG)?;
                 write.open_table(DONE)?;
                 write.open_table(RUNS)?;
                 write.open_table(JOBS)?;
@@ -174,6 +185,9 @@ impl LogFile {
             run.done
                 .extend(tasks.as_chunks::<16>().0.iter().map(|id| TaskId(*id)));
         }
+        if let Some((key, _)) = read.open_table(LONG)?.last()? {
+            index.long.next = key.value().0 + 1;
+        }
         for entry in read.open_table(LOG)?.iter()? {
             let (number, row) = entry?;
             let Some((position, entries)) = row.value().split_first_chunk::<8>() else {
@@ -217,6 +231,34 @@ impl LogFile {
         }
     }
 
+    /// Reads a long value. `None` if it was not committed, or removed.
+    pub(super) fn long_value(&self, value: LongValue) -> Result<Option<Vec<u8>>, StoreError> {
+        match caught(|| self.read_pieces(value)) {
+            Ok(read) => read.map_err(|e| failed(&self.path, e)),
+            Err(panic) => Err(corrupt(&self.path, panic)),
+        }
+    }
+
+    fn read_pieces(&self, value: LongValue) -> Result<Option<Vec<u8>>, redb::Error> {
+        let read = self.database().begin_read()?;
+        let table = read.open_table(LONG)?;
+        let Ok(len) = usize::try_from(value.len) else {
+            return Ok(None);
+        };
+        // A damaged file may have any length in its log.
+        let mut bytes = Vec::new();
+        for piece in pieces(value) {
+            let Some(piece) = table.get((value.number, piece))? else {
+                return Ok(None);
+            };
+            if bytes.is_empty() {
+                bytes.reserve_exact(len);
+            }
+            bytes.extend_from_slice(piece.value());
+        }
+        Ok((bytes.len() == len).then_some(bytes))
+    }
+
     fn database(&self) -> &Database {
         self.database.as_ref().expect("it is open until it is dropped")
     }
@@ -241,6 +283,19 @@ impl LogFile {
             }
             self.rows.push_back((batch.row_number, bytes));
             self.bytes += bytes;
+        }
+        if !batch.long.is_empty() || !batch.removed.is_empty() {
+            let mut long = write.open_table(LONG)?;
+            for (value, bytes) in &batch.long {
+                for (number, piece) in (0..).zip(bytes.chunks(PIECE_BYTES)) {
+                    long.insert((value.number, number), piece)?;
+                }
+            }
+            for value in &batch.removed {
+                for piece in pieces(*value) {
+                    long.remove((value.number, piece))?;
+                }
+            }
         }
         if !batch.trimmed.is_empty() {
             let mut done = write.open_table(DONE)?;
@@ -270,6 +325,11 @@ impl Drop for LogFile {
         // What redb finds damaged while it closes the file is found again when the file is opened.
         let _ = caught(|| drop(self.database.take()));
     }
+}
+
+/// The numbers of the pieces of a value.
+fn pieces(value: LongValue) -> std::ops::Range<u32> {
+    0..u32::try_from(value.len.div_ceil(PIECE_BYTES as u64)).unwrap_or(u32::MAX)
 }
 
 fn failed(path: &Path, e: impl Into<redb::Error>) -> StoreError {
@@ -303,6 +363,8 @@ mod tests {
                 trimmed: vec![(0, TaskId([row_number as u8; 16]))],
                 runs: vec![(format!("run {row_number}"), row_number as u32)],
                 jobs: vec![(row_number as u32, vec![7; 300 * row_number as usize])],
+                long: Vec::new(),
+                removed: Vec::new(),
             };
             file.commit(&batch, None).unwrap();
         }

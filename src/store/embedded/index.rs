@@ -1,9 +1,10 @@
 //! The in-memory index of the embedded store: serves every read, and turns every write into log entries.
 //!
-//! It holds the active tasks with their bytes, and 16 bytes for each task whose outcome was trimmed.
+//! It holds the active tasks with their bytes, unless these are long, and 16 bytes for each task whose outcome was trimmed.
 
-use super::entry::{AttemptCounts, LogEntry, OVERHEAD};
-use crate::store::{Claim, Position, StoreError, Stored};
+use super::entry::{LogEntry, OVERHEAD};
+use super::indexed_task::{IndexedTask, LongChanges, StoredBytes};
+use crate::store::{Claim, PAGE_BYTES, Position, StoreError, Stored};
 use crate::task::{Attempt, AttemptRef, TaskId};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -32,6 +33,7 @@ pub(super) struct Index {
     pub(super) at_work: usize,
     /// Bytes that a rewrite of everything would take.
     pub(super) live: usize,
+    pub(super) long: LongChanges,
 }
 
 #[derive(Default)]
@@ -40,53 +42,6 @@ pub(super) struct IndexedRun {
     pub(super) done: HashSet<TaskId>,
     tasks: HashMap<TaskId, IndexedTask>,
     outcomes: BTreeMap<u64, TaskId>,
-}
-
-/// A task that is not trimmed.
-struct IndexedTask {
-    attempts: AttemptCounts,
-    /// When the lease of the latest attempt ends.
-    until: Instant,
-    /// Whether the latest attempt waits before its first call. The file then has it as released.
-    is_waiting: bool,
-    /// The oldest row that may contain entries of the task.
-    oldest: u64,
-    records: BTreeMap<u32, Vec<u8>>,
-    outcome: Option<(u64, Vec<u8>)>,
-    /// Whether an earlier outcome was trimmed, so that the file's mark has to be overridden.
-    reopened: bool,
-}
-
-impl IndexedTask {
-    fn new(row: u64) -> IndexedTask {
-        let attempts = AttemptCounts::default();
-        IndexedTask {
-            attempts,
-            until: Instant::now(),
-            is_waiting: false,
-            oldest: row,
-            records: BTreeMap::new(),
-            outcome: None,
-            reopened: false,
-        }
-    }
-
-    /// The counters as the file has them: after a crash, an attempt that waited was released.
-    fn logged_attempts(&self) -> AttemptCounts {
-        AttemptCounts {
-            held: self.attempts.held && !self.is_waiting,
-            ..self.attempts
-        }
-    }
-
-    /// The bytes of a rewrite of the task.
-    fn bytes(&self) -> usize {
-        let held = self
-            .records
-            .values()
-            .chain(self.outcome.as_ref().map(|(_, bytes)| bytes));
-        OVERHEAD + held.map(|bytes| bytes.len() + OVERHEAD).sum::<usize>()
-    }
 }
 
 /// Whether a call is complete in memory or awaits the disk.
@@ -126,14 +81,18 @@ impl Index {
         task.is_waiting = false;
         task.until = now + lease;
         LogEntry::Attempts(task.attempts).write(run, id, &mut self.row);
+        let (mut records, mut long_records) = (Vec::new(), Vec::new());
+        for (slot, bytes) in &task.records {
+            match bytes {
+                StoredBytes::Here(bytes) => records.push((*slot, bytes.clone())),
+                StoredBytes::InFile(value) => long_records.push((*slot, value.len as usize)),
+            }
+        }
         Some(Claim::Run {
             attempt: Attempt(task.attempts.attempt),
             failures: task.attempts.lost + task.attempts.deaths.saturating_sub(DEATHS_FORGIVEN),
-            records: task
-                .records
-                .iter()
-                .map(|(slot, bytes)| (*slot, bytes.clone()))
-                .collect(),
+            records,
+            long_records,
         })
     }
 
@@ -170,10 +129,12 @@ impl Index {
         bytes: Vec<u8>,
     ) -> Result<(), StoreError> {
         let task = held(&mut self.runs, run, attempt)?;
-        LogEntry::Record { slot, bytes: &bytes }.write(run, attempt.task, &mut self.row);
-        self.live += bytes.len() + OVERHEAD;
+        let bytes = self.long.place(bytes);
+        bytes.record(slot).write(run, attempt.task, &mut self.row);
+        self.live += bytes.in_log();
         if let Some(old) = task.records.insert(slot, bytes) {
-            self.live -= old.len() + OVERHEAD;
+            self.live -= old.in_log();
+            self.long.remove(&old);
         }
         Ok(())
     }
@@ -199,19 +160,21 @@ impl Index {
                 Wait::Commit
             });
         }
-        held(&mut self.runs, run, attempt)?;
+        let task = held(&mut self.runs, run, attempt)?;
         self.at_work -= 1;
         self.position += 1;
-        LogEntry::Outcome {
-            position: self.position,
-            bytes: &outcome,
+        for bytes in task.records.values() {
+            self.long.remove(bytes);
         }
-        .write(run, attempt.task, &mut self.row);
+        let outcome = self.long.place(outcome);
+        outcome
+            .outcome(self.position)
+            .write(run, attempt.task, &mut self.row);
         self.conclude(run, attempt.task, self.position, outcome);
         Ok(Wait::Commit)
     }
 
-    fn conclude(&mut self, run: u32, id: TaskId, position: u64, outcome: Vec<u8>) {
+    fn conclude(&mut self, run: u32, id: TaskId, position: u64, outcome: StoredBytes) {
         let of = &mut self.runs[run as usize];
         if let Some(task) = of.tasks.get_mut(&id) {
             self.live -= task.bytes();
@@ -225,32 +188,45 @@ impl Index {
     }
 
     /// `None` when there is no durable outcome.
-    pub(super) fn outcome(&self, run: u32, task: TaskId) -> Option<Vec<u8>> {
+    pub(super) fn outcome(&self, run: u32, task: TaskId) -> Option<StoredBytes> {
         let (position, bytes) = self.runs[run as usize].tasks.get(&task)?.outcome.as_ref()?;
         (*position <= self.durable).then(|| bytes.clone())
     }
 
-    pub(super) fn records(&self, run: u32, task: TaskId) -> Vec<(u32, Vec<u8>)> {
-        let Some(task) = self.runs[run as usize].tasks.get(&task) else {
-            return Vec::new();
-        };
-        let records = task.records.iter();
-        records.map(|(slot, bytes)| (*slot, bytes.clone())).collect()
+    pub(super) fn record_of(&self, run: u32, task: TaskId, slot: u32) -> Option<StoredBytes> {
+        let task = self.runs[run as usize].tasks.get(&task)?;
+        task.records.get(&slot).cloned()
+    }
+
+    pub(super) fn slots(&self, run: u32, task: TaskId) -> Vec<u32> {
+        let task = self.runs[run as usize].tasks.get(&task);
+        task.map_or_else(Vec::new, |task| task.records.keys().copied().collect())
     }
 
     pub(super) fn outcomes(&self, run: u32, after: Position, limit: usize) -> Vec<Stored> {
         let of = &self.runs[run as usize];
         let after = of.outcomes.range(after.0.saturating_add(1)..).take(limit);
-        let durable = after.take_while(|(position, _)| **position <= self.durable);
-        let stored = durable.filter_map(|(position, task)| {
-            let outcome = of.tasks.get(task)?.outcome.as_ref()?.1.clone();
-            Some(Stored {
+        let mut durable = after.take_while(|(position, _)| **position <= self.durable);
+        let (mut page, mut bytes) = (Vec::new(), 0);
+        while bytes < PAGE_BYTES
+            && let Some((position, task)) = durable.next()
+        {
+            let Some((_, stored)) = of.tasks.get(task).and_then(|task| task.outcome.as_ref()) else {
+                continue;
+            };
+            let (outcome, long) = match stored {
+                StoredBytes::Here(bytes) => (bytes.clone(), None),
+                StoredBytes::InFile(value) => (Vec::new(), Some(value.len as usize)),
+            };
+            bytes += outcome.len();
+            page.push(Stored {
                 position: Position(*position),
                 task: *task,
                 outcome,
-            })
-        });
-        stored.collect()
+                long,
+            });
+        }
+        page
     }
 
     pub(super) fn trim(&mut self, run: u32, stored: &[(Position, TaskId)]) {
@@ -259,6 +235,9 @@ impl Index {
             let there = position.0 <= self.durable && of.outcomes.get(&position.0) == Some(id);
             if there && let Some(task) = of.tasks.remove(id) {
                 self.live -= task.bytes();
+                if let Some((_, outcome)) = &task.outcome {
+                    self.long.remove(outcome);
+                }
                 of.outcomes.remove(&position.0);
                 of.done.insert(*id);
                 if task.reopened {
@@ -312,8 +291,9 @@ impl Index {
         });
         for (slot, bytes) in records {
             if task.outcome.is_none() && !task.records.contains_key(&slot) {
-                LogEntry::Record { slot, bytes: &bytes }.write(run, id, &mut self.row);
-                self.live += bytes.len() + OVERHEAD;
+                let bytes = self.long.place(bytes);
+                bytes.record(slot).write(run, id, &mut self.row);
+                self.live += bytes.in_log();
                 task.records.insert(slot, bytes);
             }
         }
@@ -324,20 +304,7 @@ impl Index {
         for (run, of) in (0..).zip(&mut self.runs) {
             for (id, task) in of.tasks.iter_mut().filter(|(_, task)| task.oldest < cut) {
                 task.oldest = self.row_number;
-                if task.reopened {
-                    LogEntry::Reopened.write(run, *id, &mut self.row);
-                }
-                LogEntry::Attempts(task.logged_attempts()).write(run, *id, &mut self.row);
-                for (slot, bytes) in &task.records {
-                    LogEntry::Record { slot: *slot, bytes }.write(run, *id, &mut self.row);
-                }
-                if let Some((position, bytes)) = &task.outcome {
-                    LogEntry::Outcome {
-                        position: *position,
-                        bytes,
-                    }
-                    .write(run, *id, &mut self.row);
-                }
+                task.rewrite(run, *id, &mut self.row);
             }
         }
     }
@@ -347,6 +314,9 @@ impl Index {
     pub(super) fn replay(&mut self, number: u64, mut row: &[u8]) -> Option<()> {
         while !row.is_empty() {
             let (run, id, entry) = LogEntry::read(&mut row)?;
+            if let LogEntry::LongRecord { value, .. } | LogEntry::LongOutcome { value, .. } = entry {
+                self.long.is_used(value);
+            }
             let of = self.runs.get_mut(run as usize)?;
             match entry {
                 LogEntry::Reopened => {
@@ -372,17 +342,28 @@ impl Index {
                 self.live += OVERHEAD;
                 IndexedTask::new(number)
             });
-            match entry {
-                LogEntry::Attempts(attempts) => task.attempts = attempts,
-                LogEntry::Record { .. } if task.outcome.is_some() => {}
-                LogEntry::Record { slot, bytes } => {
-                    self.live += bytes.len() + OVERHEAD;
-                    if let Some(old) = task.records.insert(slot, bytes.to_vec()) {
-                        self.live -= old.len() + OVERHEAD;
-                    }
+            let (slot, bytes) = match entry {
+                LogEntry::Attempts(attempts) => {
+                    task.attempts = attempts;
+                    continue;
                 }
-                LogEntry::Outcome { position, bytes } => self.conclude(run, id, position, bytes.to_vec()),
-                LogEntry::Reopened | LogEntry::Trimmed => {}
+                LogEntry::Record { slot, bytes } => (slot, StoredBytes::Here(bytes.to_vec())),
+                LogEntry::LongRecord { slot, value } => (slot, StoredBytes::InFile(value)),
+                LogEntry::Outcome { position, bytes } => {
+                    self.conclude(run, id, position, StoredBytes::Here(bytes.to_vec()));
+                    continue;
+                }
+                LogEntry::LongOutcome { position, value } => {
+                    self.conclude(run, id, position, StoredBytes::InFile(value));
+                    continue;
+                }
+                LogEntry::Reopened | LogEntry::Trimmed => continue,
+            };
+            if task.outcome.is_none() {
+                self.live += bytes.in_log();
+                if let Some(old) = task.records.insert(slot, bytes) {
+                    self.live -= old.in_log();
+                }
             }
         }
         Some(())

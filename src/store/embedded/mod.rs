@@ -10,10 +10,14 @@
 //! claim left nothing behind; its number is reused by an attempt of another process, which the file's lock
 //! guarantees, so no two attempts are confused. A lost release costs one of the forgiven deaths. A lost
 //! trim is repeated when the outcome is read again.
+//!
+//! Values from [`LONG_VALUE`](super::LONG_VALUE) on are not in the index: the row mentions them, the same commit writes them to a table of their own, and the
+//! writer thread reads them back.
 
 mod entry;
 mod file;
 mod index;
+mod indexed_task;
 mod writer;
 
 pub use index::DEATHS_FORGIVEN;
@@ -24,13 +28,14 @@ use crate::task::{AttemptRef, RunId, TaskId};
 use async_trait::async_trait;
 use file::LogFile;
 use index::{Index, IndexedRun, Wait};
+use indexed_task::StoredBytes;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use writer::{Commit, write_on};
+use writer::{Commit, LongRead, write_on};
 
 /// How long a change that no caller awaits may stay in memory. Short enough to detect a task that kills its
 /// process at once, long enough to cost nothing.
@@ -67,6 +72,8 @@ struct EmbeddedState {
     commit: Arc<Commit>,
     /// How many callers await it.
     awaited: usize,
+    /// What the writer thread is to read after the next commit.
+    reads: Vec<LongRead>,
     closing: bool,
     /// Why no call works any more: after a failed write the memory is ahead of the disk.
     broken: Option<StoreError>,
@@ -83,6 +90,7 @@ impl EmbeddedStore {
             new_jobs: Vec::new(),
             commit: Arc::default(),
             awaited: 0,
+            reads: Vec::new(),
             closing: false,
             broken: None,
         };
@@ -122,6 +130,42 @@ impl EmbeddedStore {
         let (done, wait) = change(&mut state.index, number)?;
         let commit = (wait == Wait::Commit).then(|| self.shared.awaited(&mut state));
         Ok((done, commit))
+    }
+
+    /// The bytes that `look` finds in the index, from the file if they are long.
+    async fn fetched(
+        &self,
+        run: &RunId,
+        look: impl Fn(&Index, u32) -> Option<StoredBytes>,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut missing = None;
+        loop {
+            let (found, _) = self.change(run, |index, run| Ok((look(index, run), Wait::No)))?;
+            let value = match found {
+                None => return Ok(None),
+                Some(StoredBytes::Here(bytes)) => return Ok(Some(bytes)),
+                Some(StoredBytes::InFile(value)) => value,
+            };
+            // It may have been replaced after it was found.
+            if missing == Some(value) {
+                return Err(StoreError::Corrupt {
+                    place: self.shared.place.clone(),
+                    message: "a long value is not whole".to_owned(),
+                });
+            }
+            let (read, answered) = LongRead::new(value);
+            self.shared.lock().reads.push(read);
+            self.shared.work.notify_one();
+            let closed = |_| {
+                Err(StoreError::Closed {
+                    place: self.shared.place.clone(),
+                })
+            };
+            match answered.await.unwrap_or_else(closed)? {
+                Some(bytes) => return Ok(Some(bytes)),
+                None => missing = Some(value),
+            }
+        }
     }
 
     async fn change_and_wait(
@@ -258,13 +302,23 @@ impl Store for EmbeddedStore {
     }
 
     async fn outcome(&self, run: &RunId, task: TaskId) -> Result<Option<Vec<u8>>, StoreError> {
-        self.change(run, |index, run| Ok((index.outcome(run, task), Wait::No)))
-            .map(|(outcome, _)| outcome)
+        self.fetched(run, |index, run| index.outcome(run, task)).await
     }
 
     async fn records(&self, run: &RunId, task: TaskId) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {
-        self.change(run, |index, run| Ok((index.records(run, task), Wait::No)))
-            .map(|(records, _)| records)
+        let (slots, _) = self.change(run, |index, run| Ok((index.slots(run, task), Wait::No)))?;
+        let mut records = Vec::with_capacity(slots.len());
+        for slot in slots {
+            if let Some(record) = self.record_of(run, task, slot).await? {
+                records.push((slot, record));
+            }
+        }
+        Ok(records)
+    }
+
+    async fn record_of(&self, run: &RunId, task: TaskId, slot: u32) -> Result<Option<Vec<u8>>, StoreError> {
+        self.fetched(run, |index, run| index.record_of(run, task, slot))
+            .await
     }
 
     /// Cancel safe: it changes nothing.

@@ -1,10 +1,11 @@
-//! The writer thread of the embedded store: one commit for all pending changes.
+//! The writer thread of the embedded store: one commit for all pending changes, then what readers want of the file.
 
 use super::file::{Batch, LogFile};
+use super::indexed_task::LongValue;
 use super::{EmbeddedShared, EmbeddedState, GATHER, GATHER_STEP, LINGER};
 use crate::store::StoreError;
 use std::sync::{Arc, OnceLock, PoisonError};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 /// Commits pending changes and wakes their callers, until the store is closed or a write fails.
 pub(super) fn write_on(shared: &EmbeddedShared, file: &mut LogFile) {
@@ -12,7 +13,7 @@ pub(super) fn write_on(shared: &EmbeddedShared, file: &mut LogFile) {
     loop {
         let mut state = shared.lock();
         let linger = std::time::Instant::now() + LINGER;
-        while state.awaited == 0 && !state.closing {
+        while state.awaited == 0 && state.reads.is_empty() && !state.closing {
             let left = linger.saturating_duration_since(std::time::Instant::now());
             if left.is_zero() {
                 break;
@@ -34,10 +35,13 @@ pub(super) fn write_on(shared: &EmbeddedShared, file: &mut LogFile) {
             std::thread::sleep(GATHER_STEP);
             state = shared.lock();
         }
+        let reads = std::mem::take(&mut state.reads);
         if !state.waits() {
-            if state.closing {
+            if state.closing && reads.is_empty() {
                 return;
             }
+            drop(state);
+            reads.into_iter().for_each(|read| read.answer(file));
             continue;
         }
         let cut = file.cut(state.index.live);
@@ -64,6 +68,7 @@ pub(super) fn write_on(shared: &EmbeddedShared, file: &mut LogFile) {
                 if news {
                     shared.outcomes.notify_waiters();
                 }
+                reads.into_iter().for_each(|read| read.answer(file));
             }
             Err(e) => {
                 state.broken = Some(e.clone());
@@ -95,6 +100,8 @@ impl Drop for EndsPendingCommit<'_> {
         };
         let broken = state.broken.get_or_insert(closed).clone();
         let commit = std::mem::take(&mut state.commit);
+        // Their readers find out that the store is closed.
+        state.reads.clear();
         drop(state);
         commit.end(Err(broken));
         self.0.outcomes.notify_waiters();
@@ -104,7 +111,11 @@ impl Drop for EndsPendingCommit<'_> {
 impl EmbeddedState {
     fn waits(&self) -> bool {
         let index = &self.index;
-        self.awaited > 0 || !index.row.is_empty() || !index.trimmed.is_empty() || !self.new_jobs.is_empty()
+        self.awaited > 0
+            || !index.row.is_empty()
+            || !index.trimmed.is_empty()
+            || !index.long.is_empty()
+            || !self.new_jobs.is_empty()
     }
 
     fn take(&mut self) -> (Batch, Arc<Commit>) {
@@ -120,8 +131,33 @@ impl EmbeddedState {
             trimmed: std::mem::take(&mut index.trimmed),
             runs: std::mem::take(&mut self.new_runs),
             jobs: std::mem::take(&mut self.new_jobs),
+            long: std::mem::take(&mut index.long.written),
+            removed: std::mem::take(&mut index.long.removed),
         };
         (batch, std::mem::take(&mut self.commit))
+    }
+}
+
+/// The wait of a caller for a long value of the file.
+pub(super) struct LongRead {
+    value: LongValue,
+    answer: oneshot::Sender<ReadBytes>,
+}
+
+/// The bytes of a long value; `None` if the file has it no more.
+type ReadBytes = Result<Option<Vec<u8>>, StoreError>;
+
+impl LongRead {
+    pub(super) fn new(value: LongValue) -> (LongRead, oneshot::Receiver<ReadBytes>) {
+        let (answer, answered) = oneshot::channel();
+        (LongRead { value, answer }, answered)
+    }
+
+    fn answer(self, file: &LogFile) {
+        if !self.answer.is_closed() {
+            // Fails if the reader was dropped.
+            let _ = self.answer.send(file.long_value(self.value));
+        }
     }
 }
 

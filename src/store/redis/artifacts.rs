@@ -87,13 +87,13 @@ impl ArtifactStore for RedisStore {
 }
 
 impl RedisStore {
-    async fn set(&self, key: String, bytes: &[u8]) -> Result<(), StoreError> {
+    pub(super) async fn set(&self, key: String, bytes: &[u8]) -> Result<(), StoreError> {
         let mut set = redis::cmd("SET");
         set.arg(key).arg(bytes).arg("EX").arg(KEPT.as_secs());
         self.link.ask(&set).await.map(drop)
     }
 
-    async fn get(&self, key: String) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(super) async fn get(&self, key: String) -> Result<Option<Vec<u8>>, StoreError> {
         let reply = self.link.ask(redis::cmd("GET").arg(key)).await?;
         self.read(reply, reply::optional)
     }

@@ -66,6 +66,11 @@ impl Keys {
         format!("{}:{LAYOUT}:{{{run}}}:task:{task}", self.namespace)
     }
 
+    /// A string: a part of a long record or outcome of a task, compressed. It begins with the task's key.
+    pub(super) fn long_part(&self, run: &RunId, task: TaskId, name: &str, part: usize) -> String {
+        format!("{}:long:{name}:{part}", self.task(run, task))
+    }
+
     /// A string: the coordinator that holds the run's lease.
     pub(super) fn leader(&self, run: &RunId) -> String {
         self.run_key(run, "leader")
@@ -157,6 +162,7 @@ mod tests {
             keys.report(&run),
             keys.file(&run, "00ff"),
             keys.file_part(&run, "00ff", 3),
+            keys.long_part(&run, TaskId([1; 16]), "1-o", 2),
             task,
         ] {
             assert!(key.starts_with("ns:v1:{r7}:"), "{key}");

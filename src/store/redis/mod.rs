@@ -21,6 +21,7 @@ mod error_conversion;
 mod expiry;
 mod idempotency;
 mod keys;
+mod long_values;
 mod page;
 mod reply;
 mod rights;
@@ -31,7 +32,7 @@ mod url;
 pub use expiry::KEPT;
 pub use rights::{CLUSTER_RIGHTS, RIGHTS};
 
-use super::{Claim, Position, Store, StoreError, Stored};
+use super::{Claim, LONG_VALUE, Position, Store, StoreError, Stored};
 use crate::task::{AttemptRef, RunId, TaskId};
 use async_trait::async_trait;
 use batch::Batcher;
@@ -54,6 +55,9 @@ const LOOK_FIRST: Duration = Duration::from_millis(2);
 /// The longest poll interval of a waiting reader, long enough to cause no load. A blocking read would delay
 /// all other calls, which share its connection.
 const LOOK_LAST: Duration = Duration::from_millis(50);
+
+/// The longest value that Redis takes, in bytes.
+const LONGEST_VALUE: usize = 512 << 20;
 
 /// Tasks per trim or reopen script: about a millisecond during which the server does nothing else.
 const STEP_TASKS: usize = 512;
@@ -158,19 +162,32 @@ impl RedisStore {
     }
 
     fn read<T>(&self, reply: Value, read: impl FnOnce(Value) -> Option<T>) -> Result<T, StoreError> {
-        read(reply).ok_or_else(|| StoreError::ForeignData {
+        read(reply).ok_or_else(|| self.foreign_data())
+    }
+
+    fn foreign_data(&self) -> StoreError {
+        StoreError::ForeignData {
             place: self.place().to_owned(),
             message: format!(
                 "a value in the namespace {} has an unknown form",
                 self.keys.namespace()
             ),
-        })
+        }
     }
 }
 
 #[async_trait]
 impl Store for RedisStore {
     async fn put_job(&self, run: &RunId, spec: &[u8]) -> Result<(), StoreError> {
+        if spec.len() > LONGEST_VALUE {
+            return Err(StoreError::Failed {
+                place: self.place().to_owned(),
+                message: format!(
+                    "the job has {} MB, and Redis takes no value of more than 512 MB; shorten its demos and states",
+                    spec.len() / 1_000_000
+                ),
+            });
+        }
         let mut set = redis::cmd("SET");
         set.arg(self.keys.job(run))
             .arg(spec)
@@ -222,11 +239,37 @@ impl Store for RedisStore {
         slot: u32,
         bytes: Vec<u8>,
     ) -> Result<(), StoreError> {
+        if bytes.len() >= LONG_VALUE {
+            return self.record_long(run, attempt, slot, &bytes).await;
+        }
+        let item = RecordItem { attempt, slot, bytes };
+        held(self.records.submit(run, item).await?, attempt)
+    }
+
+    async fn record_long(
+        &self,
+        run: &RunId,
+        attempt: AttemptRef,
+        slot: u32,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        let bytes = self.put_long_record(run, attempt, slot, bytes).await?;
         let item = RecordItem { attempt, slot, bytes };
         held(self.records.submit(run, item).await?, attempt)
     }
 
     async fn finish(&self, run: &RunId, attempt: AttemptRef, outcome: Vec<u8>) -> Result<(), StoreError> {
+        if outcome.len() >= LONG_VALUE {
+            return self.finish_long(run, attempt, &outcome).await;
+        }
+        let item = FinishItem { attempt, outcome };
+        held(self.finishes.submit(run, item).await?, attempt)
+    }
+
+    async fn finish_long(&self, run: &RunId, attempt: AttemptRef, outcome: &[u8]) -> Result<(), StoreError> {
+        let Some(outcome) = self.put_long_outcome(run, attempt, outcome).await? else {
+            return Ok(());
+        };
         let item = FinishItem { attempt, outcome };
         held(self.finishes.submit(run, item).await?, attempt)
     }
@@ -251,7 +294,10 @@ impl Store for RedisStore {
     async fn outcome(&self, run: &RunId, task: TaskId) -> Result<Option<Vec<u8>>, StoreError> {
         let keys = [self.keys.task(run, task), self.keys.outcomes(run)];
         let reply = self.link.run(OUTCOME.call(keys)).await?;
-        self.read(reply, reply::optional)
+        match self.read(reply, reply::optional)? {
+            Some(outcome) => self.resolved(run, task, outcome).await,
+            None => Ok(None),
+        }
     }
 
     async fn records(&self, run: &RunId, task: TaskId) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {
@@ -263,10 +309,25 @@ impl Store for RedisStore {
         if has_outcome {
             return Ok(Vec::new());
         }
-        let records = fields.into_iter();
-        Ok(records
-            .filter_map(|(name, bytes)| Some((slot(&name)?, bytes)))
-            .collect())
+        let mut records = Vec::new();
+        for (name, bytes) in fields {
+            if let Some(slot) = slot(&name)
+                && let Some(bytes) = self.resolved(run, task, bytes).await?
+            {
+                records.push((slot, bytes));
+            }
+        }
+        Ok(records)
+    }
+
+    async fn record_of(&self, run: &RunId, task: TaskId, slot: u32) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut get = redis::cmd("HMGET");
+        let reply = get.arg(self.keys.task(run, task)).arg("p").arg(slot);
+        let reply = self.link.ask(reply).await?;
+        match self.read(reply, reply::optionals)?.as_mut_slice() {
+            [None, Some(bytes)] => self.resolved(run, task, std::mem::take(bytes)).await,
+            _ => Ok(None),
+        }
     }
 
     /// Cancel safe: it changes nothing.
@@ -304,7 +365,13 @@ impl Store for RedisStore {
             for (position, task) in part {
                 call = call.number(position.0).mark(*task);
             }
-            self.link.run(call).await?;
+            let reply = self.link.run(call).await?;
+            for (number, announced) in self.read(reply, reply::trimmed_long)? {
+                // Lua indexes from 1.
+                if let Some((_, task)) = number.checked_sub(1).and_then(|at| part.get(at)) {
+                    self.delete_long(run, *task, &announced).await?;
+                }
+            }
         }
         Ok(())
     }
@@ -348,8 +415,19 @@ impl Store for RedisStore {
     ) -> Result<(), StoreError> {
         let keys = self.task_and_done(run, task);
         let mut call = IMPORT.call(keys).mark(task).number(KEPT.as_secs());
-        for (slot, bytes) in &records {
-            call = call.number((*slot).into()).bytes(bytes);
+        let mut announced: Vec<String> = Vec::new();
+        for (slot, bytes) in records {
+            let bytes = if bytes.len() < LONG_VALUE {
+                bytes
+            } else {
+                let (pointer, name) = self.put_long_import(run, task, slot, &bytes).await?;
+                announced.push(name);
+                pointer
+            };
+            call = call.number(slot.into()).owned(bytes);
+        }
+        if !announced.is_empty() {
+            call = call.bytes(b"l").owned(announced.join(" ").into_bytes());
         }
         self.link.run(call).await.map(drop)
     }

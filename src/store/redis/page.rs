@@ -2,12 +2,9 @@
 //! bytes or many megabytes.
 
 use super::{RedisStore, reply};
-use crate::store::{Position, StoreError, Stored};
+use crate::store::{PAGE_BYTES, Position, StoreError, Stored};
 use crate::task::RunId;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// Target bytes per read. A page ends when it exceeds them; the reader calls again for the rest.
-const PAGE: usize = 4 << 20;
 
 /// Outcomes in the first read of a process, before their sizes are known.
 const FIRST: usize = 16;
@@ -34,7 +31,7 @@ impl Sizes {
     /// Updates the estimate after a read of `read` outcomes with `bytes` in total.
     fn learn(&self, read: usize, bytes: usize) {
         if read > 0 {
-            let fit = (PAGE * read / bytes.max(1)).clamp(1, FIRST * read);
+            let fit = (PAGE_BYTES * read / bytes.max(1)).clamp(1, FIRST * read);
             self.per_read.store(fit, Ordering::Relaxed);
         }
     }
@@ -49,7 +46,7 @@ impl RedisStore {
         limit: usize,
     ) -> Result<Vec<Stored>, StoreError> {
         let (mut page, mut bytes) = (Vec::new(), 0);
-        while page.len() < limit && bytes < PAGE {
+        while page.len() < limit && bytes < PAGE_BYTES {
             let count = self.sizes.per_read().min(limit - page.len());
             let mut range = redis::cmd("XRANGE");
             range
@@ -86,8 +83,8 @@ mod tests {
         for (read, bytes, next) in [
             (16, 16 * 100, 256),
             (256, 256 * 100, 4096),
-            (4096, 4096 * 2_500, PAGE / 2_500),
-            (1_677, 1_677 * PAGE * 3, 1),
+            (4096, 4096 * 2_500, PAGE_BYTES / 2_500),
+            (1_677, 1_677 * PAGE_BYTES * 3, 1),
             (1, 1_000, 16),
             (0, 0, 16),
             (3, 0, 48),

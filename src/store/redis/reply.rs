@@ -1,5 +1,6 @@
 //! Parses the scripts' replies strictly: anything else was not written by this version.
 
+use super::long_values::LongPointer;
 use crate::store::{Claim, Position, Stored};
 use crate::task::{Attempt, TaskId};
 use redis::Value;
@@ -15,14 +16,21 @@ pub(super) fn claim(reply: Value) -> Option<Claim> {
             let attempt = Attempt(u32::try_from(integer(parts.next()?)?).ok()?);
             let failures = u32::try_from(integer(parts.next()?)?).ok()?;
             let mut records = Vec::with_capacity(parts.len() / 2);
+            let mut long_records = Vec::new();
             while let Some(slot) = parts.next() {
-                records.push((number(&bytes(slot)?)?, bytes(parts.next()?)?));
+                let (slot, record) = (number(&bytes(slot)?)?, bytes(parts.next()?)?);
+                match LongPointer::parse(&record) {
+                    Some(pointer) => long_records.push((slot, pointer.len)),
+                    None => records.push((slot, record)),
+                }
             }
             records.sort_unstable_by_key(|(slot, _)| *slot);
+            long_records.sort_unstable();
             Some(Claim::Run {
                 attempt,
                 failures,
                 records,
+                long_records,
             })
         }
         _ => None,
@@ -40,11 +48,26 @@ fn stored(entry: Value) -> Option<Stored> {
     let id = bytes(id)?;
     let position = Position(number(id.strip_suffix(b"-0")?)?);
     let [_, task, _, outcome] = array(fields)?;
+    let outcome = bytes(outcome)?;
+    let long = LongPointer::parse(&outcome).map(|pointer| pointer.len);
     Some(Stored {
         position,
         task: TaskId(bytes(task)?.try_into().ok()?),
-        outcome: bytes(outcome)?,
+        outcome: if long.is_some() { Vec::new() } else { outcome },
+        long,
     })
+}
+
+/// The tasks of a trim that have long values, by their indexes from 1, with what they announced.
+pub(super) fn trimmed_long(reply: Value) -> Option<Vec<(usize, String)>> {
+    let Value::Array(parts) = reply else { return None };
+    let mut parts = parts.into_iter();
+    let mut all = Vec::new();
+    while let Some(index) = parts.next() {
+        let announced = String::from_utf8(bytes(parts.next()?)?).ok()?;
+        all.push((usize::try_from(integer(index)?).ok()?, announced));
+    }
+    Some(all)
 }
 
 /// Bytes that may be missing.
@@ -53,6 +76,12 @@ pub(super) fn optional(reply: Value) -> Option<Option<Vec<u8>>> {
         Value::Nil => Some(None),
         reply => bytes(reply).map(Some),
     }
+}
+
+/// Values of which each may be missing.
+pub(super) fn optionals(reply: Value) -> Option<Vec<Option<Vec<u8>>>> {
+    let Value::Array(values) = reply else { return None };
+    values.into_iter().map(optional).collect()
 }
 
 /// Indexes into a list.

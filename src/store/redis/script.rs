@@ -31,6 +31,7 @@ steps! {
     SIGN "lua/sign.lua"
     WORKERS "lua/workers.lua"
     IMPORT "lua/import.lua"
+    LONG "lua/long.lua"
     KEEP "lua/keep.lua"
     PROBE "lua/probe.lua"
 }

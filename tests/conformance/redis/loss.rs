@@ -41,6 +41,7 @@ async fn every_store_call_can_be_repeated_after_a_lost_answer() {
         attempt,
         failures,
         records,
+        ..
     } = first
     else {
         panic!("{first:?}")
