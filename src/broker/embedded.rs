@@ -50,7 +50,9 @@ impl EmbeddedBroker {
 
     /// The newest messages that were rejected, oldest first.
     pub fn dead_letters(&self, queue: &Queue) -> Vec<Vec<u8>> {
-        self.queue(queue).lock().dead.iter().cloned().collect()
+        let queue = self.queue(queue);
+        let contents = queue.lock();
+        contents.dead.iter().map(|body| body.to_vec()).collect()
     }
 
     /// Returns the queue, and creates it at its first use.
@@ -85,7 +87,7 @@ impl Broker for EmbeddedBroker {
             return Err(BrokerError::Closed);
         }
         inner.ready.extend(messages.into_iter().map(|body| QueuedMessage {
-            body,
+            body: Arc::new(body),
             redelivered: false,
             postponed: 0,
         }));
@@ -141,7 +143,7 @@ impl QueueState {
 
 #[derive(Clone)]
 struct QueuedMessage {
-    body: Vec<u8>,
+    body: Arc<Vec<u8>>,
     redelivered: bool,
     postponed: u32,
 }
@@ -157,7 +159,7 @@ struct QueueContents {
     idle: VecDeque<Arc<ConsumerState>>,
     /// Consumers that wait for one of their own deliveries to end, so that `close` can end them.
     blocked: Vec<Arc<ConsumerState>>,
-    dead: VecDeque<Vec<u8>>,
+    dead: VecDeque<Arc<Vec<u8>>>,
     closed: bool,
 }
 
@@ -208,7 +210,7 @@ impl Consumer for EmbeddedConsumer {
                 } else if let Some(message) = inner.take() {
                     inner.wake_next();
                     self.state.unacked.fetch_add(1, Ordering::AcqRel);
-                    let (body, redelivered) = (message.body.clone(), message.redelivered);
+                    let (body, redelivered) = (Arc::clone(&message.body), message.redelivered);
                     let postponed = message.postponed;
                     let (queue, state) = (Arc::clone(&self.queue), Arc::clone(&self.state));
                     let unacked = EmbeddedUnackedDelivery {
@@ -261,7 +263,7 @@ impl Drop for WaitGuard<'_> {
     }
 }
 
-/// The broker's side of a delivery. It keeps its own copy, because the reader may take the body apart.
+/// The broker's side of a delivery.
 struct EmbeddedUnackedDelivery {
     queue: Arc<QueueState>,
     state: Arc<ConsumerState>,

@@ -11,7 +11,11 @@ use crate::error_action::ErrorAction;
 use crate::task::RunId;
 use async_trait::async_trait;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
+
+/// The longest message that a worker takes, in bytes: RabbitMQ 4 takes none that is longer unless it is configured to.
+pub const LONGEST_MESSAGE: usize = 16 << 20;
 
 /// A named queue.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,7 +74,8 @@ pub trait Consumer: Send {
 /// An unacked message. The broker redelivers it if it is dropped.
 #[must_use = "the broker redelivers a message whose delivery is dropped"]
 pub struct Delivery {
-    pub body: Vec<u8>,
+    /// Shared with the receipt, which returns the message if it is not acknowledged.
+    pub body: Arc<Vec<u8>>,
     /// Whether the message may have been delivered before.
     pub redelivered: bool,
     /// How often the message was [postponed](Disposition::Postpone).
@@ -80,7 +85,7 @@ pub struct Delivery {
 
 impl Delivery {
     /// For implementations of [`Consumer`]; `receipt` performs the disposition.
-    pub fn new(body: Vec<u8>, redelivered: bool, postponed: u32, receipt: Box<dyn Receipt>) -> Delivery {
+    pub fn new(body: Arc<Vec<u8>>, redelivered: bool, postponed: u32, receipt: Box<dyn Receipt>) -> Delivery {
         Delivery {
             body,
             redelivered,

@@ -80,7 +80,7 @@ impl Consumer for RabbitMqConsumer {
                 // Its connection broke while it waited here: RabbitMQ redelivers it, so skip this copy.
                 Some(Ok(unacked)) if unacked.expired() => {}
                 Some(Ok(unacked)) => {
-                    let (body, redelivered) = (unacked.body.clone(), unacked.redelivered);
+                    let (body, redelivered) = (Arc::clone(&unacked.body), unacked.redelivered);
                     let postponed = unacked.postponed;
                     return Ok(Some(Delivery::new(
                         body,
@@ -283,7 +283,7 @@ impl Pump {
             self.queue.clone(),
             Arc::clone(channel),
             message.delivery_tag,
-            message.data,
+            Arc::new(message.data),
             message.redelivered || returned,
             postponed,
         )

@@ -24,8 +24,8 @@ pub(super) struct UnackedDelivery {
     channel: Arc<Channel>,
     /// The delivery tag, `None` once resolved: a second ack would close the channel.
     tag: Option<u64>,
-    /// A copy of the message, because the reader may take the delivery's body apart.
-    pub(super) body: Vec<u8>,
+    /// Shared with the delivery.
+    pub(super) body: Arc<Vec<u8>>,
     pub(super) redelivered: bool,
     /// How often the message was postponed.
     pub(super) postponed: u32,
@@ -37,7 +37,7 @@ impl UnackedDelivery {
         queue: Queue,
         channel: Arc<Channel>,
         tag: u64,
-        body: Vec<u8>,
+        body: Arc<Vec<u8>>,
         redelivered: bool,
         postponed: u32,
     ) -> UnackedDelivery {
@@ -78,7 +78,7 @@ impl UnackedDelivery {
         let ms = u64::try_from(after.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
         let shared = Arc::clone(&self.shared);
         let wait = shared.topology.names.wait(&self.queue, ms);
-        let body = std::mem::take(&mut self.body);
+        let body = Arc::unwrap_or_clone(std::mem::take(&mut self.body));
         match shared.publisher.delay(&wait, body, self.postponed, ms).await {
             Ok(_) if shared.topology.safe_at(&wait.name).is_none() => self.ack().await,
             Ok(sent) => {
