@@ -2,6 +2,10 @@
 
 use bsft::cli::{self, Exit};
 
+/// It has the memory of `bsft`: glibc's allocator keeps what long answers have returned.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Exit {
     cli::bsft()
 }

@@ -4,6 +4,7 @@ use crate::{Arguments, BenchError};
 use async_trait::async_trait;
 use bsft::adapter::{Adapter, FormatError, Message, ParseFailure};
 use bsft::lm::{Lm, LmRequest, LmSettings, OpenAi, RequestContext, Verdict};
+use bsft::memory::MemoryShare;
 use bsft::metrics::Metrics;
 use bsft::signature::Signature;
 use bsft::value::Record;
@@ -50,10 +51,12 @@ impl Target for OpenAi {
             adapter: &Mute,
             example: &Record::new(),
         };
-        match Lm::complete(self, LmRequest { body: &body, context })
-            .await
-            .verdict
-        {
+        let request = LmRequest {
+            body: &body,
+            context,
+            memory: &MemoryShare::unlimited(),
+        };
+        match Lm::complete(self, request).await.verdict {
             Verdict::Answer(_) => Ok(()),
             other => Err(format!("{other:?}").into()),
         }

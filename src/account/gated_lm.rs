@@ -8,8 +8,10 @@ use crate::http::retry;
 use crate::lm::{
     ClosedAccount, DEFAULT_RETRIES, Lm, LmError, LmRequest, LmResponse, LmSettings, Reply, Verdict,
 };
+use crate::memory::MemoryShare;
 use crate::metrics::LmMetrics;
 use crate::shutdown::Shutdown;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -167,8 +169,8 @@ impl GatedLm {
             let Entered {
                 number,
                 endpoint,
-                in_flight,
-                probe,
+                mut in_flight,
+                mut probe,
             } = entered;
             let gate = &endpoint.gate;
             if tries.made > 0 {
@@ -178,11 +180,21 @@ impl GatedLm {
             if let Some(mark) = &mut mark {
                 mark.sent(request.body);
             }
+            let mut replying = endpoint.lm.complete(request);
             let reply = tokio::select! {
                 biased;
-                reply = endpoint.lm.complete(request) => reply,
-                waited = self.overdue(gate, tries.given_up) => tries.give_up(waited),
+                reply = poll_fn(|cx| {
+                    let polled = replying.as_mut().poll(cx);
+                    if polled.is_pending() && request.memory.is_waiting() {
+                        in_flight.set_aside();
+                        probe = None;
+                    }
+                    polled
+                }) => reply,
+                waited = self.overdue(gate, tries.given_up, request.memory) => tries.give_up(waited),
             };
+            // A request that was given up ends here.
+            drop(replying);
             let hints = reply.hints;
             let is_answered = matches!(reply.verdict, Verdict::Answer(_));
             if let Some(mark) = mark.as_mut().filter(|_| !is_answered) {
@@ -256,15 +268,19 @@ impl GatedLm {
     }
 
     /// Returns when a request exceeds the timeout that was learnt from the last answers, with the time since it was sent. Answers that
-    /// arrive meanwhile change the timeout.
-    async fn overdue(&self, gate: &Gate, given_up: u32) -> Duration {
+    /// arrive meanwhile change the timeout. The time does not count in which the answer waits for memory here.
+    async fn overdue(&self, gate: &Gate, given_up: u32, memory: &MemoryShare) -> Duration {
         if gate.is_simulated() || self.timeout <= self.min_timeout {
             return std::future::pending().await;
         }
-        let sent = Instant::now();
+        let (sent, held_up_before) = (Instant::now(), memory.waited());
         let mut waited = self.min_timeout;
         loop {
-            sleep_until(sent + waited).await;
+            let end = sent + waited + (memory.waited() - held_up_before);
+            if Instant::now() < end {
+                sleep_until(end).await;
+                continue;
+            }
             let learnt = gate.learnt_timeout(self.max_tokens, self.min_timeout, given_up);
             match learnt.filter(|learnt| *learnt < self.timeout) {
                 Some(learnt) if learnt <= waited => return waited,

@@ -9,6 +9,7 @@ pub(crate) use error_body::{ServerError, server_error, shorten};
 pub use secret::Secret;
 pub(crate) use wrapping::Wrapping;
 
+use crate::memory::{LONG, MemoryShare, PER_ANSWER_BYTE};
 use reqwest::{Client, ClientBuilder, Response, Url};
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
@@ -93,6 +94,35 @@ pub(crate) async fn collect(mut response: Response, limit: usize) -> Result<(Vec
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > limit {
             return Ok((body, false));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok((body, true))
+}
+
+/// Reads the body of an answer up to a limit in bytes, and takes memory for it before it is read; also returns whether that was the whole
+/// body.
+pub(crate) async fn collect_answer(
+    mut response: Response,
+    limit: usize,
+    memory: &MemoryShare,
+) -> Result<(Vec<u8>, bool), reqwest::Error> {
+    let announced = response
+        .content_length()
+        .and_then(|len| usize::try_from(len).ok())
+        .unwrap_or(0)
+        .min(limit);
+    let held = memory.held();
+    let mut body = Vec::with_capacity(announced.min(LARGEST_ERROR));
+    while let Some(chunk) = response.chunk().await? {
+        let len = body.len() + chunk.len();
+        if len > limit {
+            return Ok((body, false));
+        }
+        if len >= LONG {
+            memory.reach(held + len * PER_ANSWER_BYTE).await;
+            // At once: a body that grows step by step is copied again and again.
+            body.reserve_exact(announced.saturating_sub(body.len()));
         }
         body.extend_from_slice(&chunk);
     }

@@ -24,6 +24,7 @@ pub use status::{ClosedAccount, ClosedCause, LmState, LmStatus};
 pub use verdict::{Hints, LimitHint, Reply, Verdict};
 
 use crate::adapter::Adapter;
+use crate::memory::MemoryShare;
 use crate::signature::Signature;
 use crate::value::Record;
 use async_trait::async_trait;
@@ -36,6 +37,8 @@ pub struct LmRequest<'a> {
     pub body: &'a str,
     /// Where the request comes from; used by simulated LMs only.
     pub context: RequestContext<'a>,
+    /// The memory of the task, which a long answer enlarges before it is read.
+    pub memory: &'a MemoryShare,
 }
 
 /// The typed source of a request, from which a simulated LM answers.

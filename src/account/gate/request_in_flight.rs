@@ -23,7 +23,8 @@ pub(in crate::account) struct RequestInFlight<'a> {
     answers_before: u64,
     /// Tokens that were used; `None` while the request is in flight.
     used: Option<f64>,
-    _permit: SemaphorePermit<'a>,
+    /// `None` once the request is set aside.
+    permit: Option<SemaphorePermit<'a>>,
 }
 
 /// The cause of a missing answer.
@@ -65,7 +66,7 @@ impl<'a> RequestInFlight<'a> {
             sent,
             answers_before: gate.answered(),
             used: None,
-            _permit: permit,
+            permit: Some(permit),
         }
     }
 
@@ -84,6 +85,35 @@ impl<'a> RequestInFlight<'a> {
             declared: None,
         };
         RequestInFlight::new(gate, permit, bytes, ticket)
+    }
+
+    /// The answer is arriving, and waits for memory here. Meanwhile other requests may take the place of this one: a task that has the
+    /// memory may need it.
+    pub(in crate::account) fn set_aside(&mut self) {
+        if self.permit.take().is_none() {
+            return;
+        }
+        self.gate.counts.in_flight.fetch_sub(1, Relaxed);
+        if let Some(declared) = self.ticket.declared.take() {
+            declared.ended(0.0);
+        }
+        self.record_alive(&Hints::default(), |request, state, _| {
+            request.resolve_doubts(state)
+        });
+        self.gate.wake();
+    }
+
+    /// The account was accepted: a suspicion from before this request is over.
+    fn resolve_doubts(&self, state: &mut GateState) {
+        let is_later = self.ticket.health_era == state.health_era;
+        match &state.health {
+            ServerHealth::Suspect { .. } if is_later => {
+                state.last_cleared = state.health_era;
+                state.turn(ServerHealth::Open);
+            }
+            ServerHealth::Closed { .. } if is_later => state.turn(ServerHealth::Open),
+            _ => {}
+        }
     }
 
     /// Records an answer. Returns its latency.
@@ -116,15 +146,7 @@ impl<'a> RequestInFlight<'a> {
             if is_known && state.limits_tokens() {
                 state.estimate.observe(request.bytes, usage);
             }
-            let is_later = request.ticket.health_era == state.health_era;
-            match &state.health {
-                ServerHealth::Suspect { .. } if is_later => {
-                    state.last_cleared = state.health_era;
-                    state.turn(ServerHealth::Open);
-                }
-                ServerHealth::Closed { .. } if is_later => state.turn(ServerHealth::Open),
-                _ => {}
-            }
+            request.resolve_doubts(state);
         });
         latency
     }
@@ -315,7 +337,9 @@ impl<'a> RequestInFlight<'a> {
 
 impl Drop for RequestInFlight<'_> {
     fn drop(&mut self) {
-        self.gate.counts.in_flight.fetch_sub(1, Relaxed);
+        if self.permit.is_some() {
+            self.gate.counts.in_flight.fetch_sub(1, Relaxed);
+        }
         let unused = self.ticket.tokens - self.used.unwrap_or(0.0);
         if let Some(declared) = &self.ticket.declared {
             declared.ended(if self.ticket.tokens > 0.0 { unused } else { 0.0 });

@@ -16,6 +16,7 @@ mod workers;
 use super::{Accounts, GateError, GatedLm};
 use crate::lm::testing::{self, NoAdapter};
 use crate::lm::{AccountLimits, LmRequest, LmSettings, LmStatus, RequestContext};
+use crate::memory::MemoryShare;
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
 use crate::signature::Signature;
@@ -195,6 +196,7 @@ async fn ask_until(
             adapter: &NoAdapter,
             example: &Record::new(),
         },
+        memory: &MemoryShare::unlimited(),
     };
     lm.complete(request, permits, shutdown, None, &mut 0)
         .await

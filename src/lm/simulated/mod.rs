@@ -11,6 +11,7 @@ use crate::signature::Type;
 use crate::value::{Record, Value};
 use async_trait::async_trait;
 use draw::Draw;
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -76,8 +77,8 @@ impl SimulatedLm {
                 .map(|label| accepted(label, &field.ty));
             let right = draw.chance(self.simulation.accuracy);
             let value = match label {
-                Some(label) if right => label.clone(),
-                Some(label) => random_values::wrong_value(&field.ty, label, draw),
+                Some(label) if right => label.into_owned(),
+                Some(label) => random_values::wrong_value(&field.ty, &label, draw),
                 None => random_values::plausible_value(&field.ty, draw),
             };
             (field.name.clone(), value)
@@ -112,12 +113,13 @@ fn spoil(answer: String, draw: &mut Draw) -> String {
 }
 
 /// The first accepted answer, if the label is a list of them for a field that is no list.
-fn accepted<'a>(label: &'a Value, ty: &Type) -> &'a Value {
-    match (label, ty) {
-        (Value::List(_), Type::List(_) | Type::Tuple(_) | Type::Set(_) | Type::Any | Type::Union(_)) => label,
-        (Value::List(answers), _) => answers.first().unwrap_or(label),
-        _ => label,
-    }
+fn accepted<'a>(label: &'a Value, ty: &Type) -> Cow<'a, Value> {
+    let first = match (label, ty) {
+        (Value::List(_), Type::List(_) | Type::Tuple(_) | Type::Set(_) | Type::Any | Type::Union(_)) => None,
+        (Value::List(answers), _) => answers.get(0),
+        _ => None,
+    };
+    first.unwrap_or(Cow::Borrowed(label))
 }
 
 impl SimulatedLm {

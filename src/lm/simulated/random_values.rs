@@ -65,16 +65,16 @@ pub(super) fn plausible_value(ty: &Type, draw: &mut Draw) -> Value {
                 .fields
                 .iter()
                 .map(|field| (field.name.clone(), plausible_value(&field.ty, draw)));
-            Value::Model(ModelInstance {
+            Value::Model(Box::new(ModelInstance {
                 class: class.name.clone(),
                 fields: fields.collect(),
-            })
+            }))
         }
-        Type::List(item) => Value::List(random_items(item.as_deref(), draw)),
+        Type::List(item) => Value::list(random_items(item.as_deref(), draw)),
         Type::Set(item) => {
             let mut members = random_items(item.as_deref(), draw);
             dedup(&mut members, |value| value);
-            Value::Set(members)
+            Value::Set(members.into())
         }
         Type::Dict(types) => {
             let (key, value) = types
@@ -86,10 +86,10 @@ pub(super) fn plausible_value(ty: &Type, draw: &mut Draw) -> Value {
             dedup(&mut entries, |(key, _)| key);
             Value::Dict(entries)
         }
-        Type::Tuple(TupleItems::Bare) => Value::Tuple(random_items(None, draw)),
-        Type::Tuple(TupleItems::Repeated(item)) => Value::Tuple(random_items(Some(item), draw)),
+        Type::Tuple(TupleItems::Bare) => Value::tuple(random_items(None, draw)),
+        Type::Tuple(TupleItems::Repeated(item)) => Value::tuple(random_items(Some(item), draw)),
         Type::Tuple(TupleItems::Fixed(items)) => {
-            Value::Tuple(items.iter().map(|item| plausible_value(item, draw)).collect())
+            Value::tuple(items.iter().map(|item| plausible_value(item, draw)))
         }
         Type::Union(members) => {
             let index = draw.below(members.len().max(1));
@@ -101,11 +101,11 @@ pub(super) fn plausible_value(ty: &Type, draw: &mut Draw) -> Value {
 }
 
 fn member(class: &EnumClass, name: &Arc<str>, value: &Value) -> Value {
-    Value::Enum(EnumMember {
+    Value::Enum(Box::new(EnumMember {
         class: class.name.clone(),
         name: name.clone(),
-        value: Box::new(value.clone()),
-    })
+        value: value.clone(),
+    }))
 }
 
 fn random_text(draw: &mut Draw) -> String {

@@ -3,7 +3,9 @@
 use super::*;
 use crate::adapter::{Adapter, FormatError, Message, ParseFailure};
 use crate::lm::RequestContext;
+use crate::memory::MemoryShare;
 use crate::metrics::Metrics;
+use crate::python::items::Items;
 use crate::signature::{EnumClass, Field, ModelClass, ModelField, Signature, TupleItems, Type};
 use crate::value::Value;
 use std::sync::Arc;
@@ -74,6 +76,7 @@ async fn ask(lm: &SimulatedLm, signature: &Signature, i: usize) -> Result<LmResp
     let request = LmRequest {
         body: &format!("{{\"question\":{i}}}"),
         context,
+        memory: &MemoryShare::unlimited(),
     };
     match lm.complete(request).await.verdict {
         Verdict::Answer(answer) => Ok(answer),
@@ -163,10 +166,10 @@ async fn error_rate_below_1_is_retried_and_1_fails_every_request() {
 
 /// Whether the value is valid for the type.
 fn valid(ty: &Type, value: &Value) -> bool {
-    let each = |ty: &Option<Box<Type>>, items: &[Value]| {
+    let each = |ty: &Option<Box<Type>>, items: &Items| {
         items
             .iter()
-            .all(|item| valid(ty.as_deref().unwrap_or(&Type::Any), item))
+            .all(|item| valid(ty.as_deref().unwrap_or(&Type::Any), &item))
     };
     match (ty, value) {
         (Type::Any, _)
@@ -179,7 +182,7 @@ fn valid(ty: &Type, value: &Value) -> bool {
         (Type::Enum(class), Value::Enum(got)) => class
             .members
             .iter()
-            .any(|(name, value)| *name == got.name && *value == *got.value),
+            .any(|(name, value)| *name == got.name && *value == got.value),
         (Type::Model(class), Value::Model(got)) => {
             let both = class.fields.iter().zip(&got.fields);
             class.fields.len() == got.fields.len()
@@ -193,7 +196,7 @@ fn valid(ty: &Type, value: &Value) -> bool {
                 && items
                     .iter()
                     .enumerate()
-                    .all(|(i, item)| !items[..i].contains(item))
+                    .all(|(i, item)| !items.iter().take(i).any(|other| other == item))
         }
         (Type::Dict(ty), Value::Dict(entries)) => ty.as_deref().is_none_or(|(k, v)| {
             entries
@@ -202,10 +205,10 @@ fn valid(ty: &Type, value: &Value) -> bool {
         }),
         (Type::Tuple(TupleItems::Bare), Value::Tuple(_)) => true,
         (Type::Tuple(TupleItems::Repeated(ty)), Value::Tuple(items)) => {
-            items.iter().all(|item| valid(ty, item))
+            items.iter().all(|item| valid(ty, &item))
         }
         (Type::Tuple(TupleItems::Fixed(types)), Value::Tuple(items)) => {
-            types.len() == items.len() && types.iter().zip(items).all(|(ty, item)| valid(ty, item))
+            types.len() == items.len() && types.iter().zip(items).all(|(ty, item)| valid(ty, &item))
         }
         (Type::Union(types), value) => types.iter().any(|ty| valid(ty, value)),
         _ => false,
