@@ -14,8 +14,10 @@ use super::{
     Lm, LmError, LmRequest, LmResponse, LmSettings, OPENAI_BASE, Reply, Usage, UsageTotals, Verdict,
 };
 use crate::http::{
-    self, BadAddress, LARGEST_ERROR, Secret, ServerError, Wrapping, chain, collect, retry, server_error,
+    self, BadAddress, LARGEST_ERROR, Secret, ServerError, Wrapping, chain, collect, collect_answer, retry,
+    server_error,
 };
+use crate::memory::MemoryShare;
 use crate::metrics::LmMetrics;
 use async_trait::async_trait;
 use blame::Blame;
@@ -24,6 +26,7 @@ use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, H
 use reqwest::{Client, Response, StatusCode, Url};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
+use tokio::time::{Instant, sleep_until};
 
 /// The largest body of an answer in bytes. A larger one is refused.
 pub const LARGEST_ANSWER: usize = 32 << 20;
@@ -37,6 +40,7 @@ pub struct OpenAi {
     /// The URL without credentials and query, for error messages.
     shown_url: String,
     key: Option<Secret>,
+    timeout: Duration,
     counts: UsageCounters,
     metrics: LmMetrics,
 }
@@ -80,7 +84,6 @@ impl OpenAi {
         }
         let builder = http::client(&url)
             .default_headers(headers)
-            .timeout(timeout)
             .pool_max_idle_per_host(usize::MAX);
         let client = builder.build().map_err(|error| ConnectError::Client {
             lm: lm(),
@@ -94,12 +97,13 @@ impl OpenAi {
             shown_url: shown.to_string(),
             url,
             key,
+            timeout,
             counts: UsageCounters::default(),
             metrics,
         })
     }
 
-    async fn request(&self, body: &str) -> Result<Reply, reqwest::Error> {
+    async fn request(&self, body: &str, memory: &MemoryShare) -> Result<Reply, reqwest::Error> {
         let mut request = self.metrics.request();
         let sent = self.client.post(self.url.clone()).body(body.to_owned()).send();
         let response = sent.await?;
@@ -111,10 +115,12 @@ impl OpenAi {
             return Ok(Reply { verdict, hints });
         }
         let wrapping = Wrapping::of(response.headers());
-        let (body, whole) = collect(response, LARGEST_ANSWER).await?;
+        let (body, whole) = collect_answer(response, LARGEST_ANSWER, memory).await?;
         request.answered(status.as_u16());
         let verdict = if whole {
-            self.success(status.as_u16(), body, &wrapping)
+            let len = body.len();
+            let verdict = || self.success(status.as_u16(), body, &wrapping);
+            memory.work_on(len, verdict).await
         } else {
             self.garbled(
                 status.as_u16(),
@@ -137,7 +143,34 @@ impl OpenAi {
                 Verdict::Answer(self.kept(answer))
             }
             Err(BadBody::Garbled(why, usage)) => self.garbled(status, &self.redact(&why), usage),
-            Err(BadBody::Error(error)) => self.error(status, &error, None),
+            Err(BadBody::Error(error, usage)) => {
+                self.spent(usage);
+                self.error(status, &error, None)
+            }
+        }
+    }
+
+    /// Returns when the timeout of a request is over that is sent now. The time does not count in which its answer waits for memory here.
+    async fn timed_out(&self, memory: &MemoryShare) {
+        let (sent, waited_before) = (Instant::now(), memory.waited());
+        loop {
+            let end = sent + self.timeout + (memory.waited() - waited_before);
+            if Instant::now() >= end {
+                return;
+            }
+            sleep_until(end).await;
+        }
+    }
+
+    /// The verdict on a request whose timeout is over.
+    fn late(&self) -> Verdict {
+        Verdict::Late {
+            message: format!(
+                "{}: the request timed out after {} s",
+                self.shown_url,
+                self.timeout.as_secs_f64()
+            ),
+            wait: None,
         }
     }
 
@@ -258,8 +291,18 @@ impl OpenAi {
 impl Lm for OpenAi {
     async fn complete(&self, request: LmRequest<'_>) -> Reply {
         self.counts.requests.fetch_add(1, Relaxed);
-        let reply = self.request(request.body).await;
-        reply.unwrap_or_else(|error| self.broken(error).into())
+        let mark = request.memory.mark();
+        let reply = tokio::select! {
+            biased;
+            reply = self.request(request.body, request.memory) => {
+                reply.unwrap_or_else(|error| self.broken(error).into())
+            }
+            () = self.timed_out(request.memory) => self.late().into(),
+        };
+        if matches!(reply.verdict, Verdict::Answer(_)) {
+            mark.keep();
+        }
+        reply
     }
 
     fn usage_totals(&self) -> UsageTotals {

@@ -13,10 +13,10 @@ use serde_json::value::RawValue;
 /// Why the body of a successful response contains no answer.
 #[derive(Debug, PartialEq)]
 pub(super) enum BadBody {
-    /// Not a chat completion: why, with the whole body, and the usage, which counts all the same.
+    /// Not a chat completion: why, with the whole body. The usage counts all the same.
     Garbled(String, Usage),
-    /// An error in place of a completion.
-    Error(ServerError),
+    /// An error in place of a completion. The usage counts all the same.
+    Error(ServerError, Usage),
 }
 
 #[derive(Deserialize)]
@@ -68,7 +68,7 @@ fn read_strictly(body: &[u8]) -> Result<Result<LmResponse, BadBody>, serde_json:
         }));
     }
     if let Some(error) = completion.error(choice, body) {
-        return Ok(Err(BadBody::Error(error)));
+        return Ok(Err(BadBody::Error(error, usage)));
     }
     if completion.choices.is_none() {
         return garbled(format!("no `choices`: {}", String::from_utf8_lossy(body)));
@@ -127,10 +127,11 @@ fn as_python_reads(body: &[u8]) -> Option<Vec<u8>> {
     }
     let mut value = json::parse(text).ok()?;
     // Google sends errors in a list.
-    if let Value::List(items) = &mut value
+    if let Value::List(items) = &value
         && items.len() == 1
+        && let Some(only) = items.get(0)
     {
-        value = items.swap_remove(0);
+        value = only.into_owned();
     }
     let mut strict = String::with_capacity(body.len());
     json::write_compact(&value, &mut strict);

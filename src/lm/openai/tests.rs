@@ -141,6 +141,7 @@ async fn reply(lm: &OpenAi) -> Reply {
     lm.complete(LmRequest {
         body: r#"{"model":"m","messages":[]}"#,
         context,
+        memory: &MemoryShare::unlimited(),
     })
     .await
 }
@@ -343,6 +344,14 @@ async fn body_without_a_completion_is_garbled_and_its_tokens_count() {
     let (verdict, totals) = play(respond(200, body)).await;
     assert!(matches!(failed(verdict), LmError::Garbled { .. }));
     assert_eq!(totals.usage.prompt_tokens, 5);
+}
+
+#[tokio::test]
+async fn tokens_of_an_error_in_a_successful_response_are_counted() {
+    let body = r#"{"choices":[{"error":{"message":"cut","code":502}}],"usage":{"prompt_tokens":5,"completion_tokens":3}}"#;
+    let (verdict, totals) = play(respond(200, body)).await;
+    assert!(matches!(verdict, Verdict::Away { .. }), "{verdict:?}");
+    assert_eq!(totals.usage, Usage::known(5, 3));
 }
 
 #[tokio::test]
