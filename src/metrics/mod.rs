@@ -16,7 +16,7 @@ pub use health::{Health, Need, Watchdog};
 pub use lm::{DollarsPerMillion, LmMetrics, RequestTimer};
 pub use run::{Done, JobCounts, RunMetrics, TrainingMetrics};
 pub use server::MetricsServer;
-pub use worker::{AtWork, QueueMetrics, TaskEnd, TaskTimer, WorkerMetrics};
+pub use worker::{AtWork, PutOffReason, QueueMetrics, TaskEnd, TaskTimer, WorkerMetrics};
 
 use lm::LmFamilies;
 use names::{Definition, InstrumentKind};

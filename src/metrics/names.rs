@@ -93,6 +93,10 @@ table! {
         "failed bootstrap tasks by kind, as in failures.jsonl";
     WORKER_LEASES_LOST: Counter "bsft_worker_leases_lost_total" []
         "attempts that lost their task: their lease expired and another attempt took over, or the store lost them";
+    WORKER_PUT_OFF: Counter "bsft_worker_put_off_total" ["reason"]
+        "deliveries that this worker could not execute and put off, by reason: unknown_run (no job in the store), other_version, damaged (the \
+         store has what bsft did not write), job (cannot be built), lm (cannot be used here, for example without its key), provider (of a \
+         training, in the same way), training (its state is unknown), service (a call failed)";
     WORKER_CONCURRENCY: Gauge "bsft_worker_concurrency" []
         "LM calls allowed in flight, over all workers of the process";
 

@@ -72,12 +72,61 @@ impl TaskEnd {
     }
 }
 
+/// Why a worker puts a delivery off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PutOffReason {
+    /// The store has no job of this run.
+    UnknownRun,
+    /// Another version wrote the message or the job.
+    OtherVersion,
+    /// The store's values of this run are not what bsft wrote.
+    Damaged,
+    /// The job's programs cannot be built.
+    Job,
+    /// The job's LMs cannot be used here, for example without their keys.
+    Lm,
+    /// The training's provider cannot be used here: its trainer or its key is missing.
+    Provider,
+    /// The state of the training is unknown.
+    Training,
+    /// A service did not carry out a call.
+    Service,
+}
+
+impl PutOffReason {
+    const ALL: [PutOffReason; 8] = [
+        PutOffReason::UnknownRun,
+        PutOffReason::OtherVersion,
+        PutOffReason::Damaged,
+        PutOffReason::Job,
+        PutOffReason::Lm,
+        PutOffReason::Provider,
+        PutOffReason::Training,
+        PutOffReason::Service,
+    ];
+
+    /// The value of the `reason` label.
+    pub fn name(self) -> &'static str {
+        match self {
+            PutOffReason::UnknownRun => "unknown_run",
+            PutOffReason::OtherVersion => "other_version",
+            PutOffReason::Damaged => "damaged",
+            PutOffReason::Job => "job",
+            PutOffReason::Lm => "lm",
+            PutOffReason::Provider => "provider",
+            PutOffReason::Training => "training",
+            PutOffReason::Service => "service",
+        }
+    }
+}
+
 pub struct WorkerMetrics {
     /// The counters of the bootstrap queue.
     pub bootstrap: QueueMetrics,
     /// The counters of the finetune queue.
     pub finetune: QueueMetrics,
     failures: IntCounterVec,
+    put_off: IntCounterVec,
     concurrency: IntGauge,
     at_work: AtomicUsize,
 }
@@ -96,6 +145,7 @@ pub(super) struct WorkerFamilies {
     duration: HistogramVec,
     failures: IntCounterVec,
     leases_lost: IntCounterVec,
+    put_off: IntCounterVec,
     concurrency: IntGaugeVec,
 }
 
@@ -107,6 +157,7 @@ impl WorkerFamilies {
             duration: registry.histograms(&names::WORKER_TASK_DURATION, BUCKETS),
             failures: registry.counters(&names::WORKER_FAILURES),
             leases_lost: registry.counters(&names::WORKER_LEASES_LOST),
+            put_off: registry.counters(&names::WORKER_PUT_OFF),
             concurrency: registry.gauges(&names::WORKER_CONCURRENCY),
         }
     }
@@ -122,10 +173,14 @@ impl WorkerMetrics {
             duration: families.duration.with_label_values(&[queue]),
             leases_lost: families.leases_lost.with_label_values::<&str>(&[]),
         };
+        for reason in PutOffReason::ALL {
+            families.put_off.with_label_values(&[reason.name()]);
+        }
         WorkerMetrics {
             bootstrap: queue("bootstrap", &TaskEnd::BOOTSTRAP),
             finetune: queue("finetune", &TaskEnd::FINETUNE),
             failures: families.failures.clone(),
+            put_off: families.put_off.clone(),
             concurrency: families.concurrency.with_label_values::<&str>(&[]),
             at_work: AtomicUsize::new(0),
         }
@@ -144,6 +199,11 @@ impl WorkerMetrics {
 
     pub fn at_work(&self) -> usize {
         self.at_work.load(Ordering::Relaxed)
+    }
+
+    /// Counts a delivery that is put off.
+    pub fn put_off(&self, reason: PutOffReason) {
+        self.put_off.with_label_values(&[reason.name()]).inc();
     }
 
     /// Counts a failed bootstrap task of this kind.
