@@ -149,6 +149,7 @@ impl Inputs {
             shutdown,
             progress: Progress::new(prices(&self.job)),
             metrics: connected.metrics,
+            memory: flags.workers.memory.budget(),
         };
         let ended = Box::pin(execute(
             &coordinator,
@@ -228,6 +229,9 @@ fn resume_command(flags: &CompileFlags) -> String {
     }
     if flags.wait {
         command.push_str(" --wait");
+    }
+    if let Some(size) = flags.workers.memory.memory {
+        command.push_str(&format!(" --memory {size}"));
     }
     if let Some(trainers) = &flags.workers.trainers {
         command.push_str(&format!(" --trainers {}", trainers.display()));

@@ -67,6 +67,7 @@ fn start_workers(coordinator: &Coordinator, accounts: &Arc<Accounts>, flags: &Wo
             queues: TaskQueues::ALL,
             concurrency: flags.concurrency,
             drain: DRAIN,
+            memory: Arc::clone(&coordinator.memory),
             metrics: Arc::clone(&coordinator.metrics),
         };
         running.spawn(worker::run(worker, coordinator.shutdown.clone()));

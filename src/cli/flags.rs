@@ -2,10 +2,12 @@
 
 use super::log_flags::LogFlags;
 use crate::command_name::command_name;
+use crate::memory::{MemoryBudget, MemorySize};
 use crate::telemetry::LogOptions;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What the overview ends with.
 const AFTER_HELP: &str = "\
@@ -156,6 +158,8 @@ pub struct WorkerFlags {
     /// Maximum number of LM calls in flight per worker
     #[arg(long, value_name = "N", default_value = "64")]
     pub concurrency: NonZeroUsize,
+    #[command(flatten)]
+    pub memory: MemoryFlags,
     /// TOML file that maps trainer names to commands, for fine-tune jobs of the provider `command`
     #[arg(long, value_name = "FILE")]
     pub trainers: Option<PathBuf>,
@@ -163,6 +167,23 @@ pub struct WorkerFlags {
     pub services: ServiceFlags,
     #[command(flatten)]
     pub monitor: MonitorFlags,
+}
+
+/// The memory of this process.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct MemoryFlags {
+    /// Memory for answers and rows longer than 64 KiB, such as 256M; one task at a time may exceed it [default: 128M, or a quarter of the
+    /// memory limit if that is less]
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<MemorySize>,
+}
+
+impl MemoryFlags {
+    /// The budget of this process.
+    pub(super) fn budget(self) -> Arc<MemoryBudget> {
+        let size = self.memory.unwrap_or_else(MemorySize::for_this_process);
+        Arc::new(MemoryBudget::new(size))
+    }
 }
 
 /// Metrics and health.
@@ -216,6 +237,8 @@ pub struct WorkerArgs {
     /// Maximum number of LM calls in flight
     #[arg(long, value_name = "N", default_value = "64")]
     pub concurrency: NonZeroUsize,
+    #[command(flatten)]
+    pub memory: MemoryFlags,
     /// Drain timeout in seconds: how long tasks in flight may take after SIGTERM or Ctrl-C before they are returned to the queue
     #[arg(long, value_name = "SECONDS", default_value = "60")]
     pub drain: u64,

@@ -71,6 +71,7 @@ async fn connected(
         queues,
         concurrency: flags.concurrency,
         drain: Duration::from_secs(flags.drain),
+        memory: flags.memory.budget(),
         metrics: Arc::clone(metrics),
     };
     info!(

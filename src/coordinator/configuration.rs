@@ -8,6 +8,7 @@ use crate::broker::Broker;
 use crate::calls_in_flight::CallsInFlight;
 use crate::coordination::Coordination;
 use crate::finetune::Trainers;
+use crate::memory::MemoryBudget;
 use crate::metrics::Metrics;
 use crate::report::Progress;
 use crate::run_dir::RunDir;
@@ -39,6 +40,8 @@ pub struct Coordinator {
     pub events: Arc<EventLog>,
     /// Exported metrics and health checks.
     pub metrics: Arc<Metrics>,
+    /// What long outcomes may take, shared with the workers of this process.
+    pub memory: Arc<MemoryBudget>,
 }
 
 impl Coordinator {

@@ -5,9 +5,11 @@ use super::error::RunError;
 use super::outcome_log::OutcomeLog;
 use super::outstanding_tasks::OutstandingTasks;
 use super::task_plan::{LineOrigin, TaskPlan};
+use crate::memory::MemoryShare;
 use crate::store::{Position, Store, Stored};
 use crate::task::TaskId;
 use crate::trace::{AnswerNotes, FailureIndex, LineIndex, Outcome};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -50,6 +52,8 @@ pub(super) struct OutcomeDrain<'a> {
     ended: Vec<EndedTask>,
     /// How many outcomes could not be decoded.
     unreadable: usize,
+    /// For one long outcome at a time.
+    memory: MemoryShare,
 }
 
 /// What a fetched outcome is to the log.
@@ -76,6 +80,7 @@ impl<'a> OutcomeDrain<'a> {
             outstanding: OutstandingTasks::default(),
             ended: Vec::new(),
             unreadable: 0,
+            memory: MemoryShare::new(&run.coordinator.memory),
         }
     }
 
@@ -90,8 +95,8 @@ impl<'a> OutcomeDrain<'a> {
         self.sync(log).await
     }
 
-    /// Takes one batch, waiting up to `wait` for its first outcome. Returns how many it took. Cancel safe: nothing is awaited after
-    /// the fetch.
+    /// Takes one batch, waiting up to `wait` for its first outcome. Returns how many it took. Cancel safe: what was fetched is fetched
+    /// again unless it is in the log's buffers, and nothing is awaited in between.
     pub(super) async fn take(&mut self, log: &mut OutcomeLog, wait: Duration) -> Result<usize, RunError> {
         let fetched = self
             .store
@@ -101,24 +106,53 @@ impl<'a> OutcomeDrain<'a> {
         if taken > 0 {
             self.taken_at = Instant::now();
         }
-        for Stored {
-            position,
-            task,
-            outcome,
-        } in fetched
-        {
-            self.position = position;
-            match Outcome::decode(outcome) {
-                Ok((Outcome::Trace(line), notes)) => self.enter_trace(log, &line, &notes)?,
-                Ok((Outcome::Failure(line), notes)) => self.enter_failure(log, &line, &notes)?,
-                // The train phase looks these up by their task.
-                Ok((Outcome::Training(_), _)) => continue,
-                Err(error) => self.skip_unreadable(task, &error),
+        for stored in fetched {
+            match stored.long {
+                None => self.enter(log, stored)?,
+                Some(len) => {
+                    self.unsynced_bytes += log.flush()?;
+                    Box::pin(self.take_long(log, stored, len)).await?;
+                }
             }
-            self.unsynced.push((position, task));
         }
         self.unsynced_bytes += log.flush()?;
         Ok(taken)
+    }
+
+    /// Takes an outcome of that many bytes, once there is memory for it.
+    async fn take_long(&mut self, log: &mut OutcomeLog, stored: Stored, len: usize) -> Result<(), RunError> {
+        self.memory.reach(len).await;
+        // Without its bytes it counts as unreadable: another process may have trimmed it.
+        let outcome = self.store.outcome(self.run.id, stored.task).await?;
+        let stored = Stored {
+            outcome: outcome.unwrap_or_default(),
+            ..stored
+        };
+        let budget = Arc::clone(&self.run.coordinator.memory);
+        budget.work_on(len, || self.enter(log, stored)).await?;
+        self.unsynced_bytes += len + log.flush()?;
+        self.memory.shrink_to(0);
+        Ok(())
+    }
+
+    /// Enters an outcome in the log.
+    fn enter(&mut self, log: &mut OutcomeLog, stored: Stored) -> Result<(), RunError> {
+        let Stored {
+            position,
+            task,
+            outcome,
+            ..
+        } = stored;
+        self.position = position;
+        match Outcome::decode(outcome) {
+            Ok((Outcome::Trace(line), notes)) => self.enter_trace(log, &line, &notes)?,
+            Ok((Outcome::Failure(line), notes)) => self.enter_failure(log, &line, &notes)?,
+            // The train phase looks these up by their task.
+            Ok((Outcome::Training(_), _)) => return Ok(()),
+            Err(error) => self.skip_unreadable(task, &error),
+        }
+        self.unsynced.push((position, task));
+        Ok(())
     }
 
     /// Reads from the start again after a long time without outcomes: a store that lost its last second may number new outcomes with

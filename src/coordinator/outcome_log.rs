@@ -142,6 +142,11 @@ impl OutcomeLog {
         replay.map(|line| self.archive.answers(line)).transpose()
     }
 
+    /// The bytes of the line with them; 0 if there is none.
+    pub(super) fn archived_len(&self, task: usize) -> usize {
+        self.archive.replay(task).map_or(0, |line| line.len as usize)
+    }
+
     /// Whether the task can run from archived answers without an LM call.
     pub(super) fn is_replay(&self, task: usize) -> bool {
         self.archive.is_complete(task)
@@ -201,7 +206,7 @@ impl OutcomeLog {
         index: LineIndex,
         notes: &AnswerNotes,
     ) -> Result<(), OutcomeLogError> {
-        let offset = self.traces.push(line);
+        let offset = self.traces.push(line)?;
         self.append(task, offset, line, &OutcomeLine::Trace(index), notes)
     }
 
@@ -213,7 +218,7 @@ impl OutcomeLog {
         index: FailureIndex,
         notes: &AnswerNotes,
     ) -> Result<(), OutcomeLogError> {
-        let offset = self.failures.push(line);
+        let offset = self.failures.push(line)?;
         self.append(task, offset, line, &OutcomeLine::Failure(index), notes)
     }
 

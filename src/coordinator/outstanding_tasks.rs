@@ -10,10 +10,12 @@ const YOUNG: Duration = Duration::from_secs(5);
 /// Queues deliver roughly in order: a message that was published this much before one whose task has ended has left the queue.
 const OVERTAKEN: Duration = Duration::from_secs(60);
 
-/// When each outstanding task was published, by task number.
+/// When each outstanding task was published, by task number, and how long its row is.
 #[derive(Default)]
 pub(super) struct OutstandingTasks {
-    published: HashMap<usize, Instant>,
+    published: HashMap<usize, (Instant, usize)>,
+    /// The bytes of the rows of all of them.
+    bytes: usize,
     /// The latest publishing time of a task that has an outcome.
     youngest_done: Option<Instant>,
 }
@@ -24,19 +26,27 @@ impl OutstandingTasks {
         self.published.len()
     }
 
+    /// The bytes of their rows.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether the task is outstanding.
     pub(super) fn has(&self, task: usize) -> bool {
         self.published.contains_key(&task)
     }
 
-    /// Enters a task that was published, or republished.
-    pub(super) fn published(&mut self, task: usize, now: Instant) {
-        self.published.insert(task, now);
+    /// Enters a task that was published, or republished, with a row of that many bytes.
+    pub(super) fn published(&mut self, task: usize, row: usize, now: Instant) {
+        if self.published.insert(task, (now, row)).is_none() {
+            self.bytes += row;
+        }
     }
 
     /// Removes a task that has an outcome.
     pub(super) fn done(&mut self, task: usize) {
-        if let Some(at) = self.published.remove(&task) {
+        if let Some((at, row)) = self.published.remove(&task) {
+            self.bytes -= row;
             self.youngest_done = self.youngest_done.max(Some(at));
         }
     }
@@ -52,7 +62,7 @@ impl OutstandingTasks {
                 youngest_done.is_some_and(|done| done.duration_since(at) >= OVERTAKEN)
             }
         };
-        let suspects = self.published.iter().filter(move |(_, at)| is_suspect(**at));
+        let suspects = self.published.iter().filter(move |(_, (at, _))| is_suspect(*at));
         suspects.map(|(task, _)| *task)
     }
 }
@@ -72,13 +82,15 @@ mod tests {
     #[test]
     fn not_in_queue_returns_all_but_young_tasks_if_queue_is_empty() {
         let (mut tasks, start) = (OutstandingTasks::default(), Instant::now());
-        tasks.published(1, start);
-        tasks.published(2, start + YOUNG);
-        tasks.published(3, start);
+        tasks.published(1, 10, start);
+        tasks.published(2, 20, start + YOUNG);
+        tasks.published(3, 30, start);
         tasks.done(3);
+        assert_eq!(tasks.bytes(), 30);
         assert_eq!(suspects(&tasks, true, start + YOUNG), [1]);
         assert_eq!(suspects(&tasks, false, start + 2 * OVERTAKEN), NONE);
-        tasks.published(1, start + YOUNG);
+        tasks.published(1, 10, start + YOUNG);
+        assert_eq!(tasks.bytes(), 30);
         assert_eq!(suspects(&tasks, true, start + YOUNG), NONE);
     }
 
@@ -86,7 +98,7 @@ mod tests {
     fn not_in_queue_returns_overtaken_tasks_if_queue_has_messages() {
         let (mut tasks, start) = (OutstandingTasks::default(), Instant::now());
         for (task, seconds) in [(1, 0), (2, 1), (3, 61)] {
-            tasks.published(task, start + Duration::from_secs(seconds));
+            tasks.published(task, 1, start + Duration::from_secs(seconds));
         }
         tasks.done(2);
         assert_eq!(suspects(&tasks, false, start + OVERTAKEN * 9), NONE);

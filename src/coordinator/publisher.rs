@@ -10,6 +10,7 @@ use super::prepare::StoredSpec;
 use super::task_plan::TaskPlan;
 use crate::broker::{BrokerError, Queue};
 use crate::error_action::ErrorAction;
+use crate::memory::{LONG, MemoryShare};
 use crate::message::{BootstrapTask, MESSAGE_VERSION};
 use crate::task::TaskId;
 use futures_util::TryStreamExt as _;
@@ -27,14 +28,23 @@ const MIN_WINDOW: usize = 4096;
 /// The largest window: some hundred megabytes of messages, which a cancelled run leaves in the queue.
 const MAX_WINDOW: usize = 1 << 16;
 
+/// The most bytes of outstanding rows while RabbitMQ has them on its disk. A queue in the process has half of the memory budget.
+const MAX_WINDOW_BYTES: usize = 1 << 30;
+
 /// The largest batch: some megabytes.
 const MAX_BATCH: usize = 4096;
+
+/// The most bytes of rows in a batch; a single row may be longer.
+const MAX_BATCH_BYTES: usize = 8 << 20;
 
 /// The smallest batch.
 const MIN_BATCH: usize = 512;
 
 /// Imports in flight: enough to share the store's commits, few enough to hold their answers in memory.
 const MAX_IMPORTS: usize = 256;
+
+/// The most bytes of answers in flight to the store.
+const MAX_IMPORT_BYTES: usize = 8 << 20;
 
 /// How often the publisher checks for lost tasks.
 const SWEEP_EVERY: Duration = Duration::from_secs(3);
@@ -134,18 +144,42 @@ impl<'a> TaskPublisher<'a> {
         self.check_all_sent()?;
         let window = window(in_flight);
         let room = window.saturating_sub(outstanding.len()).min(MAX_BATCH);
+        let (window_bytes, bytes) = (self.window_bytes(), outstanding.bytes());
         // A batch per outcome would cost more than the messages.
-        if room < MIN_BATCH || self.next >= self.tasks.len() || !self.sending.is_empty() {
+        let is_full =
+            room < MIN_BATCH || (bytes > 0 && window_bytes.saturating_sub(bytes) < window_bytes / 8);
+        if is_full || self.next >= self.tasks.len() || !self.sending.is_empty() {
             return Ok(());
         }
+        let mut left = window_bytes.saturating_sub(bytes).min(MAX_BATCH_BYTES);
         let mut batch = Vec::with_capacity(room);
         while batch.len() < room && self.next < self.tasks.len() {
             if !log.has(self.next) && !outstanding.has(self.next) {
+                let row = self.row_len(self.next);
+                if row > left && !batch.is_empty() {
+                    break;
+                }
+                left = left.saturating_sub(row);
                 batch.push(self.next);
             }
             self.next += 1;
         }
         self.send(&batch, log, outstanding).await
+    }
+
+    /// The most bytes of outstanding rows.
+    fn window_bytes(&self) -> usize {
+        let coordinator = self.run.coordinator;
+        if coordinator.workers.may_be_elsewhere() {
+            MAX_WINDOW_BYTES
+        } else {
+            coordinator.memory.bytes() / 2
+        }
+    }
+
+    fn row_len(&self, task: usize) -> usize {
+        let (_, example) = self.tasks.teacher_and_example(task);
+        self.tasks.job.trainset.row_len(example as usize)
     }
 
     /// While outcomes arrive without a pause, [`sent`](TaskPublisher::sent) is never polled.
@@ -171,6 +205,7 @@ impl<'a> TaskPublisher<'a> {
         if lost.is_empty() {
             return Ok(());
         }
+        let lost = self.batch(&lost);
         warn!(
             tasks = lost.len(),
             "republishing tasks that have no message or lease"
@@ -179,7 +214,19 @@ impl<'a> TaskPublisher<'a> {
         // A store that lost its tasks may have lost the job, too.
         let store = &self.run.backends().store;
         store.put_job(self.run.id, &self.spec.bytes).await?;
-        self.send(&lost, log, outstanding).await
+        self.send(lost, log, outstanding).await
+    }
+
+    /// The first of these tasks that fit into one batch, at least one. The others are found again.
+    fn batch<'t>(&self, tasks: &'t [usize]) -> &'t [usize] {
+        let mut left = MAX_BATCH_BYTES;
+        let end = tasks.iter().position(|task| {
+            let row = self.row_len(*task);
+            let fits = row <= left;
+            left = left.saturating_sub(row);
+            !fits
+        });
+        &tasks[..end.map_or(tasks.len(), |end| end.max(1))]
     }
 
     /// Warns at the end of the phase if tasks ran again although the store knew outcomes of them.
@@ -222,7 +269,9 @@ impl<'a> TaskPublisher<'a> {
         self.sending
             .spawn(async move { broker.publish(&Queue::Bootstrap, messages).await });
         let now = Instant::now();
-        tasks.iter().for_each(|task| outstanding.published(*task, now));
+        for task in tasks {
+            outstanding.published(*task, self.row_len(*task), now);
+        }
         Ok(())
     }
 
@@ -247,8 +296,14 @@ impl<'a> TaskPublisher<'a> {
     async fn import_answers(&self, tasks: &[usize], log: &OutcomeLog) -> Result<usize, RunError> {
         let store = &self.run.backends().store;
         let mut imports = FuturesUnordered::new();
-        let mut archived = 0;
+        let (mut archived, mut bytes) = (0, 0);
+        let memory = MemoryShare::new(&self.run.coordinator.memory);
         for task in tasks {
+            let line = log.archived_len(*task);
+            if line >= LONG {
+                // The line, the answers in it, and their records.
+                memory.take(3 * line).await;
+            }
             let Some(answers) = log.archived_answers(*task)? else {
                 continue;
             };
@@ -256,9 +311,15 @@ impl<'a> TaskPublisher<'a> {
             if answers.is_empty() {
                 continue;
             }
-            let records = (0..).zip(answers.iter().map(|answer| answer.encode())).collect();
+            let records: Vec<(u32, Vec<u8>)> =
+                (0..).zip(answers.iter().map(|answer| answer.encode())).collect();
+            bytes += records.iter().map(|(_, record)| record.len()).sum::<usize>();
             imports.push(store.import(self.run.id, self.tasks.id(*task), records));
-            if imports.len() >= MAX_IMPORTS {
+            if bytes >= MAX_IMPORT_BYTES {
+                while imports.try_next().await?.is_some() {}
+                memory.shrink_to(0);
+                bytes = 0;
+            } else if imports.len() >= MAX_IMPORTS {
                 imports.try_next().await?;
             }
         }

@@ -72,7 +72,7 @@ fn aged(heartbeats: &[Heartbeat], secs: u64) -> Vec<Heartbeat> {
     let heartbeats = heartbeats.iter().cloned();
     heartbeats
         .map(|heartbeat| Heartbeat {
-            age_secs: heartbeat.age_secs + secs,
+            age_secs: heartbeat.age_secs.saturating_add(secs),
             ..heartbeat
         })
         .collect()

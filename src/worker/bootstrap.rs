@@ -2,19 +2,20 @@
 
 use super::built_jobs::{BuiltJob, JobError};
 use super::lease::{LEASE, under_lease};
-use super::long_answers::LONG;
 use super::recorded_answers::{EarlierAttempts, Ending, Interruption, RecordedAnswers};
 use super::task_failure::TaskFailure;
 use super::{HELD, RETURN_AFTER, WorkerContext, resolve};
 use crate::broker::{Delivery, Disposition, Queue};
 use crate::count_guard::CountGuard;
 use crate::lm::LmResponse;
+use crate::memory::{LONG, MemoryShare, PER_ANSWER_BYTE, PER_ROW_BYTE, PER_STRUCTURED_BYTE};
 use crate::message::{BootstrapTask, Refusal};
 use crate::metrics::TaskEnd;
-use crate::program::{ProgramResult, Step};
+use crate::program::{PendingCall, ProgramFailure, ProgramResult, Step};
 use crate::python::json;
+use crate::signature::Type;
 use crate::spec::{CutAnswers, trace_fingerprint};
-use crate::store::{Claim, Store, StoreError};
+use crate::store::{Claim, LONG_VALUE, Store, StoreError};
 use crate::task::{AttemptRef, RunId, TaskId};
 use crate::telemetry::spans;
 use crate::trace::{AnswerNotes, Answered, Call, Failure, FailureKind, Outcome, Trace};
@@ -31,6 +32,7 @@ const MAX_LOST_ATTEMPTS: u32 = 10;
 /// Executes one delivery of the bootstrap queue.
 pub(super) async fn execute(context: Arc<WorkerContext>, delivery: Delivery) {
     let queue = context.metrics.worker().bootstrap.task();
+    let memory = MemoryShare::new(&context.memory);
     let message = match BootstrapTask::decode(&delivery.body) {
         Ok(message) => message,
         Err(why @ Refusal::OtherVersion { .. }) => return context.log.postpone(delivery, &why).await,
@@ -56,7 +58,7 @@ pub(super) async fn execute(context: Arc<WorkerContext>, delivery: Delivery) {
     if message.answered {
         job.accepted_before(message.teacher);
     }
-    match attempt(&context, &job, message).await {
+    match attempt(&context, &job, message, &memory).await {
         Ok(AttemptEnd::Done) => resolve(delivery, Disposition::Ack).await,
         Ok(AttemptEnd::Stored(end)) => {
             queue.ended(end);
@@ -102,6 +104,7 @@ async fn attempt(
     context: &WorkerContext,
     job: &BuiltJob,
     message: BootstrapTask,
+    memory: &MemoryShare,
 ) -> Result<AttemptEnd, StoreError> {
     let store = context.store.as_ref();
     let run = &message.run;
@@ -112,7 +115,15 @@ async fn attempt(
             attempt,
             failures: lost,
             records,
-        } => (attempt, EarlierAttempts { lost, records }),
+            long_records,
+        } => (
+            attempt,
+            EarlierAttempts {
+                lost,
+                records,
+                long_records,
+            },
+        ),
     };
     let reference = AttemptRef {
         task: message.task,
@@ -129,7 +140,7 @@ async fn attempt(
         }
     }
     let span = spans::bootstrap_task(run, reference, message.teacher, message.example);
-    let ended = run_attempt(context, job, &message, reference, earlier, &span)
+    let ended = run_attempt(context, job, &message, reference, earlier, memory, &span)
         .instrument(span.clone())
         .await;
     match &ended {
@@ -186,15 +197,17 @@ async fn run_attempt(
     message: &BootstrapTask,
     reference: AttemptRef,
     earlier: EarlierAttempts,
+    memory: &MemoryShare,
     span: &Span,
 ) -> Result<AttemptEnd, StoreError> {
     let (store, run) = (context.store.as_ref(), &message.run);
+    let recorded_bytes = earlier.bytes();
     let mut notes = AnswerNotes::default();
     let outcome: Result<Trace, TaskFailure> = if earlier.lost > MAX_LOST_ATTEMPTS {
         Err(lost(earlier.lost))
     } else {
-        let mut answers = RecordedAnswers::new(context, job, run, reference, earlier);
-        let work = AssertUnwindSafe(teach(context, job, message, &mut answers)).catch_unwind();
+        let mut answers = RecordedAnswers::new(context, job, run, reference, earlier, memory);
+        let work = AssertUnwindSafe(teach(job, message, &mut answers, memory)).catch_unwind();
         let ended = tokio::select! {
             ended = under_lease(store, run, reference, work) => ended?,
             () = context.shutdown.aborting() => {
@@ -218,20 +231,39 @@ async fn run_attempt(
         }
     };
     let kind = outcome.as_ref().err().map(|failure| failure.kind);
+    let held = memory.held();
     let (end, outcome) = match outcome {
-        Ok(trace) if trace.kept => (TaskEnd::Kept, Outcome::Trace(trace.to_line())),
-        Ok(trace) => (TaskEnd::Dropped, Outcome::Trace(trace.to_line())),
+        Ok(trace) => {
+            let end = if trace.kept {
+                TaskEnd::Kept
+            } else {
+                TaskEnd::Dropped
+            };
+            let line = || Outcome::Trace(trace.into_line());
+            (end, memory.work_on(held, line).await)
+        }
         Err(mut failure) => {
             let answered = match failure.answered.take() {
                 Some(answered) => answered,
-                None => recorded(store, run, message.task).await?,
+                None => {
+                    if recorded_bytes >= LONG {
+                        memory.take(recorded_bytes * PER_ANSWER_BYTE).await;
+                    }
+                    recorded(store, run, message.task).await?
+                }
             };
-            (TaskEnd::Failed, failed(job, message, failure, answered))
+            let line = || failed(job, message, failure, answered);
+            (TaskEnd::Failed, memory.work_on(held, line).await)
         }
     };
-    store
-        .finish(run, reference, encoded(outcome, &notes, message))
-        .await?;
+    let outcome = encoded(outcome, &notes, message);
+    if outcome.len() < LONG_VALUE {
+        store.finish(run, reference, outcome).await?;
+    } else {
+        // It takes a while to be written.
+        let finished = Box::pin(store.finish(run, reference, outcome));
+        under_lease(store, run, reference, finished).await??;
+    }
     trace!(task = %message.task, attempt = %reference.attempt, "outcome stored");
     debug!(task = %message.task, example = message.example, outcome = end.name(), "task ended");
     match kind {
@@ -254,10 +286,10 @@ fn encoded(outcome: Outcome, notes: &AnswerNotes, message: &BootstrapTask) -> Ve
 }
 
 async fn teach(
-    context: &WorkerContext,
     job: &BuiltJob,
     message: &BootstrapTask,
     answers: &mut RecordedAnswers<'_>,
+    memory: &MemoryShare,
 ) -> Result<Trace, Ending<TaskFailure, Interruption>> {
     let Some(teacher) = job.teachers.get(message.teacher as usize) else {
         return Err(Ending::Failed(bug(format!(
@@ -265,6 +297,10 @@ async fn teach(
             message.teacher
         ))));
     };
+    let row = message.data.len();
+    if row >= LONG {
+        memory.take(row * PER_ROW_BYTE).await;
+    }
     let example = example(message).map_err(|reason| Ending::Failed(bug(reason)))?;
     let mut step = teacher.start(&example, &job.spec.inputs)?;
     let result = loop {
@@ -273,9 +309,7 @@ async fn teach(
             Step::Ask(call) => match answers.answer(call.request()).await {
                 Ok(answer) => match refused(job.spec.cut_answers, &answer) {
                     Some(reason) => return Err(call.refuse_cut(answer, reason).into()),
-                    None if answer.text.len() >= LONG => {
-                        Box::pin(context.long_answers.read(|| call.answer(answer))).await?
-                    }
+                    None if answer.text.len() >= LONG => Box::pin(read_long(call, answer, memory)).await?,
                     None => call.answer(answer)?,
                 },
                 Err(Ending::Failed(error)) => {
@@ -288,7 +322,11 @@ async fn teach(
     let ProgramResult { calls, prediction } = result;
     let (score, kept) = match &job.metric {
         None => (Value::Bool(true), true),
-        Some(metric) => match metric.score(teacher.output_type(metric.field()), &example, &prediction) {
+        Some(metric) => match metric.score(
+            teacher.output_type(metric.field()),
+            &example,
+            prediction.get(&calls, metric.field()),
+        ) {
             Ok(score) => {
                 let kept = metric.keeps(&score);
                 (score, kept)
@@ -306,6 +344,20 @@ async fn teach(
         score,
         kept,
     })
+}
+
+/// Reads an answer beside the runtime, once there is memory for its values.
+async fn read_long<'p>(
+    call: PendingCall<'p>,
+    answer: LmResponse,
+    memory: &MemoryShare,
+) -> Result<Step<'p>, ProgramFailure> {
+    let len = answer.text.len();
+    let outputs = &call.request().signature.outputs;
+    if outputs.iter().any(|output| output.ty != Type::Str) {
+        memory.take(len * PER_STRUCTURED_BYTE).await;
+    }
+    memory.work_on(len, || call.answer(answer)).await
 }
 
 /// Why the job does not use the answer; `None` if it does.

@@ -1,8 +1,9 @@
 //! The worker's loop: receives deliveries, executes each in a task of its own, and drains them at the end.
 
 use super::elastic_subscription::ElasticSubscription;
-use super::{FINETUNE_PREFETCH, Worker, WorkerContext, WorkerError, bootstrap, finetune};
-use crate::broker::{BrokerError, Consumer, Delivery, Queue};
+use super::{FINETUNE_PREFETCH, Worker, WorkerContext, WorkerError, bootstrap, finetune, resolve};
+use crate::broker::{BrokerError, Consumer, Delivery, Disposition, LONGEST_MESSAGE, Queue};
+use crate::metrics::TaskEnd;
 use crate::shutdown::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,10 +57,12 @@ impl Consumers {
                     bootstrap.adapt_to(context.waiting_tasks());
                 },
                 delivery = next_finetune(&mut self.finetune) => match delivery? {
+                    Some(long) if long.body.len() > LONGEST_MESSAGE => refuse(context, &Queue::Finetune, long).await,
                     Some(delivery) => { in_flight.spawn(finetune::execute(Arc::clone(context), delivery)); }
                     None => return Ok(()),
                 },
                 delivery = next_bootstrap(&mut self.bootstrap) => match delivery? {
+                    Some(long) if long.body.len() > LONGEST_MESSAGE => refuse(context, &Queue::Bootstrap, long).await,
                     Some(delivery) => { in_flight.spawn(bootstrap::execute(Arc::clone(context), delivery)); }
                     None => return Ok(()),
                 },
@@ -67,6 +70,22 @@ impl Consumers {
             }
         }
     }
+}
+
+/// Sends a message to the dead letters that is too long for a task of bsft.
+async fn refuse(context: &WorkerContext, queue: &Queue, delivery: Delivery) {
+    let why = format!(
+        "it has {} bytes, and no task has more than {LONGEST_MESSAGE}",
+        delivery.body.len()
+    );
+    context.log.refused(queue, &why);
+    let worker = context.metrics.worker();
+    let metrics = match queue {
+        Queue::Bootstrap => &worker.bootstrap,
+        Queue::Finetune | Queue::Completions(_) => &worker.finetune,
+    };
+    metrics.task().ended(TaskEnd::Refused);
+    resolve(delivery, Disposition::Reject).await;
 }
 
 /// Never returns without a subscription. Cancel safe, as [`Consumer::next`] is.

@@ -3,7 +3,6 @@
 use super::Worker;
 use super::built_jobs::BuiltJobs;
 use super::heartbeat::Heartbeats;
-use super::long_answers::LongAnswers;
 use super::orphan_timer::OrphanTimer;
 use super::rate_limited_log::RateLimitedLog;
 use crate::account::Accounts;
@@ -13,6 +12,7 @@ use crate::calls_in_flight::CallsInFlight;
 use crate::coordination::{Process, WorkerInfo};
 use crate::finetune::Providers;
 use crate::lock::lock;
+use crate::memory::MemoryBudget;
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
@@ -36,7 +36,7 @@ pub(super) struct WorkerContext {
     pub(super) tasks_without_place: AtomicU64,
     /// A permit for each LM call in flight.
     pub(super) calls: Semaphore,
-    pub(super) long_answers: LongAnswers,
+    pub(super) memory: Arc<MemoryBudget>,
     /// A permit for each training on this machine.
     pub(super) local: Semaphore,
     pub(super) orphan_timer: OrphanTimer,
@@ -71,11 +71,11 @@ impl WorkerContext {
                 worker.accounts,
                 Arc::clone(&worker.metrics),
             ),
-            log: RateLimitedLog::default(),
+            log: RateLimitedLog::new(Arc::clone(&worker.metrics)),
             calls_in_flight: worker.calls_in_flight,
             tasks_without_place: AtomicU64::new(0),
             calls: Semaphore::new(calls),
-            long_answers: LongAnswers::new(),
+            memory: worker.memory,
             local: Semaphore::new(worker.providers.at_once()),
             orphan_timer: OrphanTimer::default(),
             broker: worker.broker,

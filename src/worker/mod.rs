@@ -15,10 +15,10 @@ mod elastic_subscription;
 mod finetune;
 mod heartbeat;
 mod lease;
-mod long_answers;
 mod orphan_timer;
 mod poll_error;
 mod preflight;
+mod put_off;
 mod rate_limited_log;
 mod recorded_answers;
 mod resolve;
@@ -31,6 +31,7 @@ use crate::calls_in_flight::CallsInFlight;
 use crate::coordination::Coordination;
 use crate::error_action::ErrorAction;
 use crate::finetune::Providers;
+use crate::memory::MemoryBudget;
 use crate::metrics::{Metrics, Need};
 use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
@@ -76,6 +77,8 @@ pub struct Worker {
     pub concurrency: NonZeroUsize,
     /// How long a drain may take before tasks in flight are released.
     pub drain: Duration,
+    /// What long answers and rows may take, shared by the workers of a process.
+    pub memory: Arc<MemoryBudget>,
     pub metrics: Arc<Metrics>,
 }
 

@@ -4,6 +4,7 @@ use super::built_jobs::BuiltJob;
 use super::context::WorkerContext;
 use crate::account::{GateError, GatedAnswer};
 use crate::lm::{LmError, LmRequest, LmResponse, RequestContext};
+use crate::memory::{MemoryShare, PER_ANSWER_BYTE};
 use crate::program::CallRequest;
 use crate::store::StoreError;
 use crate::task::{AttemptRef, RunId};
@@ -38,11 +39,14 @@ pub(super) struct RecordedAnswers<'a> {
     attempt: AttemptRef,
     /// Records of earlier attempts, by slot.
     known: HashMap<u32, Vec<u8>>,
+    /// The lengths of those that only the store has, because they are long.
+    known_long: HashMap<u32, usize>,
     /// Earlier attempts that ended with their worker, as long as it is open what they had asked.
     lost: u32,
     /// The slot of the next call: a task makes its calls in a fixed order.
     next: u32,
     notes: AnswerNotes,
+    memory: &'a MemoryShare,
 }
 
 /// What earlier attempts of a task left.
@@ -51,6 +55,17 @@ pub(super) struct EarlierAttempts {
     pub(super) lost: u32,
     /// Their records, by slot.
     pub(super) records: Vec<(u32, Vec<u8>)>,
+    /// The lengths of their long records, by slot.
+    pub(super) long_records: Vec<(u32, usize)>,
+}
+
+impl EarlierAttempts {
+    /// The bytes of their records.
+    pub(super) fn bytes(&self) -> usize {
+        let records = self.records.iter().map(|(_, bytes)| bytes.len());
+        let long = self.long_records.iter().map(|(_, len)| *len);
+        records.chain(long).sum()
+    }
 }
 
 impl<'a> RecordedAnswers<'a> {
@@ -60,6 +75,7 @@ impl<'a> RecordedAnswers<'a> {
         run: &'a RunId,
         attempt: AttemptRef,
         earlier: EarlierAttempts,
+        memory: &'a MemoryShare,
     ) -> Self {
         // Where calls are marked, the marks show what was asked.
         let lost = if context.calls_in_flight.is_some() {
@@ -73,9 +89,11 @@ impl<'a> RecordedAnswers<'a> {
             run,
             attempt,
             known: earlier.records.into_iter().collect(),
+            known_long: earlier.long_records.into_iter().collect(),
             lost,
             next: 0,
             notes: AnswerNotes::default(),
+            memory,
         }
     }
 
@@ -113,8 +131,7 @@ impl RecordedAnswers<'_> {
             .get(request.lm)
             .expect("a program is built only with LMs that the job defines");
         let question = question(request.lm, request.messages);
-        if let Some(bytes) = self.known.remove(&slot)
-            && let Ok(recorded) = serde_json::from_slice::<RecordedAnswer>(&bytes)
+        if let Some(recorded) = self.recorded(slot).await?
             && recorded.question == question
         {
             lm.metrics.cache_hit();
@@ -129,6 +146,7 @@ impl RecordedAnswers<'_> {
                 adapter: request.adapter,
                 example: request.example,
             },
+            memory: self.memory,
         };
         // Each attempt that ended with its worker may have asked the first question that has no record.
         let mut lost_answers = std::mem::take(&mut self.lost);
@@ -163,9 +181,11 @@ impl RecordedAnswers<'_> {
             latency_ms: latency.map(|latency| u32::try_from(latency.as_millis()).unwrap_or(u32::MAX)),
             endpoint: endpoint.map(|label| label.to_string()),
         };
+        let text = recorded.answer.text.len();
+        let bytes = self.memory.work_on(text, || recorded.encode()).await;
         self.context
             .store
-            .record(self.run, self.attempt, slot, recorded.encode())
+            .record(self.run, self.attempt, slot, bytes)
             .await
             .map_err(|error| Ending::Interrupted(Interruption::Store(error)))?;
         if let Some(mark) = &mut mark {
@@ -174,6 +194,24 @@ impl RecordedAnswers<'_> {
         self.note(&recorded);
         trace!(task = %self.attempt.task, slot, question = recorded.question, "answer recorded");
         Ok(recorded.answer)
+    }
+
+    /// What an earlier attempt recorded in the slot.
+    async fn recorded(&mut self, slot: u32) -> Result<Option<RecordedAnswer>, Ending<LmError, Interruption>> {
+        let parse = |bytes: &[u8]| serde_json::from_slice::<RecordedAnswer>(bytes).ok();
+        if let Some(bytes) = self.known.remove(&slot) {
+            return Ok(parse(&bytes));
+        }
+        let Some(len) = self.known_long.remove(&slot) else {
+            return Ok(None);
+        };
+        self.memory.take(len * PER_ANSWER_BYTE).await;
+        let read = self.context.store.record_of(self.run, self.attempt.task, slot);
+        let bytes = Box::pin(read).await;
+        match bytes.map_err(|error| Ending::Interrupted(Interruption::Store(error)))? {
+            Some(bytes) => Ok(self.memory.work_on(len, || parse(&bytes)).await),
+            None => Ok(None),
+        }
     }
 
     fn note(&mut self, answer: &RecordedAnswer) {

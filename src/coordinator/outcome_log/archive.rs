@@ -43,7 +43,7 @@ impl Archive {
             Some(file) => file,
             none => none.insert(JsonlFile::open(self.path.clone())?),
         };
-        file.push(line);
+        file.push(line)?;
         if file.buffered() > FLUSH_BYTES {
             file.flush()?;
         }

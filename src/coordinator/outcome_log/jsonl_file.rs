@@ -60,12 +60,19 @@ impl JsonlFile {
         Ok(())
     }
 
-    /// Adds a line to the buffer. Returns the offset that it gets in the file.
-    pub(super) fn push(&mut self, line: &str) -> u64 {
+    /// Adds a line to the buffer, or a long one to the file. Returns the offset that it gets in the file.
+    pub(super) fn push(&mut self, line: &str) -> Result<u64, OutcomeLogError> {
+        if line.len() >= FLUSH_BYTES {
+            self.flush()?;
+            let offset = self.end;
+            self.write(line.as_bytes())?;
+            self.write(b"\n")?;
+            return Ok(offset);
+        }
         let offset = self.end + self.buffer.len() as u64;
         self.buffer.extend_from_slice(line.as_bytes());
         self.buffer.push(b'\n');
-        offset
+        Ok(offset)
     }
 
     /// Adds a value as a line to the buffer.
@@ -84,11 +91,21 @@ impl JsonlFile {
         if self.buffer.is_empty() {
             return Ok(());
         }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let written = self.write(&buffer);
+        if written.is_ok() {
+            buffer.clear();
+        }
+        self.buffer = buffer;
+        written
+    }
+
+    /// Appends to the file.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), OutcomeLogError> {
         self.file
-            .write_all_at(&self.buffer, self.end)
+            .write_all_at(bytes, self.end)
             .map_err(with_path(&self.path))?;
-        self.end += self.buffer.len() as u64;
-        self.buffer.clear();
+        self.end += bytes.len() as u64;
         Ok(())
     }
 
