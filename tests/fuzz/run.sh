@@ -3,7 +3,7 @@
 # (cargo install cargo-afl && cargo afl config --build). Inputs that crash or hang are in target/fuzz/TARGET/default/.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-target=${1:?"usage: tests/fuzz/run.sh TARGET [SECONDS]; targets: signature literal json_repair chat_answer json_answer xml_answer job_file state_file trainset"}
+target=${1:?"usage: tests/fuzz/run.sh TARGET [SECONDS]; targets: signature literal json_repair chat_answer json_answer xml_answer chat_types json_types xml_types reply message manifest trainers_file job_file state_file trainset trainset_csv trainset_json"}
 seconds=${2:-600}
 out=$PWD/target/fuzz/$target
 seeds=$out.seeds
@@ -17,9 +17,14 @@ vectors = {
     "json_repair": ("python/repair", "in"), "chat_answer": ("adapter/chat_parse", "in"),
     "json_answer": ("adapter/json_parse", "in"), "xml_answer": ("adapter/xml_parse", "completion"),
 }
-files = {"job_file": "job.toml", "state_file": "state.json", "trainset": "train.jsonl"}
+files = {
+    "job_file": "job.toml", "state_file": "state.json", "trainset": "train.jsonl", "trainset_csv": "train.csv",
+    "trainset_json": "train.json", "trainers_file": "trainers.toml",
+}
 if target in files:
     seeds = [pathlib.Path("tests/fuzz/seeds", files[target]).read_text()]
+elif target not in vectors:
+    seeds = [json.loads(line) for line in pathlib.Path("tests/fuzz/seeds", target + ".jsonl").read_text().splitlines()]
 else:
     name, key = vectors[target]
     rows = map(json.loads, pathlib.Path("tests/vectors", name + ".jsonl").read_text().splitlines())

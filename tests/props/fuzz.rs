@@ -1,116 +1,14 @@
 //! A short run of every fuzz target: mutations of real inputs, the same in every run.
 //!
-//! `tests/fuzz/run.sh` fuzzes the same targets with coverage feedback, for as long as wanted.
+//! `PROPTEST_CASES=50000` makes it a long one, and `tests/fuzz/run.sh` fuzzes the same targets with coverage feedback.
 
 use crate::config;
+use crate::limits::Limits;
+use crate::mutations::{inputs, mutated};
 use crate::targets::{self, TARGETS, Target};
-use proptest::collection::vec;
-use proptest::prelude::*;
-use proptest::sample::Index;
 use proptest::test_runner::{TestCaseError, TestRunner};
-
-/// Syntax of every format that a target reads.
-const TOKENS: &[&str] = &[
-    "{",
-    "}",
-    "[",
-    "]",
-    "(",
-    ")",
-    "\"",
-    "'",
-    "\"\"\"",
-    "```",
-    "`",
-    ",",
-    ":",
-    "=",
-    "->",
-    "|",
-    "\\",
-    "\\u00",
-    "\\x",
-    "#",
-    "<",
-    ">",
-    "</",
-    "<a>",
-    "</a>",
-    "[[ ## a ## ]]",
-    "Literal['a']",
-    "Optional[",
-    "list[",
-    "dict[str, int]",
-    "Color",
-    "None",
-    "true",
-    "NaN",
-    "-",
-    "1e400",
-    "1_0",
-    "0x",
-    "1.",
-    "9999999999999999999999",
-    "\n",
-    "\r",
-    "\t",
-    " ",
-    "\0",
-    "\u{feff}",
-    "\u{2028}",
-    "é",
-    "🦀",
-    "[x]",
-    "name",
-    "lm",
-    "model",
-    "signature",
-    "demos",
-    "fields",
-];
-
-/// One change of a text. Positions are fractions of its length.
-#[derive(Clone, Debug)]
-enum Edit {
-    Insert(Index, &'static str),
-    Delete(Index, Index),
-    Repeat(Index, Index),
-    Truncate(Index),
-}
-
-fn edit() -> impl Strategy<Value = Edit> {
-    prop_oneof![
-        4 => (any::<Index>(), proptest::sample::select(TOKENS)).prop_map(|(at, token)| Edit::Insert(at, token)),
-        3 => any::<(Index, Index)>().prop_map(|(from, to)| Edit::Delete(from, to)),
-        1 => any::<(Index, Index)>().prop_map(|(from, to)| Edit::Repeat(from, to)),
-        1 => any::<Index>().prop_map(Edit::Truncate),
-    ]
-}
-
-fn apply(text: &mut Vec<char>, edit: &Edit) {
-    let at = |index: &Index| index.index(text.len() + 1);
-    match edit {
-        Edit::Insert(index, token) => {
-            let at = at(index);
-            text.splice(at..at, token.chars());
-        }
-        Edit::Delete(from, to) => {
-            let (from, to) = (at(from), at(to));
-            // Short cuts keep most of the structure.
-            let (from, to) = (from.min(to), from.max(to).min(from.min(to) + 8));
-            text.drain(from..to);
-        }
-        Edit::Repeat(from, to) => {
-            let (from, to) = (at(from), at(to));
-            let part = text[from.min(to)..from.max(to).min(from.min(to) + 40)].to_vec();
-            text.splice(from..from, part);
-        }
-        Edit::Truncate(index) => {
-            let at = at(index);
-            text.truncate(at);
-        }
-    }
-}
+use std::cell::RefCell;
+use std::panic::catch_unwind;
 
 /// Runs the target on that many mutations of the seeds.
 fn run(name: &str, seeds: Vec<String>, cases: u32) {
@@ -121,15 +19,18 @@ fn run(name: &str, seeds: Vec<String>, cases: u32) {
     }
     let mut config = config();
     config.cases = cases.max(config.cases);
-    let input = (proptest::sample::select(seeds), vec(edit(), 1..6));
-    let result = TestRunner::new(config).run(&input, |(seed, edits)| {
-        let mut text: Vec<char> = seed.chars().collect();
-        for edit in &edits {
-            apply(&mut text, edit);
-        }
-        let text: String = text.into_iter().collect();
-        std::panic::catch_unwind(|| target(&text)).map_err(|_| TestCaseError::fail(format!("on {text:?}")))
+    let cases = config.cases;
+    let limits = RefCell::new(Limits::default());
+    let result = TestRunner::new(config).run(&inputs(seeds), |(seed, edits)| {
+        let text = mutated(&seed, &edits);
+        let mut ended = Ok(());
+        let held = limits
+            .borrow_mut()
+            .hold(|| ended = catch_unwind(|| target(&text)));
+        let held = ended.map_err(|_| "panicked".to_owned()).and(held);
+        held.map_err(|why| TestCaseError::fail(format!("{why} on {text:?}")))
     });
+    limits.borrow().report(name, cases);
     if let Err(failure) = result {
         panic!("{name}: {failure}");
     }
@@ -145,6 +46,12 @@ fn vectors(file: &str, key: &str) -> Vec<String> {
                 .map(str::to_owned)
         })
         .collect()
+}
+
+/// The texts of a file of seeds, a JSON string in each line.
+fn seeds(lines: &str) -> Vec<String> {
+    let seeds = lines.lines().map(serde_json::from_str);
+    seeds.collect::<Result<_, _>>().unwrap()
 }
 
 #[test]
@@ -178,6 +85,62 @@ fn fuzz_xml_answer() {
 }
 
 #[test]
+fn fuzz_chat_types() {
+    run(
+        "chat_types",
+        seeds(include_str!("../fuzz/seeds/chat_types.jsonl")),
+        5_000,
+    );
+}
+
+#[test]
+fn fuzz_json_types() {
+    run(
+        "json_types",
+        seeds(include_str!("../fuzz/seeds/json_types.jsonl")),
+        5_000,
+    );
+}
+
+#[test]
+fn fuzz_xml_types() {
+    run(
+        "xml_types",
+        seeds(include_str!("../fuzz/seeds/xml_types.jsonl")),
+        5_000,
+    );
+}
+
+#[test]
+fn fuzz_reply() {
+    run("reply", seeds(include_str!("../fuzz/seeds/reply.jsonl")), 2_000);
+}
+
+#[test]
+fn fuzz_message() {
+    run(
+        "message",
+        seeds(include_str!("../fuzz/seeds/message.jsonl")),
+        10_000,
+    );
+}
+
+#[test]
+fn fuzz_manifest() {
+    run(
+        "manifest",
+        seeds(include_str!("../fuzz/seeds/manifest.jsonl")),
+        2_000,
+    );
+}
+
+#[test]
+fn fuzz_trainers_file() {
+    let seed = include_str!("../fuzz/seeds/trainers.toml");
+    run("trainers_file", vec![seed.to_owned()], 2_000);
+}
+
+#[test]
 fn fuzz_job_file() {
     run("job_file", vec![targets::JOB.to_owned()], 700);
 }
@@ -190,4 +153,16 @@ fn fuzz_state_file() {
 #[test]
 fn fuzz_trainset() {
     run("trainset", vec![targets::TRAINSET.to_owned()], 700);
+}
+
+#[test]
+fn fuzz_trainset_csv() {
+    let seed = include_str!("../fuzz/seeds/train.csv");
+    run("trainset_csv", vec![seed.to_owned()], 700);
+}
+
+#[test]
+fn fuzz_trainset_json() {
+    let seed = include_str!("../fuzz/seeds/train.json");
+    run("trainset_json", vec![seed.to_owned()], 700);
 }

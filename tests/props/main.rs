@@ -9,6 +9,12 @@
 
 mod complexity;
 mod fuzz;
+#[path = "../fuzz/src/limits.rs"]
+mod limits;
+#[path = "../fuzz/src/mutations.rs"]
+mod mutations;
+#[path = "../fuzz/src/replies.rs"]
+mod replies;
 mod row_index;
 mod shuffle;
 mod split;

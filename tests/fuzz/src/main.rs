@@ -1,5 +1,6 @@
 //! One fuzz target under AFL++, chosen by the variable `BSFT_FUZZ_TARGET`; `tests/fuzz/run.sh` starts it.
 
+mod replies;
 mod targets;
 
 fn main() {

@@ -1,16 +1,19 @@
 //! What every fuzz target demands of its input: no panic, and the named property.
 
+use crate::replies;
+use bsft::finetune::Trainers;
+use bsft::message::{BootstrapTask, Completion, FinetuneMessage, decode};
+use bsft::report::{Manifest, RunStatus};
 use bsft_dspy::adapter::{Adapter, ChatAdapter, JsonAdapter, XmlAdapter};
 use bsft_dspy::signature::{NamedTypes, Signature, parse_types};
 use bsft_pycompat::{json, literal, repair, repr};
 use std::fs;
-use std::path::Path;
 
 /// A target: takes any text and panics if the property does not hold.
 pub(crate) type Target = fn(&str);
 
 /// Every target with its name.
-pub(crate) const TARGETS: [(&str, Target); 9] = [
+pub(crate) const TARGETS: [(&str, Target); 18] = [
     ("signature", signature),
     ("literal", literal),
     ("json_repair", json_repair),
@@ -20,6 +23,15 @@ pub(crate) const TARGETS: [(&str, Target); 9] = [
     ("job_file", job_file),
     ("state_file", state_file),
     ("trainset", trainset),
+    ("chat_types", chat_types),
+    ("json_types", json_types),
+    ("xml_types", xml_types),
+    ("reply", replies::reply),
+    ("trainset_csv", trainset_csv),
+    ("trainset_json", trainset_json),
+    ("trainers_file", trainers_file),
+    ("message", message),
+    ("manifest", manifest),
 ];
 
 fn types() -> NamedTypes {
@@ -70,8 +82,7 @@ fn json_repair(text: &str) {
 }
 
 /// An answer that parses has every output field, in order, and can be written as an assistant turn.
-fn answer(adapter: &dyn Adapter, text: &str) {
-    let signature = "q -> a, tags: list[str], ok: bool";
+fn answer(adapter: &dyn Adapter, signature: &str, text: &str) {
     let signature = Signature::parse(signature, None, &types()).expect("a valid signature");
     if let Ok(record) = adapter.parse(&signature, text) {
         let names: Vec<&String> = record.keys().collect();
@@ -81,38 +92,54 @@ fn answer(adapter: &dyn Adapter, text: &str) {
     }
 }
 
+/// The output fields of the vectors.
+const FEW_TYPES: &str = "q -> a, tags: list[str], ok: bool";
+
+/// Output fields of every kind of type.
+const MANY_TYPES: &str = "q -> text, whole: int, part: float, ok: bool, tags: list[str], counts: dict[str, int], \
+    maybe: Optional[int], choice: Literal['a', 'b', 3], color: Color, person: Person, people: list[Person], both: tuple[int, str], \
+    members: set[int], either: Union[int, list[float], Person], any: Any";
+
 fn chat_answer(text: &str) {
-    answer(&ChatAdapter, text);
+    answer(&ChatAdapter, FEW_TYPES, text);
 }
 
 fn json_answer(text: &str) {
-    answer(&JsonAdapter, text);
+    answer(&JsonAdapter, FEW_TYPES, text);
 }
 
 fn xml_answer(text: &str) {
-    answer(&XmlAdapter, text);
+    answer(&XmlAdapter, FEW_TYPES, text);
 }
 
-/// Reads the job in a folder of its own, with one file replaced by the input.
+fn chat_types(text: &str) {
+    answer(&ChatAdapter, MANY_TYPES, text);
+}
+
+fn json_types(text: &str) {
+    answer(&JsonAdapter, MANY_TYPES, text);
+}
+
+fn xml_types(text: &str) {
+    answer(&XmlAdapter, MANY_TYPES, text);
+}
+
+/// Reads the job in a folder of its own, with one file replaced by the input. A job that cannot be read gives at least one problem.
 fn read_job(file: &str, content: &str) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = |name: &str| folder.path().join(name);
+    let trainset = file.strip_prefix("train.").unwrap_or("jsonl");
+    let job = JOB.replace("train.jsonl", &format!("train.{trainset}"));
     for (name, default) in [
-        ("job.toml", JOB),
+        ("job.toml", job.as_str()),
         ("state.json", STATE),
         ("train.jsonl", TRAINSET),
     ] {
-        let content = if name == file { content } else { default };
-        fs::write(path(name), content).expect("the folder is writable");
+        fs::write(path(name), default).expect("the folder is writable");
     }
-    problems_name_a_file(&path("job.toml"));
-}
-
-/// A job that cannot be read gives at least one problem, and each of them names a file.
-fn problems_name_a_file(job: &Path) {
-    if let Err(problems) = bsft::job::read(job) {
-        let text = problems.to_string();
-        assert!(!text.trim().is_empty());
+    fs::write(path(file), content).expect("the folder is writable");
+    if let Err(problems) = bsft::job::read(&path("job.toml")) {
+        assert!(!problems.to_string().trim().is_empty());
     }
 }
 
@@ -126,6 +153,47 @@ fn state_file(text: &str) {
 
 fn trainset(text: &str) {
     read_job("train.jsonl", text);
+}
+
+fn trainset_csv(text: &str) {
+    read_job("train.csv", text);
+}
+
+fn trainset_json(text: &str) {
+    read_job("train.json", text);
+}
+
+/// A trainers file that cannot be read gives at least one problem.
+fn trainers_file(text: &str) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("trainers.toml");
+    fs::write(&path, text).expect("the folder is writable");
+    if let Err(problems) = Trainers::read(&path) {
+        assert!(!problems.to_string().trim().is_empty());
+    }
+}
+
+/// A message that is decoded is encoded as the same task.
+fn message(text: &str) {
+    let bytes = text.as_bytes();
+    if let Ok(task) = BootstrapTask::decode(bytes) {
+        assert_eq!(BootstrapTask::decode(&task.encode()).expect("it is ours"), task);
+    }
+    let _ = decode::<FinetuneMessage>(bytes);
+    let _ = decode::<Completion>(bytes);
+}
+
+/// A manifest that is read can be reported, also as that of a living run.
+fn manifest(text: &str) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("run.json");
+    fs::write(&path, text).expect("the folder is writable");
+    if let Ok(Some(mut manifest)) = Manifest::read(&path) {
+        manifest.updated = u64::MAX;
+        let status = RunStatus::new("run".to_owned(), manifest);
+        assert!(!status.to_string().is_empty());
+        assert!(serde_json::to_string(&status).is_ok());
+    }
 }
 
 /// A small job that uses most tables.
