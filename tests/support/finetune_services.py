@@ -25,19 +25,19 @@ For tests
   POST /_reset  forgets everything
 
 Usage:  python3 finetune_services.py --port 0 [--key-variable NAME] [--while-stdin]
-It prints its address when it listens. The API key is what the environment variable NAME holds, else `test-key`.
+The API key is what the environment variable NAME holds, else `test-key`.
 """
-import argparse
 import hashlib
 import io
 import json
 import os
 import re
-import sys
 import threading
 from email.parser import BytesParser
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlsplit
+
+from serving import argument_parser, serve
 
 ACCOUNT = "acme"
 STATES = {
@@ -614,22 +614,13 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int, default=0)
+    parser = argument_parser()
     parser.add_argument("--key-variable")
-    parser.add_argument("--while-stdin", action="store_true")
-    options = parser.parse_args()
-    if options.key_variable:
+    arguments = parser.parse_args()
+    if arguments.key_variable:
         global KEY
-        KEY = os.environ[options.key_variable].strip()
-    server = ThreadingHTTPServer(("127.0.0.1", options.port), Handler)
-    server.daemon_threads = True
-    print(f"http://127.0.0.1:{server.server_port}", flush=True)
-    if options.while_stdin:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        sys.stdin.read()
-    else:
-        server.serve_forever()
+        KEY = os.environ[arguments.key_variable].strip()
+    serve(Handler, arguments)
 
 
 if __name__ == "__main__":

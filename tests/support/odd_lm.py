@@ -9,17 +9,16 @@ Endpoints
   GET  /_asked   {case: number of requests}
 
 Usage: python3 odd_lm.py [--port P] [--while-stdin]
-It prints its base URL when it listens. Port 0 takes a free one.
 """
-import argparse
 import collections
 import gzip
 import json
 import re
-import sys
 import threading
 import zlib
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from serving import argument_parser, serve
 
 GOOD = "[[ ## answer ## ]]\nblue\n\n[[ ## completed ## ]]"
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
@@ -113,30 +112,5 @@ def make_handler(state):
     return Handler
 
 
-class QuietServer(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 256
-
-    def handle_error(self, request, client_address):
-        pass
-
-
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--while-stdin", action="store_true")
-    arguments = parser.parse_args()
-    server = QuietServer(("127.0.0.1", arguments.port), make_handler(State()))
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    print(f"http://127.0.0.1:{server.server_port}/v1", flush=True)
-    try:
-        if arguments.while_stdin:
-            sys.stdin.buffer.read()
-        else:
-            threading.Event().wait()
-    except KeyboardInterrupt:
-        pass
-
-
 if __name__ == "__main__":
-    main()
+    serve(make_handler(State()), argument_parser().parse_args())

@@ -43,18 +43,18 @@ Switches (--switch NAME or NAME=VALUE, any number)
   bom                 files must begin with a byte order mark
 
 Usage: python3 openai_server.py [--port P] [--log FILE] [--while-stdin] [--switch ...]
-It prints its base URL when it listens. Port 0 takes a free one. --log gets a line for every request.
+--log gets a line for every request.
 """
-import argparse
 import hashlib
 import json
 import re
-import sys
 import threading
 from email.parser import BytesParser
 from email.policy import HTTP
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from serving import argument_parser, serve
 
 MODELS = ["gpt-test", "org/base-model"]
 ENDED = ("succeeded", "failed", "cancelled")
@@ -531,29 +531,9 @@ def make_handler(st):
     return Handler
 
 
-class QuietServer(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 1024
-
-    def handle_error(self, request, client_address):
-        if not isinstance(sys.exc_info()[1], ConnectionError):
-            super().handle_error(request, client_address)
-
-
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int, default=0)
+    parser = argument_parser()
     parser.add_argument("--log", default=None)
-    parser.add_argument("--while-stdin", action="store_true")
     parser.add_argument("--switch", action="append", default=[])
     arguments = parser.parse_args()
-    server = QuietServer(("127.0.0.1", arguments.port), make_handler(State(arguments.switch, arguments.log)))
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    print(f"http://127.0.0.1:{server.server_port}/v1", flush=True)
-    try:
-        if arguments.while_stdin:
-            sys.stdin.buffer.read()
-        else:
-            threading.Event().wait()
-    except KeyboardInterrupt:
-        pass
+    serve(make_handler(State(arguments.switch, arguments.log)), arguments)
