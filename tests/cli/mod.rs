@@ -14,6 +14,7 @@ mod files;
 mod lm_accounts;
 mod logs;
 mod manners;
+mod memory;
 mod metrics;
 mod odd_answers;
 mod rehearse;

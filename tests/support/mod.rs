@@ -6,6 +6,7 @@ pub(crate) mod documented_rights;
 pub(crate) mod finetune_services;
 mod folder;
 mod freeze;
+pub(crate) mod giant_lm;
 mod job_file;
 mod lm_server;
 pub(crate) mod lossy;
