@@ -66,7 +66,7 @@ impl Cluster {
         self.change_password(PASSWORD);
     }
 
-    fn variables(&self) -> [(&'static str, String); 3] {
+    pub(crate) fn variables(&self) -> [(&'static str, String); 3] {
         [
             ("BSFT_AMQP_URL", self.amqp_url.clone()),
             ("BSFT_REDIS_URL", self.redis_url()),
@@ -114,7 +114,6 @@ impl Cluster {
 
     /// Publishes a task of a run that the store does not know yet.
     pub(crate) fn publish_task(&self) {
-        use bsft::broker::{Broker as _, Queue, rabbitmq::RabbitMqBroker};
         use bsft::message::{BootstrapTask, MESSAGE_VERSION};
         use bsft::task::{RunId, TaskId};
         let task = BootstrapTask {
@@ -129,18 +128,26 @@ impl Cluster {
             notes: true,
             data: "{}".to_owned(),
         };
+        self.publish(task.encode());
+    }
+
+    /// Publishes a message that is longer than any task.
+    pub(crate) fn publish_long_message(&self) {
+        self.publish(vec![b'x'; bsft::broker::LONGEST_MESSAGE + 1]);
+    }
+
+    fn publish(&self, body: Vec<u8>) {
+        use bsft::broker::{Broker as _, Queue, rabbitmq::RabbitMqBroker};
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
             let broker = RabbitMqBroker::connect(&self.amqp_url, &self.namespace)
                 .await
                 .unwrap();
-            broker
-                .publish(&Queue::Bootstrap, vec![task.encode()])
-                .await
-                .unwrap();
+            broker.publish(&Queue::Bootstrap, vec![body]).await.unwrap();
             broker.close().await;
         });
     }
+
 
     /// The answers that are recorded for tasks without an outcome.
     pub(crate) fn recorded_answers(&self) -> usize {

@@ -2,7 +2,7 @@
 """An LM server for tests whose answers are as long as the question asks for: standard library only.
 
 The last message of a request names kind and length in bytes, as in `GIANT:text:8000000`; other requests get a short answer. The kinds
-are those of KINDS: what a value of the output field `answer` looks like, in the layout of the chat adapter.
+are those of KINDS: what the value of the first output field looks like, in the layout of the chat adapter.
 
 Usage: python3 giant_lm.py [--port P] [--while-stdin] [--together N]
 With --together no long answer is sent before N requests for one have arrived: then the answers come all at once.
@@ -27,17 +27,17 @@ KINDS = {
 }
 
 
-def answer(content):
-    message = {"role": "assistant", "content": f"[[ ## answer ## ]]\n{content}\n\n[[ ## completed ## ]]"}
+def answer(field, content):
+    message = {"role": "assistant", "content": f"[[ ## {field} ## ]]\n{content}\n\n[[ ## completed ## ]]"}
     usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
     return json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}).encode()
 
 
-def giant(kind, length):
+def giant(field, kind, length):
     """A body of about that many bytes."""
     begin, part, end = KINDS[kind]
     encoded = len(json.dumps(part)) - 2
-    return answer(begin + part * (length // encoded) + end)
+    return answer(field, begin + part * (length // encoded) + end)
 
 
 class State:
@@ -49,16 +49,17 @@ class State:
 
     def body(self, question):
         found = re.findall(r"GIANT:(\w+):(\d+)", question)
+        field = re.findall(r"starting with the field `\[\[ ## (\w+) ## \]\]`", question)[-1]
         if not found:
-            return answer("short")
+            return answer(field, "short")
         kind, length = found[-1]
         with self.changed:
             self.requests += 1
             self.changed.notify_all()
             self.changed.wait_for(lambda: self.requests >= self.together)
-            if (kind, length) not in self.bodies:
-                self.bodies[kind, length] = giant(kind, int(length))
-            return self.bodies[kind, length]
+            if (field, kind, length) not in self.bodies:
+                self.bodies[field, kind, length] = giant(field, kind, int(length))
+            return self.bodies[field, kind, length]
 
 
 def make_handler(state):

@@ -1,7 +1,7 @@
 //! Python's `==` between values, and the lists of dict items and set members that hold each equal value once.
 
-use crate::items::{Items, fitted};
 use crate::value::Value;
+use crate::value::items::{Items, fitted};
 use num_bigint::BigInt;
 use num_traits::{FromPrimitive, Zero};
 use std::collections::HashMap;

@@ -39,7 +39,6 @@
 
 pub mod equal;
 pub mod float;
-pub mod items;
 pub mod json;
 pub mod literal;
 pub mod random;

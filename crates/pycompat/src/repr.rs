@@ -1,8 +1,8 @@
 //! Python's `repr()` and `str()` of values.
 
 use super::{float, text};
-use crate::items::Items;
 use crate::value::Value;
+use crate::value::items::Items;
 use std::fmt::Write;
 
 /// `repr(value)`.

@@ -3,8 +3,10 @@
 //! Kept apart from `serde_json::Value` because Python distinguishes tuples from lists, `1` from `1.0` and `True` from `1`,
 //! and its integers have no limit.
 
-use crate::items::Items;
+pub mod items;
+
 use indexmap::IndexMap;
+use items::Items;
 use num_bigint::BigInt;
 use std::sync::Arc;
 

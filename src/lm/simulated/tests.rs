@@ -5,7 +5,7 @@ use crate::adapter::{Adapter, FormatError, Message, ParseFailure};
 use crate::lm::RequestContext;
 use crate::memory::MemoryShare;
 use crate::metrics::Metrics;
-use crate::python::items::Items;
+use crate::python::value::items::Items;
 use crate::signature::{EnumClass, Field, ModelClass, ModelField, Signature, TupleItems, Type};
 use crate::value::Value;
 use std::sync::Arc;

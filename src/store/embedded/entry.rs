@@ -1,6 +1,6 @@
 //! Log entries of the embedded store: encoded one after the other in a row, little endian.
 
-use super::indexed_task::LongValue;
+use super::long_value::LongValue;
 use crate::task::TaskId;
 
 /// One change to one task of one run.

@@ -6,7 +6,7 @@
 //! first, in the same transaction.
 
 use super::index::{Index, IndexedRun};
-use super::indexed_task::LongValue;
+use super::long_value::LongValue;
 use crate::caught_panic::caught;
 use crate::run_dir::file_options;
 use crate::store::StoreError;

@@ -1,6 +1,7 @@
 //! One task in the index of the embedded store, and where its bytes are: short ones in memory, long ones in the file only.
 
 use super::entry::{AttemptCounts, LogEntry, OVERHEAD};
+use super::long_value::LongValue;
 use crate::store::LONG_VALUE;
 use crate::task::TaskId;
 use std::collections::BTreeMap;
@@ -13,14 +14,6 @@ pub(super) enum StoredBytes {
     Here(Vec<u8>),
     /// In the file's table of long values, or on their way to it.
     InFile(LongValue),
-}
-
-/// A long value in the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct LongValue {
-    pub(super) number: u64,
-    /// Its length in bytes.
-    pub(super) len: u64,
 }
 
 /// Long values that the next commit writes and removes.

@@ -18,6 +18,7 @@ mod entry;
 mod file;
 mod index;
 mod indexed_task;
+mod long_value;
 mod writer;
 
 pub use index::DEATHS_FORGIVEN;

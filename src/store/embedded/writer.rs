@@ -1,7 +1,7 @@
 //! The writer thread of the embedded store: one commit for all pending changes, then what readers want of the file.
 
 use super::file::{Batch, LogFile};
-use super::indexed_task::LongValue;
+use super::long_value::LongValue;
 use super::{EmbeddedShared, EmbeddedState, GATHER, GATHER_STEP, LINGER};
 use crate::store::StoreError;
 use std::sync::{Arc, OnceLock, PoisonError};

@@ -4,70 +4,17 @@
 //! The task announces a value before its parts are written, so that all parts are known when the task is trimmed. Where the value would
 //! stand is a pointer, which is written last. The names of the parts contain the attempt, so no attempt writes over another's.
 
+use super::long_pointer::{LONGEST, LongPointer, PART_BYTES};
 use super::script::LONG;
 use super::{KEPT, RedisStore, reply};
 use crate::store::StoreError;
 use crate::task::{Attempt, AttemptRef, RunId, TaskId};
 
-/// The bytes of a part before it is compressed.
-const PART_BYTES: usize = 1 << 20;
-
 /// zstd's fastest: answers repeat little, and the worker waits.
 const LEVEL: i32 = 1;
 
-/// What a pointer begins with; records and outcomes begin with a brace.
-const POINTER: &[u8] = b"\0long ";
-
-/// The longest value that is read back. bsft writes none: an answer has at most 32 MiB.
-const LONGEST: usize = 1 << 30;
-
 /// Keys that are deleted by one command.
 const KEYS_PER_DEL: usize = 64;
-
-/// Where a long value is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct LongPointer {
-    name: String,
-    /// The length of the whole value in bytes.
-    pub(super) len: usize,
-}
-
-impl LongPointer {
-    /// `place`: the slot of a record, or `o`.
-    fn new(attempt: Attempt, place: &str, len: usize) -> LongPointer {
-        LongPointer {
-            name: format!("{attempt}-{place}"),
-            len,
-        }
-    }
-
-    /// `None` if the bytes are a value themselves.
-    pub(super) fn parse(bytes: &[u8]) -> Option<LongPointer> {
-        let text = std::str::from_utf8(bytes.strip_prefix(POINTER)?).ok()?;
-        LongPointer::from_announced(text).filter(|pointer| pointer.len <= LONGEST)
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        [POINTER, self.announced().as_bytes()].concat()
-    }
-
-    /// As the task announces it.
-    fn announced(&self) -> String {
-        format!("{}:{}", self.name, self.len)
-    }
-
-    fn from_announced(text: &str) -> Option<LongPointer> {
-        let (name, len) = text.split_once(':')?;
-        Some(LongPointer {
-            name: name.to_owned(),
-            len: len.parse().ok()?,
-        })
-    }
-
-    fn parts(&self) -> usize {
-        self.len.div_ceil(PART_BYTES)
-    }
-}
 
 /// What became of an announcement.
 enum Announcement {
@@ -208,28 +155,5 @@ impl RedisStore {
             }
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pointers_are_distinct_from_values_and_bounded() {
-        let pointer = LongPointer::new(Attempt(3), "o", 5 << 20);
-        assert_eq!(LongPointer::parse(&pointer.encode()), Some(pointer.clone()));
-        assert_eq!(LongPointer::from_announced(&pointer.announced()), Some(pointer));
-        for value in [
-            &b"{\"question\":\"\"}"[..],
-            b"",
-            b"\0long ",
-            b"\0long x",
-            b"\0long x:-1",
-            b"\0long x:9999999999",
-            b"\0long \xff:1",
-        ] {
-            assert_eq!(LongPointer::parse(value), None);
-        }
     }
 }

@@ -21,6 +21,7 @@ mod error_conversion;
 mod expiry;
 mod idempotency;
 mod keys;
+mod long_pointer;
 mod long_values;
 mod page;
 mod reply;

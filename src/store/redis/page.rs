@@ -9,6 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Outcomes in the first read of a process, before their sizes are known.
 const FIRST: usize = 16;
 
+/// The most outcomes in a read: those that follow small ones may have 256 KiB each.
+const MOST: usize = 256;
+
 /// Adapts the read size to the size of outcomes.
 pub(super) struct Sizes {
     /// Outcomes to request per read.
@@ -24,14 +27,16 @@ impl Default for Sizes {
 }
 
 impl Sizes {
-    fn per_read(&self) -> usize {
-        self.per_read.load(Ordering::Relaxed)
+    /// How many outcomes to request when a page has that many bytes.
+    fn next(&self, bytes: usize) -> usize {
+        let left = PAGE_BYTES.saturating_sub(bytes);
+        (self.per_read.load(Ordering::Relaxed) * left / PAGE_BYTES).max(1)
     }
 
     /// Updates the estimate after a read of `read` outcomes with `bytes` in total.
     fn learn(&self, read: usize, bytes: usize) {
         if read > 0 {
-            let fit = (PAGE_BYTES * read / bytes.max(1)).clamp(1, FIRST * read);
+            let fit = (PAGE_BYTES * read / bytes.max(1)).clamp(1, (FIRST * read).min(MOST));
             self.per_read.store(fit, Ordering::Relaxed);
         }
     }
@@ -47,7 +52,7 @@ impl RedisStore {
     ) -> Result<Vec<Stored>, StoreError> {
         let (mut page, mut bytes) = (Vec::new(), 0);
         while page.len() < limit && bytes < PAGE_BYTES {
-            let count = self.sizes.per_read().min(limit - page.len());
+            let count = self.sizes.next(bytes).min(limit - page.len());
             let mut range = redis::cmd("XRANGE");
             range
                 .arg(self.keys.outcomes(run))
@@ -82,15 +87,17 @@ mod tests {
         let sizes = Sizes::default();
         for (read, bytes, next) in [
             (16, 16 * 100, 256),
-            (256, 256 * 100, 4096),
-            (4096, 4096 * 2_500, PAGE_BYTES / 2_500),
-            (1_677, 1_677 * PAGE_BYTES * 3, 1),
+            (256, 256 * 100, MOST),
+            (256, 256 * 250_000, PAGE_BYTES / 250_000),
+            (16, 16 * PAGE_BYTES * 3, 1),
             (1, 1_000, 16),
             (0, 0, 16),
             (3, 0, 48),
         ] {
             sizes.learn(read, bytes);
-            assert_eq!(sizes.per_read(), next, "after {read} of {bytes} bytes");
+            assert_eq!(sizes.next(0), next, "after {read} of {bytes} bytes");
         }
+        assert_eq!(sizes.next(PAGE_BYTES / 2), 24);
+        assert_eq!(sizes.next(PAGE_BYTES - 1), 1);
     }
 }

@@ -1,6 +1,6 @@
 //! Parses the scripts' replies strictly: anything else was not written by this version.
 
-use super::long_values::LongPointer;
+use super::long_pointer::LongPointer;
 use crate::store::{Claim, Position, Stored};
 use crate::task::{Attempt, TaskId};
 use redis::Value;

@@ -1,8 +1,8 @@
 //! Writes one value into a prompt: DSPy's `format_field_value`, and the JSON data behind it.
 
 use crate::signature::Type;
-use bsft_pycompat::items::Items;
 use bsft_pycompat::value::Value;
+use bsft_pycompat::value::items::Items;
 use bsft_pycompat::{equal::DictBuilder, float, json, repr};
 use std::borrow::Cow;
 

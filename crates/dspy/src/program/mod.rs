@@ -71,6 +71,7 @@
 //! ```
 
 mod build;
+mod call;
 mod demo_warnings;
 mod prediction;
 mod prompt_differences;
@@ -79,12 +80,13 @@ mod saved_state;
 mod spec;
 
 pub use build::BuildError;
+pub use call::{Call, Exchange};
 pub use demo_warnings::unread_demo_keys;
 pub use prediction::Prediction;
 pub use prompt_differences::{PromptPart, prompt_differences};
 pub use run::{
-    Call, CallRequest, Exchange, PendingCall, ProgramFailure, ProgramFailureKind, ProgramResult, Step,
-    UnparsedCall, UnusedExchange,
+    CallRequest, PendingCall, ProgramFailure, ProgramFailureKind, ProgramResult, Step, UnparsedCall,
+    UnusedExchange,
 };
 pub use saved_state::{TrainedModel, has_private_models, saved_state};
 pub use spec::{ModuleKind, PredictorSpec, ProgramSettings, ProgramSpec};

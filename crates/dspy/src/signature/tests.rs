@@ -1,8 +1,8 @@
 //! Signatures, types and coercion against rows made by the real DSPy and pydantic.
 
 use super::*;
-use bsft_pycompat::items::Items;
 use bsft_pycompat::value::Value;
+use bsft_pycompat::value::items::Items;
 use bsft_pycompat::{json, repr};
 use serde_json::{Value as Json, json};
 

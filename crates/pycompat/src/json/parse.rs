@@ -1,8 +1,8 @@
 //! Reads JSON as `json.loads` does: `NaN`, exact integers, a repeated key's last value in its first place.
 
 use crate::equal::DictBuilder;
-use crate::items::ItemsBuilder;
 use crate::value::Value;
+use crate::value::items::ItemsBuilder;
 use num_bigint::BigInt;
 
 /// The maximum depth of nested containers; Python fails near its recursion limit of 1000 too.

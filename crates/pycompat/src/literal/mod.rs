@@ -5,8 +5,8 @@ mod string;
 
 use super::equal::{DictBuilder, distinct};
 use super::text::is_word;
-use crate::items::{Items, ItemsBuilder};
 use crate::value::Value;
+use crate::value::items::{Items, ItemsBuilder};
 use num_bigint::BigInt;
 use std::borrow::Cow;
 

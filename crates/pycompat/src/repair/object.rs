@@ -1,9 +1,9 @@
 //! Objects in broken JSON, and braces that turn out to hold something else.
 
 use super::{Context, Parser, QUOTES, is_in, is_quote};
-use crate::items::Items;
 use crate::text::{is_space, lstrip, strip};
 use crate::value::Value;
+use crate::value::items::Items;
 use indexmap::IndexMap;
 
 type Members = IndexMap<String, Value>;

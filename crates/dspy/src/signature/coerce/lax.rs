@@ -5,7 +5,7 @@ use super::scalar;
 use super::union::{Fit, How, union};
 use crate::signature::types::{ModelClass, TupleItems, Type};
 use bsft_pycompat::equal;
-use bsft_pycompat::items::Items;
+use bsft_pycompat::value::items::Items;
 use bsft_pycompat::value::{ModelInstance, Value};
 use std::borrow::Cow;
 use std::sync::Arc;

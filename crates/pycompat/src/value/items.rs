@@ -1,6 +1,6 @@
 //! The items of a list, tuple or set. Integers alone, and floats alone, take 8 bytes each: an LM may answer with millions of them.
 
-use crate::value::Value;
+use super::Value;
 use std::borrow::Cow;
 use std::fmt;
 use std::iter::FusedIterator;
