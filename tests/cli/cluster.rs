@@ -148,7 +148,6 @@ impl Cluster {
         });
     }
 
-
     /// The answers that are recorded for tasks without an outcome.
     pub(crate) fn recorded_answers(&self) -> usize {
         const COUNT: &str = "

@@ -5,17 +5,17 @@ use crate::support::giant_lm::{GiantLm, peak_memory, predictor, start_measured};
 use crate::support::{Folder, JobFile, same, until};
 
 /// The answers of a run, all of which arrive at once.
-const ANSWERS: usize = 16;
+const ANSWERS: usize = 40;
 
 /// The length of an answer in bytes.
 const LENGTH: usize = 4_000_000;
 
-/// The most memory in MiB: the program itself, the budget of 16 MiB, and what one answer takes. All of the answers together take more,
-/// even if nothing but their text is kept once.
-const MOST: u64 = 150;
+/// The most memory in MiB: the program itself, the budget of 16 MiB, what one answer takes, and what the allocator keeps for a moment. The
+/// bodies and texts of all answers alone have 320 MB.
+const MOST: u64 = 300;
 
 /// The flags of a process that may have all answers in flight, and a small budget.
-const FLAGS: [&str; 4] = ["--concurrency", "16", "--memory", "16M"];
+const FLAGS: [&str; 4] = ["--concurrency", "40", "--memory", "16M"];
 
 /// The number of traces that contain a long answer.
 fn long_traces(folder: &Folder) -> usize {
@@ -34,9 +34,7 @@ fn compile_measured(folder: &Folder, flags: &[&str]) -> u64 {
 fn memory_is_bounded_however_many_long_answers_arrive_at_once() {
     for (kind, signature) in [
         ("text", "text -> answer"),
-        ("control", "text -> answer"),
         ("numbers", "text -> answer: list[int]"),
-        ("texts", "text -> answer: list[str]"),
     ] {
         let (server, folder) = (GiantLm::start(ANSWERS), Folder::new());
         let answers = vec![format!("{kind}:{LENGTH}"); ANSWERS];
@@ -61,11 +59,16 @@ fn memory_of_workers_and_coordinator_is_bounded_on_a_cluster() {
     };
     let worker = start(&of_worker, env!("CARGO_BIN_EXE_bsft-worker"), &FLAGS);
     let arguments = ["compile", "job.toml", "--out", "run", "--memory", "16M"];
-    start(&folder, env!("CARGO_BIN_EXE_bsft"), &arguments).end().with(0);
+    start(&folder, env!("CARGO_BIN_EXE_bsft"), &arguments)
+        .end()
+        .with(0);
     worker.signal("TERM");
     worker.end().with(0);
     assert_eq!(long_traces(&folder), ANSWERS);
-    for (process, peak) in [("coordinator", peak_memory(&folder)), ("worker", peak_memory(&of_worker))] {
+    for (process, peak) in [
+        ("coordinator", peak_memory(&folder)),
+        ("worker", peak_memory(&of_worker)),
+    ] {
         assert!(peak < MOST, "{process}: {peak} MiB");
     }
 }
@@ -92,7 +95,9 @@ fn message_longer_than_any_task_becomes_a_dead_letter() {
     cluster.publish_long_message();
     worker.until_said("message rejected to the dead letters");
     // The worker goes on.
-    cluster.run_in(&folder, &["compile", "job.toml", "--out", "run"]).with(0);
+    cluster
+        .run_in(&folder, &["compile", "job.toml", "--out", "run"])
+        .with(0);
     until("the dead letter", || {
         let status = cluster.status(&folder).unwrap();
         (status["queues"]["dead_bootstrap"] == 1).then_some(())
@@ -106,5 +111,8 @@ fn check_refuses_rows_that_no_message_has_room_for() {
     let mut rows = folder.read("train.jsonl");
     rows.push_str(&format!("{{\"question\": \"{}\"}}\n", "x".repeat(15 << 20)));
     folder.write("train.jsonl", rows);
-    folder.run(&["check", "job.toml"]).with(2).saying("train.jsonl:21: ");
+    folder
+        .run(&["check", "job.toml"])
+        .with(2)
+        .saying("train.jsonl:21: ");
 }

@@ -1,7 +1,9 @@
 //! The embedded queue and store: every case, and what only a file can promise.
 
 use crate::conformance::broker::{BrokerUnderTest, broker_cases};
-use crate::conformance::store::{LEASE, StoreUnderTest, claimed, run, store_cases, task, work_through};
+use crate::conformance::store::{
+    LEASE, StoreUnderTest, claimed, outcomes, places, run, store_cases, task, work_through,
+};
 use async_trait::async_trait;
 use bsft::broker::embedded::EmbeddedBroker;
 use bsft::broker::{Broker, Queue};
@@ -12,7 +14,6 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 use tempfile::TempDir;
 
 #[async_trait]
