@@ -15,7 +15,7 @@ table! {
     /// The file contains no key itself: each key is in an environment variable of the worker.
     pub(super) struct KeysTable {
         /// The keys by the name that jobs use: `[key.NAME]`.
-        key: Named<Sub<KeyTable<'static>>> = Named("VLLM_API_KEY", Sub::new()), optional("{ VLLM_API_KEY = { to = [\"https://vllm.example:8000\"] } }");
+        key: Named<Sub<KeyTable<'static>>> = Named("VLLM_API_KEY", Sub::new()), optional("{ VLLM_API_KEY = { to = [\"https://vllm.example:8000\"] } }").since("0.2.0");
     }
 }
 
@@ -23,12 +23,12 @@ table! {
     /// One key.
     pub(super) struct KeyTable {
         /// The environment variable that holds the key.
-        variable: Word = Word, optional("\"VLLM_KEY_OF_TEAM_A\"").default("the name of the table");
+        variable: Word = Word, optional("\"VLLM_KEY_OF_TEAM_A\"").default("the name of the table").since("0.2.0");
         /// The origins that may get the key, each with scheme, host and port. Optional for `OPENAI_API_KEY`, `TOGETHER_API_KEY` and
         /// `FIREWORKS_API_KEY`, which go to their own service.
-        to: List<Text> = List(Text), optional("[\"https://vllm.example:8000\"]").default("the key's own service");
+        to: List<Text> = List(Text), optional("[\"https://vllm.example:8000\"]").default("the key's own service").since("0.2.0");
         /// The header that carries the bare key.
-        header: Word = Word, optional("\"api-key\"").default("`Authorization: Bearer KEY`, or the job's `auth_header`");
+        header: Word = Word, optional("\"api-key\"").default("`Authorization: Bearer KEY`, or the job's `auth_header`").since("0.2.0");
     }
 }
 
