@@ -41,6 +41,26 @@ pub enum SecretError {
     },
 }
 
+/// Whether the text can be the name of a variable that holds a secret, and is not the secret itself.
+pub(crate) fn is_variable_name(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 64
+        && !text.starts_with(|c: char| c.is_ascii_digit())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && !looks_secret(text)
+}
+
+/// Whether a value looks like an API key.
+pub(crate) fn looks_secret(text: &str) -> bool {
+    let text = text.strip_prefix("Bearer ").unwrap_or(text);
+    [
+        "sk-", "sk_", "sess-", "gsk_", "hf_", "AIza", "xai-", "ghp_", "fw_",
+    ]
+    .iter()
+    .any(|p| text.starts_with(p))
+        && text.len() >= 8
+}
+
 impl SecretError {
     /// The secret's variable, without `_FILE`.
     pub fn variable(&self) -> &str {

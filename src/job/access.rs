@@ -2,6 +2,7 @@
 
 use crate::schema::form::Read;
 use crate::schema::{Item, Problems, Section};
+use crate::secret::{is_variable_name, looks_secret};
 use serde_json::{Map, Value as Json};
 use url::Url;
 
@@ -84,10 +85,7 @@ fn azure_remedy(url: &Url) -> Option<String> {
 
 pub(super) fn key_variable(text: &Read<'_, &str>, problems: &mut Problems) -> Option<String> {
     let (text, item) = (text.value, &text.item);
-    let is_name = !text.starts_with(|c: char| c.is_ascii_digit())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-        && text.len() <= 64;
-    if is_name && !looks_secret(text) {
+    if is_variable_name(text) {
         return Some(text.to_owned());
     }
     // The value may be an API key, so no message contains it.
@@ -109,17 +107,6 @@ pub(super) fn open_arguments(table: &Section<'_>, problems: &mut Problems) -> Ma
         refuse_secrets(key, &value, problems);
     }
     table.to_json()
-}
-
-/// Whether a value looks like an API key.
-fn looks_secret(text: &str) -> bool {
-    let text = text.strip_prefix("Bearer ").unwrap_or(text);
-    [
-        "sk-", "sk_", "sess-", "gsk_", "hf_", "AIza", "xai-", "ghp_", "fw_",
-    ]
-    .iter()
-    .any(|p| text.starts_with(p))
-        && text.len() >= 8
 }
 
 fn refuse_secrets(key: &str, item: &Item<'_>, problems: &mut Problems) {

@@ -5,6 +5,7 @@ use crate::schema::definition::{Table as _, TableDefinition, optional};
 use crate::schema::form::{List, Named, Read, Sub, Text, Word};
 use crate::schema::table::table;
 use crate::schema::{Problems, Section, document};
+use crate::secret::is_variable_name;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -184,11 +185,4 @@ fn header(text: &Read<'_, &str>, problems: &mut Problems) -> Option<String> {
             None
         }
     }
-}
-
-fn is_variable_name(text: &str) -> bool {
-    !text.is_empty()
-        && text.len() <= 64
-        && !text.starts_with(|c: char| c.is_ascii_digit())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }

@@ -131,10 +131,10 @@ impl KeyRing {
 
     /// The ring of a worker without a `--keys` file: the keys of well-known services, each for its own service.
     pub fn well_known() -> KeyRing {
-        let rule = |(name, origins): &(&str, &[&str])| {
+        let rule = |(name, _): &(&str, &[&str])| {
             let rule = KeyRule {
                 variable: (*name).to_owned(),
-                to: origins.iter().map(|origin| (*origin).to_owned()).collect(),
+                to: own_origins(name).unwrap_or_default(),
                 header: None,
             };
             ((*name).to_owned(), rule)

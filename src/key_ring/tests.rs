@@ -173,7 +173,8 @@ fn keys_file_reports_all_problems_at_once() {
                 [key.B]\nto = ['vllm.example', 'https://user@h', 'https://h/v1']\nheader = 'host'\n\
                 [key.C]\nvariable = 'sk-0123456789'\nto = ['https://h']\ncolour = 1\n\
                 [key.'a b']\nto = ['https://h']\n\
-                [keys.D]\n";
+                [key.D]\nvariable = 'hf_0123456789'\nto = ['https://h']\n\
+                [keys.E]\n";
     let problems = parse(text, Path::new("keys.toml")).unwrap_err().to_string();
     for part in [
         "keys.toml:1: [key.A] does not list the servers",
@@ -187,7 +188,11 @@ fn keys_file_reports_all_problems_at_once() {
     ] {
         assert!(problems.contains(part), "{part}\n{problems}");
     }
-    assert!(!problems.contains("sk-0123456789"), "{problems}");
+    assert!(
+        problems.contains("[key.D]: `variable` is not the name"),
+        "{problems}"
+    );
+    assert!(!problems.contains("0123456789"), "{problems}");
 }
 
 #[test]
