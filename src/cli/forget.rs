@@ -12,7 +12,9 @@ use super::ui::{self, counted};
 use crate::broker::BrokerError;
 use crate::broker::rabbitmq::RemovedMessages;
 use crate::command_name::command_name;
-use crate::coordination::{Coordination as _, LeaseResult, LeaseWatch, Process};
+use crate::coordination::{
+    Coordination as _, LEADER_LEASE, LEADER_RENEWAL, LeaseResult, LeaseWatch, Process,
+};
 use crate::message::run_of;
 use crate::report::Manifest;
 use crate::run_dir::RunDir;
@@ -22,12 +24,6 @@ use crate::task::RunId;
 use std::path::Path;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
-
-/// How long the run stays led by a process that dies, as with a coordinator.
-const LEASE: Duration = Duration::from_secs(15);
-
-/// The lease is renewed three times, so two renewals may be lost.
-const RENEW_EVERY: Duration = Duration::from_secs(5);
 
 /// Interval at which the lease and the tasks in flight are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -120,12 +116,14 @@ fn in_folder(run: &Path, found: Option<FoundRun>) -> Result<Exit, Exit> {
 
 async fn in_cluster(services: &Services, named: &Path, found: Option<FoundRun>) -> Result<Exit, Exit> {
     let connected = services.connect(StoreUser::Coordinator).await?;
+    // Read before they are removed.
+    let reports = connected.store.reports().await;
+    let reports = reports.map_err(|error| failed(&error.into()))?;
     let run = match &found {
         Some(found) => found.manifest.run.clone(),
-        None => known_run(&connected.store, services, named).await?,
+        None => known_run(&reports, services, named)?,
     };
-    // Read before it is removed.
-    let reported = last_report(&connected.store, &run).await?;
+    let reported = last_report(&reports, &run);
     let forgotten = forget_run(&connected, &run).await;
     connected.broker.close().await;
     let forgotten = forgotten.map_err(|error| failed(&error))?;
@@ -154,10 +152,9 @@ async fn in_cluster(services: &Services, named: &Path, found: Option<FoundRun>) 
 }
 
 /// The run with that id or name. A run whose report has expired is known by the form of its id.
-async fn known_run(store: &RedisStore, services: &Services, named: &Path) -> Result<RunId, Exit> {
+fn known_run(reports: &[(RunId, Vec<u8>)], services: &Services, named: &Path) -> Result<RunId, Exit> {
     let named = named.display().to_string();
-    let reports = store.reports().await.map_err(|error| failed(&error.into()))?;
-    if let Some(run) = run_name::only_one(&named, &reports)? {
+    if let Some(run) = run_name::only_one(&named, reports)? {
         return Ok(run);
     }
     if is_run_id(&named) {
@@ -171,10 +168,9 @@ async fn known_run(store: &RedisStore, services: &Services, named: &Path) -> Res
     Err(Exit::Usage)
 }
 
-async fn last_report(store: &RedisStore, run: &RunId) -> Result<Option<Manifest>, Exit> {
-    let reports = store.reports().await.map_err(|error| failed(&error.into()))?;
-    let report = reports.into_iter().find(|(id, _)| id == run);
-    Ok(report.and_then(|(_, report)| serde_json::from_slice(&report).ok()))
+fn last_report(reports: &[(RunId, Vec<u8>)], run: &RunId) -> Option<Manifest> {
+    let report = reports.iter().find(|(id, _)| id == run);
+    report.and_then(|(_, report)| serde_json::from_slice(report).ok())
 }
 
 /// Whether the text is a job's name, a dash and 16 hex digits.
@@ -211,7 +207,7 @@ async fn lead(
 ) -> Result<(), NotForgotten> {
     let (started, mut watch) = (Instant::now(), LeaseWatch::default());
     loop {
-        let (holder, left) = match store.acquire_lease(run, process, LEASE).await? {
+        let (holder, left) = match store.acquire_lease(run, process, LEADER_LEASE).await? {
             LeaseResult::Acquired => return Ok(()),
             LeaseResult::HeldBy { process, left } => (process, left),
         };
@@ -232,9 +228,10 @@ async fn lead(
 /// Renews the lease; returns only when another process has it.
 async fn keep_lease(store: &RedisStore, run: &RunId, process: &Process) -> NotForgotten {
     loop {
-        sleep(RENEW_EVERY).await;
+        sleep(LEADER_RENEWAL).await;
         // While Redis is away, no other process can take the lease.
-        if let Ok(LeaseResult::HeldBy { process, .. }) = store.acquire_lease(run, process, LEASE).await {
+        if let Ok(LeaseResult::HeldBy { process, .. }) = store.acquire_lease(run, process, LEADER_LEASE).await
+        {
             return NotForgotten::Led {
                 run: run.clone(),
                 process,

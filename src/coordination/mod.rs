@@ -18,6 +18,12 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
+/// How long a process leads a run without a renewal.
+pub const LEADER_LEASE: Duration = Duration::from_secs(15);
+
+/// The interval of the renewals: three per lease, so two may be lost.
+pub const LEADER_RENEWAL: Duration = Duration::from_secs(5);
+
 /// Every method may be called again after an error.
 #[async_trait]
 pub trait Coordination: Send + Sync {

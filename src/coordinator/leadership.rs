@@ -2,7 +2,7 @@
 
 use super::configuration::Coordinator;
 use super::error::RunError;
-use crate::coordination::{Coordination, LeaseResult, LeaseWatch, Process};
+use crate::coordination::{Coordination, LEADER_LEASE, LEADER_RENEWAL, LeaseResult, LeaseWatch, Process};
 use crate::lock::lock;
 use crate::metrics::Service;
 use crate::retry::RetryUntilShutdown;
@@ -15,12 +15,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
-
-/// How long a coordinator keeps its run without a heartbeat.
-const LEASE: Duration = Duration::from_secs(15);
-
-/// Heartbeats are sent three times per lease, so two may be lost.
-const RENEW_EVERY: Duration = Duration::from_secs(5);
 
 /// How often the coordinator checks for a cancellation.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
@@ -80,7 +74,7 @@ impl Leadership {
     pub(super) async fn keep(&self) -> RunError {
         loop {
             tokio::time::sleep(CHECK_EVERY).await;
-            if self.since_granted() >= RENEW_EVERY
+            if self.since_granted() >= LEADER_RENEWAL
                 && let Err(replaced) = self.renew().await
             {
                 return replaced;
@@ -98,7 +92,7 @@ impl Leadership {
 
     /// Fails if the run is another coordinator's by now, as it may be after this process was suspended.
     pub(super) async fn confirm(&self) -> Result<(), RunError> {
-        if self.since_granted() + RENEW_EVERY < LEASE {
+        if self.since_granted() + LEADER_RENEWAL < LEADER_LEASE {
             return Ok(());
         }
         self.renew().await
@@ -143,7 +137,7 @@ impl Leadership {
     async fn renew(&self) -> Result<(), RunError> {
         match self
             .coordination
-            .acquire_lease(&self.run, &self.process, LEASE)
+            .acquire_lease(&self.run, &self.process, LEADER_LEASE)
             .await
         {
             Ok(LeaseResult::Acquired) => {
@@ -202,7 +196,7 @@ async fn acquire_lease(
     let granted = loop {
         let requested = Instant::now();
         let (holder, left) = match retry
-            .retry(|| coordination.acquire_lease(run, process, LEASE))
+            .retry(|| coordination.acquire_lease(run, process, LEADER_LEASE))
             .await?
         {
             LeaseResult::Acquired => break requested,
