@@ -75,7 +75,7 @@ impl BootstrapTask {
     }
 }
 
-/// Train one LM on one shard. The job in the store says what to train and how.
+/// Train one LM on one shard. The job in the store has the model and the settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FinetuneTask {
     /// [`FINETUNE_VERSION`].
@@ -94,7 +94,7 @@ pub struct FinetuneTask {
     pub validation: Option<TrainingFile>,
 }
 
-/// Check whether a training would fail for a cause that exists already. The job in the store says what would be trained and how.
+/// Check whether a training would fail for a cause that exists already. The job in the store has the model and the settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PreflightTask {
     /// [`FINETUNE_VERSION`].

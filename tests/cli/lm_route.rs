@@ -93,7 +93,7 @@ fn refusing_proxy(answer: &'static str) -> u16 {
 
 #[test]
 fn proxy_in_the_way_is_named_with_its_variable_and_without_its_password() {
-    let nobody = ReservedPort::new();
+    let unused = ReservedPort::new();
     let server = OddLm::start();
     let plain = server.base();
     let with_tls = plain.replace("http:", "https:");
@@ -102,21 +102,21 @@ fn proxy_in_the_way_is_named_with_its_variable_and_without_its_password() {
         (
             &plain,
             "HTTP_PROXY",
-            nobody.number(),
+            unused.number(),
             4,
             "cannot be reached (Connection refused",
         ),
         (
             &plain,
             "http_proxy",
-            nobody.number(),
+            unused.number(),
             4,
             "correct http_proxy, or name 127.0.0.1 in NO_PROXY",
         ),
         (
             &with_tls,
             "HTTPS_PROXY",
-            nobody.number(),
+            unused.number(),
             4,
             "cannot be reached (Connection refused",
         ),
@@ -149,8 +149,8 @@ fn proxy_in_the_way_is_named_with_its_variable_and_without_its_password() {
 
 #[test]
 fn no_proxy_exempts_addresses_as_well_as_names() {
-    let nobody = ReservedPort::new();
-    let proxy = format!("http://127.0.0.1:{}", nobody.number());
+    let unused = ReservedPort::new();
+    let proxy = format!("http://127.0.0.1:{}", unused.number());
     let server = OddLm::start();
     for exempt in ["*", "example.org, *", "127.0.0.1", "127.0.0.0/8"] {
         let folder = job_at(&server.base());
